@@ -1,0 +1,132 @@
+"""A run's configuration: frozen sections, each handed to the one object that needs it.
+
+Validated by pydantic; ``alphazero.config.load`` reads YAML and command-line overrides and reports
+every error at once. Nothing here imports torch, so that a bad configuration is refused at once.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from alphazero.nn.settings import STRICT, Fraction, OptimizerSettings, Positive
+from alphazero.search.gumbel import Gumbel
+from alphazero.search.puct import PUCT
+
+Count = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class NetworkSettings:
+    """The residual policy-value network (AlphaZero, Silver et al. 2018)."""
+
+    blocks: Count = 5
+    channels: Count = 64
+    attention: Literal["none", "squeeze_excitation", "global_pooling"] = "none"
+    """What a residual block adds: Hu et al. 2018, or KataGo's global pooling (Wu 2019)."""
+    policy_channels: Count = 16
+    value_channels: Count = 8
+    value_hidden: Count = 64
+    value_head: Literal["wdl", "scalar"] = "wdl"
+    initialization: Literal["he", "xavier"] = "he"
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SelfPlaySettings:
+    games: Count = 256
+    """Games in flight in one group, in lock step."""
+    groups: Count = 2
+    """Groups a worker (or LocalFleet) keeps in flight."""
+    workers: Count | Literal["auto"] = "auto"
+    """Self-play processes on Ray; auto: one a CPU core that is left over. LocalFleet: threads."""
+    temperature: Annotated[float, Field(ge=0)] = 1.0
+    temperature_plies: Natural = 1000
+    """From this ply on ``final_temperature`` applies."""
+    final_temperature: Annotated[float, Field(ge=0)] = 0.0
+    random_opening_plies: Natural = 0
+    """Each game begins with 0 to this many uniformly random plies, which are not trained on."""
+    resign_value: Fraction | None = None
+    """Resign when the search value stays below minus this for two own moves; None: never."""
+    resign_disabled_fraction: Fraction = 0.1
+    """Share of games played to the end all the same, to measure false resignations."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ReplaySettings:
+    samples_per_position: Positive = 4.0
+    """How often each stored position is trained on, on average; kept by the limiter."""
+    window_min: Count = 20_000
+    """Positions: the window's size while the run is young (KataGo, Wu 2019, appendix C)."""
+    window_exponent: Fraction = 0.75
+    window_scale: Positive = 0.4
+    min_positions: Count = 5_000
+    """Learning starts when this many positions are stored."""
+    value_mixing: Fraction = 0.25
+    """Value target: (1 - m) * outcome + m * search value."""
+    symmetries: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class TrainingSettings:
+    steps: Count = 10_000
+    batch_size: Annotated[int, Field(ge=2)] = 512
+    publish_every: Count = 20
+    """Optimizer steps between two publications of the weights."""
+    checkpoint_every: Count = 500
+    keep_checkpoints: Count = 5
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    """Decay of the averaged weights that play; 0 publishes the raw weights."""
+    value_weight: Positive = 1.0
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: str = "auto"
+    """The learner's: auto, cpu, cuda, cuda:1, mps."""
+    time_limit_minutes: Positive | None = None
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class InferenceSettings:
+    backend: Literal["auto", "torch", "openvino"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """auto: both are timed at start-up."""
+    device: str = "auto"
+    servers: Count = 1
+    """Inference server actors on Ray."""
+    batch_size: Count = 1024
+    """Largest batch a server evaluates at once."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class EvaluationSettings:
+    every: Natural = 0
+    """Optimizer steps between two arena matches during training; 0: only at the end."""
+    games: Count = 40
+    opponent: str = "mcts:simulations=100"
+    simulations: Count = 64
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class TrackingSettings:
+    wandb: Literal["auto", "online", "offline", "off"] = "auto"
+    project: str = "alphazero"
+    log_every: Count = 20
+    """Optimizer steps between two lines of metrics.jsonl."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Config:
+    """One experiment: everything ``train`` needs to know."""
+
+    game: str
+    seed: Natural = 0
+    ray: str = "auto"
+    """off, local, an address, or auto: off where there are at most 4 cores and no GPU."""
+    search: Annotated[PUCT | Gumbel, Field(discriminator="kind")] = Gumbel()
+    selfplay: SelfPlaySettings = SelfPlaySettings()
+    network: NetworkSettings = NetworkSettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
+    replay: ReplaySettings = ReplaySettings()
+    training: TrainingSettings = TrainingSettings()
+    inference: InferenceSettings = InferenceSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    tracking: TrackingSettings = TrackingSettings()
