@@ -1,14 +1,111 @@
-"""Gumbel (stub while the kernels are written)."""
+"""Gumbel AlphaZero's search (Danihelka et al. 2022, "Policy improvement by planning with Gumbel").
 
+Root actions are sampled without replacement with the Gumbel-top-k trick and searched by
+sequential halving; the improved policy from completed Q values is the training target.
+"""
+
+from dataclasses import replace
+from functools import lru_cache
+from math import ceil, log2
 from typing import Annotated, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from alphazero.nn.settings import STRICT
+from alphazero.nn.settings import STRICT, Positive
+from alphazero.search import select
+from alphazero.search.tree import Rows, Tree, grow, plant, root_statistics
+from alphazero.types import Generators, SearchResult, SearchSteps
+from games.base import Game, States
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Gumbel:
+    """Constants. ``sigma(q) = (visit_offset + max n) * value_scale * q`` with q in [-1, 1].
+
+    The paper's min-max rescaling of q is for games of unknown reward range; it would magnify mere
+    noise wherever all actions are worth about the same.
+    """
+
     kind: Literal["gumbel"] = "gumbel"
-    simulations: Annotated[int, Field(ge=1)] = 64
+    simulations: Annotated[int, Field(ge=2)] = 32
+    max_considered_actions: Annotated[int, Field(ge=2)] = 16
+    visit_offset: Positive = 50.0
+    value_scale: Positive = 0.1
+    leaves: Annotated[int, Field(ge=1)] = 1
+    """Leaves a tree evaluates at once, kept apart by virtual losses."""
+
+    def __call__(
+        self, game: Game, states: States, rngs: Generators, temperature: NDArray[np.float32]
+    ) -> SearchSteps:
+        evaluation = yield states
+        tree = plant(game, states, evaluation, self.simulations)
+        legal = tree.edges[:, 0]["prior"] >= 0
+        logits = np.where(legal, evaluation.logits, -np.inf).astype(np.float32)
+        logits -= logits.max(axis=1, keepdims=True)
+        scores = logits + _noise(rngs, temperature, game.num_actions)
+        considered = np.minimum(legal.sum(axis=1), self.max_considered_actions)
+        scores[_rank_descending(scores) >= considered[:, None]] = -np.inf
+        schedule = np.stack([_halving_schedule(int(m), self.simulations) for m in considered])
+        sigma = np.float32(self.visit_offset), np.float32(self.value_scale)
+        virtual = self.leaves > 1
+
+        def select_rows(tree: Tree, want: NDArray[np.int32], rows: Rows) -> tuple[int, int]:
+            arrays = tree.nodes, tree.edges, want, *rows
+            return select.gumbel(*arrays, scores, schedule, *sigma, virtual)
+
+        oldest = yield from grow(game, tree, select_rows, self.simulations, self.leaves)
+        value, visits, action_value = root_statistics(tree)
+        bonus = select.completed_root_values(tree.nodes, tree.edges, *sigma)
+        finalists = visits == visits.max(axis=1, keepdims=True)
+        return SearchResult(
+            action=np.where(finalists, scores + bonus, -np.inf).argmax(axis=1),
+            policy=_softmax(logits + bonus),
+            value=value,
+            visits=visits,
+            action_value=action_value,
+            version=evaluation.version if oldest is None else min(oldest, evaluation.version),
+        )
+
+    def for_play(self, simulations: int | None = None, leaves: int = 1) -> "Gumbel":
+        return replace(self, simulations=simulations or self.simulations, leaves=leaves)
+
+
+def _noise(
+    rngs: Generators, temperature: NDArray[np.float32], actions: int
+) -> NDArray[np.float32]:
+    noise = np.zeros((len(rngs), actions), np.float32)
+    for i in np.flatnonzero(temperature > 0):
+        noise[i] = temperature[i] * rngs[i].gumbel(size=actions)
+    return noise
+
+
+def _rank_descending(scores: NDArray[np.float32]) -> NDArray[np.intp]:
+    order = np.argsort(-scores, axis=1, kind="stable")
+    return np.argsort(order, axis=1, kind="stable")
+
+
+def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+@lru_cache(maxsize=4096)
+def _halving_schedule(considered: int, simulations: int) -> NDArray[np.int32]:
+    """``[simulations]``: the visits that the next action to search must already have.
+
+    Sequential halving over ``considered`` actions: each phase gives every survivor the same number
+    of visits, then the worse half drops out (the paper's figure 1).
+    """
+    if considered <= 1:
+        return np.arange(simulations, dtype=np.int32)
+    phases, survivors = ceil(log2(considered)), considered
+    visits, sequence = [0] * considered, []
+    while len(sequence) < simulations:
+        for _ in range(max(1, simulations // (phases * survivors))):
+            sequence.extend(visits[:survivors])
+            visits = [count + 1 for count in visits[:survivors]]
+        survivors = max(2, survivors // 2)
+    return np.array(sequence[:simulations], np.int32)

@@ -1,0 +1,48 @@
+"""Evaluators that need no network. ``alphazero.inference`` has the one that does."""
+
+import numpy as np
+
+from alphazero.types import Evaluation, Evaluator
+from games.base import Game, States
+
+
+def uniform(game: Game) -> Evaluator:
+    """Knows nothing: equal logits and value 0."""
+
+    def evaluate(states: States) -> Evaluation:
+        batch = len(states)
+        return Evaluation(np.zeros((batch, game.num_actions), np.float32), np.zeros(batch, np.float32))
+
+    return evaluate
+
+
+def rollout(game: Game, rng: np.random.Generator) -> Evaluator:
+    """Equal logits, and as value the outcome of one uniformly random game from each position."""
+
+    def evaluate(states: States) -> Evaluation:
+        batch = len(states)
+        logits = np.zeros((batch, game.num_actions), np.float32)
+        return Evaluation(logits, playout(game, states, rng))
+
+    return evaluate
+
+
+def playout(game: Game, states: States, rng: np.random.Generator) -> np.ndarray:
+    """``float32[B]``: how one uniformly random game from each state ends, for its mover."""
+    mover, states = game.to_move(states), states.copy()
+    value, active = np.zeros(len(states), np.float32), np.arange(len(states))
+    while len(active):
+        outcome = game.outcome(states)
+        over = ~np.isnan(outcome)
+        same = game.to_move(states[over]) == mover[active[over]]
+        value[active[over]] = np.where(same, outcome[over], -outcome[over])
+        active, states = active[~over], states[~over]
+        if len(active):
+            states = game.step(states, random_actions(game.legal(states), rng))
+    return value
+
+
+def random_actions(legal: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """``int64[B]``: one allowed action of each row of ``legal [B, A]``, all equally likely."""
+    chances = rng.random(len(legal)) * legal.sum(axis=1)
+    return (np.cumsum(legal, axis=1) > chances[:, None]).argmax(axis=1)
