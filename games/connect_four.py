@@ -1,0 +1,134 @@
+"""Connect Four: seven columns, six rows, four in a line wins.
+
+A state is two bitboards of 64 bits. Bit ``7 * column + row`` is a cell, row 0 at the bottom; every
+seventh bit (row 6) stays empty, so no line runs over from one column into the next. This is the
+layout of Tromp's and Pons's solvers.
+"""
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from games.base import Game, States, Symmetry
+
+ROWS, COLUMNS = 6, 7
+_STRIDE = ROWS + 1
+_TOPS = tuple(np.uint64(1 << (_STRIDE * column + ROWS - 1)) for column in range(COLUMNS))
+_FULL = np.uint64(sum(((1 << ROWS) - 1) << (_STRIDE * column) for column in range(COLUMNS)))
+
+
+class ConnectFour(Game):
+    """Connect Four on the usual 6 x 7 board; a move is a column, 1 to 7 from the left."""
+
+    name = "connect_four"
+    num_actions = COLUMNS
+    observation_shape = (2, ROWS, COLUMNS)
+    max_plies = ROWS * COLUMNS
+    dtype = np.dtype([("mine", "<u8"), ("theirs", "<u8")])
+    """``mine`` are the stones of the player about to move, ``theirs`` the other's."""
+
+    def initial(self, batch: int) -> States:
+        return np.zeros(batch, self.dtype)
+
+    def legal(self, states: States) -> NDArray[np.bool_]:
+        return _legal(states)
+
+    def step(self, states: States, actions: NDArray[np.integer]) -> States:
+        after = np.empty(len(states), self.dtype)
+        _step(states, actions, after)
+        return after
+
+    def outcome(self, states: States) -> NDArray[np.float32]:
+        return _outcome(states)
+
+    def to_move(self, states: States) -> NDArray[np.int8]:
+        return _to_move(states)
+
+    def observe(self, states: States) -> NDArray[np.float32]:
+        """Two planes: the mover's stones, the opponent's; row 0 is the top."""
+        return _observe(states)
+
+    def symmetries(self) -> list[Symmetry]:
+        """The identity and the mirror image."""
+        cells = np.arange(ROWS * COLUMNS).reshape(ROWS, COLUMNS)
+        columns = np.arange(COLUMNS)
+        return [(cells.ravel(), columns), (cells[:, ::-1].ravel(), columns[::-1].copy())]
+
+    def render(self, state: np.void) -> str:
+        states = np.array([state], self.dtype)
+        mine, theirs = self.observe(states)[0].astype(bool)
+        first, second = ("X", "O") if self.to_move(states)[0] == 0 else ("O", "X")
+        drawn = np.where(mine, first, np.where(theirs, second, "."))
+        return "\n".join([*(" ".join(row) for row in drawn), "1 2 3 4 5 6 7"])
+
+
+@numba.njit(cache=True, nogil=True)
+def _has_four(stones):
+    """Whether a bitboard holds four in a line: pairs, then pairs of pairs, in each direction."""
+    four = np.uint64(0)
+    for shift in (np.uint64(1), np.uint64(6), np.uint64(7), np.uint64(8)):
+        pairs = stones & (stones >> shift)
+        four |= pairs & (pairs >> (shift + shift))
+    return four != np.uint64(0)
+
+
+@numba.njit(cache=True, nogil=True)
+def _step(states, actions, after):
+    for i in range(states.shape[0]):
+        mine, theirs = states[i].mine, states[i].theirs
+        occupied = mine | theirs
+        bottom = np.uint64(1) << np.uint64(_STRIDE * actions[i])
+        # The carry runs up the column's stones into its lowest empty cell.
+        after[i].mine = theirs
+        after[i].theirs = mine | ((occupied + bottom) & ~occupied)
+
+
+@numba.njit(cache=True, nogil=True)
+def _legal(states):
+    allowed = np.empty((states.shape[0], COLUMNS), np.bool_)
+    for i in range(states.shape[0]):
+        empty = ~(states[i].mine | states[i].theirs)
+        if _has_four(states[i].theirs):
+            empty = np.uint64(0)
+        for column in range(COLUMNS):
+            allowed[i, column] = empty & _TOPS[column] != 0
+    return allowed
+
+
+@numba.njit(cache=True, nogil=True)
+def _outcome(states):
+    # Only the player who has just moved can have four: the mover of a finished game lost or drew.
+    result = np.empty(states.shape[0], np.float32)
+    for i in range(states.shape[0]):
+        if _has_four(states[i].theirs):
+            result[i] = -1.0
+        elif states[i].mine | states[i].theirs == _FULL:
+            result[i] = 0.0
+        else:
+            result[i] = np.nan
+    return result
+
+
+@numba.njit(cache=True, nogil=True)
+def _to_move(states):
+    # The parity of the number of stones, folded down to one bit.
+    mover = np.empty(states.shape[0], np.int8)
+    for i in range(states.shape[0]):
+        bits = states[i].mine ^ states[i].theirs
+        for shift in (32, 16, 8, 4, 2, 1):
+            bits ^= bits >> np.uint64(shift)
+        mover[i] = bits & np.uint64(1)
+    return mover
+
+
+@numba.njit(cache=True, nogil=True)
+def _observe(states):
+    planes = np.empty((states.shape[0], 2, ROWS, COLUMNS), np.float32)
+    for i in range(states.shape[0]):
+        mine, theirs = states[i].mine, states[i].theirs
+        for row in range(ROWS):
+            for column in range(COLUMNS):
+                bit = np.uint64(_STRIDE * column + ROWS - 1 - row)
+                planes[i, 0, row, column] = (mine >> bit) & np.uint64(1)
+                planes[i, 1, row, column] = (theirs >> bit) & np.uint64(1)
+    return planes

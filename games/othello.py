@@ -1,0 +1,153 @@
+"""Othello (Reversi with the fixed opening set-up) on 4 x 4, 6 x 6 or 8 x 8 boards.
+
+A state is two bitboards, bit ``8 * row + column`` on every size, row 0 at the top, and the player
+about to move, which passes would otherwise hide. Rules: World Othello Federation. A player without a
+move passes, as a move of its own; the game ends when neither can move.
+"""
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from games.base import Game, States, Symmetry
+
+_DIRECTIONS = (1, -1, 8, -8, 7, -7, 9, -9)
+
+
+class Othello(Game):
+    """Othello; a move is a cell, a1 to h8 from the top left, or pass where no cell is allowed."""
+
+    dtype = np.dtype([("mine", "<u8"), ("theirs", "<u8"), ("player", "i1")])
+    """``mine`` are the discs of ``player``, who is about to move (0 black, 1 white)."""
+
+    def __init__(self, size: int = 8):
+        """``size``: 4, 6 or 8 cells a side, else ``ValueError``."""
+        if size not in (4, 6, 8):
+            raise ValueError(f"othello: size must be 4, 6 or 8, not {size}")
+        self.name = f"othello:size={size}"
+        self.size = size
+        self.num_actions = size * size + 1
+        self.observation_shape = (2, size, size)
+        # No two passes follow each other, so at most every second ply is one.
+        self.max_plies = 2 * (size * size - 4)
+        row, column = np.divmod(np.arange(size * size, dtype=np.uint64), size)
+        self._bits = np.uint64(1) << (8 * row + column)
+        self._board = np.bitwise_or.reduce(self._bits)
+        # Discs off the left and right edges: runs kept to these cannot wrap into the next row.
+        self._between = np.bitwise_or.reduce(self._bits[(column > 0) & (column < size - 1)])
+
+    def initial(self, batch: int) -> States:
+        """Black, who begins, has the upper right and lower left of the four cells in the centre."""
+        bits = self._bits.reshape(self.size, self.size)
+        upper, lower = self.size // 2 - 1, self.size // 2
+        states = np.zeros(batch, self.dtype)
+        states["mine"] = bits[upper, lower] | bits[lower, upper]
+        states["theirs"] = bits[upper, upper] | bits[lower, lower]
+        return states
+
+    def legal(self, states: States) -> NDArray[np.bool_]:
+        return _legal(states, self._bits, self._board, self._between)
+
+    def step(self, states: States, actions: NDArray[np.integer]) -> States:
+        after = np.empty(len(states), self.dtype)
+        _step(states, actions, after, self._bits, self._between)
+        return after
+
+    def outcome(self, states: States) -> NDArray[np.float32]:
+        return _outcome(states, self._bits, self._board, self._between)
+
+    def to_move(self, states: States) -> NDArray[np.int8]:
+        return states["player"].copy()
+
+    def observe(self, states: States) -> NDArray[np.float32]:
+        """Two planes: the mover's discs, the opponent's; row 0 is the top."""
+        boards = np.stack([states["mine"], states["theirs"]], axis=1)[:, :, None]
+        planes = boards & self._bits != 0
+        return planes.astype(np.float32).reshape(-1, *self.observation_shape)
+
+    def symmetries(self) -> list[Symmetry]:
+        """Four rotations, each plain and mirrored; half of them swap the set-up's colours."""
+        board = np.arange(self.size**2).reshape(self.size, self.size)
+        turned = [np.rot90(side, turns) for side in (board, board.T) for turns in range(4)]
+        return [(cells.ravel(), np.append(cells, self.size**2)) for cells in turned]
+
+    def render(self, state: np.void) -> str:
+        mine, theirs = self.observe(np.array([state], self.dtype))[0].astype(bool)
+        first, second = ("X", "O") if state["player"] == 0 else ("O", "X")
+        drawn = np.where(mine, first, np.where(theirs, second, "."))
+        rows = [f"{number} {' '.join(row)}" for number, row in enumerate(drawn, start=1)]
+        return "\n".join(["  " + " ".join("abcdefgh"[: self.size]), *rows])
+
+    def action_to_text(self, action: int) -> str:
+        """Column letter and row number, a1 at the top left; ``pass`` for the last action."""
+        row, column = divmod(action, self.size)
+        return "pass" if action == self.size**2 else f"{'abcdefgh'[column]}{row + 1}"
+
+    def text_to_action(self, text: str) -> int:
+        """Capital letters do as well."""
+        return super().text_to_action(text.lower())
+
+
+@numba.njit(cache=True, nogil=True)
+def _shift(discs, by):
+    return discs << np.uint64(by) if by > 0 else discs >> np.uint64(-by)
+
+
+@numba.njit(cache=True, nogil=True)
+def _run(start, theirs, by, between):
+    """The unbroken runs of ``theirs`` that begin next to ``start``, in one direction."""
+    prey = theirs if abs(by) == 8 else theirs & between
+    run = prey & _shift(start, by)
+    for _ in range(5):
+        run |= prey & _shift(run, by)
+    return run
+
+
+@numba.njit(cache=True, nogil=True)
+def _moves(mine, theirs, board, between):
+    """A bitboard of the cells where ``mine`` may move."""
+    ends = np.uint64(0)
+    for by in _DIRECTIONS:
+        ends |= _shift(_run(mine, theirs, by, between), by)
+    return ends & board & ~(mine | theirs)
+
+
+@numba.njit(cache=True, nogil=True)
+def _step(states, actions, after, bits, between):
+    for i in range(states.shape[0]):
+        mine, theirs = states[i].mine, states[i].theirs
+        if actions[i] < bits.shape[0]:
+            cell = bits[actions[i]]
+            flipped = np.uint64(0)
+            for by in _DIRECTIONS:
+                run = _run(cell, theirs, by, between)
+                if _shift(run, by) & mine:
+                    flipped |= run
+            mine, theirs = mine | cell | flipped, theirs & ~flipped
+        after[i].mine, after[i].theirs = theirs, mine
+        after[i].player = 1 - states[i].player
+
+
+@numba.njit(cache=True, nogil=True)
+def _legal(states, bits, board, between):
+    allowed = np.empty((states.shape[0], bits.shape[0] + 1), np.bool_)
+    for i in range(states.shape[0]):
+        mine, theirs = states[i].mine, states[i].theirs
+        moves = _moves(mine, theirs, board, between)
+        for cell in range(bits.shape[0]):
+            allowed[i, cell] = moves & bits[cell] != 0
+        allowed[i, -1] = moves == 0 and _moves(theirs, mine, board, between) != 0
+    return allowed
+
+
+@numba.njit(cache=True, nogil=True)
+def _outcome(states, bits, board, between):
+    result = np.full(states.shape[0], np.nan, np.float32)
+    for i in range(states.shape[0]):
+        mine, theirs = states[i].mine, states[i].theirs
+        if not (_moves(mine, theirs, board, between) or _moves(theirs, mine, board, between)):
+            margin = 0
+            for bit in bits:
+                margin += int(mine & bit != 0) - int(theirs & bit != 0)
+            result[i] = np.sign(margin)
+    return result
