@@ -1,0 +1,23 @@
+"""Where tensors live."""
+
+import torch
+
+
+def choose(name: str) -> torch.device:
+    """``auto`` is the first of cuda, mps and cpu that is present; else torch's own names.
+
+    ValueError where the device does not exist.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"device {name!r} cannot be used here ({reason}); auto, cpu, cuda, cuda:1 or mps?"
+        ) from None
+    return device

@@ -1,0 +1,51 @@
+"""Losses and what is measured beside them: means over the batch, as 0-d float32 tensors.
+
+``B`` examples, ``A`` actions. Everything is computed in float32, whatever precision the network ran
+in: bfloat16 has three significant digits.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+ILLEGAL = -1e30
+"""An illegal action's logit. Finite, so that a target of 0 times its logarithm is 0 and not NaN."""
+
+
+def masked_log_softmax(logits: Tensor, legal: Tensor) -> Tensor:
+    """``[B, A]`` log-probabilities in which illegal actions (``legal`` False) have none."""
+    return torch.log_softmax(logits.float().masked_fill(~legal, ILLEGAL), dim=1)
+
+
+def cross_entropy(log_probabilities: Tensor, target: Tensor) -> Tensor:
+    """``-sum target * log p`` of two distributions ``[B, K]`` (Silver et al. 2018, equation 1)."""
+    return -(target * log_probabilities).sum(dim=1).mean()
+
+
+def entropy(probabilities: Tensor) -> Tensor:
+    """In nats, of distributions ``[B, K]``; 0 log 0 counts as 0."""
+    return torch.special.entr(probabilities).sum(dim=1).mean()
+
+
+def policy_loss(logits: Tensor, target: Tensor, legal: Tensor) -> Tensor:
+    """Cross entropy of the legal moves' distribution with the target ``[B, A]``.
+
+    The target must be 0 on illegal actions; it may be 0 on legal ones.
+    """
+    return cross_entropy(masked_log_softmax(logits, legal), target)
+
+
+def wdl_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross entropy of (win, draw, loss) ``[B, 3]`` with a target distribution ``[B, 3]``."""
+    return cross_entropy(torch.log_softmax(logits.float(), dim=1), target)
+
+
+def scalar_loss(value: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error of values ``[B]`` in [-1, 1] (Silver et al. 2018, equation 1)."""
+    return functional.mse_loss(value.float(), target)
+
+
+def sign_accuracy(value: Tensor, target: Tensor) -> Tensor:
+    """Share of the examples with a target ``[B]`` other than 0 whose value has its sign."""
+    right = (value * target > 0).sum()
+    return right.float() / (target != 0).sum().clamp(min=1)

@@ -1,0 +1,98 @@
+"""Optimizers, learning-rate schedules and averaged weights."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from alphazero.nn.settings import OptimizerSettings, ScheduleSettings
+
+
+def build(module: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
+    """The optimizer of ``module``'s parameters, fused into one kernel where torch has one.
+
+    ``l2`` adds ``l2 * w`` to the gradient of ``w`` (a penalty of ``l2 / 2 * |w|^2``); for adamw it
+    is the decoupled decay of Loshchilov & Hutter 2019, algorithm 2. Vectors (biases, BatchNorm's
+    scale and shift) are left out: shrinking them regularizes nothing.
+    """
+    parameters = list(module.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.l2},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    rate = settings.learning_rate
+    if settings.name == "adam":
+        return torch.optim.Adam(groups, lr=rate, fused=True)
+    if settings.name == "adamw":
+        return torch.optim.AdamW(groups, lr=rate, fused=True)
+    if settings.name == "sgd":
+        return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum, fused=True)
+    return torch.optim.RMSprop(groups, lr=rate)
+
+
+def schedule(settings: ScheduleSettings, total_steps: int) -> Callable[[int], float]:
+    """The factor on the base learning rate at step 0, 1, ..., ``total_steps - 1``.
+
+    Step ``i`` of the warm-up has ``(i + 1) / warmup_steps``, so that the first step learns too.
+    cosine: Loshchilov & Hutter 2017, equation 5, without restarts, from the warm-up's end to the
+    last step, where ``final_factor`` is reached and kept.
+    """
+
+    def shape(step: int) -> float:
+        if settings.kind == "constant":
+            return 1.0
+        if settings.kind == "step":
+            passed = sum(step >= milestone * total_steps for milestone in settings.milestones)
+            return settings.decay**passed
+        length = max(1, total_steps - 1 - settings.warmup_steps)
+        progress = min(1.0, max(0, step - settings.warmup_steps) / length)
+        falling = 0.5 * (1 + math.cos(math.pi * progress))
+        return settings.final_factor + (1 - settings.final_factor) * falling
+
+    def factor(step: int) -> float:
+        return min(1.0, (step + 1) / max(1, settings.warmup_steps)) * shape(step)
+
+    return factor
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def clip_gradient(module: nn.Module, limit: float) -> Tensor:
+    """Scale the gradient down to the norm ``limit`` (0: leave it); its norm before, 0-d."""
+    return nn.utils.clip_grad_norm_(module.parameters(), limit or math.inf)
+
+
+class Ema:
+    """Exponential moving average of a module's parameters and BatchNorm statistics.
+
+    The running statistics are averaged like the parameters they belong to. They are themselves
+    averages over the last ten or so batches, so the raw network's newest ones follow its newest
+    weights and are wrong for weights averaged over hundreds of steps. Integers (the count of
+    batches) are copied.
+    """
+
+    def __init__(self, module: nn.Module, decay: float):
+        self.decay = decay
+        self.average = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+    def update(self, module: nn.Module, step: int) -> None:
+        """Take in the weights after optimizer step ``step`` (0, 1, ...).
+
+        The decay grows as ``(1 + step) / (10 + step)`` up to its final value, lest the random
+        first weights linger for hundreds of steps.
+        """
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for name, tensor in module.state_dict().items():
+            if tensor.is_floating_point():
+                self.average[name].lerp_(tensor, 1 - decay)
+            else:
+                self.average[name].copy_(tensor)
+
+    def restore(self, average: dict[str, Tensor]) -> None:
+        """Continue from an earlier ``average``."""
+        for name, tensor in self.average.items():
+            tensor.copy_(average[name])
