@@ -57,7 +57,7 @@ class ConnectFour(Game):
     def render(self, state: np.void) -> str:
         states = np.array([state], self.dtype)
         mine, theirs = self.observe(states)[0].astype(bool)
-        first, second = ("X", "O") if self.to_move(states)[0] == 0 else ("O", "X")
+        first, second = "XO" if self.to_move(states)[0] == 0 else "OX"
         drawn = np.where(mine, first, np.where(theirs, second, "."))
         return "\n".join([*(" ".join(row) for row in drawn), "1 2 3 4 5 6 7"])
 

@@ -1,8 +1,8 @@
 """Othello (Reversi with the fixed opening set-up) on 4 x 4, 6 x 6 or 8 x 8 boards.
 
-A state is two bitboards, bit ``8 * row + column`` on every size, row 0 at the top, and the player
-about to move, which passes would otherwise hide. Rules: World Othello Federation. A player without a
-move passes, as a move of its own; the game ends when neither can move.
+A state is two bitboards (bit ``8 * row + column`` on every size, row 0 at the top) and whose move
+it is, which passes would hide. Rules: World Othello Federation. A player without a move must pass,
+as a move of its own; the game ends when neither can move.
 """
 
 import numba
@@ -62,8 +62,7 @@ class Othello(Game):
     def observe(self, states: States) -> NDArray[np.float32]:
         """Two planes: the mover's discs, the opponent's; row 0 is the top."""
         boards = np.stack([states["mine"], states["theirs"]], axis=1)[:, :, None]
-        planes = boards & self._bits != 0
-        return planes.astype(np.float32).reshape(-1, *self.observation_shape)
+        return (boards & self._bits != 0).astype(np.float32).reshape(-1, *self.observation_shape)
 
     def symmetries(self) -> list[Symmetry]:
         """Four rotations, each plain and mirrored; half of them swap the set-up's colours."""
@@ -73,18 +72,17 @@ class Othello(Game):
 
     def render(self, state: np.void) -> str:
         mine, theirs = self.observe(np.array([state], self.dtype))[0].astype(bool)
-        first, second = ("X", "O") if state["player"] == 0 else ("O", "X")
+        first, second = "XO" if state["player"] == 0 else "OX"
         drawn = np.where(mine, first, np.where(theirs, second, "."))
         rows = [f"{number} {' '.join(row)}" for number, row in enumerate(drawn, start=1)]
         return "\n".join(["  " + " ".join("abcdefgh"[: self.size]), *rows])
 
     def action_to_text(self, action: int) -> str:
         """Column letter and row number, a1 at the top left; ``pass`` for the last action."""
-        row, column = divmod(action, self.size)
-        return "pass" if action == self.size**2 else f"{'abcdefgh'[column]}{row + 1}"
+        column, row = "abcdefgh"[action % self.size], action // self.size + 1
+        return "pass" if action == self.size**2 else f"{column}{row}"
 
     def text_to_action(self, text: str) -> int:
-        """Capital letters do as well."""
         return super().text_to_action(text.lower())
 
 

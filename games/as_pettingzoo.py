@@ -1,0 +1,95 @@
+"""A game as a PettingZoo environment, for libraries that speak its agent-environment cycle."""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+from pettingzoo import AECEnv
+
+from games.base import Game
+
+_PLAYERS = ["player_0", "player_1"]
+
+
+class PettingZooGame(AECEnv):
+    """``game`` between ``player_0``, who begins, and ``player_1``.
+
+    An observation is ``{"observation": float32 [C, H, W], "action_mask": int8 [A]}`` as in
+    PettingZoo's own board games, except that both players are shown the board as the one about to
+    move sees it. Rewards come with the last move: +1, 0 or -1. An illegal action raises
+    ``ValueError``.
+    """
+
+    def __init__(self, game: Game, render_mode: str | None = None):
+        super().__init__()
+        self.game = game
+        self.render_mode = render_mode
+        self.metadata = {"name": game.name, "render_modes": ["ansi"], "is_parallelizable": False}
+        self.possible_agents = list(_PLAYERS)
+        self.observation_spaces = {player: _observation_space(game) for player in _PLAYERS}
+        self.action_spaces = {player: Discrete(game.num_actions) for player in _PLAYERS}
+
+    def observation_space(self, agent: str) -> gymnasium.Space:
+        return self.observation_spaces[agent]
+
+    def action_space(self, agent: str) -> gymnasium.Space:
+        return self.action_spaces[agent]
+
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
+        """Start anew. Nothing here is random, so ``seed`` changes nothing."""
+        self._states = self.game.initial(1)
+        self.agents = list(_PLAYERS)
+        self.rewards = dict.fromkeys(_PLAYERS, 0.0)
+        self._cumulative_rewards = dict.fromkeys(_PLAYERS, 0.0)
+        self.terminations = dict.fromkeys(_PLAYERS, False)
+        self.truncations = dict.fromkeys(_PLAYERS, False)
+        self.infos = {player: {} for player in _PLAYERS}
+        self.agent_selection = _PLAYERS[0]
+
+    def observe(self, agent: str) -> dict[str, np.ndarray]:
+        mask = self.game.legal(self._states)[0].astype(np.int8)
+        if agent != self._mover():
+            mask[:] = 0
+        return {"observation": self.game.observe(self._states)[0], "action_mask": mask}
+
+    def step(self, action: int | None) -> None:
+        if self.terminations[self.agent_selection]:
+            self._was_dead_step(action)
+            return
+        self._states = _play(self.game, self._states, action)
+        self._cumulative_rewards[self.agent_selection] = 0.0
+        self.agent_selection = self._mover()
+        outcome = float(self.game.outcome(self._states)[0])
+        if not np.isnan(outcome):
+            self.terminations = dict.fromkeys(_PLAYERS, True)
+            self.rewards = {
+                player: outcome if player == self.agent_selection else -outcome
+                for player in _PLAYERS
+            }
+        self._accumulate_rewards()
+
+    def render(self) -> str | None:
+        """The drawing in render mode ``ansi``, nothing without a mode."""
+        return self.game.render(self._states[0]) if self.render_mode == "ansi" else None
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _mover(self) -> str:
+        return _PLAYERS[self.game.to_move(self._states)[0]]
+
+
+def _observation_space(game: Game) -> gymnasium.spaces.Dict:
+    return gymnasium.spaces.Dict(
+        {
+            "observation": Box(-np.inf, np.inf, game.observation_shape, np.float32),
+            "action_mask": Box(0, 1, (game.num_actions,), np.int8),
+        }
+    )
+
+
+def _play(game: Game, states: np.ndarray, action: int | None) -> np.ndarray:
+    if action not in np.flatnonzero(game.legal(states)[0]):
+        raise ValueError(f"{action!r} is not a legal action of {game.name} here")
+    return game.step(states, np.array([action]))
