@@ -4,11 +4,19 @@ Validated by pydantic; ``alphazero.config.load`` reads YAML and command-line ove
 every error at once. Nothing here imports torch, so that a bad configuration is refused at once.
 """
 
-from typing import Annotated, Literal
+import re
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+import yaml
+from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
+import games
+from alphazero import config_file
+from alphazero.config_file import ConfigError
 from alphazero.nn.settings import STRICT, Fraction, OptimizerSettings, Positive
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
@@ -130,3 +138,86 @@ class Config:
     inference: InferenceSettings = InferenceSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     tracking: TrackingSettings = TrackingSettings()
+
+
+def load(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
+    """The configuration called ``name_or_path``: a name in ``configs/`` or a path to a YAML file.
+
+    ``overrides`` are ``key.sub=value`` texts from the command line. Raises ``ConfigError`` with one
+    line for each thing wrong: where, which key, what was wrong and what would be right.
+    """
+    name, text = _read(name_or_path)
+    config = config_file.parse(Config, text, name, overrides, _CHECKS)
+    problems = [f"{name}: {problem}" for problem in _contradictions(config)]
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def names() -> list[str]:
+    """The configurations that ship with the package."""
+    files = resources.files("configs").iterdir()
+    return sorted(file.name[:-5] for file in files if file.name.endswith(".yaml"))
+
+
+def as_dict(config: Config) -> dict[str, Any]:
+    """``config`` as plain dictionaries, lists and values; defaults included."""
+    return TypeAdapter(Config).dump_python(config, mode="json")
+
+
+def describe(config: Config) -> str:
+    """``config`` as YAML with every default spelled out; ``load`` reads it back unchanged."""
+    return yaml.safe_dump(as_dict(config), sort_keys=False)
+
+
+def _read(name_or_path: str) -> tuple[str, str]:
+    """What to call the configuration in messages, and its text."""
+    if name_or_path in names():
+        file = resources.files("configs") / f"{name_or_path}.yaml"
+        return file.name, file.read_text(encoding="utf-8")
+    path = Path(name_or_path)
+    try:
+        return str(path), path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        hint = config_file.nearest(name_or_path, names())
+        known = f"; the names are {', '.join(names())}"
+        raise ConfigError([f"no configuration {name_or_path!r}{hint or known}"]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: cannot be read as text: {error}"]) from None
+
+
+def _check_device(device: str) -> None:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+        raise ValueError(f"got {device!r}, should be auto, cpu, cuda, cuda:N or mps")
+
+
+def check_ray(ray: str) -> None:
+    if ray not in ("off", "local", "auto") and ":" not in ray:
+        raise ValueError(f"got {ray!r}, should be off, local, auto or an address host:port")
+
+
+def _check_player(spec: str) -> None:
+    from alphazero import players  # which needs this module
+
+    players.parse(spec)
+
+
+_CHECKS = {
+    "game": games.make,
+    "ray": check_ray,
+    "training.device": _check_device,
+    "inference.device": _check_device,
+    "evaluation.opponent": _check_player,
+}
+
+
+def _contradictions(config: Config) -> list[str]:
+    """What only shows when several keys are seen together."""
+    problems = []
+    plies, longest = config.selfplay.random_opening_plies, games.make(config.game).max_plies
+    if plies >= longest:
+        problems.append(
+            f"selfplay.random_opening_plies: {plies} would be whole games of {config.game}, "
+            f"which last {longest} plies at most"
+        )
+    return problems

@@ -1,0 +1,283 @@
+"""Settings from a YAML file and ``key.sub=value`` overrides, with every error at once.
+
+Works for any frozen pydantic dataclass whose fields are values or further such dataclasses and
+knows nothing of what they mean. ``alphazero.config.load`` is the one for a training run.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+T = TypeVar("T")
+
+Checks = Mapping[str, Callable[[str], object]]
+"""By dotted key: called with a word that was given there, raises ``ValueError`` if it will not do.
+"""
+
+COMMAND_LINE = "command line"
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; ``lines`` has one entry for each thing wrong with it."""
+
+    def __init__(self, lines: Sequence[str]):
+        self.lines = tuple(lines)
+        super().__init__("\n".join(lines))
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's words and numbers: ``wandb: off`` means the mode ``off``, ``1e-4`` a number."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 (yaml's own class attribute)
+        first: [rule for rule in rules if not rule[0].endswith((":bool", ":timestamp"))]
+        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(?:\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+@dataclass
+class _Draft:
+    """The values as given, before validation, and where each one came from."""
+
+    name: str
+    values: dict[str, Any]
+    origins: dict[str, str]
+    errors: list[str]
+
+    def origin(self, key: str) -> str:
+        """Where ``key`` (or, failing that, something in it or around it) was given."""
+        for given in self.origins:
+            if _within(given, key):
+                return self.origins[given]
+        parent = key.rpartition(".")[0]
+        return self.origin(parent) if parent else self.name
+
+    def refuse(self, key: str, problem: str) -> None:
+        self.errors.append(f"{self.origin(key)}: {key}: {problem}")
+
+
+def parse(
+    kind: type[T], text: str, name: str, overrides: Sequence[str] = (), checks: Checks | None = None
+) -> T:
+    """A ``kind`` from YAML ``text`` (called ``name`` in messages) and ``key.sub=value`` overrides.
+
+    An override's value is YAML too, so ``search={kind: puct}`` replaces a whole section; of two
+    overrides of one key the later counts. Raises ``ConfigError`` with every error found.
+    """
+    draft = _read(text, name)
+    for override in overrides:
+        _apply(draft, override)
+    _fill_kinds(kind, draft)
+    settings = None
+    try:
+        settings = TypeAdapter(kind).validate_python(draft.values)
+    except ValidationError as error:
+        _explain(kind, error, draft)
+    for key, check in (checks or {}).items():
+        _check(draft, key, check)
+    if draft.errors or settings is None:
+        raise ConfigError(draft.errors)
+    return settings
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """``"; did you mean x?"``, or nothing where no known word is close."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _read(text: str, name: str) -> _Draft:
+    draft = _Draft(name, {}, {}, [])
+    try:
+        node = yaml.compose(text, _Loader)
+        values = yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{name}:{mark.line + 1}" if mark else name
+        raise ConfigError([f"{where}: not YAML: {getattr(error, 'problem', error)}"]) from None
+    if not isinstance(values, dict | None):
+        raise ConfigError([f"{name}: should hold lines of the form 'key: value'"])
+    if isinstance(node, yaml.MappingNode):
+        _note_lines(draft, node, "")
+    # "training:" with every key below it commented out is an empty section, not a missing value.
+    draft.values = {str(key): value for key, value in (values or {}).items() if value is not None}
+    return draft
+
+
+def _note_lines(draft: _Draft, node: yaml.MappingNode, prefix: str) -> None:
+    """Remember the line of every key; YAML itself would let a duplicate key win in silence."""
+    for key_node, value_node in node.value:
+        key = f"{prefix}{key_node.value}"
+        line = key_node.start_mark.line + 1
+        if key in draft.origins:
+            draft.errors.append(
+                f"{draft.name}:{line}: {key}: given twice, first at {draft.origins[key]}"
+            )
+        draft.origins[key] = f"{draft.name}:{line}"
+        if isinstance(value_node, yaml.MappingNode):
+            _note_lines(draft, value_node, f"{key}.")
+
+
+def _apply(draft: _Draft, override: str) -> None:
+    key, equals, text = override.partition("=")
+    path = key.strip().split(".")
+    if not equals or not all(path):
+        draft.errors.append(
+            f"{COMMAND_LINE}: {override!r}: should be key.sub=value, as in training.steps=1000"
+        )
+        return
+    try:
+        value = yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        problem = getattr(error, "problem", error)
+        draft.errors.append(f"{COMMAND_LINE}: {override!r}: the value is not YAML: {problem}")
+        return
+    section = draft.values
+    for part in path[:-1]:
+        section = section.setdefault(part, {})
+        if not isinstance(section, dict):
+            draft.errors.append(f"{COMMAND_LINE}: {override!r}: {part} is a value, not a section")
+            return
+    section[path[-1]] = value
+    dotted = ".".join(path)
+    for given in [given for given in draft.origins if _within(given, dotted)]:
+        del draft.origins[given]
+    draft.origins[dotted] = COMMAND_LINE
+
+
+def _within(key: str, section: str) -> bool:
+    return key == section or key.startswith(f"{section}.")
+
+
+def _choices(hint: Any) -> tuple[type, ...]:
+    """The dataclasses a field may hold: none for a plain value, several where ``kind`` decides."""
+    if get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
+    return tuple(
+        choice
+        for choice in (hint, *get_args(hint))
+        if isinstance(choice, type) and is_dataclass(choice)
+    )
+
+
+def _sections(kind: Any) -> dict[str, tuple[type, ...]]:
+    hints = get_type_hints(kind, include_extras=True)
+    return {field.name: _choices(hints[field.name]) for field in fields(kind)}
+
+
+def _kind(choice: Any) -> str:
+    """What ``choice`` answers to where several are possible: the default of its ``kind``."""
+    return str(next(field.default for field in fields(choice) if field.name == "kind"))
+
+
+def _fill_kinds(kind: Any, draft: _Draft) -> None:
+    """A section of several kinds that names none is of the default's kind."""
+    for field in fields(kind):
+        section = draft.values.get(field.name)
+        if len(_sections(kind)[field.name]) > 1 and isinstance(section, dict):
+            section.setdefault("kind", _kind(field.default))
+
+
+def _explain(kind: Any, error: ValidationError, draft: _Draft) -> None:
+    """Pydantic's findings as one line a key, in the words of the file."""
+    problems: dict[str, list[str]] = {}
+    for found in error.errors(include_url=False):
+        key, section = _locate(kind, found["loc"])
+        key += ".kind" if found["type"] == "union_tag_invalid" else ""
+        problem = _problem(kind, key, section, dict(found), draft)
+        if key in problems:  # the branches of a union complain one by one of the same value
+            problem = problem.removeprefix(f"got {found['input']!r}, ")
+        problems.setdefault(key, []).append(problem)
+    for key, alternatives in problems.items():
+        draft.refuse(key, ", or ".join(alternatives))
+
+
+def _locate(kind: Any, location: tuple[int | str, ...]) -> tuple[str, Any]:
+    """The dotted key of a pydantic location, and the dataclass the key was looked up in.
+
+    Pydantic puts the chosen kind (``search.puct.simulations``) and the branch of a union
+    (``selfplay.workers.constrained-int``) into its locations; the file knows neither.
+    """
+    key, section, parts = "", kind, list(location)
+    while parts:
+        part = parts.pop(0)
+        if isinstance(part, int):
+            return f"{key}[{part}]", section
+        key = f"{key}.{part}" if key else part
+        choices = _sections(section).get(part, ())
+        if len(choices) > 1 and parts:
+            chosen = parts.pop(0)
+            choices = tuple(choice for choice in choices if _kind(choice) == chosen)
+        if not choices or not parts:
+            break
+        section = choices[0]
+    index = "".join(f"[{part}]" for part in parts if isinstance(part, int))
+    return key + index, section
+
+
+def _problem(kind: Any, key: str, section: Any, found: dict[str, Any], draft: _Draft) -> str:
+    match found["type"]:
+        case "unexpected_keyword_argument":
+            return _unknown(kind, key, section, draft)
+        case "missing":
+            return "has no value and no default"
+        case "union_tag_invalid":
+            given, known = found["ctx"]["tag"], found["ctx"]["expected_tags"].replace("'", "")
+            return f"got {given!r}, should be one of {known}{nearest(given, known.split(', '))}"
+        case "value_error":
+            return str(found["ctx"]["error"])
+        case "dataclass_type" | "dataclass_exact_type":
+            return f"got {found['input']!r}, should be a section with keys of its own"
+    return f"got {found['input']!r}, {found['msg'].removeprefix('Input ')}"
+
+
+def _unknown(kind: Any, key: str, section: Any, draft: _Draft) -> str:
+    """What to say of a key that ``section`` does not have."""
+    parent, _, leaf = key.rpartition(".")
+    for choice in _sections(kind).get(parent, ()):
+        if leaf in _sections(choice):
+            own = _kind(section)
+            return (
+                f"belongs to {parent}.kind={_kind(choice)}, but {parent}.kind is {own} "
+                f"({draft.origin(f'{parent}.kind')}); take the key out, or replace the whole "
+                f"section: '{parent}={{kind: {own}}}'"
+            )
+    siblings = [f"{parent}.{name}".lstrip(".") for name in _sections(section)]
+    namesakes = [path for path in _paths(kind, "") if path.rpartition(".")[2] == leaf]
+    hint = nearest(key, siblings) or nearest(leaf, siblings)
+    if not hint and namesakes:
+        hint = f"; did you mean {' or '.join(namesakes)}?"
+    return f"unknown key{hint or '; known here: ' + ', '.join(siblings)}"
+
+
+def _paths(kind: Any, prefix: str) -> list[str]:
+    """Every dotted key below ``kind``."""
+    paths = []
+    for name, choices in _sections(kind).items():
+        paths.append(f"{prefix}{name}")
+        for choice in choices:
+            paths += [path for path in _paths(choice, f"{prefix}{name}.") if path not in paths]
+    return paths
+
+
+def _check(draft: _Draft, key: str, check: Callable[[Any], object]) -> None:
+    value: Any = draft.values
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    if isinstance(value, str):
+        try:
+            check(value)
+        except ValueError as error:
+            draft.refuse(key, str(error))

@@ -1,0 +1,200 @@
+"""The grammar of the command line: every command, its options and its help."""
+
+import argparse
+import re
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PLAYERS = """\
+a player is kind[:key=value,...]:
+  random                                          any legal move
+  mcts:simulations=800                            tree search with random rollouts
+  minimax:depth=5                                 full-width search to a depth
+  solver                                          perfect play, where a solver exists
+  checkpoint:path=runs/x,simulations=200          a trained agent; a run directory means its
+                                                  newest valid checkpoint
+  policy:path=runs/x                              a trained network without search"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="alphazero",
+        description="Train, play and judge AlphaZero agents for board games.",
+        epilog="ALPHAZERO_TRACEBACK=1 in the environment shows where an error came from.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"alphazero {_version()}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for add in (
+        _add_train, _add_play, _add_arena, _add_evaluate, _add_solve, _add_games, _add_bench
+    ):  # fmt: skip
+        add(commands)
+    return parser
+
+
+def _command(commands: Any, name: str, purpose: str, more: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name,
+        help=purpose,
+        description=f"{purpose[0].upper()}{purpose[1:]}.",
+        epilog=more,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.set_defaults(command=name)
+    return command
+
+
+def _add_train(commands: Any) -> None:
+    command = _command(
+        commands, "train", "train an agent",
+        "examples:\n"
+        "  alphazero train connect_four_quick\n"
+        "  alphazero train connect_four network.blocks=10 seed=7 --ray local --time-limit 2h\n"
+        "  alphazero train connect_four --resume          # goes on with its newest run\n\n"
+        "a run directory holds config.yaml, metrics.jsonl, log.txt, games/ and checkpoints/",
+    )  # fmt: skip
+    command.add_argument("config", metavar="CONFIG", help="a name in configs/ or a YAML file")
+    command.add_argument(
+        "overrides", metavar="key.sub=value", nargs="*", help="settings that replace the file's"
+    )
+    command.add_argument(
+        "--run-dir", type=Path, metavar="DIR", help="default: runs/CONFIG-DATE-TIME"
+    )
+    command.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with DIR or, without --run-dir, with the newest run of CONFIG",
+    )
+    command.add_argument(
+        "--ray", metavar="off|local|ADDRESS", help="where self-play runs; default: the config's ray"
+    )
+    command.add_argument(
+        "--time-limit", type=minutes, metavar="60m", help="stop in time: 90s, 60m, 2h"
+    )
+
+
+def _add_play(commands: Any) -> None:
+    command = _command(
+        commands, "play", "play against an agent in the terminal",
+        "example:\n  alphazero play connect_four --player mcts:simulations=400 --hints\n\n"
+        + PLAYERS,
+    )  # fmt: skip
+    command.add_argument("game", metavar="GAME", help="see `alphazero games`")
+    command.add_argument(
+        "--player",
+        default="mcts:simulations=1000",
+        metavar="PLAYER",
+        help="your opponent; default %(default)s",
+    )
+    command.add_argument("--hints", action="store_true", help="show what the agent thinks")
+
+
+def _add_arena(commands: Any) -> None:
+    command = _command(
+        commands, "arena", "let players meet and rate them",
+        "example:\n  alphazero arena mcts:simulations=200 minimax:depth=5 "
+        "--game connect_four --games 100\n\n" + PLAYERS,
+    )  # fmt: skip
+    command.add_argument("players", metavar="PLAYER", nargs="+", help="two or more")
+    command.add_argument("--game", required=True, metavar="GAME", help="see `alphazero games`")
+    command.add_argument(
+        "--games", type=int, default=100, metavar="N", help="a pairing, seats swapped; default 100"
+    )
+    command.add_argument(
+        "--opening-plies", type=int, metavar="N", help="random moves a game begins with"
+    )
+    _add_seed(command)
+    _add_json(command)
+
+
+def _add_evaluate(commands: Any) -> None:
+    command = _command(
+        commands, "evaluate", "count a player's mistakes in solved positions",
+        "example:\n  alphazero evaluate tic_tac_toe --positions all --player mcts\n\n"
+        "FILE is CSV with the columns moves,best,c1..cA: 1-based moves from the start, the best\n"
+        "score and the score of each move\n\n" + PLAYERS,
+    )  # fmt: skip
+    command.add_argument("game", metavar="GAME", help="see `alphazero games`")
+    command.add_argument(
+        "--positions",
+        required=True,
+        metavar="FILE|all",
+        help="solved positions; all: every unfinished one, for small games",
+    )
+    command.add_argument("--player", required=True, metavar="PLAYER")
+    _add_seed(command)
+    _add_json(command)
+
+
+def _add_solve(commands: Any) -> None:
+    command = _command(
+        commands, "solve", "exact score of a position and of each move",
+        "examples:\n  alphazero solve connect_four 4453\n  alphazero solve tic_tac_toe 159\n\n"
+        "scores are seen by the player about to move: positive wins, 0 draws, negative loses;\n"
+        "in Connect Four the stones the winner has left count too",
+    )  # fmt: skip
+    command.add_argument("game", metavar="GAME", help="see `alphazero games`")
+    command.add_argument(
+        "moves",
+        metavar="MOVES",
+        nargs="*",
+        help="1-based actions from the start: digits where there are fewer than 10 actions, "
+        "separate words elsewhere",
+    )
+
+
+def _add_games(commands: Any) -> None:
+    _command(
+        commands, "games", "registered games and their parameters",
+        "parameters follow the name: alphazero play othello:size=6",
+    )  # fmt: skip
+
+
+def _add_bench(commands: Any) -> None:
+    command = _command(
+        commands, "bench", "measure this machine",
+        "examples:\n"
+        "  alphazero bench search simulations=200\n"
+        "  alphazero bench selfplay config=connect_four threads=2 seconds=30 --json -\n\n"
+        "search: tree search alone; inference: the network alone; selfplay: both, with the share\n"
+        "of the network-only ceiling reached; train: optimizer steps",
+    )  # fmt: skip
+    command.add_argument("what", choices=("search", "inference", "selfplay", "train"))
+    command.add_argument(
+        "overrides", metavar="key=value", nargs="*", help="an unknown key lists the known ones"
+    )
+    _add_json(command)
+
+
+def _add_seed(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--seed", type=int, default=0, metavar="S", help="default 0")
+
+
+def _add_json(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--json", type=json_destination, metavar="FILE", help="write the figures; - for stdout"
+    )
+
+
+def minutes(text: str) -> float:
+    """A duration such as 90s, 60m or 2h, in minutes."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip())
+    if not match or float(match[1]) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 90s, 60m or 2h")
+    return float(match[1]) * {"s": 1 / 60, "m": 1.0, "h": 60.0}[match[2]]
+
+
+def json_destination(text: str) -> str:
+    """Refuse a folder that is not there before the work, not after it."""
+    if text != "-" and not Path(text).absolute().parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{Path(text).parent} is not a folder")
+    return text
+
+
+def _version() -> str:
+    try:
+        return metadata.version("alphazero")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"

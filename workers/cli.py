@@ -1,0 +1,229 @@
+"""The command line: ``alphazero train|play|arena|evaluate|solve|games|bench``.
+
+A handler checks its arguments, calls one function of another module and prints what it returns.
+Modules that take seconds to import are imported by the handler that needs them, so that a mistake
+on the command line is answered at once.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from workers.arguments import build_parser
+
+BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the process's exit status: 0, 1 (failed), 2 (bad input) or 130 (Ctrl-C)."""
+    parser = build_parser()
+    options, rest = parser.parse_known_args(arguments)
+    unknown = [word for word in rest if word.startswith("-") or not hasattr(options, "overrides")]
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    if rest:  # argparse stops collecting key=value words at the first option between them
+        options.overrides += rest
+    try:
+        status = HANDLERS[options.command](options)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # Whoever read us is gone; without this Python would complain once more while it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        print("\nalphazero: stopped", file=sys.stderr)
+        return INTERRUPTED
+    except (ValueError, OSError) as error:
+        if os.environ.get("ALPHAZERO_TRACEBACK"):
+            traceback.print_exc()
+        for line in str(error).splitlines() or [type(error).__name__]:
+            print(f"alphazero: error: {line}", file=sys.stderr)
+        return BAD_INPUT if isinstance(error, ValueError) else 1
+
+
+def _train(options: argparse.Namespace) -> int:
+    from alphazero import config
+
+    settings = config.load(options.config, options.overrides)
+    run_dir = run_directory(Path(options.config).stem, options.run_dir, options.resume)
+    if options.ray is not None:
+        config.check_ray(options.ray)
+    from workers import train
+
+    return train.main(
+        settings, run_dir, options.resume, options.ray or settings.ray, options.time_limit
+    )
+
+
+def run_directory(config_name: str, asked: Path | None, resume: bool) -> Path:
+    """Where the run lives; ``ValueError`` where a new one would mix with what is there already."""
+    if asked is None and resume:
+        runs = sorted(Path("runs").glob(f"{config_name}-????????-??????"))
+        if not runs:
+            raise ValueError(f"--resume: there is no run of {config_name} in runs/ yet")
+        print(f"resuming {runs[-1]}")
+        return runs[-1]
+    run_dir = asked or Path("runs") / f"{config_name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    if resume and not run_dir.is_dir():
+        raise ValueError(f"--resume: there is no run directory {run_dir}")
+    if not resume and run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
+        raise ValueError(f"{run_dir} holds something already: --resume goes on with a run")
+    return run_dir
+
+
+def _play(options: argparse.Namespace) -> int:
+    import games
+    from alphazero import play, players
+
+    game = games.make(options.game)
+    player = players.make(options.player, game)
+    settings = play.PlaySettings(hints=options.hints, seed=int(time.time()))
+    play.play(game, player, settings, play.terminal_read, Console())
+    return 0
+
+
+def _arena(options: argparse.Namespace) -> int:
+    import games
+    from alphazero import arena, players
+
+    game = games.make(options.game)
+    entrants = [players.make(spec, game) for spec in options.players]
+    plies = options.opening_plies
+    if plies is None:
+        plies = min(4, game.max_plies // 4)
+    result = arena.play(game, entrants, options.games, options.seed, plies).as_dict()
+    table = Table(title=f"{result['game']}, {result['games']} games")
+    _columns(table, "player", "wins", "draws", "losses", "score", "Elo", "95 %")
+    for each in result["players"]:
+        interval = f"{_signed(each['elo_low'])} to {_signed(each['elo_high'])}"
+        counts = [str(each[key]) for key in ("wins", "draws", "losses")]
+        table.add_row(each["name"], *counts, f"{each['score']:.1%}", _signed(each["elo"]), interval)
+    return _report(table, result, options.json)
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    import games
+    from alphazero import evaluation, players
+
+    game = games.make(options.game)
+    player = players.make(options.player, game)
+    positions = evaluation.positions_from(options.positions, game)
+    result = evaluation.evaluate(player, positions, game, options.seed)
+    table = Table(title=f"{player.name} in {result['positions']:,} positions of {game.name}")
+    _columns(table, "mistakes", "rate", "95 %", "optimal moves", "simulations")
+    table.add_row(
+        str(result["mistakes"]),
+        f"{result['mistake_rate']:.2%}",
+        f"{result['low']:.2%} to {result['high']:.2%}",
+        f"{result['optimal_rate']:.2%}",
+        str(result["simulations"]),
+    )
+    return _report(table, result, options.json)
+
+
+def _solve(options: argparse.Namespace) -> int:
+    import numpy as np
+
+    import games
+    from alphazero import evaluation
+    from games import solvers
+
+    game = games.make(options.game)
+    states = evaluation.replay(game, [actions(options.moves, game.num_actions)])
+    if not game.legal(states).any():
+        raise ValueError("the game is over after these moves")
+    scores = np.asarray(solvers.scores(game, states))[0]
+    best = np.nanmax(scores)
+    console = Console()
+    console.print(game.render(states[0]), markup=False, highlight=False)
+    table = Table(title=f"score {best:+.0f}: {_result(best)} for the player about to move")
+    _columns(table, "move", "score", "result")
+    for action in np.flatnonzero(~np.isnan(scores)):
+        style = "bold" if scores[action] == best else None
+        row = game.action_to_text(int(action)), f"{scores[action]:+.0f}", _result(scores[action])
+        table.add_row(*row, style=style)
+    return _report(table, {}, None)
+
+
+def actions(words: Sequence[str], number: int) -> list[int]:
+    """``MOVES``, 1-based: digits in a row where a game has fewer than 10 actions, else words."""
+    moves = list("".join(words)) if number < 10 else " ".join(words).split()
+    for move in moves:
+        if not (move.isascii() and move.isdigit() and 1 <= int(move) <= number):
+            raise ValueError(f"{move!r} is not a move; moves run from 1 to {number}")
+    return [int(move) - 1 for move in moves]
+
+
+def _games(options: argparse.Namespace) -> int:
+    import games
+
+    table = Table()
+    _columns(table, "game", "parameters", "description")
+    for name, entry in games.registered().items():
+        parameters = ", ".join(f"{key}={value}" for key, value in entry.parameters.items())
+        table.add_row(name, parameters, entry.description)
+    return _report(table, {}, None)
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from workers import bench
+
+    result = bench.run(options.what, options.overrides)
+    table = Table(title=f"bench {options.what}")
+    _columns(table, "figure", "value")
+    for key, value in result.items():
+        table.add_row(key.replace("_", " "), f"{value:,.4g}" if _is_number(value) else str(value))
+    return _report(table, result, options.json)
+
+
+def _columns(table: Table, first: str, *others: str) -> None:
+    table.add_column(first)
+    for name in others:
+        table.add_column(name, justify="right")
+
+
+def _report(table: Table, result: dict[str, Any], destination: str | None) -> int:
+    """Print ``table``, and the figures as JSON; a pipe that reads the JSON gets nothing else."""
+    Console(stderr=destination == "-").print(table)
+    if destination == "-":
+        print(json.dumps(result, indent=2))
+    elif destination:
+        Path(destination).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def _result(score: float) -> str:
+    return "win" if score > 0 else "loss" if score < 0 else "draw"
+
+
+def _signed(value: float | None) -> str:
+    return "open" if value is None else f"{value:+.0f}"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+HANDLERS = {
+    "train": _train,
+    "play": _play,
+    "arena": _arena,
+    "evaluate": _evaluate,
+    "solve": _solve,
+    "games": _games,
+    "bench": _bench,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
