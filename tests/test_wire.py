@@ -129,7 +129,7 @@ def test_a_frame_of_another_game_is_refused():
 
 def test_a_shard_of_another_game_is_refused_by_name(shard_path):
     shard_path.write_bytes(SHARD)
-    with pytest.raises(wire.WireError, match="connect_four.*not othello:size=6") as caught:
+    with pytest.raises(wire.WireError, match=r"connect_four.*not othello:size=6") as caught:
         list(wire.read_shard(GAMES[2], shard_path))
     assert "\n" not in str(caught.value)
 
