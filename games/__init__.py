@@ -60,13 +60,13 @@ def _find(name: str) -> type[Game]:
         return entry
     module, colon, attribute = entry.partition(":")
     if not colon:
-        raise ValueError(f"unknown game {name!r}{_nearest(name, _registry)}")
+        raise ValueError(f"unknown game {name!r}; {_nearest(name, _registry)}")
     try:
         game = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"game {name!r} cannot be imported: {error}") from error
-    if not (inspect.isclass(game) and issubclass(game, Game)):
-        raise ValueError(f"{name!r} is not a game: it must be a subclass of games.base.Game")
+    if not (inspect.isclass(game) and issubclass(game, Game)) or inspect.isabstract(game):
+        raise ValueError(f"{name!r} is not a game: that is a complete subclass of games.base.Game")
     return game
 
 
@@ -81,7 +81,7 @@ def _parse(name: str, settings: str, defaults: dict) -> dict:
         if not equals:
             raise ValueError(f"{name}: parameters are written key=value, not {setting!r}")
         if key not in defaults:
-            raise ValueError(f"{name} has no parameter {key!r}{_nearest(key, defaults)}")
+            raise ValueError(f"{name} has no parameter {key!r}; {_nearest(key, defaults)}")
         values[key] = _convert(name, key, text, type(defaults[key]))
     return values
 
@@ -95,5 +95,6 @@ def _convert(name: str, key: str, text: str, kind: type):
 
 def _nearest(word: str, known: dict) -> str:
     close = difflib.get_close_matches(word, known, n=1)
-    guess = f"; did you mean {close[0]!r}?" if close else ""
-    return f"{guess} (there is {', '.join(known) or 'none'})" if not close else guess
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"there is {', '.join(known)}" if known else "it takes none"

@@ -1,8 +1,8 @@
 """Othello (Reversi with the fixed opening set-up) on 4 x 4, 6 x 6 or 8 x 8 boards.
 
-A state is two bitboards (bit ``8 * row + column`` on every size, row 0 at the top) and whose move
-it is, which passes would hide. Rules: World Othello Federation. A player without a move must pass,
-as a move of its own; the game ends when neither can move.
+A state is two bitboards (bit ``8 * row + column``, row 0 at the top) and whose move it is. Rules:
+World Othello Federation. A pass is a move, the only one of a player who has no other; the game ends
+when neither side can put down a disc.
 """
 
 import numba
@@ -74,13 +74,13 @@ class Othello(Game):
         mine, theirs = self.observe(np.array([state], self.dtype))[0].astype(bool)
         first, second = "XO" if state["player"] == 0 else "OX"
         drawn = np.where(mine, first, np.where(theirs, second, "."))
-        rows = [f"{number} {' '.join(row)}" for number, row in enumerate(drawn, start=1)]
-        return "\n".join(["  " + " ".join("abcdefgh"[: self.size]), *rows])
+        rows = [f"{number} {' '.join(row)}\n" for number, row in enumerate(drawn, start=1)]
+        return f"  {' '.join('abcdefgh'[: self.size])}\n{''.join(rows)}".rstrip()
 
     def action_to_text(self, action: int) -> str:
         """Column letter and row number, a1 at the top left; ``pass`` for the last action."""
-        column, row = "abcdefgh"[action % self.size], action // self.size + 1
-        return "pass" if action == self.size**2 else f"{column}{row}"
+        row, column = divmod(action, self.size)
+        return f"{'abcdefgh'[column]}{row + 1}" if row < self.size else "pass"
 
     def text_to_action(self, text: str) -> int:
         return super().text_to_action(text.lower())

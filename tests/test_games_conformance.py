@@ -1,0 +1,210 @@
+"""Every registered game keeps the contract, and the check catches games that break it."""
+
+from itertools import count
+
+import numpy as np
+import pytest
+
+import games
+from games.conformance import check
+from games.tic_tac_toe import TicTacToe
+
+CHECKED = ["tic_tac_toe", "connect_four", "othello:size=4", "othello:size=6", "othello:size=8"]
+
+
+@pytest.mark.parametrize("spec", CHECKED)
+def test_a_registered_game_keeps_the_contract(spec):
+    check(games.make(spec))
+
+
+def test_every_registered_game_is_checked():
+    assert {spec.partition(":")[0] for spec in CHECKED} == set(games.registered())
+
+
+def test_the_same_seed_plays_the_same_games():
+    def played(seed):
+        log = []
+
+        class Logged(TicTacToe):
+            def step(self, states, actions):
+                log.append(actions.tobytes())
+                return super().step(states, actions)
+
+        with pytest.raises(AssertionError, match="this very game"):
+            check(Logged(), games=5, seed=seed)
+        return log
+
+    assert played(1) == played(1)
+    assert played(1) != played(2)
+
+
+_good = TicTacToe()
+_calls = count()
+_kept = _good.initial(3)
+_identity = np.arange(9)
+_swapped = np.array([1, 0, 2, 3, 4, 5, 6, 7, 8])
+
+
+def _spoil(result, value):
+    result[0] = value
+    return result
+
+
+def _initial_without_moves(self, batch):
+    states = _good.initial(batch)
+    states["cells"] = [-1, -1, -1, 1, 1, 0, 1, 0, 0]
+    return states
+
+
+def _initial_of_several_kinds(self, batch):
+    states = _good.initial(batch)
+    states["cells"][1:, 0] = 1
+    return states
+
+
+def _initial_broadcast(self, batch):
+    return np.broadcast_to(_good.initial(1), (batch,))
+
+
+def _step_in_place(self, states, actions):
+    states["cells"] = _good.step(states, actions)["cells"]
+    return states.copy()
+
+
+def _step_view(self, states, actions):
+    return states
+
+
+def _step_clears_actions(self, states, actions):
+    after = _good.step(states, actions)
+    actions[:] = 0
+    return after
+
+
+def _step_leaves_bytes(self, states, actions):
+    after = _good.step(states, actions)
+    after["cells"][0, actions[0]] = -2 - next(_calls) % 2
+    return after
+
+
+def _step_looks_at_neighbours(self, states, actions):
+    return _good.step(states, actions)[::-1].copy()
+
+
+def _legal_in_finished_games(self, states):
+    return states["cells"] == 0
+
+
+def _legal_of_the_first_row(self, states):
+    legal = _good.legal(states)
+    legal[:] &= legal[0] | ~(legal & legal[0]).any(axis=1)[:, None]
+    return legal
+
+
+def _legal_cleans_up(self, states):
+    legal = _good.legal(states)
+    states["cells"][:, 8] = 0
+    return legal
+
+
+def _outcome_of_the_top_row(self, states):
+    outcome = _good.outcome(states)
+    outcome[(states["cells"][:, :3] == -1).all(axis=1)] = 0
+    return outcome
+
+
+def _render_and_clear(self, state):
+    state["cells"][:] = 1
+    return "gone"
+
+
+def _text_to_first(self, text):
+    return int(text) - 1 if text.isdigit() else 0
+
+
+def _raise_two_lines(self, text):
+    if not text.isdigit():
+        raise ValueError("not\na move")
+    return int(text) - 1
+
+
+def _changed(method, change):
+    """``method`` of the good game with its result changed."""
+    return {method: lambda self, *args: change(getattr(_good, method)(*args))}
+
+
+BROKEN = [
+    ({"name": ""}, "name must be"),
+    ({"name": "unheard_of"}, "games.make must know name 'unheard_of'"),
+    ({}, "must build this very game"),
+    ({"num_actions": 9.0}, "num_actions must be a positive int"),
+    ({"max_plies": 0}, "max_plies must be a positive int"),
+    ({"max_plies": 8}, "no game may be longer than max_plies = 8"),
+    ({"observation_shape": (3, 3)}, r"observation_shape must be \(C, H, W\)"),
+    ({"dtype": "u8"}, "dtype must be a np.dtype"),
+    ({"dtype": np.dtype("u8")}, "dtype must be a record"),
+    ({"dtype": np.dtype([("cells", object)])}, "no Python objects"),
+    ({"dtype": np.dtype([("a", "u1"), ("b", "u4")], align=True)}, "fields fill 5 of 8"),
+    (_changed("initial", lambda states: states[:2]), r"initial\(3\) must have shape \(3,\)"),
+    ({"initial": lambda self, batch: _kept[:batch]}, "initial.* copies of its own"),
+    ({"initial": _initial_broadcast}, "initial.* copies of its own"),
+    ({"initial": _initial_of_several_kinds}, "repeat the one starting position"),
+    ({"initial": _initial_without_moves}, "starting position must have a legal move"),
+    (_changed("to_move", lambda mover: 1 - mover), "to_move must be 0 for the player who begins"),
+    (_changed("to_move", lambda mover: mover.astype(int)), "to_move.* dtype int8"),
+    (_changed("to_move", lambda mover: 2 * mover), "to_move must be 0 or 1"),
+    (_changed("legal", lambda legal: legal.astype(np.int8)), "legal.* dtype bool"),
+    (_changed("legal", lambda legal: legal[:, :8]), r"legal.* shape \(200, 9\)"),
+    ({"legal": _legal_in_finished_games}, "False exactly where outcome is not NaN"),
+    ({"legal": _legal_cleans_up}, "legal must not modify"),
+    ({"legal": _legal_of_the_first_row}, "legal of one state must equal its batch row"),
+    (_changed("outcome", lambda outcome: outcome.astype(float)), "outcome.* dtype float32"),
+    (_changed("outcome", lambda outcome: outcome / 2), "outcome must be -1, 0, .1 or NaN"),
+    ({"outcome": _outcome_of_the_top_row}, "outcome must be the same in the image"),
+    (_changed("observe", lambda planes: planes[:, :1]), "observe.* shape"),
+    (_changed("observe", lambda planes: planes.astype(int)), "observe.* dtype float32"),
+    (_changed("observe", lambda planes: _spoil(planes, np.inf)), "observe must be finite"),
+    (_changed("observe", lambda planes: planes + planes[0]), "observe of one state"),
+    (_changed("step", lambda after: after["cells"]), "step.* must have shape"),
+    (_changed("step", lambda after: after.view([("x", "i1", (9,))])), "step.* dtype"),
+    ({"step": _step_in_place}, "step must not modify the states"),
+    ({"step": _step_view}, "step must not return a view"),
+    ({"step": _step_clears_actions}, "step must not modify the actions"),
+    ({"step": _step_leaves_bytes}, "step must write every byte"),
+    ({"step": _step_looks_at_neighbours}, "step of one state must equal its batch row"),
+    ({"render": lambda self, state: None}, "render must return a drawing"),
+    ({"render": _render_and_clear}, "render must not modify"),
+    (_changed("symmetries", lambda all_: []), "identity must come first"),
+    (_changed("symmetries", lambda all_: all_[::-1]), "identity must come first"),
+    (_changed("symmetries", lambda all_: all_[:2]), "one after another must be a symmetry"),
+    (
+        {"symmetries": lambda self: [(_identity, _identity), (_identity * 0, _identity)]},
+        "cells must be a permutation of 0..8",
+    ),
+    (
+        {"symmetries": lambda self: [(_identity, _identity), (_identity, _identity[:8])]},
+        "actions must be a permutation of 0..8",
+    ),
+    (
+        {"symmetries": lambda self: [(c, np.argsort(a)) for c, a in _good.symmetries()[:4]]},
+        "observe of the image must be the image",
+    ),
+    (
+        {"symmetries": lambda self: [(_identity, a) for _, a in _good.symmetries()]},
+        "observe of the image must be the image",
+    ),
+    (
+        {"symmetries": lambda self: [(_identity, _identity), (_swapped, _swapped)]},
+        "legal moves of the image must be the images",
+    ),
+    ({"action_to_text": lambda self, action: "x"}, "text_to_action must undo action_to_text"),
+    ({"text_to_action": _text_to_first}, "must raise ValueError"),
+    ({"text_to_action": _raise_two_lines}, "explain itself in one line"),
+]
+
+
+@pytest.mark.parametrize(("changes", "promise"), BROKEN)
+def test_a_game_that_breaks_a_promise_is_told_which(changes, promise):
+    broken = type("Broken", (TicTacToe,), changes)
+    with pytest.raises(AssertionError, match=promise):
+        check(broken())

@@ -1,0 +1,83 @@
+"""games.make and its friends: every spec gives the right game or one clear line."""
+
+import numpy as np
+import pytest
+
+import games
+from games.othello import Othello
+from games.tic_tac_toe import TicTacToe
+
+
+@pytest.mark.parametrize("name", games.registered())
+def test_a_games_own_name_makes_it_again(name):
+    game = games.make(name)
+    again = games.make(game.name)
+    assert type(again) is type(game)
+    assert again.name == game.name
+
+
+def test_parameters_reach_the_game():
+    assert games.make("othello:size=6").observation_shape == (2, 6, 6)
+    assert games.make("othello").name == "othello:size=8"
+
+
+def test_the_list_names_parameters_and_describes_each_game_in_one_line():
+    listed = games.registered()
+    assert {"tic_tac_toe", "connect_four", "othello"} <= set(listed)
+    assert listed["othello"].parameters == {"size": 8}
+    assert listed["connect_four"].parameters == {}
+    assert all(entry.description and "\n" not in entry.description for entry in listed.values())
+
+
+def test_a_game_in_any_module_is_made_by_its_address():
+    assert type(games.make("games.tic_tac_toe:TicTacToe")) is TicTacToe
+    game = games.make("games.othello:Othello:size=4")
+    assert isinstance(game, Othello)
+    assert game.size == 4
+
+
+def test_a_registered_game_is_made_by_its_name(monkeypatch):
+    monkeypatch.setattr(games, "_registry", dict(games._registry))
+
+    class Mine(TicTacToe):
+        name = "mine"
+
+    games.register("mine", Mine)
+    games.register("mine", Mine)
+    assert type(games.make("mine")) is Mine
+    assert "mine" in games.registered()
+    with pytest.raises(ValueError, match="'mine' is registered already"):
+        games.register("mine", TicTacToe)
+    with pytest.raises(ValueError, match="'connect_four' is registered already"):
+        games.register("connect_four", Mine)
+
+
+@pytest.mark.parametrize(
+    ("spec", "line"),
+    [
+        ("conect_four", "unknown game 'conect_four'; did you mean 'connect_four'?"),
+        ("zzz", "unknown game 'zzz'; there is tic_tac_toe, connect_four, othello"),
+        ("", "unknown game ''; there is"),
+        ("othelo:size=6", "unknown game 'othelo'; did you mean 'othello'?"),
+        ("othello:sise=6", "othello has no parameter 'sise'; did you mean 'size'?"),
+        ("tic_tac_toe:size=3", "tic_tac_toe has no parameter 'size'; it takes none"),
+        ("othello:size=six", "othello: size must be of type int, not 'six'"),
+        ("othello:size=7", "othello: size must be 4, 6 or 8, not 7"),
+        ("othello:6", "othello: parameters are written key=value, not '6'"),
+        ("no.such.module:Game", "game 'no.such.module:Game' cannot be imported: No module named"),
+        ("games.othello:Otelo", "game 'games.othello:Otelo' cannot be imported"),
+        ("games.othello:np", "'games.othello:np' is not a game"),
+        ("games.base:Game", "'games.base:Game' is not a game"),
+    ],
+)
+def test_a_bad_spec_is_explained_in_one_line(spec, line):
+    with pytest.raises(ValueError) as raised:  # noqa: PT011 - the text is compared below
+        games.make(spec)
+    assert str(raised.value).startswith(line)
+    assert "\n" not in str(raised.value)
+
+
+def test_states_of_equal_names_have_one_dtype():
+    assert games.make("othello:size=6").dtype == np.dtype(
+        [("mine", "<u8"), ("theirs", "<u8"), ("player", "i1")]
+    )
