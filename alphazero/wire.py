@@ -46,7 +46,7 @@ def encode(game: Game, record: GameRecord) -> bytes:
     if flaw:
         raise WireError(f"game {record.game_id} cannot be stored: {flaw}")
     arrays = [
-        np.ascontiguousarray(array).tobytes()
+        array.tobytes()
         for array in (record.actions, record.states, record.policy, record.value, record.outcome)
     ]
     fields = [int(record.game_id), int(record.version), *arrays]
