@@ -49,16 +49,17 @@ class Gumbel:
         considered = np.minimum(legal.sum(axis=1), self.max_considered_actions)
         scores[_rank_descending(scores) >= considered[:, None]] = -np.inf
         schedule = np.stack([_halving_schedule(int(m), self.simulations) for m in considered])
-        sigma = np.float32(self.visit_offset), np.float32(self.value_scale)
+        offset, scale = np.float32(self.visit_offset), np.float32(self.value_scale)
         virtual = self.leaves > 1
 
         def select_rows(tree: Tree, want: NDArray[np.int32], rows: Rows) -> tuple[int, int]:
-            arrays = tree.nodes, tree.edges, want, *rows
-            return select.gumbel(*arrays, scores, schedule, *sigma, virtual)
+            return select.gumbel(
+                tree.nodes, tree.edges, want, *rows, scores, schedule, offset, scale, virtual
+            )  # fmt: skip
 
         oldest = yield from grow(game, tree, select_rows, self.simulations, self.leaves)
         value, visits, action_value = root_statistics(tree)
-        bonus = select.completed_root_values(tree.nodes, tree.edges, *sigma)
+        bonus = select.completed_root_values(tree.nodes, tree.edges, offset, scale)
         finalists = visits == visits.max(axis=1, keepdims=True)
         return SearchResult(
             action=np.where(finalists, scores + bonus, -np.inf).argmax(axis=1),
@@ -73,11 +74,9 @@ class Gumbel:
         return replace(self, simulations=simulations or self.simulations, leaves=leaves)
 
 
-def _noise(
-    rngs: Generators, temperature: NDArray[np.float32], actions: int
-) -> NDArray[np.float32]:
+def _noise(rngs: Generators, temperature: NDArray[np.float32], actions: int) -> NDArray[np.float32]:
     noise = np.zeros((len(rngs), actions), np.float32)
-    for i in np.flatnonzero(temperature > 0):
+    for i in np.flatnonzero(temperature > 0).tolist():
         noise[i] = temperature[i] * rngs[i].gumbel(size=actions)
     return noise
 

@@ -19,7 +19,8 @@ from games.base import Game, States
 class PUCT:
     """Constants of PUCT. An action's score in a node of ``N`` visits, the node's own included, is
 
-    ``Q(a) + c(N) * P(a) * sqrt(N) / (1 + n(a))``, ``c(N) = c_puct + log((N + c_base + 1) / c_base)``.
+    ``Q(a) + c(N) * P(a) * sqrt(N) / (1 + n(a))`` with
+    ``c(N) = c_puct + log((N + c_base + 1) / c_base)``.
     """
 
     kind: Literal["puct"] = "puct"
@@ -76,7 +77,7 @@ def sample(
     Where the temperature is 0: the most visited, the first of equals.
     """
     chosen = visits.argmax(axis=1)
-    for i in np.flatnonzero(temperature > 0):
+    for i in np.flatnonzero(temperature > 0).tolist():
         with np.errstate(divide="ignore"):
             logits = np.log(visits[i] / visits[i].max()) / temperature[i]
         weights = np.cumsum(np.exp(logits))

@@ -9,7 +9,9 @@ from numba import njit
 
 
 @njit(cache=True, nogil=True)
-def _record(nodes, edges, tree, node, action, want, row_tree, row_node, row_action, counts, virtual):  # fmt: skip
+def _record(
+    nodes, edges, tree, node, action, row_tree, row_node, row_action, counts, virtual
+):  # fmt: skip
     """Write down where a descent ended: ``counts = [new, finished]`` rows are in use.
 
     False when the place already waits for its evaluation; nothing is written then.
@@ -73,7 +75,7 @@ def puct(nodes, edges, want, row_tree, row_node, row_action, exploration, fpu_re
                     break
                 node = child
             if not _record(
-                nodes, edges, tree, node, action, want, row_tree, row_node, row_action, counts, virtual
+                nodes, edges, tree, node, action, row_tree, row_node, row_action, counts, virtual
             ):  # fmt: skip
                 want[tree] = 0
                 break
@@ -131,7 +133,9 @@ def _improved_action(nodes, edges, tree, node, visit_offset, value_scale, sigma)
         edge = edges[tree, node, action]
         if edge.prior < 0:
             continue
-        score = sigma[action] / total - np.float32(edge.visits + edge.pending) / np.float32(1 + visits)
+        score = sigma[action] / total - np.float32(edge.visits + edge.pending) / np.float32(
+            1 + visits
+        )
         if score > best_score:
             best, best_score = action, score
     return best
@@ -180,7 +184,7 @@ def gumbel(
                     nodes, edges, tree, node, visit_offset, value_scale, sigma
                 )
             if not _record(
-                nodes, edges, tree, node, action, want, row_tree, row_node, row_action, counts, virtual
+                nodes, edges, tree, node, action, row_tree, row_node, row_action, counts, virtual
             ):  # fmt: skip
                 want[tree] = 0
                 break

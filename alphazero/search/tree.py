@@ -120,18 +120,19 @@ def grow(
     """
     batch, virtual, oldest = len(tree.size), leaves > 1, None
     rows = Rows(*(np.empty(batch * leaves, np.int32) for _ in range(3)))
-    leaf = tuple(np.empty(batch * leaves, np.int32) for _ in range(2))
+    leaf = np.empty(batch * leaves, np.int32), np.empty(batch * leaves, np.int32)
     remaining = np.full(batch, simulations, np.int32)
-    while True:
+    while remaining.any():
         progress = Progress(np.minimum(remaining, leaves), remaining)
         found = _find_leaves(game, tree, select, rows, progress, leaf, virtual)
-        if not found:
-            return oldest
+        if not found:  # this round met finished games only
+            continue
         trees, nodes = leaf[0][:found], leaf[1][:found]
         states = tree.states[trees, nodes]
         evaluation = yield states
         oldest = evaluation.version if oldest is None else min(oldest, evaluation.version)
         _expand_all(game, tree, trees, nodes, states, evaluation, virtual)
+    return oldest
 
 
 def _find_leaves(
@@ -140,7 +141,7 @@ def _find_leaves(
     select: Select,
     rows: Rows,
     progress: Progress,
-    leaf: tuple[NDArray[np.int32], ...],
+    leaf: tuple[NDArray[np.int32], NDArray[np.int32]],
     virtual: bool,
 ) -> int:
     """Select and attach until every tree has the leaves it wants; how many there are in all."""
@@ -155,7 +156,9 @@ def _find_leaves(
             known = game.outcome(states), game.to_move(states), _bytes(states)
             arrays = tree.nodes, tree.edges, tree.raw, tree.size
             before = found
-            found = attach(*arrays, trees, parents, actions, *known, *progress, *leaf, found, virtual)
+            found = attach(
+                *arrays, trees, parents, actions, *known, *progress, *leaf, found, virtual
+            )
             if not finished and found - before == new:
                 return found
         elif not finished:
@@ -292,4 +295,5 @@ def root_statistics(
     visits = edges["visits"].copy()
     action_value = np.full(visits.shape, np.nan, np.float32)
     np.divide(edges["value_sum"], visits, out=action_value, where=visits > 0)
-    return roots["value_sum"] / roots["visits"], visits, action_value
+    value = (roots["value_sum"] / roots["visits"]).astype(np.float32)
+    return value, visits, action_value

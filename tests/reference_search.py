@@ -1,0 +1,309 @@
+"""Both searches again, slowly: objects, one position at a time, written from the papers.
+
+Sources: Silver et al. 2018 (AlphaZero, PUCT and Dirichlet noise), Wu 2019 (first-play urgency), and
+Danihelka et al. 2022 (Gumbel AlphaZero: equations 8, 10, 12, 14, 33). Scores and priors are float32,
+so that a near tie falls the same way as in the kernels; the evaluator's values should be dyadic, for
+then sums are exact and their order does not matter.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+
+import numpy as np
+
+from alphazero.search.gumbel import Gumbel
+from alphazero.search.puct import PUCT
+from alphazero.types import Evaluation, Evaluator
+from games.base import Game, States
+
+f32 = np.float32
+
+
+@dataclass
+class Edge:
+    prior: f32
+    child: "Node | None" = None
+    visits: int = 0
+    waiting: int = 0
+    value_sum: f32 = f32(0)
+
+    @property
+    def begun(self) -> int:
+        return self.visits + self.waiting
+
+    @property
+    def mean(self) -> f32:
+        """The mean value for the mover of the node above; what still waits counts as lost."""
+        return (self.value_sum - f32(self.waiting)) / f32(self.begun)
+
+
+@dataclass
+class Node:
+    state: States
+    mover: int
+    outcome: float | None
+    value: f32 = f32(0)
+    logits: list[f32] = field(default_factory=list)
+    edges: dict[int, Edge] = field(default_factory=dict)
+    visits: int = 0
+    waiting: int = 0
+    value_sum: f32 = f32(0)
+
+
+Path = list[tuple[Node, Edge]]
+Choose = Callable[[Node], int]
+
+
+@dataclass
+class Found:
+    """A finished search of one position."""
+
+    root: Node
+    action: int
+    visits: list[int]
+    policy: list[float]
+    value: f32
+
+
+def random_positions(game: Game, number: int, seed: int) -> States:
+    """Unfinished positions from random games, all lengths about equally likely."""
+    rng, found = np.random.default_rng(seed), []
+    while len(found) < number:
+        line, state = [], game.initial(1)
+        while np.isnan(game.outcome(state)[0]):
+            line.append(state)
+            state = game.step(state, np.array([rng.choice(np.flatnonzero(game.legal(state)[0]))]))
+        found.append(line[rng.integers(len(line))])
+    return np.concatenate(found)
+
+
+def hashing(game: Game, spread: float = 4.0) -> Evaluator:
+    """Logits in ``[-spread, spread)`` and dyadic values: functions of each state's bytes alone.
+
+    Refuses finished games, as every evaluator may.
+    """
+    weights = np.random.default_rng(20).integers(
+        2**64, size=(game.dtype.itemsize, game.num_actions + 1), dtype=np.uint64
+    )
+
+    def evaluate(states: States) -> Evaluation:
+        assert np.isnan(game.outcome(states)).all(), "a finished game was sent to the evaluator"
+        raw = np.frombuffer(states.tobytes(), np.uint8).reshape(len(states), -1)
+        mixed = (raw.astype(np.uint64) + np.uint64(1)) @ weights
+        mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
+        share = (mixed >> np.uint64(52)).astype(np.float32) / 2048 - 1
+        value = np.round(share[:, -1] * 64) / 64
+        return Evaluation(share[:, :-1] * f32(spread), value.astype(np.float32))
+
+    return evaluate
+
+
+def puct(game: Game, state: States, search: PUCT, evaluate: Evaluator, rng=None) -> Found:
+    """One position by PUCT; with ``rng`` the root's prior is mixed with Dirichlet noise.
+
+    ``action`` is the most visited one: what temperature 0 asks for.
+    """
+    root = _expanded(_node(game, state), game, evaluate)
+    if rng is not None and search.dirichlet_fraction:
+        share = search.dirichlet_fraction
+        alpha = search.dirichlet_total / len(root.edges)
+        for edge, noise in zip(
+            root.edges.values(), rng.dirichlet([alpha] * len(root.edges)), strict=True
+        ):
+            edge.prior = f32(f32(1 - share) * edge.prior + share * noise)
+
+    def choose(node: Node) -> int:
+        total = node.visits + node.waiting
+        growth = math.log((total + search.c_base + 1) / search.c_base)
+        explore = f32((search.c_puct + growth) * math.sqrt(total))
+        seen = _sum(edge.prior for edge in node.edges.values() if edge.begun)
+        unseen = node.value_sum / f32(node.visits) - f32(search.fpu_reduction) * np.sqrt(seen)
+
+        def score(edge: Edge) -> f32:
+            return (edge.mean if edge.begun else unseen) + explore * edge.prior / f32(
+                1 + edge.begun
+            )
+
+        return max(node.edges, key=lambda action: score(node.edges[action]))
+
+    _grow(game, root, choose, choose, evaluate, search.simulations, search.leaves)
+    visits = _visits(game, root)
+    policy = [n / search.simulations for n in visits]
+    return Found(root, visits.index(max(visits)), visits, policy, _mean(root))
+
+
+def gumbel(
+    game: Game, state: States, search: Gumbel, evaluate: Evaluator, noise: np.ndarray | None = None
+) -> Found:
+    """One position by Gumbel AlphaZero, given the Gumbel ``noise [A]`` of its root (None: zeros)."""
+    root = _expanded(_node(game, state), game, evaluate)
+    highest = max(root.logits[action] for action in root.edges)
+    drawn = np.zeros(game.num_actions) if noise is None else noise
+    scores = {a: f32(root.logits[a] - highest) + f32(drawn[a]) for a in root.edges}
+    ranked = sorted(root.edges, key=lambda action: -scores[action])
+    considered = ranked[: search.max_considered_actions]
+    asked = _halving(len(considered), search.simulations)
+    schedule = [next(asked) for _ in range(search.simulations)]
+
+    def choose_root(node: Node) -> int:
+        bonus = _bonus(node, search)
+        wanted = schedule[sum(edge.begun for edge in node.edges.values())]
+        ready = [a for a in sorted(considered) if node.edges[a].begun == wanted]
+        return max(ready, key=lambda action: scores[action] + bonus[action])
+
+    def choose_below(node: Node) -> int:
+        begun = sum(edge.begun for edge in node.edges.values())
+        policy = _improved(node, _bonus(node, search))
+        share = {a: policy[a] - f32(e.begun) / f32(1 + begun) for a, e in node.edges.items()}
+        return max(share, key=lambda action: share[action])
+
+    _grow(game, root, choose_root, choose_below, evaluate, search.simulations, search.leaves)
+    visits, bonus = _visits(game, root), _bonus(root, search)
+    finalists = [a for a in sorted(considered) if visits[a] == max(visits)]
+    policy, improved = [0.0] * game.num_actions, _improved(root, bonus)
+    for action in root.edges:
+        policy[action] = float(improved[action])
+    action = max(finalists, key=lambda action: scores[action] + bonus[action])
+    return Found(root, action, visits, policy, _mean(root))
+
+
+def _halving(actions: int, simulations: int) -> Iterator[int]:
+    """Sequential halving as the visits that each next action to search must already have."""
+    if actions == 1:
+        yield from count()
+    phases, done = math.ceil(math.log2(actions)), 0
+    while True:
+        rounds = max(1, math.floor(simulations / (phases * actions)))
+        for finished_rounds in range(done, done + rounds):
+            yield from [finished_rounds] * actions
+        done, actions = done + rounds, max(2, actions // 2)
+
+
+def _bonus(node: Node, search: Gumbel) -> dict[int, f32]:
+    """sigma(completed Q), equation 8 on equation 10, with the mixed value of equation 33."""
+    seen = {action: edge for action, edge in node.edges.items() if edge.begun}
+    mixed, most = node.value, 0
+    if seen:
+        begun, most = (f(edge.begun for edge in seen.values()) for f in (sum, max))
+        mass = _sum(edge.prior for edge in seen.values())
+        weighted = _sum(edge.prior * edge.mean for edge in seen.values())
+        mixed = (node.value + f32(begun) * weighted / mass) / f32(1 + begun)
+    scale = f32(f32(search.value_scale) * (f32(search.visit_offset) + f32(most)))
+    return {a: scale * (edge.mean if a in seen else mixed) for a, edge in node.edges.items()}
+
+
+def _improved(node: Node, bonus: dict[int, f32]) -> dict[int, f32]:
+    """softmax(logits + bonus), equation 11, by way of the prior."""
+    highest = max(bonus.values())
+    weights = {a: e.prior * f32(math.exp(bonus[a] - highest)) for a, e in node.edges.items()}
+    total = _sum(weights.values())
+    return {action: weight / total for action, weight in weights.items()}
+
+
+def _grow(
+    game: Game,
+    root: Node,
+    choose_root: Choose,
+    choose_below: Choose,
+    evaluate: Evaluator,
+    simulations: int,
+    leaves: int,
+) -> None:
+    """Several leaves at once: descents are made in volleys before anything is known of their ends;
+    a descent that meets something that waits ends the gathering for this round."""
+    begun = 0
+    while begun < simulations:
+        leaf_paths: list[Path] = []
+        met = False
+        while not met and (volley := min(leaves - len(leaf_paths), simulations - begun)):
+            paths: list[Path] = []
+            while not met and len(paths) < volley:
+                path = _descend(root, choose_root, choose_below)
+                met = _waits(path[-1][1])
+                if not met:
+                    _mark(path, +1)
+                    paths.append(path)
+            begun += len(paths)
+            for path in paths:
+                child = _child(game, path)
+                if child.outcome is None:
+                    leaf_paths.append(path)
+                else:
+                    _back_up(path, child, f32(child.outcome))
+        for path in leaf_paths:
+            leaf = path[-1][1].child
+            _back_up(path, _expanded(leaf, game, evaluate, visit=False), leaf.value)
+
+
+def _descend(root: Node, choose_root: Choose, choose_below: Choose) -> Path:
+    path: Path = []
+    node = root
+    while node is not None and node.edges:
+        edge = node.edges[(choose_below if path else choose_root)(node)]
+        path.append((node, edge))
+        node = edge.child
+    return path
+
+
+def _waits(edge: Edge) -> bool:
+    unfinished = edge.child is None or edge.child.outcome is None
+    return unfinished and edge.waiting > 0
+
+
+def _mark(path: Path, change: int) -> None:
+    for node, edge in path:
+        node.waiting += change
+        edge.waiting += change
+
+
+def _child(game: Game, path: Path) -> Node:
+    node, edge = path[-1]
+    if edge.child is None:
+        action = next(action for action, each in node.edges.items() if each is edge)
+        edge.child = _node(game, game.step(node.state, np.array([action])))
+    return edge.child
+
+
+def _back_up(path: Path, end: Node, value: f32) -> None:
+    _mark(path, -1)
+    for node in [end, *(node for node, _ in path)]:
+        node.visits += 1
+        node.value_sum += value if node.mover == end.mover else -value
+    for node, edge in path:
+        edge.visits += 1
+        edge.value_sum += value if node.mover == end.mover else -value
+
+
+def _node(game: Game, state: States) -> Node:
+    outcome = float(game.outcome(state)[0])
+    return Node(state, int(game.to_move(state)[0]), None if math.isnan(outcome) else outcome)
+
+
+def _expanded(node: Node, game: Game, evaluate: Evaluator, visit: bool = True) -> Node:
+    evaluation = evaluate(node.state)
+    node.logits, node.value = list(evaluation.logits[0]), evaluation.value[0]
+    legal = [int(action) for action in np.flatnonzero(game.legal(node.state)[0])]
+    highest = max(node.logits[action] for action in legal)
+    weights = {a: f32(math.exp(node.logits[a] - highest)) for a in legal}
+    total = _sum(weights.values())
+    node.edges = {action: Edge(weights[action] / total) for action in legal}
+    if visit:
+        _back_up([], node, node.value)
+    return node
+
+
+def _visits(game: Game, root: Node) -> list[int]:
+    return [root.edges[a].visits if a in root.edges else 0 for a in range(game.num_actions)]
+
+
+def _mean(root: Node) -> f32:
+    return root.value_sum / f32(root.visits)
+
+
+def _sum(terms) -> f32:
+    total = f32(0)
+    for term in terms:
+        total += term
+    return total
