@@ -43,17 +43,19 @@ class Learner:
         self.step = 0
         self.device = choose(training.device)
         self._optimizer_settings, self._training = optimizer, training
-        built = networks.build(game, network, seed).to(self.device)
-        self._network = built.to(memory_format=torch.channels_last)
+        place: dict[str, Any] = {"device": self.device, "memory_format": torch.channels_last}
+        self._network = networks.build(game, network, seed).to(**place)
         self._optimizer = optim.build(self._network, optimizer)
-        self._factor = optim.schedule(optimizer.schedule, training.steps)
+        self._factor = optim.schedule(optimizer.schedule)
         self._ema = optim.Ema(self._network, training.ema)
         self.precision = training.precision
         if self.precision == "auto":
             self.precision = _faster_precision(self._network, game.observation_shape)
 
-    def train_step(self, batch: Batch) -> dict[str, float]:
+    def train_step(self, batch: Batch, progress: float) -> dict[str, float]:
         """One optimizer step on ``batch``; losses and other figures of it, before the step.
+
+        ``progress`` in [0, 1] is the share of the run that is over; the learning rate follows it.
 
         ValueError for a batch that is not finite or aims at an illegal action, and it is refused
         before the forward pass: BatchNorm's running statistics would remember a NaN for ever. A
@@ -74,7 +76,7 @@ class Learner:
                 f"training diverged at step {self.step}: loss {metrics['loss']}, gradient norm "
                 f"{metrics['gradient_norm']}; lower optimizer.learning_rate and resume"
             )
-        rate = self._optimizer_settings.learning_rate * self._factor(self.step)
+        rate = self._optimizer_settings.learning_rate * self._factor(self.step, progress)
         optim.set_learning_rate(self._optimizer, rate)
         self._optimizer.step()
         self._ema.update(self._network, self.step)

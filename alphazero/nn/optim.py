@@ -31,27 +31,26 @@ def build(module: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimiz
     return torch.optim.RMSprop(groups, lr=rate)
 
 
-def schedule(settings: ScheduleSettings, total_steps: int) -> Callable[[int], float]:
-    """The factor on the base learning rate at step 0, 1, ..., ``total_steps - 1``.
+def schedule(settings: ScheduleSettings) -> Callable[[int, float], float]:
+    """The factor on the base learning rate as a function of ``(step, progress)``.
 
-    Step ``i`` of the warm-up has ``(i + 1) / warmup_steps``, so that the first step learns too.
-    cosine: Loshchilov & Hutter 2017, equation 5, without restarts, from the warm-up's end to the
-    last step, where ``final_factor`` is reached and kept.
+    ``progress`` in [0, 1] is the share of the run that is over, by steps or by time, so that a run
+    of limited time ends with a small rate too. Step ``i`` of the warm-up has
+    ``(i + 1) / warmup_steps``: the first step learns. cosine: Loshchilov & Hutter 2017, equation
+    5, without restarts, down to ``final_factor``.
     """
 
-    def shape(step: int) -> float:
+    def shape(progress: float) -> float:
         if settings.kind == "constant":
             return 1.0
         if settings.kind == "step":
-            passed = sum(step >= milestone * total_steps for milestone in settings.milestones)
+            passed = sum(progress >= milestone for milestone in settings.milestones)
             return settings.decay**passed
-        length = max(1, total_steps - 1 - settings.warmup_steps)
-        progress = min(1.0, max(0, step - settings.warmup_steps) / length)
-        falling = 0.5 * (1 + math.cos(math.pi * progress))
+        falling = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
         return settings.final_factor + (1 - settings.final_factor) * falling
 
-    def factor(step: int) -> float:
-        return min(1.0, (step + 1) / max(1, settings.warmup_steps)) * shape(step)
+    def factor(step: int, progress: float) -> float:
+        return min(1.0, (step + 1) / max(1, settings.warmup_steps)) * shape(progress)
 
     return factor
 

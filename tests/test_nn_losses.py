@@ -1,0 +1,63 @@
+import math
+
+import pytest
+import torch
+
+from alphazero.nn import losses
+
+LOGITS = torch.tensor([[math.log(1.0), math.log(3.0), 50.0], [0.0, 0.0, 0.0]])
+LEGAL = torch.tensor([[True, True, False], [True, True, True]])
+TARGET = torch.tensor([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]])
+
+
+def test_the_masked_policy_shares_one_among_the_legal_moves():
+    policy = losses.masked_log_softmax(LOGITS, LEGAL).exp()
+    torch.testing.assert_close(policy, torch.tensor([[0.25, 0.75, 0], [1 / 3, 1 / 3, 1 / 3]]))
+
+
+def test_the_policy_loss_equals_the_hand_computation():
+    first = -0.5 * math.log(0.25) - 0.5 * math.log(0.75)
+    expected = (first + math.log(3)) / 2
+    assert losses.policy_loss(LOGITS, TARGET, LEGAL).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_gradient_is_the_policy_minus_the_target_and_nothing_on_illegal_moves():
+    logits = LOGITS.clone().requires_grad_()
+    losses.policy_loss(logits, TARGET, LEGAL).backward()
+    expected = torch.tensor([[-0.25, 0.25, 0], [-2 / 3, 1 / 3, 1 / 3]]) / 2
+    torch.testing.assert_close(logits.grad, expected)
+
+
+def test_a_loss_on_bfloat16_logits_is_computed_in_float32():
+    loss = losses.policy_loss(LOGITS.bfloat16(), TARGET, LEGAL)
+    assert loss.dtype == torch.float32
+    exact = losses.policy_loss(LOGITS.bfloat16().double(), TARGET, LEGAL)
+    assert loss.item() == pytest.approx(exact.item(), rel=1e-6)
+
+
+def test_the_entropy_of_certainty_is_zero_and_of_four_equal_chances_log_four():
+    certain, even = torch.tensor([[0.0, 1, 0, 0]]), torch.full((1, 4), 0.25)
+    assert losses.entropy(certain).item() == 0
+    assert losses.entropy(even).item() == pytest.approx(math.log(4))
+    both = losses.entropy(torch.cat([certain, even])).item()
+    assert both == pytest.approx(math.log(4) / 2)
+
+
+def test_the_wdl_loss_equals_the_hand_computation():
+    logits = torch.tensor([[math.log(6.0), math.log(3.0), math.log(1.0)], [0.0, 0.0, 0.0]])
+    target = torch.tensor([[1.0, 0, 0], [0.25, 0.25, 0.5]])
+    expected = (-math.log(0.6) + math.log(3)) / 2
+    assert losses.wdl_loss(logits, target).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_scalar_loss_is_the_mean_square():
+    value, target = torch.tensor([0.5, -1.0]), torch.tensor([1.0, 1.0])
+    assert losses.scalar_loss(value, target).item() == pytest.approx((0.25 + 4) / 2)
+
+
+def test_the_sign_accuracy_leaves_draws_out():
+    value = torch.tensor([0.3, -0.2, 0.9, 0.1])
+    assert losses.sign_accuracy(value, torch.tensor([1.0, 1, 0, 0.5])).item() == pytest.approx(
+        2 / 3
+    )
+    assert losses.sign_accuracy(value, torch.zeros(4)).item() == 0
