@@ -1,0 +1,277 @@
+"""Matches between any number of players: every pair meets, seats swapped, openings varied.
+
+All games of a pairing are played in lock step, so each player sees them as one batch. A result
+depends on the seed and on the players in their order, on nothing else.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alphazero.evaluation import CONFIDENCE, replay, wilson
+from alphazero.players import Player
+from alphazero.types import Generators
+from games.base import Game, States
+
+Progress = Callable[[int, int], None]
+"""Called with the number of finished games and that of all games."""
+Line = tuple[int, ...]
+"""A game's actions from the initial position."""
+
+ELO = 400 / math.log(10)
+"""Elo points a unit of log-odds."""
+REDRAWS = 50
+"""Attempts at an opening that leaves the game unfinished and was not drawn before."""
+NEWTON_STEPS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One player's results. ``score`` is the share of points, a draw being half of one.
+
+    With two players ``elo`` is the difference to the other; with more, all are on one scale whose
+    mean is 0. A ``None`` bound is open: no result says how strong a player is who won every game.
+    """
+
+    name: str
+    wins: int
+    draws: int
+    losses: int
+    score: float
+    elo: float
+    elo_low: float | None
+    elo_high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ArenaResult:
+    game: str
+    games: int
+    """Played in all pairings together."""
+    players: tuple[Standing, ...]
+    """In the order they were given."""
+    distinct_games: int
+    """Different sequences of moves among them, openings included."""
+
+    def as_dict(self) -> dict:
+        """Plain types, ready for JSON; open bounds become null."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The finished games of one pairing."""
+
+    result: NDArray[np.int8]
+    """``[G]``, for the pairing's first player: 1 won, 0 drawn, -1 lost."""
+    lines: list[Line]
+    """``[G]``."""
+
+
+def play(
+    game: Game,
+    players: Sequence[Player],
+    games: int,
+    seed: int,
+    opening_plies: int,
+    progress: Progress | None = None,
+) -> ArenaResult:
+    """Let every pair of ``players`` play ``games`` games; all pairs play the same openings.
+
+    Each opening of ``opening_plies`` random moves is played twice, with seats swapped; where
+    ``games`` is odd the last one is played once. ``ValueError``: fewer than two players, no game,
+    or openings that end the game.
+    """
+    if len(players) < 2:
+        raise ValueError(f"an arena needs at least 2 players, not {len(players)}")
+    if games < 1:
+        raise ValueError(f"the number of games must be at least 1, not {games}")
+    openings = draw_openings(game, (games + 1) // 2, seed, opening_plies)
+    starts = [openings[index // 2] for index in range(games)]
+    pairs = list(combinations(range(len(players)), 2))
+    matches = []
+    for number, (one, two) in enumerate(pairs):
+        report = _counted(progress, number * games, len(pairs) * games)
+        seeds = [[seed, number, index] for index in range(games)]
+        matches.append(play_match(game, (players[one], players[two]), starts, seeds, report))
+    standings = rank([player.name for player in players], pairs, [m.result for m in matches])
+    distinct = len({line for match in matches for line in match.lines})
+    return ArenaResult(game.name, len(pairs) * games, standings, distinct)
+
+
+def _counted(progress: Progress | None, before: int, total: int) -> Callable[[int], None]:
+    return lambda done: progress(before + done, total) if progress else None
+
+
+def draw_openings(game: Game, count: int, seed: int, plies: int) -> list[Line]:
+    """``count`` sequences of ``plies`` uniformly random moves after which the game goes on.
+
+    Distinct as long as the draw finds new ones: small games have few short openings.
+    """
+    if not 0 <= plies < game.max_plies:
+        raise ValueError(
+            f"opening plies must be 0 to {game.max_plies - 1} in {game.name}, not {plies}"
+        )
+    rng = np.random.default_rng(seed)
+    openings: list[Line] = []
+    for _ in range(count):
+        openings.append(_draw_opening(game, plies, rng, set(openings)))
+    return openings
+
+
+def _draw_opening(game: Game, plies: int, rng: np.random.Generator, seen: set[Line]) -> Line:
+    repeated = None
+    for _ in range(REDRAWS):
+        opening = _random_line(game, plies, rng)
+        if opening is not None and opening not in seen:
+            return opening
+        repeated = repeated if opening is None else opening
+    if repeated is None:
+        raise ValueError(f"{plies} random opening plies nearly always end a game of {game.name}")
+    return repeated
+
+
+def _random_line(game: Game, plies: int, rng: np.random.Generator) -> Line | None:
+    """``plies`` random moves, or None where the game was over by then."""
+    state, line = game.initial(1), []
+    for _ in range(plies):
+        actions = np.flatnonzero(game.legal(state)[0])
+        if not actions.size:
+            return None
+        line.append(int(rng.choice(actions)))
+        state = game.step(state, np.array(line[-1:]))
+    return tuple(line) if game.legal(state).any() else None
+
+
+def play_match(
+    game: Game,
+    players: tuple[Player, Player],
+    openings: Sequence[Line],
+    seeds: Sequence[Sequence[int]],
+    report: Callable[[int], None],
+) -> Match:
+    """One game from each opening, in lock step; the first player has seat 0 in the even ones.
+
+    A game's randomness depends on its entry of ``seeds`` alone. ``report`` hears after every ply
+    how many games are over.
+    """
+    lines = [list(opening) for opening in openings]
+    states = replay(game, lines)
+    first_seat = np.arange(len(lines)) % 2
+    rngs = [[np.random.default_rng([*seed, side]) for seed in seeds] for side in (0, 1)]
+    while (going := game.legal(states).any(axis=1)).any():
+        # Settled before either player moves, or the second would answer within the same ply.
+        side_to_move = game.to_move(states) ^ first_seat
+        for side, player in enumerate(players):
+            rows = np.flatnonzero(going & (side_to_move == side))
+            if rows.size:
+                actions = _chosen(game, player, states[rows], [rngs[side][row] for row in rows])
+                states[rows] = game.step(states[rows], actions)
+                for row, action in zip(rows, actions, strict=True):
+                    lines[row].append(int(action))
+        report(len(lines) - int(game.legal(states).any(axis=1).sum()))
+    sign = np.where(game.to_move(states) == first_seat, 1, -1)
+    result = (sign * game.outcome(states)).astype(np.int8)
+    return Match(result, [tuple(line) for line in lines])
+
+
+def _chosen(game: Game, player: Player, states: States, rngs: Generators) -> NDArray[np.int64]:
+    actions = player(states, rngs).action
+    if not game.legal(states)[np.arange(len(states)), actions].all():
+        raise RuntimeError(f"{player.name} played an illegal move in {game.name}")
+    return actions
+
+
+def rank(
+    names: Sequence[str], pairs: Sequence[tuple[int, int]], results: Sequence[NDArray[np.int8]]
+) -> tuple[Standing, ...]:
+    """The table of a tournament; ``results[k]`` are those of ``pairs[k]``'s first player."""
+    wins, draws = np.zeros((2, len(names), len(names)))
+    for (one, two), result in zip(pairs, results, strict=True):
+        wins[one, two], wins[two, one] = (result > 0).sum(), (result < 0).sum()
+        draws[one, two] = draws[two, one] = (result == 0).sum()
+    won, drawn, lost = (table.sum(axis=1).astype(int).tolist() for table in (wins, draws, wins.T))
+    points = wins + draws / 2
+    return tuple(
+        Standing(name, won[i], drawn[i], lost[i], _share(points)[i], *rating)
+        for i, (name, rating) in enumerate(zip(names, elo(points), strict=True))
+    )
+
+
+def elo(points: NDArray[np.float64]) -> list[tuple[float, float | None, float | None]]:
+    """Each player's rating and its 95 % bounds from ``points[i, j]``, what i scored against j.
+
+    Maximum likelihood under the model of Bradley and Terry (1952, *Biometrika* 39, 324-345), a
+    draw being half a win and half a loss. Where that is not finite, since some players took no
+    point from the others, every pair gets one imagined draw. Two players' bounds are Wilson's for
+    the score, more players' come from the Fisher information. See ``Standing`` on scale and None.
+    """
+    total, share = (points + points.T).sum(axis=1), _share(points)
+    if not _all_reach_all(points > 0):
+        points = points + 0.5 * (points + points.T > 0)
+    strength, deviation = bradley_terry(points)
+    if len(points) == 2:
+        bounds = [wilson(share[i] * total[i], total[i]) for i in (0, 1)]
+        intervals = [(_log_odds(low), _log_odds(high)) for low, high in bounds]
+        strength = strength - strength[::-1]
+    else:
+        radius = CONFIDENCE * deviation
+        intervals = zip(strength - radius, strength + radius, strict=True)
+    return [
+        (
+            ELO * float(strength[i]),
+            ELO * float(low) if share[i] > 0 else None,
+            ELO * float(high) if share[i] < 1 else None,
+        )
+        for i, (low, high) in enumerate(intervals)
+    ]
+
+
+def _share(points: NDArray[np.float64]) -> list[float]:
+    """Of the points each player could have had."""
+    return (points.sum(axis=1) / (points + points.T).sum(axis=1)).tolist()
+
+
+def _log_odds(share: float) -> float:
+    return math.log(share / (1 - share)) if 0 < share < 1 else math.copysign(math.inf, share - 0.5)
+
+
+def _all_reach_all(scored: NDArray[np.bool_]) -> bool:
+    """Whether a chain of points leads from every player to every other (Ford 1957)."""
+    reach = scored | np.eye(len(scored), dtype=bool)
+    for _ in range(len(scored)):
+        reach = reach @ reach
+    return bool(reach.all())
+
+
+def bradley_terry(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The likeliest strengths (log-odds, mean 0) and their standard deviations, by Newton's method.
+
+    The likelihood has one maximum once a chain of points leads from every player to every other.
+    """
+    games = points + points.T
+    strength = np.zeros(len(points))
+    for _ in range(NEWTON_STEPS):
+        expected, covariance = _bradley_terry_model(games, strength)
+        step = covariance @ (points - games * expected).sum(axis=1)
+        # A step of more than one unit leaves the region in which the quadratic model holds.
+        strength = strength + np.clip(step, -1, 1)
+        if np.abs(step).max() < 1e-12:
+            break
+    _, covariance = _bradley_terry_model(games, strength)
+    return strength, np.sqrt(covariance.diagonal())
+
+
+def _bradley_terry_model(
+    games: NDArray[np.float64], strength: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """``expected[i, j]``, i's share of the points against j, and the strengths' covariance."""
+    expected = 1 / (1 + np.exp(strength[None, :] - strength[:, None]))
+    weight = games * expected * expected.T
+    information = np.diag(weight.sum(axis=1)) - weight
+    # Only differences are known: the pseudo-inverse keeps the mean at 0.
+    return expected, np.linalg.pinv(information, hermitian=True).astype(np.float64)

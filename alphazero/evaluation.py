@@ -1,0 +1,214 @@
+"""How often does a player throw a result away? Its moves against exactly solved positions.
+
+A *mistake* is a move whose result (the sign of its score: win, draw, loss) is worse than the best
+move's; an *optimal* move reaches the best score itself. Scores are integers seen by the player
+about to move; in Connect Four they count the stones the winner has left.
+"""
+
+import csv
+import gzip
+import math
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alphazero.players import Player
+from games.base import Game, States
+from games.solvers import minimax
+
+BATCH = 256
+"""Positions a player is shown at once: enough to fill a network's batch, and bounds the trees."""
+CONFIDENCE = 1.959963984540054
+"""Standard normal quantile of a two-sided 95 % interval."""
+CLASSES = {"win": 1, "draw": 0, "loss": -1}
+
+
+class Positions(NamedTuple):
+    """``B`` unfinished positions and their exact answers."""
+
+    states: States
+    """``[B]``."""
+    best: NDArray[np.int64]
+    """``[B]``, the best move's score."""
+    scores: NDArray[np.float32]
+    """``[B, A]``, each move's score; NaN where it cannot be played."""
+
+
+def wilson(successes: float, trials: float) -> tuple[float, float]:
+    """The 95 % score interval of a proportion (Wilson 1927, *JASA* 22, 209-212).
+
+    Sound at 0 and 1, where the textbook interval collapses. ``successes`` may be fractional (a
+    draw is half a win), which makes the interval wider than it need be, never too narrow.
+    """
+    if trials <= 0:
+        return 0.0, 1.0
+    share, z2 = successes / trials, CONFIDENCE**2
+    centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
+    spread = math.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2))
+    radius = CONFIDENCE * spread / (1 + z2 / trials)
+    # At the ends the exact bound is 0 or 1; rounding must not leave it a hair inside.
+    low = 0.0 if successes <= 0 else centre - radius
+    high = 1.0 if successes >= trials else centre + radius
+    return low, high
+
+
+def evaluate(player: Player, positions: Positions, game: Game, seed: int) -> dict:
+    """Ask ``player`` for one move in every position, each from a fresh tree, and count mistakes.
+
+    ``mistake_rate`` comes with its Wilson interval ``low, high``; ``classes`` splits the mistakes
+    by the result that was to be had. Position ``b``'s randomness depends on ``(seed, b)`` alone.
+    """
+    total = len(positions.states)
+    rngs = [np.random.default_rng([seed, index]) for index in range(total)]
+    batches = [slice(start, start + BATCH) for start in range(0, total, BATCH)]
+    chosen = np.concatenate(
+        [player(positions.states[batch], rngs[batch]).action for batch in batches]
+    )
+    reached = positions.scores[np.arange(total), chosen]
+    if np.isnan(reached).any():
+        index = int(np.flatnonzero(np.isnan(reached))[0])
+        raise RuntimeError(f"{player.name} chose an illegal move in {game.name} position {index}")
+    mistake = np.sign(reached) < np.sign(positions.best)
+    low, high = wilson(int(mistake.sum()), total)
+    return {
+        "positions": total,
+        "mistakes": int(mistake.sum()),
+        "mistake_rate": float(mistake.mean()),
+        "low": low,
+        "high": high,
+        "optimal_rate": float((reached == positions.best).mean()),
+        "simulations": player.simulations,
+        "classes": _by_class(positions.best, mistake),
+    }
+
+
+def _by_class(best: NDArray[np.int64], mistake: NDArray[np.bool_]) -> dict[str, dict[str, int]]:
+    return {
+        name: {
+            "positions": int((np.sign(best) == sign).sum()),
+            "mistakes": int(mistake[np.sign(best) == sign].sum()),
+        }
+        for name, sign in CLASSES.items()
+    }
+
+
+def positions_from(source: str | Path, game: Game) -> Positions:
+    """What ``--positions`` names: a file, or ``all`` for every unfinished position of the game."""
+    return every_position(game) if str(source) == "all" else load_positions(Path(source), game)
+
+
+def every_position(game: Game) -> Positions:
+    """Every unfinished position that can be reached, solved exhaustively.
+
+    ``ValueError`` where there are too many.
+    """
+    solved = minimax.solve_all(game)
+    return Positions(solved.states, solved.value.astype(np.int64), solved.move_values)
+
+
+def load_positions(path: Path, game: Game) -> Positions:
+    """Read solved positions from CSV, gzipped where the name ends in ``.gz``.
+
+    The columns are ``moves,best,c1..cA``: ``moves`` are 1-based actions from the start, written as
+    digits where ``A < 10`` and separated by spaces elsewhere; ``best`` is the best score, ``c1``
+    to ``cA`` are the moves' scores, empty where a move cannot be played. ``ValueError`` names the
+    file and the line.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such file")
+    rows = _rows(path, game.num_actions)
+    lines, best, scores = zip(*(_parse(place, *row) for place, *row in rows), strict=True)
+    places = [place for place, *_ in rows]
+    try:
+        states = replay(game, lines)
+    except IllegalMove as error:
+        raise ValueError(f"{places[error.row]}: {error}") from None
+    positions = Positions(states, np.array(best), np.array(scores, dtype=np.float32))
+    _check_answers(game, positions, places)
+    return positions
+
+
+def _rows(path: Path, actions: int) -> list[list[str]]:
+    """The fields of each data row, the place (file and line) in front; all of the right width."""
+    header = ["moves", "best", *(f"c{action}" for action in range(1, actions + 1))]
+    opened = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opened(path, "rt", newline="", encoding="utf-8") as file:
+            reader = csv.reader(file)
+            found = next(reader, [])
+            rows = [[f"{path}:{reader.line_num}", *row] for row in reader if row]
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error) as error:
+        raise ValueError(f"{path}: cannot be read as CSV: {error}") from None
+    if found != header:
+        raise ValueError(
+            f"{path}:1: the header is {','.join(found)!r}; this game's {actions} moves ask for "
+            f"moves,best,c1..c{actions}"
+        )
+    for row in rows:
+        if len(row) != len(header) + 1:
+            raise ValueError(f"{row[0]}: has {len(row) - 1} fields, not {len(header)}")
+    if not rows:
+        raise ValueError(f"{path}: holds no positions")
+    return rows
+
+
+def _parse(place: str, moves: str, best: str, *scores: str) -> tuple[list[int], int, list[float]]:
+    actions = len(scores)
+    words = list(moves.strip()) if actions < 10 else moves.split()
+    for word in words:
+        if not (word.isascii() and word.isdigit() and 1 <= int(word) <= actions):
+            raise ValueError(f"{place}: {word!r} is not a move; moves run from 1 to {actions}")
+    for score in (best, *filter(None, scores)):
+        if not re.fullmatch(r"[+-]?\d{1,6}", score, re.ASCII):
+            raise ValueError(f"{place}: {score!r} is not a score; scores are whole numbers")
+    return (
+        [int(word) - 1 for word in words],
+        int(best),
+        [int(score) if score else math.nan for score in scores],
+    )
+
+
+class IllegalMove(ValueError):
+    """``row`` says in which of several games."""
+
+    def __init__(self, row: int, ply: int, text: str) -> None:
+        super().__init__(f"move {ply + 1}, {text!r}, cannot be played there")
+        self.row = row
+
+
+def replay(game: Game, lines: Sequence[Sequence[int]]) -> States:
+    """The states ``[B]`` after each list of actions, all advanced together ply by ply."""
+    states = game.initial(len(lines))
+    for ply in range(max(map(len, lines), default=0)):
+        rows = np.array([row for row, line in enumerate(lines) if len(line) > ply])
+        actions = np.array([lines[row][ply] for row in rows])
+        allowed = game.legal(states[rows])[np.arange(len(rows)), actions]
+        for row in _where(~allowed):
+            raise IllegalMove(int(rows[row]), ply, game.action_to_text(int(actions[row])))
+        states[rows] = game.step(states[rows], actions)
+    return states
+
+
+def _check_answers(game: Game, positions: Positions, places: list[str]) -> None:
+    """The answers must fit the rules: scored moves are the legal ones, ``best`` is their best."""
+    legal, scored = game.legal(positions.states), ~np.isnan(positions.scores)
+    for row in _where(~legal.any(axis=1)):
+        raise ValueError(f"{places[row]}: the game is over after these moves")
+    for row in _where((legal != scored).any(axis=1)):
+        action = int(np.flatnonzero(legal[row] != scored[row])[0])
+        verb = "has no score but can" if legal[row, action] else "has a score but cannot"
+        raise ValueError(f"{places[row]}: c{action + 1} {verb} be played")
+    highest = np.nanmax(positions.scores, axis=1)
+    for row in _where(np.asarray(highest != positions.best)):
+        raise ValueError(
+            f"{places[row]}: best is {positions.best[row]}, the best c is {highest[row]:.0f}"
+        )
+
+
+def _where(mask: NDArray[np.bool_]) -> Iterator[int]:
+    return map(int, np.flatnonzero(mask))

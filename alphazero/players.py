@@ -1,0 +1,250 @@
+"""Who can play: one constructor a kind of player, named by a text such as ``minimax:depth=5``.
+
+Players are batched and keep no state between calls; their randomness comes with the call.
+"""
+
+import difflib
+import inspect
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict, ValidationError, validate_call
+
+import games
+from alphazero import evaluators
+from alphazero.config import Count, InferenceSettings
+from alphazero.search import run
+from alphazero.search.gumbel import Gumbel
+from alphazero.search.puct import PUCT
+from alphazero.types import Evaluator, Generators, Search
+from games import solvers
+from games.base import Game, States
+from games.solvers import connect_four
+from games.solvers import minimax as exact
+
+if TYPE_CHECKING:
+    from alphazero.checkpoint import Checkpoint
+
+
+ROLLOUT_SEARCH = PUCT(c_puct=3.0, fpu_reduction=0.0).for_play()
+"""Values as coarse as one random game's ask for more exploration than a network's: of c_puct 1.25
+to 5, 3 made the fewest mistakes on solved Connect Four openings (23 % at 200 simulations)."""
+
+
+class Decision(NamedTuple):
+    """A player's moves in ``B`` positions and, where it has them, its reasons."""
+
+    action: NDArray[np.int64]
+    """``[B]``."""
+    policy: NDArray[np.float32] | None = None
+    """``[B, A]``, how much it thinks of each move; sums to one."""
+    value: NDArray[np.float32] | None = None
+    """``[B]`` in [-1, 1], for the player about to move."""
+    visits: NDArray[np.int32] | None = None
+    """``[B, A]``, how often each move was searched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Player:
+    """Chooses moves in positions ``[B]``, none finished, with one generator a position.
+
+    The same positions and generators give the same decision.
+    """
+
+    name: str
+    """The text it was made from."""
+    decide: Callable[[States, Generators], Decision]
+    simulations: int = 0
+    """Of its tree search, a move; 0 where it searches no tree."""
+
+    def __call__(self, states: States, rngs: Generators) -> Decision:
+        return self.decide(states, rngs)
+
+
+def make(spec: str, game: Game) -> Player:
+    """The player that ``spec`` names: ``kind[:key=value,...]``; ``KINDS`` has the kinds.
+
+    ``ValueError``, one line: an unknown kind or option, a bad value, no usable checkpoint.
+    """
+    kind, options = parse(spec)
+    try:
+        return KINDS[kind](game, spec, **options)
+    except ValidationError as error:
+        raise ValueError(f"player {spec!r}: {_complaint(error)}") from None
+    except ValueError as error:
+        raise ValueError(f"player {spec!r}: {error}") from None
+
+
+def parse(spec: str) -> tuple[str, dict[str, str]]:
+    """Split ``kind[:key=value,...]`` into a known kind and its known options, still as text."""
+    kind, _, rest = spec.strip().partition(":")
+    if kind not in KINDS:
+        raise ValueError(f"player {spec!r}: there is no kind {kind!r}; {_nearest(kind, KINDS)}")
+    parameters = inspect.signature(KINDS[kind]).parameters.values()
+    known = [parameter.name for parameter in parameters if parameter.kind == parameter.KEYWORD_ONLY]
+    options: dict[str, str] = {}
+    for item in rest.split(",") if rest else []:
+        key, _, value = (part.strip() for part in item.partition("="))
+        if key not in known:
+            raise ValueError(f"player {spec!r}: there is no option {key!r}; {_nearest(key, known)}")
+        if not value or key in options:
+            raise ValueError(f"player {spec!r}: {key} needs one value: {key}=...")
+        options[key] = value
+    return kind, options
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    known = list(known)
+    close = difflib.get_close_matches(word, known, n=1)
+    listed = f"choose from {', '.join(known)}" if known else "it takes none"
+    return f"did you mean {close[0]!r}?" if close else listed
+
+
+def _complaint(error: ValidationError) -> str:
+    first = error.errors()[0]
+    name = first["loc"][-1]
+    if first["type"].startswith("missing"):
+        return f"needs {name}=..."
+    return f"{name}={first['input']}: {first['msg']}"
+
+
+_constructor = validate_call(config=ConfigDict(arbitrary_types_allowed=True))
+"""Reads a constructor's keyword arguments, a player's options, from text."""
+
+
+@_constructor
+def _random(game: Game, name: str) -> Player:
+    """Every legal move is as likely as every other."""
+
+    def decide(states: States, rngs: Generators) -> Decision:
+        legal = game.legal(states)
+        return Decision(_any_of(legal, rngs), _spread(legal))
+
+    return Player(name, decide)
+
+
+@_constructor
+def _mcts(game: Game, name: str, *, simulations: Count = 800) -> Player:
+    """Tree search without any knowledge: uniform priors, one random game played out a leaf."""
+    algorithm = replace(ROLLOUT_SEARCH, simulations=simulations)
+
+    def decide(states: States, rngs: Generators) -> Decision:
+        rng = np.random.default_rng([int(rng.integers(2**63)) for rng in rngs])
+        return _search(algorithm, evaluators.rollout(game, rng), game, states, rngs)
+
+    return Player(name, decide, simulations)
+
+
+@_constructor
+def _minimax(game: Game, name: str, *, depth: Count = 5) -> Player:
+    """Looks ``depth`` plies ahead and chooses at random among the moves that look best."""
+    heuristic = connect_four.heuristic if game.name == "connect_four" else exact.zero
+
+    def decide(states: States, rngs: Generators) -> Decision:
+        value, move_values = exact.search(game, states, depth, heuristic)
+        return _best(move_values, value, rngs)
+
+    return Player(name, decide)
+
+
+@_constructor
+def _solver(game: Game, name: str) -> Player:
+    """Plays perfectly, at random among the moves of the best score."""
+    solvers.scores(game, game.initial(0))  # Refuses a game that has no solver, before any play.
+
+    def decide(states: States, rngs: Generators) -> Decision:
+        best, scores = solvers.scores(game, states)
+        return _best(scores, np.sign(best), rngs)
+
+    return Player(name, decide)
+
+
+@_constructor
+def _checkpoint(
+    game: Game,
+    name: str,
+    *,
+    path: Path,
+    simulations: Count | None = None,
+    search: Literal["gumbel", "puct"] | None = None,
+    leaves: Count = 1,
+) -> Player:
+    """A trained network with tree search; what is left out is as it was in its training."""
+    found, evaluate = _network(path, game)
+    algorithm: Search = found.config.search
+    if search not in (None, found.config.search.kind):
+        algorithm = {"gumbel": Gumbel, "puct": PUCT}[search]()
+    algorithm = algorithm.for_play(simulations, leaves)
+    return Player(name, partial(_search, algorithm, evaluate, game), algorithm.simulations)
+
+
+@_constructor
+def _policy(game: Game, name: str, *, path: Path) -> Player:
+    """A trained network alone: the legal move to which it gives the highest probability."""
+    _, evaluate = _network(path, game)
+
+    def decide(states: States, rngs: Generators) -> Decision:
+        evaluation = evaluate(states)
+        logits = np.where(game.legal(states), evaluation.logits, -np.inf)
+        weight = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return Decision(logits.argmax(axis=1), _spread(weight), evaluation.value)
+
+    return Player(name, decide)
+
+
+KINDS: dict[str, Callable[..., Player]] = {
+    "random": _random,
+    "mcts": _mcts,
+    "minimax": _minimax,
+    "solver": _solver,
+    "checkpoint": _checkpoint,
+    "policy": _policy,
+}
+"""Each is called with the game and the player's name; its keyword arguments are the options."""
+
+
+def _search(
+    algorithm: Search, evaluate: Evaluator, game: Game, states: States, rngs: Generators
+) -> Decision:
+    strongest = np.zeros(len(states), dtype=np.float32)
+    result = run(algorithm(game, states, rngs, strongest), evaluate)
+    return Decision(result.action, result.policy, result.value, result.visits)
+
+
+def _best(scores: NDArray, value: NDArray, rngs: Generators) -> Decision:
+    """Any of the moves of the highest score; ``scores [B, A]`` are NaN where illegal."""
+    best = scores == np.nanmax(scores, axis=1, keepdims=True)
+    value = np.clip(value, -1, 1).astype(np.float32)
+    return Decision(_any_of(best, rngs), _spread(best), value)
+
+
+def _any_of(allowed: NDArray[np.bool_], rngs: Generators) -> NDArray[np.int64]:
+    return np.array(
+        [rng.choice(np.flatnonzero(row)) for row, rng in zip(allowed, rngs, strict=True)],
+        dtype=np.int64,
+    )
+
+
+def _spread(weight: NDArray) -> NDArray[np.float32]:
+    return (weight / weight.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _network(path: Path, game: Game) -> tuple["Checkpoint", Evaluator]:
+    """The checkpoint at ``path``, or the newest of the run at ``path``, and its network."""
+    # Torch takes seconds to import; players that need no network do not wait for it.
+    from alphazero import checkpoint
+    from alphazero.inference import NetworkEvaluator
+
+    loaded = checkpoint.load(checkpoint.resolve(path, partial(print, file=sys.stderr)))
+    trained = games.make(loaded.config.game)
+    if trained.name != game.name:
+        raise ValueError(f"{loaded.path} plays {trained.name}, not {game.name}")
+    evaluator = NetworkEvaluator(game, loaded.config.network, InferenceSettings())
+    evaluator.load(loaded.weights, loaded.step)
+    return loaded, evaluator

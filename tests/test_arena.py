@@ -1,0 +1,241 @@
+"""Matches played on known games, and ratings against hand-computed ones."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+import games
+from alphazero import arena, players
+from alphazero.players import Decision, Player
+from games import solvers
+from games.base import Game
+
+
+class TwoAtATime(Game):
+    """Four plies, of which the first two are the beginner's, who always wins."""
+
+    name = "two_at_a_time"
+    num_actions = 2
+    observation_shape = (1, 1, 1)
+    max_plies = 4
+    dtype = np.dtype([("ply", "i1")])
+
+    def initial(self, batch):
+        return np.zeros(batch, self.dtype)
+
+    def legal(self, states):
+        return np.repeat(states["ply"][:, None] < 4, 2, axis=1)
+
+    def step(self, states, actions):
+        after = states.copy()
+        after["ply"] += 1
+        return after
+
+    def outcome(self, states):
+        won = np.where(self.to_move(states) == 0, 1, -1)
+        return np.where(states["ply"] < 4, np.nan, won).astype(np.float32)
+
+    def to_move(self, states):
+        return np.array([0, 0, 1, 1, 1], np.int8)[states["ply"]]
+
+    def observe(self, states):
+        return states["ply"].astype(np.float32).reshape(-1, 1, 1, 1)
+
+    def render(self, state):
+        return str(state["ply"])
+
+
+def first_legal(game, name="first", seen=None):
+    """Plays the first legal move and notes in ``seen`` who was to move in what it was shown."""
+
+    def decide(states, rngs):
+        if seen is not None:
+            seen.append(game.to_move(states).tolist())
+        return Decision(game.legal(states).argmax(axis=1))
+
+    return Player(name, decide)
+
+
+def test_seats_are_swapped_evenly_and_each_player_is_asked_only_for_its_own_moves():
+    game, seen = TwoAtATime(), []
+    shown = first_legal(game, seen=seen)
+    result = arena.play(game, [shown, first_legal(game)], games=6, seed=0, opening_plies=0)
+    # Seat 0 wins every game, so each player wins the three games that it began.
+    assert [(each.wins, each.losses) for each in result.players] == [(3, 3), (3, 3)]
+    assert seen == [[0] * 3] * 2 + [[1] * 3] * 2
+
+
+def test_every_pair_meets_and_the_progress_counts_all_games():
+    game, heard = games.make("tic_tac_toe"), []
+    three = [players.make("random", game)] * 3
+    result = arena.play(game, three, 10, 0, 2, lambda done, total: heard.append((done, total)))
+    assert result.games == 30
+    assert [each.wins + each.draws + each.losses for each in result.players] == [20, 20, 20]
+    assert heard[-1] == (30, 30)
+    assert heard == sorted(heard)
+    assert sum(each.wins for each in result.players) == sum(p.losses for p in result.players)
+
+
+def test_the_same_seed_gives_the_same_result_and_another_seed_another():
+    game = games.make("connect_four")
+    pair = [players.make("random", game)] * 2
+    first = arena.play(game, pair, 40, seed=1, opening_plies=2)
+    assert arena.play(game, pair, 40, seed=1, opening_plies=2) == first
+    assert arena.play(game, pair, 40, seed=2, opening_plies=2) != first
+
+
+def test_each_opening_is_played_twice_so_that_deterministic_players_still_vary():
+    game = games.make("connect_four")
+    pair = [first_legal(game), first_legal(game)]
+    assert arena.play(game, pair, 20, seed=0, opening_plies=0).distinct_games == 1
+    # Both play alike, so the two games of an opening are the same and ten remain.
+    assert arena.play(game, pair, 20, seed=0, opening_plies=4).distinct_games == 10
+
+
+def test_openings_are_legal_distinct_unfinished_and_stable_when_more_are_drawn():
+    game = games.make("tic_tac_toe")
+    drawn = arena.draw_openings(game, 30, seed=5, plies=6)
+    assert len(set(drawn)) == 30
+    assert game.legal(arena.replay(game, drawn)).any(axis=1).all()
+    assert arena.draw_openings(game, 10, seed=5, plies=6) == drawn[:10]
+    assert len(set(arena.draw_openings(game, 20, seed=5, plies=1))) == 9
+
+
+def test_othello_with_its_passes_gives_the_results_of_a_plain_replay():
+    game = games.make("othello:size=6")
+    pair = (players.make("random", game), players.make("random", game))
+    seeds = [[index] for index in range(30)]
+    match = arena.play_match(game, pair, [()] * 30, seeds, lambda done: None)
+    passes = 0
+    for index, line in enumerate(match.lines):
+        state = game.initial(1)
+        for action in line:
+            assert game.legal(state)[0, action]
+            passes += action == 36
+            state = game.step(state, np.array([action]))
+        winner = game.outcome(state)[0] * (1 if game.to_move(state)[0] == index % 2 else -1)
+        assert match.result[index] == winner
+    assert passes > 0
+
+
+def test_a_game_does_not_depend_on_the_games_beside_it():
+    game = games.make("connect_four")
+    pair = (players.make("random", game), players.make("random", game))
+    seeds = [[7, index] for index in range(6)]
+    together = arena.play_match(game, pair, [(3,)] * 6, seeds, lambda done: None)
+    fewer = arena.play_match(game, pair, [(3,)] * 2, seeds[:2], lambda done: None)
+    assert together.lines[:2] == fewer.lines
+
+
+def test_an_illegal_move_is_reported_with_its_player():
+    game = games.make("connect_four")
+    stubborn = Player("stubborn", lambda states, rngs: Decision(np.zeros(len(states), np.int64)))
+    with pytest.raises(RuntimeError, match="stubborn played an illegal move in connect_four"):
+        arena.play(game, [stubborn, stubborn], 2, seed=0, opening_plies=0)
+
+
+@pytest.mark.parametrize(
+    ("count", "number", "plies", "complaint"),
+    [
+        (1, 2, 0, "at least 2 players, not 1"),
+        (2, 0, 0, "at least 1, not 0"),
+        (2, 2, 9, "0 to 8 in tic_tac_toe, not 9"),
+        (2, 2, -1, "0 to 8 in tic_tac_toe, not -1"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(count, number, plies, complaint):
+    game = games.make("tic_tac_toe")
+    with pytest.raises(ValueError, match=complaint):
+        arena.play(game, [players.make("random", game)] * count, number, 0, plies)
+
+
+def ranked(results):
+    return arena.rank(["one", "two"], [(0, 1)], [np.array(results, np.int8)])
+
+
+def test_two_players_are_rated_by_the_score_between_them():
+    one, two = ranked([1] * 28 + [0] * 4 + [-1] * 8)
+    assert (one.wins, one.draws, one.losses, one.score) == (28, 4, 8, 0.75)
+    assert (two.wins, two.draws, two.losses, two.score) == (8, 4, 28, 0.25)
+    # 400 * log10(0.75 / 0.25), and the same of Wilson's bounds for 30 of 40, 0.5981 and 0.8581.
+    assert one.elo == pytest.approx(190.85, abs=0.01)
+    assert one.elo_low == pytest.approx(400 * math.log10(0.5981 / 0.4019), abs=0.2)
+    assert one.elo_high == pytest.approx(400 * math.log10(0.8581 / 0.1419), abs=0.2)
+    assert (two.elo, two.elo_low, two.elo_high) == pytest.approx(
+        (-one.elo, -one.elo_high, -one.elo_low)
+    )
+
+
+def test_who_won_every_game_has_a_finite_rating_and_an_open_upper_bound():
+    one, two = ranked([1] * 100)
+    # One imagined draw: 100.5 of 101 points; Wilson's lower bound for 100 of 100 is 0.9630.
+    assert one.elo == pytest.approx(400 * math.log10(100.5 / 0.5))
+    assert one.elo_low == pytest.approx(400 * math.log10(0.9630 / 0.0370), abs=1)
+    assert one.elo_high is None
+    assert (two.elo, two.elo_low) == (-one.elo, None)
+    assert two.elo_high == pytest.approx(-one.elo_low)
+    result = arena.ArenaResult("tic_tac_toe", 100, (one, two), 100)
+    assert json.loads(json.dumps(result.as_dict(), allow_nan=False))["players"][0]["wins"] == 100
+
+
+def test_three_players_whose_odds_multiply_get_exactly_these_ratings():
+    # Odds 2 : 1, 3 : 1 and, between the outer two, their product 6 : 1.
+    points = np.array([[0, 8, 6], [4, 0, 9], [1, 3, 0]], float)
+    ratings = [rating for rating, _, _ in arena.elo(points)]
+    assert sum(ratings) == pytest.approx(0, abs=1e-9)
+    assert ratings[0] - ratings[1] == pytest.approx(400 * math.log10(2))
+    assert ratings[1] - ratings[2] == pytest.approx(400 * math.log10(3))
+
+
+def test_the_deviation_of_two_strengths_is_that_of_the_log_odds_halved():
+    # The log-odds' variance is 1 / (n p q); each of two strengths with mean 0 is half of them.
+    _, deviation = arena.bradley_terry(np.array([[0, 30], [10, 0]], float))
+    assert deviation == pytest.approx([math.sqrt(1 / (40 * 0.75 * 0.25)) / 2] * 2)
+
+
+@settings(max_examples=100, deadline=None)
+@given(arrays(float, (4, 4), elements=st.integers(0, 30).map(float)))
+def test_the_likeliest_strengths_expect_the_points_that_were_scored(table):
+    points = np.where(np.eye(4, dtype=bool), 0, table + 0.5)
+    strength, _ = arena.bradley_terry(points)
+    gap = strength[:, None] - strength[None, :]
+    expected = (points + points.T) / (1 + np.exp(-gap))
+    np.testing.assert_allclose(expected.sum(axis=1), points.sum(axis=1), rtol=1e-6)
+
+
+def test_a_player_who_lost_everything_among_three_has_an_open_lower_bound():
+    points = np.array([[0, 5, 10], [5, 0, 10], [0, 0, 0]], float)
+    (best, _, high), _, (worst, low, _) = arena.elo(points)
+    assert low is None
+    assert worst < -200 < 0 < best < high < math.inf
+
+
+@pytest.fixture(scope="module")
+def connect_four():
+    return games.make("connect_four")
+
+
+def test_the_solver_wins_every_won_position_of_connect_four_against_random(connect_four):
+    openings = arena.draw_openings(connect_four, 60, seed=1, plies=22)
+    best, _ = solvers.scores(connect_four, arena.replay(connect_four, openings))
+    won = [opening for opening, score in zip(openings, best, strict=True) if score > 0]
+    assert len(won) > 20
+    # The solver is the one to move after 22 plies: the first player of every other game begins.
+    pair = (players.make("solver", connect_four), players.make("random", connect_four))
+    twice = [opening for opening in won for _ in range(2)]
+    seeds = [[0, index] for index in range(len(twice))]
+    match = arena.play_match(connect_four, pair, twice, seeds, lambda done: None)
+    assert (match.result[::2] == 1).all()
+
+
+def test_the_solver_never_loses_tic_tac_toe_and_is_rated_above_random():
+    game = games.make("tic_tac_toe")
+    pair = [players.make("solver", game), players.make("random", game)]
+    solver, random = arena.play(game, pair, 200, seed=0, opening_plies=0).players
+    assert solver.losses == 0
+    assert solver.elo_low > 0 > random.elo_high

@@ -1,0 +1,200 @@
+"""Whole sessions, scripted."""
+
+import io
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import games
+from alphazero import play, players
+from alphazero.play import PlaySettings
+from alphazero.players import Decision, Player
+
+
+def session(script, player=None, game="connect_four", **options):
+    """The transcript of a session with ``script`` as its input; an exception in it is raised."""
+    game = games.make(game)
+    answers, out = iter(script), io.StringIO()
+
+    def read(prompt):
+        answer = next(answers, EOFError())
+        if isinstance(answer, BaseException):
+            raise answer
+        out.write(f"{prompt}{answer}\n")
+        return answer
+
+    console = Console(file=out, width=100)
+    play.play(game, player or leftmost(game), PlaySettings(**options), read, console)
+    return out.getvalue()
+
+
+def leftmost(game):
+    """Plays the first legal move and is sure to win."""
+
+    def decide(states, rngs):
+        action = game.legal(states).argmax(axis=1)
+        policy = np.eye(game.num_actions, dtype=np.float32)[action]
+        return Decision(action, policy, np.ones(len(states), np.float32))
+
+    return Player("leftmost", decide)
+
+
+def boards(transcript):
+    """The boards shown, each as the text of its six rows."""
+    lines = transcript.splitlines()
+    bottoms = [number for number, line in enumerate(lines) if line == "1 2 3 4 5 6 7"]
+    return ["\n".join(lines[number - 6 : number]) for number in bottoms]
+
+
+def test_a_whole_game_is_played_to_the_humans_win():
+    transcript = session(["4", "4", "4", "4", "q"])
+    assert transcript.count("The agent plays 1.") == 3
+    assert "The game is over: you win." in transcript
+    assert transcript.rstrip().endswith("Goodbye.")
+
+
+def test_the_agent_wins_when_the_human_lets_it():
+    transcript = session(["7", "7", "6", "6"], begin=False)
+    assert "The game is over: the agent wins." in transcript
+    assert "You resigned" not in transcript
+
+
+def test_a_draw_is_called_a_draw():
+    game = games.make("tic_tac_toe")
+    transcript = session(["1", "2", "7", "6", "9"], order(game, "5348"), game="tic_tac_toe")
+    assert "The game is over: a draw." in transcript
+
+
+def order(game, cells):
+    """Plays the first of ``cells`` that is free."""
+    wish = [game.text_to_action(cell) for cell in cells]
+
+    def decide(states, rngs):
+        return Decision(np.array([next(a for a in wish if row[a]) for row in game.legal(states)]))
+
+    return Player("order", decide)
+
+
+def test_undo_twice_takes_both_moves_back():
+    transcript = session(["4", "5", "u", "u"])
+    shown = boards(transcript)
+    assert len(shown) == 5
+    assert shown[3] == shown[1] != shown[2]
+    assert shown[4] == shown[0]
+    assert set(shown[4]) == {".", " ", "\n"}
+
+
+def test_undo_without_a_move_to_take_back_is_explained():
+    assert "You have no move to take back." in session(["u"])
+    # The agent's own first move is not the human's to take back.
+    assert "You have no move to take back." in session(["u"], begin=False)
+
+
+def test_switching_sides_lets_the_agent_move_at_once():
+    transcript = session(["4", "s"])
+    assert "You play O now." in transcript
+    assert boards(transcript)[-1].count("X") == 2
+    assert "It is your turn; you play O." in transcript
+
+
+def test_the_agent_begins_when_the_human_does_not():
+    transcript = session([], begin=False)
+    assert transcript.index("The agent plays 1.") < transcript.index("It is your turn; you play O.")
+
+
+@pytest.mark.parametrize(
+    ("text", "explained"),
+    [
+        ("8", "'8' is not a move here; moves run from 1 to 7"),
+        ("", "'' is not a move here; moves run from 1 to 7"),
+        ("[red]", "'[red]' is not a move here"),
+    ],
+)
+def test_bad_input_is_explained_and_the_board_stays(text, explained):
+    transcript = session([text])
+    assert explained in transcript
+    assert "Type ? for help." in transcript
+    assert len(boards(transcript)) == 1
+
+
+def test_a_move_that_cannot_be_played_names_those_that_can():
+    transcript = session(["1", "1", "1", "1"])
+    assert "1 cannot be played here; possible are 2 3 4 5 6 7." in transcript
+
+
+def test_resigning_ends_the_game_until_undone_or_a_new_one_begins():
+    transcript = session(["r", "4", "h", "r", "u", "4", "r", "n", "4"])
+    assert transcript.count("You resigned: the agent wins.") == 2
+    assert "the game is over; n begins a new one" in transcript
+    assert "there is nothing to advise" in transcript
+    assert "The game is over already." in transcript
+    assert boards(transcript)[-1].count("X") == 1
+
+
+def test_hints_show_the_evaluation_from_the_humans_side():
+    asked = session(["h"])
+    assert "The agent would play 1." in asked
+    assert "+1.00 for you" in asked
+    shown = session(["4"], hints=True)
+    # Sure to win itself after its own move, and sure that whoever is to move wins.
+    assert "-1.00 for you" in shown
+    assert "Its top moves: 1 (100%)." in shown
+    assert "for you" not in session(["4"])
+
+
+def test_a_player_without_an_opinion_still_gives_a_hint():
+    game = games.make("tic_tac_toe")
+    silent = Player("silent", lambda states, rngs: Decision(game.legal(states).argmax(axis=1)))
+    transcript = session(["h"], silent, "tic_tac_toe")
+    assert "The agent would play 1." in transcript
+    assert "for you" not in transcript
+
+
+def test_help_lists_commands_and_moves():
+    transcript = session(["?"])
+    for word in ("undo", "switch", "hint", "resign", "new", "quit"):
+        assert word in transcript
+    assert "or a move, one of 1 2 3 4 5 6 7" in transcript
+
+
+@pytest.mark.parametrize("end", [EOFError(), KeyboardInterrupt()])
+def test_the_end_of_input_and_an_interrupt_end_politely(end):
+    assert session(["4", end]).rstrip().endswith("Goodbye.")
+
+
+def test_an_interrupt_while_the_agent_thinks_ends_politely():
+    def interrupted(states, rngs):
+        raise KeyboardInterrupt
+
+    assert session(["4"], Player("slow", interrupted)).rstrip().endswith("Goodbye.")
+
+
+def test_plain_output_has_no_control_codes_and_a_terminal_gets_colours_and_the_last_move():
+    assert "\x1b" not in session(["4", "h", "?", "8"])
+    game, out = games.make("connect_four"), io.StringIO()
+    console = Console(file=out, force_terminal=True, color_system="standard", width=100)
+    answers = iter(["4", "q"])
+    play.play(game, leftmost(game), PlaySettings(), lambda prompt: next(answers), console)
+    assert "\x1b[1;7;33mO" in out.getvalue()
+    assert "\x1b[1;31mX" in out.getvalue()
+
+
+def test_othello_is_played_in_its_own_notation():
+    transcript = session(
+        ["z9", "b3"], players.make("random", games.make("othello:size=6")), "othello:size=6"
+    )
+    assert "It is your turn" in transcript
+
+
+def test_the_same_seed_repeats_the_session():
+    player = players.make("random", games.make("connect_four"))
+    script = ["1", "2", "3", "h"]
+    assert session(script, player, seed=1) == session(script, player, seed=1)
+    assert session(script, player, seed=1) != session(script, player, seed=2)
+
+
+def test_scripted_answers_are_echoed(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", io.StringIO("4\n"))
+    assert play.terminal_read("X > ") == "4"
+    assert capsys.readouterr().out == "X > 4\n"

@@ -1,0 +1,203 @@
+"""Every kind of player: its name, its moves, its errors."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import games
+from alphazero import checkpoint, network, players
+from alphazero.config import Config, NetworkSettings
+from alphazero.search.gumbel import Gumbel
+
+SMALL = NetworkSettings(blocks=1, channels=4, policy_channels=2, value_channels=2, value_hidden=4)
+
+
+@pytest.fixture(scope="module")
+def game():
+    return games.make("tic_tac_toe")
+
+
+@pytest.fixture(scope="module")
+def run(game, tmp_path_factory):
+    """A run of tic-tac-toe with two checkpoints of an untrained network."""
+    directory = tmp_path_factory.mktemp("run")
+    for step in (1, 2):
+        weights = network.weights(network.build(game, SMALL, seed=step))
+        config = Config(game=game.name, network=SMALL, search=Gumbel(simulations=16))
+        checkpoint.save(directory, step, weights, {}, config)
+    return directory
+
+
+def positions(game, lines):
+    """The states after lines of tic-tac-toe cells, 1 to 9."""
+    states = game.initial(len(lines))
+    for row, line in enumerate(lines):
+        for cell in line:
+            states[row : row + 1] = game.step(states[row : row + 1], np.array([int(cell) - 1]))
+    return states
+
+
+def rngs(count, seed=0):
+    return [np.random.default_rng([seed, index]) for index in range(count)]
+
+
+def specs(run):
+    return [
+        "random",
+        "solver",
+        "minimax:depth=3",
+        "mcts:simulations=30",
+        f"checkpoint:path={run},simulations=8",
+        f"checkpoint:path={run},simulations=8,search=puct,leaves=4",
+        f"policy:path={run}",
+    ]
+
+
+@pytest.mark.parametrize("number", range(7))
+def test_every_kind_plays_legal_moves_and_repeats_them_from_the_same_generators(run, game, number):
+    player = players.make(specs(run)[number], game)
+    states = positions(game, ["", "5", "15", "152", "1523", "15237"])
+    first, again = player(states, rngs(6)), player(states, rngs(6))
+    assert player.name == specs(run)[number]
+    assert game.legal(states)[np.arange(6), first.action].all()
+    for one, two in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, two)
+    if first.policy is not None:
+        assert first.policy.sum(axis=1) == pytest.approx(np.ones(6), abs=1e-5)
+        assert (first.policy[~game.legal(states)] == 0).all()
+    if first.value is not None:
+        assert (np.abs(first.value) <= 1).all()
+
+
+@pytest.mark.parametrize("spec", ["solver", "minimax:depth=2", "mcts:simulations=300"])
+def test_whoever_looks_ahead_takes_a_win_and_blocks_a_loss(game, spec):
+    # X completes 1 2 3 rather than block 6; O blocks 3.
+    states = positions(game, ["1425", "152"])
+    decision = players.make(spec, game)(states, rngs(2))
+    assert (decision.action + 1).tolist() == [3, 3]
+
+
+def test_random_plays_all_legal_moves_alike(game):
+    states = np.repeat(positions(game, ["1523"]), 3000)
+    chosen = players.make("random", game)(states, rngs(3000)).action
+    counts = np.bincount(chosen, minlength=9)
+    assert counts[[0, 1, 2, 4]].sum() == 0
+    # Each of five moves 600 times, give or take five standard deviations of 22.
+    assert (np.abs(counts[[3, 5, 6, 7, 8]] - 600) < 110).all()
+
+
+def test_the_solver_breaks_ties_at_random(game):
+    states = np.repeat(game.initial(1), 200)
+    decision = players.make("solver", game)(states, rngs(200))
+    assert set(decision.action.tolist()) == set(range(9))
+    assert (decision.value == 0).all()
+
+
+def test_a_search_player_reports_its_simulations_and_visits(run, game):
+    states = positions(game, ["", "5"])
+    player = players.make(f"checkpoint:path={run},simulations=24,search=puct", game)
+    assert player.simulations == 24
+    # Of 24 simulations at most the first only expands the root.
+    assert (player(states, rngs(2)).visits.sum(axis=1) >= 23).all()
+    assert players.make(f"checkpoint:path={run}", game).simulations == 16
+    assert players.make("mcts", game).simulations == 800
+    assert players.make("solver", game).simulations == 0
+
+
+def test_a_path_may_be_a_run_or_one_of_its_checkpoints(run, game):
+    states = positions(game, ["", "5", "15"])
+    newest = players.make(f"policy:path={run}", game)(states, rngs(3))
+    second = players.make(f"policy:path={run}/checkpoints/step_000002", game)(states, rngs(3))
+    first = players.make(f"policy:path={run}/checkpoints/step_000001", game)(states, rngs(3))
+    np.testing.assert_array_equal(newest.policy, second.policy)
+    assert not np.array_equal(newest.policy, first.policy)
+
+
+def test_policy_alone_is_the_networks_softmax_over_legal_moves(run, game):
+    states = positions(game, ["", "15"])
+    module = network.build(game, SMALL, seed=2).eval()
+    with torch.no_grad():
+        logits, _ = module(torch.from_numpy(game.observe(states)))
+    logits = np.where(game.legal(states), logits.double().numpy(), -np.inf)
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    decision = players.make(f"policy:path={run}", game)(states, rngs(2))
+    # The inference copy may compute in bfloat16.
+    np.testing.assert_allclose(decision.policy, expected, atol=0.02)
+    np.testing.assert_array_equal(decision.action, decision.policy.argmax(axis=1))
+
+
+@pytest.mark.parametrize(
+    ("spec", "complaint"),
+    [
+        ("", "there is no kind ''; choose from random, mcts, minimax, solver, checkpoint, policy"),
+        ("minmax", "there is no kind 'minmax'; did you mean 'minimax'?"),
+        ("mcts:simulation=5", "there is no option 'simulation'; did you mean 'simulations'?"),
+        ("random:seed=1", "there is no option 'seed'; it takes none"),
+        ("mcts:simulations", "simulations needs one value: simulations=..."),
+        ("mcts:simulations=1,simulations=2", "simulations needs one value"),
+        ("mcts:simulations=many", "simulations=many: Input should be a valid integer"),
+        ("mcts:simulations=0", "simulations=0: Input should be greater than or equal to 1"),
+        ("minimax:depth=-1", "depth=-1: Input should be greater than or equal to 1"),
+        ("checkpoint", "needs path=..."),
+        ("policy:", "needs path=..."),
+        (
+            "checkpoint:path=nowhere,search=alpha",
+            "search=alpha: Input should be 'gumbel' or 'puct'",
+        ),
+        ("checkpoint:path=nowhere/at/all", "no checkpoint in nowhere/at/all"),
+    ],
+)
+def test_a_bad_player_is_refused_in_one_line(game, spec, complaint):
+    with pytest.raises(ValueError, match="player '") as refused:
+        players.make(spec, game)
+    assert complaint in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(game, tmp_path):
+    (tmp_path / "notes.txt").write_text("not a checkpoint")
+    for path in (tmp_path, tmp_path / "notes.txt"):
+        with pytest.raises(ValueError, match="no checkpoint in") as refused:
+            players.make(f"policy:path={path}", game)
+        assert "\n" not in str(refused.value)
+
+
+def test_a_checkpoint_of_another_game_is_refused(run):
+    with pytest.raises(ValueError, match="plays tic_tac_toe, not connect_four"):
+        players.make(f"checkpoint:path={run}", games.make("connect_four"))
+
+
+def test_a_game_without_a_solver_has_no_solver_to_play():
+    with pytest.raises(ValueError, match=r"player 'solver': othello\S* has no solver"):
+        players.make("solver", games.make("othello:size=6"))
+
+
+def test_parse_splits_the_kind_from_its_options():
+    assert players.parse("random") == ("random", {})
+    assert players.parse(" checkpoint: path=a=b , leaves=8") == (
+        "checkpoint",
+        {"path": "a=b", "leaves": "8"},
+    )
+
+
+def test_rollout_search_uses_the_rules_alone_and_sees_further_with_more_simulations(game):
+    # After corner, centre, opposite corner, O loses by any corner and draws by any edge.
+    states = np.repeat(positions(game, ["159"]), 40)
+    few, many = (
+        np.isin(players.make(f"mcts:simulations={n}", game)(states, rngs(40)).action, [1, 3, 5, 7])
+        for n in (4, 400)
+    )
+    assert many.mean() > max(0.9, few.mean())
+
+
+def test_players_without_a_network_do_not_import_torch():
+    program = (
+        "import sys, games; from alphazero import arena, evaluation, play, players\n"
+        "game = games.make('tic_tac_toe')\n"
+        "for spec in ('random', 'mcts', 'minimax', 'solver'): players.make(spec, game)\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
