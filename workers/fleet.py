@@ -1,0 +1,231 @@
+"""RayFleet: self-play on every core of a laptop or of a Ray cluster, behind ``loop.Fleet``.
+
+driver: train() -> publish -> inference servers <-> self-play workers -> replay actor -> collect
+"""
+
+import logging
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from alphazero.config import Config
+from alphazero.types import GameRecord, Weights
+from workers.inference import InferenceServer, LoadableEvaluator, network_evaluator
+from workers.replay import RemoteReplay, ReplayStore, stored_games
+from workers.selfplay import SelfPlayWorker, game_groups
+from workers.watchdog import Incarnations, Member, Patience, Watchdog
+
+OBJECT_STORE_BYTES = 512 * 2**20
+"""On a laptop: a few versions of the weights, and what is on its way."""
+QUANTUM = 0.5
+"""Seconds that ``collect`` waits for a finished game at most."""
+PENDING = 100
+"""Calls that one caller may have under way with one actor; none ever needs so many."""
+
+
+def connect(address: str) -> bool:
+    """Join the cluster at ``address``, or start one of this machine for ``local``.
+
+    Whether one was started, which is then to be shut down. ``ValueError`` for a cluster without
+    token authentication.
+    """
+    if ray.is_initialized():
+        return False
+    if address == "local":
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+        return True
+    insist_on_token(address)
+    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    return True
+
+
+def insist_on_token(address: str):
+    """Refuse to join a cluster whose ports would run anybody's code."""
+    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
+        raise ValueError(
+            f"ray {address}: a cluster needs token authentication, for whoever reaches its ports "
+            "can run code on it; make a token with `ray get-auth-token --generate`, copy "
+            "~/.ray/auth_token to every node, and set RAY_AUTH_MODE=token for `ray start` and here"
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many actors there are and what each reserves."""
+
+    workers: int
+    servers: int
+    cpus: float
+    """Of a core, reserved by each server and worker; below 1 where there are more than cores."""
+    gpus: float
+    """Of a GPU, reserved by each server."""
+
+
+def plan(config: Config, cpus: float, gpus: float) -> Plan:
+    """What ``config`` asks for on so many cores and GPUs.
+
+    ``workers: auto`` leaves one core to the driver, which learns, and one to each server, and is 1
+    at the least: a machine of two cores plays too.
+    """
+    servers, workers = config.inference.servers, config.selfplay.workers
+    if workers == "auto":
+        workers = max(1, int(cpus) - 1 - servers)
+    share = min(1.0, math.floor(100 * cpus / (workers + servers)) / 100)
+    each = 1 / math.ceil(servers / gpus) if gpus >= 1 else 0.0
+    return Plan(workers, servers, share, each)
+
+
+class RayFleet:
+    """Self-play actors under a watchdog. Call ``publish`` to begin and ``close`` to end."""
+
+    reproducible = False
+
+    def __init__(
+        self,
+        config: Config,
+        directory: Path,
+        address: str = "local",
+        make_evaluator: Callable[[Config], LoadableEvaluator] = network_evaluator,
+        patience: Patience = Patience(),  # noqa: B008 - frozen
+    ):
+        """Start the actors; ``directory`` is the run's, its games go to ``games/`` in there.
+
+        ``RuntimeError``, one line, where they do not start.
+        """
+        directory = Path(directory).absolute()
+        directory.mkdir(parents=True, exist_ok=True)
+        self._config = config
+        self._started_ray = connect(address)
+        self._incarnations = Incarnations(directory / "worker_incarnation")
+        members = _start(config, directory / "games", make_evaluator)
+        self._watchdog = Watchdog(members, self._incarnations, patience)
+        self._counted, self._counted_at = dict(self._watchdog.counters), time.monotonic()
+        self._rates: dict[str, float] = {}
+        try:
+            self.replay = RemoteReplay(members[0].actor, self._watchdog.check)
+            """What ``train`` samples from."""
+        except BaseException:
+            self.close()
+            raise
+
+    def publish(self, weights: Weights, version: int) -> None:
+        """Play with these weights from now on; every server fetches the one copy made here."""
+        self._watchdog.check()
+        self._watchdog.publish(ray.put(weights), version)
+
+    def collect(self) -> list[GameRecord]:
+        """The games stored since the last call, in ``replay`` already; waits up to ``QUANTUM``.
+
+        ``RuntimeError``, one line, once the watchdog has given the run up.
+        """
+        deadline = time.monotonic() + QUANTUM
+        while True:
+            records = self.replay.fresh()
+            if records or time.monotonic() > deadline:
+                return records
+            time.sleep(0.02)
+
+    def allow(self, positions: int) -> None:
+        """Play on until about this many positions are stored, then wait."""
+        self._watchdog.allow(positions)
+
+    def stats(self) -> dict[str, float]:
+        """Rates over the last second or more, and who is alive."""
+        alive = [m.kind for m in self._watchdog.members if m.alive]
+        now, counters = time.monotonic(), dict(self._watchdog.counters)
+        if now - self._counted_at >= 1.0:
+            grown = {name: counters[name] - self._counted[name] for name in counters}
+            self._rates = self._measure(grown, now - self._counted_at)
+            self._counted, self._counted_at = counters, now
+        return self._rates | {
+            "fleet/workers": float(alive.count("worker")),
+            "fleet/servers": float(alive.count("server")),
+            "fleet/restarts": float(self._watchdog.restarts),
+        }
+
+    def state(self) -> dict:
+        return {"incarnation": self._incarnations.next}
+
+    def restore(self, state: dict) -> None:
+        """Games in flight are not restored: they are played anew, under new ids."""
+        self._incarnations.next = max(self._incarnations.next, state["incarnation"])
+
+    def close(self) -> None:
+        """End all actors, and Ray where it was started here; what was acknowledged is on disk."""
+        self._watchdog.stop()
+        if not ray.is_initialized():
+            return
+        replay, *others = self._watchdog.members
+        for member in others:
+            ray.kill(member.actor)
+        ray.wait([replay.actor.close.remote()], timeout=10.0)
+        ray.kill(replay.actor)
+        if self._started_ray:
+            ray.shutdown()
+
+    def _measure(self, grown: dict[str, float], seconds: float) -> dict[str, float]:
+        mean_batch = grown["evaluations"] / max(1, grown["batches"])
+        servers = self._config.inference.servers
+        return {
+            "fleet/evaluations_per_second": grown["evaluations"] / seconds,
+            "fleet/batch_fill": mean_batch / self._config.inference.batch_size,
+            "fleet/busy": grown["busy_seconds"] / seconds / servers,
+        }
+
+
+def _start(
+    config: Config, games: Path, make_evaluator: Callable[[Config], LoadableEvaluator]
+) -> list[Member]:
+    """The replay actor first, then the servers, then the workers."""
+    resources = ray.cluster_resources()
+    layout = plan(config, resources.get("CPU", 1), resources.get("GPU", 0))
+    # The run's directory is the driver's: so is the node.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    replay = _actor(ReplayStore, num_cpus=0, scheduling_strategy=here).remote(
+        partial(stored_games, config, games), games
+    )
+    server_class = _actor(
+        InferenceServer,
+        num_cpus=layout.cpus,
+        num_gpus=layout.gpus,
+        # Every group of every worker may be waiting at the same server.
+        max_concurrency=layout.workers * config.selfplay.groups + 1,
+    )
+    settings = config.inference
+    if not layout.gpus and settings.device == "auto":
+        # Ray hides no GPU from an actor that reserved none.
+        settings = replace(settings, device="cpu")
+    make = partial(make_evaluator, replace(config, inference=settings))
+    servers = [server_class.remote(make, settings.batch_size) for _ in range(layout.servers)]
+    worker_class = _actor(SelfPlayWorker, num_cpus=layout.cpus, scheduling_strategy="SPREAD")
+    bound = 2 * config.selfplay.games * config.selfplay.groups
+    groups = partial(game_groups, config)
+    workers = [worker_class.remote(groups, bound) for _ in range(layout.workers)]
+    return [
+        Member("the replay actor", "replay", replay),
+        *(Member(f"inference server {i}", "server", actor) for i, actor in enumerate(servers)),
+        *(Member(f"self-play worker {i}", "worker", actor) for i, actor in enumerate(workers)),
+    ]
+
+
+def _actor(cls: type, **options: Any) -> Any:
+    """``cls`` as an actor that Ray restarts, and that answers ``status`` whatever else it does."""
+    actor: Any = ray.remote(concurrency_groups={"control": 1})  # type: ignore[call-overload]
+    return actor(cls).options(
+        max_restarts=-1, max_task_retries=0, max_pending_calls=PENDING, **options
+    )

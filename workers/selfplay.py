@@ -1,0 +1,198 @@
+"""The self-play worker: groups of games that take turns at waiting for the inference server.
+
+While one group's leaves are away to be evaluated the worker advances another, so that neither side
+waits for the other. A finished game leaves for the replay actor at once and is kept here until that
+actor has acknowledged it, which it does when the game lies on disk.
+"""
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError
+
+import games
+from alphazero.config import Config
+from alphazero.selfplay import GameGroup
+from alphazero.types import Evaluation, GameRecord
+from games.base import States
+
+PAUSE = 0.1
+"""Seconds between two looks at something that is not ready; no wait in this file is longer."""
+
+
+class Group(Protocol):
+    """What a worker needs of ``alphazero.selfplay.GameGroup``."""
+
+    def move(self) -> Generator[States, Evaluation, list[GameRecord]]: ...
+
+
+MakeGroups = Callable[[Iterator[int]], Sequence[Group]]
+"""From fresh game ids to the groups of one worker."""
+
+
+def game_groups(config: Config, game_ids: Iterator[int]) -> list[GameGroup]:
+    """The groups that ``config`` asks for, to be made in the worker's own process."""
+    game, settings = games.make(config.game), config.selfplay
+    return [
+        GameGroup(game, config.search, settings, config.seed, game_ids)
+        for _ in range(settings.groups)
+    ]
+
+
+class Table:
+    """One group of games and the move it is in the middle of."""
+
+    def __init__(self, group: Group):
+        self._group = group
+        self._move = group.move()
+        self.states: States | None = None
+        """Waiting to be evaluated; None between two moves."""
+
+    def begin(self) -> list[GameRecord]:
+        """Start the next move; games that finish without a question are returned."""
+        self._move = self._group.move()
+        return self._advance(lambda: next(self._move))
+
+    def answer(self, evaluation: Evaluation) -> list[GameRecord]:
+        """Go on with the move; the games that finished with it."""
+        return self._advance(lambda: self._move.send(evaluation))
+
+    def _advance(self, step: Callable[[], States]) -> list[GameRecord]:
+        try:
+            self.states = step()
+        except StopIteration as end:
+            self.states = None
+            return end.value
+        return []
+
+
+class Outbox:
+    """Finished games until they are acknowledged; one delivery under way at a time.
+
+    ``push`` starts a delivery and returns its reference, whose value says whether to hold play.
+    A delivery that fails is repeated: the receiver knows by the games' ids what it has already.
+    """
+
+    def __init__(self, push: Callable[[list[GameRecord]], Any], bound: int):
+        self._push = push
+        self._bound = bound
+        self._waiting: list[GameRecord] = []
+        self._sent: list[GameRecord] = []
+        self._delivery: Any = None
+        self._held = False
+        self._not_before = 0.0
+
+    def add(self, records: list[GameRecord]):
+        self._waiting += records
+
+    @property
+    def hold(self) -> bool:
+        """No new move should begin: there are positions enough, or too many games wait here."""
+        return self._held or len(self._waiting) + len(self._sent) >= self._bound
+
+    def exchange(self):
+        """Take the acknowledgement if it is there and send what waits. Does not block."""
+        if self._delivery is not None and not self._acknowledged():
+            return
+        now = time.monotonic()
+        if now >= self._not_before and (self._waiting or self._sent or self._held):
+            self._sent, self._waiting = self._sent + self._waiting, []
+            self._delivery = self._push(self._sent)
+            self._not_before = now + PAUSE if self._held else 0.0
+
+    def _acknowledged(self) -> bool:
+        """Whether the delivery is over, for good or ill."""
+        if not ray.wait([self._delivery], timeout=0)[0]:
+            return False
+        delivery, self._delivery = self._delivery, None
+        try:
+            self._held = bool(ray.get(delivery, timeout=PAUSE))
+            self._sent = []
+        except (RayActorError, GetTimeoutError):
+            self._not_before = time.monotonic() + PAUSE
+        return True
+
+
+class Peers(NamedTuple):
+    """Whom a worker talks to, as actor handles; they stay valid when Ray restarts an actor."""
+
+    servers: list[Any]
+    replay: Any
+
+
+class Question(NamedTuple):
+    """A table whose states are with a server."""
+
+    table: Table
+    server: int
+
+
+class SelfPlayWorker:
+    """Plays without end. ``run`` is its life; ``status`` is asked from another thread."""
+
+    def __init__(self, make_groups: MakeGroups, bound: int):
+        """``bound``: finished games kept here at most."""
+        self._make_groups = make_groups
+        self._bound = bound
+        self._turns = 0
+        self._positions = 0
+
+    def run(self, incarnation: int, peers: Peers):
+        """Play until killed. Game ids begin with the ``incarnation``, unique in a run."""
+        # Handles come here and not to __init__: Ray may lose what it restarts an actor with.
+        self._servers = peers.servers
+        self._outbox = Outbox(peers.replay.push.remote, self._bound)
+        self._questions: dict[Any, Question] = {}
+        groups = self._make_groups(itertools.count(incarnation << 32))
+        self._idle = [Table(group) for group in groups]
+        self._next_server = incarnation
+        while True:
+            self._turn()
+
+    def status(self) -> dict:
+        """``turns`` grows at least once a ``PAUSE`` and a move's arithmetic."""
+        return {"pid": os.getpid(), "turns": self._turns, "evaluated": self._positions}
+
+    def _turn(self):
+        self._turns += 1
+        self._outbox.exchange()
+        if not self._outbox.hold:
+            idle, self._idle = self._idle, []
+            for table in idle:
+                self._go_on(table, table.begin())
+        if not self._questions:
+            time.sleep(PAUSE / 10)
+            return
+        for reference in ray.wait(list(self._questions), timeout=PAUSE)[0]:
+            self._receive(reference)
+
+    def _go_on(self, table: Table, finished: list[GameRecord], server: int | None = None):
+        """Send a table's next question, to the server it asked before where it has one."""
+        self._outbox.add(finished)
+        if table.states is None:
+            self._idle.append(table)
+            return
+        if server is None:
+            self._next_server += 1
+            server = self._next_server % len(self._servers)
+        reference = self._servers[server].evaluate.remote(table.states)
+        self._questions[reference] = Question(table, server)
+
+    def _receive(self, reference: Any):
+        """Pass an answer on; a question that a dying server dropped goes to the next one."""
+        table, server = self._questions.pop(reference)
+        try:
+            answer: Any = ray.get(reference, timeout=PAUSE)
+        except (RayActorError, GetTimeoutError):
+            time.sleep(PAUSE)
+            self._go_on(table, [], (server + 1) % len(self._servers))
+            return
+        # Views into Ray's memory would pin it: copy at the door.
+        logits, value = np.array(answer.logits), np.array(answer.value)
+        self._positions += len(value)
+        self._go_on(table, table.answer(Evaluation(logits, value, answer.version)), server)
