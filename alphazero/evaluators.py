@@ -11,7 +11,9 @@ def uniform(game: Game) -> Evaluator:
 
     def evaluate(states: States) -> Evaluation:
         batch = len(states)
-        return Evaluation(np.zeros((batch, game.num_actions), np.float32), np.zeros(batch, np.float32))
+        return Evaluation(
+            np.zeros((batch, game.num_actions), np.float32), np.zeros(batch, np.float32)
+        )
 
     return evaluate
 

@@ -68,18 +68,22 @@ def weights(module: nn.Module) -> Weights:
 
 def to_weights(state: dict[str, Tensor]) -> Weights:
     """A state dictionary's tensors as NumPy arrays of their own, contiguous."""
-    return {name: np.array(tensor.cpu(), order="C") for name, tensor in state.items()}
+    return {name: np.array(tensor.cpu().numpy(), order="C") for name, tensor in state.items()}
 
 
 def load(module: nn.Module, weights: Weights) -> None:
-    """Copy ``weights`` into ``module``, which must have exactly their names and shapes."""
+    """Copy ``weights`` into ``module``.
+
+    ValueError, and nothing is changed, where its names and shapes are not exactly theirs.
+    """
     own = module.state_dict()
     missing, unknown = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
     if missing or unknown:
         raise ValueError(f"weights of another network: missing {missing}, unknown {unknown}")
     for name, tensor in own.items():
-        array = weights[name]
-        if array.shape != tuple(tensor.shape):
-            raise ValueError(f"{name} has shape {array.shape}; this network's is {tensor.shape}")
-        with torch.no_grad():
-            tensor.copy_(torch.from_numpy(np.array(array)))
+        if weights[name].shape != tensor.shape:
+            raise ValueError(
+                f"weights of another network: {name} has shape {weights[name].shape} where this "
+                f"one's has {tuple(tensor.shape)}"
+            )
+    module.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})

@@ -93,18 +93,24 @@ def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=4096)
 def _halving_schedule(considered: int, simulations: int) -> NDArray[np.int32]:
-    """``[simulations]``: the visits that the next action to search must already have.
+    """``[simulations, 2]``: the visits that the next action to search must already have, and 1
+    where that choice drops actions.
 
     Sequential halving over ``considered`` actions: each phase gives every survivor the same number
     of visits, then the worse half drops out (the paper's figure 1).
     """
     if considered <= 1:
-        return np.arange(simulations, dtype=np.int32)
+        return np.stack([np.arange(simulations), np.zeros(simulations)], axis=1).astype(np.int32)
     phases, survivors = ceil(log2(considered)), considered
-    visits, sequence = [0] * considered, []
+    visits, sequence, narrowing = [0] * considered, [], []
     while len(sequence) < simulations:
+        if survivors < len(visits):
+            narrowing.append(len(sequence))
         for _ in range(max(1, simulations // (phases * survivors))):
             sequence.extend(visits[:survivors])
             visits = [count + 1 for count in visits[:survivors]]
         survivors = max(2, survivors // 2)
-    return np.array(sequence[:simulations], np.int32)
+    schedule = np.zeros((len(sequence), 2), np.int32)
+    schedule[:, 0] = sequence
+    schedule[narrowing, 1] = 1
+    return schedule[:simulations]

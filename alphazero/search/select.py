@@ -142,11 +142,10 @@ def _improved_action(nodes, edges, tree, node, visit_offset, value_scale, sigma)
 
 
 @njit(cache=True, nogil=True)
-def _halving_action(nodes, edges, tree, scores, schedule, visit_offset, value_scale, sigma):
-    """At the root: of the actions with as many visits as the schedule asks for, the one with the
-    highest ``scores[a] + sigma(completed Q(a))``."""
-    visits = complete(nodes, edges, tree, 0, visit_offset, value_scale, sigma)
-    wanted = schedule[visits]
+def _halving_action(nodes, edges, tree, scores, wanted, visit_offset, value_scale, sigma):
+    """At the root: of the actions with ``wanted`` visits, the one with the highest
+    ``scores[a] + sigma(completed Q(a))``."""
+    complete(nodes, edges, tree, 0, visit_offset, value_scale, sigma)
     best, best_score = -1, np.float32(-np.inf)
     for action in range(edges.shape[2]):
         edge = edges[tree, 0, action]
@@ -164,16 +163,22 @@ def gumbel(
 ):  # fmt: skip
     """Descend by sequential halving at the root and by the improved policy below it.
 
-    ``scores [B, A]`` are Gumbel noise + logits; ``schedule [B, simulations]`` says how many visits
-    an action must have to be searched next, given the simulations begun so far.
+    ``scores [B, A]`` are Gumbel noise + logits; ``schedule [B, simulations, 2]`` says how many
+    visits an action must have to be searched next, given the simulations begun so far, and whether
+    that choice drops actions. Such a choice waits until every evaluation is in: virtual losses
+    would drop whatever was searched last.
     """
     counts = np.zeros(2, np.int64)
     sigma = np.empty(edges.shape[2], np.float32)
     for tree in range(len(want)):
         for _ in range(want[tree]):
-            node = 0
+            node, waiting = 0, nodes[tree, 0].pending
+            wanted, drops = schedule[tree, nodes[tree, 0].visits - 1 + waiting]
+            if drops and waiting:
+                want[tree] = 0
+                break
             action = _halving_action(
-                nodes, edges, tree, scores[tree], schedule[tree], visit_offset, value_scale, sigma
+                nodes, edges, tree, scores[tree], wanted, visit_offset, value_scale, sigma
             )
             while True:
                 child = edges[tree, node, action].child

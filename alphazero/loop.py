@@ -1,0 +1,245 @@
+"""The training loop, laptop and cluster alike: play, store, learn, publish, save."""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+import games
+from alphazero import checkpoint
+from alphazero.config import Config, ReplaySettings, SelfPlaySettings
+from alphazero.inference import Choice, NetworkEvaluator
+from alphazero.learner import Learner
+from alphazero.replay import Batch, Samples, to_batch
+from alphazero.search import run
+from alphazero.selfplay import GameGroup
+from alphazero.types import Evaluation, GameRecord, Search, Weights
+from games.base import Game, States
+
+
+class Fleet(Protocol):
+    """Whoever plays the games. The only difference between a laptop and a cluster."""
+
+    reproducible: bool
+    """Whether ``restore`` plays the same games again bit for bit."""
+
+    def publish(self, weights: Weights, version: int) -> None:
+        """Play with these weights from now on."""
+
+    def collect(self) -> list[GameRecord]:
+        """The games finished since the last call; waits a bounded while for some, may be empty."""
+        ...
+
+    def allow(self, positions: int) -> None:
+        """Play on until the replay holds about this many positions in all, then wait."""
+
+    def stats(self) -> dict[str, float]:
+        """Rates and counts for the log; cheap."""
+        ...
+
+    def state(self) -> dict: ...
+
+    def restore(self, state: dict) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Buffer(Protocol):
+    """``replay.Replay``, or an actor that holds one."""
+
+    @property
+    def games(self) -> int: ...
+    @property
+    def positions(self) -> int: ...
+    @property
+    def window(self) -> int: ...
+    def extend(self, records: Sequence[GameRecord]) -> int: ...
+    def sample(self, size: int, rng: np.random.Generator) -> Samples: ...
+    def state(self) -> dict: ...
+    def restore(self, state: dict, truncate: bool) -> None: ...
+
+
+class LocalFleet:
+    """Self-play in this process: one thread a group, which torch and the kernels free of the GIL.
+
+    A ``collect`` is one ply in every game, so that nothing is in flight between two calls and
+    games are a function of the seed and the published weights alone.
+    """
+
+    reproducible = True
+
+    def __init__(
+        self,
+        game: Game,
+        search: Search,
+        settings: SelfPlaySettings,
+        evaluator: NetworkEvaluator,
+        seed: int,
+    ):
+        self._evaluator = evaluator
+        self._groups = [
+            GameGroup(game, search, settings, seed, count(group, settings.groups))
+            for group in range(settings.groups)
+        ]
+        threads = settings.workers if settings.workers != "auto" else os.cpu_count() or 1
+        self._pool = ThreadPoolExecutor(min(threads, settings.groups), "self-play")
+        self._evaluations, self._seconds, self._rate = 0, 0.0, 0.0
+
+    def publish(self, weights: Weights, version: int) -> None:
+        self._evaluator.load(weights, version)
+
+    def collect(self) -> list[GameRecord]:
+        began = time.perf_counter()
+        played = list(self._pool.map(self._move, self._groups))
+        self._seconds += time.perf_counter() - began
+        self._evaluations += sum(evaluations for _, evaluations in played)
+        return [record for records, _ in played for record in records]
+
+    def allow(self, positions: int) -> None:
+        """Nothing to do: play stops whenever ``collect`` is not called."""
+
+    def stats(self) -> dict[str, float]:
+        """Evaluations a second while playing, renewed after each second of play."""
+        if self._seconds > 1:
+            self._rate = self._evaluations / self._seconds
+            self._evaluations, self._seconds = 0, 0.0
+        return {"evaluations_per_second": self._rate}
+
+    def state(self) -> dict:
+        choice = self._evaluator.choice
+        return {
+            "groups": [group.state() for group in self._groups],
+            "inference": list(choice) if choice else None,
+        }
+
+    def restore(self, state: dict) -> None:
+        if state["inference"]:  # a new timing might choose otherwise, and round otherwise
+            self._evaluator.choice = Choice(*state["inference"])
+        for group, stored in zip(self._groups, state["groups"], strict=True):
+            group.restore(stored)
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def _move(self, group: GameGroup) -> tuple[list[GameRecord], int]:
+        evaluations = 0
+
+        def evaluate(states: States) -> Evaluation:
+            nonlocal evaluations
+            evaluations += len(states)
+            return self._evaluator(states)
+
+        return run(group.move(), evaluate), evaluations
+
+
+@dataclass(frozen=True)
+class Limiter:
+    """Keeps playing and learning in balance: ``samples_per_position`` of training a position."""
+
+    settings: ReplaySettings
+    batch_size: int
+
+    def due(self, positions: int, step: int) -> bool:
+        """Whether optimizer step ``step`` (counted from 0) may be taken yet."""
+        needed = (step + 1) * self.batch_size / self.settings.samples_per_position
+        return positions >= max(needed, self.settings.min_positions)
+
+    def allowance(self, step: int) -> int:
+        """How many positions self-play may have stored before it waits for the learner.
+
+        Above what ``due`` asks for by construction, so that the two never wait for each other.
+        """
+        ahead = 0.05 * step + 20  # steps: within 5 % of the balance once the run is under way
+        needed = (step + 1 + ahead) * self.batch_size / self.settings.samples_per_position
+        return int(max(needed, self.settings.min_positions)) + 1
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What the run tells its surroundings, and what it asks them."""
+
+    log: Callable[[int, dict[str, float]], None] = lambda step, metrics: None
+    games: Callable[[list[GameRecord]], None] = lambda records: None
+    saved: Callable[[int, Path], None] = lambda step, path: None
+    time_used: Callable[[], float] = lambda: 0.0
+    """Share of the time limit that is gone: at 1 the run ends, and the schedules follow it."""
+    stop: Callable[[], bool] = lambda: False
+    """Asked between two steps; True saves a checkpoint and ends the run."""
+
+
+def train(
+    config: Config, learner: Learner, replay: Buffer, fleet: Fleet, directory: Path, hooks: Hooks
+) -> None:
+    """Train to ``config.training.steps`` optimizer steps, or to the time limit.
+
+    Saves into ``directory``. What happens next depends on the state of learner, replay and fleet
+    alone (and on the clock where there is a time limit), so that a run resumed from a checkpoint
+    goes on as if nothing had been: bit for bit where the fleet is reproducible.
+    """
+    training, limiter = config.training, Limiter(config.replay, config.training.batch_size)
+    batches, staleness, saved = _batches(config, learner, replay), 0.0, -1
+    fleet.publish(learner.weights(), learner.step)
+    while not hooks.stop():
+        progress = max(learner.step / training.steps, hooks.time_used())
+        if progress >= 1:
+            break
+        fleet.allow(limiter.allowance(learner.step))
+        if not limiter.due(replay.positions, learner.step):
+            records = fleet.collect()
+            replay.extend(records)
+            hooks.games(records)
+            if records:
+                staleness = learner.step - np.mean([record.version for record in records])
+            continue
+        metrics = learner.train_step(next(batches), progress)
+        step = learner.step
+        if step % training.publish_every == 0 or step % training.checkpoint_every == 0:
+            fleet.publish(learner.weights(), step)
+        if step % config.tracking.log_every == 0:
+            counts = _counts(config, replay, step) | {"staleness": float(staleness)}
+            hooks.log(step, metrics | counts | fleet.stats())
+        if step % training.checkpoint_every == 0:
+            saved = step
+            hooks.saved(step, save(config, learner, replay, fleet, directory))
+    if learner.step != saved:
+        hooks.saved(learner.step, save(config, learner, replay, fleet, directory))
+
+
+def save(config: Config, learner: Learner, replay: Buffer, fleet: Fleet, directory: Path) -> Path:
+    """A checkpoint that ``resume`` goes on from."""
+    state = {"learner": learner.state(), "replay": replay.state(), "fleet": fleet.state()}
+    keep = config.training.keep_checkpoints
+    return checkpoint.save(directory, learner.step, learner.weights(), state, config, keep=keep)
+
+
+def resume(path: Path, learner: Learner, replay: Buffer, fleet: Fleet) -> None:
+    """Put the three back to where the checkpoint at ``path`` was saved."""
+    state = checkpoint.load_state(path)
+    learner.restore(state["learner"])
+    replay.restore(state["replay"], truncate=fleet.reproducible)
+    fleet.restore(state["fleet"])
+
+
+def _batches(config: Config, learner: Learner, replay: Buffer) -> Iterator[Batch]:
+    """Training batches; the one of step ``n`` is drawn with a generator of its own."""
+    game = games.make(config.game)
+    while True:
+        rng = np.random.default_rng([config.seed, learner.step])
+        samples = replay.sample(config.training.batch_size, rng)
+        yield to_batch(game, samples, config.replay.value_mixing)
+
+
+def _counts(config: Config, replay: Buffer, step: int) -> dict[str, float]:
+    samples = step * config.training.batch_size
+    return {
+        "games": float(replay.games),
+        "positions": float(replay.positions),
+        "window": float(replay.window),
+        "samples_per_position": samples / max(1, replay.positions),
+    }

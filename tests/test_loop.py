@@ -1,0 +1,204 @@
+"""The loop: balance, determinism, and resuming as if nothing had been."""
+
+import multiprocessing
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+import games
+from alphazero import checkpoint, loop
+from alphazero.config import Config, ReplaySettings
+from alphazero.inference import NetworkEvaluator
+from alphazero.learner import Learner
+from alphazero.loop import Hooks, Limiter, LocalFleet
+from alphazero.replay import Replay
+
+TINY = {
+    "game": "tic_tac_toe",
+    "search": {"kind": "gumbel", "simulations": 4},
+    "selfplay": {"games": 8, "groups": 2, "random_opening_plies": 2},
+    "network": {"blocks": 1, "channels": 8, "value_hidden": 8},
+    "replay": {"min_positions": 200, "window_min": 300, "samples_per_position": 4},
+    "training": {
+        "steps": 40,
+        "batch_size": 32,
+        "checkpoint_every": 20,
+        "publish_every": 7,
+        "precision": "float32",
+    },
+    "inference": {"backend": "torch", "precision": "float32"},
+}
+
+
+class Parts:
+    """A run's learner, replay and fleet."""
+
+    def __init__(self, directory, config):
+        game = games.make(config.game)
+        self.config, self.directory = config, directory
+        self.learner = Learner(game, config.network, config.optimizer, config.training, config.seed)
+        self.replay = Replay(game, directory / "games", config.replay)
+        evaluator = NetworkEvaluator(game, config.network, config.inference)
+        self.fleet = LocalFleet(game, config.search, config.selfplay, evaluator, config.seed)
+
+    def train(self, **hooks):
+        loop.train(
+            self.config, self.learner, self.replay, self.fleet, self.directory, Hooks(**hooks)
+        )
+        return self
+
+    def close(self):
+        self.fleet.close()
+        self.replay.close()
+
+
+@pytest.fixture
+def parts(tmp_path):
+    made = []
+
+    def make(name, **changes):
+        tree = TINY | {"training": TINY["training"] | changes}
+        directory = tmp_path / name
+        directory.mkdir(exist_ok=True)
+        made.append(Parts(directory, TypeAdapter(Config).validate_python(tree)))
+        return made[-1]
+
+    torch.set_num_threads(1)
+    yield make
+    for each in made:
+        each.close()
+
+
+def final_state(run):
+    """All that decides how a run goes on, flattened to comparable values."""
+    state = {
+        "learner": run.learner.state(), "replay": run.replay.state(), "fleet": run.fleet.state()
+    }  # fmt: skip
+    leaves = {}
+
+    def walk(name, value):
+        if isinstance(value, dict):
+            for key, each in value.items():
+                walk(f"{name}/{key}", each)
+        elif isinstance(value, list | tuple):
+            for index, each in enumerate(value):
+                walk(f"{name}/{index}", each)
+        else:
+            leaves[name] = value.numpy().tobytes() if torch.is_tensor(value) else value
+
+    walk("", state)
+    return leaves
+
+
+def test_the_same_seed_gives_the_same_run_bit_for_bit(parts):
+    assert final_state(parts("one").train()) == final_state(parts("two").train())
+
+
+def test_a_run_resumed_from_the_middle_ends_bit_for_bit_as_the_unbroken_one(parts):
+    whole = parts("whole").train()
+    # Broken off well past its checkpoint: what came after must be done again, not doubled.
+    steps = []
+    parts("broken").train(log=lambda step, _: steps.append(step), stop=lambda: len(steps) == 31)
+    for path in (parts("broken").directory / "checkpoints").iterdir():
+        if path.name != "step_000020":
+            assert path.name == "step_000031"
+            (path / "MANIFEST.json").unlink()
+    resumed = parts("broken")
+    newest = checkpoint.newest(resumed.directory, report=lambda line: None)
+    assert newest is not None
+    assert newest.name == "step_000020"
+    loop.resume(newest, resumed.learner, resumed.replay, resumed.fleet)
+    assert resumed.learner.step == 20
+    assert final_state(resumed.train()) == final_state(whole)
+
+
+def _train_for_ever(directory, tree):
+    torch.set_num_threads(1)
+    Parts(directory, TypeAdapter(Config).validate_python(tree)).train()
+
+
+@pytest.mark.slow
+def test_200_steps_equal_100_then_sigkill_then_resume_to_200(tmp_path, parts):
+    changes = {"steps": 200, "checkpoint_every": 100}
+    whole = parts("whole", **changes).train()
+    killed = tmp_path / "killed"
+    tree = TINY | {"training": TINY["training"] | changes}
+    process = multiprocessing.get_context("spawn").Process(
+        target=_train_for_ever, args=(killed, tree)
+    )
+    process.start()
+    while not (killed / "checkpoints" / "step_000100").exists():
+        assert process.is_alive()
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    resumed = parts("killed", **changes)
+    loop.resume(checkpoint.newest(killed), resumed.learner, resumed.replay, resumed.fleet)
+    assert resumed.learner.step == 100
+    assert final_state(resumed.train()) == final_state(whole)
+
+
+def test_every_step_is_logged_once_in_order(parts):
+    steps = []
+    parts("run").train(log=lambda step, metrics: steps.append(step))
+    assert steps == list(range(1, 41))
+
+
+def test_samples_per_position_settles_at_what_the_settings_ask_for(parts):
+    last = {}
+    parts("run", steps=150).train(log=lambda step, metrics: last.update(metrics))
+    assert last["samples_per_position"] == pytest.approx(4, rel=0.1)
+
+
+def test_a_time_limit_ends_the_run_and_brings_the_learning_rate_down(parts):
+    clock, rates = [0.0], []
+
+    def log(step, metrics):
+        clock[0] += 0.1
+        rates.append(metrics["learning_rate"])
+
+    run = parts("run", steps=100_000)
+    run.train(log=log, time_used=lambda: clock[0])
+    assert run.learner.step in (10, 11)  # ten times 0.1 is not quite 1
+    warmed = np.array(rates) / (np.arange(len(rates)) + 1)
+    assert (np.diff(warmed) < 0).all()
+
+
+def test_fleet_and_learner_play_with_the_weights_published_last(parts):
+    run = parts("run", publish_every=10).train()
+    records = run.fleet.collect()
+    while not records:
+        records = run.fleet.collect()
+    assert max(record.version for record in records) <= 40
+    run.fleet.publish(run.learner.weights(), 41)
+    later = [record for _ in range(20) for record in run.fleet.collect()]
+    assert max(record.version for record in later) == 41
+
+
+@given(
+    samples=st.floats(0.5, 20), batch=st.integers(2, 4096), least=st.integers(1, 50_000),
+    step=st.integers(0, 100_000),
+)  # fmt: skip
+def test_playing_up_to_the_allowance_always_lets_the_learner_take_its_next_step(
+    samples, batch, least, step
+):
+    settings = ReplaySettings(samples_per_position=samples, min_positions=least)
+    limiter = Limiter(settings, batch)
+    assert limiter.due(limiter.allowance(step), step)
+
+
+def test_the_limiter_counts_samples_by_hand():
+    limiter = Limiter(ReplaySettings(samples_per_position=4, min_positions=100), batch_size=200)
+    assert not limiter.due(99, 0)  # too few positions to begin with
+    assert limiter.due(100, 0)
+    assert limiter.due(100, 1)  # two steps of 200 samples are 4 for each of 100 positions
+    assert not limiter.due(100, 2)
+    assert not limiter.due(149, 2)
+    assert limiter.due(150, 2)
