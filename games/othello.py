@@ -1,8 +1,7 @@
 """Othello (Reversi with the fixed opening set-up) on 4 x 4, 6 x 6 or 8 x 8 boards.
 
 A state is two bitboards (bit ``8 * row + column``, row 0 at the top) and whose move it is. Rules:
-World Othello Federation. A pass is a move, the only one of a player who has no other; the game ends
-when neither side can put down a disc.
+World Othello Federation; a pass is a move, legal where it is the only one and the game goes on.
 """
 
 import numba
