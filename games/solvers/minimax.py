@@ -1,0 +1,149 @@
+"""Exact answers for tiny games and depth-limited minimax for any game, a whole level at a time.
+
+Both read only the ``Game`` contract. A child's value changes its sign where the player to move has
+changed, so passes and double moves are right (Shannon, "Programming a Computer for Playing Chess",
+1950, section 3, for the principle and for cutting off with a heuristic).
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from games.base import Game, States
+
+Heuristic = Callable[[States], NDArray[np.float32]]
+"""``[B]`` unfinished states to ``float32[B]`` in (-1, 1), the mover's view."""
+
+UNSURE = 0.9
+"""What a heuristic is scaled by in ``search``: larger values, either way, are proven results."""
+
+_WIDTH = 1 << 16
+
+
+class Solution(NamedTuple):
+    """Every unfinished position of a game, each once."""
+
+    states: States
+    """``[n]``, ordered by ply."""
+    value: NDArray[np.float32]
+    """``[n]`` in {-1, 0, +1}: the outcome under perfect play, the mover's view."""
+    move_values: NDArray[np.float32]
+    """``[n, A]``: the same after each move, still for the mover of ``states``; NaN = illegal."""
+
+
+class _Level(NamedTuple):
+    """The distinct positions of one ply and their moves."""
+
+    states: States
+    row: NDArray[np.intp]
+    action: NDArray[np.intp]
+    sign: NDArray[np.float32]
+    child: NDArray[np.intp]
+
+
+def solve_all(game: Game, limit: int = 1_000_000) -> Solution:
+    """Solve every position reachable from the start; ``ValueError`` where a ply has > ``limit``."""
+    levels = []
+    states = game.initial(1)
+    while len(states):
+        if len(states) > limit:
+            raise ValueError(f"{game.name} is too large to solve: over {limit} positions in a ply")
+        row, action, sign, children = _expand(game, states)
+        distinct, child = _distinct(children)
+        levels.append(_Level(states, row, action, sign, child))
+        states = distinct
+    return _back_up(game, levels)
+
+
+def zero(states: States) -> NDArray[np.float32]:
+    """The heuristic that knows nothing."""
+    return np.zeros(len(states), np.float32)
+
+
+def search(
+    game: Game, states: States, depth: int, heuristic: Heuristic = zero
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Full-width minimax ``depth`` plies deep: ``(values [B], move_values [B, A])``, mover's view.
+
+    A game that ends after ``d`` plies is worth ``outcome * (1 - 0.1 * d / (depth + 1))``: faster
+    wins and slower losses are better, and both lie beyond ``UNSURE``, to which the heuristic of a
+    game still open at the depth is scaled. Illegal moves are NaN; a finished state keeps its
+    outcome and has no moves. Memory is bounded whatever ``B`` and ``depth`` are.
+    """
+    if depth < 1:
+        raise ValueError(f"depth must be at least 1, not {depth}")
+    parts = [states[i : i + _WIDTH] for i in range(0, len(states), _WIDTH)] or [states]
+    each = [_search_roots(game, part, depth, heuristic) for part in parts]
+    return np.concatenate([part[0] for part in each]), np.concatenate([part[1] for part in each])
+
+
+def _search_roots(
+    game: Game, states: States, depth: int, heuristic: Heuristic
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    discount = 1 - (1 - UNSURE) * np.arange(depth + 1) / (depth + 1)
+    move_values = np.full((len(states), game.num_actions), np.nan, np.float32)
+    row, action, sign, children = _expand(game, states)
+    # Adding 0 turns -0 into 0.
+    move_values[row, action] = sign * _values(game, children, discount[1:], heuristic) + 0
+    values = game.outcome(states)
+    going_on = np.isnan(values)
+    values[going_on] = np.nanmax(move_values[going_on], axis=1, initial=-1)
+    return values, move_values
+
+
+def _values(
+    game: Game, states: States, discount: NDArray[np.float64], heuristic: Heuristic
+) -> NDArray[np.float32]:
+    """``[n]``: minimax values ``len(discount) - 1`` plies deep; ``discount[0]`` is for this ply."""
+    if len(states) > _WIDTH:
+        halves = np.array_split(states, 2)
+        return np.concatenate([_values(game, half, discount, heuristic) for half in halves])
+    values = game.outcome(states)
+    going_on = np.isnan(values)
+    values *= np.float32(discount[0])
+    if not going_on.any():
+        return values
+    if len(discount) == 1:
+        values[going_on] = UNSURE * heuristic(states[going_on])
+        return values
+    row, _, sign, children = _expand(game, states[going_on])
+    replies = sign * _values(game, children, discount[1:], heuristic)
+    # Moves come grouped by position, and every unfinished position has one.
+    first = np.flatnonzero(np.diff(row, prepend=-1))
+    values[going_on] = np.maximum.reduceat(replies, first)
+    return values
+
+
+def _expand(
+    game: Game, states: States
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32], States]:
+    """Every move of every state: its row, its action, the sign of its child's value, the child."""
+    row, action = np.nonzero(game.legal(states))
+    children = game.step(states[row], action)
+    same = game.to_move(children) == game.to_move(states)[row]
+    return row, action, np.where(same, np.float32(1), np.float32(-1)), children
+
+
+def _distinct(states: States) -> tuple[States, NDArray[np.intp]]:
+    """The distinct states, and for each given state its place among them."""
+    as_bytes = np.ascontiguousarray(states).view(np.dtype((np.void, states.dtype.itemsize)))
+    _, first, place = np.unique(as_bytes, return_index=True, return_inverse=True)
+    return states[first], place.reshape(-1)
+
+
+def _back_up(game: Game, levels: list[_Level]) -> Solution:
+    solved: list[Solution] = []
+    below = np.empty(0, np.float32)
+    for level in reversed(levels):
+        move_values = np.full((len(level.states), game.num_actions), np.nan, np.float32)
+        move_values[level.row, level.action] = level.sign * below[level.child] + 0
+        below = game.outcome(level.states)
+        going_on = np.isnan(below)
+        below[going_on] = np.nanmax(move_values[going_on], axis=1, initial=-1)
+        solved.append(Solution(level.states[going_on], below[going_on], move_values[going_on]))
+    states, value, move_values = (np.concatenate(part) for part in zip(*solved[::-1], strict=True))
+    # A game with passes may reach a position at two different plies.
+    once = np.sort(np.unique(states.view(f"V{states.itemsize}"), return_index=True)[1])
+    return Solution(states[once], value[once], move_values[once])

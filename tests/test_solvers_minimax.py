@@ -1,0 +1,211 @@
+"""Exhaustive and depth-limited minimax, and the exact scores offered for solved games."""
+
+import csv
+import io
+from functools import cache
+
+import numpy as np
+import pytest
+
+import games
+from games import solvers
+from games.base import Game
+from games.solvers import connect_four, minimax
+
+TIC_TAC_TOE = games.make("tic_tac_toe")
+CONNECT_FOUR = games.make("connect_four")
+LINES = ["012", "345", "678", "036", "147", "258", "048", "246"]
+
+
+@cache
+def by_recursion(cells, mover="X"):
+    """A tic-tac-toe board's value for ``mover``, straight from the definition."""
+    other = "O" if mover == "X" else "X"
+    if any(all(cells[int(c)] == other for c in line) for line in LINES):
+        return -1
+    if "." not in cells:
+        return 0
+    free = [c for c in range(9) if cells[c] == "."]
+    return max(-by_recursion(cells[:c] + mover + cells[c + 1 :], other) for c in free)
+
+
+class Countdown(Game):
+    """Take 1 or 2 of ``n`` counters; who takes the last wins. After taking 2 one moves again.
+
+    It never alternates for long, which is what it is for.
+    """
+
+    num_actions = 2
+    observation_shape = (1, 1, 1)
+    dtype = np.dtype([("left", "i1"), ("mover", "i1"), ("last", "i1")])
+
+    def __init__(self, n):
+        self.name, self.n, self.max_plies = f"countdown:n={n}", n, n
+
+    def initial(self, batch):
+        return np.array([(self.n, 0, 0)] * batch, self.dtype)
+
+    def legal(self, states):
+        return states["left"][:, None] >= np.array([1, 2])
+
+    def step(self, states, actions):
+        after = states.copy()
+        after["left"] -= (actions + 1).astype(np.int8)
+        after["last"] = states["mover"]
+        after["mover"] = np.where(actions == 1, states["mover"], 1 - states["mover"])
+        return after
+
+    def outcome(self, states):
+        won = np.where(states["last"] == states["mover"], 1, -1)
+        return np.where(states["left"] > 0, np.nan, won).astype(np.float32)
+
+    def to_move(self, states):
+        return states["mover"]
+
+    def observe(self, states):
+        return states["left"].astype(np.float32).reshape(-1, 1, 1, 1)
+
+    def render(self, state):
+        return str(state)
+
+    def wins(self, left):
+        """Whether the mover wins, by hand: 2 keeps the move, 1 gives it away."""
+        return left == 1 or left == 2 or (self.wins(left - 2) or not self.wins(left - 1))
+
+
+def test_tic_tac_toe_has_4520_unfinished_positions_each_with_its_exact_value():
+    solution = minimax.solve_all(TIC_TAC_TOE)
+    assert len({state.tobytes() for state in solution.states}) == len(solution.states) == 4520
+    assert solution.value[0] == 0
+    for state, value in zip(solution.states, solution.value, strict=True):
+        mine = "XO"[np.count_nonzero(state["cells"]) % 2]
+        drawn = {0: ".", 1: mine, -1: "O" if mine == "X" else "X"}
+        assert value == by_recursion("".join(drawn[int(c)] for c in state["cells"]), mine)
+
+
+def test_the_value_of_a_position_is_its_best_move_and_illegal_moves_are_nan():
+    solution = minimax.solve_all(TIC_TAC_TOE)
+    np.testing.assert_array_equal(np.nanmax(solution.move_values, axis=1), solution.value)
+    np.testing.assert_array_equal(
+        np.isnan(solution.move_values), ~TIC_TAC_TOE.legal(solution.states)
+    )
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 12])
+def test_a_player_who_moves_twice_keeps_the_sign_of_the_value(n):
+    game = Countdown(n)
+    solution = minimax.solve_all(game)
+    expected = [1 if game.wins(int(left)) else -1 for left in solution.states["left"]]
+    assert solution.value.tolist() == expected
+    assert len({state.tobytes() for state in solution.states}) == len(solution.states)
+    values, _ = minimax.search(game, solution.states, n)
+    assert np.sign(values).tolist() == expected
+
+
+def test_a_game_too_large_to_solve_is_refused():
+    with pytest.raises(ValueError, match="connect_four is too large to solve: over 100 positions"):
+        minimax.solve_all(CONNECT_FOUR, limit=100)
+
+
+def test_a_search_to_the_end_of_tic_tac_toe_agrees_with_the_solution():
+    solution = minimax.solve_all(TIC_TAC_TOE)
+    late = np.count_nonzero(solution.states["cells"], axis=1) >= 3
+    values, move_values = minimax.search(TIC_TAC_TOE, solution.states[late], 6)
+    np.testing.assert_array_equal(np.sign(values), solution.value[late])
+    np.testing.assert_array_equal(np.sign(move_values), solution.move_values[late])
+
+
+def by_recursion_to_depth(game, state, depth, plies, total):
+    """The documented value of one state, one state at a time."""
+    outcome = game.outcome(state)[0]
+    if not np.isnan(outcome):
+        return outcome * (1 - 0.1 * plies / (total + 1))
+    if depth == 0:
+        return minimax.UNSURE * connect_four.heuristic(state)[0]
+    return max(
+        -by_recursion_to_depth(game, game.step(state, np.array([a])), depth - 1, plies + 1, total)
+        for a in np.flatnonzero(game.legal(state)[0])
+    )
+
+
+@pytest.mark.parametrize("moves", ["", "112233", "44444415626262", "1212121"])
+def test_a_limited_search_agrees_with_plain_recursion(moves):
+    state = solvers.position(CONNECT_FOUR, moves)
+    values, _ = minimax.search(CONNECT_FOUR, state, 3, connect_four.heuristic)
+    expected = by_recursion_to_depth(CONNECT_FOUR, state, 3, 0, 3)
+    assert values[0] == pytest.approx(expected, abs=1e-6)
+
+
+def test_chunks_and_batch_mates_change_nothing(monkeypatch):
+    rows = ["", "1", "44", "4455", "112233", "1122334"]
+    states = np.concatenate([solvers.position(CONNECT_FOUR, row) for row in rows])
+    whole = minimax.search(CONNECT_FOUR, states, 3, connect_four.heuristic)
+    monkeypatch.setattr(minimax, "_WIDTH", 4)
+    parts = minimax.search(CONNECT_FOUR, states, 3, connect_four.heuristic)
+    np.testing.assert_array_equal(parts[0], whole[0])
+    np.testing.assert_array_equal(parts[1], whole[1])
+
+
+def test_the_faster_of_two_wins_is_worth_more_and_a_finished_game_keeps_its_outcome():
+    # The mover wins at once in column 4; in 1 to 3 it only keeps three in a row and wins later.
+    states = solvers.position(CONNECT_FOUR, "112233")
+    values, move_values = minimax.search(CONNECT_FOUR, states, 3)
+    assert np.nanargmax(move_values[0]) == 3
+    assert values[0] == pytest.approx(1 - 0.1 / 4)
+    finished = solvers.position(CONNECT_FOUR, "1122334")
+    values, move_values = minimax.search(CONNECT_FOUR, finished, 2)
+    assert values.tolist() == [-1]
+    assert np.isnan(move_values).all()
+
+
+def test_no_states_and_no_depth():
+    values, move_values = minimax.search(CONNECT_FOUR, CONNECT_FOUR.initial(0), 2)
+    assert values.shape == (0,)
+    assert move_values.shape == (0, 7)
+    with pytest.raises(ValueError, match="depth must be at least 1"):
+        minimax.search(CONNECT_FOUR, CONNECT_FOUR.initial(1), 0)
+
+
+def test_scores_of_tic_tac_toe_are_results():
+    states = np.concatenate([solvers.position(TIC_TAC_TOE, m) for m in ("", "1245", "12")])
+    best, scores = solvers.scores(TIC_TAC_TOE, states)
+    # X has 1 and 4, O has 2 and 5: X takes 7 and wins. After 1 and 2 X wins too.
+    assert best.tolist() == [0, 1, 1]
+    assert scores[1].tolist()[6] == 1
+    assert np.isnan(scores[1][[0, 1, 3, 4]]).all()
+
+
+def test_scores_of_connect_four_are_stones_left():
+    # Three of X's on row 1 in columns 1 to 3: its 9th stone, at 4, would leave 12 and itself.
+    state = solvers.position(CONNECT_FOUR, "1122335566775566")
+    best, scores = solvers.scores(CONNECT_FOUR, state)
+    assert best.tolist() == [13]
+    assert scores[0, 3] == 13
+
+
+def test_games_without_a_solver_and_finished_positions_are_refused():
+    othello = games.make("othello:size=6")
+    with pytest.raises(ValueError, match="othello:size=6 has no solver; there is one for connect"):
+        solvers.scores(othello, othello.initial(1))
+    finished = solvers.position(TIC_TAC_TOE, "14253")
+    with pytest.raises(ValueError, match="finished"):
+        solvers.scores(TIC_TAC_TOE, finished)
+
+
+@pytest.mark.parametrize("moves", ["8", "0", "x", "1111111", "4 4", "11223341"])
+def test_moves_that_cannot_be_played_are_named(moves):
+    with pytest.raises(ValueError, match="cannot be played"):
+        solvers.position(CONNECT_FOUR, moves)
+
+
+def test_labels_are_rows_of_a_position_file():
+    rows = solvers.label(CONNECT_FOUR, ["4444441562626237"])
+    file = io.StringIO()
+    writer = csv.DictWriter(file, ["moves", "best", *(f"c{c}" for c in range(1, 8))])
+    writer.writerows(rows)
+    cells = file.getvalue().strip().split(",")
+    assert cells[0] == "4444441562626237"
+    assert cells[1 + 4] == ""
+    assert int(cells[1]) == max(int(cell) for cell in cells[2:] if cell)
+    assert solvers.label(TIC_TAC_TOE, ["12"])[0]["c1"] == ""
+    assert solvers.label(TIC_TAC_TOE, []) == []
