@@ -140,8 +140,8 @@ def _add_solve(commands: Any) -> None:
         "moves",
         metavar="MOVES",
         nargs="*",
-        help="1-based actions from the start: digits where there are fewer than 10 actions, "
-        "separate words elsewhere",
+        help="1-based actions from the start: one word of digits where there are fewer than 10 "
+        "actions, else a word each; none: the starting position",
     )
 
 

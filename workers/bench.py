@@ -27,7 +27,7 @@ from alphazero.learner import Learner
 from alphazero.loop import LocalFleet
 from alphazero.nn.export import openvino_installed
 from alphazero.replay import Batch
-from alphazero.types import Evaluation, Evaluator
+from alphazero.types import Evaluation, Evaluator, Weights
 from games.base import Game, States
 
 Figures = dict[str, Any]
@@ -142,8 +142,17 @@ def _selfplay(chosen: Config, settings: BenchSettings) -> Figures:
     """Self-play as a run does it, against the same network fed with ready batches."""
     game = games.make(chosen.game)
     groups = max(chosen.selfplay.groups, settings.threads)
-    play = replace(chosen.selfplay, groups=groups, workers=settings.threads)
-    evaluator = _Counting(_evaluator(chosen, game, chosen.inference))
+    play = replace(
+        chosen.selfplay,
+        groups=groups,
+        workers=settings.threads,
+        random_opening_plies=game.max_plies // 4,  # so that the games stand at different plies
+    )
+    evaluator = _Counting(game, chosen.network, chosen.inference)
+    alone = NetworkEvaluator(game, chosen.network, chosen.inference)
+    for each in (evaluator, alone):
+        each.choice = evaluator.choice  # the same for both, made once
+        each.load(_weights(chosen, game), 0)
     fleet = LocalFleet(game, chosen.search, play, evaluator, chosen.seed)
     states = _midgame(game, play.games)
 
@@ -152,25 +161,24 @@ def _selfplay(chosen: Config, settings: BenchSettings) -> Figures:
         return play.groups * play.games
 
     def ceiling(_: int) -> int:
-        return len(evaluator.network(states).value)
+        return len(alone(states).value)
 
-    for _ in range(game.max_plies // 4):  # compiles, and spreads the games over their plies
-        collect(0)
+    collect(0)
     evaluator.batches.clear()
     works = [Work(collect, threads=1), Work(ceiling, settings.threads)]
-    played, alone = _measure(works, settings.seconds, warm=False)
+    played, ready = _measure(works, settings.seconds, warm=False)
     fleet.close()
     evaluations = sum(evaluator.batches) / played.seconds
     return {
         "simulations_per_second": played.rate * chosen.search.simulations,
         "positions_per_second": played.rate,
         "evaluations_per_second": evaluations,
-        "ceiling_evaluations_per_second": alone.rate,
-        "fraction_of_ceiling": evaluations / alone.rate,
+        "ceiling_evaluations_per_second": ready.rate,
+        "fraction_of_ceiling": evaluations / ready.rate,
         **_circumstances(chosen, settings),
         "games": groups * play.games,
         "simulations": chosen.search.simulations,
-        "backend": evaluator.network.description,
+        "backend": evaluator.description,
     }
 
 
@@ -183,7 +191,7 @@ def _train(chosen: Config, settings: BenchSettings) -> Figures:
     plain = _plain_loop(chosen, game, batch)
 
     def step(_: int) -> int:
-        learner.train_step(batch)
+        learner.train_step(batch, progress=0.0)
         return settings.batch
 
     # One thread of ours: the learner's own threads are torch's.
@@ -202,17 +210,16 @@ def _train(chosen: Config, settings: BenchSettings) -> Figures:
 _BENCHES = {"search": _search, "inference": _inference, "selfplay": _selfplay, "train": _train}
 
 
-class _Counting:
-    """The network, and the size of every batch it was asked for."""
+class _Counting(NetworkEvaluator):
+    """Remembers the size of every batch it was asked for."""
 
-    def __init__(self, network: NetworkEvaluator):
-        self.network = network
-        self.load = network.load
+    def __init__(self, *arguments: Any):
+        super().__init__(*arguments)
         self.batches: list[int] = []
 
     def __call__(self, states: States) -> Evaluation:
         self.batches.append(len(states))  # atomic, where adding to a sum would not be
-        return self.network(states)
+        return super().__call__(states)
 
 
 def _measure(works: Sequence[Work], seconds: float, warm: bool = True) -> list[Tally]:
@@ -257,8 +264,12 @@ def _backends(chosen: Config) -> list[tuple[str, InferenceSettings]]:
 
 def _evaluator(chosen: Config, game: Game, settings: InferenceSettings) -> NetworkEvaluator:
     evaluate = NetworkEvaluator(game, chosen.network, settings)
-    evaluate.load(network.weights(network.build(game, chosen.network, chosen.seed)), 0)
+    evaluate.load(_weights(chosen, game), 0)
     return evaluate
+
+
+def _weights(chosen: Config, game: Game) -> Weights:
+    return network.weights(network.build(game, chosen.network, chosen.seed))
 
 
 def _midgame(game: Game, batch: int) -> States:

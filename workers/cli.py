@@ -135,40 +135,28 @@ def _solve(options: argparse.Namespace) -> int:
     import numpy as np
 
     import games
-    from alphazero import evaluation
     from games import solvers
 
     game = games.make(options.game)
-    states = evaluation.replay(game, [actions(options.moves, game.num_actions)])
+    states = solvers.position(game, " ".join(options.moves))
     if not game.legal(states).any():
         raise ValueError("the game is over after these moves")
-    scores = np.asarray(solvers.scores(game, states))[0]
-    best = np.nanmax(scores)
-    console = Console()
-    console.print(game.render(states[0]), markup=False, highlight=False)
-    table = Table(title=f"score {best:+.0f}: {_result(best)} for the player about to move")
+    best, scores = (answer[0] for answer in solvers.scores(game, states))
+    verdict = f"score {_signed(best)}: {_result(best)} for the player about to move"
+    Console().print(f"{game.render(states[0])}\n{verdict}", markup=False, highlight=False)
+    table = Table()
     _columns(table, "move", "score", "result")
     for action in np.flatnonzero(~np.isnan(scores)):
         style = "bold" if scores[action] == best else None
-        row = game.action_to_text(int(action)), f"{scores[action]:+.0f}", _result(scores[action])
+        row = game.action_to_text(int(action)), _signed(scores[action]), _result(scores[action])
         table.add_row(*row, style=style)
     return _report(table, {}, None)
-
-
-def actions(words: Sequence[str], number: int) -> list[int]:
-    """``MOVES``, 1-based: digits in a row where a game has fewer than 10 actions, else words."""
-    moves = list("".join(words)) if number < 10 else " ".join(words).split()
-    for move in moves:
-        if not (move.isascii() and move.isdigit() and 1 <= int(move) <= number):
-            raise ValueError(f"{move!r} is not a move; moves run from 1 to {number}")
-    return [int(move) - 1 for move in moves]
 
 
 def _games(options: argparse.Namespace) -> int:
     import games
 
-    table = Table()
-    _columns(table, "game", "parameters", "description")
+    table = Table("game", "parameters", "description")
     for name, entry in games.registered().items():
         parameters = ", ".join(f"{key}={value}" for key, value in entry.parameters.items())
         table.add_row(name, parameters, entry.description)
@@ -182,7 +170,8 @@ def _bench(options: argparse.Namespace) -> int:
     table = Table(title=f"bench {options.what}")
     _columns(table, "figure", "value")
     for key, value in result.items():
-        table.add_row(key.replace("_", " "), f"{value:,.4g}" if _is_number(value) else str(value))
+        for name, figure in value.items() if isinstance(value, dict) else [(key, value)]:
+            table.add_row(name.replace("_", " "), _figure(figure))
     return _report(table, result, options.json)
 
 
@@ -207,11 +196,15 @@ def _result(score: float) -> str:
 
 
 def _signed(value: float | None) -> str:
-    return "open" if value is None else f"{value:+.0f}"
+    if value is None:
+        return "open"
+    return f"{value:+.0f}" if round(value) else "0"
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _figure(value: float | str) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return str(value)
 
 
 HANDLERS = {

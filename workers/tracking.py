@@ -6,16 +6,13 @@ is one warning line and its last act.
 """
 
 import html
-import itertools
 import json
 import logging
 import math
 import os
 import secrets
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,27 +28,6 @@ INIT_SECONDS = 10.0
 """Longest wait for an online run to begin; without a network wandb would wait 90 seconds."""
 FINISH_SECONDS = 20.0
 """Longest wait for the last upload; what is not sent by then can be sent by `wandb sync`."""
-
-
-class Rates:
-    """``games_per_second`` and ``positions_per_second`` over the last half minute of a run."""
-
-    def __init__(self, seconds: float = 30.0):
-        self._seconds = seconds
-        self._seen: deque[tuple[float, Mapping[str, float]]] = deque()
-
-    def __call__(self, metrics: Mapping[str, float], now: float | None = None) -> dict[str, float]:
-        """The rates at ``now`` (seconds; by default the clock's), from counts in ``metrics``."""
-        now = time.monotonic() if now is None else now
-        self._seen.append((now, metrics))
-        while len(self._seen) > 2 and self._seen[1][0] <= now - self._seconds:
-            self._seen.popleft()
-        then, before = self._seen[0]
-        counts = [name for name in ("games", "positions") if name in metrics and name in before]
-        if now <= then:
-            return {}
-        seconds = now - then
-        return {f"{name}_per_second": (metrics[name] - before[name]) / seconds for name in counts}
 
 
 class Tracker:
@@ -210,8 +186,8 @@ class _Mirror:
                 finish_timeout=FINISH_SECONDS,
             ),
         )
-        self._run.define_metric("loss*", summary="min")
-        self._run.define_metric("*elo*", summary="max")
+        self._run.define_metric("loss", summary="min")
+        self._run.define_metric("elo", summary="max")
         self.status = f"Weights & Biases: {self._run.url or f'offline, in {run_dir}/wandb'}"
 
     def _attempt(self, call: Callable[[], object]) -> None:
@@ -241,25 +217,3 @@ def _identity(run_dir: Path) -> str:
     if not path.exists():
         path.write_text(secrets.token_hex(8), encoding="utf-8")
     return path.read_text(encoding="utf-8").strip()
-
-
-@contextmanager
-def log_file(run_dir: Path | str) -> Iterator[None]:
-    """What the loggers of alphazero and workers say goes to ``run_dir/log.txt``, warnings also to
-    the terminal.
-    """
-    path = Path(run_dir) / "log.txt"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = logging.FileHandler(path, encoding="utf-8")
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    loggers = [logging.getLogger(room) for room in ("alphazero", "workers")]
-    handlers = [handler for handler in (file, logging.lastResort) if handler]
-    for logger, handler in itertools.product(loggers, handlers):
-        logger.setLevel(logging.INFO)
-        logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        for logger, handler in itertools.product(loggers, handlers):
-            logger.removeHandler(handler)
-        file.close()

@@ -1,0 +1,166 @@
+"""The inference server as a plain class: threads ask, no Ray."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from alphazero.types import Evaluation
+from workers.inference import InferenceServer
+
+ACTIONS = 3
+
+
+class Doubling:
+    """Logits are the state plus 0, 1, 2; the value is the weights'. Notes its batch sizes."""
+
+    def __init__(self):
+        self.loaded = (0.0, -1)
+        self.sizes: list[int] = []
+
+    def load(self, weights, version):
+        self.loaded = float(weights["w"]), version
+
+    def __call__(self, states):
+        value, version = self.loaded
+        self.sizes.append(len(states))
+        logits = 2 * states[:, None].astype(np.float32) + np.arange(ACTIONS, dtype=np.float32)
+        return Evaluation(logits, np.full(len(states), value, np.float32), version)
+
+
+class Gated(Doubling):
+    """Stops in its first call until the gate opens."""
+
+    def __init__(self):
+        super().__init__()
+        self.entered, self.gate = threading.Event(), threading.Event()
+
+    def __call__(self, states):
+        self.entered.set()
+        assert self.gate.wait(10)
+        return super().__call__(states)
+
+
+def server_of(evaluator, batch_size=1000, version=0):
+    server = InferenceServer(lambda: evaluator, batch_size)
+    server.load({"w": np.array(float(version))}, version)
+    return server
+
+
+def queue_behind_a_batch(server, evaluator, requests):
+    """The answers to ``requests`` that all arrive while a first batch of one is under way."""
+    with ThreadPoolExecutor(len(requests) + 1) as pool:
+        first = pool.submit(server.evaluate, np.array([0]))
+        assert evaluator.entered.wait(10)
+        answers = [pool.submit(server.evaluate, request) for request in requests]
+        deadline = time.monotonic() + 10
+        while len(server._queue) < len(requests) and time.monotonic() < deadline:
+            time.sleep(0.001)
+        evaluator.gate.set()
+        first.result(10)
+        return [answer.result(10) for answer in answers]
+
+
+def test_what_queues_during_a_batch_is_the_next_batch():
+    evaluator = Gated()
+    server = server_of(evaluator)
+    requests = [np.arange(n) + 100 * n for n in (1, 5, 2, 7)]
+    answers = queue_behind_a_batch(server, evaluator, requests)
+    assert evaluator.sizes == [1, 15]
+    for request, answer in zip(requests, answers, strict=True):
+        np.testing.assert_array_equal(answer.logits[:, 0], 2 * request)
+
+
+def test_a_batch_takes_whole_requests_up_to_its_size():
+    evaluator = Gated()
+    server = server_of(evaluator, batch_size=10)
+    queue_behind_a_batch(server, evaluator, [np.arange(4)] * 5)
+    assert evaluator.sizes == [1, 8, 8, 4]
+
+
+def test_every_asker_gets_the_answer_to_its_own_question():
+    server = server_of(Doubling(), batch_size=64)
+    rng = np.random.default_rng(0)
+    requests = [rng.integers(0, 10**6, rng.integers(1, 40)) for _ in range(400)]
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(server.evaluate, requests))
+    for request, answer in zip(requests, answers, strict=True):
+        expected = (2 * request[:, None] + np.arange(ACTIONS)).astype(np.float32)
+        np.testing.assert_array_equal(answer.logits, expected)
+        assert answer.value.shape == request.shape
+    assert server.status()["evaluations"] == sum(map(len, requests))
+
+
+def test_a_request_larger_than_a_batch_is_answered_in_one_piece():
+    evaluator = Doubling()
+    answer = server_of(evaluator, batch_size=8).evaluate(np.arange(20))
+    assert evaluator.sizes == [8, 8, 4]
+    np.testing.assert_array_equal(answer.logits[:, 0], 2 * np.arange(20))
+
+
+def test_one_version_answers_all_of_a_large_request():
+    class Reloading(Doubling):
+        """New weights arrive after its first part."""
+
+        def __call__(self, states):
+            answer = super().__call__(states)
+            self.loaded = (5.0, 5)
+            return answer
+
+    answer = server_of(Reloading(), batch_size=4).evaluate(np.arange(10))
+    assert answer.version == 5
+    np.testing.assert_array_equal(answer.value, np.full(10, 5, np.float32))
+
+
+def test_new_weights_drop_no_request_and_the_version_tells_whose_answer_it_is():
+    server = server_of(Doubling())
+    answers = []
+
+    def ask():
+        answers.extend(server.evaluate(np.arange(3)) for _ in range(200))
+
+    askers = [threading.Thread(target=ask) for _ in range(4)]
+    for asker in askers:
+        asker.start()
+    for version in range(1, 50):
+        server.load({"w": np.array(float(version))}, version)
+    for asker in askers:
+        asker.join(20)
+    assert len(answers) == 800
+    assert all((answer.value == answer.version).all() for answer in answers)
+    assert server.evaluate(np.arange(1)).version == 49
+
+
+def test_a_failing_evaluation_is_told_to_all_that_asked_and_the_next_one_works():
+    class Failing(Gated):
+        def __call__(self, states):
+            answer = super().__call__(states)
+            if 13 in states:
+                raise ValueError("thirteen")
+            return answer
+
+    evaluator = Failing()
+    server = server_of(evaluator)
+    with pytest.raises(ValueError, match="thirteen"):
+        queue_behind_a_batch(server, evaluator, [np.array([13]), np.array([2])])
+    assert server.evaluate(np.array([2])).logits[0, 0] == 4
+
+
+def test_without_weights_a_question_ends_in_time():
+    server = InferenceServer(Doubling, 8)
+    with pytest.raises(TimeoutError, match="no weights were published"):
+        server.evaluate(np.arange(2), timeout=0.05)
+
+
+def test_a_question_behind_a_batch_that_never_ends_ends_in_time():
+    evaluator = Gated()
+    server = server_of(evaluator)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(server.evaluate, np.array([0]))
+        assert evaluator.entered.wait(10)
+        with pytest.raises(TimeoutError, match="did not end in time"):
+            server.evaluate(np.arange(2), timeout=0.05)
+        evaluator.gate.set()
+        first.result(10)
