@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
+from typing import NamedTuple
 
 import numpy as np
 
@@ -53,7 +54,14 @@ class Node:
 
 
 Path = list[tuple[Node, Edge]]
-Choose = Callable[[Node], int]
+
+
+class Rules(NamedTuple):
+    """How a descent goes on from a node, and whether it must wait before it begins."""
+
+    at_root: Callable[[Node], int]
+    below: Callable[[Node], int]
+    must_wait: Callable[[], bool] = lambda: False
 
 
 @dataclass
@@ -128,7 +136,7 @@ def puct(game: Game, state: States, search: PUCT, evaluate: Evaluator, rng=None)
 
         return max(node.edges, key=lambda action: score(node.edges[action]))
 
-    _grow(game, root, choose, choose, evaluate, search.simulations, search.leaves)
+    _grow(game, root, Rules(choose, choose), evaluate, search)
     visits = _visits(game, root)
     policy = [n / search.simulations for n in visits]
     return Found(root, visits.index(max(visits)), visits, policy, _mean(root))
@@ -147,9 +155,13 @@ def gumbel(
     asked = _halving(len(considered), search.simulations)
     schedule = [next(asked) for _ in range(search.simulations)]
 
+    def must_wait() -> bool:
+        """Survivors are chosen only when every evaluation is in."""
+        return root.waiting > 0 and schedule[root.visits - 1 + root.waiting][1]
+
     def choose_root(node: Node) -> int:
         bonus = _bonus(node, search)
-        wanted = schedule[sum(edge.begun for edge in node.edges.values())]
+        wanted, _ = schedule[sum(edge.begun for edge in node.edges.values())]
         ready = [a for a in sorted(considered) if node.edges[a].begun == wanted]
         return max(ready, key=lambda action: scores[action] + bonus[action])
 
@@ -159,7 +171,8 @@ def gumbel(
         share = {a: policy[a] - f32(e.begun) / f32(1 + begun) for a, e in node.edges.items()}
         return max(share, key=lambda action: share[action])
 
-    _grow(game, root, choose_root, choose_below, evaluate, search.simulations, search.leaves)
+    rules = Rules(choose_root, choose_below, must_wait)
+    _grow(game, root, rules, evaluate, search)
     visits, bonus = _visits(game, root), _bonus(root, search)
     finalists = [a for a in sorted(considered) if visits[a] == max(visits)]
     policy, improved = [0.0] * game.num_actions, _improved(root, bonus)
@@ -169,16 +182,17 @@ def gumbel(
     return Found(root, action, visits, policy, _mean(root))
 
 
-def _halving(actions: int, simulations: int) -> Iterator[int]:
-    """Sequential halving as the visits that each next action to search must already have."""
+def _halving(actions: int, simulations: int) -> Iterator[tuple[int, bool]]:
+    """Sequential halving: the visits that each next action to search must already have, and
+    whether a phase begins there that has fewer survivors than the one before."""
     if actions == 1:
-        yield from count()
-    phases, done = math.ceil(math.log2(actions)), 0
+        yield from ((visits, False) for visits in count())
+    phases, done, before = math.ceil(math.log2(actions)), 0, actions
     while True:
         rounds = max(1, math.floor(simulations / (phases * actions)))
-        for finished_rounds in range(done, done + rounds):
-            yield from [finished_rounds] * actions
-        done, actions = done + rounds, max(2, actions // 2)
+        for place in range(rounds * actions):
+            yield done + place // actions, place == 0 and actions < before
+        done, before, actions = done + rounds, actions, max(2, actions // 2)
 
 
 def _bonus(node: Node, search: Gumbel) -> dict[int, f32]:
@@ -202,26 +216,18 @@ def _improved(node: Node, bonus: dict[int, f32]) -> dict[int, f32]:
     return {action: weight / total for action, weight in weights.items()}
 
 
-def _grow(
-    game: Game,
-    root: Node,
-    choose_root: Choose,
-    choose_below: Choose,
-    evaluate: Evaluator,
-    simulations: int,
-    leaves: int,
-) -> None:
+def _grow(game: Game, root: Node, rules: Rules, evaluate: Evaluator, search: PUCT | Gumbel) -> None:
     """Several leaves at once: descents are made in volleys before anything is known of their ends;
     a descent that meets something that waits ends the gathering for this round."""
-    begun = 0
+    begun, simulations = 0, search.simulations
     while begun < simulations:
         leaf_paths: list[Path] = []
         met = False
-        while not met and (volley := min(leaves - len(leaf_paths), simulations - begun)):
+        while not met and (volley := min(search.leaves - len(leaf_paths), simulations - begun)):
             paths: list[Path] = []
             while not met and len(paths) < volley:
-                path = _descend(root, choose_root, choose_below)
-                met = _waits(path[-1][1])
+                path = [] if rules.must_wait() else _descend(root, rules)
+                met = not path or _waits(path[-1][1])
                 if not met:
                     _mark(path, +1)
                     paths.append(path)
@@ -237,11 +243,11 @@ def _grow(
             _back_up(path, _expanded(leaf, game, evaluate, visit=False), leaf.value)
 
 
-def _descend(root: Node, choose_root: Choose, choose_below: Choose) -> Path:
+def _descend(root: Node, rules: Rules) -> Path:
     path: Path = []
     node = root
     while node is not None and node.edges:
-        edge = node.edges[(choose_below if path else choose_root)(node)]
+        edge = node.edges[(rules.below if path else rules.at_root)(node)]
         path.append((node, edge))
         node = edge.child
     return path
