@@ -11,6 +11,7 @@ zlib works a record at a time (24 bytes a Connect Four position with dense polic
 21 bytes if it spanned a shard), so that each append is whole and one flipped bit costs one game.
 """
 
+import functools
 import json
 import os
 import struct
@@ -98,6 +99,7 @@ def sync_folder(folder: Path):
         os.close(handle)
 
 
+@functools.lru_cache(maxsize=16)
 def _layout(game: Game) -> bytes:
     layout = {
         "format": FORMAT,
