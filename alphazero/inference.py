@@ -61,7 +61,14 @@ class NetworkEvaluator:
         self.description = "no weights yet"
 
     def load(self, weights: Weights, version: int) -> None:
-        """Answer with ``weights`` from now on; calls that have begun end with the old ones."""
+        """Answer with ``weights`` from now on; calls that have begun end with the old ones.
+
+        ValueError, and the old ones stay, where they are another network's or not finite. The
+        outputs would not always tell: OpenVINO's ReLU makes 0 of a NaN.
+        """
+        broken = [name for name, array in weights.items() if not np.isfinite(array).all()]
+        if broken:
+            raise ValueError(f"weights version {version} are not finite: {', '.join(broken)}")
         with self._loading:
             load(self._network, weights)
             if self.choice is None:

@@ -1,0 +1,210 @@
+import threading
+
+import numpy as np
+import pytest
+import torch
+from random_positions import positions
+
+import games
+from alphazero import inference, network
+from alphazero.config import InferenceSettings, NetworkSettings
+from alphazero.inference import NetworkEvaluator
+from alphazero.types import Weights
+from games.base import Game, States
+
+SMALL = NetworkSettings(blocks=3, channels=32)
+BACKENDS = ["torch", "openvino"]
+
+
+def game() -> Game:
+    return games.make("connect_four")
+
+
+def states(count: int = 200) -> States:
+    return positions(game(), count, seed=0)
+
+
+def trained(settings: NetworkSettings = SMALL, seed: int = 0) -> network.PolicyValueNetwork:
+    """A network with opinions, and BatchNorm statistics that are not a fresh one's."""
+    made = network.build(game(), settings, seed)
+    for layer in (made.policy[-1], made.value[-1]):
+        with torch.no_grad():
+            layer.weight.mul_(15)
+    with torch.no_grad():
+        for _ in range(10):
+            made.train()(torch.from_numpy(game().observe(states())))
+    return made.eval()
+
+
+def weights(settings: NetworkSettings = SMALL, seed: int = 0) -> Weights:
+    return network.weights(trained(settings, seed))
+
+
+def evaluator(backend: str, precision: str = "float32", settings=SMALL) -> NetworkEvaluator:
+    if backend == "openvino":
+        pytest.importorskip("openvino", reason="the openvino extra is not installed")
+    chosen = InferenceSettings(backend=backend, precision=precision, device="cpu")
+    return NetworkEvaluator(game(), settings, chosen)
+
+
+def loaded(backend: str, precision: str = "float32", settings=SMALL) -> NetworkEvaluator:
+    made = evaluator(backend, precision, settings)
+    made.load(weights(settings), version=3)
+    return made
+
+
+def log_policy(logits: np.ndarray) -> torch.Tensor:
+    masked = np.where(game().legal(states()), logits, -1e30)
+    return torch.log_softmax(torch.from_numpy(masked).double(), dim=1)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("head", ["wdl", "scalar"])
+def test_an_evaluation_is_what_the_module_says_of_the_observations(backend, head):
+    settings = NetworkSettings(blocks=2, channels=16, value_head=head)
+    answer = loaded(backend, settings=settings)(states())
+    with torch.no_grad():
+        logits, value = trained(settings)(torch.from_numpy(game().observe(states())))
+    np.testing.assert_allclose(answer.logits, logits.numpy(), atol=1e-4)
+    np.testing.assert_allclose(answer.value, network.scalar_value(value).numpy(), atol=1e-4)
+    assert answer.logits.dtype == answer.value.dtype == np.float32
+    assert (answer.logits.shape, answer.value.shape) == ((200, 7), (200,))
+    assert answer.version == 3
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_bfloat16_stays_close_to_float32_in_policy_value_and_best_move(backend):
+    exact, rounded = loaded("torch")(states()), loaded(backend, "bfloat16")(states())
+    first, second = log_policy(exact.logits), log_policy(rounded.logits)
+    divergence = (first.exp() * (first - second)).sum(dim=1).mean().item()
+    assert 0 < divergence < 5e-4
+    assert np.abs(exact.value - rounded.value).mean() < 0.01
+    assert (first.argmax(dim=1) == second.argmax(dim=1)).double().mean() >= 0.95
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_position_does_not_depend_on_its_batch_mates(backend):
+    made = loaded(backend)
+    together = made(states())
+    for i in (0, 77, 199):
+        alone = made(states()[i : i + 1])
+        np.testing.assert_allclose(alone.logits[0], together.logits[i], atol=1e-4)
+        np.testing.assert_allclose(alone.value[0], together.value[i], atol=1e-4)
+
+
+def test_weights_published_without_buffers_are_refused():
+    parameters = {name for name, _ in trained().named_parameters()}
+    with pytest.raises(ValueError, match="missing"):
+        evaluator("torch").load({k: v for k, v in weights().items() if k in parameters}, 1)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_new_weights_replace_the_old_ones(backend):
+    made = loaded(backend)
+    before = made(states())
+    made.load(weights(seed=1), version=4)
+    after = made(states())
+    assert after.version == 4
+    assert np.abs(before.logits - after.logits).max() > 0.1
+    made.load(weights(), version=5)
+    np.testing.assert_array_equal(made(states()).logits, before.logits)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_each_concurrent_call_is_answered_by_one_version_while_others_are_loaded(backend):
+    made = evaluator(backend)
+    versions = {version: weights(seed=version) for version in range(2)}
+    expected = {}
+    for version, tensors in versions.items():
+        made.load(tensors, version)
+        expected[version] = made(states(40)).logits
+    wrong, stop = [], threading.Event()
+
+    def call() -> None:
+        while not stop.is_set():
+            answer = made(states(40))
+            if np.abs(answer.logits - expected[answer.version]).max() > 1e-4:
+                wrong.append(answer.version)
+
+    callers = [threading.Thread(target=call) for _ in range(3)]
+    for caller in callers:
+        caller.start()
+    for turn in range(10):
+        made.load(versions[turn % 2], turn % 2)
+    stop.set()
+    for caller in callers:
+        caller.join()
+    assert not wrong
+
+
+def test_left_to_itself_it_takes_the_fastest_candidate_and_says_why(monkeypatch):
+    speeds = {"openvino": 0.2, "torch": 0.1}
+    built = []
+
+    def build(self, choice):
+        built.append(choice)
+        return choice
+
+    monkeypatch.setattr(inference, "openvino_installed", lambda: True)
+    monkeypatch.setattr(NetworkEvaluator, "_build", build)
+    monkeypatch.setattr(
+        inference, "_seconds", lambda c, _: speeds[c.backend] + (c.precision == "bfloat16")
+    )
+    made = NetworkEvaluator(game(), SMALL, InferenceSettings(device="cpu"))
+    made.load(weights(), 1)
+    assert len(built) == 5
+    assert made.choice == ("torch", "float32")
+    assert made.description.startswith("torch float32 on cpu: the fastest")
+    assert "openvino bfloat16 107" in made.description
+    made.load(weights(), 2)
+    assert len(built) == 6
+
+
+def test_without_openvino_torch_is_timed_alone(monkeypatch):
+    monkeypatch.setattr(inference, "openvino_installed", lambda: False)
+    made = NetworkEvaluator(game(), SMALL, InferenceSettings(device="cpu"))
+    made.load(weights(), 1)
+    assert made.choice is not None
+    assert made.choice.backend == "torch"
+    assert "openvino" not in made.description
+
+
+def test_openvino_asked_for_on_a_gpu_is_refused():
+    with pytest.raises(ValueError, match="runs on the cpu"):
+        NetworkEvaluator(game(), SMALL, InferenceSettings(backend="openvino", device="cuda"))
+
+
+@pytest.mark.parametrize("name", ["cuda:77", "toaster"])
+def test_a_device_that_is_not_there_is_refused(name):
+    with pytest.raises(ValueError, match=f"device '{name}' cannot be used here"):
+        NetworkEvaluator(game(), SMALL, InferenceSettings(backend="torch", device=name))
+
+
+def test_a_call_before_the_first_load_is_refused():
+    with pytest.raises(ValueError, match="no weights"):
+        evaluator("torch")(states())
+
+
+def test_an_empty_batch_is_refused():
+    with pytest.raises(ValueError, match="empty batch"):
+        loaded("torch")(states()[:0])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", ["tower.1.running_mean", "policy.4.weight"])
+def test_weights_that_are_not_finite_are_refused_and_the_old_ones_stay(backend, name):
+    made, broken = loaded(backend), weights()
+    broken[name][0] = np.nan
+    with pytest.raises(ValueError, match=f"version 42 are not finite: {name}"):
+        made.load(broken, version=42)
+    assert made(states()).version == 3
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_answers_that_are_not_finite_name_the_weights_version(backend):
+    made, huge = evaluator(backend), weights()
+    huge["policy.4.weight"][:] = 3e38
+    huge["value.6.weight"][:] = 3e38
+    made.load(huge, version=42)
+    with pytest.raises(ValueError, match="version 42"):
+        made(states())

@@ -1,0 +1,217 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from random_positions import positions
+
+import games
+from alphazero import network
+from alphazero.config import NetworkSettings, TrainingSettings
+from alphazero.learner import Learner
+from alphazero.nn.settings import OptimizerSettings, ScheduleSettings
+from alphazero.replay import Batch
+
+SMALL = NetworkSettings(blocks=2, channels=16)
+
+
+def learner(network_settings=SMALL, seed: int = 0, optimizer=None, **training) -> Learner:
+    return Learner(
+        games.make("connect_four"),
+        network_settings,
+        optimizer or OptimizerSettings(schedule=ScheduleSettings(warmup_steps=5)),
+        TrainingSettings(**{"precision": "float32", "device": "cpu"} | training),
+        seed,
+    )
+
+
+def batch(size: int = 32, seed: int = 0) -> Batch:
+    game, rng = games.make("connect_four"), np.random.default_rng(seed)
+    states = positions(game, size, seed)
+    legal = game.legal(states)
+    policy = rng.dirichlet(np.full(7, 0.3), size) * legal + 1e-3 * legal
+    wdl = rng.dirichlet(np.full(3, 0.3), size)
+    return Batch(
+        game.observe(states),
+        legal,
+        (policy / policy.sum(axis=1, keepdims=True)).astype(np.float32),
+        wdl.astype(np.float32),
+    )
+
+
+def trained(made: Learner, first: int, last: int) -> list[dict[str, float]]:
+    return [made.train_step(batch(seed=i), i / 20) for i in range(first, last)]
+
+
+@pytest.mark.parametrize("head", ["wdl", "scalar"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_one_batch_can_be_learned_by_heart(head, precision):
+    settings = NetworkSettings(blocks=2, channels=16, value_head=head)
+    optimizer = OptimizerSettings(l2=0, schedule=ScheduleSettings(kind="constant", warmup_steps=5))
+    made = learner(settings, optimizer=optimizer, precision=precision)
+    one = batch(size=16)
+    before = made.train_step(one, 0.0)
+    for _ in range(150):
+        after = made.train_step(one, 0.0)
+    assert before["policy_kl"] > 0.3
+    assert after["policy_kl"] < 0.03
+    assert after["value_accuracy"] == 1
+    assert after["loss"] < before["loss"]
+
+
+def test_the_first_steps_metrics_equal_a_slow_computation():
+    made, one = learner(value_weight=0.5), batch()
+    reference = network.build(games.make("connect_four"), SMALL, seed=0).train()
+    logits, value = reference(torch.from_numpy(one.observations))
+    logits, value = logits.detach().double().numpy(), value.detach().double().numpy()
+    policy_loss, entropy, target_entropy, value_loss = 0.0, 0.0, 0.0, 0.0
+    for row in range(32):
+        legal = np.flatnonzero(one.legal[row])
+        chances = np.exp(logits[row, legal]) / np.exp(logits[row, legal]).sum()
+        target = one.policy[row, legal]
+        policy_loss -= sum(t * math.log(p) for t, p in zip(target, chances, strict=True))
+        entropy -= sum(p * math.log(p) for p in chances)
+        target_entropy -= sum(t * math.log(t) for t in target)
+        wdl = np.exp(value[row]) / np.exp(value[row]).sum()
+        value_loss -= sum(t * math.log(p) for t, p in zip(one.wdl[row], wdl, strict=True))
+    metrics = made.train_step(one, 0.0)
+    assert metrics["policy_loss"] == pytest.approx(policy_loss / 32, rel=1e-4)
+    assert metrics["value_loss"] == pytest.approx(value_loss / 32, rel=1e-4)
+    assert metrics["loss"] == pytest.approx((policy_loss + 0.5 * value_loss) / 32, rel=1e-4)
+    assert metrics["policy_entropy"] == pytest.approx(entropy / 32, rel=1e-4)
+    assert metrics["policy_kl"] == pytest.approx((policy_loss - target_entropy) / 32, rel=1e-3)
+    assert metrics["learning_rate"] == pytest.approx(2e-3 / 5)
+    assert metrics["gradient_norm"] > 0
+    assert all(type(figure) is float for figure in metrics.values())
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_twenty_steps_equal_ten_a_save_a_restore_and_ten_more_bit_for_bit(precision, tmp_path):
+    whole, first = learner(precision=precision), learner(precision=precision)
+    trained(whole, 0, 10)
+    expected = trained(whole, 10, 20)
+    trained(first, 0, 10)
+    torch.save(first.state(), tmp_path / "state.pt")
+    second = learner(seed=1, precision=precision)
+    second.restore(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert trained(second, 10, 20) == expected
+    assert second.step == whole.step == 20
+    assert same(second.weights(), whole.weights())
+    assert same(flat(second.state()), flat(whole.state()))
+
+
+def flat(state, prefix: str = "") -> dict:
+    if isinstance(state, dict):
+        pairs = state.items()
+    elif isinstance(state, list | tuple):
+        pairs = enumerate(state)
+    else:
+        return {prefix: np.asarray(state)}
+    parts = [flat(part, f"{prefix}.{key}") for key, part in pairs]
+    return {name: leaf for part in parts for name, leaf in part.items()}
+
+
+def same(first: dict, second: dict) -> bool:
+    return first.keys() == second.keys() and all(
+        np.array_equal(first[name], second[name]) for name in first
+    )
+
+
+def test_a_state_is_a_snapshot_that_later_steps_leave_alone():
+    made = learner()
+    trained(made, 0, 2)
+    state = made.state()
+    kept = {name: leaf.copy() for name, leaf in flat(state).items()}
+    trained(made, 2, 4)
+    assert same(flat(state), kept)
+    learner().restore(state)
+    trained(made, 4, 5)
+    assert same(flat(state), kept)
+
+
+def test_a_restored_learner_keeps_the_precision_the_first_one_timed():
+    first = learner(precision="auto")
+    assert first.precision in ("float32", "bfloat16")
+    first.precision = "float32" if first.precision == "bfloat16" else "bfloat16"
+    second = learner(precision="auto")
+    second.restore(first.state())
+    assert second.precision == first.precision
+
+
+def test_timing_the_precisions_changes_nothing_the_learner_starts_from():
+    left, right = flat(learner(precision="auto").state()), flat(learner().state())
+    del left[".precision"], right[".precision"]
+    assert same(left, right)
+
+
+def test_the_weights_that_play_are_averages_statistics_included():
+    made, raw = learner(ema=0.5), []
+    averaged = learner(ema=0.5).weights()
+    for step in range(20):
+        made.train_step(batch(seed=step), 0.0)
+        raw.append({name: np.asarray(t) for name, t in made.state()["network"].items()})
+        decay = min(0.5, (1 + step) / (10 + step))
+        for name in averaged:
+            if averaged[name].dtype.kind == "f":
+                averaged[name] = decay * averaged[name] + (1 - decay) * raw[-1][name]
+    got = made.weights()
+    for name in ("tower.0.weight", "tower.1.running_var", "policy.1.weight", "value.6.bias"):
+        np.testing.assert_allclose(got[name], averaged[name], rtol=1e-4, atol=1e-6)
+    assert not np.array_equal(got["tower.1.running_mean"], raw[-1]["tower.1.running_mean"])
+    assert got["tower.1.num_batches_tracked"] == 20
+
+
+def test_without_averaging_the_raw_weights_play():
+    made = learner(ema=0.0)
+    trained(made, 0, 3)
+    assert same(made.weights(), {n: np.asarray(t) for n, t in made.state()["network"].items()})
+
+
+def test_what_is_published_evaluates_like_the_averaged_network_in_evaluation_mode():
+    made = learner(ema=0.0)
+    trained(made, 0, 3)
+    copy = network.build(games.make("connect_four"), SMALL, seed=9)
+    network.load(copy, made.weights())
+    one = torch.from_numpy(batch().observations)
+    with torch.no_grad():
+        raw = made._network.eval()(one)
+        got = copy.eval()(one)
+    for left, right in zip(raw, got, strict=True):
+        torch.testing.assert_close(left, right, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["observations", "policy", "wdl"])
+@pytest.mark.parametrize("poison", [np.nan, np.inf])
+def test_a_poisoned_batch_is_refused_and_leaves_no_trace(name, poison):
+    made, bad = learner(), batch()
+    before = flat(made.state())
+    getattr(bad, name).reshape(-1)[3] = poison
+    with pytest.raises(ValueError, match=f"{name} hold values that are not finite"):
+        made.train_step(bad, 0.0)
+    assert same(flat(made.state()), before)
+
+
+def test_a_target_on_an_illegal_move_is_refused():
+    bad = batch()
+    bad.legal[2, bad.policy[2].argmax()] = False
+    with pytest.raises(ValueError, match="illegal action"):
+        learner().train_step(bad, 0.0)
+
+
+def test_a_loss_that_is_not_finite_stops_the_training_with_its_step():
+    made = learner()
+    trained(made, 0, 2)
+    with torch.no_grad():
+        next(made._network.parameters()).fill_(math.inf)
+    with pytest.raises(ValueError, match="diverged at step 2"):
+        made.train_step(batch(), 0.0)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "rmsprop"])
+def test_every_optimizer_learns_and_resumes(name):
+    made = learner(optimizer=OptimizerSettings(name=name, learning_rate=1e-3))
+    losses = [figures["loss"] for figures in (made.train_step(batch(), 0.0) for _ in range(40))]
+    assert losses[-1] < losses[0]
+    again = learner(seed=3, optimizer=OptimizerSettings(name=name, learning_rate=1e-3))
+    again.restore(made.state())
+    assert again.train_step(batch(), 0.0) == made.train_step(batch(), 0.0)

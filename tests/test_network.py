@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+import torch
+from random_positions import positions
+
+import games
+from alphazero import network
+from alphazero.config import NetworkSettings
+from games.base import Game
+
+GAMES = ["tic_tac_toe", "connect_four", "othello:size=6"]
+
+
+def game() -> Game:
+    return games.make("connect_four")
+
+
+def built(seed: int = 0, **settings) -> network.PolicyValueNetwork:
+    chosen = NetworkSettings(**{"blocks": 2, "channels": 16} | settings)
+    return network.build(game(), chosen, seed)
+
+
+def observations(count: int = 32) -> torch.Tensor:
+    return torch.from_numpy(game().observe(positions(game(), count, seed=0)))
+
+
+@pytest.mark.parametrize("name", GAMES)
+@pytest.mark.parametrize("head", ["wdl", "scalar"])
+def test_every_game_gets_logits_for_its_actions_and_its_value(name, head):
+    other = games.make(name)
+    made = network.build(other, NetworkSettings(blocks=1, channels=8, value_head=head), seed=0)
+    logits, value = made(torch.from_numpy(other.observe(positions(other, 5, seed=0))))
+    assert logits.shape == (5, other.num_actions)
+    assert value.shape == (5, 3 if head == "wdl" else 1)
+
+
+def test_the_default_network_is_five_blocks_of_64_channels():
+    made = network.build(game(), NetworkSettings(), seed=0)
+    convolutions = [m for m in made.tower.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert len(convolutions) == 11
+    assert {m.out_channels for m in convolutions} == {64}
+
+
+def test_the_weights_depend_on_the_seed_alone_and_leave_torchs_generator_alone():
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    first = network.weights(built(seed=5))
+    assert torch.equal(torch.rand(3), expected)
+    second, other = network.weights(built(seed=5)), network.weights(built(seed=6))
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    assert not np.array_equal(first["policy.4.weight"], other["policy.4.weight"])
+
+
+@pytest.mark.parametrize("kind", ["he", "xavier"])
+def test_an_untrained_network_is_nearly_undecided(kind):
+    made = network.build(game(), NetworkSettings(initialization=kind), seed=0)
+    with torch.no_grad():
+        logits, value = made.train()(observations(128))
+    policy = torch.softmax(logits, dim=1)
+    assert (policy - 1 / 7).abs().max() < 0.1
+    assert network.scalar_value(value).abs().max() < 0.2
+
+
+def test_a_position_evaluates_the_same_whatever_its_batch_mates():
+    made = built(attention="global_pooling")
+    with torch.no_grad():
+        made.train()(observations())  # statistics that are not a fresh network's
+        together = made.eval()(observations())
+        for i in (0, 7, 31):
+            alone = made(observations()[i : i + 1])
+            for one, all_ in zip(alone, together, strict=True):
+                torch.testing.assert_close(one[0], all_[i], atol=1e-5, rtol=1e-5)
+
+
+def test_in_training_mode_the_same_position_depends_on_its_batch_mates():
+    made = built().train()
+    with torch.no_grad():
+        together, fewer = made(observations()), made(observations()[:4])
+    assert (together[0][:4] - fewer[0]).abs().max() > 1e-3
+
+
+def test_the_value_of_three_logits_is_win_minus_loss_and_of_one_its_tanh():
+    logits = torch.log(torch.tensor([[0.5, 0.3, 0.2], [0.0001, 0.0001, 0.9998]]))
+    torch.testing.assert_close(network.scalar_value(logits), torch.tensor([0.3, -0.9997]))
+    torch.testing.assert_close(
+        network.scalar_value(torch.tensor([[0.5], [-20.0]])), torch.tensor([0.46211717, -1.0])
+    )
+
+
+def test_weights_hold_every_parameter_and_every_buffer_and_are_copies():
+    made = built()
+    taken = network.weights(made)
+    names = {name for name, _ in made.named_parameters()} | {n for n, _ in made.named_buffers()}
+    assert taken.keys() == names
+    assert "tower.1.running_mean" in names
+    taken["tower.1.running_mean"] += 5
+    assert not made.get_buffer("tower.1.running_mean").any()
+    assert all(array.flags.c_contiguous for array in taken.values())
+
+
+def test_loaded_weights_play_exactly_like_the_ones_they_were_taken_from():
+    source, target = built(seed=0), built(seed=1)
+    with torch.no_grad():
+        source.train()(observations())
+        network.load(target, network.weights(source))
+        expected, got = source.eval()(observations()), target.eval()(observations())
+    assert all(torch.equal(a, b) for a, b in zip(expected, got, strict=True))
+
+
+def test_parameters_without_their_buffers_are_refused():
+    taken = network.weights(built())
+    parameters = {name: taken[name] for name, _ in built().named_parameters()}
+    with pytest.raises(ValueError, match=r"missing.*running_mean"):
+        network.load(built(), parameters)
+
+
+def test_weights_of_another_network_are_refused_with_names_or_shapes():
+    with pytest.raises(ValueError, match=r"unknown.*tower"):
+        network.load(built(), network.weights(built(blocks=3)))
+    with pytest.raises(ValueError, match="shape"):
+        network.load(built(), network.weights(built(channels=8)))
+
+
+def test_a_refused_load_changes_nothing():
+    target = built()
+    before, wrong = network.weights(target), network.weights(built(seed=1, value_hidden=8))
+    with pytest.raises(ValueError, match="shape"):
+        network.load(target, wrong)
+    after = network.weights(target)
+    assert all(np.array_equal(before[name], after[name]) for name in before)

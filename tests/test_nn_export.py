@@ -1,0 +1,131 @@
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from alphazero.nn import export, layers
+
+SHAPE = (3, 6, 7)
+CPU = torch.device("cpu")
+ATTENTIONS = ["none", "squeeze_excitation", "global_pooling"]
+
+
+def parts(attention="none", seed: int = 0) -> tuple[nn.Sequential, list[nn.Sequential]]:
+    """A trunk and two heads whose BatchNorms are far from a fresh one's, in evaluation mode."""
+    torch.manual_seed(seed)
+    trunk = layers.residual_tower(3, 16, blocks=3, attention=attention).eval()
+    heads = [
+        layers.policy_head(16, cells=42, channels=4, outputs=7).eval(),
+        layers.value_head(16, cells=42, channels=4, hidden=16, outputs=3).eval(),
+    ]
+    for module in (trunk, *heads):
+        unsettle(module)
+    return trunk, heads
+
+
+def unsettle(module: nn.Module) -> None:
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            nn.init.uniform_(part.weight, 0.5, 1.5)
+            nn.init.normal_(part.bias, std=0.3)
+            nn.init.normal_(part.running_mean, std=0.3)
+            nn.init.uniform_(part.running_var, 0.5, 2.0)
+
+
+def inputs(batch: int = 33) -> np.ndarray:
+    return np.random.default_rng(0).random((batch, *SHAPE), dtype=np.float32)
+
+
+def reference(trunk: nn.Module, heads: list[nn.Sequential], x: np.ndarray) -> list[np.ndarray]:
+    with torch.no_grad():
+        features = trunk(torch.from_numpy(x))
+        return [head(features).numpy() for head in heads]
+
+
+def test_folding_scales_a_convolution_by_hand():
+    pair = layers.convolution(1, 1, kernel=1).eval()
+    norm = pair[1]
+    for tensor, value in (
+        (pair[0].weight, 3.0), (norm.weight, 2.0), (norm.bias, 0.5),
+        (norm.running_mean, 1.0), (norm.running_var, 4.0 - norm.eps),
+    ):  # fmt: skip
+        nn.init.constant_(tensor, value)
+    folded = export.fold(pair)[0]
+    assert folded.weight.item() == pytest.approx(3 * 2 / 2)
+    assert folded.bias.item() == pytest.approx(0.5 - 1 * 2 / 2)
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_the_folded_copy_computes_what_the_original_does_and_leaves_it_alone(attention):
+    trunk, _ = parts(attention)
+    before = {name: tensor.clone() for name, tensor in trunk.state_dict().items()}
+    folded = export.fold(trunk)
+    assert not any(isinstance(part, nn.BatchNorm2d) for part in folded.modules())
+    x = torch.from_numpy(inputs())
+    with torch.no_grad():
+        torch.testing.assert_close(folded(x), trunk(x), atol=1e-5, rtol=1e-5)
+    assert all(torch.equal(before[name], now) for name, now in trunk.state_dict().items())
+    assert len(list(trunk.modules())) > len(list(folded.modules()))
+
+
+def test_a_module_left_in_training_mode_is_folded_with_its_running_statistics():
+    trunk, _ = parts()
+    x = torch.from_numpy(inputs())
+    with torch.no_grad():
+        expected = trunk(x)
+        torch.testing.assert_close(export.fold(trunk.train())(x), expected, atol=1e-5, rtol=1e-5)
+    assert trunk.training
+
+
+def copies(backend: str, attention, dtype: torch.dtype):
+    trunk, heads = parts(attention)
+    if backend == "openvino":
+        pytest.importorskip("openvino", reason="the openvino extra is not installed")
+        return trunk, heads, export.OpenVINOCopy(trunk, heads, dtype, SHAPE)
+    return trunk, heads, export.TorchCopy(trunk, heads, dtype, CPU)
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_a_float32_copy_agrees_with_the_module(backend, attention):
+    trunk, heads, copy = copies(backend, attention, torch.float32)
+    for batch in (1, 33, 5):
+        right = reference(trunk, heads, inputs(batch))
+        for got, expected in zip(copy(inputs(batch)), right, strict=True):
+            assert got.dtype == np.float32
+            np.testing.assert_allclose(got, expected, atol=2e-5, rtol=2e-5)
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_a_bfloat16_copy_agrees_to_three_digits(backend, attention):
+    trunk, heads, copy = copies(backend, attention, torch.bfloat16)
+    for got, expected in zip(copy(inputs()), reference(trunk, heads, inputs()), strict=True):
+        assert got.dtype == np.float32
+        assert np.abs(got - expected).mean() < 0.01 * np.abs(expected).mean() + 0.005
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_an_earlier_answer_is_not_overwritten_by_a_later_call(backend):
+    *_, copy = copies(backend, "none", torch.float32)
+    first = copy(inputs())
+    kept = [array.copy() for array in first]
+    copy(np.zeros_like(inputs()))
+    for array, expected in zip(first, kept, strict=True):
+        np.testing.assert_array_equal(array, expected)
+
+
+def test_a_module_openvino_cannot_be_given_is_named():
+    pytest.importorskip("openvino", reason="the openvino extra is not installed")
+    with pytest.raises(ValueError, match="LayerNorm"):
+        export.OpenVINOCopy(nn.Sequential(nn.LayerNorm(7)), [], torch.float32, SHAPE)
+
+
+def test_openvino_asked_for_and_missing_is_one_clear_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    trunk, heads = parts()
+    with pytest.raises(ValueError, match=r"not installed.*alphazero\[openvino\]"):
+        export.OpenVINOCopy(trunk, heads, torch.float32, SHAPE)
+    assert not export.openvino_installed()
