@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from alphazero.players import Player
 from games.base import Game, States
@@ -61,7 +61,7 @@ def evaluate(player: Player, positions: Positions, game: Game, seed: int) -> dic
     """Ask ``player`` for one move in every position, each from a fresh tree, and count mistakes.
 
     ``mistake_rate`` comes with its Wilson interval ``low, high``; ``classes`` splits the mistakes
-    by the result that was to be had. Position ``b``'s randomness depends on ``(seed, b)`` alone.
+    by the result that was to be had. The same seed gives the same report.
     """
     total = len(positions.states)
     rngs = [np.random.default_rng([seed, index]) for index in range(total)]
@@ -199,16 +199,16 @@ def _check_answers(game: Game, positions: Positions, places: list[str]) -> None:
     legal, scored = game.legal(positions.states), ~np.isnan(positions.scores)
     for row in _where(~legal.any(axis=1)):
         raise ValueError(f"{places[row]}: the game is over after these moves")
-    for row in _where((legal != scored).any(axis=1)):
+    for row in _where((legal ^ scored).any(axis=1)):
         action = int(np.flatnonzero(legal[row] != scored[row])[0])
         verb = "has no score but can" if legal[row, action] else "has a score but cannot"
         raise ValueError(f"{places[row]}: c{action + 1} {verb} be played")
     highest = np.nanmax(positions.scores, axis=1)
-    for row in _where(np.asarray(highest != positions.best)):
+    for row in _where(highest != positions.best):
         raise ValueError(
             f"{places[row]}: best is {positions.best[row]}, the best c is {highest[row]:.0f}"
         )
 
 
-def _where(mask: NDArray[np.bool_]) -> Iterator[int]:
+def _where(mask: ArrayLike) -> Iterator[int]:
     return map(int, np.flatnonzero(mask))

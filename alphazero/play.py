@@ -171,7 +171,8 @@ class Session:
     def explain(self, decision: Decision, mine: bool) -> None:
         """The agent's view of the position it decided in; ``mine``: the human was to move."""
         if decision.value is not None:
-            value = float(decision.value[0]) * (1 if mine else -1)
+            # Adding 0 turns -0.0, which would be shown as -0.00, into 0.0.
+            value = float(decision.value[0]) * (1 if mine else -1) + 0.0
             self.say(f"  It rates the position {value:+.2f} for you (+1 won, 0 even, -1 lost).")
         if decision.policy is not None:
             top = np.argsort(-decision.policy[0], kind="stable")[:TOP_MOVES]

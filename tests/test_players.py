@@ -1,5 +1,6 @@
 """Every kind of player: its name, its moves, its errors."""
 
+import functools
 import subprocess
 import sys
 
@@ -31,6 +32,12 @@ def run(game, tmp_path_factory):
     return directory
 
 
+@pytest.fixture(scope="module")
+def make(game):
+    """``players.make``, each player made once: a network's first load takes a second."""
+    return functools.cache(lambda spec: players.make(spec, game))
+
+
 def positions(game, lines):
     """The states after lines of tic-tac-toe cells, 1 to 9."""
     states = game.initial(len(lines))
@@ -57,8 +64,10 @@ def specs(run):
 
 
 @pytest.mark.parametrize("number", range(7))
-def test_every_kind_plays_legal_moves_and_repeats_them_from_the_same_generators(run, game, number):
-    player = players.make(specs(run)[number], game)
+def test_every_kind_plays_legal_moves_and_repeats_them_from_the_same_generators(
+    make, run, game, number
+):
+    player = make(specs(run)[number])
     states = positions(game, ["", "5", "15", "152", "1523", "15237"])
     first, again = player(states, rngs(6)), player(states, rngs(6))
     assert player.name == specs(run)[number]
@@ -96,34 +105,34 @@ def test_the_solver_breaks_ties_at_random(game):
     assert (decision.value == 0).all()
 
 
-def test_a_search_player_reports_its_simulations_and_visits(run, game):
+def test_a_search_player_reports_its_simulations_and_visits(make, run, game):
     states = positions(game, ["", "5"])
-    player = players.make(f"checkpoint:path={run},simulations=24,search=puct", game)
+    player = make(f"checkpoint:path={run},simulations=24,search=puct")
     assert player.simulations == 24
     # Of 24 simulations at most the first only expands the root.
     assert (player(states, rngs(2)).visits.sum(axis=1) >= 23).all()
-    assert players.make(f"checkpoint:path={run}", game).simulations == 16
-    assert players.make("mcts", game).simulations == 800
-    assert players.make("solver", game).simulations == 0
+    assert make(f"checkpoint:path={run}").simulations == 16
+    assert make("mcts").simulations == 800
+    assert make("solver").simulations == 0
 
 
-def test_a_path_may_be_a_run_or_one_of_its_checkpoints(run, game):
+def test_a_path_may_be_a_run_or_one_of_its_checkpoints(make, run, game):
     states = positions(game, ["", "5", "15"])
-    newest = players.make(f"policy:path={run}", game)(states, rngs(3))
-    second = players.make(f"policy:path={run}/checkpoints/step_000002", game)(states, rngs(3))
-    first = players.make(f"policy:path={run}/checkpoints/step_000001", game)(states, rngs(3))
+    newest = make(f"policy:path={run}")(states, rngs(3))
+    second = make(f"policy:path={run}/checkpoints/step_000002")(states, rngs(3))
+    first = make(f"policy:path={run}/checkpoints/step_000001")(states, rngs(3))
     np.testing.assert_array_equal(newest.policy, second.policy)
     assert not np.array_equal(newest.policy, first.policy)
 
 
-def test_policy_alone_is_the_networks_softmax_over_legal_moves(run, game):
+def test_policy_alone_is_the_networks_softmax_over_legal_moves(make, run, game):
     states = positions(game, ["", "15"])
     module = network.build(game, SMALL, seed=2).eval()
     with torch.no_grad():
         logits, _ = module(torch.from_numpy(game.observe(states)))
     logits = np.where(game.legal(states), logits.double().numpy(), -np.inf)
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    decision = players.make(f"policy:path={run}", game)(states, rngs(2))
+    decision = make(f"policy:path={run}")(states, rngs(2))
     # The inference copy may compute in bfloat16.
     np.testing.assert_allclose(decision.policy, expected, atol=0.02)
     np.testing.assert_array_equal(decision.action, decision.policy.argmax(axis=1))
