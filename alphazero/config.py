@@ -89,6 +89,8 @@ class TrainingSettings:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"
     """The learner's: auto, cpu, cuda, cuda:1, mps."""
+    threads: Count | Literal["auto"] = "auto"
+    """On a CPU, how many share each batch; auto: all cores, but one where self-play is on Ray."""
     time_limit_minutes: Positive | None = None
 
 
@@ -117,7 +119,7 @@ class EvaluationSettings:
 class TrackingSettings:
     wandb: Literal["auto", "online", "offline", "off"] = "auto"
     project: str = "alphazero"
-    log_every: Count = 20
+    log_every: Count = 1
     """Optimizer steps between two lines of metrics.jsonl."""
 
 

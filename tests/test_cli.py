@@ -1,0 +1,240 @@
+"""The command line: what it accepts, what it says, how it ends."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from alphazero.config import Config
+from workers import arguments, cli
+
+COMMANDS = ("train", "play", "arena", "evaluate", "solve", "games", "bench")
+
+
+def alphazero(*words: str, **options) -> subprocess.CompletedProcess:
+    command = [sys.executable, *options.pop("python", ()), "-m", "workers.cli", *words]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, **options)
+
+
+@pytest.fixture
+def trained(tmp_path, monkeypatch):
+    """Runs in an empty folder with a ``train.main`` that only remembers how it was called."""
+    from workers import train
+
+    calls = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(train, "main", lambda *call: calls.append(call) or 0)
+    return calls
+
+
+def test_a_bad_configuration_ends_in_exit_2_before_anything_heavy_is_imported(tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_text("game: tic_tac_toe\ntraining: {stepz: 5}\nseed: many\n")
+    ended = alphazero("train", str(path), "ema=2", python=("-X", "importtime"), cwd=tmp_path)
+    said = [line for line in ended.stderr.splitlines() if not line.startswith("import time")]
+    assert ended.returncode == 2
+    assert len(said) == 3
+    start = f"alphazero: error: {path}:2: training.stepz: unknown key; did you mean"
+    assert any(line.startswith(start) for line in said)
+    imported = set(re.findall(r"\| +(\w+)$", ended.stderr, re.MULTILINE))
+    assert "yaml" in imported
+    assert not imported & {"torch", "ray", "wandb"}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("solve", "connect_for", "4"),
+        ("solve", "connect_four", "48"),
+        ("solve", "othello:size=6", ""),
+        ("solve", "tic_tac_toe", "14253"),
+        ("arena", "random", "--game", "tic_tac_toe"),
+        ("arena", "random", "minmax", "--game", "tic_tac_toe"),
+        ("evaluate", "tic_tac_toe", "--player", "random", "--positions", "nowhere.csv"),
+        ("train", "tic_tac_toe", "seed"),
+        ("train", "tic_tac_toe", "--resume", "--run-dir", "nowhere"),
+        ("train", "tic_tac_toe", "--ray", "nowhere"),
+        ("bench", "search", "speed=5"),
+        ("bench", "search", "seconds=0"),
+    ],
+)
+def test_bad_input_gets_exit_2_and_one_line_a_mistake(words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(words) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines
+    assert all(line.startswith("alphazero: error: ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("tran",),
+        ("train",),
+        ("train", "tic_tac_toe", "--time-limit", "5"),
+        ("train", "tic_tac_toe", "--timelimit=5m"),
+        ("games", "chess"),
+        ("arena", "random", "random", "--game", "tic_tac_toe", "--json", "nowhere/x.json"),
+    ],
+)
+def test_words_the_grammar_does_not_know_are_refused_with_exit_2(words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words)
+    assert ended.value.code == 2
+    assert "error: " in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main([command, "--help"])
+    assert ended.value.code == 0
+    assert f"usage: alphazero {command}" in capsys.readouterr().out
+
+
+def test_every_command_has_a_handler():
+    assert set(cli.HANDLERS) == set(COMMANDS)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("90s", 1.5), ("60m", 60), ("2h", 120)])
+def test_a_duration_is_read_in_minutes(text, expected):
+    assert arguments.minutes(text) == expected
+
+
+def test_train_hands_over_what_was_asked_for(trained, tmp_path):
+    words = ["train", "tic_tac_toe", "--run-dir", "here", "seed=7", "--ray", "local"]
+    assert cli.main([*words, "--time-limit", "90s", "training.steps=3"]) == 0
+    ((settings, run_dir, resume, ray, limit),) = trained
+    assert isinstance(settings, Config)
+    assert (settings.seed, settings.training.steps) == (7, 3)
+    assert (run_dir, resume, ray, limit) == (Path("here"), False, "local", 1.5)
+
+
+def test_train_takes_ray_from_the_configuration_and_names_the_run_after_it(trained):
+    assert cli.main(["train", "tic_tac_toe", "ray=off"]) == 0
+    ((_, run_dir, _, ray, limit),) = trained
+    assert re.fullmatch(r"runs/tic_tac_toe-\d{8}-\d{6}", str(run_dir))
+    assert (ray, limit) == ("off", None)
+
+
+def test_train_refuses_a_run_directory_that_holds_something(trained, tmp_path, capsys):
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "file").touch()
+    assert cli.main(["train", "tic_tac_toe", "--run-dir", "used"]) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert cli.main(["train", "tic_tac_toe", "--run-dir", "used", "--resume"]) == 0
+    assert [call[1:3] for call in trained] == [(Path("used"), True)]
+
+
+def test_resume_picks_the_newest_run_of_that_configuration_and_says_so(trained, tmp_path, capsys):
+    assert cli.main(["train", "tic_tac_toe", "--resume"]) == 2
+    for name in ("tic_tac_toe-20260102-030405", "tic_tac_toe-20260102-030406", "other-20270101"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+    assert cli.main(["train", "tic_tac_toe", "--resume"]) == 0
+    assert trained[0][1] == Path("runs/tic_tac_toe-20260102-030406")
+    assert "resuming runs/tic_tac_toe-20260102-030406" in capsys.readouterr().out
+
+
+def test_games_lists_every_registered_game(capsys):
+    assert cli.main(["games"]) == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in ("tic_tac_toe", "connect_four", "othello", "size=8"))
+
+
+def test_solve_gives_the_score_of_the_position_and_of_each_move(capsys):
+    # X on 1 and 2, O on 4 and 5, X to move: 3 wins at once, 9 lets O win at 6.
+    assert cli.main(["solve", "tic_tac_toe", "1425"]) == 0
+    printed = capsys.readouterr().out
+    assert "score +1: win for the player about to move" in printed
+    assert re.search(r"│ 3 +│ +\+1 │ +win │", printed)
+    assert re.search(r"│ 9 +│ +-1 │ +loss │", printed)
+
+
+def test_arena_reports_the_figures_of_the_design_as_json(capsys, tmp_path):
+    words = ["arena", "random", "minimax:depth=9", "--game", "tic_tac_toe", "--games", "10"]
+    assert cli.main([*words, "--json", str(tmp_path / "x.json")]) == 0
+    assert "minimax:depth=9" in capsys.readouterr().out
+    assert cli.main([*words, "--json", "-"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads((tmp_path / "x.json").read_text())
+    assert set(printed) == {"game", "games", "players", "distinct_games"}
+    perfect = printed["players"][1]
+    keys = {"name", "wins", "draws", "losses", "score", "elo", "elo_low", "elo_high"}
+    assert set(perfect) == keys
+    assert perfect["wins"] + perfect["draws"] + perfect["losses"] == 10
+
+
+def test_evaluate_reports_the_figures_of_the_design_as_json(capsys, tmp_path):
+    path = tmp_path / "positions.csv"
+    # X wins at 3; every other move of the second line draws or loses.
+    path.write_text("moves,best,c1,c2,c3,c4,c5,c6,c7,c8,c9\n1425,1,,,1,,,0,-1,-1,-1\n")
+    words = ["evaluate", "tic_tac_toe", "--positions", str(path), "--player", "minimax:depth=9"]
+    assert cli.main([*words, "--json", "-"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    keys = {"positions", "mistakes", "mistake_rate", "low", "high", "optimal_rate", "simulations"}
+    assert keys <= set(printed)
+    assert (printed["positions"], printed["mistakes"]) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("what", "keys"),
+    [
+        ("search", {"simulations_per_second"}),
+        ("inference", {"evaluations_per_second"}),
+        (
+            "selfplay",
+            {
+                "simulations_per_second",
+                "positions_per_second",
+                "evaluations_per_second",
+                "ceiling_evaluations_per_second",
+                "fraction_of_ceiling",
+            },
+        ),
+        ("train", {"samples_per_second", "plain_samples_per_second", "ratio"}),
+    ],
+)
+def test_bench_reports_its_rates_as_json(what, keys, capsys):
+    small = "seconds=0.05 threads=1 games=4 simulations=4 batch=8 blocks=1 channels=8".split()
+    assert cli.main(["bench", what, "config=tic_tac_toe", *small, "--json", "-"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert keys <= set(printed)
+    assert all(printed[key] > 0 for key in keys)
+
+
+def test_ctrl_c_ends_in_one_polite_line_and_exit_130(monkeypatch, capsys):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(cli.HANDLERS, "games", interrupted)
+    assert cli.main(["games"]) == 130
+    assert capsys.readouterr().err.splitlines() == ["", "alphazero: stopped"]
+
+
+def test_a_full_disk_is_one_line_and_exit_1(monkeypatch, capsys):
+    def full(_):
+        raise OSError(28, "No space left on device", "runs/x")
+
+    monkeypatch.setitem(cli.HANDLERS, "games", full)
+    assert cli.main(["games"]) == 1
+    assert "No space left on device: 'runs/x'" in capsys.readouterr().err
+
+
+def test_a_reader_that_goes_away_is_no_error_message():
+    script = (
+        "import os, sys; reader, writer = os.pipe(); os.close(reader); os.dup2(writer, 1);"
+        "from workers import cli; cli.HANDLERS['games'] = lambda _: print('x' * 100_000) or 0;"
+        "sys.exit(cli.main(['games']))"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
+    assert (ended.returncode, ended.stderr) == (141, "")
+
+
+def test_the_version_is_printed():
+    assert re.fullmatch(r"alphazero \S+\n", alphazero("--version").stdout)

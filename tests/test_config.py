@@ -1,0 +1,175 @@
+"""Configurations: what is read, and what is said of those that cannot be."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from alphazero import config
+from alphazero.config import Config, ConfigError
+from alphazero.search.gumbel import Gumbel
+from alphazero.search.puct import PUCT
+
+
+def write(folder: Path, text: str) -> str:
+    path = folder / "run.yaml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def errors(name: str, *overrides: str) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        config.load(name, overrides)
+    return caught.value.lines
+
+
+@pytest.mark.parametrize("name", config.names())
+def test_every_configuration_that_ships_is_valid(name):
+    assert isinstance(config.load(name), Config)
+
+
+def test_a_name_is_found_from_any_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert config.load("tic_tac_toe").game == "tic_tac_toe"
+
+
+@pytest.mark.parametrize("name", config.names())
+def test_a_description_reads_back_as_the_same_configuration(tmp_path, name):
+    overrides = ["ray=off", "optimizer.l2=1e-5", "optimizer.schedule.milestones=[0.5, 0.9]"]
+    original = config.load(name, overrides)
+    assert config.load(write(tmp_path, config.describe(original))) == original
+
+
+def test_overrides_replace_the_files_values_and_the_last_one_counts(tmp_path):
+    path = write(tmp_path, "game: tic_tac_toe\ntraining: {steps: 5, batch_size: 8}\n")
+    loaded = config.load(path, ["training.steps=6", "training.steps=7", "seed=3"])
+    assert (loaded.training.steps, loaded.training.batch_size, loaded.seed) == (7, 8, 3)
+
+
+def test_an_overrides_value_may_contain_an_equals_sign():
+    loaded = config.load("tic_tac_toe", ["evaluation.opponent=mcts:simulations=7"])
+    assert loaded.evaluation.opponent == "mcts:simulations=7"
+
+
+@pytest.mark.parametrize(
+    ("override", "value"),
+    [("1e-4", 1e-4), ("1e-04", 1e-4), ("0.0001", 1e-4), ("1", 1.0), ("'1e-4'", 1e-4)],
+)
+def test_numbers_may_be_written_as_python_writes_them(override, value):
+    assert config.load("tic_tac_toe", [f"optimizer.l2={override}"]).optimizer.l2 == value
+
+
+def test_off_is_a_word_and_not_a_truth_value(tmp_path):
+    path = write(tmp_path, "game: tic_tac_toe\nray: off\ntracking: {wandb: off}\n")
+    loaded = config.load(path)
+    assert (loaded.ray, loaded.tracking.wandb) == ("off", "off")
+
+
+def test_an_empty_section_is_one_of_defaults(tmp_path):
+    path = write(tmp_path, "game: tic_tac_toe\ntraining:\n  # steps: 5\n")
+    assert config.load(path).training == Config(game="tic_tac_toe").training
+
+
+def test_a_search_without_a_kind_is_of_the_default_kind():
+    assert config.load("tic_tac_toe", ["search={simulations: 9}"]).search == Gumbel(simulations=9)
+
+
+def test_the_kind_of_search_can_be_switched_by_an_override():
+    loaded = config.load("tic_tac_toe", ["search.kind=puct", "search.simulations=20"])
+    assert loaded.search == PUCT(simulations=20)
+
+
+def test_keys_of_the_other_kind_of_search_are_explained(tmp_path):
+    path = write(tmp_path, "game: tic_tac_toe\nsearch:\n  kind: gumbel\n  value_scale: 0.5\n")
+    (line,) = errors(path, "search.kind=puct")
+    assert line == (
+        f"{path}:4: search.value_scale: belongs to search.kind=gumbel, but search.kind is puct "
+        "(command line); take the key out, or replace the whole section: 'search={kind: puct}'"
+    )
+    assert isinstance(config.load(path, ["search={kind: puct}"]).search, PUCT)
+
+
+def test_every_error_is_reported_at_once_with_its_place(tmp_path):
+    path = write(
+        tmp_path,
+        "game: conect_four\nselfplay:\n  temprature: 1\n  workers: lots\n"
+        "training: {steps: many}\nreplay: 5\n",
+    )
+    found = errors(path, "network.blocks=0", "training.device=gpu", "steps=4", "seed")
+    for start in (
+        f"{path}:1: game: unknown game 'conect_four'; did you mean 'connect_four'",
+        f"{path}:3: selfplay.temprature: unknown key; did you mean selfplay.temperature?",
+        f"{path}:4: selfplay.workers: got 'lots', should be a valid integer",
+        f"{path}:5: training.steps: got 'many', should be a valid integer",
+        f"{path}:6: replay: got 5, should be a section",
+        "command line: network.blocks: got 0, should be greater than or equal to 1",
+        "command line: training.device: got 'gpu', should be auto, cpu,",
+        "command line: steps: unknown key; did you mean training.steps?",
+        "command line: 'seed': should be key.sub=value",
+    ):
+        assert [line for line in found if line.startswith(start)], (start, found)
+    assert len(found) == 9
+
+
+def test_the_value_of_a_union_is_named_once():
+    (line,) = errors("tic_tac_toe", "selfplay.workers=lots")
+    assert line.count("lots") == 1
+    assert line.endswith("or should be 'auto'")
+
+
+@pytest.mark.parametrize(
+    ("override", "part"),
+    [
+        ("search.kind=pukt", "search.kind: got 'pukt', should be one of puct, gumbel; did you"),
+        ("ray=loca", "ray: got 'loca', should be off, local, auto or an address"),
+        ("evaluation.opponent=minmax", "evaluation.opponent: player 'minmax'"),
+        ("selfplay.random_opening_plies=9", "would be whole games of tic_tac_toe"),
+        ("device=cpu", "did you mean training.device or inference.device?"),
+        ("game.size=4", "game is a value, not a section"),
+        ("network={blocks: 2", "the value is not YAML"),
+        ("optimizer.schedule.milestones=[0.5, 2]", "optimizer.schedule.milestones[1]: got 2"),
+        ("optimizer.learning_rate=.nan", "optimizer.learning_rate: got nan"),
+        ("=5", "should be key.sub=value"),
+    ],
+)
+def test_an_override_that_will_not_do_is_explained(override, part):
+    (line,) = errors("tic_tac_toe", override)
+    assert part in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("game: tic_tac_toe\nseed: 1\nseed: 2\n", ":3: seed: given twice, first at"),
+        ("game: a: b\n", ":1: not YAML"),
+        ("- game\n", "should hold lines of the form 'key: value'"),
+        ("", "game: has no value and no default"),
+        ("seed: 1\n", "game: has no value and no default"),
+    ],
+)
+def test_a_file_that_will_not_do_is_explained(tmp_path, text, part):
+    (line,) = errors(write(tmp_path, text))
+    assert part in line
+
+
+def test_an_unknown_name_suggests_the_nearest():
+    (line,) = errors("tictactoe")
+    assert line == "no configuration 'tictactoe'; did you mean tic_tac_toe?"
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    (line,) = errors(str(path))
+    assert "cannot be read as text" in line
+
+
+def test_loading_a_configuration_imports_no_heavy_library():
+    code = (
+        "import sys; from alphazero import config; config.load('connect_four');"
+        "print(*({'torch', 'ray', 'wandb'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == []
