@@ -17,7 +17,7 @@ from alphazero.types import Evaluation, Weights
 from games.base import Game, States
 
 TIMED_BATCH = 128
-TIMED_SECONDS = 0.12
+TIMED_SECONDS = 0.1
 """For each candidate, building not counted: four of them are done within a second."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

