@@ -48,8 +48,7 @@ _BUDGET = 2_000_000
 class Solver:
     """A transposition table and the search that fills it. Not to be shared between threads.
 
-    The table outlives each question, so related positions are cheaper together than one by one. An
-    interrupted search (Ctrl-C) leaves it sound.
+    It outlives each question, so related positions are cheaper together. Ctrl-C leaves it sound.
     """
 
     def __init__(self, table_bits: int = 23):
@@ -79,12 +78,10 @@ class Solver:
         both = own | other
         scores = np.full(COLUMNS, np.nan, np.float32)
         for column in range(COLUMNS):
-            move = (both + (1 << 7 * column)) & (int(_BOARD) & 127 << 7 * column) & ~both
-            if not move:
-                continue
+            move = int(_playable(_U(both))) & (63 << 7 * column)
             if _wins_now(own, both) & move:
                 scores[column] = _winning_now(both)
-            else:
+            elif move:
                 scores[column] = -self._score(other, both | move)
         return scores
 
@@ -275,13 +272,18 @@ def _store(key, bound, answer, work, table):
 
 @njit(cache=True, nogil=True)
 def _order(frame, moves):
-    """List the moves in the frame, the best guess last: most threats, then nearest the centre."""
+    """List the moves in the frame, the best guess last: most threats, then nearest the centre.
+
+    A move just below one of the mover's own threats lets the other side block it, and counts less.
+    """
     weights = np.empty(COLUMNS, np.int64)
+    spoiling = _threats(frame[_OWN], frame[_BOTH]) >> _ONE
     count = 0
     for column in _CENTRE_FIRST:
         move = moves & column
         if move:
             weight = _count(_threats(frame[_OWN] | move, frame[_BOTH] | move))
+            weight -= 1 if move & spoiling else 0
             at = count
             while at > 0 and weights[at - 1] >= weight:
                 weights[at] = weights[at - 1]
