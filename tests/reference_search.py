@@ -1,9 +1,9 @@
 """Both searches again, slowly: objects, one position at a time, written from the papers.
 
-Sources: Silver et al. 2018 (AlphaZero, PUCT and Dirichlet noise), Wu 2019 (first-play urgency), and
-Danihelka et al. 2022 (Gumbel AlphaZero: equations 8, 10, 12, 14, 33). Scores and priors are float32,
-so that a near tie falls the same way as in the kernels; the evaluator's values should be dyadic, for
-then sums are exact and their order does not matter.
+Sources: Silver et al. 2018 (AlphaZero: PUCT, Dirichlet noise), Wu 2019 (first-play urgency),
+Danihelka et al. 2022 (Gumbel AlphaZero: equations 8, 10, 11, 14, 33). Scores and priors are
+float32, so that a near tie falls the same way as in the kernels; the evaluator's values should be
+dyadic, for then sums are exact and their order does not matter.
 """
 
 import math
@@ -20,6 +20,7 @@ from alphazero.types import Evaluation, Evaluator
 from games.base import Game, States
 
 f32 = np.float32
+ZERO = f32(0)
 
 
 @dataclass
@@ -28,7 +29,7 @@ class Edge:
     child: "Node | None" = None
     visits: int = 0
     waiting: int = 0
-    value_sum: f32 = f32(0)
+    value_sum: f32 = ZERO
 
     @property
     def begun(self) -> int:
@@ -45,12 +46,12 @@ class Node:
     state: States
     mover: int
     outcome: float | None
-    value: f32 = f32(0)
+    value: f32 = ZERO
     logits: list[f32] = field(default_factory=list)
     edges: dict[int, Edge] = field(default_factory=dict)
     visits: int = 0
     waiting: int = 0
-    value_sum: f32 = f32(0)
+    value_sum: f32 = ZERO
 
 
 Path = list[tuple[Node, Edge]]
@@ -103,7 +104,8 @@ def hashing(game: Game, spread: float = 4.0) -> Evaluator:
         mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
         share = (mixed >> np.uint64(52)).astype(np.float32) / 2048 - 1
         value = np.round(share[:, -1] * 64) / 64
-        return Evaluation(share[:, :-1] * f32(spread), value.astype(np.float32))
+        logits = share[:, :-1] * spread
+        return Evaluation(logits.astype(np.float32), value.astype(np.float32))
 
     return evaluate
 
@@ -145,7 +147,7 @@ def puct(game: Game, state: States, search: PUCT, evaluate: Evaluator, rng=None)
 def gumbel(
     game: Game, state: States, search: Gumbel, evaluate: Evaluator, noise: np.ndarray | None = None
 ) -> Found:
-    """One position by Gumbel AlphaZero, given the Gumbel ``noise [A]`` of its root (None: zeros)."""
+    """One position by Gumbel AlphaZero; ``noise [A]`` is its root's noise, None for zeros."""
     root = _expanded(_node(game, state), game, evaluate)
     highest = max(root.logits[action] for action in root.edges)
     drawn = np.zeros(game.num_actions) if noise is None else noise
@@ -239,8 +241,8 @@ def _grow(game: Game, root: Node, rules: Rules, evaluate: Evaluator, search: PUC
                 else:
                     _back_up(path, child, f32(child.outcome))
         for path in leaf_paths:
-            leaf = path[-1][1].child
-            _back_up(path, _expanded(leaf, game, evaluate, visit=False), leaf.value)
+            leaf = _expanded(_child(game, path), game, evaluate, visit=False)
+            _back_up(path, leaf, leaf.value)
 
 
 def _descend(root: Node, rules: Rules) -> Path:

@@ -1,0 +1,120 @@
+"""PUCT's own parts: the Dirichlet noise at the root, the move drawn from the visits."""
+
+import numpy as np
+import pytest
+from made_up_games import OneMove
+from reference_search import random_positions
+from test_search_tree import grown
+
+import games
+from alphazero.evaluators import uniform
+from alphazero.search import run
+from alphazero.search.puct import PUCT, sample
+
+
+def root_priors(game, states, search, seed=0):
+    return grown(game, states, search, uniform(game), seed).edges[:, 0]["prior"]
+
+
+def chi_square(counts, chances):
+    """Pearson's statistic; its mean is ``len(counts) - 1``."""
+    expected = counts.sum() * chances
+    return ((counts - expected) ** 2 / expected).sum()
+
+
+def test_noise_goes_to_legal_actions_only_and_leaves_a_distribution():
+    game = games.make("othello:size=6")
+    states = random_positions(game, 30, 3)
+    noisy = root_priors(game, states, PUCT(simulations=1))
+    legal = game.legal(states)
+    assert (noisy[~legal] == -1).all()
+    assert (noisy[legal] > 0).all()
+    np.testing.assert_allclose(np.where(legal, noisy, 0).sum(axis=1), 1, atol=1e-5)
+    several = legal & (legal.sum(axis=1, keepdims=True) > 1)
+    untouched = 1 / legal.sum(axis=1, keepdims=True)
+    assert (np.abs(noisy - untouched)[several] > 1e-4).mean() > 0.95
+
+
+@pytest.mark.parametrize("actions", [2, 7, 40])
+def test_the_noise_has_the_mean_and_variance_of_alpha_ten_over_the_number_of_legal_moves(actions):
+    game = OneMove([0] * actions)
+    search = PUCT(simulations=1, dirichlet_fraction=1.0, dirichlet_total=10.0)
+    noise = root_priors(game, game.initial(4000), search)
+    # Dirichlet(alpha, ..., alpha) with alpha * actions = 10 has variance m (1 - m) / (10 + 1).
+    mean = 1 / actions
+    assert noise.mean(axis=0) == pytest.approx(mean, rel=0.12)
+    assert noise.var(axis=0).mean() == pytest.approx(mean * (1 - mean) / 11, rel=0.08)
+
+
+def test_the_noise_is_mixed_in_by_its_fraction():
+    game = games.make("connect_four")
+    states = game.initial(500)
+    noise = root_priors(game, states, PUCT(simulations=1, dirichlet_fraction=1.0))
+    mixed = root_priors(game, states, PUCT(simulations=1, dirichlet_fraction=0.25))
+    np.testing.assert_allclose(mixed, 0.75 / 7 + 0.25 * noise, atol=1e-6)
+
+
+def test_noise_is_drawn_anew_in_every_search_and_never_for_play():
+    game = games.make("connect_four")
+    rngs = [np.random.default_rng(0)]
+    search = PUCT(simulations=100)
+
+    def visits(search):
+        steps = search(game, game.initial(1), rngs, np.zeros(1, np.float32))
+        return run(steps, uniform(game)).visits.tolist()
+
+    assert visits(search) != visits(search)
+    before = rngs[0].bit_generator.state
+    assert visits(search.for_play()) == visits(search.for_play())
+    assert rngs[0].bit_generator.state == before, "a search for play at temperature 0 draws nothing"
+
+
+@pytest.mark.parametrize("temperature", [0.25, 0.5, 1.0, 2.0])
+def test_moves_are_drawn_in_proportion_to_visits_to_the_power_of_one_over_temperature(temperature):
+    visits, number = np.array([0, 8, 1, 0, 16, 5, 0], np.int32), 20_000
+    rngs = [np.random.default_rng(7)] * number
+    drawn = sample(np.tile(visits, (number, 1)), rngs, np.full(number, temperature, np.float32))
+    counts = np.bincount(drawn, minlength=7)
+    assert not counts[visits == 0].any()
+    played = visits > 0
+    chances = visits[played].astype(float) ** (1 / temperature)
+    # Three degrees of freedom: above 16.3 one time in a thousand.
+    assert chi_square(counts[played], chances / chances.sum()) < 16.3
+
+
+def test_at_temperature_zero_the_first_of_the_most_visited_moves_is_played():
+    visits = np.array([[1, 7, 7, 0], [0, 0, 3, 2]], np.int32)
+    assert sample(visits, [], np.zeros(2, np.float32)).tolist() == [1, 2]
+
+
+def test_a_tiny_temperature_and_huge_counts_stay_finite():
+    visits = np.array([[1_000_000, 999_000, 0]] * 50, np.int32)
+    rngs = [np.random.default_rng(seed) for seed in range(50)]
+    assert not sample(visits, rngs, np.full(50, 1e-6, np.float32)).any()
+
+
+def test_the_temperature_does_not_leak_into_the_policy():
+    game = games.make("connect_four")
+    results = []
+    for temperature in (0, 0.5, 1, 3):
+        rngs = [np.random.default_rng(seed) for seed in range(20)]
+        warmth = np.full(20, temperature, np.float32)
+        results.append(run(PUCT()(game, game.initial(20), rngs, warmth), uniform(game)))
+    for result in results:
+        assert (result.policy == results[0].policy).all()
+        np.testing.assert_array_equal(result.policy, (result.visits / 64).astype(np.float32))
+    assert (results[3].action != results[0].action).any()
+
+
+def test_an_unvisited_action_is_judged_by_first_play_urgency():
+    # All moves but the last lose. Without reduction an unvisited move keeps the parent's mean.
+    game = OneMove([-1, -1, -1, 0])
+
+    def visits(reduction):
+        search = PUCT(simulations=3, fpu_reduction=reduction, dirichlet_fraction=0.0, c_puct=0.01)
+        steps = search(game, game.initial(1), [np.random.default_rng()], np.zeros(1, np.float32))
+        return run(steps, uniform(game)).visits[0].tolist()
+
+    assert visits(0.0) == [1, 1, 1, 0]
+    # -0.5 - 3 * sqrt(1 / 4) is less than the loss already seen.
+    assert visits(3.0) == [3, 0, 0, 0]

@@ -1,0 +1,120 @@
+"""The batched searches against slow object trees, and against their own batch mates."""
+
+import numpy as np
+import pytest
+from made_up_games import DoubleNim
+from reference_search import gumbel, hashing, puct, random_positions
+
+import games
+from alphazero.evaluators import uniform
+from alphazero.search import run
+from alphazero.search.gumbel import Gumbel
+from alphazero.search.puct import PUCT
+
+GAMES = ["tic_tac_toe", "connect_four", "othello:size=6", "double_nim"]
+EVALUATORS = {"hashing": hashing, "uniform": uniform}
+SIMULATIONS = [2, 3, 7, 16, 40, 200]
+
+
+def make(name):
+    return DoubleNim() if name == "double_nim" else games.make(name)
+
+
+def positions(game, number, seed=0):
+    if isinstance(game, DoubleNim):
+        return game.piles(*np.random.default_rng(seed).integers(1, 30, size=number))
+    return random_positions(game, number, seed)
+
+
+def generators(number, seed=100):
+    return [np.random.default_rng(seed + i) for i in range(number)]
+
+
+def cold(number):
+    return np.zeros(number, np.float32)
+
+
+def count_of_positions(simulations):
+    return max(3, 300 // simulations)
+
+
+def assert_same(result, expected, exact_policy):
+    assert result.visits.tolist() == [each.visits for each in expected]
+    assert result.value.tolist() == [each.value for each in expected]
+    assert result.action.tolist() == [each.action for each in expected]
+    policy = np.array([each.policy for each in expected], np.float32)
+    np.testing.assert_allclose(result.policy, policy, rtol=0 if exact_policy else 1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("leaves", [1, 4, 8])
+@pytest.mark.parametrize("evaluator", EVALUATORS)
+@pytest.mark.parametrize("name", GAMES)
+def test_puct_visits_values_and_policies_are_those_of_the_object_tree(name, evaluator, leaves):
+    game = make(name)
+    evaluate = EVALUATORS[evaluator](game)
+    for simulations in SIMULATIONS:
+        states = positions(game, count_of_positions(simulations), simulations)
+        search = PUCT(simulations=simulations, leaves=leaves, dirichlet_fraction=0.0)
+        steps = search(game, states, generators(len(states)), cold(len(states)))
+        expected = [puct(game, states[i : i + 1], search, evaluate) for i in range(len(states))]
+        assert_same(run(steps, evaluate), expected, exact_policy=True)
+
+
+@pytest.mark.parametrize("leaves", [1, 4, 8])
+@pytest.mark.parametrize("evaluator", EVALUATORS)
+@pytest.mark.parametrize("name", GAMES)
+def test_gumbel_visits_values_and_policies_are_those_of_the_object_tree(name, evaluator, leaves):
+    game = make(name)
+    evaluate = EVALUATORS[evaluator](game)
+    for simulations in SIMULATIONS:
+        states = positions(game, count_of_positions(simulations), simulations)
+        search = Gumbel(simulations=simulations, leaves=leaves, max_considered_actions=6)
+        steps = search(game, states, generators(len(states)), cold(len(states)))
+        expected = [gumbel(game, states[i : i + 1], search, evaluate) for i in range(len(states))]
+        assert_same(run(steps, evaluate), expected, exact_policy=False)
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_puct_with_dirichlet_noise_is_the_object_tree_with_the_same_generators(name):
+    game = make(name)
+    states, evaluate = positions(game, 12), hashing(game)
+    search = PUCT(simulations=50)
+    result = run(search(game, states, generators(12), cold(12)), evaluate)
+    rngs = generators(12)
+    each = [puct(game, states[i : i + 1], search, evaluate, rngs[i]) for i in range(12)]
+    assert_same(result, each, exact_policy=True)
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_gumbel_with_noise_is_the_object_tree_with_the_same_generators(name):
+    game = make(name)
+    states, evaluate = positions(game, 12), hashing(game)
+    search, temperature = Gumbel(simulations=50), np.linspace(0.5, 1.5, 12, dtype=np.float32)
+    result = run(search(game, states, generators(12), temperature), evaluate)
+    noise = [
+        float(temperature[i]) * rng.gumbel(size=game.num_actions)
+        for i, rng in enumerate(generators(12))
+    ]
+    each = [gumbel(game, states[i : i + 1], search, evaluate, noise[i]) for i in range(12)]
+    assert_same(result, each, exact_policy=False)
+
+
+@pytest.mark.parametrize("leaves", [1, 4])
+@pytest.mark.parametrize("kind", [PUCT, Gumbel])
+@pytest.mark.parametrize("name", GAMES)
+def test_a_position_is_searched_alike_alone_or_among_others_in_any_order(name, kind, leaves):
+    game = make(name)
+    states, evaluate = positions(game, 16), hashing(game)
+    search, warm = kind(simulations=30, leaves=leaves), np.ones(16, np.float32)
+
+    def outcome(chosen):
+        rngs = [generators(16)[i] for i in chosen]
+        result = run(search(game, states[chosen], rngs, warm[chosen]), evaluate)
+        fields = result.action, result.policy, result.value, result.visits, result.action_value
+        return [[field[i].tobytes() for field in fields] for i in range(len(chosen))]
+
+    together = outcome(np.arange(16))
+    assert together == outcome(np.arange(16)), "the same seed must give the same result"
+    assert together[::-1] == outcome(np.arange(16)[::-1])
+    assert together[3:8] == outcome(np.arange(3, 8))
+    assert together == [outcome(np.array([i]))[0] for i in range(16)]

@@ -1,0 +1,253 @@
+"""What holds of every search tree, whatever the algorithm."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_up_games import DoubleNim, OneMove
+from reference_search import hashing, random_positions
+
+import games
+from alphazero.evaluators import uniform
+from alphazero.search import gumbel, puct, run
+from alphazero.search.gumbel import Gumbel
+from alphazero.search.puct import PUCT
+from alphazero.search.tree import EXPANDED, FINISHED, Tree
+from alphazero.types import Evaluation
+
+BOTH = pytest.mark.parametrize("kind", [PUCT, Gumbel])
+
+
+def generators(number):
+    return [np.random.default_rng(seed) for seed in range(number)]
+
+
+def grown(game, states, search, evaluate, seed=0, temperature=1) -> Tree:
+    """The trees that ``search`` grew, caught as it reads its result off them."""
+    caught = []
+
+    def catch(tree):
+        caught.append(tree)
+        return original(tree)
+
+    original = puct.root_statistics
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(puct, "root_statistics", catch)
+        patch.setattr(gumbel, "root_statistics", catch)
+        rngs = [np.random.default_rng([seed, i]) for i in range(len(states))]
+        warmth = np.full(len(states), temperature, np.float32)
+        run(search(game, states, rngs, warmth), evaluate)
+    return caught[0]
+
+
+def assert_sound(game, tree, simulations):
+    for b in range(len(tree.size)):
+        nodes, edges = tree.nodes[b, : tree.size[b]], tree.edges[b, : tree.size[b]]
+        assert nodes["visits"][0] == 1 + simulations
+        assert nodes["parent"][0] == -1
+        assert not nodes["pending"].any()
+        assert (np.abs(nodes["value_sum"]) <= nodes["visits"]).all()
+        outcomes = game.outcome(tree.states[b, : tree.size[b]])
+        for node in range(len(nodes)):
+            assert_node_sound(game, tree, b, node, outcomes[node])
+        for child in range(1, len(nodes)):
+            parent, action = nodes[child]["parent"], nodes[child]["action"]
+            assert parent < child
+            assert edges[parent, action]["child"] == child
+            assert edges[parent, action]["visits"] == nodes[child]["visits"]
+            same = nodes[child]["to_move"] == nodes[parent]["to_move"]
+            sign = 1 if same else -1
+            assert edges[parent, action]["value_sum"] == sign * nodes[child]["value_sum"]
+
+
+def assert_node_sound(game, tree, b, node, outcome):
+    here, edges, state = tree.nodes[b, node], tree.edges[b, node], tree.states[b, [node]]
+    assert here["to_move"] == game.to_move(state)[0]
+    if not np.isnan(outcome):
+        assert here["status"] == FINISHED
+        assert here["value_sum"] == outcome * here["visits"]
+        return
+    assert here["status"] == EXPANDED
+    legal = game.legal(state)[0]
+    assert ((edges["prior"] >= 0) == legal).all()
+    assert edges["prior"][legal].sum() == pytest.approx(1, abs=1e-5)
+    assert not edges["pending"].any()
+    assert not edges["visits"][~legal].any()
+    assert here["visits"] == 1 + edges["visits"].sum()
+    assert ((edges["child"] >= 0) == (edges["visits"] > 0)).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    name=st.sampled_from(["tic_tac_toe", "connect_four", "othello:size=4", "double_nim"]),
+    kind=st.sampled_from([PUCT, Gumbel]),
+    simulations=st.integers(2, 60),
+    leaves=st.integers(1, 9),
+    seed=st.integers(0, 1000),
+)
+def test_every_tree_is_sound_and_did_all_its_simulations(name, kind, simulations, leaves, seed):
+    game = DoubleNim() if name == "double_nim" else games.make(name)
+    states = game.initial(3) if name == "double_nim" else random_positions(game, 3, seed)
+    search = kind(simulations=simulations, leaves=leaves)
+    assert_sound(game, grown(game, states, search, hashing(game), seed), simulations)
+
+
+def test_the_memory_of_a_tree_is_what_its_docstring_says():
+    game = games.make("connect_four")
+    tree = grown(game, game.initial(1), PUCT(simulations=9), uniform(game))
+    used = tree.nodes.nbytes + tree.edges.nbytes + tree.states.nbytes
+    assert used == 10 * (20 * 7 + 28 + 16)
+    assert np.shares_memory(tree.raw, tree.states)
+
+
+@BOTH
+@pytest.mark.parametrize("leaves", [1, 4, 64])
+@pytest.mark.parametrize("actions", [1, 2, 5])
+def test_simulations_that_meet_only_finished_games_are_all_made(kind, leaves, actions):
+    game = OneMove([-1] * (actions - 1) + [1])
+    search = kind(simulations=12, leaves=leaves)
+    asked = []
+
+    def evaluate(states):
+        asked.append(len(states))
+        return uniform(game)(states)
+
+    result = run(search(game, game.initial(2), generators(2), np.zeros(2, np.float32)), evaluate)
+    assert result.visits.sum(axis=1).tolist() == [12, 12]
+    assert result.action.tolist() == [actions - 1] * 2
+    assert asked == [2], "only the roots are unfinished here"
+
+
+@BOTH
+def test_the_smallest_search_of_one_position_works(kind):
+    game = games.make("tic_tac_toe")
+    search = kind(simulations=1 if kind is PUCT else 2, leaves=7)
+    steps = search(game, game.initial(1), generators(1), np.ones(1, np.float32))
+    result = run(steps, hashing(game))
+    assert result.visits.sum() == search.simulations
+    assert result.action.shape == (1,)
+    assert result.action_value.shape == result.policy.shape == (1, 9)
+    assert result.policy.sum() == pytest.approx(1)
+    assert (np.isnan(result.action_value) == (result.visits == 0)).all()
+
+
+@BOTH
+def test_a_forced_move_gets_the_whole_policy(kind):
+    game = DoubleNim()
+    search = kind(simulations=5)
+    for leaves in (1, 4):
+        steps = search.for_play(leaves=leaves)(
+            game, game.piles(1), generators(1), np.ones(1, np.float32)
+        )
+        result = run(steps, uniform(game))
+        assert result.policy.tolist() == [[1, 0, 0]]
+        assert result.visits.tolist() == [[5, 0, 0]]
+        assert result.action_value[0, 0] == 1
+
+
+@BOTH
+@pytest.mark.parametrize("leaves", [1, 4])
+def test_no_more_leaves_than_asked_for_are_sent_at_once(kind, leaves):
+    game = games.make("connect_four")
+    sizes = []
+
+    def evaluate(states):
+        sizes.append(len(states))
+        return hashing(game)(states)
+
+    search = kind(simulations=30, leaves=leaves)
+    run(search(game, game.initial(5), generators(5), np.zeros(5, np.float32)), evaluate)
+    assert sizes[0] == 5
+    assert max(sizes) == 5 * leaves
+    assert sum(sizes) == 5 * 31
+
+
+@BOTH
+def test_the_version_of_a_result_is_the_oldest_that_answered(kind):
+    game = games.make("connect_four")
+    for versions, oldest in (([9, 7, 8, 9, 9], 7), ([3, 4, 4, 5, 6], 3), ([5, 5, 5, 5, 2], 2)):
+        answers = iter(versions)
+        steps = kind(simulations=4)(game, game.initial(2), generators(2), np.zeros(2, np.float32))
+        result = run(steps, lambda s, v=answers: uniform(game)(s)._replace(version=next(v)))
+        assert result.version == oldest
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("shape", "values"), [((2, 6), (2,)), ((3, 7), (2,)), ((2, 7), (2, 1)), ((7,), (2,))]
+)
+def test_an_evaluation_of_the_wrong_shape_is_refused_in_one_line(kind, shape, values):
+    game = games.make("connect_four")
+    steps = kind()(game, game.initial(2), generators(2), np.zeros(2, np.float32))
+    next(steps)
+    wrong = Evaluation(np.zeros(shape, np.float32), np.zeros(values, np.float32))
+    with pytest.raises(ValueError, match=r"^evaluation of 2 positions .* right are .*$") as caught:
+        steps.send(wrong)
+    assert "(2, 7)" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+# (parent, action, visits, 64 * value_sum) of each node: Connect Four after 4 4 3, 24 simulations.
+# fmt: off
+GOLDEN_PUCT = [
+    (-1, -1, 25, -359), (0, 1, 13, 163), (0, 3, 10, 175), (1, 2, 11, -154), (3, 0, 5, 163),
+    (4, 2, 4, -192), (5, 6, 1, 63), (5, 4, 2, 67), (7, 2, 1, -64), (3, 1, 5, 16), (9, 3, 4, -6),
+    (10, 0, 1, -6), (10, 4, 2, 24), (12, 2, 1, -62), (2, 6, 7, -123), (2, 1, 2, 1),
+    (15, 4, 1, 0), (14, 4, 3, 57), (14, 5, 1, 37), (17, 5, 2, -87), (14, 6, 1, 50),
+    (0, 5, 1, 45), (1, 5, 1, -51), (19, 1, 1, 28), (14, 0, 1, 39),
+]
+GOLDEN_GUMBEL = [
+    (-1, -1, 25, -108), (0, 1, 9, 22), (0, 3, 9, 94), (0, 5, 3, 48), (0, 0, 3, -32),
+    (1, 2, 5, -9), (4, 0, 1, 44), (2, 6, 1, 60), (3, 6, 1, -28), (5, 0, 2, 33), (4, 6, 1, -31),
+    (2, 1, 7, -101), (3, 5, 1, 25), (9, 2, 1, -62), (11, 4, 3, 56), (5, 1, 1, 10),
+    (11, 2, 1, 40), (5, 2, 1, -9), (14, 6, 2, -56), (1, 5, 3, -55), (18, 3, 1, 30),
+    (19, 0, 1, 30), (11, 3, 2, 6), (22, 2, 1, -63), (19, 3, 1, -26),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(
+    ("search", "expected"),
+    [
+        (PUCT(simulations=24, dirichlet_fraction=0.0), GOLDEN_PUCT),
+        (Gumbel(simulations=24, max_considered_actions=4), GOLDEN_GUMBEL),
+    ],
+    ids=["puct", "gumbel"],
+)
+def test_the_golden_tree_has_not_changed(search, expected):
+    game = games.make("connect_four")
+    state = game.initial(1)
+    for column in (4, 4, 3):
+        state = game.step(state, np.array([column - 1]))
+    nodes = grown(game, state, search, hashing(game), temperature=0).nodes[0]
+    fields = nodes["parent"], nodes["action"], nodes["visits"], 64 * nodes["value_sum"]
+    assert list(zip(*(field.tolist() for field in fields), strict=True)) == expected
+
+
+BOUNDS_CHECKED = """
+import numpy as np, games
+from alphazero.evaluators import uniform
+from alphazero.search import run
+from alphazero.search.gumbel import Gumbel
+from alphazero.search.puct import PUCT
+game = games.make("tic_tac_toe")
+for search in (PUCT(simulations=150, leaves=4), Gumbel(simulations=150, leaves=4)):
+    states, warm = game.initial(2), np.ones(2, np.float32)
+    result = run(search(game, states, [np.random.default_rng(1)] * 2, warm), uniform(game))
+    assert result.visits.sum() == 300
+print("inside the bounds")
+"""
+
+
+def test_no_kernel_reads_outside_its_arrays(pytestconfig):
+    # Numba's cache does not tell checked code from unchecked: here it needs one of its own.
+    cache = str(pytestconfig.cache.mkdir("numba_boundscheck"))
+    environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": cache}
+    done = subprocess.run(
+        [sys.executable, "-c", BOUNDS_CHECKED], env=environment, capture_output=True, text=True
+    )
+    assert done.stdout == "inside the bounds\n", done.stderr
