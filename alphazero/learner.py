@@ -13,6 +13,7 @@ from alphazero import network as networks
 from alphazero.config import NetworkSettings, TrainingSettings
 from alphazero.nn import losses, optim
 from alphazero.nn.device import choose
+from alphazero.nn.parallel import Replicas
 from alphazero.nn.settings import OptimizerSettings
 from alphazero.replay import Batch
 from alphazero.types import Weights
@@ -45,6 +46,8 @@ class Learner:
         self._optimizer_settings, self._training = optimizer, training
         place: dict[str, Any] = {"device": self.device, "memory_format": torch.channels_last}
         self._network = networks.build(game, network, seed).to(**place)
+        threads = 1 if training.threads == "auto" or self.device.type != "cpu" else training.threads
+        self._replicas = Replicas(self._network, threads)
         self._optimizer = optim.build(self._network, optimizer)
         self._factor = optim.schedule(optimizer.schedule)
         self._ema = optim.Ema(self._network, training.ema)
@@ -63,10 +66,8 @@ class Learner:
         statistics just as damaged, so the run has to go on from its newest checkpoint.
         """
         check(batch)
-        self._network.train()
-        loss, figures = self._forward(*(torch.from_numpy(a).to(self.device) for a in batch))
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        tensors = [torch.from_numpy(array).to(self.device) for array in batch]
+        figures = self._replicas.backward(self._forward, tensors)
         figures["gradient_norm"] = optim.clip_gradient(
             self._network, self._optimizer_settings.gradient_clip
         )
@@ -108,10 +109,10 @@ class Learner:
         self._ema.restore(state["average"])
 
     def _forward(
-        self, observations: Tensor, legal: Tensor, policy: Tensor, wdl: Tensor
+        self, network: Any, observations: Tensor, legal: Tensor, policy: Tensor, wdl: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss to minimize and what is reported of it."""
-        logits, value_logits = _outputs(self._network, observations, self.precision)
+        logits, value_logits = _outputs(network, observations, self.precision)
         log_policy = losses.masked_log_softmax(logits, legal)
         policy_loss = losses.cross_entropy(log_policy, policy)
         value = networks.scalar_value(value_logits)

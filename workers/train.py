@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
     """
     console = Console()
     ray = choose_ray(ray)
+    settings = with_threads(settings, ray)
     limit = time_limit or settings.training.time_limit_minutes
     start = newest_checkpoint(run_dir, settings, console) if resume else None
     _describe_run(run_dir, settings)
@@ -75,6 +77,14 @@ def choose_ray(ray: str) -> str:
     return "off" if small else "local"
 
 
+def with_threads(settings: Config, ray: str) -> Config:
+    """``training.threads: auto`` spelled out: all cores where playing and learning take turns."""
+    if settings.training.threads != "auto":
+        return settings
+    threads = (os.cpu_count() or 1) if ray == "off" else 1
+    return replace(settings, training=replace(settings.training, threads=threads))
+
+
 def newest_checkpoint(run_dir: Path, settings: Config, console: Console) -> Path | None:
     """Where to go on from. Says which settings differ from the run's, and refuses those that
     cannot. None when the run was stopped before its first checkpoint."""
@@ -98,8 +108,7 @@ class _Run:
     def __init__(self, settings: Config, run_dir: Path, ray: str, console: Console):
         self.game = games.make(settings.game)
         self._ray, self._stack = ray, ExitStack()
-        # Locally playing and learning take turns, each with all cores; on Ray each process has one.
-        torch.set_num_threads((os.cpu_count() or 1) if ray == "off" else 1)
+        torch.set_num_threads(1)
         self.learner = Learner(
             self.game, settings.network, settings.optimizer, settings.training, settings.seed
         )
