@@ -24,9 +24,9 @@ HOW_TO_TURN_ON = (
     "Weights & Biases is off: no key is stored here. `wandb login` turns it on, "
     "tracking.wandb=offline records a run to be synced later"
 )
-INIT_SECONDS = 10.0
+INIT_SECONDS = 5.0
 """Longest wait for an online run to begin; without a network wandb would wait 90 seconds."""
-FINISH_SECONDS = 20.0
+FINISH_SECONDS = 10.0
 """Longest wait for the last upload; what is not sent by then can be sent by `wandb sync`."""
 
 
