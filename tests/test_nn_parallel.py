@@ -46,7 +46,7 @@ def test_gradient_and_statistics_are_the_weighted_means_over_the_shares():
 def test_copies_follow_the_module_when_an_optimizer_changes_it():
     module, serial = network(), network()
     replicas = Replicas(module, 3)
-    optimizers = [torch.optim.Adam(m.parameters(), lr=0.05) for m in (module, serial)]
+    optimizers = [torch.optim.SGD(m.parameters(), lr=0.05) for m in (module, serial)]
     inputs, targets = rows(12)
     for _ in range(5):
         replicas.backward(loss, [inputs, targets])
