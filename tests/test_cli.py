@@ -201,7 +201,15 @@ def test_evaluate_reports_the_figures_of_the_design_as_json(capsys, tmp_path):
     ],
 )
 def test_bench_reports_its_rates_as_json(what, keys, capsys):
-    small = "seconds=0.05 threads=1 games=4 simulations=4 batch=8 blocks=1 channels=8".split()
+    small = [
+        "seconds=0.05",
+        "threads=1",
+        "games=4",
+        "simulations=4",
+        "batch=8",
+        "blocks=1",
+        "channels=8",
+    ]
     assert cli.main(["bench", what, "config=tic_tac_toe", *small, "--json", "-"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert keys <= set(printed)
