@@ -45,8 +45,7 @@ class NetworkEvaluator:
 
     Several threads may call while another loads: each call is answered by one version throughout.
     ``choice`` is made at the first load and kept. Where it was left to a timing, a resumed run
-    that must repeat an earlier one bit for bit has to force the earlier one's through
-    ``InferenceSettings``.
+    that must repeat an earlier one bit for bit sets ``choice`` to the earlier one's before it.
     """
 
     def __init__(self, game: Game, network: NetworkSettings, inference: InferenceSettings):
@@ -58,7 +57,14 @@ class NetworkEvaluator:
         self._loading = threading.Lock()
         self._loaded: Loaded | None = None
         self.choice: Choice | None = None
-        self.description = "no weights yet"
+        self._why = "as it was chosen earlier"
+
+    @property
+    def description(self) -> str:
+        """One line on backend, precision and device, and why these."""
+        if self.choice is None:
+            return "no weights yet"
+        return f"{self.choice.backend} {self.choice.precision} on {self._device}: {self._why}"
 
     def load(self, weights: Weights, version: int) -> None:
         """Answer with ``weights`` from now on; calls that have begun end with the old ones.
@@ -72,7 +78,7 @@ class NetworkEvaluator:
         with self._loading:
             load(self._network, weights)
             if self.choice is None:
-                self.choice, self.description = self._choose()
+                self.choice, self._why = self._choose()
             self._loaded = Loaded(self._build(self.choice), version)
 
     def __call__(self, states: States) -> Evaluation:
@@ -100,21 +106,18 @@ class NetworkEvaluator:
         return TorchCopy(network.tower, heads, dtype, self._device)
 
     def _choose(self) -> tuple[Choice, str]:
-        """The fastest candidate and a line that says so."""
+        """The fastest candidate and the reason."""
         if len(self._candidates) == 1:
             only = self._candidates[0]
-            return only, f"{only.backend} {only.precision} on {self._device}: nothing to choose"
+            return only, "the only one that is allowed here"
         observations = self._game.observe(self._game.initial(TIMED_BATCH))
         rates = {
             c: len(observations) / _seconds(self._build(c), observations) for c in self._candidates
         }
         ranking = sorted(rates, key=lambda c: rates[c], reverse=True)
         timed = ", ".join(f"{c.backend} {c.precision} {rates[c]:,.0f}" for c in ranking)
-        best = ranking[0]
-        return best, (
-            f"{best.backend} {best.precision} on {self._device}: the fastest at batch "
-            f"{TIMED_BATCH} (evaluations/s: {timed})"
-        )
+        why = f"the fastest at batch {TIMED_BATCH} (evaluations/s: {timed})"
+        return ranking[0], why
 
 
 def _device(inference: InferenceSettings) -> torch.device:

@@ -160,6 +160,14 @@ def test_left_to_itself_it_takes_the_fastest_candidate_and_says_why(monkeypatch)
     assert len(built) == 6
 
 
+def test_a_choice_made_earlier_is_kept_without_a_timing(monkeypatch):
+    monkeypatch.setattr(inference, "_seconds", lambda *_: pytest.fail("timed"))
+    made = NetworkEvaluator(game(), SMALL, InferenceSettings(device="cpu"))
+    made.choice = inference.Choice("torch", "float32")
+    made.load(weights(), 1)
+    assert made.description == "torch float32 on cpu: as it was chosen earlier"
+
+
 def test_without_openvino_torch_is_timed_alone(monkeypatch):
     monkeypatch.setattr(inference, "openvino_installed", lambda: False)
     made = NetworkEvaluator(game(), SMALL, InferenceSettings(device="cpu"))
