@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def ray_session():
-    """A private cluster of this machine, of four pretended cores whatever it really has."""
+    """A private cluster of this machine, of eight pretended cores, whatever it really has."""
     ray = pytest.importorskip("ray")
     # A short path: the sockets in it may not be longer than 107 bytes.
     with tempfile.TemporaryDirectory(prefix="r", dir="/tmp", ignore_cleanup_errors=True) as folder:
@@ -18,7 +18,7 @@ def ray_session():
         os.environ.update(environment)
         ray.init(
             address="local",
-            num_cpus=4,
+            num_cpus=8,
             include_dashboard=False,
             object_store_memory=128 * 2**20,
             log_to_driver=False,

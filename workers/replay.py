@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
 import games
 from alphazero import wire
@@ -202,7 +202,7 @@ class RemoteReplay:
                 return self._answer(getattr(self._actor, method).remote(*args), deadline)
             except RayTaskError as error:
                 raise error.cause from None
-            except RayActorError:
+            except RayError:
                 time.sleep(0.2)
         raise RuntimeError(f"the replay actor did not answer {method} in {self._timeout:g} s")
 
@@ -210,7 +210,7 @@ class RemoteReplay:
         while not ray.wait([reference], timeout=1.0)[0]:
             self._check()
             if time.monotonic() > deadline:
-                raise RayActorError(error_msg="no answer in time")
+                raise GetTimeoutError
         return ray.get(reference, timeout=10.0)
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError
+from ray.exceptions import RayError, RayTaskError
 
 import games
 from alphazero.config import Config
@@ -113,7 +113,9 @@ class Outbox:
         try:
             self._held = bool(ray.get(delivery, timeout=PAUSE))
             self._sent = []
-        except (RayActorError, GetTimeoutError):
+        except RayTaskError:
+            raise  # It was refused (a full disk): repeating it would not help.
+        except RayError:
             self._not_before = time.monotonic() + PAUSE
         return True
 
@@ -188,7 +190,9 @@ class SelfPlayWorker:
         table, server = self._questions.pop(reference)
         try:
             answer: Any = ray.get(reference, timeout=PAUSE)
-        except (RayActorError, GetTimeoutError):
+        except RayTaskError:
+            raise  # The evaluation itself failed, and would again.
+        except RayError:
             time.sleep(PAUSE)
             self._go_on(table, [], (server + 1) % len(self._servers))
             return

@@ -121,13 +121,13 @@ class Watchdog:
         """Servers are to answer with ``weights`` (a Ray reference); workers may begin."""
         with self._lock:
             self._weights = weights, version
-            self._mend_all()
+            self._mend("server")
 
     def allow(self, positions: int):
         """Self-play is to hold while more positions than this are stored."""
         with self._lock:
             self._allowance = positions
-            self._mend_all()
+            self._mend("replay")
 
     def stop(self):
         self._stop.set()
@@ -139,7 +139,7 @@ class Watchdog:
                 with self._lock:
                     for member in self.members:
                         self._look(member)
-                    self._mend_all()
+                    self._mend("replay", "server", "worker")
                     self._judge()
             except Exception as error:
                 if not self._stop.is_set():
@@ -205,8 +205,11 @@ class Watchdog:
         logger.warning(reason)
         self._failures, self._reason = self._failures + 1, reason
 
-    def _mend_all(self):
+    def _mend(self, *kinds: str):
+        """Tell living members what they do not know yet, one order at a time."""
         for member in self.members:
+            if member.kind not in kinds:
+                continue
             self._read_order(member)
             wish = self._wish(member)
             if member.alive and member.order is None and wish not in (None, member.told):

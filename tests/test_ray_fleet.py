@@ -1,0 +1,317 @@
+"""The fleet on a real Ray, and what it does when its processes are killed or stopped."""
+
+import logging
+import os
+import signal
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+import games
+from alphazero import wire
+from alphazero.config import Config, InferenceSettings, SelfPlaySettings
+from alphazero.search.gumbel import Gumbel
+from alphazero.types import Evaluation
+from workers.fleet import RayFleet
+from workers.watchdog import Patience
+
+GAME = games.make("tic_tac_toe")
+CONFIG = Config(
+    game=GAME.name,
+    search=Gumbel(simulations=8),
+    selfplay=SelfPlaySettings(games=8, groups=2, workers=2),
+    inference=InferenceSettings(batch_size=64),
+)
+PATIENCE = Patience(tick=0.1, ping=20.0, start=90.0, stall=120.0, failures=4)
+pytestmark = pytest.mark.usefixtures("ray_session", "_pickled_by_value")
+
+
+class Hashing:
+    """Values and logits are a hash of the state and the weights; torch is not needed."""
+
+    def __init__(self, num_actions):
+        self.num_actions = num_actions
+        self.loaded = (0, -1)
+
+    def load(self, weights, version):
+        self.loaded = int(weights["salt"]), version
+
+    def __call__(self, states):
+        salt, version = self.loaded
+        rows = np.frombuffer(states.tobytes(), np.uint8).reshape(len(states), -1)
+        mixed = np.sin((rows * np.arange(1, rows.shape[1] + 1)).sum(1) + salt)
+        logits = np.sin(mixed[:, None] * np.arange(1, self.num_actions + 1))
+        return Evaluation(logits.astype(np.float32), mixed.astype(np.float32), version)
+
+
+def hashing(config):
+    return Hashing(games.make(config.game).num_actions)
+
+
+@pytest.fixture(scope="module")
+def _pickled_by_value():
+    """The actors cannot import this file."""
+    from ray import cloudpickle
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    yield
+    cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
+def weights(salt: int) -> dict:
+    return {"salt": np.array(salt)}
+
+
+def wait_until(condition, seconds=60.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.05)
+
+
+class Run:
+    """A fleet and all that was ever collected from it."""
+
+    def __init__(self, directory: Path, config=CONFIG, make_evaluator=hashing, patience=PATIENCE):
+        self.directory = directory
+        self.fleet = RayFleet(config, directory, "local", make_evaluator, patience)
+        self.records = []
+
+    def collect_until(self, enough, seconds=60.0) -> list:
+        """The records collected from now until ``enough(records)``."""
+        records, deadline = [], time.monotonic() + seconds
+        while not enough(records):
+            assert time.monotonic() < deadline, f"{len(records)} games, {self.fleet.stats()}"
+            records += self.fleet.collect()
+        self.records += records
+        return records
+
+    def collect(self, games: int) -> list:
+        return self.collect_until(lambda found: len(found) >= games)
+
+    def members(self, kind):
+        """The actors of a kind, once all have answered."""
+        found = [m for m in self.fleet._watchdog.members if m.kind == kind]
+        wait_until(lambda: all(m.alive for m in found))
+        return found
+
+    def kill(self, kind):
+        os.kill(self.members(kind)[0].pid, signal.SIGKILL)
+
+    def settle(self):
+        """Collect what is still on its way while play holds."""
+        quiet = 0
+        while quiet < 3:
+            found = self.fleet.collect()
+            self.records += found
+            quiet = 0 if found else quiet + 1
+
+    def assert_stored_exactly_once(self):
+        """What was collected is what lies on disk, each game once and in the same order."""
+        self.fleet.allow(0)
+        self.settle()
+        shards = sorted((self.directory / "games").glob("shard_*.bin"))
+        stored = [r.game_id for path in shards for _, r in wire.read_shard(GAME, path)]
+        assert len(set(stored)) == len(stored)
+        assert [record.game_id for record in self.records] == stored
+        assert self.fleet.replay.games == len(stored)
+        assert self.fleet.replay.positions == sum(map(len, self.records))
+
+
+def incarnations(records) -> set[int]:
+    return {record.game_id >> 32 for record in records}
+
+
+def assert_valid(record):
+    """The moves lead through the recorded states to the recorded outcome."""
+    state = GAME.initial(1)
+    for t, action in enumerate(record.actions):
+        assert record.states[t].tobytes() == state[0].tobytes()
+        assert GAME.legal(state)[0, action]
+        state = GAME.step(state, np.array([action]))
+    last = GAME.outcome(state)[0]
+    assert not np.isnan(last)
+    same = GAME.to_move(record.states) == GAME.to_move(state)
+    np.testing.assert_array_equal(record.outcome, np.where(same, last, -last))
+    np.testing.assert_allclose(record.policy.astype(np.float32).sum(1), 1, atol=0.01)
+
+
+@pytest.fixture(scope="module")
+def shared(ray_session, _pickled_by_value, tmp_path_factory):
+    run = Run(tmp_path_factory.mktemp("shared"))
+    yield run
+    run.fleet.close()
+
+
+@pytest.fixture
+def run(shared):
+    """One fleet for all tests that leave it in good health; it plays on with new weights."""
+    shared.fleet.allow(10**9)
+    version = len(shared.records)
+    shared.fleet.publish(weights(version), version)
+    shared.collect_until(lambda found: any(record.version == version for record in found))
+    return shared
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts runs of the test's own, which end with it."""
+    runs = []
+
+    def start_one(**settings) -> Run:
+        runs.append(Run(tmp_path, **settings))
+        runs[-1].fleet.publish(weights(0), 0)
+        return runs[-1]
+
+    yield start_one
+    for run in runs:
+        run.fleet.close()
+
+
+def test_games_are_whole_stored_and_collected_once(run):
+    records = run.collect_until(lambda found: len(found) >= 100 and len(incarnations(found)) > 1)
+    for record in records:
+        assert_valid(record)
+    stats = run.fleet.stats()
+    assert (stats["fleet/workers"], stats["fleet/servers"]) == (2, 1)
+    run.assert_stored_exactly_once()
+
+
+def test_self_play_holds_at_the_allowance_and_goes_on_above_it(run):
+    run.fleet.allow(0)
+    run.settle()
+    allowance = run.fleet.replay.positions + 300
+    run.fleet.allow(allowance)
+    run.collect_until(lambda _: run.fleet.replay.positions >= allowance)
+    run.settle()
+    held = run.fleet.replay.positions
+    # At most the games that were in flight, and those that a worker had not delivered yet.
+    assert held <= allowance + 2 * 2 * 2 * CONFIG.selfplay.games * GAME.max_plies
+    run.fleet.allow(held + 100)
+    run.collect_until(lambda _: run.fleet.replay.positions >= held + 100)
+
+
+def test_a_killed_worker_is_replaced_and_no_stored_game_is_lost_or_doubled(run, caplog):
+    before, restarts = incarnations(run.records), run.fleet.stats()["fleet/restarts"]
+    with caplog.at_level(logging.WARNING, logger="workers.watchdog"):
+        run.kill("worker")
+        run.collect_until(lambda found: incarnations(found) - before)
+    assert run.fleet.stats()["fleet/restarts"] == restarts + 1
+    assert caplog.messages[0].startswith("self-play worker 0 died")
+    assert "\n" not in caplog.messages[0]
+    run.assert_stored_exactly_once()
+
+
+def test_a_killed_server_comes_back_with_the_newest_weights_and_the_games_go_on(run):
+    before, newest = incarnations(run.records), len(run.records) + 1
+    run.members("server")
+    run.fleet.publish(weights(newest), newest)
+    run.kill("server")
+    run.collect_until(lambda found: sum(r.version == newest for r in found) > 50)
+    assert incarnations(run.records) == before  # the workers went on with the games they had
+    run.assert_stored_exactly_once()
+
+
+def test_a_killed_replay_actor_reopens_all_that_it_acknowledged(run):
+    before = incarnations(run.records)
+    run.kill("replay")
+    run.collect(games=100)
+    assert incarnations(run.records) == before  # the workers outlived it
+    run.assert_stored_exactly_once()
+
+
+def test_every_server_answers_with_the_published_weights_after_its_death_too(ray_session, start):
+    settings = InferenceSettings(servers=2, batch_size=64)
+    selfplay = SelfPlaySettings(games=8, groups=2, workers=1)
+    run = start(config=replace(CONFIG, inference=settings, selfplay=selfplay))
+    expected, states = Hashing(GAME.num_actions), GAME.initial(3)
+    servers = run.members("server")
+
+    def assert_all_answer_with(version):
+        expected.load(weights(10 * version), version)
+        run.fleet.publish(weights(10 * version), version)
+        wait_until(lambda: all(s.status.get("version") == version for s in servers))
+        for server in servers:
+            answer = ray_session.get(server.actor.evaluate.remote(states), timeout=30)
+            assert answer.version == version
+            np.testing.assert_array_equal(answer.logits, expected(states).logits)
+
+    assert_all_answer_with(1)
+    run.kill("server")
+    assert_all_answer_with(2)
+    run.collect(games=30)
+
+
+def test_a_resumed_run_goes_on_under_new_ids(start):
+    first = start()
+    first.collect(games=10)
+    state = {"fleet": first.fleet.state(), "replay": first.fleet.replay.state()}
+    first.fleet.close()
+    again = start()
+    stored = again.fleet.replay.games
+    assert stored >= 10
+    again.fleet.replay.restore(state["replay"], truncate=False)
+    again.fleet.restore(state["fleet"])
+    records = again.collect(games=10)
+    assert incarnations(records) <= {3, 4}
+    assert again.fleet.replay.games >= stored + len(records)
+
+
+def test_an_evaluator_that_always_fails_ends_the_run_with_its_reason(start):
+    def failing(config):
+        class Failing(Hashing):
+            def __call__(self, states):
+                raise ValueError("weights version 0 give values that are not finite")
+
+        return Failing(9)
+
+    run = start(make_evaluator=failing)
+    with pytest.raises(RuntimeError, match="not finite") as failure:
+        run.collect_until(lambda _: False)
+    assert "\n" not in str(failure.value)
+    with pytest.raises(RuntimeError, match="not finite"):
+        run.fleet.publish(weights(1), 1)
+
+
+def test_a_server_that_cannot_start_ends_the_run_with_its_reason(start):
+    def broken(config):
+        raise ValueError("no such device: cuda:7")
+
+    with pytest.raises(RuntimeError, match=r"inference server 0 cannot run.*cuda:7"):
+        start(make_evaluator=broken).collect_until(lambda _: False)
+
+
+def test_closing_leaves_no_process_behind(start):
+    run = start()
+    run.collect(games=5)
+    pids = [m.pid for kind in ("replay", "server", "worker") for m in run.members(kind)]
+    run.fleet.close()
+    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["worker", "server", "replay"])
+def test_a_stopped_actor_is_found_out_and_replaced(start, kind):
+    run = start(patience=replace(PATIENCE, ping=3.0))
+    run.collect(games=30)
+    stopped = run.members(kind)[0].pid
+    os.kill(stopped, signal.SIGSTOP)
+    wait_until(lambda: not psutil.pid_exists(stopped))
+    run.members(kind)
+    run.collect(games=100)
+    run.assert_stored_exactly_once()
+
+
+@pytest.mark.slow
+def test_closing_ends_a_stopped_process_too(start):
+    run = start()
+    run.collect(games=5)
+    stopped = run.members("worker")[0].pid
+    os.kill(stopped, signal.SIGSTOP)
+    run.fleet.close()
+    wait_until(lambda: not psutil.pid_exists(stopped))
