@@ -33,7 +33,7 @@ def test_a_player_who_moves_twice_is_understood(kind, leaves):
     game = DoubleNim()
     stones = np.arange(1, 10)
     search = kind(simulations=1000).for_play(leaves=leaves)
-    result = searched(game, game.piles(*stones), search, uniform(game))
+    result = searched(game, game.piles(*stones.tolist()), search, uniform(game))
     for i, action in enumerate(result.action):
         values = double_nim_values(i + 1)
         assert values[action] == max(values), f"{i + 1} stones, took {action + 1}"
