@@ -110,7 +110,8 @@ class InferenceSettings:
 class EvaluationSettings:
     every: Natural = 0
     """Optimizer steps between two arena matches during training; 0: only at the end."""
-    games: Count = 40
+    games: Natural = 40
+    """Of one match; 0: no match."""
     opponent: str = "mcts:simulations=100"
     simulations: Count = 64
 

@@ -17,7 +17,7 @@ from alphazero.config import Config, ReplaySettings, SelfPlaySettings
 from alphazero.inference import Choice, NetworkEvaluator
 from alphazero.learner import Learner
 from alphazero.replay import Batch, Samples, to_batch
-from alphazero.search import run
+from alphazero.search import run as drive
 from alphazero.selfplay import GameGroup
 from alphazero.types import Evaluation, GameRecord, Search, Weights
 from games.base import Game, States
@@ -135,7 +135,7 @@ class LocalFleet:
             evaluations += len(states)
             return self._evaluator(states)
 
-        return run(group.move(), evaluate), evaluations
+        return drive(group.move(), evaluate), evaluations
 
 
 @dataclass(frozen=True)
@@ -161,6 +161,17 @@ class Limiter:
 
 
 @dataclass(frozen=True)
+class Run:
+    """The parts of one training run."""
+
+    config: Config
+    directory: Path
+    learner: Learner
+    replay: Buffer
+    fleet: Fleet
+
+
+@dataclass(frozen=True)
 class Hooks:
     """What the run tells its surroundings, and what it asks them."""
 
@@ -173,17 +184,16 @@ class Hooks:
     """Asked between two steps; True saves a checkpoint and ends the run."""
 
 
-def train(
-    config: Config, learner: Learner, replay: Buffer, fleet: Fleet, directory: Path, hooks: Hooks
-) -> None:
-    """Train to ``config.training.steps`` optimizer steps, or to the time limit.
+def train(run: Run, hooks: Hooks) -> None:
+    """Train to ``training.steps`` optimizer steps or to the time limit, saving on the way.
 
-    Saves into ``directory``. What happens next depends on the state of learner, replay and fleet
-    alone (and on the clock where there is a time limit), so that a run resumed from a checkpoint
-    goes on as if nothing had been: bit for bit where the fleet is reproducible.
+    What happens next depends on the state of learner, replay and fleet alone (and on the clock
+    where there is a time limit), so that a run resumed from a checkpoint goes on as if nothing had
+    been: bit for bit where the fleet is reproducible.
     """
-    training, limiter = config.training, Limiter(config.replay, config.training.batch_size)
-    batches, staleness, saved = _batches(config, learner, replay), 0.0, -1
+    learner, replay, fleet, training = run.learner, run.replay, run.fleet, run.config.training
+    limiter = Limiter(run.config.replay, training.batch_size)
+    batches, staleness, saved = _batches(run), 0.0, -1
     fleet.publish(learner.weights(), learner.step)
     while not hooks.stop():
         progress = max(learner.step / training.steps, hooks.time_used())
@@ -201,42 +211,44 @@ def train(
         step = learner.step
         if step % training.publish_every == 0 or step % training.checkpoint_every == 0:
             fleet.publish(learner.weights(), step)
-        if step % config.tracking.log_every == 0:
-            counts = _counts(config, replay, step) | {"staleness": float(staleness)}
+        if step % run.config.tracking.log_every == 0:
+            counts = _counts(run) | {"staleness": float(staleness)}
             hooks.log(step, metrics | counts | fleet.stats())
         if step % training.checkpoint_every == 0:
             saved = step
-            hooks.saved(step, save(config, learner, replay, fleet, directory))
+            hooks.saved(step, save(run))
     if learner.step != saved:
-        hooks.saved(learner.step, save(config, learner, replay, fleet, directory))
+        hooks.saved(learner.step, save(run))
 
 
-def save(config: Config, learner: Learner, replay: Buffer, fleet: Fleet, directory: Path) -> Path:
+def save(run: Run) -> Path:
     """A checkpoint that ``resume`` goes on from."""
-    state = {"learner": learner.state(), "replay": replay.state(), "fleet": fleet.state()}
-    keep = config.training.keep_checkpoints
-    return checkpoint.save(directory, learner.step, learner.weights(), state, config, keep=keep)
+    learner, keep = run.learner, run.config.training.keep_checkpoints
+    state = {"learner": learner.state(), "replay": run.replay.state(), "fleet": run.fleet.state()}
+    return checkpoint.save(
+        run.directory, learner.step, learner.weights(), state, run.config, keep=keep
+    )
 
 
-def resume(path: Path, learner: Learner, replay: Buffer, fleet: Fleet) -> None:
-    """Put the three back to where the checkpoint at ``path`` was saved."""
+def resume(run: Run, path: Path) -> None:
+    """Put the run's parts back to where the checkpoint at ``path`` was saved."""
     state = checkpoint.load_state(path)
-    learner.restore(state["learner"])
-    replay.restore(state["replay"], truncate=fleet.reproducible)
-    fleet.restore(state["fleet"])
+    run.learner.restore(state["learner"])
+    run.replay.restore(state["replay"], truncate=run.fleet.reproducible)
+    run.fleet.restore(state["fleet"])
 
 
-def _batches(config: Config, learner: Learner, replay: Buffer) -> Iterator[Batch]:
+def _batches(run: Run) -> Iterator[Batch]:
     """Training batches; the one of step ``n`` is drawn with a generator of its own."""
-    game = games.make(config.game)
+    config, game = run.config, games.make(run.config.game)
     while True:
-        rng = np.random.default_rng([config.seed, learner.step])
-        samples = replay.sample(config.training.batch_size, rng)
+        rng = np.random.default_rng([config.seed, run.learner.step])
+        samples = run.replay.sample(config.training.batch_size, rng)
         yield to_batch(game, samples, config.replay.value_mixing)
 
 
-def _counts(config: Config, replay: Buffer, step: int) -> dict[str, float]:
-    samples = step * config.training.batch_size
+def _counts(run: Run) -> dict[str, float]:
+    replay, samples = run.replay, run.learner.step * run.config.training.batch_size
     return {
         "games": float(replay.games),
         "positions": float(replay.positions),

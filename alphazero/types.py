@@ -82,7 +82,8 @@ class Search(Protocol):
 class GameRecord:
     """One finished game, as self-play emits it and replay stores it.
 
-    The last ``T`` of the game's ``P`` plies are recorded; the first ``P - T`` were a random opening.
+    The last ``T`` of the game's ``P`` plies are recorded; the first ``P - T`` were a random
+    opening.
     """
 
     game_id: int

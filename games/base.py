@@ -1,9 +1,9 @@
 """The contract every game fulfils: batched, stateless rules over plain NumPy records.
 
-States are a 1-D array ``[B]`` of records of the game's own ``dtype``. They index, compare, hash (as
-bytes), store into a search tree and travel between processes without any help from the game.
+States are a 1-D array ``[B]`` of records of the game's own ``dtype``. They index, compare, hash
+(as bytes), store into a search tree and travel between processes without help from the game.
 
-Shapes: ``B`` positions, ``A`` actions, ``C, H, W`` observation planes. The batch axis leads, always.
+Shapes: ``B`` positions, ``A`` actions, ``C, H, W`` observation planes. The batch axis leads.
 Every value is seen by the player about to move: +1 a win, 0 a draw, -1 a loss.
 
 ``games.conformance.check(game)`` executes every promise made on this page.
@@ -35,7 +35,7 @@ class Game(ABC):
     max_plies: int
     """No game is longer, passes counted."""
     dtype: np.dtype
-    """Of one state. No padding bytes and one encoding a position, so equal bytes mean equal states."""
+    """Of one state. No padding and one encoding a position: equal bytes mean equal states."""
 
     @abstractmethod
     def initial(self, batch: int) -> States:

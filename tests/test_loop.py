@@ -38,20 +38,25 @@ TINY = {
 
 
 class Parts:
-    """A run's learner, replay and fleet."""
+    """A run, and all that is in it by name."""
 
     def __init__(self, directory, config):
         game = games.make(config.game)
-        self.config, self.directory = config, directory
+        self.directory = directory
         self.learner = Learner(game, config.network, config.optimizer, config.training, config.seed)
         self.replay = Replay(game, directory / "games", config.replay)
         evaluator = NetworkEvaluator(game, config.network, config.inference)
         self.fleet = LocalFleet(game, config.search, config.selfplay, evaluator, config.seed)
+        self.run = loop.Run(config, directory, self.learner, self.replay, self.fleet)
 
     def train(self, **hooks):
-        loop.train(
-            self.config, self.learner, self.replay, self.fleet, self.directory, Hooks(**hooks)
-        )
+        loop.train(self.run, Hooks(**hooks))
+        return self
+
+    def resume(self):
+        newest = checkpoint.newest(self.directory, report=lambda line: None)
+        assert newest is not None
+        loop.resume(self.run, newest)
         return self
 
     def close(self):
@@ -110,11 +115,7 @@ def test_a_run_resumed_from_the_middle_ends_bit_for_bit_as_the_unbroken_one(part
         if path.name != "step_000020":
             assert path.name == "step_000031"
             (path / "MANIFEST.json").unlink()
-    resumed = parts("broken")
-    newest = checkpoint.newest(resumed.directory, report=lambda line: None)
-    assert newest is not None
-    assert newest.name == "step_000020"
-    loop.resume(newest, resumed.learner, resumed.replay, resumed.fleet)
+    resumed = parts("broken").resume()
     assert resumed.learner.step == 20
     assert final_state(resumed.train()) == final_state(whole)
 
@@ -139,8 +140,7 @@ def test_200_steps_equal_100_then_sigkill_then_resume_to_200(tmp_path, parts):
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    resumed = parts("killed", **changes)
-    loop.resume(checkpoint.newest(killed), resumed.learner, resumed.replay, resumed.fleet)
+    resumed = parts("killed", **changes).resume()
     assert resumed.learner.step == 100
     assert final_state(resumed.train()) == final_state(whole)
 

@@ -21,7 +21,7 @@ from alphazero import checkpoint, config, loop
 from alphazero.config import Config
 from alphazero.inference import NetworkEvaluator
 from alphazero.learner import Learner
-from alphazero.loop import Hooks, LocalFleet
+from alphazero.loop import Hooks, LocalFleet, Run
 from alphazero.replay import Replay
 from alphazero.types import GameRecord
 from workers import evaluate
@@ -48,23 +48,27 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
     _describe_run(run_dir, settings)
     with ExitStack() as stack:
         stack.enter_context(_log_file(run_dir / "log.txt"))
-        run = stack.enter_context(_Run(settings, run_dir, ray, console))
+        run = stack.enter_context(_parts(settings, run_dir, ray, console))
         if start:
-            loop.resume(start, run.learner, run.replay, run.fleet)
+            loop.resume(run, start)
         first = run.learner.step
         tracker = Tracker(run_dir, settings.tracking, config.as_dict(settings), resume, first)
         stack.callback(tracker.close)
         stop = stack.enter_context(_stop_on_signal(console))
         seconds = limit * 60 if limit else None
         dashboard = Dashboard(settings.training.steps, console, seconds, first)
-        dashboard.message(f"{run.summary()}\n{tracker.status}")
+        where = "in this process" if ray == "off" else f"on Ray ({ray})"
+        dashboard.message(
+            f"{settings.game}: self-play {where}; learner {run.learner.precision}, "
+            f"{settings.training.threads} threads\n{tracker.status}"
+        )
         with dashboard:
             monitor = Monitor(settings, run_dir, tracker, dashboard, seconds)
             hooks = Hooks(
                 log=monitor.log, games=monitor.games, saved=monitor.saved,
                 time_used=monitor.time_used, stop=lambda: bool(stop),
             )  # fmt: skip
-            loop.train(settings, run.learner, run.replay, run.fleet, run_dir, hooks)
+            loop.train(run, hooks)
         _farewell(settings, run_dir, monitor, console, interrupted=bool(stop))
     return 130 if stop else 0
 
@@ -102,40 +106,26 @@ def newest_checkpoint(run_dir: Path, settings: Config, console: Console) -> Path
     return path
 
 
-class _Run:
-    """Learner, replay and fleet, made together and closed together."""
-
-    def __init__(self, settings: Config, run_dir: Path, ray: str, console: Console):
-        self.game = games.make(settings.game)
-        self._ray, self._stack = ray, ExitStack()
-        torch.set_num_threads(1)
-        self.learner = Learner(
-            self.game, settings.network, settings.optimizer, settings.training, settings.seed
-        )
+@contextmanager
+def _parts(settings: Config, run_dir: Path, ray: str, console: Console) -> Iterator[Run]:
+    """Learner, replay and fleet; closed in the end."""
+    game = games.make(settings.game)
+    # Several torch threads in a process wait for each other whenever another process takes a core.
+    torch.set_num_threads(1)
+    learner = Learner(game, settings.network, settings.optimizer, settings.training, settings.seed)
+    with ExitStack() as stack:
         if ray == "off":
-            directory = run_dir / "games"
-            self.replay = Replay(self.game, directory, settings.replay, console.print)
-            self._evaluator = NetworkEvaluator(self.game, settings.network, settings.inference)
-            self.fleet = LocalFleet(
-                self.game, settings.search, settings.selfplay, self._evaluator, settings.seed
-            )
+            replay = Replay(game, run_dir / "games", settings.replay, console.print)
+            stack.callback(replay.close)
+            evaluator = NetworkEvaluator(game, settings.network, settings.inference)
+            fleet = LocalFleet(game, settings.search, settings.selfplay, evaluator, settings.seed)
         else:
-            from workers.fleet import RayFleet
+            from workers.fleet import RayFleet  # which takes Ray's seconds to import
 
-            self.fleet = RayFleet(settings, run_dir, ray)
-            self.replay = self.fleet.replay
-
-    def __enter__(self) -> "_Run":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.fleet.close()
-        if self._ray == "off":
-            self.replay.close()
-
-    def summary(self) -> str:
-        where = "in this process" if self._ray == "off" else f"on Ray ({self._ray})"
-        return f"{self.game.name}: self-play {where}, learner {self.learner.precision}"
+            fleet = RayFleet(settings, run_dir, ray)
+            replay = fleet.replay
+        stack.callback(fleet.close)
+        yield Run(settings, run_dir, learner, replay, fleet)
 
 
 class Monitor:
