@@ -181,7 +181,9 @@ def gumbel(
     for action in root.edges:
         policy[action] = float(improved[action])
     action = max(finalists, key=lambda action: scores[action] + bonus[action])
-    return Found(root, action, visits, policy, _mean(root))
+    scale = search.value_scale * (search.visit_offset + max(visits))
+    value = sum(float(improved[a]) * float(bonus[a]) / scale for a in root.edges)
+    return Found(root, action, visits, policy, f32(value))
 
 
 def _halving(actions: int, simulations: int) -> Iterator[tuple[int, bool]]:
@@ -230,9 +232,16 @@ def _grow(game: Game, root: Node, rules: Rules, evaluate: Evaluator, search: PUC
             while not met and len(paths) < volley:
                 path = [] if rules.must_wait() else _descend(root, rules)
                 met = not path or _waits(path[-1][1])
-                if not met:
-                    _mark(path, +1)
+                if met:
+                    continue
+                _mark(path, +1)
+                end = path[-1][1].child
+                if end is None:
                     paths.append(path)
+                else:  # a game known to be finished needs no waiting
+                    _back_up(path, end, f32(end.outcome))
+                    begun += 1
+                    volley = min(volley, simulations - begun)
             begun += len(paths)
             for path in paths:
                 child = _child(game, path)

@@ -40,7 +40,9 @@ def count_of_positions(simulations):
 
 def assert_same(result, expected, exact_policy):
     assert result.visits.tolist() == [each.visits for each in expected]
-    assert result.value.tolist() == [each.value for each in expected]
+    np.testing.assert_allclose(
+        result.value, [each.value for each in expected], rtol=0, atol=0 if exact_policy else 1e-6
+    )
     assert result.action.tolist() == [each.action for each in expected]
     policy = np.array([each.policy for each in expected], np.float32)
     np.testing.assert_allclose(result.policy, policy, rtol=0 if exact_policy else 1e-4, atol=1e-7)

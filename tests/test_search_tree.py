@@ -16,7 +16,8 @@ from alphazero.evaluators import uniform
 from alphazero.search import gumbel, puct, run
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
-from alphazero.search.tree import EXPANDED, FINISHED, Tree
+from alphazero.search.kernels import EXPANDED, FINISHED
+from alphazero.search.tree import Tree
 from alphazero.types import Evaluation
 
 BOTH = pytest.mark.parametrize("kind", [PUCT, Gumbel])

@@ -107,3 +107,12 @@ def test_values_are_exact_where_every_line_is_searched_to_its_end(kind):
     assert result.action.tolist() == [3]
     assert result.action_value[0, 3] == 0
     assert -1 <= result.action_value[0, 6] < -0.4
+
+
+def test_gumbels_root_value_is_that_of_the_policy_it_recommends_not_of_what_halving_tried():
+    game = DoubleNim()
+    stones = np.arange(4, 12)
+    states = game.piles(*stones)
+    exact = np.array([max(double_nim_values(int(pile))) for pile in stones])
+    result = searched(game, states, Gumbel(simulations=2000), uniform(game))
+    assert (result.value * exact > 0.5).all()

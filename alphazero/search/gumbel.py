@@ -15,8 +15,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from alphazero.nn.settings import STRICT, Positive
-from alphazero.search import select
-from alphazero.search.tree import Rows, Tree, grow, plant, root_statistics
+from alphazero.search import kernels
+from alphazero.search.tree import Round, Tree, grow, plant, root_statistics
 from alphazero.types import Generators, SearchResult, SearchSteps
 from games.base import Game, States
 
@@ -52,19 +52,21 @@ class Gumbel:
         offset, scale = np.float32(self.visit_offset), np.float32(self.value_scale)
         virtual = self.leaves > 1
 
-        def select_rows(tree: Tree, want: NDArray[np.int32], rows: Rows) -> tuple[int, int]:
-            return select.gumbel(
-                tree.nodes, tree.edges, want, *rows, scores, schedule, offset, scale, virtual
-            )  # fmt: skip
+        def select(tree: Tree, round_: Round) -> int:
+            arrays = tree.nodes, tree.edges, *round_[:5], scores, schedule
+            return kernels.gumbel(*arrays, offset, scale, virtual)
 
-        oldest = yield from grow(game, tree, select_rows, self.simulations, self.leaves)
-        value, visits, action_value = root_statistics(tree)
-        bonus = select.completed_root_values(tree.nodes, tree.edges, offset, scale)
+        oldest = yield from grow(game, tree, select, self.simulations, self.leaves)
+        _, visits, action_value = root_statistics(tree)
+        bonus = kernels.completed_root_values(tree.nodes, tree.edges, offset, scale)
+        policy = _softmax(logits + bonus)
+        completed = bonus / ((offset + visits.max(axis=1, keepdims=True)) * scale)
         finalists = visits == visits.max(axis=1, keepdims=True)
         return SearchResult(
             action=np.where(finalists, scores + bonus, -np.inf).argmax(axis=1),
-            policy=_softmax(logits + bonus),
-            value=value,
+            policy=policy,
+            # The mean over all simulations would count the actions that halving tried and dropped.
+            value=np.where(legal, policy * completed, 0).sum(axis=1),
             visits=visits,
             action_value=action_value,
             version=evaluation.version if oldest is None else min(oldest, evaluation.version),

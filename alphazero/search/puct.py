@@ -9,8 +9,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from alphazero.nn.settings import STRICT, Fraction, Positive
-from alphazero.search import select
-from alphazero.search.tree import Rows, Tree, grow, plant, root_statistics
+from alphazero.search import kernels
+from alphazero.search.tree import Round, Tree, grow, plant, root_statistics
 from alphazero.types import Generators, SearchResult, SearchSteps
 from games.base import Game, States
 
@@ -50,10 +50,10 @@ class PUCT:
         exploration = (c * np.sqrt(visits)).astype(np.float32)
         fpu, virtual = np.float32(self.fpu_reduction), self.leaves > 1
 
-        def select_rows(tree: Tree, want: NDArray[np.int32], rows: Rows) -> tuple[int, int]:
-            return select.puct(tree.nodes, tree.edges, want, *rows, exploration, fpu, virtual)
+        def select(tree: Tree, round_: Round) -> int:
+            return kernels.puct(tree.nodes, tree.edges, *round_[:5], exploration, fpu, virtual)
 
-        oldest = yield from grow(game, tree, select_rows, self.simulations, self.leaves)
+        oldest = yield from grow(game, tree, select, self.simulations, self.leaves)
         value, counts, action_value = root_statistics(tree)
         return SearchResult(
             action=sample(counts, rngs, temperature),

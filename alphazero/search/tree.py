@@ -1,24 +1,20 @@
-"""Search trees for ``B`` positions as arrays, and the kernels that grow them in lock step.
+"""Search trees for ``B`` positions as arrays, grown in lock step.
 
 A round of search is ``select`` (each algorithm's own kernel) -> ``game.step`` -> ``attach`` ->
-the evaluator -> ``expand`` with its backup. The kernels see arrays and know no game and no network.
-Finished games are backed up exactly and never leave for the evaluator; the trees they belong to
-select again in the same round, so that no row of the evaluator's batch is wasted.
-
-This file calls no jitted function of another one: Numba's disk cache does not notice edits there.
+the evaluator -> ``expand`` with its backup. Finished games are backed up exactly and never leave
+for the evaluator; the trees they belong to select again in the same round, so that no row of the
+evaluator's batch is wasted.
 """
 
 from collections.abc import Callable, Generator
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from alphazero.search import kernels
 from alphazero.types import Evaluation
 from games.base import Game, States
-
-WAITING, EXPANDED, FINISHED = 0, 1, 2
 
 NODE = np.dtype(
     [
@@ -29,7 +25,7 @@ NODE = np.dtype(
         ("value_sum", np.float32),  # over visits, as this node's mover sees it
         ("value", np.float32),  # the evaluator's, or the outcome of a finished game
         ("to_move", np.int8),
-        ("status", np.int8),  # WAITING, EXPANDED or FINISHED
+        ("status", np.int8),  # kernels.WAITING, EXPANDED or FINISHED
     ],
     align=True,
 )
@@ -63,29 +59,29 @@ class Tree(NamedTuple):
     """``[B]``, nodes in use."""
 
 
-class Rows(NamedTuple):
-    """What one ``select`` found: new edges from the front, finished nodes from the back."""
-
-    tree: NDArray[np.int32]
-    node: NDArray[np.int32]
-    action: NDArray[np.int32]
-
-
-class Progress(NamedTuple):
-    """How far each tree is, in simulations."""
+class Round(NamedTuple):
+    """The buffers of one round of search, and how far each tree is."""
 
     want: NDArray[np.int32]
     """``[B]``, leaves still to find in this round."""
     remaining: NDArray[np.int32]
     """``[B]``, simulations not yet begun in this search."""
+    row_tree: NDArray[np.int32]
+    """Of the edges without a child that ``select`` found: row ``i`` is ``row_action[i]`` of node
+    ``row_node[i]`` in tree ``row_tree[i]``."""
+    row_node: NDArray[np.int32]
+    row_action: NDArray[np.int32]
+    leaf_tree: NDArray[np.int32]
+    """Of the leaves that wait for the evaluator."""
+    leaf_node: NDArray[np.int32]
 
 
-Select = Callable[[Tree, NDArray[np.int32], Rows], tuple[int, int]]
-"""``select(tree, want, rows) -> (new, finished)``.
+Select = Callable[[Tree, Round], int]
+"""Descends from the roots and writes down up to ``want[b]`` rows for tree ``b``; how many in all.
 
-Row ``i < new`` names an edge without a child, row ``-1 - j`` for ``j < finished`` a FINISHED node;
-at most ``want[b]`` rows for tree ``b``. A tree whose descent meets an edge or a node that already
-waits for its evaluation gives this round up: its ``want`` becomes 0.
+Each row takes one from ``want`` and ``remaining``. Finished games that it meets are backed up at
+once and take one from ``remaining``. A tree whose descent meets an edge or a node that already
+waits for its evaluation gives this round up: its ``want`` becomes negative.
 """
 
 
@@ -106,7 +102,8 @@ def plant(game: Game, states: States, evaluation: Evaluation, capacity: int) -> 
     roots["visits"] = roots["pending"] = roots["value_sum"] = 0
     roots["to_move"] = game.to_move(states)
     every = np.arange(batch, dtype=np.int32)
-    _expand_all(game, tree, every, np.zeros_like(every), states, evaluation, False)
+    arrays = _checked(evaluation, game.legal(states))
+    kernels.expand(tree.nodes, tree.edges, every, np.zeros_like(every), *arrays, False)
     return tree
 
 
@@ -119,172 +116,57 @@ def grow(
     that answered; None when nothing had to be asked.
     """
     batch, virtual, oldest = len(tree.size), leaves > 1, None
-    rows = Rows(*(np.empty(batch * leaves, np.int32) for _ in range(3)))
-    leaf = np.empty(batch * leaves, np.int32), np.empty(batch * leaves, np.int32)
-    remaining = np.full(batch, simulations, np.int32)
-    while remaining.any():
-        progress = Progress(np.minimum(remaining, leaves), remaining)
-        found = _find_leaves(game, tree, select, rows, progress, leaf, virtual)
+    counters = np.zeros(batch, np.int32), np.full(batch, simulations, np.int32)
+    round_ = Round(*counters, *(np.empty(batch * leaves, np.int32) for _ in range(5)))
+    while round_.remaining.any():
+        np.minimum(round_.remaining, leaves, out=round_.want)
+        found = _find_leaves(game, tree, select, round_, virtual)
         if not found:  # this round met finished games only
             continue
-        trees, nodes = leaf[0][:found], leaf[1][:found]
+        trees, nodes = round_.leaf_tree[:found], round_.leaf_node[:found]
         states = tree.states[trees, nodes]
         evaluation = yield states
         oldest = evaluation.version if oldest is None else min(oldest, evaluation.version)
-        _expand_all(game, tree, trees, nodes, states, evaluation, virtual)
+        arrays = _checked(evaluation, game.legal(states))
+        kernels.expand(tree.nodes, tree.edges, trees, nodes, *arrays, virtual)
     return oldest
 
 
-def _find_leaves(
-    game: Game,
-    tree: Tree,
-    select: Select,
-    rows: Rows,
-    progress: Progress,
-    leaf: tuple[NDArray[np.int32], NDArray[np.int32]],
-    virtual: bool,
-) -> int:
+def _find_leaves(game: Game, tree: Tree, select: Select, round_: Round, virtual: bool) -> int:
     """Select and attach until every tree has the leaves it wants; how many there are in all."""
+    want, remaining, *row, leaf_tree, leaf_node = round_
     found = 0
-    while True:
-        new, finished = select(tree, progress.want, rows)
-        if finished:
-            back_up_finished(tree.nodes, tree.edges, *rows, finished, *progress, virtual)
-        if new:
-            trees, parents, actions = (column[:new] for column in rows)
-            states = game.step(tree.states[trees, parents], actions)
-            known = game.outcome(states), game.to_move(states), _bytes(states)
-            arrays = tree.nodes, tree.edges, tree.raw, tree.size
-            before = found
-            found = attach(
-                *arrays, trees, parents, actions, *known, *progress, *leaf, found, virtual
-            )
-            if not finished and found - before == new:
-                return found
-        elif not finished:
-            return found
+    while new := select(tree, round_):
+        trees, parents, actions = (column[:new] for column in row)
+        states = game.step(tree.states[trees, parents], actions)
+        before = found
+        found = kernels.attach(
+            tree.nodes, tree.edges, tree.raw, tree.size, trees, parents, actions,
+            game.outcome(states), game.to_move(states), _bytes(states),
+            want, remaining, leaf_tree, leaf_node, found, virtual,
+        )  # fmt: skip
+        if found - before == new:  # no game ended: every tree has what it wants
+            break
+    return found
 
 
-def _expand_all(
-    game: Game,
-    tree: Tree,
-    trees: NDArray[np.int32],
-    nodes: NDArray[np.int32],
-    states: States,
-    evaluation: Evaluation,
-    virtual: bool,
-) -> None:
-    logits, value = evaluation.logits, evaluation.value
-    if logits.shape != (len(states), tree.edges.shape[2]) or value.shape != (len(states),):
+def _checked(
+    evaluation: Evaluation, legal: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
+    """``(logits, legal, value)``, ready for ``expand``; ``ValueError`` if they cannot be right."""
+    logits, value, _ = evaluation
+    if logits.shape != legal.shape or value.shape != legal.shape[:1]:
         raise ValueError(
-            f"evaluation of {len(states)} positions has logits {logits.shape} and value "
-            f"{value.shape}; right are {(len(states), tree.edges.shape[2])} and {(len(states),)}"
+            f"evaluation of {len(legal)} positions has logits {logits.shape} and value "
+            f"{value.shape}; right are {legal.shape} and {legal.shape[:1]}"
         )
-    legal = game.legal(states)
-    expand(tree.nodes, tree.edges, trees, nodes, logits, legal, value, virtual)
+    if not (np.isfinite(value).all() and np.isfinite(logits).all()):
+        raise ValueError(f"evaluation of {len(legal)} positions holds values that are not finite")
+    return logits, legal, value
 
 
 def _bytes(states: States) -> NDArray[np.uint8]:
     return states.view(np.uint8).reshape(*states.shape, states.dtype.itemsize)
-
-
-@njit(cache=True, nogil=True)
-def _back_up(nodes, edges, tree, node, value, virtual):
-    """Add ``value``, seen by ``node``'s mover, to every node and edge up to the root."""
-    mover = nodes[tree, node].to_move
-    while True:
-        here = nodes[tree, node]
-        here.visits += 1
-        here.value_sum += value if here.to_move == mover else -value
-        parent = here.parent
-        if parent < 0:
-            return
-        edge = edges[tree, parent, here.action]
-        edge.visits += 1
-        edge.value_sum += value if nodes[tree, parent].to_move == mover else -value
-        if virtual:
-            edge.pending -= 1
-            nodes[tree, parent].pending -= 1
-        node = parent
-
-
-@njit(cache=True, nogil=True)
-def back_up_finished(
-    nodes, edges, row_tree, row_node, row_action, finished, want, remaining, virtual
-):
-    """Back up the last ``finished`` rows, which are FINISHED nodes: their outcome is exact."""
-    for i in range(len(row_tree) - finished, len(row_tree)):
-        tree, node = row_tree[i], row_node[i]
-        _back_up(nodes, edges, tree, node, nodes[tree, node].value, virtual)
-        remaining[tree] -= 1
-        want[tree] = min(want[tree], remaining[tree])
-
-
-@njit(cache=True, nogil=True)
-def attach(
-    nodes, edges, raw, size,
-    row_tree, row_node, row_action,
-    outcome, to_move, states,
-    want, remaining,
-    leaf_tree, leaf_node, found, virtual,
-):  # fmt: skip
-    """Add a node behind each row's edge. Finished ones are backed up, the others become leaves.
-
-    ``outcome, to_move [n]`` and ``states [n, itemsize]`` describe the new nodes. Leaves are
-    appended to ``leaf_tree, leaf_node`` from ``found`` on; returns how many there are now.
-    """
-    for i in range(len(row_tree)):
-        tree, parent, action = row_tree[i], row_node[i], row_action[i]
-        child = size[tree]
-        size[tree] += 1
-        edges[tree, parent, action].child = child
-        raw[tree, child] = states[i]
-        node = nodes[tree, child]
-        node.parent, node.action = parent, action
-        node.visits = node.pending = 0
-        node.value_sum = 0.0
-        node.to_move = to_move[i]
-        remaining[tree] -= 1
-        if np.isnan(outcome[i]):
-            node.status = 0  # WAITING
-            leaf_tree[found], leaf_node[found] = tree, child
-            found += 1
-            want[tree] -= 1
-        else:
-            node.status = 2  # FINISHED
-            node.value = outcome[i]
-            _back_up(nodes, edges, tree, child, outcome[i], virtual)
-            want[tree] = min(want[tree], remaining[tree])
-    return found
-
-
-@njit(cache=True, nogil=True)
-def expand(nodes, edges, trees, leaves, logits, legal, value, virtual):
-    """Give each leaf its edges, with ``softmax(logits)`` over the legal actions as prior, and
-    back its ``value [n]`` up. ``logits, legal [n, A]``."""
-    actions = edges.shape[2]
-    for i in range(len(trees)):
-        tree, leaf = trees[i], leaves[i]
-        highest = np.float32(-np.inf)
-        for action in range(actions):
-            if legal[i, action]:
-                highest = max(highest, logits[i, action])
-        total = np.float32(0)
-        for action in range(actions):
-            edge = edges[tree, leaf, action]
-            edge.child = -1
-            edge.visits = edge.pending = 0
-            edge.value_sum = 0.0
-            edge.prior = -1.0
-            if legal[i, action]:
-                edge.prior = np.exp(logits[i, action] - highest)
-                total += edge.prior
-        for action in range(actions):
-            if legal[i, action]:
-                edges[tree, leaf, action].prior /= total
-        nodes[tree, leaf].status = 1  # EXPANDED
-        nodes[tree, leaf].value = value[i]
-        _back_up(nodes, edges, tree, leaf, value[i], virtual)
 
 
 def root_statistics(

@@ -1,39 +1,150 @@
-"""The kernels that descend from the roots: one for each rule, both ``tree.Select`` at heart.
+"""The search's kernels. They see arrays and know no game and no network.
 
-This file calls no jitted function of another one: Numba's disk cache does not notice edits there.
-A simulation that waits for its evaluation counts as a visit that lost (virtual loss).
+All jitted functions of the search stand in this one file, because Numba's disk cache does not
+notice edits to a function that lives in another. Their records are described in ``tree.py``. A
+simulation that waits for its evaluation counts as a visit that lost (virtual loss).
 """
 
 import numpy as np
 from numba import njit
 
+WAITING, EXPANDED, FINISHED = 0, 1, 2
+"""A node's status: its evaluation is under way, it has edges, or the game is over there."""
+
+NEW, BACKED_UP, BLOCKED = 0, 1, 2
+"""How a descent ended: at an edge to follow, in a finished game, or where others wait already."""
+
+GIVEN_UP = -(2**30)
+"""What a tree wants in a round that it gave up: nothing, even if some of its rows end games."""
+
 
 @njit(cache=True, nogil=True)
-def _record(
-    nodes, edges, tree, node, action, row_tree, row_node, row_action, counts, virtual
-):  # fmt: skip
-    """Write down where a descent ended: ``counts = [new, finished]`` rows are in use.
+def _back_up(nodes, edges, tree, node, value, virtual):
+    """Add ``value``, seen by ``node``'s mover, to every node and edge up to the root."""
+    mover = nodes[tree, node].to_move
+    while True:
+        here = nodes[tree, node]
+        here.visits += 1
+        here.value_sum += value if here.to_move == mover else -value
+        parent = here.parent
+        if parent < 0:
+            return
+        edge = edges[tree, parent, here.action]
+        edge.visits += 1
+        edge.value_sum += value if nodes[tree, parent].to_move == mover else -value
+        if virtual:
+            edge.pending -= 1
+            nodes[tree, parent].pending -= 1
+        node = parent
 
-    False when the place already waits for its evaluation; nothing is written then.
+
+@njit(cache=True, nogil=True)
+def attach(
+    nodes, edges, raw, size,
+    row_tree, row_node, row_action,
+    outcome, to_move, states,
+    want, remaining,
+    leaf_tree, leaf_node, found, virtual,
+):  # fmt: skip
+    """Add a node behind each row's edge. Finished ones are backed up, the others become leaves.
+
+    ``outcome, to_move [n]`` and ``states [n, itemsize]`` describe the new nodes. Leaves are
+    appended to ``leaf_tree, leaf_node`` from ``found`` on; returns how many there are now.
+    """
+    for i in range(len(row_tree)):
+        tree, parent, action = row_tree[i], row_node[i], row_action[i]
+        child = size[tree]
+        size[tree] += 1
+        edges[tree, parent, action].child = child
+        raw[tree, child] = states[i]
+        node = nodes[tree, child]
+        node.parent, node.action = parent, action
+        node.visits = node.pending = 0
+        node.value_sum = 0.0
+        node.to_move = to_move[i]
+        if np.isnan(outcome[i]):
+            node.status = WAITING
+            leaf_tree[found], leaf_node[found] = tree, child
+            found += 1
+        else:
+            node.status = FINISHED
+            node.value = outcome[i]
+            _back_up(nodes, edges, tree, child, outcome[i], virtual)
+            want[tree] = min(want[tree] + 1, remaining[tree])
+    return found
+
+
+@njit(cache=True, nogil=True)
+def expand(nodes, edges, trees, leaves, logits, legal, value, virtual):
+    """Give each leaf its edges, with ``softmax(logits)`` over the legal actions as prior, and
+    back its ``value [n]`` up. ``logits, legal [n, A]``."""
+    actions = edges.shape[2]
+    for i in range(len(trees)):
+        tree, leaf = trees[i], leaves[i]
+        highest = np.float32(-np.inf)
+        for action in range(actions):
+            if legal[i, action]:
+                highest = max(highest, logits[i, action])
+        total = np.float32(0)
+        for action in range(actions):
+            edge = edges[tree, leaf, action]
+            edge.child = -1
+            edge.visits = edge.pending = 0
+            edge.value_sum = 0.0
+            edge.prior = -1.0
+            if legal[i, action]:
+                edge.prior = np.exp(logits[i, action] - highest)
+                total += edge.prior
+        for action in range(actions):
+            if legal[i, action]:
+                edges[tree, leaf, action].prior /= total
+        nodes[tree, leaf].status = EXPANDED
+        nodes[tree, leaf].value = value[i]
+        _back_up(nodes, edges, tree, leaf, value[i], virtual)
+
+
+@njit(cache=True, nogil=True)
+def _arrive(nodes, edges, tree, node, action, virtual):
+    """Deal with the end of a descent, the edge ``action`` of ``node``: NEW, BACKED_UP or BLOCKED.
+
+    A finished game is backed up at once, exactly. A new edge is marked as pending to the root.
     """
     child = edges[tree, node, action].child
-    if child < 0:
-        if edges[tree, node, action].pending > 0:
-            return False
-        row = counts[0]
-        counts[0] += 1
-        row_tree[row], row_node[row], row_action[row] = tree, node, action
-    else:
-        if nodes[tree, child].status == 0:  # WAITING
-            return False
-        counts[1] += 1
-        row = len(row_tree) - counts[1]
-        row_tree[row], row_node[row], row_action[row] = tree, child, -1
-    while virtual and node >= 0:
+    if child >= 0:
+        if nodes[tree, child].status == WAITING:
+            return BLOCKED
+        if virtual:
+            _mark_pending(nodes, edges, tree, node, action)
+        _back_up(nodes, edges, tree, child, nodes[tree, child].value, virtual)
+        return BACKED_UP
+    if edges[tree, node, action].pending > 0:
+        return BLOCKED
+    if virtual:
+        _mark_pending(nodes, edges, tree, node, action)
+    return NEW
+
+
+@njit(cache=True, nogil=True)
+def _mark_pending(nodes, edges, tree, node, action):
+    while node >= 0:
         edges[tree, node, action].pending += 1
         nodes[tree, node].pending += 1
         node, action = nodes[tree, node].parent, nodes[tree, node].action
-    return True
+
+
+@njit(cache=True, nogil=True)
+def _settle(tree, node, action, end, want, remaining, row_tree, row_node, row_action, new):
+    """Account for a descent of ``tree`` that ended so; how many rows there are now."""
+    if end == BLOCKED:
+        want[tree] = GIVEN_UP
+        return new
+    remaining[tree] -= 1
+    if end == BACKED_UP:
+        want[tree] = min(want[tree], remaining[tree])
+        return new
+    want[tree] -= 1
+    row_tree[new], row_node[new], row_action[new] = tree, node, action
+    return new + 1
 
 
 @njit(cache=True, nogil=True)
@@ -62,24 +173,26 @@ def _puct_action(nodes, edges, tree, node, exploration, fpu_reduction):
 
 
 @njit(cache=True, nogil=True)
-def puct(nodes, edges, want, row_tree, row_node, row_action, exploration, fpu_reduction, virtual):
+def puct(
+    nodes, edges, want, remaining, row_tree, row_node, row_action,
+    exploration, fpu_reduction, virtual,
+):  # fmt: skip
     """Descend by PUCT; ``exploration [n]`` is ``c(n) * sqrt(n)`` at ``n`` visits of a node."""
-    counts = np.zeros(2, np.int64)
+    new = 0
     for tree in range(len(want)):
-        for _ in range(want[tree]):
+        while want[tree] > 0:
             node = 0
             while True:
                 action = _puct_action(nodes, edges, tree, node, exploration, fpu_reduction)
                 child = edges[tree, node, action].child
-                if child < 0 or nodes[tree, child].status != 1:  # EXPANDED
+                if child < 0 or nodes[tree, child].status != EXPANDED:
                     break
                 node = child
-            if not _record(
-                nodes, edges, tree, node, action, row_tree, row_node, row_action, counts, virtual
-            ):  # fmt: skip
-                want[tree] = 0
-                break
-    return counts[0], counts[1]
+            end = _arrive(nodes, edges, tree, node, action, virtual)
+            new = _settle(
+                tree, node, action, end, want, remaining, row_tree, row_node, row_action, new
+            )
+    return new
 
 
 @njit(cache=True, nogil=True)
@@ -158,7 +271,7 @@ def _halving_action(nodes, edges, tree, scores, wanted, visit_offset, value_scal
 
 @njit(cache=True, nogil=True)
 def gumbel(
-    nodes, edges, want, row_tree, row_node, row_action,
+    nodes, edges, want, remaining, row_tree, row_node, row_action,
     scores, schedule, visit_offset, value_scale, virtual,
 ):  # fmt: skip
     """Descend by sequential halving at the root and by the improved policy below it.
@@ -168,32 +281,31 @@ def gumbel(
     that choice drops actions. Such a choice waits until every evaluation is in: virtual losses
     would drop whatever was searched last.
     """
-    counts = np.zeros(2, np.int64)
+    new = 0
     sigma = np.empty(edges.shape[2], np.float32)
     for tree in range(len(want)):
-        for _ in range(want[tree]):
+        while want[tree] > 0:
             node, waiting = 0, nodes[tree, 0].pending
             wanted, drops = schedule[tree, nodes[tree, 0].visits - 1 + waiting]
             if drops and waiting:
-                want[tree] = 0
+                want[tree] = GIVEN_UP
                 break
             action = _halving_action(
                 nodes, edges, tree, scores[tree], wanted, visit_offset, value_scale, sigma
             )
             while True:
                 child = edges[tree, node, action].child
-                if child < 0 or nodes[tree, child].status != 1:  # EXPANDED
+                if child < 0 or nodes[tree, child].status != EXPANDED:
                     break
                 node = child
                 action = _improved_action(
                     nodes, edges, tree, node, visit_offset, value_scale, sigma
                 )
-            if not _record(
-                nodes, edges, tree, node, action, row_tree, row_node, row_action, counts, virtual
-            ):  # fmt: skip
-                want[tree] = 0
-                break
-    return counts[0], counts[1]
+            end = _arrive(nodes, edges, tree, node, action, virtual)
+            new = _settle(
+                tree, node, action, end, want, remaining, row_tree, row_node, row_action, new
+            )
+    return new
 
 
 @njit(cache=True, nogil=True)
