@@ -25,7 +25,6 @@ from alphazero.search.puct import PUCT
 from alphazero.types import Evaluator, Generators, Search
 from games import solvers
 from games.base import Game, States
-from games.solvers import connect_four
 from games.solvers import minimax as exact
 
 if TYPE_CHECKING:
@@ -144,7 +143,7 @@ def _mcts(game: Game, name: str, *, simulations: Count = 800) -> Player:
 @_constructor
 def _minimax(game: Game, name: str, *, depth: Count = 5) -> Player:
     """Looks ``depth`` plies ahead and chooses at random among the moves that look best."""
-    heuristic = connect_four.heuristic if game.name == "connect_four" else exact.zero
+    heuristic = solvers.heuristic(game)
 
     def decide(states: States, rngs: Generators) -> Decision:
         value, move_values = exact.search(game, states, depth, heuristic)

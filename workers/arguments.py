@@ -89,6 +89,7 @@ def _add_play(commands: Any) -> None:
         help="your opponent; default %(default)s",
     )
     command.add_argument("--hints", action="store_true", help="show what the agent thinks")
+    command.add_argument("--second", action="store_true", help="let the agent begin")
 
 
 def _add_arena(commands: Any) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from workers.arguments import build_parser
@@ -25,6 +26,8 @@ BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the process's exit status: 0, 1 (failed), 2 (bad input) or 130 (Ctrl-C)."""
+    # As `python -m` would: a user's own game lies in the folder that the command is given in.
+    sys.path.append(os.getcwd())
     parser = build_parser()
     options, rest = parser.parse_known_args(arguments)
     unknown = [word for word in rest if word.startswith("-") or not hasattr(options, "overrides")]
@@ -87,7 +90,9 @@ def _play(options: argparse.Namespace) -> int:
 
     game = games.make(options.game)
     player = players.make(options.player, game)
-    settings = play.PlaySettings(hints=options.hints, seed=int(time.time()))
+    settings = play.PlaySettings(
+        begin=not options.second, hints=options.hints, seed=int(time.time())
+    )
     play.play(game, player, settings, play.terminal_read, Console())
     return 0
 
@@ -101,7 +106,13 @@ def _arena(options: argparse.Namespace) -> int:
     plies = options.opening_plies
     if plies is None:
         plies = min(4, game.max_plies // 4)
-    result = arena.play(game, entrants, options.games, options.seed, plies).as_dict()
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("games", total=None)
+
+        def progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        result = arena.play(game, entrants, options.games, options.seed, plies, progress).as_dict()
     table = Table(title=f"{result['game']}, {result['games']} games")
     _columns(table, "player", "wins", "draws", "losses", "score", "Elo", "95 %")
     for each in result["players"]:
