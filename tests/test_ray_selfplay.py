@@ -150,13 +150,12 @@ def test_the_plan_fits_the_cluster(cpus, gpus, servers, asked, expected):
     assert layout.cpus * (layout.workers + layout.servers) <= cpus
 
 
-def test_a_cluster_without_a_token_is_refused_in_one_line(monkeypatch):
-    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+@pytest.mark.parametrize("mode", ["", "disabled"])
+def test_a_cluster_without_a_token_is_refused_in_one_line(mode):
     with pytest.raises(ValueError, match="needs token authentication") as refusal:
-        insist_on_token("10.0.0.1:6379")
+        insist_on_token("10.0.0.1:6379", mode)
     assert "\n" not in str(refusal.value)
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    insist_on_token("10.0.0.1:6379")
+    insist_on_token("10.0.0.1:6379", "token")
 
 
 def test_no_two_lives_of_a_worker_share_a_number_in_any_session(tmp_path):

@@ -49,14 +49,25 @@ def connect(address: str) -> bool:
             logging_level=logging.ERROR,
         )
         return True
-    insist_on_token(address)
+    insist_on_token(address, _authentication())
     ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    # A cluster that asks for no token lets in whoever brings one: what do its own processes say?
+    task = ray.remote(num_cpus=0)(_authentication).remote()
+    try:
+        insist_on_token(address, ray.get(task, timeout=60.0))
+    except BaseException:
+        ray.shutdown()
+        raise
     return True
 
 
-def insist_on_token(address: str):
-    """Refuse to join a cluster whose ports would run anybody's code."""
-    if os.environ.get("RAY_AUTH_MODE", "").lower() != "token":
+def _authentication() -> str:
+    return os.environ.get("RAY_AUTH_MODE", "")
+
+
+def insist_on_token(address: str, mode: str):
+    """Refuse a cluster whose ports would run anybody's code; ``mode`` is ``RAY_AUTH_MODE``."""
+    if mode.lower() != "token":
         raise ValueError(
             f"ray {address}: a cluster needs token authentication, for whoever reaches its ports "
             "can run code on it; make a token with `ray get-auth-token --generate`, copy "
