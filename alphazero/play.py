@@ -121,6 +121,8 @@ class Session:
         """The drawing in colour; a stone where there was none before is the last move."""
         drawing = self.game.render(self.states[0])
         before = self.game.render(self.history[-2][0]) if len(self.history) > 1 else drawing
+        if len(before) != len(drawing):  # a drawing that grows says nothing of what is new in it
+            before = drawing
         text = Text(drawing)
         for index, (old, new) in enumerate(zip(before, drawing, strict=True)):
             if new in STONES:

@@ -178,7 +178,7 @@ def test_games_are_whole_stored_and_collected_once(run):
     for record in records:
         assert_valid(record)
     stats = run.fleet.stats()
-    assert (stats["fleet/workers"], stats["fleet/servers"]) == (2, 1)
+    assert (stats["workers"], stats["servers"]) == (2, 1)
     run.assert_stored_exactly_once()
 
 
@@ -197,11 +197,11 @@ def test_self_play_holds_at_the_allowance_and_goes_on_above_it(run):
 
 
 def test_a_killed_worker_is_replaced_and_no_stored_game_is_lost_or_doubled(run, caplog):
-    before, restarts = incarnations(run.records), run.fleet.stats()["fleet/restarts"]
+    before, restarts = incarnations(run.records), run.fleet.stats()["restarts"]
     with caplog.at_level(logging.WARNING, logger="workers.watchdog"):
         run.kill("worker")
         run.collect_until(lambda found: incarnations(found) - before)
-    assert run.fleet.stats()["fleet/restarts"] == restarts + 1
+    assert run.fleet.stats()["restarts"] == restarts + 1
     assert caplog.messages[0].startswith("self-play worker 0 died")
     assert "\n" not in caplog.messages[0]
     run.assert_stored_exactly_once()

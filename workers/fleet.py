@@ -164,9 +164,9 @@ class RayFleet:
             self._rates = self._measure(grown, now - self._counted_at)
             self._counted, self._counted_at = counters, now
         return self._rates | {
-            "fleet/workers": float(alive.count("worker")),
-            "fleet/servers": float(alive.count("server")),
-            "fleet/restarts": float(self._watchdog.restarts),
+            "workers": float(alive.count("worker")),
+            "servers": float(alive.count("server")),
+            "restarts": float(self._watchdog.restarts),
         }
 
     def state(self) -> dict:
@@ -193,9 +193,9 @@ class RayFleet:
         mean_batch = grown["evaluations"] / max(1, grown["batches"])
         servers = self._config.inference.servers
         return {
-            "fleet/evaluations_per_second": grown["evaluations"] / seconds,
-            "fleet/batch_fill": mean_batch / self._config.inference.batch_size,
-            "fleet/busy": grown["busy_seconds"] / seconds / servers,
+            "evaluations_per_second": grown["evaluations"] / seconds,
+            "batch_fill": mean_batch / self._config.inference.batch_size,
+            "busy": grown["busy_seconds"] / seconds / servers,
         }
 
 

@@ -193,7 +193,7 @@ def _farewell(
         return
     console.print(f"done: {path}")
     if settings.evaluation.games:
-        console.print(evaluate.sentence(evaluate.match(path, settings)))
+        console.print(evaluate.sentence(evaluate.match(path, settings)), soft_wrap=True)
     console.print(
         f"play against it: alphazero play {settings.game} --player checkpoint:path={run_dir}",
         soft_wrap=True, highlight=False,
