@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from alphazero.evaluation import CONFIDENCE, replay, wilson
 from alphazero.players import Player
-from alphazero.types import Generators
+from alphazero.types import Generators, Stream
 from games.base import Game, States
 
 Progress = Callable[[int, int], None]
@@ -96,7 +96,7 @@ def play(
     matches = []
     for number, (one, two) in enumerate(pairs):
         report = _counted(progress, number * games, len(pairs) * games)
-        seeds = [[seed, number, index] for index in range(games)]
+        seeds = [[seed, Stream.MATCH, number, index] for index in range(games)]
         matches.append(play_match(game, (players[one], players[two]), starts, seeds, report))
     standings = rank([player.name for player in players], pairs, [m.result for m in matches])
     distinct = len({line for match in matches for line in match.lines})
@@ -116,7 +116,7 @@ def draw_openings(game: Game, count: int, seed: int, plies: int) -> list[Line]:
         raise ValueError(
             f"opening plies must be 0 to {game.max_plies - 1} in {game.name}, not {plies}"
         )
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([seed, Stream.OPENINGS])
     openings: list[Line] = []
     for _ in range(count):
         openings.append(_draw_opening(game, plies, rng, set(openings)))
@@ -156,7 +156,8 @@ def play_match(
 ) -> Match:
     """One game from each opening, in lock step; the first player has seat 0 in the even ones.
 
-    A game's randomness depends on its entry of ``seeds`` alone. ``report`` hears after every ply
+    A game's generators depend on its entry of ``seeds`` alone (a player may still mix those of a
+    batch, as rollouts do). ``report`` hears after every ply
     how many games are over.
     """
     lines = [list(opening) for opening in openings]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 import games
@@ -57,7 +57,7 @@ class SelfPlaySettings:
     resign_value: Fraction | None = None
     """Resign when the search value stays below minus this for two own moves; None: never."""
     resign_disabled_fraction: Fraction = 0.1
-    """Share of games played to the end all the same, to measure false resignations."""
+    """Share of games played to the end all the same: the network must see lost endings too."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -109,7 +109,8 @@ class InferenceSettings:
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class EvaluationSettings:
     every: Natural = 0
-    """Optimizer steps between two arena matches during training; 0: only at the end."""
+    """Optimizer steps between two arena matches, each held at the first checkpoint from then on;
+    0: only at the end."""
     games: Natural = 40
     """Of one match; 0: no match."""
     opponent: str = "mcts:simulations=100"
@@ -195,14 +196,8 @@ def _check_device(device: str) -> None:
 
 
 def check_ray(ray: str) -> None:
-    if ray not in ("off", "local", "auto") and ":" not in ray:
+    if ray not in ("off", "local", "auto") and not re.fullmatch(r"(ray://)?[^:/\s]+:\d+", ray):
         raise ValueError(f"got {ray!r}, should be off, local, auto or an address host:port")
-
-
-def _check_player(spec: str) -> None:
-    from alphazero import players  # which needs this module
-
-    players.parse(spec)
 
 
 _CHECKS = {
@@ -210,7 +205,6 @@ _CHECKS = {
     "ray": check_ray,
     "training.device": _check_device,
     "inference.device": _check_device,
-    "evaluation.opponent": _check_player,
 }
 
 
@@ -223,4 +217,22 @@ def _contradictions(config: Config) -> list[str]:
             f"selfplay.random_opening_plies: {plies} would be whole games of {config.game}, "
             f"which last {longest} plies at most"
         )
+    return problems + _faults_of_evaluation(config)
+
+
+def _faults_of_evaluation(config: Config) -> list[str]:
+    """What would otherwise come up at the first match, when the training is done."""
+    from alphazero import players  # which needs this module
+
+    problems = []
+    for key, make in (
+        ("opponent", lambda: players.check(config.evaluation.opponent, games.make(config.game))),
+        ("simulations", lambda: config.search.for_play(config.evaluation.simulations)),
+    ):
+        try:
+            make()
+        except ValidationError as error:
+            problems.append(f"evaluation.{key}: {error.errors()[0]['msg']} with these settings")
+        except ValueError as error:
+            problems.append(f"evaluation.{key}: {error}")
     return problems

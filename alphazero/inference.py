@@ -66,6 +66,11 @@ class NetworkEvaluator:
             return "no weights yet"
         return f"{self.choice.backend} {self.choice.precision} on {self._device}: {self._why}"
 
+    def prefer(self, choice: Choice) -> None:
+        """Take ``choice``, made earlier, instead of timing; unless the settings exclude it."""
+        if choice in self._candidates:
+            self.choice = choice
+
     def load(self, weights: Weights, version: int) -> None:
         """Answer with ``weights`` from now on; calls that have begun end with the old ones.
 

@@ -103,9 +103,13 @@ class Learner:
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a ``state`` of a learner with the same settings."""
         state = copy.deepcopy(state)
-        self.step, self.precision = state["step"], state["precision"]
+        self.step = state["step"]
+        if self._training.precision == "auto":
+            self.precision = state["precision"]
         self._network.load_state_dict(state["network"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        moments = state["optimizer"]["state"]
+        # Only the moments: rate, L2 and the like are what the settings say now.
+        self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": moments})
         self._ema.restore(state["average"])
 
     def _forward(

@@ -1,5 +1,6 @@
 """The training loop, laptop and cluster alike: play, store, learn, publish, save."""
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +20,7 @@ from alphazero.learner import Learner
 from alphazero.replay import Batch, Samples, to_batch
 from alphazero.search import run as drive
 from alphazero.selfplay import GameGroup
-from alphazero.types import Evaluation, GameRecord, Search, Weights
+from alphazero.types import Evaluation, GameRecord, Search, Stream, Weights
 from games.base import Game, States
 
 
@@ -28,6 +29,8 @@ class Fleet(Protocol):
 
     reproducible: bool
     """Whether ``restore`` plays the same games again bit for bit."""
+    version: int | None
+    """Of the weights published last; None before the first."""
 
     def publish(self, weights: Weights, version: int) -> None:
         """Play with these weights from now on."""
@@ -45,7 +48,8 @@ class Fleet(Protocol):
 
     def state(self) -> dict: ...
 
-    def restore(self, state: dict) -> None: ...
+    def restore(self, state: dict) -> None:
+        """Continue from a ``state``; ``ValueError`` for one of a fleet that this cannot follow."""
 
     def close(self) -> None: ...
 
@@ -90,9 +94,12 @@ class LocalFleet:
         threads = settings.workers if settings.workers != "auto" else os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(min(threads, settings.groups), "self-play")
         self._evaluations, self._seconds, self._rate = 0, 0.0, 0.0
+        self._weights: Weights = {}
+        self.version: int | None = None
 
     def publish(self, weights: Weights, version: int) -> None:
         self._evaluator.load(weights, version)
+        self._weights, self.version = weights, version
 
     def collect(self) -> list[GameRecord]:
         began = time.perf_counter()
@@ -116,13 +123,24 @@ class LocalFleet:
         return {
             "groups": [group.state() for group in self._groups],
             "inference": list(choice) if choice else None,
+            "weights": self._weights,
+            "version": self.version,
         }
 
     def restore(self, state: dict) -> None:
+        """As ``Fleet.restore``, bit for bit; only for a state of as many groups, of LocalFleet."""
+        if len(state.get("groups", ())) != len(self._groups):
+            raise ValueError(
+                f"this run was played by {len(state.get('groups', ())) or 'Ray actors, not by'} "
+                f"groups in one process; these settings have {len(self._groups)}: resume with the "
+                "run's own selfplay.groups and --ray"
+            )
         if state["inference"]:  # a new timing might choose otherwise, and round otherwise
-            self._evaluator.choice = Choice(*state["inference"])
+            self._evaluator.prefer(Choice(*state["inference"]))
         for group, stored in zip(self._groups, state["groups"], strict=True):
             group.restore(stored)
+        if state["version"] is not None:
+            self.publish(state["weights"], state["version"])
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
@@ -178,14 +196,14 @@ class Hooks:
     log: Callable[[int, dict[str, float]], None] = lambda step, metrics: None
     games: Callable[[list[GameRecord]], None] = lambda records: None
     saved: Callable[[int, Path], None] = lambda step, path: None
-    time_used: Callable[[], float] = lambda: 0.0
-    """Share of the time limit that is gone: at 1 the run ends, and the schedules follow it."""
+    seconds: Callable[[], float] = lambda: 0.0
+    """How long the run has lasted, its earlier parts included."""
     stop: Callable[[], bool] = lambda: False
     """Asked between two steps; True saves a checkpoint and ends the run."""
 
 
-def train(run: Run, hooks: Hooks) -> None:
-    """Train to ``training.steps`` optimizer steps or to the time limit, saving on the way.
+def train(run: Run, hooks: Hooks, time_limit: float = math.inf) -> None:
+    """Train to ``training.steps`` optimizer steps or for ``time_limit`` seconds, saving on the way.
 
     What happens next depends on the state of learner, replay and fleet alone (and on the clock
     where there is a time limit), so that a run resumed from a checkpoint goes on as if nothing had
@@ -193,10 +211,12 @@ def train(run: Run, hooks: Hooks) -> None:
     """
     learner, replay, fleet, training = run.learner, run.replay, run.fleet, run.config.training
     limiter = Limiter(run.config.replay, training.batch_size)
-    batches, staleness, saved = _batches(run), 0.0, -1
-    fleet.publish(learner.weights(), learner.step)
+    batches, staleness = _batches(run), 0.0
+    saved = learner.step or None  # a run that does not begin with step 0 comes from a checkpoint
+    if fleet.version is None:
+        fleet.publish(learner.weights(), learner.step)
     while not hooks.stop():
-        progress = max(learner.step / training.steps, hooks.time_used())
+        progress = max(learner.step / training.steps, hooks.seconds() / time_limit)
         if progress >= 1:
             break
         fleet.allow(limiter.allowance(learner.step))
@@ -209,40 +229,49 @@ def train(run: Run, hooks: Hooks) -> None:
             continue
         metrics = learner.train_step(next(batches), progress)
         step = learner.step
-        if step % training.publish_every == 0 or step % training.checkpoint_every == 0:
+        if step % training.publish_every == 0:
             fleet.publish(learner.weights(), step)
         if step % run.config.tracking.log_every == 0:
             counts = _counts(run) | {"staleness": float(staleness)}
             hooks.log(step, metrics | counts | fleet.stats())
         if step % training.checkpoint_every == 0:
             saved = step
-            hooks.saved(step, save(run))
+            hooks.saved(step, save(run, hooks.seconds()))
     if learner.step != saved:
-        hooks.saved(learner.step, save(run))
+        hooks.saved(learner.step, save(run, hooks.seconds()))
 
 
-def save(run: Run) -> Path:
-    """A checkpoint that ``resume`` goes on from."""
+def save(run: Run, seconds: float) -> Path:
+    """A checkpoint that ``resume`` goes on from; ``seconds`` is how long the run has lasted."""
     learner, keep = run.learner, run.config.training.keep_checkpoints
-    state = {"learner": learner.state(), "replay": run.replay.state(), "fleet": run.fleet.state()}
+    state = {
+        "learner": learner.state(),
+        "replay": run.replay.state(),
+        "fleet": run.fleet.state(),
+        "seconds": seconds,
+    }
     return checkpoint.save(
         run.directory, learner.step, learner.weights(), state, run.config, keep=keep
     )
 
 
-def resume(run: Run, path: Path) -> None:
-    """Put the run's parts back to where the checkpoint at ``path`` was saved."""
+def resume(run: Run, path: Path) -> float:
+    """Put the run's parts back to where the checkpoint at ``path`` was saved; its ``seconds``.
+
+    ``ValueError`` where the parts cannot follow it; no stored game is touched then.
+    """
     state = checkpoint.load_state(path)
+    run.fleet.restore(state["fleet"])
     run.learner.restore(state["learner"])
     run.replay.restore(state["replay"], truncate=run.fleet.reproducible)
-    run.fleet.restore(state["fleet"])
+    return state["seconds"]
 
 
 def _batches(run: Run) -> Iterator[Batch]:
     """Training batches; the one of step ``n`` is drawn with a generator of its own."""
     config, game = run.config, games.make(run.config.game)
     while True:
-        rng = np.random.default_rng([config.seed, run.learner.step])
+        rng = np.random.default_rng([config.seed, Stream.BATCH, run.learner.step])
         samples = run.replay.sample(config.training.batch_size, rng)
         yield to_batch(game, samples, config.replay.value_mixing)
 

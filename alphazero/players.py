@@ -80,6 +80,15 @@ def make(spec: str, game: Game) -> Player:
         raise ValueError(f"player {spec!r}: {error}") from None
 
 
+def check(spec: str, game: Game) -> None:
+    """``ValueError`` where ``make`` would raise it; does not load a network, only looks for it."""
+    _, options = parse(spec)
+    if "path" not in options:
+        make(spec, game)
+    elif not Path(options["path"]).exists():
+        raise ValueError(f"player {spec!r}: path={options['path']}: there is no such file")
+
+
 def parse(spec: str) -> tuple[str, dict[str, str]]:
     """Split ``kind[:key=value,...]`` into a known kind and its known options, still as text."""
     kind, _, rest = spec.strip().partition(":")
@@ -165,7 +174,7 @@ def _solver(game: Game, name: str) -> Player:
 
 
 @_constructor
-def _checkpoint(
+def from_checkpoint(
     game: Game,
     name: str,
     *,
@@ -205,7 +214,7 @@ KINDS: dict[str, Callable[..., Player]] = {
     "mcts": _mcts,
     "minimax": _minimax,
     "solver": _solver,
-    "checkpoint": _checkpoint,
+    "checkpoint": from_checkpoint,
     "policy": _policy,
 }
 """Each is called with the game and the player's name; its keyword arguments are the options."""

@@ -5,8 +5,10 @@ The window grows sublinearly with the run, as in KataGo: early games are soon fo
 window is long.
 """
 
+import fcntl
 import math
 import os
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -283,3 +285,22 @@ class Replay:
     def _rows(self, age: NDArray[np.integer]) -> np.ndarray:
         """The rows of that age; the newest position's is 1."""
         return self._ring[(self._head - age) % len(self._ring)]
+
+
+def lock(directory: Path, patience: float) -> int:
+    """Keep every other writer out of ``directory`` until this process ends.
+
+    ``ValueError`` where another one stays for ``patience`` seconds: two runs share a directory.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    handle = os.open(directory / ".lock", os.O_WRONLY | os.O_CREAT, 0o644)
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return handle
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                os.close(handle)
+                raise ValueError(f"another run writes to {directory}; end it first") from None
+            time.sleep(0.1)

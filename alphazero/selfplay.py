@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from alphazero.config import SelfPlaySettings
 from alphazero.evaluators import random_actions
-from alphazero.types import Evaluation, GameRecord, Search
+from alphazero.types import Evaluation, GameRecord, Search, Stream
 from games.base import Game, States
 
 _HISTORY = ("_actions", "_states", "_policy", "_value")
@@ -111,7 +111,7 @@ class GameGroup:
         """Begin the next game in place ``i``, with its random opening."""
         game_id = next(self._game_ids)
         self._started += 1
-        rng = np.random.default_rng([self._seed, game_id])
+        rng = np.random.default_rng([self._seed, Stream.GAME, game_id])
         opening = random_opening(self._game, self._settings.random_opening_plies, rng)
         self._rngs[i], self._ids[i] = rng, game_id
         self._current[i : i + 1] = self._game.initial(1)
@@ -141,10 +141,14 @@ class GameGroup:
 
 
 def random_opening(game: Game, plies: int, rng: np.random.Generator) -> list[int]:
-    """0 to ``plies`` uniformly random actions from the start that do not finish the game."""
+    """Uniformly random actions from the start that do not finish the game.
+
+    Their number is drawn first, 0 to ``plies``, all equally likely.
+    """
+    length = rng.integers(plies + 1)
     while True:
         state, actions = game.initial(1), []
-        for _ in range(rng.integers(plies + 1)):
+        for _ in range(length):
             action = random_actions(game.legal(state), rng)
             state = game.step(state, action)
             actions.append(int(action[0]))

@@ -7,6 +7,7 @@ observation planes. Every value is seen by the player about to move: +1 win, 0 d
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -27,6 +28,18 @@ class Evaluation(NamedTuple):
     """``[B]`` in [-1, 1], for the player about to move."""
     version: int = 0
     """Of the weights that answered; 0 where there are none."""
+
+
+class Stream(IntEnum):
+    """What a generator's randomness is for: ``default_rng([seed, stream, number])``.
+
+    Never 0, which NumPy does not tell from a key that is shorter.
+    """
+
+    GAME = 1
+    BATCH = 2
+    OPENINGS = 3
+    MATCH = 4
 
 
 Evaluator = Callable[[States], Evaluation]

@@ -1,5 +1,6 @@
 """The loop: balance, determinism, and resuming as if nothing had been."""
 
+import math
 import multiprocessing
 import os
 import signal
@@ -42,15 +43,15 @@ class Parts:
 
     def __init__(self, directory, config):
         game = games.make(config.game)
-        self.directory = directory
+        self.directory, self.closed = directory, False
         self.learner = Learner(game, config.network, config.optimizer, config.training, config.seed)
         self.replay = Replay(game, directory / "games", config.replay)
         evaluator = NetworkEvaluator(game, config.network, config.inference)
         self.fleet = LocalFleet(game, config.search, config.selfplay, evaluator, config.seed)
         self.run = loop.Run(config, directory, self.learner, self.replay, self.fleet)
 
-    def train(self, **hooks):
-        loop.train(self.run, Hooks(**hooks))
+    def train(self, time_limit=math.inf, **hooks):
+        loop.train(self.run, Hooks(**hooks), time_limit)
         return self
 
     def resume(self):
@@ -60,6 +61,7 @@ class Parts:
         return self
 
     def close(self):
+        self.closed = True
         self.fleet.close()
         self.replay.close()
 
@@ -68,8 +70,12 @@ class Parts:
 def parts(tmp_path):
     made = []
 
-    def make(name, **changes):
-        tree = TINY | {"training": TINY["training"] | changes}
+    def make(name, optimizer=None, selfplay=None, **changes):
+        tree = TINY | {
+            "training": TINY["training"] | changes,
+            "selfplay": TINY["selfplay"] | (selfplay or {}),
+            "optimizer": optimizer or {},
+        }
         directory = tmp_path / name
         directory.mkdir(exist_ok=True)
         made.append(Parts(directory, TypeAdapter(Config).validate_python(tree)))
@@ -78,7 +84,8 @@ def parts(tmp_path):
     torch.set_num_threads(1)
     yield make
     for each in made:
-        each.close()
+        if not each.closed:
+            each.close()
 
 
 def final_state(run):
@@ -96,7 +103,8 @@ def final_state(run):
             for index, each in enumerate(value):
                 walk(f"{name}/{index}", each)
         else:
-            leaves[name] = value.numpy().tobytes() if torch.is_tensor(value) else value
+            array = torch.is_tensor(value) or isinstance(value, np.ndarray)
+            leaves[name] = np.asarray(value).tobytes() if array else value
 
     walk("", state)
     return leaves
@@ -106,18 +114,47 @@ def test_the_same_seed_gives_the_same_run_bit_for_bit(parts):
     assert final_state(parts("one").train()) == final_state(parts("two").train())
 
 
-def test_a_run_resumed_from_the_middle_ends_bit_for_bit_as_the_unbroken_one(parts):
+@pytest.mark.parametrize("last", [20, 31])
+def test_a_run_resumed_from_any_checkpoint_ends_bit_for_bit_as_the_unbroken_one(parts, last):
+    """20 was saved on the way and more was played after it; 31, unpublished, when asked to stop."""
     whole = parts("whole").train()
-    # Broken off well past its checkpoint: what came after must be done again, not doubled.
     steps = []
-    parts("broken").train(log=lambda step, _: steps.append(step), stop=lambda: len(steps) == 31)
-    for path in (parts("broken").directory / "checkpoints").iterdir():
-        if path.name != "step_000020":
-            assert path.name == "step_000031"
+    broken = parts("broken")
+    broken.train(log=lambda step, _: steps.append(step), stop=lambda: len(steps) == 31)
+    broken.close()
+    for path in (broken.directory / "checkpoints").iterdir():
+        if path.name > f"step_{last:06}":
             (path / "MANIFEST.json").unlink()
     resumed = parts("broken").resume()
-    assert resumed.learner.step == 20
+    assert resumed.learner.step == last
     assert final_state(resumed.train()) == final_state(whole)
+
+
+def test_a_resume_that_cannot_follow_leaves_the_stored_games_alone(parts):
+    run = parts("run").train()
+    games = run.replay.games
+    run.close()
+    other = parts("run", selfplay={"groups": 1})
+    with pytest.raises(ValueError, match=r"played by 2 groups .* have 1"):
+        other.resume()
+    assert other.replay.games == games
+
+
+def test_a_resumed_run_remembers_how_long_it_has_lasted(parts):
+    run = parts("run").train(seconds=lambda: 17.5)
+    newest = checkpoint.newest(run.directory)
+    assert newest is not None
+    assert loop.resume(run.run, newest) == 17.5
+
+
+def test_settings_changed_on_resuming_take_effect(parts):
+    parts("run").train()
+    other = parts("run", optimizer={"l2": 0.5, "learning_rate": 0.25}, steps=41).resume()
+    rates = []
+    other.train(log=lambda step, metrics: rates.append(metrics["learning_rate"]))
+    groups = other.learner.state()["optimizer"]["param_groups"]
+    assert [group["weight_decay"] for group in groups] == [0.5, 0.0]
+    assert rates[0] > 0.002
 
 
 def _train_for_ever(directory, tree):
@@ -165,21 +202,20 @@ def test_a_time_limit_ends_the_run_and_brings_the_learning_rate_down(parts):
         rates.append(metrics["learning_rate"])
 
     run = parts("run", steps=100_000)
-    run.train(log=log, time_used=lambda: clock[0])
+    run.train(log=log, seconds=lambda: clock[0], time_limit=1.0)
     assert run.learner.step in (10, 11)  # ten times 0.1 is not quite 1
     warmed = np.array(rates) / (np.arange(len(rates)) + 1)
     assert (np.diff(warmed) < 0).all()
 
 
 def test_fleet_and_learner_play_with_the_weights_published_last(parts):
-    run = parts("run", publish_every=10).train()
-    records = run.fleet.collect()
-    while not records:
-        records = run.fleet.collect()
-    assert max(record.version for record in records) <= 40
+    run = parts("run", publish_every=15).train()
+    assert run.fleet.version == 30
+    later = [record for _ in range(20) for record in run.fleet.collect()]
+    assert later[-1].version == 30  # a game of at most 9 plies, begun after the last publication
     run.fleet.publish(run.learner.weights(), 41)
     later = [record for _ in range(20) for record in run.fleet.collect()]
-    assert max(record.version for record in later) == 41
+    assert later[-1].version == 41
 
 
 @given(

@@ -46,7 +46,7 @@ def fields(record):
 @pytest.mark.parametrize("name", GAMES)
 def test_replaying_a_records_actions_gives_its_states_and_outcome(name):
     game = games.make(name)
-    records = play(game, SelfPlaySettings(games=4, random_opening_plies=3))
+    records = play(game, SelfPlaySettings(games=4, random_opening_plies=3), moves=60)
     assert len(records) >= 8
     for record in records:
         state, states = game.initial(1), []

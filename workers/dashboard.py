@@ -5,6 +5,7 @@ out, so the panel needs no change when a run measures more or less.
 """
 
 import logging
+import math
 import time
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -55,7 +56,7 @@ class Dashboard:
     """
 
     def __init__(
-        self, total_steps: int, console: Console, time_limit: float | None = None, step: int = 0
+        self, total_steps: int, console: Console, time_limit: float = math.inf, step: int = 0
     ):
         self._console = console
         self._total = total_steps
@@ -111,9 +112,8 @@ class Dashboard:
     def fraction(self) -> float:
         """How much of the run is done, 0 to 1."""
         done = (self._step - self._first) / max(1, self._total - self._first)
-        if self._time_limit:
-            done = max(done, (time.monotonic() - self._started) / self._time_limit)
-        return min(1.0, done)
+        elapsed = (time.monotonic() - self._started) / max(1.0, self._time_limit)
+        return min(1.0, max(done, elapsed))
 
     def _panel(self) -> Group:
         grid = Table.grid(padding=(0, 2), expand=True)

@@ -16,8 +16,9 @@ OPENING_PLIES = 2
 def match(path: Path, settings: Config) -> ArenaResult:
     """The checkpoint at ``path`` against ``settings.evaluation.opponent``."""
     game, evaluation = games.make(settings.game), settings.evaluation
-    agent = f"checkpoint:path={path},simulations={evaluation.simulations}"
-    pair = [players.make(spec, game) for spec in (agent, evaluation.opponent)]
+    name = f"{path.name} with {evaluation.simulations} simulations"
+    agent = players.from_checkpoint(game, name, path=path, simulations=evaluation.simulations)
+    pair = [agent, players.make(evaluation.opponent, game)]
     return arena.play(game, pair, evaluation.games, settings.seed, OPENING_PLIES)
 
 

@@ -105,6 +105,7 @@ class RayFleet:
     """Self-play actors under a watchdog. Call ``publish`` to begin and ``close`` to end."""
 
     reproducible = False
+    version: int | None = None
 
     def __init__(
         self,
@@ -138,6 +139,7 @@ class RayFleet:
         """Play with these weights from now on; every server fetches the one copy made here."""
         self._watchdog.check()
         self._watchdog.publish(ray.put(weights), version)
+        self.version = version
 
     def collect(self) -> list[GameRecord]:
         """The games stored since the last call, in ``replay`` already; waits up to ``QUANTUM``.
@@ -173,8 +175,11 @@ class RayFleet:
         return {"incarnation": self._incarnations.next}
 
     def restore(self, state: dict) -> None:
-        """Games in flight are not restored: they are played anew, under new ids."""
-        self._incarnations.next = max(self._incarnations.next, state["incarnation"])
+        """Games in flight are not restored: they are played anew, under new ids.
+
+        So a run that LocalFleet began goes on here too: its ids are below every incarnation's.
+        """
+        self._incarnations.next = max(self._incarnations.next, state.get("incarnation", 1))
 
     def close(self) -> None:
         """End all actors, and Ray where it was started here; what was acknowledged is on disk."""

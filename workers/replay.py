@@ -8,7 +8,6 @@ The order of storage is the log that ``fresh`` reads: the driver asks for everyt
 games it has seen, and an actor that was killed and has reopened its files gives the same answer.
 """
 
-import fcntl
 import os
 import time
 from collections import deque
@@ -23,7 +22,7 @@ from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 import games
 from alphazero import wire
 from alphazero.config import Config
-from alphazero.replay import Replay, Samples
+from alphazero.replay import Replay, Samples, lock
 from alphazero.types import GameRecord
 
 CACHED = 10_000
@@ -41,25 +40,6 @@ class Totals(NamedTuple):
 def stored_games(config: Config, directory: Path) -> Replay:
     """The store of one run, opened in the actor's own process."""
     return Replay(games.make(config.game), directory, config.replay)
-
-
-def lock(directory: Path, patience: float) -> int:
-    """Keep every other writer out of ``directory`` until this process ends.
-
-    ``ValueError`` where another one stays for ``patience`` seconds: two runs share a directory.
-    """
-    directory.mkdir(parents=True, exist_ok=True)
-    handle = os.open(directory / ".lock", os.O_WRONLY | os.O_CREAT, 0o644)
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return handle
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                os.close(handle)
-                raise ValueError(f"another run writes to {directory}; end it first") from None
-            time.sleep(0.1)
 
 
 class ReplayStore:

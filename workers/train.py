@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import platform
 import signal
@@ -18,11 +19,12 @@ from rich.console import Console
 
 import games
 from alphazero import checkpoint, config, loop
+from alphazero.checkpoint import Checkpoint
 from alphazero.config import Config
 from alphazero.inference import NetworkEvaluator
 from alphazero.learner import Learner
 from alphazero.loop import Hooks, LocalFleet, Run
-from alphazero.replay import Replay
+from alphazero.replay import Replay, lock
 from alphazero.types import GameRecord
 from workers import evaluate
 from workers.dashboard import Dashboard
@@ -31,6 +33,9 @@ from workers.tracking import Tracker
 log = logging.getLogger(__name__)
 
 PACKAGES = ("torch", "ray", "numpy", "numba", "wandb", "openvino")
+RESOLVED = ("ray", "training.threads")
+"""Settings that ``resolve`` spells out: no change when a run is resumed."""
+INTERRUPTED = 130
 SMALL_MACHINE = 4
 """CPU cores up to which a machine without a GPU trains faster in one process than on Ray."""
 
@@ -38,118 +43,143 @@ SMALL_MACHINE = 4
 def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: float | None) -> int:
     """Train in ``run_dir``; ``time_limit`` in minutes. The process's exit status.
 
-    ``ValueError`` where ``resume`` finds no checkpoint or one of another game or network.
+    ``ValueError`` where ``resume`` finds a checkpoint that these settings cannot follow.
     """
     console = Console()
-    ray = choose_ray(ray)
-    settings = with_threads(settings, ray)
-    limit = time_limit or settings.training.time_limit_minutes
     start = newest_checkpoint(run_dir, settings, console) if resume else None
-    _describe_run(run_dir, settings)
+    settings = resolve(settings, start.config.ray if start and ray == "auto" else ray)
+    minutes = time_limit or settings.training.time_limit_minutes
+    limit = minutes * 60 if minutes else math.inf
     with ExitStack() as stack:
+        run = stack.enter_context(_parts(settings, run_dir, console))
+        before = loop.resume(run, start.path) if start else 0.0
+        _describe_run(run_dir, settings)
         stack.enter_context(_log_file(run_dir / "log.txt"))
-        run = stack.enter_context(_parts(settings, run_dir, ray, console))
-        if start:
-            loop.resume(run, start)
         first = run.learner.step
         tracker = Tracker(run_dir, settings.tracking, config.as_dict(settings), resume, first)
         stack.callback(tracker.close)
-        stop = stack.enter_context(_stop_on_signal(console))
-        seconds = limit * 60 if limit else None
-        dashboard = Dashboard(settings.training.steps, console, seconds, first)
-        where = "in this process" if ray == "off" else f"on Ray ({ray})"
-        dashboard.message(
-            f"{settings.game}: self-play {where}; learner {run.learner.precision}, "
-            f"{settings.training.threads} threads\n{tracker.status}"
-        )
-        with dashboard:
-            monitor = Monitor(settings, run_dir, tracker, dashboard, seconds)
+        dashboard = Dashboard(settings.training.steps, console, limit - before, first)
+        dashboard.message(f"{_summary(run)}\n{tracker.status}")
+        monitor = Monitor(run, tracker, dashboard, before)
+        with dashboard, _stop_on_signal(console) as stop:
             hooks = Hooks(
                 log=monitor.log, games=monitor.games, saved=monitor.saved,
-                time_used=monitor.time_used, stop=lambda: bool(stop),
+                seconds=monitor.seconds, stop=lambda: bool(stop),
             )  # fmt: skip
-            loop.train(run, hooks)
-        _farewell(settings, run_dir, monitor, console, interrupted=bool(stop))
-    return 130 if stop else 0
+            loop.train(run, hooks, limit)
+        path = checkpoint.resolve(run_dir)
+        if stop:
+            console.print(f"stopped; {path} is saved, --resume --run-dir {run_dir} goes on from it")
+            return INTERRUPTED
+        console.print(f"done: {path}")
+        monitor.match(run.learner.step, path)
+        console.print(
+            f"play against it: alphazero play {settings.game} "
+            f"--player checkpoint:path={run_dir} --hints",
+            soft_wrap=True, highlight=False,
+        )  # fmt: skip
+    return 0
 
 
-def choose_ray(ray: str) -> str:
-    """``auto`` spelled out: ``off`` on a small machine without a GPU, else ``local``."""
-    if ray != "auto":
-        return ray
+def resolve(settings: Config, ray: str) -> Config:
+    """``settings`` with every ``auto`` spelled out that decides how a run goes on after a break."""
+    if ray == "auto":
+        ray = choose_ray()
+    training = settings.training
+    if training.threads == "auto":
+        # Where playing and learning take turns, each has all cores.
+        threads = (os.cpu_count() or 1) if ray == "off" else 1
+        training = replace(training, threads=threads)
+    return replace(settings, ray=ray, training=training)
+
+
+def choose_ray() -> str:
+    """``off`` on a small machine without a GPU, where it is faster, else ``local``."""
     small = (os.cpu_count() or 1) <= SMALL_MACHINE and not torch.cuda.is_available()
     return "off" if small else "local"
 
 
-def with_threads(settings: Config, ray: str) -> Config:
-    """``training.threads: auto`` spelled out: all cores where playing and learning take turns."""
-    if settings.training.threads != "auto":
-        return settings
-    threads = (os.cpu_count() or 1) if ray == "off" else 1
-    return replace(settings, training=replace(settings.training, threads=threads))
-
-
-def newest_checkpoint(run_dir: Path, settings: Config, console: Console) -> Path | None:
+def newest_checkpoint(run_dir: Path, settings: Config, console: Console) -> Checkpoint | None:
     """Where to go on from. Says which settings differ from the run's, and refuses those that
     cannot. None when the run was stopped before its first checkpoint."""
     path = checkpoint.newest(run_dir, report=lambda line: console.print(line, markup=False))
     if path is None:
         console.print(f"{run_dir} holds no checkpoint yet: starting from step 0")
         return None
-    before, now = config.as_dict(checkpoint.load(path).config), config.as_dict(settings)
-    for key in ("game", "network", "seed"):
+    found = checkpoint.load(path)
+    before, now = config.as_dict(found.config), config.as_dict(settings)
+    for tree in (before, now):
+        tree["optimizer.name"] = tree["optimizer"]["name"]
+    for key in ("game", "network", "seed", "optimizer.name"):
         if before[key] != now[key]:
             raise ValueError(f"--resume: {key} was {before[key]} and cannot become {now[key]}")
-    changed = sorted(key for key in now if before[key] != now[key])
+    changed = [key for key in _leaves(now, before) if not key.startswith(RESOLVED)]
     if changed:
         console.print(f"resuming with changed settings: {', '.join(changed)}")
-    return path
+    return found
+
+
+def _leaves(now: dict, before: dict, prefix: str = "") -> list[str]:
+    """The dotted keys whose values differ."""
+    changed = []
+    for key, value in now.items():
+        if isinstance(value, dict) and isinstance(before.get(key), dict):
+            changed += _leaves(value, before[key], f"{prefix}{key}.")
+        elif value != before.get(key):
+            changed.append(prefix + key)
+    return changed
 
 
 @contextmanager
-def _parts(settings: Config, run_dir: Path, ray: str, console: Console) -> Iterator[Run]:
+def _parts(settings: Config, run_dir: Path, console: Console) -> Iterator[Run]:
     """Learner, replay and fleet; closed in the end."""
     game = games.make(settings.game)
     # Several torch threads in a process wait for each other whenever another process takes a core.
     torch.set_num_threads(1)
     learner = Learner(game, settings.network, settings.optimizer, settings.training, settings.seed)
     with ExitStack() as stack:
-        if ray == "off":
+        if settings.ray == "off":
+            evaluator = NetworkEvaluator(game, settings.network, settings.inference)
+            stack.callback(os.close, lock(run_dir / "games", patience=0.0))
             replay = Replay(game, run_dir / "games", settings.replay, console.print)
             stack.callback(replay.close)
-            evaluator = NetworkEvaluator(game, settings.network, settings.inference)
             fleet = LocalFleet(game, settings.search, settings.selfplay, evaluator, settings.seed)
         else:
             from workers.fleet import RayFleet  # which takes Ray's seconds to import
 
-            fleet = RayFleet(settings, run_dir, ray)
+            fleet = RayFleet(settings, run_dir, settings.ray)
             replay = fleet.replay
         stack.callback(fleet.close)
         yield Run(settings, run_dir, learner, replay, fleet)
 
 
+def _summary(run: Run) -> str:
+    settings = run.config
+    where = "in this process" if settings.ray == "off" else f"on Ray ({settings.ray})"
+    return (
+        f"{settings.game}: self-play {where}; learner {run.learner.precision}, "
+        f"{settings.training.threads} threads"
+    )
+
+
 class Monitor:
     """Turns what the loop reports into figures, examples and matches."""
 
-    def __init__(
-        self,
-        settings: Config,
-        run_dir: Path,
-        tracker: Tracker,
-        dashboard: Dashboard,
-        seconds: float | None,
-    ):
-        self._settings, self._run_dir = settings, run_dir
-        self._tracker, self._dashboard, self._seconds = tracker, dashboard, seconds
-        self._began = self._window_began = time.monotonic()
+    def __init__(self, run: Run, tracker: Tracker, dashboard: Dashboard, before: float):
+        """``before``: how many seconds the run had lasted when it was resumed."""
+        self._settings = run.config
+        self._tracker, self._dashboard = tracker, dashboard
+        self._window_began = time.monotonic()
+        self._began = self._window_began - before
         self._played = self._rows = self._steps = 0
         self._rates: dict[str, float] = {}
-        self._evaluated = 0
+        self._matches = run.learner.step // max(1, run.config.evaluation.every)
+        self._matched: Path | None = None
         self._example: GameRecord | None = None
 
-    def time_used(self) -> float:
-        """Share of the time limit that is gone; 0 where there is none."""
-        return (time.monotonic() - self._began) / self._seconds if self._seconds else 0.0
+    def seconds(self) -> float:
+        """How long the run has lasted, its earlier parts included."""
+        return time.monotonic() - self._began
 
     def games(self, records: list[GameRecord]) -> None:
         self._played += len(records)
@@ -167,7 +197,7 @@ class Monitor:
                 "samples_per_second": self._steps * batch / seconds,
             }
             self._window_began, self._played, self._rows, self._steps = time.monotonic(), 0, 0, 0
-        metrics = metrics | self._rates | {"minutes": (time.monotonic() - self._began) / 60}
+        metrics = metrics | self._rates | {"minutes": self.seconds() / 60}
         self._tracker.log(step, metrics)
         self._dashboard.update(step, metrics)
 
@@ -177,27 +207,18 @@ class Monitor:
             game = games.make(self._settings.game)
             self._tracker.text(step, "example_game", evaluate.as_text(game, self._example))
         every = self._settings.evaluation.every
-        if every and step // every > self._evaluated:
-            self._evaluated = step // every
-            result = evaluate.match(path, self._settings)
-            self._tracker.log(step, evaluate.figures(result))
-            self._dashboard.message(f"step {step:,}: {evaluate.sentence(result)}")
+        if every and step // every > self._matches:
+            self._matches = step // every
+            self.match(step, path)
 
-
-def _farewell(
-    settings: Config, run_dir: Path, monitor: Monitor, console: Console, interrupted: bool
-) -> None:
-    path = checkpoint.resolve(run_dir)
-    if interrupted:
-        console.print(f"stopped; {path} is saved, --resume --run-dir {run_dir} goes on from it")
-        return
-    console.print(f"done: {path}")
-    if settings.evaluation.games:
-        console.print(evaluate.sentence(evaluate.match(path, settings)), soft_wrap=True)
-    console.print(
-        f"play against it: alphazero play {settings.game} --player checkpoint:path={run_dir}",
-        soft_wrap=True, highlight=False,
-    )  # fmt: skip
+    def match(self, step: int, path: Path) -> None:
+        """Let the checkpoint meet the opponent of the settings, unless it just has."""
+        if self._settings.evaluation.games == 0 or path == self._matched:
+            return
+        self._matched = path
+        result = evaluate.match(path, self._settings)
+        self._tracker.log(step, evaluate.figures(result))
+        self._dashboard.message(f"step {step:,}: {evaluate.sentence(result)}")
 
 
 def _describe_run(run_dir: Path, settings: Config) -> None:

@@ -16,7 +16,7 @@ class ScheduleSettings:
 
     kind: Literal["constant", "cosine", "step"] = "cosine"
     warmup_steps: Annotated[int, Field(ge=0)] = 100
-    """Linear from 0 to 1 over this many steps, before ``kind`` applies."""
+    """A factor beside that of ``kind``: linear from 0 to 1 over this many steps."""
     final_factor: Fraction = 0.05
     """cosine: the factor reached at the last step."""
     milestones: tuple[Fraction, ...] = (0.6, 0.85)

@@ -239,7 +239,9 @@ def _improved_action(nodes, edges, tree, node, visit_offset, value_scale, sigma)
     total = np.float32(0)
     for action in range(actions):
         if edges[tree, node, action].prior >= 0:
-            sigma[action] = edges[tree, node, action].prior * np.exp(sigma[action] - highest)
+            # Floored, or all would underflow where the best value has no prior to speak of.
+            prior = max(edges[tree, node, action].prior, np.float32(1e-12))
+            sigma[action] = prior * np.exp(sigma[action] - highest)
             total += sigma[action]
     best, best_score = -1, np.float32(-np.inf)
     for action in range(actions):
