@@ -48,6 +48,9 @@ class SelfPlaySettings:
     """Groups a worker (or LocalFleet) keeps in flight."""
     workers: Count | Literal["auto"] = "auto"
     """Self-play processes on Ray; auto: one a CPU core that is left over. LocalFleet: threads."""
+    cache: Count = 2**16
+    """Positions whose evaluation a group remembers until new weights come; a power of two. Much
+    of what one move's search asked the next one asks again. LocalFleet only."""
     temperature: Annotated[float, Field(ge=0)] = 1.0
     temperature_plies: Natural = 1000
     """From this ply on ``final_temperature`` applies."""

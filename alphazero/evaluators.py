@@ -1,6 +1,8 @@
-"""Evaluators that need no network. ``alphazero.inference`` has the one that does."""
+"""Evaluators that need no network, and a cache for those that do (``alphazero.inference``)."""
 
 import numpy as np
+from numba import njit
+from numpy.typing import NDArray
 
 from alphazero.types import Evaluation, Evaluator
 from games.base import Game, States
@@ -48,3 +50,91 @@ def random_actions(legal: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """``int64[B]``: one allowed action of each row of ``legal [B, A]``, all equally likely."""
     chances = rng.random(len(legal)) * legal.sum(axis=1)
     return (np.cumsum(legal, axis=1) > chances[:, None]).argmax(axis=1)
+
+
+class CachedEvaluator:
+    """Remembers what ``evaluate`` said of the last positions, also within one batch.
+
+    A table of ``capacity`` places (a power of two), one position a place, the newest stays. It
+    must be told when the answers change (``clear``). For one thread. Memory: ``capacity * (4 A +
+    16 + game.dtype.itemsize)`` bytes.
+    """
+
+    def __init__(self, game: Game, evaluate: Evaluator, capacity: int):
+        if capacity < 1 or capacity & (capacity - 1):
+            raise ValueError(f"a cache's capacity must be a power of two, not {capacity}")
+        self._evaluate = evaluate
+        self._keys = np.zeros((capacity, game.dtype.itemsize), np.uint8)
+        self._marks = np.zeros((capacity, 2), np.int32)  # generation and call that wrote the place
+        self._logits = np.zeros((capacity, game.num_actions), np.float32)
+        self._values = np.zeros(capacity, np.float32)
+        self._generation, self._calls, self._version = 1, 0, 0
+        self.asked = self.missed = 0
+        """Positions that it was asked for, and those that it had to pass on."""
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._generation += 1
+
+    def __call__(self, states: States) -> Evaluation:
+        raw = states.view(np.uint8).reshape(len(states), -1)
+        self._calls += 1
+        place, asked = np.empty((2, len(states)), np.int64)
+        mark = np.array([self._generation, self._calls], np.int32)
+        count = _look_up(raw, self._keys, self._marks, mark, place, asked)
+        self.asked += len(states)
+        self.missed += count
+        logits, values = self._logits[place], self._values[place]
+        if count:
+            rows = asked[:count]
+            logits[rows], values[rows], self._version = self._ask(states[rows], place[rows])
+            known = place >= 0
+            logits[known], values[known] = self._logits[place[known]], self._values[place[known]]
+        return Evaluation(logits, values, self._version)
+
+    def _ask(self, states: States, place: NDArray[np.int64]) -> Evaluation:
+        """Evaluate ``states`` and store the answers of those that were given a place."""
+        try:
+            answer = self._evaluate(states)
+        except BaseException:
+            self.clear()  # places were taken for answers that never came
+            raise
+        stored = place >= 0
+        self._logits[place[stored]] = answer.logits[stored]
+        self._values[place[stored]] = answer.value[stored]
+        return answer
+
+
+@njit(cache=True, nogil=True)
+def _look_up(raw, keys, marks, mark, place, asked):
+    """Find each state's place, or take one for it; how many must be ``asked`` (their rows).
+
+    A place that another position took in this very call stays taken: -1.
+    """
+    count = 0
+    for row in range(len(raw)):
+        at = _hash(raw[row]) & np.uint64(len(keys) - 1)
+        place[row] = at
+        same = marks[at, 0] == mark[0]
+        for byte in range(raw.shape[1]):
+            same = same and keys[at, byte] == raw[row, byte]
+        if same:
+            marks[at, 1] = mark[1]  # nobody may take it before it has been read
+            continue
+        asked[count] = row
+        count += 1
+        if marks[at, 1] == mark[1] and marks[at, 0] == mark[0]:
+            place[row] = -1
+        else:
+            keys[at] = raw[row]
+            marks[at] = mark
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _hash(raw):
+    """64 bits of a state's bytes: FNV-1a, its high bits folded down."""
+    value = np.uint64(14695981039346656037)
+    for byte in raw:
+        value = (value ^ np.uint64(byte)) * np.uint64(1099511628211)
+    return value ^ (value >> np.uint64(32))

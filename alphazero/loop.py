@@ -15,13 +15,14 @@ import numpy as np
 import games
 from alphazero import checkpoint
 from alphazero.config import Config, ReplaySettings, SelfPlaySettings
+from alphazero.evaluators import CachedEvaluator
 from alphazero.inference import Choice, NetworkEvaluator
 from alphazero.learner import Learner
 from alphazero.replay import Batch, Samples, to_batch
 from alphazero.search import run as drive
 from alphazero.selfplay import GameGroup
-from alphazero.types import Evaluation, GameRecord, Search, Stream, Weights
-from games.base import Game, States
+from alphazero.types import GameRecord, Search, Stream, Weights
+from games.base import Game
 
 
 class Fleet(Protocol):
@@ -91,34 +92,48 @@ class LocalFleet:
             GameGroup(game, search, settings, seed, count(group, settings.groups))
             for group in range(settings.groups)
         ]
+        # One a group: shared by threads, who asks first would decide what is in it.
+        self._caches = [CachedEvaluator(game, evaluator, settings.cache) for _ in self._groups]
         threads = settings.workers if settings.workers != "auto" else os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(min(threads, settings.groups), "self-play")
-        self._evaluations, self._seconds, self._rate = 0, 0.0, 0.0
+        self._seconds, self._rates = 0.0, {"evaluations_per_second": 0.0, "cache_hits": 0.0}
         self._weights: Weights = {}
         self.version: int | None = None
 
     def publish(self, weights: Weights, version: int) -> None:
         self._evaluator.load(weights, version)
         self._weights, self.version = weights, version
+        self._forget()
 
     def collect(self) -> list[GameRecord]:
         began = time.perf_counter()
-        played = list(self._pool.map(self._move, self._groups))
+        moves = [group.move() for group in self._groups]
+        played = self._pool.map(drive, moves, self._caches)
+        records = [record for records in played for record in records]
         self._seconds += time.perf_counter() - began
-        self._evaluations += sum(evaluations for _, evaluations in played)
-        return [record for records, _ in played for record in records]
+        return records
 
     def allow(self, positions: int) -> None:
         """Nothing to do: play stops whenever ``collect`` is not called."""
 
     def stats(self) -> dict[str, float]:
-        """Evaluations a second while playing, renewed after each second of play."""
+        """While playing: evaluations a second, and the share that caches answered; renewed after
+        each second of play."""
         if self._seconds > 1:
-            self._rate = self._evaluations / self._seconds
-            self._evaluations, self._seconds = 0, 0.0
-        return {"evaluations_per_second": self._rate}
+            asked = sum(cache.asked for cache in self._caches)
+            missed = sum(cache.missed for cache in self._caches)
+            self._rates = {
+                "evaluations_per_second": missed / self._seconds,
+                "cache_hits": 1 - missed / max(1, asked),
+            }
+            self._seconds = 0.0
+            for cache in self._caches:
+                cache.asked = cache.missed = 0
+        return dict(self._rates)
 
     def state(self) -> dict:
+        # What goes on from here asks anew: batches of other sizes may round otherwise.
+        self._forget()
         choice = self._evaluator.choice
         return {
             "groups": [group.state() for group in self._groups],
@@ -145,15 +160,9 @@ class LocalFleet:
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def _move(self, group: GameGroup) -> tuple[list[GameRecord], int]:
-        evaluations = 0
-
-        def evaluate(states: States) -> Evaluation:
-            nonlocal evaluations
-            evaluations += len(states)
-            return self._evaluator(states)
-
-        return drive(group.move(), evaluate), evaluations
+    def _forget(self) -> None:
+        for cache in self._caches:
+            cache.clear()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,103 @@
+"""Evaluators without a network, and the cache against what it remembers."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference_search import hashing
+
+import games
+from alphazero.evaluators import CachedEvaluator, playout, random_actions, uniform
+from alphazero.types import Evaluation
+
+GAME = games.make("tic_tac_toe")
+
+
+def positions(number, plies, seed=0):
+    rng, states = np.random.default_rng(seed), GAME.initial(number)
+    for _ in range(plies):
+        states = GAME.step(states, random_actions(GAME.legal(states), rng))
+    return states
+
+
+class Counting:
+    """An evaluator that notes what it is asked."""
+
+    def __init__(self, answer, version=3):
+        self.answer, self.asked, self.version = answer, [], version
+
+    def __call__(self, states):
+        self.asked.append(len(states))
+        return self.answer(states)._replace(version=self.version)
+
+
+@pytest.mark.parametrize("capacity", [1, 2, 64, 4096])
+@settings(deadline=None)
+@given(batches=st.lists(st.lists(st.integers(0, 99), min_size=1, max_size=40), max_size=8))
+def test_a_cache_of_any_size_answers_as_what_it_remembers(capacity, batches):
+    states, evaluate = positions(100, 4), hashing(GAME)
+    cached = CachedEvaluator(GAME, evaluate, capacity)
+    for rows in batches:
+        answer, expected = cached(states[rows]), evaluate(states[rows])
+        assert np.array_equal(answer.logits, expected.logits)
+        assert np.array_equal(answer.value, expected.value)
+
+
+def test_a_position_is_asked_once_in_a_batch_and_once_in_a_row_of_batches():
+    inner = Counting(uniform(GAME))
+    cached = CachedEvaluator(GAME, inner, 4096)
+    states = np.unique(positions(50, 3))
+    cached(np.concatenate([states, states]))
+    assert inner.asked == [len(states)]
+    answer = cached(states)
+    assert inner.asked == [len(states)]
+    assert answer.version == 3
+
+
+def test_a_cleared_cache_asks_again_and_tells_the_new_version():
+    inner = Counting(uniform(GAME))
+    cached = CachedEvaluator(GAME, inner, 64)
+    cached(GAME.initial(1))
+    inner.answer = lambda states: Evaluation(np.ones((1, 9), np.float32), np.ones(1, np.float32))
+    inner.version = 4
+    assert cached(GAME.initial(1)).value[0] == 0
+    cached.clear()
+    answer = cached(GAME.initial(1))
+    assert (answer.value[0], answer.version) == (1, 4)
+
+
+def test_an_evaluator_that_fails_leaves_nothing_wrong_behind():
+    def failing(states):
+        raise RuntimeError("gone")
+
+    cached = CachedEvaluator(GAME, failing, 64)
+    with pytest.raises(RuntimeError, match="gone"):
+        cached(GAME.initial(2))
+    cached._evaluate = hashing(GAME)
+    assert np.array_equal(cached(GAME.initial(1)).logits, hashing(GAME)(GAME.initial(1)).logits)
+
+
+def test_an_answer_may_be_written_to_without_changing_what_is_remembered():
+    cached = CachedEvaluator(GAME, hashing(GAME), 64)
+    first = cached(GAME.initial(1))
+    first.logits[:] = 7
+    assert np.array_equal(cached(GAME.initial(1)).logits, hashing(GAME)(GAME.initial(1)).logits)
+
+
+def test_a_capacity_that_is_no_power_of_two_is_refused():
+    with pytest.raises(ValueError, match="power of two, not 100"):
+        CachedEvaluator(GAME, uniform(GAME), 100)
+
+
+def test_playouts_of_the_first_player_win_as_often_as_random_tic_tac_toe_does():
+    values = playout(GAME, GAME.initial(20_000), np.random.default_rng(0))
+    # 58.49 % wins, 28.81 % losses: known shares of uniformly random play.
+    assert np.mean(values == 1) == pytest.approx(0.5849, abs=0.012)
+    assert np.mean(values == -1) == pytest.approx(0.2881, abs=0.012)
+
+
+def test_random_actions_are_legal_and_all_equally_likely():
+    legal = np.tile([True, False, True, True, False], (30_000, 1))
+    drawn = random_actions(legal, np.random.default_rng(1))
+    shares = np.bincount(drawn, minlength=5) / len(drawn)
+    assert shares == pytest.approx([1 / 3, 0, 1 / 3, 1 / 3, 0], abs=0.01)
