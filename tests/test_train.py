@@ -1,0 +1,133 @@
+"""A whole run through the front door, in miniature: train, stop, resume, match."""
+
+import json
+import os
+import signal
+
+import pytest
+import yaml
+
+from alphazero import checkpoint, config, loop
+from alphazero.config import ConfigError
+from workers import train
+
+TINY = [
+    "search.simulations=4", "selfplay.games=8", "network.blocks=1", "network.channels=8",
+    "replay.min_positions=100", "training.steps=30", "training.batch_size=16",
+    "training.checkpoint_every=20", "training.precision=float32", "inference.backend=torch",
+    "inference.precision=float32", "evaluation.games=2", "evaluation.opponent=random",
+    "evaluation.simulations=4", "tracking.wandb=off",
+]  # fmt: skip
+
+
+def tiny(*overrides):
+    return config.load("tic_tac_toe", [*TINY, *overrides])
+
+
+def run(directory, settings, resume=False, time_limit=None):
+    return train.main(settings, directory, resume, "off", time_limit)
+
+
+def metrics(directory):
+    return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_run_leaves_all_that_the_readme_promises(tmp_path, capsys):
+    assert run(tmp_path / "run", tiny()) == 0
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    promised = {"config.yaml", "metrics.jsonl", "games", "checkpoints", "environment.json"}
+    assert promised | {"log.txt", "examples.txt"} <= names
+    lines = metrics(tmp_path / "run")
+    assert [line["step"] for line in lines] == list(range(1, 31))
+    assert {"loss", "games", "positions", "learning_rate", "minutes"} <= lines[-1].keys()
+    assert "elo" in lines[-1]
+    resolved = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert resolved["ray"] == "off"
+    assert resolved["training"]["threads"] == os.cpu_count()
+    out = capsys.readouterr().out
+    assert "against random" in out
+    assert f"--player checkpoint:path={tmp_path}/run" in out.replace("\n", "")
+
+
+def test_a_run_asked_to_stop_saves_and_goes_on_to_the_end_when_resumed(tmp_path, monkeypatch):
+    real = train.Monitor.log
+
+    def log(self, step, values):
+        real(self, step, values)
+        if step == 7:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(train.Monitor, "log", log)
+    assert run(tmp_path, tiny()) == train.INTERRUPTED
+    newest = checkpoint.newest(tmp_path)
+    assert newest is not None
+    assert newest.name == "step_000007"
+    monkeypatch.setattr(train.Monitor, "log", real)
+    assert run(tmp_path, tiny(), resume=True) == 0
+    assert [line["step"] for line in metrics(tmp_path)] == list(range(1, 31))
+
+
+def test_the_time_of_earlier_parts_counts_towards_the_limit(tmp_path, monkeypatch):
+    assert run(tmp_path, tiny()) == 0
+    state = checkpoint.load_state(checkpoint.newest(tmp_path))
+    assert 0 < state["seconds"] < 300
+    monkeypatch.setattr(loop, "resume", lambda run, path: 60.0)
+    assert run(tmp_path, tiny("training.steps=1000"), resume=True, time_limit=1.0) == 0
+    assert metrics(tmp_path)[-1]["step"] <= 31
+
+
+def test_a_resume_with_another_network_or_optimizer_is_refused_in_one_line(tmp_path):
+    assert run(tmp_path, tiny()) == 0
+    for change, key in (("network.blocks=2", "network"), ("optimizer.name=sgd", "optimizer.name")):
+        with pytest.raises(ValueError, match=f"--resume: {key} was .* cannot become") as caught:
+            run(tmp_path, tiny(change), resume=True)
+        assert "\n" not in str(caught.value)
+
+
+def test_changed_settings_are_named_on_resuming(tmp_path, capsys):
+    assert run(tmp_path, tiny()) == 0
+    assert run(tmp_path, tiny("optimizer.l2=0.01", "training.steps=31"), resume=True) == 0
+    said = capsys.readouterr().out.replace("\n", " ")
+    assert "resuming with changed settings: optimizer.l2, training.steps" in said
+
+
+def test_two_runs_cannot_write_to_one_directory(tmp_path):
+    settings = tiny()
+    console = train.Console()
+    resolved = train.resolve(settings, "off")
+    with (
+        train._parts(resolved, tmp_path, console),
+        pytest.raises(ValueError, match="another run writes to"),
+        train._parts(resolved, tmp_path, console),
+    ):
+        pass
+
+
+def test_matches_are_held_at_the_first_checkpoint_after_each_interval(tmp_path):
+    settings = tiny("evaluation.every=15", "training.checkpoint_every=10", "training.steps=40")
+    assert run(tmp_path, settings) == 0
+    assert [line["step"] for line in metrics(tmp_path) if "elo" in line] == [20, 30, 40]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("evaluation.opponent=mcts:simulations=abc", "evaluation.opponent"),
+        ("evaluation.opponent=checkpoint:path=/nowhere", "no such file"),
+        ("evaluation.simulations=1", "evaluation.simulations"),
+        ("ray=x:y", "host:port"),
+    ],
+)
+def test_what_would_fail_at_the_end_is_refused_at_the_beginning(override, message):
+    with pytest.raises(ConfigError, match=message):
+        tiny(override)
+
+
+@pytest.mark.parametrize(
+    ("cores", "gpu", "choice"),
+    [(2, False, "off"), (4, False, "off"), (8, False, "local"), (2, True, "local")],
+)
+def test_ray_is_left_out_on_small_machines_without_a_gpu(monkeypatch, cores, gpu, choice):
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(train.torch.cuda, "is_available", lambda: gpu)
+    assert train.choose_ray() == choice
