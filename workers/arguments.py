@@ -104,7 +104,11 @@ def _add_arena(commands: Any) -> None:
         "--games", type=int, default=100, metavar="N", help="a pairing, seats swapped; default 100"
     )
     command.add_argument(
-        "--opening-plies", type=int, metavar="N", help="random moves a game begins with"
+        "--opening-plies",
+        type=int,
+        default=2,
+        metavar="N",
+        help="random moves a game begins with; default 2",
     )
     _add_seed(command)
     _add_json(command)

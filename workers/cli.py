@@ -103,16 +103,15 @@ def _arena(options: argparse.Namespace) -> int:
 
     game = games.make(options.game)
     entrants = [players.make(spec, game) for spec in options.players]
-    plies = options.opening_plies
-    if plies is None:
-        plies = min(4, game.max_plies // 4)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("games", total=None)
 
         def progress(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
 
-        result = arena.play(game, entrants, options.games, options.seed, plies, progress).as_dict()
+        result = arena.play(
+            game, entrants, options.games, options.seed, options.opening_plies, progress
+        ).as_dict()
     table = Table(title=f"{result['game']}, {result['games']} games")
     _columns(table, "player", "wins", "draws", "losses", "score", "Elo", "95 %")
     for each in result["players"]:
