@@ -93,7 +93,7 @@ class TrainingSettings:
     device: str = "auto"
     """The learner's: auto, cpu, cuda, cuda:1, mps."""
     threads: Count | Literal["auto"] = "auto"
-    """On a CPU, how many share each batch; auto: all cores, but one where self-play is on Ray."""
+    """On a CPU, how many share each batch; auto: all cores, a single one where play is on Ray."""
     time_limit_minutes: Positive | None = None
 
 
@@ -199,7 +199,7 @@ def _check_device(device: str) -> None:
 
 
 def check_ray(ray: str) -> None:
-    if ray not in ("off", "local", "auto") and not re.fullmatch(r"(ray://)?[^:/\s]+:\d+", ray):
+    if ray not in ("off", "local", "auto") and not re.fullmatch(r"[^:/\s]+:\d+", ray):
         raise ValueError(f"got {ray!r}, should be off, local, auto or an address host:port")
 
 

@@ -13,7 +13,7 @@ from alphazero.config import InferenceSettings, NetworkSettings
 from alphazero.network import PolicyValueNetwork, load, scalar_value
 from alphazero.nn.device import choose
 from alphazero.nn.export import OpenVINOCopy, TorchCopy, openvino_installed
-from alphazero.types import Evaluation, Weights
+from alphazero.types import Evaluation, RunFailed, Weights
 from games.base import Game, States
 
 TIMED_BATCH = 128
@@ -79,7 +79,7 @@ class NetworkEvaluator:
         """
         broken = [name for name, array in weights.items() if not np.isfinite(array).all()]
         if broken:
-            raise ValueError(f"weights version {version} are not finite: {', '.join(broken)}")
+            raise RunFailed(f"weights version {version} are not finite: {', '.join(broken)}")
         with self._loading:
             load(self._network, weights)
             if self.choice is None:
@@ -100,7 +100,7 @@ class NetworkEvaluator:
         logits, value_logits = copy(self._game.observe(states))
         value = scalar_value(torch.from_numpy(value_logits)).numpy()
         if not (np.isfinite(logits).all() and np.isfinite(value).all()):
-            raise ValueError(f"weights version {version} give values that are not finite")
+            raise RunFailed(f"weights version {version} give values that are not finite")
         return Evaluation(logits, value, version)
 
     def _build(self, choice: Choice) -> Copy:

@@ -16,7 +16,7 @@ from alphazero.nn.device import choose
 from alphazero.nn.parallel import Replicas
 from alphazero.nn.settings import OptimizerSettings
 from alphazero.replay import Batch
-from alphazero.types import Weights
+from alphazero.types import RunFailed, Weights
 from games.base import Game
 
 PRECISIONS = ("float32", "bfloat16")
@@ -62,7 +62,7 @@ class Learner:
 
         ValueError for a batch that is not finite or aims at an illegal action, and it is refused
         before the forward pass: BatchNorm's running statistics would remember a NaN for ever. A
-        loss or gradient that is not finite raises ValueError too; to skip it would leave the
+        loss or gradient that is not finite raises RunFailed; to skip it would leave the
         statistics just as damaged, so the run has to go on from its newest checkpoint.
         """
         check(batch)
@@ -73,7 +73,7 @@ class Learner:
         )
         metrics = _as_floats(figures)
         if not (math.isfinite(metrics["loss"]) and math.isfinite(metrics["gradient_norm"])):
-            raise ValueError(
+            raise RunFailed(
                 f"training diverged at step {self.step}: loss {metrics['loss']}, gradient norm "
                 f"{metrics['gradient_norm']}; lower optimizer.learning_rate and resume"
             )

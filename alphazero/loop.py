@@ -1,7 +1,6 @@
 """The training loop, laptop and cluster alike: play, store, learn, publish, save."""
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from alphazero.config import Config, ReplaySettings, SelfPlaySettings
 from alphazero.evaluators import CachedEvaluator
 from alphazero.inference import Choice, NetworkEvaluator
 from alphazero.learner import Learner
+from alphazero.nn.device import cores
 from alphazero.replay import Batch, Samples, to_batch
 from alphazero.search import run as drive
 from alphazero.selfplay import GameGroup
@@ -94,7 +94,7 @@ class LocalFleet:
         ]
         # One a group: shared by threads, who asks first would decide what is in it.
         self._caches = [CachedEvaluator(game, evaluator, settings.cache) for _ in self._groups]
-        threads = settings.workers if settings.workers != "auto" else os.cpu_count() or 1
+        threads = settings.workers if settings.workers != "auto" else cores()
         self._pool = ThreadPoolExecutor(min(threads, settings.groups), "self-play")
         self._seconds, self._rates = 0.0, {"evaluations_per_second": 0.0, "cache_hits": 0.0}
         self._weights: Weights = {}

@@ -201,6 +201,9 @@ class Session:
         return self.game.to_move(states)[0] == self.seat
 
     def switch(self) -> None:
+        if self.over():
+            self.say("The game is over: start a new one to change seats.", "red")
+            return
         self.seat = 1 - self.seat
         self.say(f"You play {STONES[self.seat]} now.")
         self.changed = True

@@ -97,6 +97,10 @@ def window_size(settings: ReplaySettings, positions: int) -> int:
     return min(positions, int(start * (1 + settings.window_scale * tapered) + 0.5))
 
 
+EMPTY = {"games": 0, "positions": 0, "shard": 0, "offset": 0}
+"""The ``Replay.state`` before the first game."""
+
+
 class Replay:
     """Finished games, stored for ever, of which the newest positions are sampled uniformly.
 

@@ -35,7 +35,11 @@ def make(spec: str) -> Game:
     if name not in _registry and (settings and "=" not in settings.partition(":")[0]):
         name, _, settings = spec.strip().rpartition(":") if "=" in settings else (spec, "", "")
     game = _find(name)
-    return game(**_parse(name, settings, _parameters(game)))
+    values = _parse(name, settings, _parameters(game))
+    try:
+        return game(**values)
+    except TypeError as error:
+        raise ValueError(f"game {name!r} cannot be made: {error}") from error
 
 
 def register(name: str, game: type[Game]) -> None:
@@ -63,7 +67,7 @@ def _find(name: str) -> type[Game]:
         raise ValueError(f"unknown game {name!r}; {_nearest(name, _registry)}")
     try:
         game = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # whatever a user's own file may hold
         raise ValueError(f"game {name!r} cannot be imported: {error}") from error
     if not (inspect.isclass(game) and issubclass(game, Game)) or inspect.isabstract(game):
         raise ValueError(f"{name!r} is not a game: that is a complete subclass of games.base.Game")
@@ -82,6 +86,8 @@ def _parse(name: str, settings: str, defaults: dict) -> dict:
             raise ValueError(f"{name}: parameters are written key=value, not {setting!r}")
         if key not in defaults:
             raise ValueError(f"{name} has no parameter {key!r}; {_nearest(key, defaults)}")
+        if defaults[key] is inspect.Parameter.empty:
+            raise ValueError(f"{name}: {key} needs a default value in the game's own __init__")
         values[key] = _convert(name, key, text, type(defaults[key]))
     return values
 

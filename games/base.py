@@ -6,7 +6,7 @@ States are a 1-D array ``[B]`` of records of the game's own ``dtype``. They inde
 Shapes: ``B`` positions, ``A`` actions, ``C, H, W`` observation planes. The batch axis leads.
 Every value is seen by the player about to move: +1 a win, 0 a draw, -1 a loss.
 
-``games.conformance.check(game)`` executes every promise made on this page.
+``games.conformance.check(game)`` executes the promises made on this page.
 """
 
 from abc import ABC, abstractmethod

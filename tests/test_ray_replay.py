@@ -1,6 +1,7 @@
 """The replay actor's class, without Ray and as an actor; and the driver's face of it."""
 
 import os
+from functools import partial
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ SETTINGS = ReplaySettings(window_min=50)
 
 
 def opened(directory, patience=5.0) -> ReplayStore:
-    return ReplayStore(lambda: Replay(GAME, directory, SETTINGS), directory, patience)
+    return ReplayStore(partial(Replay, GAME, directory, SETTINGS), directory, patience)
 
 
 def killed(store: ReplayStore):

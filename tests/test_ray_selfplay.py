@@ -80,7 +80,7 @@ def post(monkeypatch):
 
 
 def test_games_are_kept_until_they_are_acknowledged(post):
-    outbox = Outbox(post.push, bound=10)
+    outbox = Outbox(10, post.push)
     outbox.add(["a", "b"])
     outbox.exchange()
     outbox.add(["c"])
@@ -99,7 +99,7 @@ def test_games_are_kept_until_they_are_acknowledged(post):
 
 
 def test_play_holds_while_too_many_games_wait_for_their_acknowledgement(post):
-    outbox = Outbox(post.push, bound=3)
+    outbox = Outbox(3, post.push)
     outbox.add(["a", "b"])
     outbox.exchange()
     assert not outbox.hold
@@ -111,7 +111,7 @@ def test_play_holds_while_too_many_games_wait_for_their_acknowledgement(post):
 
 
 def test_held_play_asks_now_and_then_whether_it_may_go_on(post):
-    outbox = Outbox(post.push, bound=3)
+    outbox = Outbox(3, post.push)
     outbox.add(["a"])
     outbox.exchange()
     post.results[0] = True

@@ -15,8 +15,8 @@ import games
 from alphazero.evaluators import uniform
 from alphazero.search import gumbel, puct, run
 from alphazero.search.gumbel import Gumbel
-from alphazero.search.puct import PUCT
 from alphazero.search.kernels import EXPANDED, FINISHED
+from alphazero.search.puct import PUCT
 from alphazero.search.tree import Tree
 from alphazero.types import Evaluation
 

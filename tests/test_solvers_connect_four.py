@@ -19,6 +19,14 @@ needs_data = pytest.mark.skipif(
 )
 
 
+PUBLISHED = [
+    # Positions with scores from Pascal Pons's tutorial on solving Connect Four (its end game set).
+    ("2252576253462244111563365343671351441", -1),
+    ("7422341735647741166133573473242566", 1),
+    ("23163416124767223154467471272416755633", 0),
+]
+
+
 @cache
 def openings():
     """(moves, the seven scores) of every row, the deepest first: they are the cheapest."""
@@ -40,6 +48,11 @@ def eight_plies():
 def bitboards(moves):
     state = solvers.position(GAME, moves)[0]
     return int(state["mine"]), int(state["theirs"])
+
+
+@pytest.mark.parametrize(("moves", "score"), PUBLISHED)
+def test_published_scores_come_out(moves, score):
+    assert solvers.scores(GAME, solvers.position(GAME, moves))[0] == score
 
 
 def wrong_openings(solver, rows):

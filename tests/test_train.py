@@ -4,10 +4,12 @@ import json
 import os
 import signal
 
+import numpy as np
 import pytest
 import yaml
 
-from alphazero import checkpoint, config, loop
+import games
+from alphazero import checkpoint, config, loop, wire
 from alphazero.config import ConfigError
 from workers import train
 
@@ -43,7 +45,7 @@ def test_a_run_leaves_all_that_the_readme_promises(tmp_path, capsys):
     assert "elo" in lines[-1]
     resolved = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert resolved["ray"] == "off"
-    assert resolved["training"]["threads"] == os.cpu_count()
+    assert resolved["training"]["threads"] == 1  # 16 rows are too few to share
     out = capsys.readouterr().out
     assert "against random" in out
     assert f"--player checkpoint:path={tmp_path}/run" in out.replace("\n", "")
@@ -74,6 +76,51 @@ def test_the_time_of_earlier_parts_counts_towards_the_limit(tmp_path, monkeypatc
     monkeypatch.setattr(loop, "resume", lambda run, path: 60.0)
     assert run(tmp_path, tiny("training.steps=1000"), resume=True, time_limit=1.0) == 0
     assert metrics(tmp_path)[-1]["step"] <= 31
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_again_bit_for_bit(tmp_path, monkeypatch):
+    assert run(tmp_path / "whole", tiny()) == 0
+
+    def killed(self, step, values):
+        if step == 9:
+            raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train.Monitor, "log", killed)
+        with pytest.raises(MemoryError):
+            run(tmp_path / "broken", tiny())
+    assert checkpoint.newest(tmp_path / "broken") is None
+    assert run(tmp_path / "broken", tiny(), resume=True) == 0
+    ends = [checkpoint.load(checkpoint.newest(tmp_path / name)) for name in ("whole", "broken")]
+    for name, array in ends[0].weights.items():
+        assert np.array_equal(array, ends[1].weights[name]), name
+
+
+def test_the_same_front_door_leads_to_ray(tmp_path, ray_session, monkeypatch):
+    """With the real network and its inference server: train, stop, resume, finish."""
+    real = train.Monitor.log
+
+    def log(self, step, values):
+        real(self, step, values)
+        if step == 12:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    settings = tiny("selfplay.workers=1")
+    with monkeypatch.context() as patch:
+        patch.setattr(train.Monitor, "log", log)
+        assert train.main(settings, tmp_path, False, "local", None) == train.INTERRUPTED
+    assert train.main(settings, tmp_path, True, "auto", None) == 0  # auto: as the run was played
+    lines = metrics(tmp_path)
+    assert [line["step"] for line in lines] == list(range(1, 31))
+    assert lines[-2]["workers"] == 1
+    game = games.make("tic_tac_toe")
+    ids = [
+        record.game_id
+        for path in (tmp_path / "games").glob("shard_*")
+        for _, record in wire.read_shard(game, path, pytest.fail)
+    ]
+    assert len(ids) == len(set(ids))
+    assert {number >> 32 for number in ids} == {1, 2}
 
 
 def test_a_resume_with_another_network_or_optimizer_is_refused_in_one_line(tmp_path):
@@ -128,6 +175,18 @@ def test_what_would_fail_at_the_end_is_refused_at_the_beginning(override, messag
     [(2, False, "off"), (4, False, "off"), (8, False, "local"), (2, True, "local")],
 )
 def test_ray_is_left_out_on_small_machines_without_a_gpu(monkeypatch, cores, gpu, choice):
-    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(train, "cores", lambda: cores)
     monkeypatch.setattr(train.torch.cuda, "is_available", lambda: gpu)
     assert train.choose_ray() == choice
+
+
+@pytest.mark.parametrize(("cores", "batch", "threads"), [(2, 512, 2), (64, 512, 8), (4, 32, 1)])
+def test_the_learners_threads_have_64_rows_each_at_the_least(monkeypatch, cores, batch, threads):
+    monkeypatch.setattr(train, "cores", lambda: cores)
+    settings = train.resolve(tiny(f"training.batch_size={batch}"), "off")
+    assert settings.training.threads == threads
+
+
+def test_a_run_needs_no_git(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert train.environment()["git"] is None

@@ -5,7 +5,6 @@ measured in the same run, in slices that take turns.
 """
 
 import itertools
-import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +24,7 @@ from alphazero.config_file import ConfigError
 from alphazero.inference import NetworkEvaluator
 from alphazero.learner import Learner
 from alphazero.loop import LocalFleet
+from alphazero.nn.device import cores
 from alphazero.nn.export import openvino_installed
 from alphazero.replay import Batch
 from alphazero.types import Evaluation, Evaluator, Weights
@@ -69,7 +69,7 @@ class BenchSettings:
     """Whose game, search, network and optimizer; every key of it can be overridden too."""
     seconds: float = Field(default=10.0, gt=0)
     """Of measuring, start-up not counted."""
-    threads: int = Field(default=len(os.sched_getaffinity(0)), ge=1)
+    threads: int = Field(default_factory=cores, ge=1)
     batch: int = Field(default=256, ge=2)
     """Positions a network call; self-play's follows from its games."""
 
@@ -185,16 +185,22 @@ def _selfplay(chosen: Config, settings: BenchSettings) -> Figures:
 def _train(chosen: Config, settings: BenchSettings) -> Figures:
     """Optimizer steps as the learner does them, and as a plain float32 loop would."""
     game = games.make(chosen.game)
-    torch.set_num_threads(settings.threads)
-    learner = Learner(game, chosen.network, chosen.optimizer, chosen.training, chosen.seed)
+    training = replace(chosen.training, threads=settings.threads)
+    learner = Learner(game, chosen.network, chosen.optimizer, training, chosen.seed)
     batch = _batch(game, settings.batch)
-    plain = _plain_loop(chosen, game, batch)
+    plain_step = _plain_loop(chosen, game, batch)
+
+    def plain(thread: int) -> int:
+        torch.set_num_threads(settings.threads)
+        try:
+            return plain_step(thread)
+        finally:
+            torch.set_num_threads(1)
 
     def step(_: int) -> int:
         learner.train_step(batch, progress=0.0)
         return settings.batch
 
-    # One thread of ours: the learner's own threads are torch's.
     works = [Work(step, threads=1), Work(plain, threads=1)]
     ours, theirs = _measure(works, settings.seconds)
     return {

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from alphazero.types import RunFailed
 from workers.arguments import build_parser
 
 BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nalphazero: stopped", file=sys.stderr)
         return INTERRUPTED
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RunFailed) as error:
         if os.environ.get("ALPHAZERO_TRACEBACK"):
             traceback.print_exc()
         for line in str(error).splitlines() or [type(error).__name__]:

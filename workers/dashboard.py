@@ -44,6 +44,8 @@ FIGURES = (
     Figure("samples_per_position", "samples/position", ".2f"),
     Figure("batch_fill", "batch fill", ".0%"),
     Figure("workers", "workers alive", ".0f"),
+    Figure("restarts", "restarts", ".0f"),
+    Figure("cache_hits", "cache hits", ".0%"),
     Figure("elo", "arena Elo", "+.0f"),
 )
 

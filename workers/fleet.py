@@ -6,6 +6,7 @@ driver: train() -> publish -> inference servers <-> self-play workers -> replay 
 import logging
 import math
 import os
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -27,6 +28,8 @@ OBJECT_STORE_BYTES = 512 * 2**20
 """On a laptop: a few versions of the weights, and what is on its way."""
 QUANTUM = 0.5
 """Seconds that ``collect`` waits for a finished game at most."""
+CONNECTING = 5.0
+"""Seconds that a cluster may take to answer at all."""
 PENDING = 100
 """Calls that one caller may have under way with one actor; none ever needs so many."""
 
@@ -50,6 +53,7 @@ def connect(address: str) -> bool:
         )
         return True
     insist_on_token(address, _authentication())
+    _knock(address)
     ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     # A cluster that asks for no token lets in whoever brings one: what do its own processes say?
     task = ray.remote(num_cpus=0)(_authentication).remote()
@@ -59,6 +63,15 @@ def connect(address: str) -> bool:
         ray.shutdown()
         raise
     return True
+
+
+def _knock(address: str):
+    """``OSError`` where nobody answers at ``address``, host:port: Ray itself would try for ever."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECTING).close()
+    except OSError as error:
+        raise OSError(f"ray {address}: nobody answers there: {error.strerror or error}") from None
 
 
 def _authentication() -> str:
@@ -117,7 +130,7 @@ class RayFleet:
     ):
         """Start the actors; ``directory`` is the run's, its games go to ``games/`` in there.
 
-        ``RuntimeError``, one line, where they do not start.
+        ``RunFailed``, one line, where they do not start.
         """
         directory = Path(directory).absolute()
         directory.mkdir(parents=True, exist_ok=True)
@@ -144,7 +157,7 @@ class RayFleet:
     def collect(self) -> list[GameRecord]:
         """The games stored since the last call, in ``replay`` already; waits up to ``QUANTUM``.
 
-        ``RuntimeError``, one line, once the watchdog has given the run up.
+        ``RunFailed``, one line, once the watchdog has given the run up.
         """
         deadline = time.monotonic() + QUANTUM
         while True:

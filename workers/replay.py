@@ -23,7 +23,7 @@ import games
 from alphazero import wire
 from alphazero.config import Config
 from alphazero.replay import Replay, Samples, lock
-from alphazero.types import GameRecord
+from alphazero.types import GameRecord, RunFailed
 
 CACHED = 10_000
 """Newest games that ``fresh`` finds in memory; it reads older ones from the shards."""
@@ -37,18 +37,24 @@ class Totals(NamedTuple):
     window: int
 
 
-def stored_games(config: Config, directory: Path) -> Replay:
+Report = Callable[[str], object]
+
+
+def stored_games(config: Config, directory: Path, report: Report) -> Replay:
     """The store of one run, opened in the actor's own process."""
-    return Replay(games.make(config.game), directory, config.replay)
+    return Replay(games.make(config.game), directory, config.replay, report)
 
 
 class ReplayStore:
     """``Replay`` with what distance asks for: a log to read on from, and a brake on self-play."""
 
-    def __init__(self, make_replay: Callable[[], Replay], directory: Path, patience: float = 30.0):
+    def __init__(
+        self, make_replay: Callable[[Report], Replay], directory: Path, patience: float = 30.0
+    ):
         self._directory = Path(directory)
+        self._reports: list[str] = []
         self._lock = lock(self._directory, patience)
-        self._replay = make_replay()
+        self._replay = make_replay(self._reports.append)
         self._allowance: int | None = None
         self._flaw: str | None = None
         self._forget()
@@ -105,6 +111,7 @@ class ReplayStore:
             "positions": self._replay.positions,
             "allowance": self._allowance,
             "flaw": self._flaw,
+            "reports": list(self._reports),
         }
 
     def _forget(self):
@@ -124,7 +131,7 @@ class RemoteReplay:
     """``alphazero.replay.Replay`` for a driver whose games are stored by an actor.
 
     A call outlives the actor's death: it is repeated until the actor has reopened its files, and
-    every one of them may run twice without harm. ``RuntimeError`` after ``timeout`` seconds.
+    every one of them may run twice without harm. ``RunFailed`` after ``timeout`` seconds.
     """
 
     def __init__(self, actor: Any, check: Callable[[], None], timeout: float = 300.0):
@@ -184,7 +191,7 @@ class RemoteReplay:
                 raise error.cause from None
             except RayError:
                 time.sleep(0.2)
-        raise RuntimeError(f"the replay actor did not answer {method} in {self._timeout:g} s")
+        raise RunFailed(f"the replay actor did not answer {method} in {self._timeout:g} s")
 
     def _answer(self, reference: Any, deadline: float) -> Any:
         while not ray.wait([reference], timeout=1.0)[0]:

@@ -49,7 +49,7 @@ class Table:
 
     def __init__(self, group: Group):
         self._group = group
-        self._move = group.move()
+        self._move: Any = None
         self.states: States | None = None
         """Waiting to be evaluated; None between two moves."""
 
@@ -78,8 +78,8 @@ class Outbox:
     A delivery that fails is repeated: the receiver knows by the games' ids what it has already.
     """
 
-    def __init__(self, push: Callable[[list[GameRecord]], Any], bound: int):
-        self._push = push
+    def __init__(self, bound: int, push: Callable[[list[GameRecord]], Any] | None = None):
+        self.push = push
         self._bound = bound
         self._waiting: list[GameRecord] = []
         self._sent: list[GameRecord] = []
@@ -100,9 +100,9 @@ class Outbox:
         if self._delivery is not None and not self._acknowledged():
             return
         now = time.monotonic()
-        if now >= self._not_before and (self._waiting or self._sent or self._held):
+        if self.push and now >= self._not_before and (self._waiting or self._sent or self._held):
             self._sent, self._waiting = self._sent + self._waiting, []
-            self._delivery = self._push(self._sent)
+            self._delivery = self.push(self._sent)
             self._not_before = now + PAUSE if self._held else 0.0
 
     def _acknowledged(self) -> bool:
@@ -140,7 +140,7 @@ class SelfPlayWorker:
     def __init__(self, make_groups: MakeGroups, bound: int):
         """``bound``: finished games kept here at most."""
         self._make_groups = make_groups
-        self._bound = bound
+        self._outbox = Outbox(bound)
         self._turns = 0
         self._positions = 0
 
@@ -148,7 +148,7 @@ class SelfPlayWorker:
         """Play until killed. Game ids begin with the ``incarnation``, unique in a run."""
         # Handles come here and not to __init__: Ray may lose what it restarts an actor with.
         self._servers = peers.servers
-        self._outbox = Outbox(peers.replay.push.remote, self._bound)
+        self._outbox.push = peers.replay.push.remote
         self._questions: dict[Any, Question] = {}
         groups = self._make_groups(itertools.count(incarnation << 32))
         self._idle = [Table(group) for group in groups]

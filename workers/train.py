@@ -24,7 +24,8 @@ from alphazero.config import Config
 from alphazero.inference import NetworkEvaluator
 from alphazero.learner import Learner
 from alphazero.loop import Hooks, LocalFleet, Run
-from alphazero.replay import Replay, lock
+from alphazero.nn.device import cores
+from alphazero.replay import EMPTY, Replay, lock
 from alphazero.types import GameRecord
 from workers import evaluate
 from workers.dashboard import Dashboard
@@ -36,6 +37,8 @@ PACKAGES = ("torch", "ray", "numpy", "numba", "wandb", "openvino")
 RESOLVED = ("ray", "training.threads")
 """Settings that ``resolve`` spells out: no change when a run is resumed."""
 INTERRUPTED = 130
+SMALLEST_SHARE = 64
+"""Rows of a batch that one thread of the learner should have at the least."""
 SMALL_MACHINE = 4
 """CPU cores up to which a machine without a GPU trains faster in one process than on Ray."""
 
@@ -53,8 +56,10 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
     with ExitStack() as stack:
         run = stack.enter_context(_parts(settings, run_dir, console))
         before = loop.resume(run, start.path) if start else 0.0
+        if resume and not start and run.fleet.reproducible:
+            run.replay.restore(EMPTY, truncate=True)  # its games will be played again, bit for bit
         _describe_run(run_dir, settings)
-        stack.enter_context(_log_file(run_dir / "log.txt"))
+        stack.enter_context(_logging(run_dir / "log.txt", console))
         first = run.learner.step
         tracker = Tracker(run_dir, settings.tracking, config.as_dict(settings), resume, first)
         stack.callback(tracker.close)
@@ -69,14 +74,15 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
             loop.train(run, hooks, limit)
         path = checkpoint.resolve(run_dir)
         if stop:
-            console.print(f"stopped; {path} is saved, --resume --run-dir {run_dir} goes on from it")
+            line = f"stopped; {path} is saved, --resume --run-dir {run_dir} goes on from it"
+            console.print(line, markup=False, soft_wrap=True, highlight=False)
             return INTERRUPTED
-        console.print(f"done: {path}")
+        console.print(f"done: {path}", markup=False, soft_wrap=True, highlight=False)
         monitor.match(run.learner.step, path)
         console.print(
             f"play against it: alphazero play {settings.game} "
             f"--player checkpoint:path={run_dir} --hints",
-            soft_wrap=True, highlight=False,
+            markup=False, soft_wrap=True, highlight=False,
         )  # fmt: skip
     return 0
 
@@ -87,15 +93,16 @@ def resolve(settings: Config, ray: str) -> Config:
         ray = choose_ray()
     training = settings.training
     if training.threads == "auto":
-        # Where playing and learning take turns, each has all cores.
-        threads = (os.cpu_count() or 1) if ray == "off" else 1
+        # Where playing and learning take turns, each has all cores; BatchNorm wants large shares.
+        most = max(1, training.batch_size // SMALLEST_SHARE)
+        threads = min(cores(), most) if ray == "off" else 1
         training = replace(training, threads=threads)
     return replace(settings, ray=ray, training=training)
 
 
 def choose_ray() -> str:
     """``off`` on a small machine without a GPU, where it is faster, else ``local``."""
-    small = (os.cpu_count() or 1) <= SMALL_MACHINE and not torch.cuda.is_available()
+    small = cores() <= SMALL_MACHINE and not torch.cuda.is_available()
     return "off" if small else "local"
 
 
@@ -235,31 +242,54 @@ def environment() -> dict[str, object]:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             versions[package] = None
-    revision = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=Path(__file__).parent, capture_output=True, text=True, check=False,
-    )  # fmt: skip
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cores": os.cpu_count(),
+        "cores": cores(),
         "packages": versions,
-        "git": revision.stdout.strip() or None,
+        "git": _revision(Path(__file__).parents[1]),
     }
 
 
+def _revision(folder: Path) -> str | None:
+    """Of the source, where it is a checkout and git is installed."""
+    if not (folder / ".git").exists():
+        return None
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None
+
+
 @contextmanager
-def _log_file(path: Path) -> Iterator[None]:
+def _logging(path: Path, console: Console) -> Iterator[None]:
+    """Everything to a file, warnings to the terminal too."""
     handler = logging.FileHandler(path, encoding="utf-8")
+    screen = _Screen(console)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger("workers")
     root.addHandler(handler)
+    root.addHandler(screen)
     root.setLevel(logging.INFO)
     try:
         yield
     finally:
         root.removeHandler(handler)
+        root.removeHandler(screen)
         handler.close()
+
+
+class _Screen(logging.Handler):
+    """Prints warnings above whatever the console shows."""
+
+    def __init__(self, console: Console):
+        super().__init__(logging.WARNING)
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._console.print(record.getMessage(), markup=False, highlight=False)
 
 
 @contextmanager

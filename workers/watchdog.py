@@ -17,6 +17,7 @@ from typing import Any, Literal
 import ray
 from ray.exceptions import ActorDiedError, PendingCallsLimitExceeded, RayError, RayTaskError
 
+from alphazero.types import RunFailed
 from workers.selfplay import Peers
 
 logger = logging.getLogger(__name__)
@@ -113,9 +114,9 @@ class Watchdog:
         self._thread.start()
 
     def check(self):
-        """Raises ``RuntimeError``, one line, once the run has been given up."""
+        """Raises ``RunFailed``, one line, once the run has been given up."""
         if self.failure:
-            raise RuntimeError(self.failure)
+            raise RunFailed(self.failure)
 
     def publish(self, weights: Any, version: int):
         """Servers are to answer with ``weights`` (a Ray reference); workers may begin."""
@@ -181,8 +182,10 @@ class Watchdog:
         if member.kind == "server":
             for name in self.counters:
                 self.counters[name] += status[name] - member.status.get(name, 0)
-        if member.kind == "replay" and status["flaw"]:
-            self.failure = status["flaw"]
+        if member.kind == "replay":
+            self.failure = status["flaw"] or self.failure
+            for line in status["reports"][len(member.status.get("reports", ())) :]:
+                logger.warning(line)
         member.pid, member.status, member.heard_at = status["pid"], status, now
 
     def _kill(self, member: Member, reason: str):

@@ -1,6 +1,15 @@
-"""Where tensors live."""
+"""Where tensors live, and how many cores there are."""
+
+import os
 
 import torch
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def choose(name: str) -> torch.device:
