@@ -9,7 +9,7 @@ import games
 from alphazero import inference, network
 from alphazero.config import InferenceSettings, NetworkSettings
 from alphazero.inference import NetworkEvaluator
-from alphazero.types import Weights
+from alphazero.types import RunFailed, Weights
 from games.base import Game, States
 
 SMALL = NetworkSettings(blocks=3, channels=32)
@@ -203,7 +203,7 @@ def test_an_empty_batch_is_refused():
 def test_weights_that_are_not_finite_are_refused_and_the_old_ones_stay(backend, name):
     made, broken = loaded(backend), weights()
     broken[name][0] = np.nan
-    with pytest.raises(ValueError, match=f"version 42 are not finite: {name}"):
+    with pytest.raises(RunFailed, match=f"version 42 are not finite: {name}"):
         made.load(broken, version=42)
     assert made(states()).version == 3
 
@@ -214,5 +214,5 @@ def test_answers_that_are_not_finite_name_the_weights_version(backend):
     huge["policy.4.weight"][:] = 3e38
     huge["value.6.weight"][:] = 3e38
     made.load(huge, version=42)
-    with pytest.raises(ValueError, match="version 42"):
+    with pytest.raises(RunFailed, match="version 42"):
         made(states())

@@ -11,6 +11,7 @@ from alphazero.config import NetworkSettings, TrainingSettings
 from alphazero.learner import Learner
 from alphazero.nn.settings import OptimizerSettings, ScheduleSettings
 from alphazero.replay import Batch
+from alphazero.types import RunFailed
 
 SMALL = NetworkSettings(blocks=2, channels=16)
 
@@ -203,7 +204,7 @@ def test_a_loss_that_is_not_finite_stops_the_training_with_its_step():
     trained(made, 0, 2)
     with torch.no_grad():
         next(made._network.parameters()).fill_(math.inf)
-    with pytest.raises(ValueError, match="diverged at step 2"):
+    with pytest.raises(RunFailed, match="diverged at step 2"):
         made.train_step(batch(), 0.0)
 
 
