@@ -105,13 +105,13 @@ def test_the_same_front_door_leads_to_ray(tmp_path, ray_session, monkeypatch):
         if step == 12:
             os.kill(os.getpid(), signal.SIGINT)
 
-    settings = tiny("selfplay.workers=1")
+    settings = tiny("selfplay.workers=1", "training.steps=120")
     with monkeypatch.context() as patch:
         patch.setattr(train.Monitor, "log", log)
         assert train.main(settings, tmp_path, False, "local", None) == train.INTERRUPTED
     assert train.main(settings, tmp_path, True, "auto", None) == 0  # auto: as the run was played
     lines = metrics(tmp_path)
-    assert [line["step"] for line in lines] == list(range(1, 31))
+    assert [line["step"] for line in lines] == list(range(1, 121))
     assert max(line["workers"] for line in lines if "workers" in line) == 1
     game = games.make("tic_tac_toe")
     ids = [
