@@ -4,12 +4,13 @@ BIN = .venv/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 CONFIG ?= connect_four_quick
 
-.PHONY: help train test test-slow lint types format clean
+.PHONY: help train test test-slow test-hours lint types format clean
 
 help:
 	@echo "make train      set up .venv and train CONFIG=$(CONFIG)"
 	@echo "make test       set up .venv, lint, check types, run the tests"
 	@echo "make test-slow  the tests that take minutes"
+	@echo "make test-hours the solver against every published position"
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + " (make PYTHON=...)")'
@@ -33,7 +34,10 @@ test: .venv/installed-dev lint types
 	$(BIN)/python -m pytest
 
 test-slow: .venv/installed-dev
-	$(BIN)/python -m pytest -m slow --timeout 3600
+	$(BIN)/python -m pytest -m 'slow and not hours' --timeout 3600
+
+test-hours: .venv/installed-dev
+	$(BIN)/python -m pytest -m hours
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

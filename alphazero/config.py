@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 import games
@@ -220,22 +220,4 @@ def _contradictions(config: Config) -> list[str]:
             f"selfplay.random_opening_plies: {plies} would be whole games of {config.game}, "
             f"which last {longest} plies at most"
         )
-    return problems + _faults_of_evaluation(config)
-
-
-def _faults_of_evaluation(config: Config) -> list[str]:
-    """What would otherwise come up at the first match, when the training is done."""
-    from alphazero import players  # which needs this module
-
-    problems = []
-    for key, make in (
-        ("opponent", lambda: players.check(config.evaluation.opponent, games.make(config.game))),
-        ("simulations", lambda: config.search.for_play(config.evaluation.simulations)),
-    ):
-        try:
-            make()
-        except ValidationError as error:
-            problems.append(f"evaluation.{key}: {error.errors()[0]['msg']} with these settings")
-        except ValueError as error:
-            problems.append(f"evaluation.{key}: {error}")
     return problems

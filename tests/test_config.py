@@ -123,7 +123,6 @@ def test_the_value_of_a_union_is_named_once():
     [
         ("search.kind=pukt", "search.kind: got 'pukt', should be one of puct, gumbel; did you"),
         ("ray=loca", "ray: got 'loca', should be off, local, auto or an address"),
-        ("evaluation.opponent=minmax", "evaluation.opponent: player 'minmax'"),
         ("selfplay.random_opening_plies=9", "would be whole games of tic_tac_toe"),
         ("device=cpu", "did you mean training.device or inference.device?"),
         ("game.size=4", "game is a value, not a section"),

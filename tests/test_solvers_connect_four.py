@@ -134,6 +134,7 @@ def test_scores_agree_with_the_solved_eight_ply_positions_on_a_sample(solver):
 
 @needs_data
 @pytest.mark.slow
+@pytest.mark.hours
 @pytest.mark.timeout(3 * 3600)
 def test_move_scores_agree_with_all_solved_openings():
     assert wrong_openings(connect_four.Solver(table_bits=26), openings()) == []
@@ -141,6 +142,7 @@ def test_move_scores_agree_with_all_solved_openings():
 
 @needs_data
 @pytest.mark.slow
+@pytest.mark.hours
 @pytest.mark.timeout(12 * 3600)
 def test_scores_agree_with_all_solved_eight_ply_positions():
     assert wrong_eight_plies(connect_four.Solver(table_bits=26), eight_plies()) == []

@@ -10,8 +10,7 @@ import yaml
 
 import games
 from alphazero import checkpoint, config, loop, wire
-from alphazero.config import ConfigError
-from workers import train
+from workers import evaluate, train
 
 TINY = [
     "search.simulations=4", "selfplay.games=8", "network.blocks=1", "network.channels=8",
@@ -166,8 +165,8 @@ def test_matches_are_held_at_the_first_checkpoint_after_each_interval(tmp_path):
     ],
 )
 def test_what_would_fail_at_the_end_is_refused_at_the_beginning(override, message):
-    with pytest.raises(ConfigError, match=message):
-        tiny(override)
+    with pytest.raises(ValueError, match=message):
+        evaluate.check(tiny(override))
 
 
 @pytest.mark.parametrize(

@@ -57,8 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     from alphazero import config
+    from workers import evaluate
 
     settings = config.load(options.config, options.overrides)
+    evaluate.check(settings)
     run_dir = run_directory(Path(options.config).stem, options.run_dir, options.resume)
     if options.ray is not None:
         config.check_ray(options.ray)
@@ -104,7 +106,8 @@ def _arena(options: argparse.Namespace) -> int:
 
     game = games.make(options.game)
     entrants = [players.make(spec, game) for spec in options.players]
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    screen = Console(stderr=True)
+    with Progress(console=screen, transient=True, disable=not screen.is_terminal) as bar:
         task = bar.add_task("games", total=None)
 
         def progress(done: int, total: int) -> None:

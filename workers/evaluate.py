@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from pydantic import ValidationError
+
 import games
 from alphazero import arena, players
 from alphazero.arena import ArenaResult
@@ -11,6 +13,19 @@ from games.base import Game
 
 OPENING_PLIES = 2
 """Random moves before a match's games begin, so that they differ."""
+
+
+def check(settings: Config) -> None:
+    """``ValueError``, one line, for what would otherwise come up at the first match."""
+    try:
+        players.check(settings.evaluation.opponent, games.make(settings.game))
+    except ValueError as error:
+        raise ValueError(f"evaluation.opponent: {error}") from None
+    try:
+        settings.search.for_play(settings.evaluation.simulations)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise ValueError(f"evaluation.simulations: {reason} for {settings.search.kind}") from None
 
 
 def match(path: Path, settings: Config) -> ArenaResult:
