@@ -155,7 +155,8 @@ def _solve(options: argparse.Namespace) -> int:
     states = solvers.position(game, " ".join(options.moves))
     if not game.legal(states).any():
         raise ValueError("the game is over after these moves")
-    best, scores = (answer[0] for answer in solvers.scores(game, states))
+    with Console(stderr=True).status("solving; positions of few moves take minutes"):
+        best, scores = (answer[0] for answer in solvers.scores(game, states))
     verdict = f"score {_signed(best)}: {_result(best)} for the player about to move"
     Console().print(f"{game.render(states[0])}\n{verdict}", markup=False, highlight=False)
     table = Table()
