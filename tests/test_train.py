@@ -18,6 +18,7 @@ TINY = [
     "training.checkpoint_every=20", "training.precision=float32", "inference.backend=torch",
     "inference.precision=float32", "evaluation.games=2", "evaluation.opponent=random",
     "evaluation.simulations=4", "tracking.wandb=off",
+    "training.time_limit_minutes=null",  # the learning rate would follow the clock
 ]  # fmt: skip
 
 
