@@ -16,6 +16,8 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
+from rich.highlighter import NullHighlighter
+from rich.logging import RichHandler
 
 import games
 from alphazero import checkpoint, config, loop
@@ -30,8 +32,6 @@ from alphazero.types import GameRecord
 from workers import evaluate
 from workers.dashboard import Dashboard
 from workers.tracking import Tracker
-
-log = logging.getLogger(__name__)
 
 PACKAGES = ("torch", "ray", "numpy", "numba", "wandb", "openvino")
 RESOLVED = ("ray", "training.threads")
@@ -267,7 +267,10 @@ def _revision(folder: Path) -> str | None:
 def _logging(path: Path, console: Console) -> Iterator[None]:
     """Everything to a file, warnings to the terminal too."""
     handler = logging.FileHandler(path, encoding="utf-8")
-    screen = _Screen(console)
+    screen = RichHandler(
+        logging.WARNING, console, show_time=False, show_level=False, show_path=False,
+        highlighter=NullHighlighter(),
+    )  # fmt: skip
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger("workers")
     root.addHandler(handler)
@@ -279,17 +282,6 @@ def _logging(path: Path, console: Console) -> Iterator[None]:
         root.removeHandler(handler)
         root.removeHandler(screen)
         handler.close()
-
-
-class _Screen(logging.Handler):
-    """Prints warnings above whatever the console shows."""
-
-    def __init__(self, console: Console):
-        super().__init__(logging.WARNING)
-        self._console = console
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._console.print(record.getMessage(), markup=False, highlight=False)
 
 
 @contextmanager

@@ -18,21 +18,16 @@ def masked_log_softmax(logits: Tensor, legal: Tensor) -> Tensor:
 
 
 def cross_entropy(log_probabilities: Tensor, target: Tensor) -> Tensor:
-    """``-sum target * log p`` of two distributions ``[B, K]`` (Silver et al. 2018, equation 1)."""
+    """``-sum target * log p`` of two distributions ``[B, K]`` (Silver et al. 2018, equation 1).
+
+    The target must be 0 wherever ``masked_log_softmax`` left a move out; it may be 0 elsewhere.
+    """
     return -(target * log_probabilities).sum(dim=1).mean()
 
 
 def entropy(probabilities: Tensor) -> Tensor:
     """In nats, of distributions ``[B, K]``; 0 log 0 counts as 0."""
     return torch.special.entr(probabilities).sum(dim=1).mean()
-
-
-def policy_loss(logits: Tensor, target: Tensor, legal: Tensor) -> Tensor:
-    """Cross entropy of the legal moves' distribution with the target ``[B, A]``.
-
-    The target must be 0 on illegal actions; it may be 0 on legal ones.
-    """
-    return cross_entropy(masked_log_softmax(logits, legal), target)
 
 
 def wdl_loss(logits: Tensor, target: Tensor) -> Tensor:
