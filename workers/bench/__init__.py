@@ -1,0 +1,54 @@
+"""What this machine does: search, inference, self-play and training rates, each measured here.
+
+Rates drift by up to two between runs on a shared machine, so what is compared with each other is
+measured in the same run, in slices that take turns.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+from alphazero import config
+from alphazero.config_file import ConfigError
+from workers.bench import inference, search, selfplay, train
+from workers.bench.measuring import BenchSettings, Figures
+
+SHORT = {
+    "games": "selfplay.games",
+    "simulations": "search.simulations",
+    "blocks": "network.blocks",
+    "channels": "network.channels",
+}
+"""What may be written for a key of the configuration here."""
+
+_BENCHES = {
+    "search": search.bench,
+    "inference": inference.bench,
+    "selfplay": selfplay.bench,
+    "train": train.bench,
+}
+
+
+def run(what: str, options: Sequence[str]) -> Figures:
+    """Measure ``what`` (search, inference, selfplay or train) and return its figures by name.
+
+    ``options`` are ``key=value``: a field of ``BenchSettings``, a key of ``SHORT`` or any key of
+    the configuration. ``ConfigError`` where one is none of these.
+    """
+    own = set(BenchSettings.__dataclass_fields__)
+    given = [option.partition("=") for option in options]
+    values = {key: value for key, _, value in given if key in own}
+    overrides = [f"{SHORT.get(key, key)}{_}{value}" for key, _, value in given if key not in own]
+    try:
+        settings = TypeAdapter(BenchSettings).validate_python(values)
+    except ValidationError as error:
+        lines = [f"{found['loc'][0]}: {found['msg']}" for found in error.errors()]
+        raise ConfigError(lines) from None
+    try:
+        chosen = config.load(settings.config, overrides)
+    except ConfigError as error:
+        known = f"bench itself knows {', '.join(sorted(own | set(SHORT)))}"
+        raise ConfigError([*error.lines, known]) from None
+    torch.set_num_threads(1)
+    return _BENCHES[what](chosen, settings)

@@ -1,0 +1,76 @@
+"""Learning alone."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+import games
+from alphazero import network
+from alphazero.config import Config
+from alphazero.learner import Learner
+from alphazero.replay import Batch
+from games.base import Game
+from workers.bench.measuring import BenchSettings, Figures, Work, circumstances, measure, midgame
+
+
+def bench(chosen: Config, settings: BenchSettings) -> Figures:
+    """Optimizer steps as the learner does them, and as a plain float32 loop would."""
+    game = games.make(chosen.game)
+    training = replace(chosen.training, threads=settings.threads)
+    learner = Learner(game, chosen.network, chosen.optimizer, training, chosen.seed)
+    batch = _batch(game, settings.batch)
+    plain_step = _plain_loop(chosen, game, batch)
+
+    def plain(thread: int) -> int:
+        torch.set_num_threads(settings.threads)
+        try:
+            return plain_step(thread)
+        finally:
+            torch.set_num_threads(1)
+
+    def step(_: int) -> int:
+        learner.train_step(batch, progress=0.0)
+        return settings.batch
+
+    works = [Work(step, threads=1), Work(plain, threads=1)]
+    ours, theirs = measure(works, settings.seconds)
+    return {
+        "samples_per_second": ours.rate,
+        "plain_samples_per_second": theirs.rate,
+        "ratio": ours.rate / theirs.rate,
+        **circumstances(chosen, settings),
+        "batch": settings.batch,
+        "precision": learner.precision,
+    }
+
+
+def _batch(game: Game, size: int) -> Batch:
+    """Positions with uniform policies and drawn outcomes: as costly to learn from as real ones."""
+    states = midgame(game, size)
+    legal = game.legal(states)
+    policy = (legal / legal.sum(axis=1, keepdims=True)).astype(np.float32)
+    wdl = np.eye(3, dtype=np.float32)[np.random.default_rng(0).integers(3, size=size)]
+    return Batch(game.observe(states), legal, policy, wdl)
+
+
+def _plain_loop(chosen: Config, game: Game, batch: Batch) -> Callable[[int], int]:
+    """What a newcomer would write in torch: float32, the default memory layout, plain Adam."""
+    wdl_network = network.build(game, chosen.network, chosen.seed).train()
+    optimizer = torch.optim.Adam(wdl_network.parameters(), lr=1e-3, weight_decay=1e-4)
+
+    def step(_: int) -> int:
+        observations, legal, policy, wdl = (torch.from_numpy(array) for array in batch)
+        logits, value_logits = wdl_network(observations)
+        target = wdl if value_logits.shape[1] == 3 else wdl[:, :1]
+        loss = functional.cross_entropy(logits.masked_fill(~legal, -1e9), policy)
+        loss = loss + functional.mse_loss(value_logits, target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        loss.item()
+        return len(observations)
+
+    return step
