@@ -10,13 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from alphazero.config import InferenceSettings, NetworkSettings
-from alphazero.network import PolicyValueNetwork, load, scalar_value
-from alphazero.nn.device import choose
+from alphazero.network import PolicyValueNetwork, load
+from alphazero.nn.cuda import BucketedCopy
+from alphazero.nn.device import choose, computes_bfloat16
 from alphazero.nn.export import OpenVINOCopy, TorchCopy, openvino_installed
 from alphazero.types import Evaluation, RunFailed, Weights
 from games.base import Game, States
 
-TIMED_BATCH = 128
+TIMED_BATCH = {"cpu": 128, "cuda": 1024, "mps": 1024}
 TIMED_SECONDS = 0.1
 """For each candidate, building not counted: four of them are done within a second."""
 
@@ -43,13 +44,27 @@ class Loaded(NamedTuple):
 class NetworkEvaluator:
     """Evaluates positions with the newest weights given to ``load``.
 
-    Several threads may call while another loads: each call is answered by one version throughout.
-    ``choice`` is made at the first load and kept. Where it was left to a timing, a resumed run
-    that must repeat an earlier one bit for bit sets ``choice`` to the earlier one's before it.
+    Several threads may call while another loads: none waits for it, and each call is answered by
+    one version throughout. ``choice`` is made at the first load and kept. Where it was left to a
+    timing, a resumed run that must repeat an earlier one bit for bit sets ``choice`` to the earlier
+    one's before it.
+
+    Against the network itself in float32, over positions of random games: in float32 logits and
+    values differ by rounding. In bfloat16 the policies' mean KL divergence is below 1e-4, the
+    values' mean difference below 0.003, and the best move is the same in more than 98.5 %.
     """
 
-    def __init__(self, game: Game, network: NetworkSettings, inference: InferenceSettings):
-        """ValueError where the settings ask for a device or a backend this machine lacks."""
+    def __init__(
+        self,
+        game: Game,
+        network: NetworkSettings,
+        inference: InferenceSettings,
+        report: Callable[[str], None] = lambda line: None,
+    ):
+        """``report`` is told ``description`` at the first load.
+
+        ValueError where the settings ask for a device or a backend this machine lacks.
+        """
         self._game = game
         self._device = _device(inference)
         self._candidates = _candidates(inference, self._device)
@@ -58,6 +73,7 @@ class NetworkEvaluator:
         self._loaded: Loaded | None = None
         self.choice: Choice | None = None
         self._why = "as it was chosen earlier"
+        self._report = report
 
     @property
     def description(self) -> str:
@@ -84,7 +100,10 @@ class NetworkEvaluator:
             load(self._network, weights)
             if self.choice is None:
                 self.choice, self._why = self._choose()
+            first = self._loaded is None
             self._loaded = Loaded(self._build(self.choice), version)
+        if first:
+            self._report(self.description)
 
     def __call__(self, states: States) -> Evaluation:
         """Logits ``[B, A]`` and values ``[B]`` of ``states [B]``, ``B >= 1``.
@@ -98,31 +117,43 @@ class NetworkEvaluator:
             raise ValueError("an empty batch of states; evaluate at least one")
         copy, version = self._loaded
         logits, value_logits = copy(self._game.observe(states))
-        value = scalar_value(torch.from_numpy(value_logits)).numpy()
-        if not (np.isfinite(logits).all() and np.isfinite(value).all()):
+        if not (np.isfinite(logits).all() and np.isfinite(value_logits).all()):
             raise RunFailed(f"weights version {version} give values that are not finite")
-        return Evaluation(logits, value, version)
+        return Evaluation(logits, _scalar(value_logits), version)
 
     def _build(self, choice: Choice) -> Copy:
-        network, dtype = self._network, DTYPES[choice.precision]
-        heads = (network.policy, network.value)
+        """A copy of the network as it is now, as ready for calls as the one it follows."""
+        network, shape = self._network, self._game.observation_shape
+        modules = network.tower, (network.policy, network.value), DTYPES[choice.precision]
+        before = self._loaded.copy if self._loaded else None
         if choice.backend == "openvino":
-            return OpenVINOCopy(network.tower, heads, dtype, self._game.observation_shape)
-        return TorchCopy(network.tower, heads, dtype, self._device)
+            requests = before.requests if isinstance(before, OpenVINOCopy) else 1
+            return OpenVINOCopy(*modules, shape, requests)
+        if self._device.type == "cuda":
+            sizes = before.sizes if isinstance(before, BucketedCopy) else ()
+            return BucketedCopy(*modules, self._device, shape, sizes)
+        return TorchCopy(*modules, self._device)
 
     def _choose(self) -> tuple[Choice, str]:
         """The fastest candidate and the reason."""
         if len(self._candidates) == 1:
             only = self._candidates[0]
             return only, "the only one that is allowed here"
-        observations = self._game.observe(self._game.initial(TIMED_BATCH))
-        rates = {
-            c: len(observations) / _seconds(self._build(c), observations) for c in self._candidates
-        }
+        batch = TIMED_BATCH[self._device.type]
+        observations = self._game.observe(self._game.initial(batch))
+        rates = {c: batch / _seconds(self._build(c), observations) for c in self._candidates}
         ranking = sorted(rates, key=lambda c: rates[c], reverse=True)
         timed = ", ".join(f"{c.backend} {c.precision} {rates[c]:,.0f}" for c in ranking)
-        why = f"the fastest at batch {TIMED_BATCH} (evaluations/s: {timed})"
+        why = f"the fastest at batch {batch} (evaluations/s: {timed})"
         return ranking[0], why
+
+
+def _scalar(value_logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``network.scalar_value`` without torch, whose calls cost more than the sums of a batch."""
+    if value_logits.shape[1] == 1:
+        return np.tanh(value_logits[:, 0])
+    odds = np.exp(value_logits - value_logits.max(axis=1, keepdims=True))
+    return (odds[:, 0] - odds[:, 2]) / odds.sum(axis=1)
 
 
 def _device(inference: InferenceSettings) -> torch.device:
@@ -143,7 +174,7 @@ def _candidates(inference: InferenceSettings, device: torch.device) -> list[Choi
         backends = ["openvino", "torch"] if with_openvino else ["torch"]
     precisions = [inference.precision]
     if inference.precision == "auto":
-        precisions = ["bfloat16", "float32"]
+        precisions = ["bfloat16", "float32"] if computes_bfloat16(device) else ["float32"]
     return [Choice(backend, precision) for backend in backends for precision in precisions]
 
 

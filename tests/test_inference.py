@@ -1,4 +1,5 @@
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -111,30 +112,46 @@ def test_new_weights_replace_the_old_ones(backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_each_concurrent_call_is_answered_by_one_version_while_others_are_loaded(backend):
+def test_every_call_is_answered_by_one_version_while_others_are_loaded(backend):
     made = evaluator(backend)
     versions = {version: weights(seed=version) for version in range(2)}
     expected = {}
     for version, tensors in versions.items():
         made.load(tensors, version)
-        expected[version] = made(states(40)).logits
-    wrong, stop = [], threading.Event()
+        expected[version] = made(states(40))
+    asked, right, stop = [], [], threading.Event()
 
     def call() -> None:
         while not stop.is_set():
-            answer = made(states(40))
-            if np.abs(answer.logits - expected[answer.version]).max() > 1e-4:
-                wrong.append(answer.version)
+            asked.append(None)
+            logits, value, version = made(states(40))
+            same = np.abs(logits - expected[version].logits).max() < 1e-4
+            if same and np.abs(value - expected[version].value).max() < 1e-4:
+                right.append(version)
 
     callers = [threading.Thread(target=call) for _ in range(3)]
     for caller in callers:
         caller.start()
     for turn in range(10):
         made.load(versions[turn % 2], turn % 2)
+        while right[-1:] != [turn % 2] and callers[0].is_alive():
+            time.sleep(0.001)
     stop.set()
     for caller in callers:
         caller.join()
-    assert not wrong
+    assert len(right) == len(asked)
+
+
+def test_new_weights_are_ready_for_as_many_calls_at_once_as_there_were_before():
+    made = loaded("openvino")
+    copy = made._loaded.copy
+    under_way = copy._idle.pop()
+    made(states())
+    copy._idle.append(under_way)
+    assert copy.requests == 2
+    made.load(weights(seed=1), version=4)
+    assert made._loaded.copy is not copy
+    assert made._loaded.copy.requests == len(made._loaded.copy._idle) == 2
 
 
 def test_left_to_itself_it_takes_the_fastest_candidate_and_says_why(monkeypatch):
@@ -168,6 +185,26 @@ def test_a_choice_made_earlier_is_kept_without_a_timing(monkeypatch):
     assert made.description == "torch float32 on cpu: as it was chosen earlier"
 
 
+def test_the_choice_is_told_in_one_line_at_the_first_load():
+    lines = []
+    chosen = InferenceSettings(backend="torch", precision="float32", device="cpu")
+    made = NetworkEvaluator(game(), SMALL, chosen, lines.append)
+    for version in (1, 2):
+        made.load(weights(), version)
+    assert lines == ["torch float32 on cpu: the only one that is allowed here"]
+
+
+def test_bfloat16_is_not_timed_on_a_device_that_has_none(monkeypatch):
+    capability = {"cuda:0": (7, 5), "cuda:1": (8, 0)}
+    monkeypatch.setattr(torch.version, "hip", None)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability[str(device)])
+    left_open, asked_for = InferenceSettings(), InferenceSettings(precision="bfloat16")
+    old, new = torch.device("cuda:0"), torch.device("cuda:1")
+    assert inference._candidates(left_open, old) == [("torch", "float32")]
+    assert inference._candidates(left_open, new) == [("torch", "bfloat16"), ("torch", "float32")]
+    assert inference._candidates(asked_for, old) == [("torch", "bfloat16")]
+
+
 def test_without_openvino_torch_is_timed_alone(monkeypatch):
     monkeypatch.setattr(inference, "openvino_installed", lambda: False)
     made = NetworkEvaluator(game(), SMALL, InferenceSettings(device="cpu"))
@@ -175,6 +212,14 @@ def test_without_openvino_torch_is_timed_alone(monkeypatch):
     assert made.choice is not None
     assert made.choice.backend == "torch"
     assert "openvino" not in made.description
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_the_value_is_the_networks_also_for_extreme_logits(outputs):
+    logits = np.random.default_rng(0).normal(size=(500, outputs)).astype(np.float32) ** 5
+    expected = network.scalar_value(torch.from_numpy(logits)).numpy()
+    assert np.abs(logits).max() > 100
+    np.testing.assert_allclose(inference._scalar(logits), expected, atol=1e-6)
 
 
 def test_openvino_asked_for_on_a_gpu_is_refused():

@@ -30,3 +30,10 @@ def choose(name: str) -> torch.device:
             f"device {name!r} cannot be used here ({reason}); auto, cpu, cuda, cuda:1 or mps?"
         ) from None
     return device
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is worth a timing: NVIDIA's devices compute in it from capability 8.0 on."""
+    if device.type == "cuda" and torch.version.hip is None:
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return True

@@ -1,0 +1,137 @@
+"""The inference copies against the network itself, on positions of whole random games."""
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+import games
+from alphazero import network
+from alphazero.config import InferenceSettings, NetworkSettings
+from alphazero.inference import NetworkEvaluator
+from alphazero.types import Evaluation
+from games import solvers
+from games.base import Game, States
+from games.solvers import minimax
+
+POSITIONS = 3000
+GAMES = ["connect_four", "othello:size=8"]
+
+
+class Disagreement(NamedTuple):
+    """Means over the positions of what the search reads."""
+
+    divergence: float
+    """KL of the copy's policy from the network's, in nats."""
+    value: float
+    """Absolute difference."""
+    best: float
+    """Share of positions where another move is the best one."""
+
+
+def random_games(game: Game) -> States:
+    """Different unfinished positions, evenly over the plies of random games."""
+    rng = np.random.default_rng(0)
+    states, seen = game.initial(200), []
+    while len(states):
+        seen.append(states)
+        scores = rng.random((len(states), game.num_actions)) * game.legal(states)
+        states = game.step(states, scores.argmax(axis=1))
+        states = states[game.legal(states).any(axis=1)]
+    return rng.permutation(np.unique(np.concatenate(seen)))[:POSITIONS]
+
+
+@functools.cache
+def case(name: str) -> tuple[Game, network.PolicyValueNetwork, States]:
+    """A 5x64 network that has learned a little of what minimax sees two plies ahead."""
+    torch.set_num_threads(1)
+    game = games.make(name)
+    states, rng = random_games(game), np.random.default_rng(0)
+    observations, legal = map(torch.from_numpy, (game.observe(states), game.legal(states)))
+    policy, value = lesson(game, states)
+    made = network.build(game, NetworkSettings(), seed=0).train()
+    optimizer = torch.optim.Adam(made.parameters(), lr=2e-3)
+    for _ in range(20):
+        rows = torch.from_numpy(rng.integers(len(states), size=64))
+        logits, value_logits = made(observations[rows])
+        logits = logits.masked_fill(~legal[rows], -1e9)
+        loss = functional.cross_entropy(logits, policy[rows])
+        loss = loss + functional.mse_loss(network.scalar_value(value_logits), value[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return game, made.eval(), states
+
+
+def lesson(game: Game, states: States) -> tuple[torch.Tensor, torch.Tensor]:
+    """For each state a policy that prefers the better moves, and who is ahead."""
+    value, moves = minimax.search(game, states, 2, solvers.heuristic(game))
+    worse = np.nanmax(moves, axis=1, keepdims=True) - moves
+    weight = np.nan_to_num(np.exp(-3 * worse / np.nanstd(worse)))
+    policy = weight / weight.sum(axis=1, keepdims=True)
+    return torch.from_numpy(policy).float(), torch.from_numpy(np.tanh(value / value.std())).float()
+
+
+@functools.cache
+def reference(name: str) -> Evaluation:
+    """What torch computes without folding, in float32, in its own memory format."""
+    game, made, states = case(name)
+    with torch.inference_mode():
+        logits, value = made(torch.from_numpy(game.observe(states)))
+    return Evaluation(logits.numpy(), network.scalar_value(value).numpy())
+
+
+def copied(name: str, backend: str, precision: str) -> Evaluation:
+    if backend == "openvino":
+        pytest.importorskip("openvino", reason="the openvino extra is not installed")
+    game, made, states = case(name)
+    device = "auto" if backend == "torch" else "cpu"
+    chosen = InferenceSettings(backend=backend, precision=precision, device=device)
+    evaluate = NetworkEvaluator(game, NetworkSettings(), chosen)
+    evaluate.load(network.weights(made), version=1)
+    return evaluate(states)
+
+
+def log_policy(name: str, answer: Evaluation) -> np.ndarray:
+    game, _, states = case(name)
+    logits = np.where(game.legal(states), answer.logits.astype(np.float64), -1e9)
+    return logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+
+
+def disagreement(name: str, answer: Evaluation) -> Disagreement:
+    right = reference(name)
+    first, second = log_policy(name, right), log_policy(name, answer)
+    return Disagreement(
+        float((np.exp(first) * (first - second)).sum(axis=1).mean()),
+        float(np.abs(right.value - answer.value).mean()),
+        float((first.argmax(axis=1) != second.argmax(axis=1)).mean()),
+    )
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_the_network_that_is_compared_has_opinions(name):
+    assert len(case(name)[2]) == POSITIONS
+    favourite = np.exp(log_policy(name, reference(name))).max(axis=1)
+    assert favourite.mean() > 0.25
+    assert reference(name).value.std() > 0.02
+
+
+@pytest.mark.parametrize("name", GAMES)
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_float32_differs_by_rounding(name, backend):
+    found = disagreement(name, copied(name, backend, "float32"))
+    assert found.divergence < 1e-7
+    assert found.value < 1e-5
+    assert found.best <= 0.001
+
+
+@pytest.mark.parametrize("name", GAMES)
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_bfloat16_keeps_within_what_its_docstring_states(name, backend):
+    found = disagreement(name, copied(name, backend, "bfloat16"))
+    assert 0 < found.divergence < 1e-4
+    assert found.value < 0.003
+    assert found.best < 0.015
