@@ -191,7 +191,8 @@ def test_self_play_holds_at_the_allowance_and_goes_on_above_it(run):
     run.settle()
     held = run.fleet.replay.positions
     # At most the games that were in flight, and those that a worker had not delivered yet.
-    assert held <= allowance + 2 * 2 * 2 * CONFIG.selfplay.games * GAME.max_plies
+    games_in_flight = 2 * run.fleet.plan.groups * CONFIG.selfplay.games
+    assert held <= allowance + 2 * games_in_flight * GAME.max_plies
     run.fleet.allow(held + 100)
     run.collect_until(lambda _: run.fleet.replay.positions >= held + 100)
 

@@ -31,35 +31,39 @@ class Doubling:
 
 
 class Gated(Doubling):
-    """Stops in its first call until the gate opens."""
+    """Stops in its first ``calls`` calls, each in a lane of its own, until the gate opens."""
 
-    def __init__(self):
+    def __init__(self, calls=1):
         super().__init__()
+        self.calls, self.inside = calls, 0
         self.entered, self.gate = threading.Event(), threading.Event()
 
     def __call__(self, states):
-        self.entered.set()
+        self.inside += 1
+        if self.inside == self.calls:
+            self.entered.set()
         assert self.gate.wait(10)
         return super().__call__(states)
 
 
-def server_of(evaluator, batch_size=1000, version=0):
-    server = InferenceServer(lambda: evaluator, batch_size)
+def server_of(evaluator, batch_size=1000, version=0, lanes=1):
+    server = InferenceServer(lambda: evaluator, batch_size, lanes)
     server.load({"w": np.array(float(version))}, version)
     return server
 
 
 def queue_behind_a_batch(server, evaluator, requests):
-    """The answers to ``requests`` that all arrive while a first batch of one is under way."""
-    with ThreadPoolExecutor(len(requests) + 1) as pool:
-        first = pool.submit(server.evaluate, np.array([0]))
+    """The answers to ``requests`` that all arrive while a first batch of one is in each lane."""
+    with ThreadPoolExecutor(len(requests) + evaluator.calls) as pool:
+        first = [pool.submit(server.evaluate, np.array([0])) for _ in range(evaluator.calls)]
         assert evaluator.entered.wait(10)
         answers = [pool.submit(server.evaluate, request) for request in requests]
         deadline = time.monotonic() + 10
         while len(server._queue) < len(requests) and time.monotonic() < deadline:
             time.sleep(0.001)
         evaluator.gate.set()
-        first.result(10)
+        for each in first:
+            each.result(10)
         return [answer.result(10) for answer in answers]
 
 
@@ -80,8 +84,17 @@ def test_a_batch_takes_whole_requests_up_to_its_size():
     assert evaluator.sizes == [1, 8, 8, 4]
 
 
-def test_every_asker_gets_the_answer_to_its_own_question():
-    server = server_of(Doubling(), batch_size=64)
+def test_lanes_evaluate_at_the_same_time_and_share_what_waits():
+    evaluator = Gated(calls=2)
+    server = server_of(evaluator, lanes=2)
+    queue_behind_a_batch(server, evaluator, [np.arange(5)] * 4)
+    # Half of what waits, each time: the other lane is to have work too.
+    assert sorted(evaluator.sizes) == [1, 1, 5, 5, 10]
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_every_asker_gets_the_answer_to_its_own_question(lanes):
+    server = server_of(Doubling(), batch_size=64, lanes=lanes)
     rng = np.random.default_rng(0)
     requests = [rng.integers(0, 10**6, rng.integers(1, 40)) for _ in range(400)]
     with ThreadPoolExecutor(16) as pool:
@@ -90,7 +103,9 @@ def test_every_asker_gets_the_answer_to_its_own_question():
         expected = (2 * request[:, None] + np.arange(ACTIONS)).astype(np.float32)
         np.testing.assert_array_equal(answer.logits, expected)
         assert answer.value.shape == request.shape
-    assert server.status()["evaluations"] == sum(map(len, requests))
+    status = server.status()
+    assert status["evaluations"] == sum(map(len, requests))
+    assert status["requests"] == len(requests) >= status["batches"]
 
 
 def test_a_request_larger_than_a_batch_is_answered_in_one_piece():
@@ -160,7 +175,7 @@ def test_a_question_behind_a_batch_that_never_ends_ends_in_time():
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(server.evaluate, np.array([0]))
         assert evaluator.entered.wait(10)
-        with pytest.raises(TimeoutError, match="did not end in time"):
+        with pytest.raises(TimeoutError, match="no answer within"):
             server.evaluate(np.arange(2), timeout=0.05)
         evaluator.gate.set()
         first.result(10)

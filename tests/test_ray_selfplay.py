@@ -9,7 +9,7 @@ from ray.exceptions import ActorUnavailableError
 from alphazero.config import Config, InferenceSettings, SelfPlaySettings
 from alphazero.types import Evaluation
 from workers import selfplay
-from workers.fleet import insist_on_token, plan
+from workers.fleet import Node, insist_on_token, plan
 from workers.selfplay import Outbox, Table
 from workers.watchdog import Incarnations
 
@@ -128,6 +128,15 @@ def test_held_play_asks_now_and_then_whether_it_may_go_on(post):
     assert not outbox.hold
 
 
+def planned(nodes, workers="auto", servers=1, **inference):
+    config = Config(
+        game="tic_tac_toe",
+        selfplay=SelfPlaySettings(workers=workers),
+        inference=InferenceSettings(servers=servers, **inference),
+    )
+    return plan(config, nodes)
+
+
 @pytest.mark.parametrize(
     ("cpus", "gpus", "servers", "asked", "expected"),
     [
@@ -140,14 +149,35 @@ def test_held_play_asks_now_and_then_whether_it_may_go_on(post):
     ],
 )
 def test_the_plan_fits_the_cluster(cpus, gpus, servers, asked, expected):
-    config = Config(
-        game="tic_tac_toe",
-        selfplay=SelfPlaySettings(workers=asked),
-        inference=InferenceSettings(servers=servers),
-    )
-    layout = plan(config, cpus, gpus)
+    layout = planned([Node(cpus, gpus)], asked, servers)
     assert (layout.workers, layout.servers, layout.cpus, layout.gpus) == expected
     assert layout.cpus * (layout.workers + layout.servers) <= cpus
+
+
+def test_the_plan_counts_the_cores_and_gpus_of_all_nodes():
+    layout = planned([Node(8, 1), Node(8, 0), Node(4, 1)], servers=2)
+    assert (layout.workers, layout.gpus) == (17, 1.0)
+
+
+def test_without_a_gpu_the_servers_of_a_node_share_its_cores():
+    assert planned([Node(2, 0)]).lanes == 2
+    assert planned([Node(16, 0)], servers=2).lanes == 8
+    assert planned([Node(16, 0)] * 4, servers=4).lanes == 16
+    assert planned([Node(16, 0), Node(4, 0)]).lanes == 4  # wherever the server is put
+    assert planned([Node(1, 0)], servers=3).lanes == 1
+
+
+def test_a_gpu_has_one_batch_on_it_and_one_being_made_ready():
+    assert planned([Node(16, 1)]).lanes == 2
+    layout = planned([Node(16, 1)], device="cpu")
+    assert (layout.lanes, layout.gpus) == (16, 0.0)
+
+
+def test_there_is_a_group_for_each_lane_and_one_in_each_workers_hand():
+    assert planned([Node(2, 0)]).groups == 3
+    assert planned([Node(16, 0)]).groups == 3
+    assert planned([Node(16, 1)]).groups == 2
+    assert planned([Node(16, 0)], workers=1).groups <= 8  # thousands of games help nobody
 
 
 @pytest.mark.parametrize("mode", ["", "disabled"])

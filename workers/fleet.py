@@ -8,11 +8,11 @@ import math
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -28,8 +28,16 @@ OBJECT_STORE_BYTES = 512 * 2**20
 """On a laptop: a few versions of the weights, and what is on its way."""
 QUANTUM = 0.5
 """Seconds that ``collect`` waits for a finished game at most."""
+POLL = 0.1
+"""Seconds between two looks for one: each costs the driver and the replay actor a millisecond."""
 CONNECTING = 5.0
 """Seconds that a cluster may take to answer at all."""
+ANSWER = 60.0
+"""Seconds that ``ask`` waits for the last answer at most."""
+GPU_LANES = 2
+"""One batch is on the device while the next one is made ready."""
+MOST_GROUPS = 8
+"""That a worker is given unasked: where lanes are many, workers should be too."""
 PENDING = 100
 """Calls that one caller may have under way with one actor; none ever needs so many."""
 
@@ -88,9 +96,16 @@ def insist_on_token(address: str, mode: str):
         )
 
 
+class Node(NamedTuple):
+    """One machine of the cluster."""
+
+    cpus: float
+    gpus: float
+
+
 @dataclass(frozen=True)
 class Plan:
-    """How many actors there are and what each reserves."""
+    """How many actors there are, what each reserves, and how much of its work it does at once."""
 
     workers: int
     servers: int
@@ -98,20 +113,36 @@ class Plan:
     """Of a core, reserved by each server and worker; below 1 where there are more than cores."""
     gpus: float
     """Of a GPU, reserved by each server."""
+    lanes: int
+    """Batches that a server evaluates at once."""
+    groups: int
+    """Groups of games that a worker keeps in flight."""
 
 
-def plan(config: Config, cpus: float, gpus: float) -> Plan:
-    """What ``config`` asks for on so many cores and GPUs.
+def plan(config: Config, nodes: Sequence[Node]) -> Plan:
+    """What ``config`` asks for on these machines.
 
     ``workers: auto`` leaves one core to the driver, which learns, and one to each server, and is 1
-    at the least: a machine of two cores plays too.
+    at the least: a machine of two cores plays too. Without a GPU a server evaluates on every core
+    of its node: nearly all the time goes there, and workers and driver take theirs as they need
+    it. There are groups enough for each lane to have one while every worker has one in hand.
     """
+    cpus, gpus = (sum(column) for column in zip(*nodes, strict=True))
     servers, workers = config.inference.servers, config.selfplay.workers
     if workers == "auto":
         workers = max(1, int(cpus) - 1 - servers)
     share = min(1.0, math.floor(100 * cpus / (workers + servers)) / 100)
-    each = 1 / math.ceil(servers / gpus) if gpus >= 1 else 0.0
-    return Plan(workers, servers, share, each)
+    on_gpu = gpus >= 1 and config.inference.device != "cpu"
+    each = 1 / math.ceil(servers / gpus) if on_gpu else 0.0
+    lanes = GPU_LANES if on_gpu else _lanes_on_cpu(nodes, servers)
+    wanted = min(MOST_GROUPS, math.ceil(servers * lanes / workers) + 1)
+    groups = max(config.selfplay.groups, wanted)
+    return Plan(workers, servers, share, each, lanes, groups)
+
+
+def _lanes_on_cpu(nodes: Sequence[Node], servers: int) -> int:
+    """A core each of the smallest node, shared among as many servers as may be put there."""
+    return max(1, int(min(node.cpus for node in nodes)) // math.ceil(servers / len(nodes)))
 
 
 class RayFleet:
@@ -137,7 +168,8 @@ class RayFleet:
         self._config = config
         self._started_ray = connect(address)
         self._incarnations = Incarnations(directory / "worker_incarnation")
-        members = _start(config, directory / "games", make_evaluator)
+        self.plan = plan(config, _nodes())
+        members = _start(config, self.plan, directory / "games", make_evaluator)
         self._watchdog = Watchdog(members, self._incarnations, patience)
         self._counted, self._counted_at = dict(self._watchdog.counters), time.monotonic()
         self._rates: dict[str, float] = {}
@@ -164,7 +196,7 @@ class RayFleet:
             records = self.replay.fresh()
             if records or time.monotonic() > deadline:
                 return records
-            time.sleep(0.02)
+            time.sleep(POLL)
 
     def allow(self, positions: int) -> None:
         """Play on until about this many positions are stored, then wait."""
@@ -183,6 +215,12 @@ class RayFleet:
             "servers": float(alive.count("server")),
             "restarts": float(self._watchdog.restarts),
         }
+
+    def ask(self) -> list[tuple[str, dict]]:
+        """The kind of every actor and what it says of itself now, as the watchdog asks it."""
+        members = self._watchdog.members
+        answers = ray.get([member.ask() for member in members], timeout=ANSWER)
+        return [(member.kind, answer) for member, answer in zip(members, answers, strict=True)]
 
     def state(self) -> dict:
         return {"incarnation": self._incarnations.next}
@@ -209,20 +247,22 @@ class RayFleet:
 
     def _measure(self, grown: dict[str, float], seconds: float) -> dict[str, float]:
         mean_batch = grown["evaluations"] / max(1, grown["batches"])
-        servers = self._config.inference.servers
+        lanes = self.plan.servers * self.plan.lanes
         return {
             "evaluations_per_second": grown["evaluations"] / seconds,
             "batch_fill": mean_batch / self._config.inference.batch_size,
-            "busy": grown["busy_seconds"] / seconds / servers,
+            "busy": grown["busy_seconds"] / seconds / lanes,
         }
 
 
 def _start(
-    config: Config, games: Path, make_evaluator: Callable[[Config], LoadableEvaluator]
+    config: Config,
+    layout: Plan,
+    games: Path,
+    make_evaluator: Callable[[Config], LoadableEvaluator],
 ) -> list[Member]:
     """The replay actor first, then the servers, then the workers."""
-    resources = ray.cluster_resources()
-    layout = plan(config, resources.get("CPU", 1), resources.get("GPU", 0))
+    config = replace(config, selfplay=replace(config.selfplay, groups=layout.groups))
     # The run's directory is the driver's: so is the node.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     replay = _actor(ReplayStore, num_cpus=0, scheduling_strategy=here).remote(
@@ -232,17 +272,20 @@ def _start(
         InferenceServer,
         num_cpus=layout.cpus,
         num_gpus=layout.gpus,
+        scheduling_strategy="SPREAD",
         # Every group of every worker may be waiting at the same server.
-        max_concurrency=layout.workers * config.selfplay.groups + 1,
+        max_concurrency=layout.workers * layout.groups + 1,
     )
     settings = config.inference
     if not layout.gpus and settings.device == "auto":
         # Ray hides no GPU from an actor that reserved none.
         settings = replace(settings, device="cpu")
     make = partial(make_evaluator, replace(config, inference=settings))
-    servers = [server_class.remote(make, settings.batch_size) for _ in range(layout.servers)]
+    servers = [
+        server_class.remote(make, settings.batch_size, layout.lanes) for _ in range(layout.servers)
+    ]
     worker_class = _actor(SelfPlayWorker, num_cpus=layout.cpus, scheduling_strategy="SPREAD")
-    bound = 2 * config.selfplay.games * config.selfplay.groups
+    bound = 2 * config.selfplay.games * layout.groups
     groups = partial(game_groups, config)
     workers = [worker_class.remote(groups, bound) for _ in range(layout.workers)]
     return [
@@ -250,6 +293,12 @@ def _start(
         *(Member(f"inference server {i}", "server", actor) for i, actor in enumerate(servers)),
         *(Member(f"self-play worker {i}", "worker", actor) for i, actor in enumerate(workers)),
     ]
+
+
+def _nodes() -> list[Node]:
+    """The machines that are there; one without a core to lend counts for nothing."""
+    resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [Node(each["CPU"], each.get("GPU", 0)) for each in resources if each.get("CPU", 0) >= 1]
 
 
 def _actor(cls: type, **options: Any) -> Any:

@@ -5,6 +5,7 @@ up the next batch. Nobody waits for a batch to fill: a lone asker is answered at
 load the batches grow by themselves.
 """
 
+import math
 import os
 import threading
 import time
@@ -45,22 +46,30 @@ class _Request(NamedTuple):
 
 
 class InferenceServer:
-    """Evaluates the requests of many threads in few large batches. No thread of its own.
+    """Evaluates the requests of many threads in few large batches, ``lanes`` batches at a time.
 
-    Of the threads that ask, one evaluates for all and the others wait: the one that finds no batch
-    in progress takes the oldest requests, up to ``batch_size`` positions, and answers them.
+    A lane is a thread: a core that evaluates on a CPU; on a GPU a second lane prepares the next
+    batch while the first is on the device.
     """
 
-    def __init__(self, make_evaluator: Callable[[], LoadableEvaluator], batch_size: int):
+    def __init__(
+        self,
+        make_evaluator: Callable[[], LoadableEvaluator],
+        batch_size: int,
+        lanes: int = 1,
+    ):
         self._evaluator = make_evaluator()
         self._batch_size = batch_size
+        self._lanes = lanes
         self._loaded = threading.Event()
-        self._turn = threading.Condition()
+        self._arrived = threading.Condition()
         self._queue: deque[_Request] = deque()
-        self._evaluating = False
+        self._queued = 0
         self._version = -1
-        self._evaluations = self._batches = 0
+        self._requests = self._evaluations = self._batches = 0
         self._busy_seconds = 0.0
+        for lane in range(lanes):
+            threading.Thread(target=self._work, name=f"lane {lane}", daemon=True).start()
 
     def load(self, weights: Weights, version: int) -> int:
         """Answer with these weights from the next batch on; none is dropped meanwhile."""
@@ -74,78 +83,63 @@ class InferenceServer:
     def evaluate(self, states: States, timeout: float = 60.0) -> Evaluation:
         """Of ``states [B]``, any ``B >= 1``; one version of the weights answers all of it.
 
-        Raises ``TimeoutError`` where no weights or no turn came in ``timeout`` seconds, and
+        Raises ``TimeoutError`` where no weights or no answer came in ``timeout`` seconds, and
         whatever the evaluator raised.
         """
         deadline = time.monotonic() + timeout
         if not self._loaded.wait(timeout):
             raise TimeoutError(f"no weights were published within {timeout:g} s")
         request = _Request(np.array(states), Future())
-        with self._turn:
+        with self._arrived:
             self._queue.append(request)
-        while not request.answer.done():
-            batch = self._take(request, deadline)
-            if batch:
-                self._answer(batch)
-        return request.answer.result(0)
+            self._queued += len(states)
+            self._arrived.notify()
+        try:
+            return request.answer.result(deadline - time.monotonic())
+        except TimeoutError:
+            raise TimeoutError(f"no answer within {timeout:g} s") from None
 
     def status(self) -> dict:
         """Counters since the start of this process, and whose weights answer (-1: none yet)."""
         return {
             "pid": os.getpid(),
             "version": self._version,
+            "requests": self._requests,
             "evaluations": self._evaluations,
             "batches": self._batches,
             "busy_seconds": self._busy_seconds,
         }
 
-    def _take(self, request: _Request, deadline: float) -> list[_Request]:
-        """The next batch, for the caller to evaluate; none once its own request is answered."""
-        with self._turn:
-            while self._evaluating and not request.answer.done():
-                if not self._turn.wait(deadline - time.monotonic()):
-                    raise TimeoutError("the batch before this request did not end in time")
-            if request.answer.done():
-                return []
-            self._evaluating = True
+    def _work(self):
+        while True:
+            self._answer(self._take())
+
+    def _take(self) -> list[_Request]:
+        """The oldest requests: this lane's share of all that wait, one at the least."""
+        with self._arrived:
+            while not self._queue:
+                self._arrived.wait()
+            share = min(self._batch_size, math.ceil(self._queued / self._lanes))
             batch, size = [], 0
-            while self._queue and (
-                not batch or size + len(self._queue[0].states) <= self._batch_size
-            ):
+            while self._queue and (not batch or size + len(self._queue[0].states) <= share):
                 batch.append(self._queue.popleft())
                 size += len(batch[-1].states)
+            self._queued -= size
             return batch
 
     def _answer(self, batch: list[_Request]):
         began = time.perf_counter()
         try:
-            self._split(self._evaluate(np.concatenate([r.states for r in batch])), batch)
+            evaluation, parts = self._evaluate(np.concatenate([r.states for r in batch]))
         except Exception as error:
             for request in batch:
                 request.answer.set_exception(error)
-        finally:
+            return
+        with self._arrived:  # the lanes share these counters
+            self._requests += len(batch)
+            self._batches += parts
+            self._evaluations += len(evaluation.value)
             self._busy_seconds += time.perf_counter() - began
-            with self._turn:
-                self._evaluating = False
-                self._turn.notify_all()
-
-    def _evaluate(self, states: States) -> Evaluation:
-        """In parts of at most ``batch_size``: a single request may be larger than that."""
-        size = self._batch_size
-        while True:
-            parts = [
-                self._evaluator(states[start : start + size])
-                for start in range(0, len(states), size)
-            ]
-            self._batches += len(parts)
-            if len({part.version for part in parts}) == 1:
-                break  # Otherwise new weights came between two parts: ask them all again.
-        self._evaluations += len(states)
-        logits, value = (np.concatenate(column) for column in list(zip(*parts, strict=True))[:2])
-        return Evaluation(logits, value, parts[0].version)
-
-    @staticmethod
-    def _split(evaluation: Evaluation, batch: list[_Request]):
         start = 0
         for request in batch:
             rows = slice(start, start + len(request.states))
@@ -153,3 +147,17 @@ class InferenceServer:
                 Evaluation(evaluation.logits[rows], evaluation.value[rows], evaluation.version)
             )
             start = rows.stop
+
+    def _evaluate(self, states: States) -> tuple[Evaluation, int]:
+        """In parts of at most ``batch_size``, for a single request may be larger; and how many."""
+        size, asked = self._batch_size, 0
+        while True:
+            parts = [
+                self._evaluator(states[start : start + size])
+                for start in range(0, len(states), size)
+            ]
+            asked += len(parts)
+            if len({part.version for part in parts}) == 1:
+                break  # Otherwise new weights came between two parts: ask them all again.
+        logits, value = (np.concatenate(column) for column in list(zip(*parts, strict=True))[:2])
+        return Evaluation(logits, value, parts[0].version), asked

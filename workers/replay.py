@@ -11,7 +11,7 @@ games it has seen, and an actor that was killed and has reopened its files gives
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,7 +109,6 @@ class ReplayStore:
             "pid": os.getpid(),
             "games": self._replay.games,
             "positions": self._replay.positions,
-            "allowance": self._allowance,
             "flaw": self._flaw,
             "reports": list(self._reports),
         }
@@ -139,7 +138,6 @@ class RemoteReplay:
         self._actor = actor
         self._check = check
         self._timeout = timeout
-        self._collected: set[int] = set()
         self._seen, self.positions, self.window = self._call("totals")
         self.games = self._seen
         """Ever stored; like ``positions`` and ``window`` as of the last call."""
@@ -149,21 +147,11 @@ class RemoteReplay:
         records, totals = self._call("fresh", self._seen)
         self._seen += len(records)
         self.games, self.positions, self.window = totals
-        self._collected = {record.game_id for record in records}
         return [_own(record) for record in records]
 
-    def extend(self, records: Iterable[GameRecord]) -> int:
-        """Store the games that the workers have not stored themselves; how many were new.
-
-        Those that ``fresh`` returned last are stored already and count as new.
-        """
-        records = list(records)
-        others = [record for record in records if record.game_id not in self._collected]
-        before = self.games
-        if others:
-            self._call("push", others)
-            self.games, self.positions, self.window = self._call("totals")
-        return len(records) - len(others) + self.games - before
+    def extend(self, records: Sequence[GameRecord]) -> int:
+        """Nothing is left to do: what ``fresh`` returned is stored, and new; how many."""
+        return len(records)
 
     def sample(self, size: int, rng: np.random.Generator) -> Samples:
         samples = self._call("sample", size, int(rng.integers(2**63)))

@@ -20,6 +20,7 @@ from alphazero.config import Config
 from alphazero.selfplay import GameGroup
 from alphazero.types import Evaluation, GameRecord
 from games.base import States
+from workers.memory import Memory
 
 PAUSE = 0.1
 """Seconds between two looks at something that is not ready; no wait in this file is longer."""
@@ -35,11 +36,24 @@ MakeGroups = Callable[[Iterator[int]], Sequence[Group]]
 """From fresh game ids to the groups of one worker."""
 
 
-def game_groups(config: Config, game_ids: Iterator[int]) -> list[GameGroup]:
+class Remembering(NamedTuple):
+    """A group that asks only for what it has not been told already."""
+
+    group: Group
+    memory: Memory
+
+    def move(self) -> Generator[States, Evaluation, list[GameRecord]]:
+        return self.memory.through(self.group.move())
+
+
+def game_groups(config: Config, game_ids: Iterator[int]) -> list[Remembering]:
     """The groups that ``config`` asks for, to be made in the worker's own process."""
     game, settings = games.make(config.game), config.selfplay
     return [
-        GameGroup(game, config.search, settings, config.seed, game_ids)
+        Remembering(
+            GameGroup(game, config.search, settings, config.seed, game_ids),
+            Memory(game, settings.cache),
+        )
         for _ in range(settings.groups)
     ]
 
@@ -141,8 +155,7 @@ class SelfPlayWorker:
         """``bound``: finished games kept here at most."""
         self._make_groups = make_groups
         self._outbox = Outbox(bound)
-        self._turns = 0
-        self._positions = 0
+        self._turns = self._moves = self._evaluated = 0
 
     def run(self, incarnation: int, peers: Peers):
         """Play until killed. Game ids begin with the ``incarnation``, unique in a run."""
@@ -158,7 +171,12 @@ class SelfPlayWorker:
 
     def status(self) -> dict:
         """``turns`` grows at least once a ``PAUSE`` and a move's arithmetic."""
-        return {"pid": os.getpid(), "turns": self._turns, "evaluated": self._positions}
+        return {
+            "pid": os.getpid(),
+            "turns": self._turns,
+            "moves": self._moves,
+            "evaluated": self._evaluated,
+        }
 
     def _turn(self):
         self._turns += 1
@@ -178,6 +196,7 @@ class SelfPlayWorker:
         self._outbox.add(finished)
         if table.states is None:
             self._idle.append(table)
+            self._moves += 1
             return
         if server is None:
             self._next_server += 1
@@ -198,5 +217,5 @@ class SelfPlayWorker:
             return
         # Views into Ray's memory would pin it: copy at the door.
         logits, value = np.array(answer.logits), np.array(answer.value)
-        self._positions += len(value)
+        self._evaluated += len(value)
         self._go_on(table, table.answer(Evaluation(logits, value, answer.version)), server)

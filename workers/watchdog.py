@@ -22,13 +22,16 @@ from workers.selfplay import Peers
 
 logger = logging.getLogger(__name__)
 
+LOOK = 0.004
+"""Seconds between two looks, for each actor: looking takes up to a tenth of that."""
+
 
 @dataclass(frozen=True)
 class Patience:
     """When silence counts as death; seconds."""
 
     tick: float = 0.5
-    """Between two looks at every actor."""
+    """Between two looks at every actor; longer where there are hundreds."""
     ping: float = 30.0
     """For an answer from an actor that has answered before."""
     start: float = 180.0
@@ -62,6 +65,10 @@ class Member:
     @property
     def alive(self) -> bool:
         return bool(self.status)
+
+    def ask(self) -> Any:
+        """A reference to what the actor says of itself, whatever else it is doing."""
+        return self.actor.status.options(concurrency_group="control").remote()
 
 
 class Incarnations:
@@ -135,7 +142,8 @@ class Watchdog:
         self._thread.join(timeout=10)
 
     def _watch(self):
-        while not self._stop.wait(self._patience.tick) and not self.failure:
+        tick = max(self._patience.tick, LOOK * len(self.members))
+        while not self._stop.wait(tick) and not self.failure:
             try:
                 with self._lock:
                     for member in self.members:
@@ -159,8 +167,7 @@ class Watchdog:
             if stuck > self._patience.start:
                 self._kill(member, f"{member.name} has not advanced for {stuck:.0f} s")
         if member.ping is None:
-            control = member.actor.status.options(concurrency_group="control")
-            member.ping = control.remote()
+            member.ping = member.ask()
 
     def _hear(self, member: Member, ping: Any):
         try:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,8 @@ class Work:
 
     repeat: Callable[[int], int]
     threads: int
+    around: Callable[[], AbstractContextManager[object]] = nullcontext
+    """Entered for each turn, outside the measured time: what others do can begin and end here."""
 
 
 @dataclass
@@ -64,17 +67,17 @@ def measure(works: Sequence[Work], seconds: float, warm: bool = True) -> list[Ta
 
 
 def _take_turn(work: Work, tally: Tally, seconds: float) -> None:
-    start = time.perf_counter()
-
     def until_the_end(thread: int) -> int:
         units = 0
         while time.perf_counter() < start + seconds:
             units += work.repeat(thread)
         return units
 
-    with ThreadPoolExecutor(work.threads) as pool:
-        tally.units += sum(pool.map(until_the_end, range(work.threads)))
-    tally.seconds += time.perf_counter() - start
+    with work.around():
+        start = time.perf_counter()
+        with ThreadPoolExecutor(work.threads) as pool:
+            tally.units += sum(pool.map(until_the_end, range(work.threads)))
+        tally.seconds += time.perf_counter() - start
 
 
 def weights(chosen: Config, game: Game) -> Weights:
