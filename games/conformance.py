@@ -32,6 +32,7 @@ def check(game: Game, games: int = 200, seed: int = 0) -> None:
     _check_initial(game)
     plies = _play(game, games, rng)
     for ply in plies:
+        _check_advance(game, ply)
         _check_single(game, ply, int(rng.integers(len(ply.states))))
         _check_render(game, ply.after[0])
     _check_symmetries(game, plies)
@@ -156,6 +157,29 @@ def _check_step(game: Game, states: States, actions: NDArray[np.int64]) -> State
         "step must write every byte: the same call twice gave different states",
     )
     return after
+
+
+def _check_advance(game: Game, ply: _Ply) -> None:
+    given, actions = ply.states.copy(), ply.actions.copy()
+    said = game.advance(given, actions)
+    methods = (getattr(game, name) for name in said._fields[1:])
+    expected = (ply.after, *(method(ply.after.copy()) for method in methods))
+    _require(
+        given.tobytes() == ply.states.tobytes() and np.array_equal(actions, ply.actions),
+        "advance must not modify what it is given",
+    )
+    for name, array, right in zip(said._fields, said, expected, strict=True):
+        _require(
+            array.dtype == right.dtype
+            and np.array_equal(array, right, equal_nan=right.dtype.kind == "f"),
+            f"advance must give the {name} that the method of its own gives",
+        )
+        _require(
+            array.flags.writeable
+            and array.flags.c_contiguous
+            and not np.shares_memory(array, given),
+            f"advance must return {name} as a contiguous array of its own",
+        )
 
 
 def _check_single(game: Game, ply: _Ply, row: int) -> None:

@@ -9,7 +9,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from games.base import Game, States, Symmetry
+from games.base import Game, States, Symmetry, Transition
 
 ROWS, COLUMNS = 6, 7
 _STRIDE = ROWS + 1
@@ -31,7 +31,9 @@ class ConnectFour(Game):
         return np.zeros(batch, self.dtype)
 
     def legal(self, states: States) -> NDArray[np.bool_]:
-        return _legal(states)
+        allowed = np.empty((len(states), COLUMNS), np.bool_)
+        _legal(states, allowed)
+        return allowed
 
     def step(self, states: States, actions: NDArray[np.integer]) -> States:
         after = np.empty(len(states), self.dtype)
@@ -39,10 +41,21 @@ class ConnectFour(Game):
         return after
 
     def outcome(self, states: States) -> NDArray[np.float32]:
-        return _outcome(states)
+        result = np.empty(len(states), np.float32)
+        _outcome(states, result)
+        return result
 
     def to_move(self, states: States) -> NDArray[np.int8]:
-        return _to_move(states)
+        mover = np.empty(len(states), np.int8)
+        _to_move(states, mover)
+        return mover
+
+    def advance(self, states: States, actions: NDArray[np.integer]) -> Transition:
+        batch = len(states)
+        after, allowed = np.empty(batch, self.dtype), np.empty((batch, COLUMNS), np.bool_)
+        result = Transition(after, allowed, np.empty(batch, np.float32), np.empty(batch, np.int8))
+        _advance(states, actions, *result)
+        return result
 
     def observe(self, states: States) -> NDArray[np.float32]:
         """Two planes: the mover's stones, the opponent's; row 0 is the top."""
@@ -84,21 +97,18 @@ def _step(states, actions, after):
 
 
 @numba.njit(cache=True, nogil=True)
-def _legal(states):
-    allowed = np.empty((states.shape[0], COLUMNS), np.bool_)
+def _legal(states, allowed):
     for i in range(states.shape[0]):
         empty = ~(states[i].mine | states[i].theirs)
         if _has_four(states[i].theirs):
             empty = np.uint64(0)
         for column in range(COLUMNS):
             allowed[i, column] = empty & _TOPS[column] != 0
-    return allowed
 
 
 @numba.njit(cache=True, nogil=True)
-def _outcome(states):
+def _outcome(states, result):
     # Only the player who has just moved can have four: the mover of a finished game lost or drew.
-    result = np.empty(states.shape[0], np.float32)
     for i in range(states.shape[0]):
         if _has_four(states[i].theirs):
             result[i] = -1.0
@@ -106,19 +116,24 @@ def _outcome(states):
             result[i] = 0.0
         else:
             result[i] = np.nan
-    return result
 
 
 @numba.njit(cache=True, nogil=True)
-def _to_move(states):
+def _to_move(states, mover):
     # The parity of the number of stones, folded down to one bit.
-    mover = np.empty(states.shape[0], np.int8)
     for i in range(states.shape[0]):
         bits = states[i].mine ^ states[i].theirs
         for shift in (32, 16, 8, 4, 2, 1):
             bits ^= bits >> np.uint64(shift)
         mover[i] = bits & np.uint64(1)
-    return mover
+
+
+@numba.njit(cache=True, nogil=True)
+def _advance(states, actions, after, allowed, result, mover):
+    _step(states, actions, after)
+    _legal(after, allowed)
+    _outcome(after, result)
+    _to_move(after, mover)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -52,6 +52,8 @@ class Node:
     visits: int = 0
     waiting: int = 0
     value_sum: f32 = ZERO
+    seen: f32 = ZERO
+    """The prior mass of the edges visited so far."""
 
 
 Path = list[tuple[Node, Edge]]
@@ -128,8 +130,7 @@ def puct(game: Game, state: States, search: PUCT, evaluate: Evaluator, rng=None)
         total = node.visits + node.waiting
         growth = math.log((total + search.c_base + 1) / search.c_base)
         explore = f32((search.c_puct + growth) * math.sqrt(total))
-        seen = _sum(edge.prior for edge in node.edges.values() if edge.begun)
-        unseen = node.value_sum / f32(node.visits) - f32(search.fpu_reduction) * np.sqrt(seen)
+        unseen = node.value_sum / f32(node.visits) - f32(search.fpu_reduction) * np.sqrt(node.seen)
 
         def score(edge: Edge) -> f32:
             return (edge.mean if edge.begun else unseen) + explore * edge.prior / f32(
@@ -221,37 +222,31 @@ def _improved(node: Node, bonus: dict[int, f32]) -> dict[int, f32]:
 
 
 def _grow(game: Game, root: Node, rules: Rules, evaluate: Evaluator, search: PUCT | Gumbel) -> None:
-    """Several leaves at once: descents are made in volleys before anything is known of their ends;
-    a descent that meets something that waits ends the gathering for this round."""
+    """Several leaves at once: a volley of descents is made before anything is known of their ends;
+    a descent that meets something that waits ends the volley."""
     begun, simulations = 0, search.simulations
     while begun < simulations:
-        leaf_paths: list[Path] = []
-        met = False
-        while not met and (volley := min(search.leaves - len(leaf_paths), simulations - begun)):
-            paths: list[Path] = []
-            while not met and len(paths) < volley:
-                path = [] if rules.must_wait() else _descend(root, rules)
-                met = not path or _waits(path[-1][1])
-                if met:
-                    continue
-                _mark(path, +1)
-                end = path[-1][1].child
-                if end is None:
-                    paths.append(path)
-                else:  # a game known to be finished needs no waiting
-                    _back_up(path, end, f32(end.outcome))
-                    begun += 1
-                    volley = min(volley, simulations - begun)
-            begun += len(paths)
-            for path in paths:
-                child = _child(game, path)
-                if child.outcome is None:
-                    leaf_paths.append(path)
-                else:
-                    _back_up(path, child, f32(child.outcome))
-        for path in leaf_paths:
-            leaf = _expanded(_child(game, path), game, evaluate, visit=False)
-            _back_up(path, leaf, leaf.value)
+        volley, paths = min(search.leaves, simulations - begun), []
+        while len(paths) < volley:
+            path = [] if rules.must_wait() else _descend(root, rules)
+            if not path or _waits(path[-1][1]):
+                break
+            _mark(path, +1)
+            end = path[-1][1].child
+            if end is None:
+                paths.append(path)
+            else:  # a game known to be finished needs no waiting
+                _back_up(path, end, f32(end.outcome))
+                begun += 1
+                volley = min(volley, simulations - begun)
+        begun += len(paths)
+        ends = [(path, _child(game, path)) for path in paths]
+        for path, end in ends:
+            if end.outcome is not None:
+                _back_up(path, end, f32(end.outcome))
+        for path, end in ends:
+            if end.outcome is None:
+                _back_up(path, _expanded(end, game, evaluate, visit=False), end.value)
 
 
 def _descend(root: Node, rules: Rules) -> Path:
@@ -271,6 +266,8 @@ def _waits(edge: Edge) -> bool:
 
 def _mark(path: Path, change: int) -> None:
     for node, edge in path:
+        if not edge.begun:
+            node.seen += edge.prior
         node.waiting += change
         edge.waiting += change
 

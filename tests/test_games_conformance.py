@@ -91,6 +91,17 @@ def _step_looks_at_neighbours(self, states, actions):
     return _good.step(states, actions)[::-1].copy()
 
 
+def _advance_in_place(self, states, actions):
+    said = _good.advance(states, actions)
+    states[:] = said.states
+    return said
+
+
+def _read_only(said):
+    said.outcome.flags.writeable = False
+    return said
+
+
 def _legal_in_finished_games(self, states):
     return states["cells"] == 0
 
@@ -172,6 +183,12 @@ BROKEN = [
     ({"step": _step_clears_actions}, "step must not modify the actions"),
     ({"step": _step_leaves_bytes}, "step must write every byte"),
     ({"step": _step_looks_at_neighbours}, "step of one state must equal its batch row"),
+    ({"advance": _advance_in_place}, "advance must not modify what it is given"),
+    (_changed("advance", lambda said: said._replace(to_move=1 - said.to_move)), "give the to_move"),
+    (
+        _changed("advance", lambda said: _read_only(said)),
+        "outcome as a contiguous array of its own",
+    ),
     ({"render": lambda self, state: None}, "render must return a drawing"),
     ({"render": _render_and_clear}, "render must not modify"),
     (_changed("symmetries", lambda all_: []), "identity must come first"),

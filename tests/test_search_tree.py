@@ -101,7 +101,7 @@ def test_the_memory_of_a_tree_is_what_its_docstring_says():
     game = games.make("connect_four")
     tree = grown(game, game.initial(1), PUCT(simulations=9), uniform(game))
     used = tree.nodes.nbytes + tree.edges.nbytes + tree.states.nbytes
-    assert used == 10 * (20 * 7 + 28 + 16)
+    assert used == 10 * (20 * 7 + 32 + 16)
     assert np.shares_memory(tree.raw, tree.states)
 
 

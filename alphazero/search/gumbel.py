@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from alphazero.nn.settings import STRICT, Positive
 from alphazero.search import kernels
-from alphazero.search.tree import Round, Tree, grow, plant, root_statistics
+from alphazero.search.tree import Rows, grow, plant, root_statistics
 from alphazero.types import Generators, SearchResult, SearchSteps
 from games.base import Game, States
 
@@ -47,18 +47,20 @@ class Gumbel:
         logits -= logits.max(axis=1, keepdims=True)
         scores = logits + _noise(rngs, temperature, game.num_actions)
         considered = np.minimum(legal.sum(axis=1), self.max_considered_actions)
-        scores[_rank_descending(scores) >= considered[:, None]] = -np.inf
-        schedule = np.stack([_halving_schedule(int(m), self.simulations) for m in considered])
+        if game.num_actions > self.max_considered_actions:
+            scores[_rank_descending(scores) >= considered[:, None]] = -np.inf
+        schedule = _halving_schedules(game.num_actions, self.simulations)
         offset, scale = np.float32(self.visit_offset), np.float32(self.value_scale)
-        virtual = self.leaves > 1
 
-        def select(tree: Tree, round_: Round) -> int:
-            arrays = tree.nodes, tree.edges, *round_[:5], scores, schedule
-            return kernels.gumbel(*arrays, offset, scale, virtual)
+        def select(remaining: NDArray[np.int32], rows: Rows) -> int:
+            return kernels.gumbel(
+                *tree[:3], self.leaves, remaining, *rows[:2],
+                scores, considered, schedule, offset, scale,
+            )  # fmt: skip
 
         oldest = yield from grow(game, tree, select, self.simulations, self.leaves)
         _, visits, action_value = root_statistics(tree)
-        bonus = kernels.completed_root_values(tree.nodes, tree.edges, offset, scale)
+        bonus = kernels.completed_root_values(*tree[:2], offset, scale)
         policy = _softmax(logits + bonus)
         completed = bonus / ((offset + visits.max(axis=1, keepdims=True)) * scale)
         finalists = visits == visits.max(axis=1, keepdims=True)
@@ -77,10 +79,13 @@ class Gumbel:
 
 
 def _noise(rngs: Generators, temperature: NDArray[np.float32], actions: int) -> NDArray[np.float32]:
-    noise = np.zeros((len(rngs), actions), np.float32)
-    for i in np.flatnonzero(temperature > 0).tolist():
-        noise[i] = temperature[i] * rngs[i].gumbel(size=actions)
-    return noise
+    """``-log(-log(u))`` for each root action, times the temperature; each game draws its own."""
+    uniform = np.full((len(rngs), actions), 0.5)
+    warm = np.flatnonzero(temperature > 0)
+    for i in warm.tolist():
+        rngs[i].random(out=uniform[i])
+    noise = -np.log(-np.log1p(-np.maximum(uniform, np.finfo(float).tiny)))
+    return np.where(temperature[:, None] > 0, temperature[:, None] * noise, 0).astype(np.float32)
 
 
 def _rank_descending(scores: NDArray[np.float32]) -> NDArray[np.intp]:
@@ -93,7 +98,12 @@ def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=64)
+def _halving_schedules(actions: int, simulations: int) -> NDArray[np.int32]:
+    """``[actions + 1, simulations, 2]``: ``_halving_schedule`` of each number of actions."""
+    return np.stack([_halving_schedule(max(1, m), simulations) for m in range(actions + 1)])
+
+
 def _halving_schedule(considered: int, simulations: int) -> NDArray[np.int32]:
     """``[simulations, 2]``: the visits that the next action to search must already have, and 1
     where that choice drops actions.

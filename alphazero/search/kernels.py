@@ -3,10 +3,17 @@
 All jitted functions of the search stand in this one file, because Numba's disk cache does not
 notice edits to a function that lives in another. Their records are described in ``tree.py``. A
 simulation that waits for its evaluation counts as a visit that lost (virtual loss).
+
+Everything is float32, in a fixed order and without fastmath, so that the same search makes the
+same visits on every machine. ``edges`` and ``reals`` are one memory, read as int32 and as float32.
+Loops over a node's edges store to an array first and look for the best afterwards: so LLVM can
+compute several edges at once.
 """
 
+from functools import partial
+
+import numba
 import numpy as np
-from numba import njit
 
 WAITING, EXPANDED, FINISHED = 0, 1, 2
 """A node's status: its evaluation is under way, it has edges, or the game is over there."""
@@ -14,96 +21,144 @@ WAITING, EXPANDED, FINISHED = 0, 1, 2
 NEW, BACKED_UP, BLOCKED = 0, 1, 2
 """How a descent ended: at an edge to follow, in a finished game, or where others wait already."""
 
-GIVEN_UP = -(2**30)
-"""What a tree wants in a round that it gave up: nothing, even if some of its rows end games."""
+# Where Python's division raises NumPy's gives infinity, and a loop that may raise is a slow one.
+jit = partial(numba.njit, cache=True, nogil=True, error_model="numpy")
+
+ZERO, ONE, LOWEST = np.float32(0), np.float32(1), np.float32(-np.inf)
+FLOOR = np.float32(1e-12)
 
 
-@njit(cache=True, nogil=True)
+@jit()
 def _back_up(nodes, edges, tree, node, value, virtual):
     """Add ``value``, seen by ``node``'s mover, to every node and edge up to the root."""
     mover = nodes[tree, node].to_move
     while True:
         here = nodes[tree, node]
+        signed = value if here.to_move == mover else -value
         here.visits += 1
-        here.value_sum += value if here.to_move == mover else -value
-        parent = here.parent
+        here.value_sum += signed
+        parent, action = here.parent, here.action
         if parent < 0:
             return
-        edge = edges[tree, parent, here.action]
-        edge.visits += 1
-        edge.value_sum += value if nodes[tree, parent].to_move == mover else -value
+        edges[tree, parent, action].visits += 1
+        above = value if nodes[tree, parent].to_move == mover else -value
+        edges[tree, parent, action].value_sum += above
         if virtual:
-            edge.pending -= 1
+            edges[tree, parent, action].pending -= 1
             nodes[tree, parent].pending -= 1
         node = parent
 
 
-@njit(cache=True, nogil=True)
+@jit()
 def attach(
     nodes, edges, raw, size,
-    row_tree, row_node, row_action,
-    outcome, to_move, states,
-    want, remaining,
-    leaf_tree, leaf_node, found, virtual,
+    where,
+    states, legal, outcome, to_move, virtual,
 ):  # fmt: skip
-    """Add a node behind each row's edge. Finished ones are backed up, the others become leaves.
+    """Add a node behind each row's edge; finished ones are backed up, the others stay as rows.
 
-    ``outcome, to_move [n]`` and ``states [n, itemsize]`` describe the new nodes. Leaves are
-    appended to ``leaf_tree, leaf_node`` from ``found`` on; returns how many there are now.
+    ``states [n * itemsize], legal [n, A], outcome, to_move [n]`` describe the new nodes. What
+    belongs to the unfinished ones moves to the front of ``states``, ``legal`` and ``where``, which
+    names the new nodes from then on; returns how many they are.
     """
-    for i in range(len(row_tree)):
-        tree, parent, action = row_tree[i], row_node[i], row_action[i]
+    found, width = 0, raw.shape[2]
+    for i in range(len(outcome)):
+        tree, parent, action = where[0, i], where[1, i], where[2, i]
         child = size[tree]
         size[tree] += 1
         edges[tree, parent, action].child = child
-        raw[tree, child] = states[i]
+        for byte in range(width):
+            raw[tree, child, byte] = states[i * width + byte]
         node = nodes[tree, child]
         node.parent, node.action = parent, action
         node.visits = node.pending = 0
-        node.value_sum = 0.0
+        node.value_sum = node.prior_mass = 0.0
         node.to_move = to_move[i]
         if np.isnan(outcome[i]):
             node.status = WAITING
-            leaf_tree[found], leaf_node[found] = tree, child
+            where[0, found], where[1, found] = tree, child
+            if found < i:
+                for byte in range(width):
+                    states[found * width + byte] = raw[tree, child, byte]
+                for each in range(legal.shape[1]):
+                    legal[found, each] = legal[i, each]
             found += 1
         else:
             node.status = FINISHED
             node.value = outcome[i]
             _back_up(nodes, edges, tree, child, outcome[i], virtual)
-            want[tree] = min(want[tree] + 1, remaining[tree])
     return found
 
 
-@njit(cache=True, nogil=True)
-def expand(nodes, edges, trees, leaves, logits, legal, value, virtual):
-    """Give each leaf its edges, with ``softmax(logits)`` over the legal actions as prior, and
-    back its ``value [n]`` up. ``logits, legal [n, A]``."""
-    actions = edges.shape[2]
-    for i in range(len(trees)):
-        tree, leaf = trees[i], leaves[i]
-        highest = np.float32(-np.inf)
+@jit()
+def _exponentials(exponents):
+    """Replace each ``x <= 0`` by ``e ** x`` to 1.2e-7, by 0 below -87.
+
+    ``2 ** k * e ** r`` with ``|r| <= log(2) / 2`` and a polynomial for the second factor (Moshier,
+    Cephes, expf): without a call in the loop the CPU computes several at once.
+    """
+    for i in range(len(exponents)):
+        x = exponents[i]
+        inside = max(x, np.float32(-87))
+        k = np.floor(inside * np.float32(1.44269504) + np.float32(0.5))
+        r = (inside - k * np.float32(0.693359375)) + k * np.float32(2.12194440e-4)
+        y = np.float32(1.9875691500e-4)
+        y = y * r + np.float32(1.3981999507e-3)
+        y = y * r + np.float32(8.3334519073e-3)
+        y = y * r + np.float32(4.1665795894e-2)
+        y = y * r + np.float32(1.6666665459e-1)
+        y = y * r + np.float32(5.0000001201e-1)
+        y = y * r * r + r + ONE
+        power = np.int32((np.int32(k) + np.int32(127)) << np.int32(23)).view(np.float32)
+        exponents[i] = y * power if x >= np.float32(-87) else ZERO
+
+
+@jit()
+def _weights(logits, legal):
+    """``[n * A]``: ``e ** (logit - highest logit)``, 0 where not legal."""
+    actions = legal.shape[1]
+    weights = np.empty(legal.size, np.float32)
+    for i in range(len(legal)):
+        highest = LOWEST
         for action in range(actions):
-            if legal[i, action]:
-                highest = max(highest, logits[i, action])
-        total = np.float32(0)
+            logit = logits[i, action] if legal[i, action] else LOWEST
+            weights[i * actions + action] = logit
+            # Not max(), which may pass over a NaN.
+            highest = highest if highest > logit else logit
+        for action in range(actions):
+            weights[i * actions + action] -= highest
+    _exponentials(weights)
+    return weights
+
+
+@jit()
+def expand(nodes, edges, where, logits, value, legal, virtual):
+    """Give each row's leaf its edges, with ``softmax(logits)`` over the legal actions as prior,
+    and back its ``value [n]`` up. ``logits, legal [n, A]``.
+
+    Whether all of it was finite; if not, the trees are spoilt.
+    """
+    actions, finite = legal.shape[1], True
+    weights = _weights(logits, legal)
+    for i in range(len(value)):
+        tree, leaf = where[0, i], where[1, i]
+        total = ZERO
+        for action in range(actions):
+            total += weights[i * actions + action]
         for action in range(actions):
             edge = edges[tree, leaf, action]
             edge.child = -1
             edge.visits = edge.pending = 0
             edge.value_sum = 0.0
-            edge.prior = -1.0
-            if legal[i, action]:
-                edge.prior = np.exp(logits[i, action] - highest)
-                total += edge.prior
-        for action in range(actions):
-            if legal[i, action]:
-                edges[tree, leaf, action].prior /= total
+            edge.prior = weights[i * actions + action] / total if legal[i, action] else -ONE
+        finite &= np.isfinite(total) and np.isfinite(value[i])
         nodes[tree, leaf].status = EXPANDED
         nodes[tree, leaf].value = value[i]
         _back_up(nodes, edges, tree, leaf, value[i], virtual)
+    return finite
 
 
-@njit(cache=True, nogil=True)
+@jit()
 def _arrive(nodes, edges, tree, node, action, virtual):
     """Deal with the end of a descent, the edge ``action`` of ``node``: NEW, BACKED_UP or BLOCKED.
 
@@ -119,12 +174,13 @@ def _arrive(nodes, edges, tree, node, action, virtual):
         return BACKED_UP
     if edges[tree, node, action].pending > 0:
         return BLOCKED
+    nodes[tree, node].prior_mass += edges[tree, node, action].prior
     if virtual:
         _mark_pending(nodes, edges, tree, node, action)
     return NEW
 
 
-@njit(cache=True, nogil=True)
+@jit()
 def _mark_pending(nodes, edges, tree, node, action):
     while node >= 0:
         edges[tree, node, action].pending += 1
@@ -132,55 +188,35 @@ def _mark_pending(nodes, edges, tree, node, action):
         node, action = nodes[tree, node].parent, nodes[tree, node].action
 
 
-@njit(cache=True, nogil=True)
-def _settle(tree, node, action, end, want, remaining, row_tree, row_node, row_action, new):
-    """Account for a descent of ``tree`` that ended so; how many rows there are now."""
-    if end == BLOCKED:
-        want[tree] = GIVEN_UP
-        return new
-    remaining[tree] -= 1
-    if end == BACKED_UP:
-        want[tree] = min(want[tree], remaining[tree])
-        return new
-    want[tree] -= 1
-    row_tree[new], row_node[new], row_action[new] = tree, node, action
-    return new + 1
-
-
-@njit(cache=True, nogil=True)
+@jit()
 def _puct_action(nodes, edges, tree, node, exploration, fpu_reduction):
     """The legal action of the highest ``Q + c(N) sqrt(N) P / (1 + n)``, the first of equals."""
     here = nodes[tree, node]
-    actions = edges.shape[2]
-    mass = np.float32(0)
-    for action in range(actions):
-        edge = edges[tree, node, action]
-        if edge.visits + edge.pending > 0:
-            mass += edge.prior
-    urgency = here.value_sum / np.float32(here.visits) - fpu_reduction * np.sqrt(mass)
+    urgency = here.value_sum / np.float32(here.visits) - fpu_reduction * np.sqrt(here.prior_mass)
     explore = exploration[here.visits + here.pending]
-    best, best_score = -1, np.float32(-np.inf)
-    for action in range(actions):
+    best, highest = 0, LOWEST
+    for action in range(edges.shape[2]):
         edge = edges[tree, node, action]
-        if edge.prior < 0:
-            continue
-        n = edge.visits + edge.pending
-        q = (edge.value_sum - np.float32(edge.pending)) / np.float32(n) if n > 0 else urgency
-        score = q + explore * edge.prior / np.float32(1 + n)
-        if score > best_score:
-            best, best_score = action, score
+        pending = np.float32(edge.pending)
+        n = np.float32(edge.visits) + pending
+        q = (edge.value_sum - pending) / (n if n > 0 else ONE)
+        score = (q if n > 0 else urgency) + explore * edge.prior / (ONE + n)
+        score = score if edge.prior >= 0 else LOWEST
+        best = action if score > highest else best
+        highest = score if score > highest else highest
     return best
 
 
-@njit(cache=True, nogil=True)
+@jit()
 def puct(
-    nodes, edges, want, remaining, row_tree, row_node, row_action,
-    exploration, fpu_reduction, virtual,
+    nodes, edges, raw, leaves, remaining, where, row_states,
+    exploration, fpu_reduction,
 ):  # fmt: skip
     """Descend by PUCT; ``exploration [n]`` is ``c(n) * sqrt(n)`` at ``n`` visits of a node."""
     new = 0
-    for tree in range(len(want)):
-        while want[tree] > 0:
+    for tree in range(len(remaining)):
+        want = min(leaves, remaining[tree])
+        while want > 0:
             node = 0
             while True:
                 action = _puct_action(nodes, edges, tree, node, exploration, fpu_reduction)
@@ -188,112 +224,115 @@ def puct(
                 if child < 0 or nodes[tree, child].status != EXPANDED:
                     break
                 node = child
-            end = _arrive(nodes, edges, tree, node, action, virtual)
-            new = _settle(
-                tree, node, action, end, want, remaining, row_tree, row_node, row_action, new
-            )
+            end = _arrive(nodes, edges, tree, node, action, leaves > 1)
+            if end == BLOCKED:
+                break
+            remaining[tree] -= 1
+            if end == NEW:
+                where[0, new], where[1, new], where[2, new] = tree, node, action
+                for byte in range(raw.shape[2]):
+                    row_states[new, byte] = raw[tree, node, byte]
+                new += 1
+                want -= 1
+            want = min(want, remaining[tree])
     return new
 
 
-@njit(cache=True, nogil=True)
-def complete(nodes, edges, tree, node, visit_offset, value_scale, sigma):
+@jit()
+def _complete(nodes, edges, tree, node, visit_offset, value_scale, sigma):
     """Fill ``sigma [A]`` with ``(visit_offset + max n) * value_scale * completed Q(a)``.
 
-    Unvisited actions get the mixed value (Danihelka et al. 2022, equations 10 and 33). Returns the
-    number of visits of the node's edges, those that wait included.
+    Unvisited actions get the mixed value (Danihelka et al. 2022, equations 10 and 33), whose sigma
+    is returned after the number of visits of the node's edges, those that wait included.
     """
-    actions = edges.shape[2]
-    visits = most = 0
-    mass = weighted = np.float32(0)
-    for action in range(actions):
+    begun = most = mass = weighted = ZERO
+    for action in range(edges.shape[2]):
         edge = edges[tree, node, action]
-        n = edge.visits + edge.pending
-        if edge.prior >= 0 and n > 0:
-            visits += n
-            most = max(most, n)
-            prior = max(edge.prior, np.float32(1e-12))
-            sigma[action] = (edge.value_sum - np.float32(edge.pending)) / np.float32(n)
-            mass += prior
-            weighted += prior * sigma[action]
+        pending = np.float32(edge.pending)
+        n = np.float32(edge.visits) + pending
+        q = (edge.value_sum - pending) / (n if n > 0 else ONE)
+        share = (edge.prior if edge.prior > FLOOR else FLOOR) if n > 0 else ZERO
+        begun += n
+        most = n if n > most else most
+        mass += share
+        weighted += share * q
+        sigma[action] = q
     mixed = nodes[tree, node].value
-    if visits > 0:
-        mixed = (mixed + np.float32(visits) * weighted / mass) / np.float32(1 + visits)
-    scale = np.float32(value_scale * (visit_offset + np.float32(most)))
-    for action in range(actions):
+    mixed = (mixed + begun * weighted / (mass if mass > 0 else ONE)) / (ONE + begun)
+    scale = value_scale * (visit_offset + most)
+    for action in range(edges.shape[2]):
         edge = edges[tree, node, action]
-        if edge.visits + edge.pending == 0:
-            sigma[action] = mixed
-        sigma[action] *= scale
-    return visits
+        sigma[action] = scale * (sigma[action] if edge.visits + edge.pending > 0 else mixed)
+    return begun
 
 
-@njit(cache=True, nogil=True)
+@jit()
 def _improved_action(nodes, edges, tree, node, visit_offset, value_scale, sigma):
     """``argmax pi'(a) - n(a) / (1 + sum n)``, equation 14: visits follow the improved policy."""
-    visits = complete(nodes, edges, tree, node, visit_offset, value_scale, sigma)
-    actions = edges.shape[2]
-    highest = np.float32(-np.inf)
-    for action in range(actions):
-        if edges[tree, node, action].prior >= 0:
-            highest = max(highest, sigma[action])
-    total = np.float32(0)
-    for action in range(actions):
-        if edges[tree, node, action].prior >= 0:
-            # Floored, or all would underflow where the best value has no prior to speak of.
-            prior = max(edges[tree, node, action].prior, np.float32(1e-12))
-            sigma[action] = prior * np.exp(sigma[action] - highest)
-            total += sigma[action]
-    best, best_score = -1, np.float32(-np.inf)
-    for action in range(actions):
+    begun = _complete(nodes, edges, tree, node, visit_offset, value_scale, sigma)
+    highest, total = LOWEST, ZERO
+    for action in range(edges.shape[2]):
+        bonus = sigma[action] if edges[tree, node, action].prior >= 0 else LOWEST
+        highest = bonus if bonus > highest else highest
+    for action in range(edges.shape[2]):
+        # Floored, or all would underflow where the best value has no prior to speak of.
+        prior = edges[tree, node, action].prior
+        share = (prior if prior > FLOOR else FLOOR) * np.exp(sigma[action] - highest)
+        sigma[action] = share if prior >= 0 else ZERO
+    for action in range(edges.shape[2]):
+        total += sigma[action]
+    best, best_score = 0, LOWEST
+    for action in range(edges.shape[2]):
         edge = edges[tree, node, action]
-        if edge.prior < 0:
-            continue
-        score = sigma[action] / total - np.float32(edge.visits + edge.pending) / np.float32(
-            1 + visits
-        )
-        if score > best_score:
-            best, best_score = action, score
+        due = np.float32(edge.visits + edge.pending) / (ONE + begun)
+        score = sigma[action] / total - due if edge.prior >= 0 else LOWEST
+        best = action if score > best_score else best
+        best_score = score if score > best_score else best_score
     return best
 
 
-@njit(cache=True, nogil=True)
-def _halving_action(nodes, edges, tree, scores, wanted, visit_offset, value_scale, sigma):
+@jit()
+def _halving_action(
+    nodes, edges, tree, scores, wanted, visit_offset, value_scale, sigma
+):  # fmt: skip
     """At the root: of the actions with ``wanted`` visits, the one with the highest
     ``scores[a] + sigma(completed Q(a))``."""
-    complete(nodes, edges, tree, 0, visit_offset, value_scale, sigma)
-    best, best_score = -1, np.float32(-np.inf)
-    for action in range(edges.shape[2]):
-        edge = edges[tree, 0, action]
-        if edge.prior >= 0 and edge.visits + edge.pending == wanted:
-            score = scores[action] + sigma[action]
+    _complete(nodes, edges, tree, 0, visit_offset, value_scale, sigma)
+    best, best_score = -1, ZERO
+    for action in range(scores.shape[1]):
+        if (
+            edges[tree, 0, action].prior >= 0
+            and edges[tree, 0, action].visits + edges[tree, 0, action].pending == wanted
+        ):
+            score = scores[tree, action] + sigma[action]
             if best < 0 or score > best_score:
                 best, best_score = action, score
     return best
 
 
-@njit(cache=True, nogil=True)
+@jit()
 def gumbel(
-    nodes, edges, want, remaining, row_tree, row_node, row_action,
-    scores, schedule, visit_offset, value_scale, virtual,
+    nodes, edges, raw, leaves, remaining, where, row_states,
+    scores, considered, schedule, visit_offset, value_scale,
 ):  # fmt: skip
     """Descend by sequential halving at the root and by the improved policy below it.
 
-    ``scores [B, A]`` are Gumbel noise + logits; ``schedule [B, simulations, 2]`` says how many
-    visits an action must have to be searched next, given the simulations begun so far, and whether
-    that choice drops actions. Such a choice waits until every evaluation is in: virtual losses
-    would drop whatever was searched last.
+    ``scores [B, A]`` are Gumbel noise + logits; ``schedule [A + 1, simulations, 2]`` says of a
+    root with ``considered [B]`` actions how many visits an action must have to be searched next,
+    given the simulations begun so far, and whether that choice drops actions. Such a choice waits
+    until every evaluation is in: virtual losses would drop whatever was searched last.
     """
     new = 0
     sigma = np.empty(edges.shape[2], np.float32)
-    for tree in range(len(want)):
-        while want[tree] > 0:
+    for tree in range(len(remaining)):
+        want = min(leaves, remaining[tree])
+        while want > 0:
             node, waiting = 0, nodes[tree, 0].pending
-            wanted, drops = schedule[tree, nodes[tree, 0].visits - 1 + waiting]
+            wanted, drops = schedule[considered[tree], nodes[tree, 0].visits - 1 + waiting]
             if drops and waiting:
-                want[tree] = GIVEN_UP
                 break
             action = _halving_action(
-                nodes, edges, tree, scores[tree], wanted, visit_offset, value_scale, sigma
+                nodes, edges, tree, scores, wanted, visit_offset, value_scale, sigma
             )
             while True:
                 child = edges[tree, node, action].child
@@ -303,17 +342,47 @@ def gumbel(
                 action = _improved_action(
                     nodes, edges, tree, node, visit_offset, value_scale, sigma
                 )
-            end = _arrive(nodes, edges, tree, node, action, virtual)
-            new = _settle(
-                tree, node, action, end, want, remaining, row_tree, row_node, row_action, new
-            )
+            end = _arrive(nodes, edges, tree, node, action, leaves > 1)
+            if end == BLOCKED:
+                break
+            remaining[tree] -= 1
+            if end == NEW:
+                where[0, new], where[1, new], where[2, new] = tree, node, action
+                for byte in range(raw.shape[2]):
+                    row_states[new, byte] = raw[tree, node, byte]
+                new += 1
+                want -= 1
+            want = min(want, remaining[tree])
     return new
 
 
-@njit(cache=True, nogil=True)
+@jit()
 def completed_root_values(nodes, edges, visit_offset, value_scale):
-    """``sigma(completed Q)`` at every root, ``[B, A]``."""
+    """``sigma(completed Q)`` at every root, ``[B, W]``."""
     result = np.empty((edges.shape[0], edges.shape[2]), np.float32)
+    sigma = np.empty(edges.shape[2], np.float32)
     for tree in range(len(result)):
-        complete(nodes, edges, tree, 0, visit_offset, value_scale, result[tree])
+        _complete(nodes, edges, tree, 0, visit_offset, value_scale, sigma)
+        result[tree] = sigma
     return result
+
+
+@jit()
+def mix_noise(edges, drawn, fraction):
+    """Mix ``fraction`` of noise into every root's prior: the first of ``drawn [B, A]``, normalised.
+
+    As many as there are legal actions, in their order.
+    """
+    for tree in range(len(edges)):
+        count, total = 0, 0.0
+        for action in range(edges.shape[2]):
+            if edges[tree, 0, action].prior >= 0:
+                total += drawn[tree, count]
+                count += 1
+        count = 0
+        for action in range(edges.shape[2]):
+            edge = edges[tree, 0, action]
+            if edge.prior >= 0:
+                kept = np.float32(1 - fraction) * edge.prior
+                edge.prior = kept + fraction * drawn[tree, count] / total
+                count += 1

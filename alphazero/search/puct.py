@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from alphazero.nn.settings import STRICT, Fraction, Positive
 from alphazero.search import kernels
-from alphazero.search.tree import Round, Tree, grow, plant, root_statistics
+from alphazero.search.tree import Rows, Tree, grow, plant, root_statistics
 from alphazero.types import Generators, SearchResult, SearchSteps
 from games.base import Game, States
 
@@ -48,10 +48,10 @@ class PUCT:
         visits = np.arange(self.simulations + 2)
         c = self.c_puct + np.log((visits + self.c_base + 1) / self.c_base)
         exploration = (c * np.sqrt(visits)).astype(np.float32)
-        fpu, virtual = np.float32(self.fpu_reduction), self.leaves > 1
+        fpu = np.float32(self.fpu_reduction)
 
-        def select(tree: Tree, round_: Round) -> int:
-            return kernels.puct(tree.nodes, tree.edges, *round_[:5], exploration, fpu, virtual)
+        def select(remaining: NDArray[np.int32], rows: Rows) -> int:
+            return kernels.puct(*tree[:3], self.leaves, remaining, *rows[:2], exploration, fpu)
 
         oldest = yield from grow(game, tree, select, self.simulations, self.leaves)
         value, counts, action_value = root_statistics(tree)
@@ -76,18 +76,34 @@ def sample(
 
     Where the temperature is 0: the most visited, the first of equals.
     """
-    chosen = visits.argmax(axis=1)
+    chances = np.zeros(len(visits))
     for i in np.flatnonzero(temperature > 0).tolist():
-        with np.errstate(divide="ignore"):
-            logits = np.log(visits[i] / visits[i].max()) / temperature[i]
-        weights = np.cumsum(np.exp(logits))
-        chosen[i] = np.searchsorted(weights, rngs[i].random() * weights[-1], side="right")
+        chances[i] = rngs[i].random()
+    return _draw(visits, chances, temperature)
+
+
+@kernels.jit()
+def _draw(visits, chances, temperature):
+    """``[B]`` actions: where ``chances [B]`` in [0, 1) fall among the cumulated
+    ``visits [B, A] ** (1 / temperature [B])``; at temperature 0 the first of the most visited."""
+    chosen = np.empty(len(visits), np.int64)
+    weights = np.empty(visits.shape[1])
+    for i in range(len(visits)):
+        chosen[i] = best = visits[i].argmax()
+        if temperature[i] > 0:
+            total = 0.0
+            for action in range(len(weights)):
+                share = np.log(visits[i, action] / visits[i, best]) / temperature[i]
+                total += np.exp(share)
+                weights[action] = total
+            chosen[i] = np.searchsorted(weights, chances[i] * total, side="right")
     return chosen
 
 
 def _mix_noise(tree: Tree, rngs: Generators, fraction: float, total: float) -> None:
-    prior = tree.edges[:, 0]["prior"]
-    for i, rng in enumerate(rngs):
-        legal = np.flatnonzero(prior[i] >= 0)
-        noise = rng.dirichlet(np.full(len(legal), total / len(legal)))
-        prior[i, legal] = (1 - fraction) * prior[i, legal] + fraction * noise
+    """Dirichlet noise as normalised gamma variates, of which each game draws its own."""
+    counts = (tree.edges[:, 0]["prior"] >= 0).sum(axis=1)
+    drawn = np.empty((len(counts), tree.edges.shape[2]))
+    for rng, count, row in zip(rngs, counts.tolist(), drawn, strict=True):
+        rng.standard_gamma(total / count, out=row[:count])
+    kernels.mix_noise(tree.edges, drawn, fraction)
