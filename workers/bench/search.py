@@ -5,29 +5,53 @@ import numpy as np
 import games
 from alphazero import evaluators, search
 from alphazero.config import Config
+from alphazero.search.gumbel import Gumbel
+from alphazero.search.puct import PUCT
+from alphazero.types import Search
+from games.base import Game
 from workers.bench.measuring import BenchSettings, Figures, Work, circumstances, measure, midgame
+
+ONE_CORE_GAMES = (16, 256)
+"""In lock step on one core: a small group's size and a large one's."""
 
 
 def bench(chosen: Config, settings: BenchSettings) -> Figures:
-    """Tree search alone: an evaluator that answers at once and knows nothing."""
-    game = games.make(chosen.game)
-    states = midgame(game, chosen.selfplay.games)
-    temperature = np.ones(len(states), np.float32)
-    rngs = [_generators(thread, len(states)) for thread in range(settings.threads)]
-    evaluate = evaluators.uniform(game)
+    """Tree search alone: an evaluator that answers at once and knows nothing.
 
-    def work(thread: int) -> int:
-        search.run(chosen.search(game, states, rngs[thread], temperature), evaluate)
-        return len(states) * chosen.search.simulations
-
-    (tally,) = measure([Work(work, settings.threads)], settings.seconds)
+    As configured on all threads, and in turns with it each algorithm with its other constants left
+    at their defaults, on one core.
+    """
+    game, number = games.make(chosen.game), chosen.selfplay.games
+    works = [_searching(game, chosen.search, number, settings.threads)]
+    one_core = {}
+    for kind in (PUCT, Gumbel):
+        for count in ONE_CORE_GAMES:
+            name = f"{kind.kind}, {count} games, {chosen.search.simulations} simulations"
+            one_core[name] = len(works)
+            plain = kind(simulations=chosen.search.simulations)
+            works.append(_searching(game, plain, count, threads=1))
+    tallies = measure(works, settings.seconds)
     return {
-        "simulations_per_second": tally.rate,
+        "simulations_per_second": tallies[0].rate,
+        "one_core": {name: tallies[index].rate for name, index in one_core.items()},
         **circumstances(chosen, settings),
-        "games": len(states),
+        "search": chosen.search.kind,
+        "games": number,
         "simulations": chosen.search.simulations,
     }
 
 
-def _generators(seed: int, count: int) -> list[np.random.Generator]:
-    return [np.random.default_rng([seed, index]) for index in range(count)]
+def _searching(game: Game, algorithm: Search, number: int, threads: int) -> Work:
+    """Searches of ``number`` positions, with root noise and drawn moves as in self-play."""
+    states, evaluate = midgame(game, number), evaluators.uniform(game)
+    temperature = np.ones(number, np.float32)
+    rngs = [
+        [np.random.default_rng([thread, index]) for index in range(number)]
+        for thread in range(threads)
+    ]
+
+    def repeat(thread: int) -> int:
+        search.run(algorithm(game, states, rngs[thread], temperature), evaluate)
+        return number * algorithm.simulations
+
+    return Work(repeat, threads)
