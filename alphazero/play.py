@@ -33,6 +33,8 @@ def play(game: Game, player: Player, settings: PlaySettings, read: Read, console
     """Play until the human quits, input ends, or Ctrl-C; none of these is an error."""
     session = Session(game, player, settings, console)
     console.print(f"{game.name} against {player.name}. Type a move, or ? for help.", markup=False)
+    if player.inference:
+        console.print(f"Its network runs on {player.inference}.", markup=False, highlight=False)
     try:
         while not session.left:
             session.until_human()
@@ -176,14 +178,12 @@ class Session:
             # Adding 0 turns -0.0, which would be shown as -0.00, into 0.0.
             value = float(decision.value[0]) * (1 if mine else -1) + 0.0
             self.say(f"  It rates the position {value:+.2f} for you (+1 won, 0 even, -1 lost).")
-        if decision.policy is not None:
-            top = np.argsort(-decision.policy[0], kind="stable")[:TOP_MOVES]
-            shares = [
-                f"{self.game.action_to_text(int(action))} ({decision.policy[0, action]:.0%})"
-                for action in top
-                if decision.policy[0, action] > 0
-            ]
-            self.say(f"  Its top moves: {', '.join(shares)}.")
+        listed = [
+            f"{self.game.action_to_text(action)} ({share:.0%})"
+            for action, share in top_moves(decision)
+        ]
+        if listed:
+            self.say(f"  Its top moves: {', '.join(listed)}.")
 
     def undo(self) -> None:
         """Back to the human's last decision, resigning included."""
@@ -230,6 +230,20 @@ class Session:
 
     def leave(self) -> None:
         self.left = True
+
+
+def top_moves(decision: Decision) -> list[tuple[int, float]]:
+    """The move of the first position and those it thinks most of beside it, with their shares.
+
+    Shares of the search's visits where it searched, else of its policy; at least half a percent.
+    """
+    weight = decision.policy if decision.visits is None else decision.visits
+    if weight is None:
+        return []
+    share, action = weight[0] / weight[0].sum(), int(decision.action[0])
+    others = [int(other) for other in np.argsort(-share, kind="stable") if other != action]
+    ranked = [action, *others][:TOP_MOVES]
+    return [(each, float(share[each])) for each in ranked if share[each] >= 0.005]
 
 
 COMMANDS: list[tuple[tuple[str, ...], Callable[[Session], None], str]] = [

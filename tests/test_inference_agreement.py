@@ -133,5 +133,5 @@ def test_float32_differs_by_rounding(name, backend):
 def test_bfloat16_keeps_within_what_its_docstring_states(name, backend):
     found = disagreement(name, copied(name, backend, "bfloat16"))
     assert 0 < found.divergence < 1e-4
-    assert found.value < 0.003
+    assert found.value < 0.005
     assert found.best < 0.015

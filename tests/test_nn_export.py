@@ -1,4 +1,8 @@
+import ctypes
+import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -115,6 +119,27 @@ def test_an_earlier_answer_is_not_overwritten_by_a_later_call(backend):
     copy(np.zeros_like(inputs()))
     for array, expected in zip(first, kept, strict=True):
         np.testing.assert_array_equal(array, expected)
+
+
+def openmp_threads() -> int:
+    """How many threads the next parallel loop of the calling thread would use."""
+    maps = Path("/proc/self/maps")
+    lines = maps.read_text().splitlines() if maps.exists() else []
+    found = next((line.split()[-1] for line in lines if re.search(r"lib[gi]omp", line)), None)
+    if found is None:
+        pytest.skip("OpenMP's library is not found")
+    return ctypes.CDLL(found).omp_get_max_threads()
+
+
+def test_a_call_in_a_new_thread_keeps_to_one_core():
+    """Where playing threads use several cores each they wait for each other all the time."""
+    torch.set_num_threads(1)
+    *_, copy = copies("torch", "none", torch.float32)
+    with ThreadPoolExecutor(1) as pool:
+        if pool.submit(openmp_threads).result() == 1:
+            pytest.skip("one core, or OpenMP was told to use one")
+        pool.submit(copy, inputs()).result()
+        assert pool.submit(openmp_threads).result() == 1
 
 
 def test_a_module_openvino_cannot_be_given_is_named():

@@ -1,6 +1,7 @@
 """Whole sessions, scripted."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -141,6 +142,28 @@ def test_hints_show_the_evaluation_from_the_humans_side():
     assert "-1.00 for you" in shown
     assert "Its top moves: 1 (100%)." in shown
     assert "for you" not in session(["4"])
+
+
+def test_top_moves_begin_with_the_one_played_and_go_by_visits():
+    visits, policy = np.array([[40, 1, 300, 0, 300]]), np.array([[0.1, 0, 0.5, 0.0, 0.4]])
+    decision = Decision(np.array([4]), policy, None, visits)
+    shares = [(action, round(share, 2)) for action, share in play.top_moves(decision)]
+    assert shares == [(4, 0.47), (2, 0.47), (0, 0.06)]
+
+
+def test_moves_of_no_percent_are_left_out():
+    decision = Decision(np.array([1]), np.array([[0.004, 0.996, 0.0]], np.float32))
+    assert [action for action, _ in play.top_moves(decision)] == [1]
+    assert play.top_moves(Decision(np.array([1]))) == []
+
+
+def test_a_session_says_what_the_players_network_runs_on():
+    player = leftmost(games.make("connect_four"))
+    assert "network" not in session([], player)
+    line = "Its network runs on torch float32 on cpu: the fastest (of [2])."
+    assert line in session(
+        [], replace(player, inference="torch float32 on cpu: the fastest (of [2])")
+    )
 
 
 def test_a_player_without_an_opinion_still_gives_a_hint():

@@ -1,15 +1,17 @@
 """Every kind of player: its name, its moves, its errors."""
 
 import functools
+import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 import games
-from alphazero import checkpoint, network, players
+from alphazero import checkpoint, evaluators, network, players
 from alphazero.config import Config, NetworkSettings
 from alphazero.search.gumbel import Gumbel
 
@@ -116,6 +118,54 @@ def test_a_search_player_reports_its_simulations_and_visits(make, run, game):
     assert make("solver").simulations == 0
 
 
+def test_leaves_are_one_unless_the_spec_or_the_caller_says_otherwise(game, monkeypatch):
+    taken, found = [], SimpleNamespace(config=Config(game=game.name))
+    network = SimpleNamespace(description="")
+
+    def searching(name, algorithm, evaluate, game):
+        taken.append(algorithm.leaves)
+        return players.Player(name, lambda states, rngs: None)
+
+    monkeypatch.setattr(players, "_network", lambda path, game: (found, network))
+    monkeypatch.setattr(players, "searching", searching)
+    for options, leaves in (
+        ("simulations=800", "1"), ("simulations=800", "auto"), ("simulations=200", "auto"),
+        ("simulations=20", "auto"), ("simulations=800,leaves=3", "auto"),
+        ("simulations=800,leaves=auto", "1"),
+    ):  # fmt: skip
+        players.make(f"checkpoint:path=x,{options}", game, leaves)
+    assert taken == [1, 8, 4, 1, 3, 8]
+    assert players.make("random", game, leaves="auto").simulations == 0
+
+
+def test_a_searching_player_asks_of_a_position_only_once(game):
+    asked = []
+
+    def evaluate(states):
+        asked.extend(state.tobytes() for state in states)
+        return evaluators.uniform(game)(states)
+
+    algorithm = Gumbel(simulations=32).for_play()
+    player = players.searching("uniform", algorithm, evaluate, game)
+    states = positions(game, ["15", "159"])
+    first = player(states, rngs(2))
+    plain = players.searching("uniform", algorithm, evaluators.uniform(game), game)
+    assert len(asked) == len(set(asked)) > 20
+    before = len(asked)
+    for other in (player(states, rngs(2)), plain(states, rngs(2))):
+        for one, two in zip(first, other, strict=True):
+            np.testing.assert_array_equal(one, two)
+    assert len(asked) == before
+
+
+def test_a_player_says_what_its_network_runs_on(make, run):
+    for spec in (f"checkpoint:path={run}", f"policy:path={run}"):
+        assert re.match(
+            r"(torch|openvino) (float32|bfloat16) on \w+: the fastest", make(spec).inference
+        )
+    assert make("random").inference == ""
+
+
 def test_a_path_may_be_a_run_or_one_of_its_checkpoints(make, run, game):
     states = positions(game, ["", "5", "15"])
     newest = make(f"policy:path={run}")(states, rngs(3))
@@ -157,6 +207,7 @@ def test_policy_alone_is_the_networks_softmax_over_legal_moves(make, run, game):
             "search=alpha: Input should be 'gumbel' or 'puct'",
         ),
         ("checkpoint:path=nowhere/at/all", "no checkpoint in nowhere/at/all"),
+        ("checkpoint:path=nowhere,leaves=0", "leaves=0: Input should be"),
     ],
 )
 def test_a_bad_player_is_refused_in_one_line(game, spec, complaint):

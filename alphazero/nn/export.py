@@ -68,6 +68,7 @@ class TorchCopy:
         self._heads = [fold(head).to(**self._format) for head in heads]
 
     def __call__(self, inputs: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        torch.get_num_threads()  # a thread obeys set_num_threads only once torch has looked at it
         with torch.inference_mode():
             features = self._trunk(torch.from_numpy(inputs).to(**self._format))
             return [head(features).float().cpu().numpy() for head in self._heads]

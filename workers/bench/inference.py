@@ -1,15 +1,23 @@
 """The network alone."""
 
 import itertools
+import statistics
+import time
+from collections.abc import Callable
 
+import torch
 from pydantic import TypeAdapter
+from torch import nn
+from torch.nn import functional
 
 import games
+from alphazero import network
 from alphazero.config import Config, InferenceSettings
-from alphazero.inference import NetworkEvaluator
+from alphazero.inference import DTYPES, NetworkEvaluator
+from alphazero.network import PolicyValueNetwork
+from alphazero.nn.device import choose
 from alphazero.nn.export import openvino_installed
-from alphazero.types import Evaluator
-from games.base import Game
+from games.base import Game, States
 from workers.bench.measuring import (
     BenchSettings,
     Figures,
@@ -20,24 +28,70 @@ from workers.bench.measuring import (
     weights,
 )
 
+SWAPS = 5
+"""Of the weights, for their median time."""
+
+MATRIX = {"cpu": 1024, "cuda": 8192, "mps": 4096}
+"""Rows of the square matrices whose product shows what the hardware can do, by device."""
+
 
 def bench(chosen: Config, settings: BenchSettings) -> Figures:
-    """The network alone on every backend and precision there is here."""
+    """The network on every backend and precision there is here, against plain torch.
+
+    ``fraction_of_matmul``: the arithmetic done a second, as a share of what torch reaches in a
+    product of large matrices of the same precision, which is near the hardware's peak.
+    """
     game = games.make(chosen.game)
     states = midgame(game, settings.batch)
     backends = {name: _evaluator(chosen, game, each) for name, each in _backends(chosen)}
-
-    def work_of(evaluate: Evaluator) -> Work:
-        return Work(lambda _: len(evaluate(states).value), settings.threads)
-
-    tallies = measure([work_of(each) for each in backends.values()], settings.seconds)
-    rates = [tally.rate for tally in tallies]
+    swaps = {name: _swap_seconds(chosen, game, each) for name, each in backends.items()}
+    module = network.build(game, chosen.network, chosen.seed).eval()
+    calls = {name: _evaluating(each, states) for name, each in backends.items()}
+    calls["eager"] = _eager(module, game, states)
+    calls |= {precision: _multiplying(chosen, precision) for precision in DTYPES}
+    works = [Work(call, settings.threads) for call in calls.values()]
+    tallies = dict(zip(calls, measure(works, settings.seconds), strict=True))
+    rates = {name: tallies[name].rate for name in backends}
+    needed = operations(module, game.observation_shape)
     return {
-        "evaluations_per_second": max(rates),
-        "backends": dict(zip(backends, rates, strict=True)),
+        "evaluations_per_second": max(rates.values()),
+        "eager_evaluations_per_second": tallies["eager"].rate,
+        "backends": rates,
+        "ratio_to_eager": {name: rate / tallies["eager"].rate for name, rate in rates.items()},
+        "fraction_of_matmul": {
+            name: rate * needed / tallies[name.split("_")[1]].rate for name, rate in rates.items()
+        },
+        "matmul_gflops": {precision: tallies[precision].rate / 1e9 for precision in DTYPES},
+        "swap_seconds": swaps,
         **circumstances(chosen, settings),
         "batch": settings.batch,
+        "mflop_per_position": needed / 1e6,
     }
+
+
+def operations(module: nn.Module, shape: tuple[int, ...]) -> int:
+    """Multiplications and additions that one input of ``shape`` needs in the layers with weights.
+
+    Those with the zeros around a board are not counted: libraries leave them out.
+    """
+    total = 0
+
+    def count(layer: nn.Module, inputs: tuple[torch.Tensor], _: torch.Tensor) -> None:
+        nonlocal total
+        uses = 1
+        if isinstance(layer, nn.Conv2d):
+            board = torch.ones(1, 1, *inputs[0].shape[2:])
+            kernel = torch.ones(1, 1, *layer.kernel_size)
+            uses = functional.conv2d(board, kernel, padding=layer.padding).sum() / kernel.numel()
+        total += round(2 * layer.get_parameter("weight").numel() * float(uses))
+
+    layers = [each for each in module.modules() if isinstance(each, nn.Conv2d | nn.Linear)]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    with torch.inference_mode():
+        module(torch.zeros(1, *shape))
+    for hook in hooks:
+        hook.remove()
+    return total
 
 
 def _backends(chosen: Config) -> list[tuple[str, InferenceSettings]]:
@@ -51,7 +105,7 @@ def _backends(chosen: Config) -> list[tuple[str, InferenceSettings]]:
                 {"backend": backend, "precision": precision, "device": chosen.inference.device}
             ),
         )
-        for backend, precision in itertools.product(names, ("float32", "bfloat16"))
+        for backend, precision in itertools.product(names, DTYPES)
     ]
 
 
@@ -59,3 +113,41 @@ def _evaluator(chosen: Config, game: Game, settings: InferenceSettings) -> Netwo
     evaluate = NetworkEvaluator(game, chosen.network, settings)
     evaluate.load(weights(chosen, game), 0)
     return evaluate
+
+
+def _swap_seconds(chosen: Config, game: Game, evaluate: NetworkEvaluator) -> float:
+    published, seconds = weights(chosen, game), []
+    for version in range(SWAPS):
+        start = time.perf_counter()
+        evaluate.load(published, version)
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def _evaluating(evaluate: NetworkEvaluator, states: States) -> Callable[[int], int]:
+    return lambda _: len(evaluate(states).value)
+
+
+def _eager(module: PolicyValueNetwork, game: Game, states: States) -> Callable[[int], int]:
+    """What a newcomer would write in torch: float32, nothing folded, the default memory layout."""
+
+    def call(_: int) -> int:
+        torch.get_num_threads()  # a thread obeys set_num_threads only once torch has looked at it
+        with torch.inference_mode():
+            logits, value_logits = module(torch.from_numpy(game.observe(states)))
+            return min(len(logits.numpy()), len(network.scalar_value(value_logits).numpy()))
+
+    return call
+
+
+def _multiplying(chosen: Config, precision: str) -> Callable[[int], int]:
+    device = choose(chosen.inference.device)
+    size = MATRIX[device.type]
+    factor = torch.rand(size, size).to(device, DTYPES[precision])
+
+    def call(_: int) -> int:
+        torch.get_num_threads()
+        float(torch.mm(factor, factor)[0, 0])  # waits for the device
+        return 2 * size**3
+
+    return call

@@ -1,0 +1,90 @@
+"""The measurements themselves: that they count what they say."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import games
+from alphazero import evaluators, network
+from alphazero.config import NetworkSettings
+from alphazero.search.gumbel import Gumbel
+from alphazero.types import Evaluation
+from workers import cli
+from workers.bench import inference, move
+
+SMALL = ("config=tic_tac_toe", "blocks=1", "channels=8", "batch=8", "seconds=0.2", "threads=1")
+
+
+def figures(capsys, what: str, *options: str) -> dict:
+    assert cli.main(["bench", what, *SMALL, *options, "--json", "-"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_operations_are_counted_as_by_hand():
+    # A 3x3 kernel on a 6x7 board: rows 1 and 6 miss a third of it, and so do columns 1 and 7.
+    convolution = nn.Conv2d(2, 5, 3, padding=1, bias=False)
+    assert inference.operations(convolution, (2, 6, 7)) == 2 * (16 * 19) * 2 * 5
+    pointwise = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(8, 6))
+    assert inference.operations(pointwise, (3, 2, 1)) == 2 * (2 * 12 + 48)
+
+
+def test_of_the_operations_torch_counts_those_with_the_border_are_left_out():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    game = games.make("connect_four")
+    module = network.build(game, NetworkSettings(), seed=0).eval()
+    with FlopCounterMode(display=False) as counted, torch.no_grad():
+        module(torch.zeros(1, *game.observation_shape))
+    needed, all_of_them = inference.operations(module, game.observation_shape), 31.3e6
+    assert counted.get_total_flops() == pytest.approx(all_of_them, rel=0.01)
+    assert needed == pytest.approx(all_of_them * (16 * 19) / (18 * 21), rel=0.01)
+
+
+def test_inference_compares_every_backend_with_eager_torch_and_with_a_matrix_product(capsys):
+    found = figures(capsys, "inference", "inference.device=cpu")
+    names = set(found["backends"])
+    assert {"torch_float32", "torch_bfloat16"} <= names
+    for key in ("ratio_to_eager", "fraction_of_matmul", "swap_seconds"):
+        assert found[key].keys() == names
+        assert all(value > 0 for value in found[key].values())
+    eager = found["eager_evaluations_per_second"]
+    for name, rate in found["backends"].items():
+        assert found["ratio_to_eager"][name] == pytest.approx(rate / eager)
+    assert found["evaluations_per_second"] == max(found["backends"].values())
+
+
+def test_move_plays_with_several_leaves_and_with_one(capsys):
+    found = figures(capsys, "move", "simulations=100", "inference.device=cpu")
+    assert (found["simulations"], found["leaves"], found["threads"]) == (100, 2, 1)
+    assert 0 < found["milliseconds_per_move"] <= found["milliseconds_95th_percentile"]
+    assert found["moves"] > 0
+    assert 0 < found["evaluations_per_move"] <= 101
+
+
+class Counting:
+    """Knows nothing and writes down what it is asked."""
+
+    def __init__(self, game):
+        self.game, self.batches = game, []
+
+    def __call__(self, states) -> Evaluation:
+        self.batches.append(states)
+        return evaluators.uniform(self.game)(states)
+
+
+def test_moves_are_timed_from_the_first_of_a_game_on_and_games_follow_each_other():
+    game = games.make("tic_tac_toe")
+    counting = Counting(game)
+    played = move._Games(game, Gumbel(simulations=8).for_play(), counting)
+    counting.batches.clear()
+    for _ in range(12):
+        played.move(0)
+    assert len(played.seconds) == 12
+    assert played.asked == sum(map(len, counting.batches))
+    starts = [batch for batch in counting.batches if (batch == game.initial(1)[0]).any()]
+    # A game of tic-tac-toe has at most five moves of the one who begins; each asks anew.
+    assert 3 <= len(starts) <= 4
+    assert np.percentile(played.seconds, 50) * 1000 == pytest.approx(played.milliseconds(50))

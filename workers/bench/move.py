@@ -1,0 +1,95 @@
+"""One game at a time, as ``alphazero play`` asks for moves."""
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+import games
+from alphazero import players
+from alphazero.config import Config
+from alphazero.evaluators import random_actions
+from alphazero.inference import NetworkEvaluator
+from alphazero.types import Evaluation, Search
+from games.base import Game, States
+from workers.bench.measuring import BenchSettings, Figures, Work, circumstances, measure, weights
+
+DEFAULTS = ("search.simulations=800",)
+
+
+def bench(chosen: Config, settings: BenchSettings) -> Figures:
+    """Milliseconds a move against an opponent that moves at random, game after game.
+
+    A player with several leaves a batch and one with a single leaf take turns, always on one
+    thread. Each game begins with a new player, who remembers nothing.
+    """
+    game, simulations = games.make(chosen.game), chosen.search.simulations
+    evaluator = NetworkEvaluator(game, chosen.network, chosen.inference)
+    evaluator.load(weights(chosen, game), 0)
+    leaves = players.leaves_alone(simulations)
+    several, single = (
+        _Games(game, chosen.search.for_play(simulations, each), evaluator) for each in (leaves, 1)
+    )
+    measure([Work(each.move, threads=1) for each in (several, single)], settings.seconds)
+    return {
+        "milliseconds_per_move": several.milliseconds(50),
+        "milliseconds_95th_percentile": several.milliseconds(95),
+        "evaluations_per_move": several.asked / len(several.seconds),
+        "single_leaf_milliseconds_per_move": single.milliseconds(50),
+        "ratio_to_single_leaf": single.milliseconds(50) / several.milliseconds(50),
+        **circumstances(chosen, settings),
+        "threads": 1,
+        "moves": len(several.seconds),
+        "simulations": simulations,
+        "leaves": leaves,
+        "backend": evaluator.description,
+    }
+
+
+@dataclass
+class _Games:
+    """Games of one player against random moves, and what its own moves took."""
+
+    game: Game
+    algorithm: Search
+    evaluator: NetworkEvaluator
+    seconds: list[float] = field(default_factory=list)
+    asked: int = 0
+    """Positions that the network was asked for."""
+
+    def __post_init__(self) -> None:
+        self._rng = np.random.default_rng(0)
+        self._begin()
+        self.move(0)  # compiles
+        self.seconds.clear()
+        self.asked = 0
+        self._begin()
+
+    def move(self, _: int) -> int:
+        """One move of the player and, where the game goes on, one of its opponent."""
+        start = time.perf_counter()
+        action = self._player(self._states, [self._rng]).action
+        self.seconds.append(time.perf_counter() - start)
+        self._play(action)
+        if self._going():
+            self._play(random_actions(self.game.legal(self._states), self._rng))
+        if not self._going():
+            self._begin()
+        return 1
+
+    def milliseconds(self, percentile: float) -> float:
+        return 1000 * float(np.percentile(self.seconds, percentile))
+
+    def _begin(self) -> None:
+        self._states = self.game.initial(1)
+        self._player = players.searching("bench", self.algorithm, self._evaluate, self.game)
+
+    def _evaluate(self, states: States) -> Evaluation:
+        self.asked += len(states)
+        return self.evaluator(states)
+
+    def _play(self, action: np.ndarray) -> None:
+        self._states = self.game.step(self._states, action)
+
+    def _going(self) -> bool:
+        return bool(self.game.legal(self._states).any())
