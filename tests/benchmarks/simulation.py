@@ -1,0 +1,99 @@
+"""Where each microsecond of a simulation goes: one group of self-play on one core.
+
+    python tests/benchmarks/simulation.py [CONFIG] [key=value ...]
+
+Plays as the configuration says, with its network (random weights) behind an evaluation cache, and
+times the parts a simulation passes through. ``rest`` is Python between them.
+"""
+
+import sys
+import time
+from collections import Counter
+from itertools import count
+
+import torch
+
+import games
+from alphazero import config, network
+from alphazero.evaluators import CachedEvaluator
+from alphazero.inference import NetworkEvaluator
+from alphazero.search import kernels, run
+from alphazero.selfplay import GameGroup
+
+MOVES = 20
+
+
+class Stopwatch:
+    """Seconds by name, of calls that do not contain each other."""
+
+    def __init__(self):
+        self.seconds: Counter[str] = Counter()
+
+    def wrap(self, owner, attribute: str, name: str):
+        function = getattr(owner, attribute)
+
+        def timed(*arguments):
+            start = time.perf_counter()
+            try:
+                return function(*arguments)
+            finally:
+                self.seconds[name] += time.perf_counter() - start
+
+        setattr(owner, attribute, timed)
+
+
+class Player:
+    """A group of games and what answers it."""
+
+    def __init__(self, chosen: config.Config):
+        game = games.make(chosen.game)
+        self.network = NetworkEvaluator(game, chosen.network, chosen.inference)
+        self.network.load(network.weights(network.build(game, chosen.network, chosen.seed)), 0)
+        self.evaluate = self.ask
+        self.cache = CachedEvaluator(game, lambda states: self.evaluate(states), 2**16)
+        self.group = GameGroup(game, chosen.search, chosen.selfplay, chosen.seed, count())
+        self.game = game
+
+    def ask(self, states):
+        return self.network(states)
+
+    def look_up(self, states):
+        return self.cache(states)
+
+    def move(self):
+        run(self.group.move(), lambda states: self.look_up(states))
+
+
+def main(arguments: list[str]) -> None:
+    torch.set_num_threads(1)
+    chosen = config.load(arguments[0] if arguments else "connect_four", arguments[1:])
+    player, watch = Player(chosen), Stopwatch()
+    for _ in range(3):
+        player.move()
+    for name in ("puct", "gumbel", "attach", "expand"):
+        watch.wrap(kernels, name, "select" if name in ("puct", "gumbel") else name)
+    watch.wrap(player.game, "advance", "game.advance")
+    watch.wrap(player, "ask", "network")
+    player.evaluate = player.ask
+    watch.wrap(player, "look_up", "cache")
+    start, asked, missed = time.perf_counter(), player.cache.asked, player.cache.missed
+    for _ in range(MOVES):
+        player.move()
+    total = time.perf_counter() - start
+    seconds = watch.seconds
+    seconds["cache"] -= seconds["network"]
+    seconds["rest"] = total - sum(seconds.values())
+    simulations = MOVES * chosen.selfplay.games * chosen.search.simulations
+    print(
+        f"{chosen.selfplay.games} games, {chosen.search.simulations} simulations a move, one core"
+    )
+    print(f"{player.network.description}")
+    asked, missed = player.cache.asked - asked, player.cache.missed - missed
+    print(f"evaluations a simulation: {asked / simulations:.2f} asked, {missed / simulations:.2f}")
+    for name, spent in seconds.most_common():
+        print(f"{name:14} {1e6 * spent / simulations:7.3f} us a simulation {spent / total:7.1%}")
+    print(f"{'in all':14} {1e6 * total / simulations:7.3f} us a simulation")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

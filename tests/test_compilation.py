@@ -1,0 +1,22 @@
+"""A first run says why it waits; the next ones find what it compiled."""
+
+import os
+import subprocess
+import sys
+
+GAME = ["arena", "mcts:simulations=2", "random", "--game", "tic_tac_toe", "--games", "1"]
+
+
+def test_a_first_run_says_that_it_compiles_and_where_to_and_a_second_one_does_not(tmp_path):
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    errors = []
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-m", "workers.cli", *GAME],
+            env=environment, capture_output=True, text=True, timeout=200, check=True,
+        )  # fmt: skip
+        errors.append(done.stderr)
+    assert errors[0].count("compiling the search for this machine") == 1
+    assert str(tmp_path) in errors[0]
+    assert "compiling" not in errors[1]
+    assert any(tmp_path.rglob("kernels.attach-*.nbi"))
