@@ -233,17 +233,18 @@ class Session:
 
 
 def top_moves(decision: Decision) -> list[tuple[int, float]]:
-    """The move of the first position and those it thinks most of beside it, with their shares.
+    """The move of the first position and those searched most beside it, with their policy.
 
-    Shares of the search's visits where it searched, else of its policy; at least half a percent.
+    Of the policy alone Gumbel's search may prefer a move that it gave up on the way. Moves of less
+    than half a percent are left out.
     """
-    weight = decision.policy if decision.visits is None else decision.visits
-    if weight is None:
+    if decision.policy is None:
         return []
-    share, action = weight[0] / weight[0].sum(), int(decision.action[0])
-    others = [int(other) for other in np.argsort(-share, kind="stable") if other != action]
+    policy, action = decision.policy[0], int(decision.action[0])
+    visits = np.zeros_like(policy) if decision.visits is None else decision.visits[0]
+    others = [int(other) for other in np.lexsort((-policy, -visits)) if other != action]
     ranked = [action, *others][:TOP_MOVES]
-    return [(each, float(share[each])) for each in ranked if share[each] >= 0.005]
+    return [(each, float(policy[each])) for each in ranked if policy[each] >= 0.005]
 
 
 COMMANDS: list[tuple[tuple[str, ...], Callable[[Session], None], str]] = [

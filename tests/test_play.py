@@ -144,11 +144,13 @@ def test_hints_show_the_evaluation_from_the_humans_side():
     assert "for you" not in session(["4"])
 
 
-def test_top_moves_begin_with_the_one_played_and_go_by_visits():
-    visits, policy = np.array([[40, 1, 300, 0, 300]]), np.array([[0.1, 0, 0.5, 0.0, 0.4]])
-    decision = Decision(np.array([4]), policy, None, visits)
-    shares = [(action, round(share, 2)) for action, share in play.top_moves(decision)]
-    assert shares == [(4, 0.47), (2, 0.47), (0, 0.06)]
+def test_top_moves_begin_with_the_one_played_and_go_by_visits_then_by_policy():
+    visits, policy = np.array([[40, 40, 300, 0, 300]]), np.array([[0.2, 0.3, 0.1, 0.0, 0.4]])
+    decision = Decision(np.array([2]), policy, None, visits)
+    assert play.top_moves(decision) == [(2, 0.1), (4, 0.4), (1, 0.3)]
+    assert play.top_moves(decision._replace(visits=None)) == [(2, 0.1), (4, 0.4), (1, 0.3)]
+    visits[0, 0] = 41
+    assert play.top_moves(decision) == [(2, 0.1), (4, 0.4), (0, 0.2)]
 
 
 def test_moves_of_no_percent_are_left_out():
