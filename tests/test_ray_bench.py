@@ -1,14 +1,31 @@
-"""Benchmarks of the whole Ray topology, in miniature."""
+"""Benchmarks of the whole Ray topology, in miniature, and their arithmetic."""
 
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
 import pytest
+from random_positions import positions
 
+import games
+from alphazero.config import Config, ReplaySettings
+from alphazero.replay import Replay
 from workers import bench
+from workers.bench import fleet, processes
+from workers.bench.synthetic import SleepingEvaluator, played
 
-pytestmark = pytest.mark.usefixtures("ray_session")
-
+GAME = games.make("connect_four")
 SMALL = ["config=tic_tac_toe", "games=4", "simulations=4", "blocks=1", "channels=8"]
 
 
+linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+
+
+@pytest.mark.usefixtures("ray_session")
 def test_self_play_on_ray_is_compared_with_the_network_alone():
     figures = bench.run(
         "selfplay", [*SMALL, "ray=local", "seconds=0.4", "threads=1", "selfplay.workers=1"]
@@ -20,3 +37,137 @@ def test_self_play_on_ray_is_compared_with_the_network_alone():
     assert figures["simulations_per_second"] == pytest.approx(4 * figures["positions_per_second"])
     # A finished game costs no evaluation, nor does a position that is known already.
     assert 0 < figures["evaluations_per_second"] < figures["simulations_per_second"]
+
+
+@pytest.fixture(scope="module")
+def figures(ray_session):
+    options = ["max_workers=3", "seconds=0.5", "latency_ms=1"]
+    return bench.run("fleet", [*SMALL, *options])
+
+
+@linux
+def test_a_fleet_is_measured_with_ever_more_workers(figures):
+    assert [row["workers"] for row in figures["by_workers"]] == [1, 2]
+    assert figures["first_bottleneck"] in ("driver", "replay", "server")
+
+
+@linux
+def test_who_asks_and_who_answers_count_the_same(figures):
+    for row in figures["by_workers"]:
+        counted, groups = row["counted"], row["workers"] * 2
+        # Two looks see each actor a moment before or after another one.
+        assert abs(counted["evaluated"] - counted["evaluations"]) <= 2 * groups * 4
+        assert 0 < counted["batches"] <= counted["requests"]
+        assert row["mean_batch"] == pytest.approx(counted["evaluations"] / counted["batches"])
+        assert row["mean_request"] <= 4
+
+
+@linux
+def test_every_link_and_every_kind_of_process_is_seen_at_work(figures):
+    for row in figures["by_workers"]:
+        for what in ("messages_per_second", "bytes_per_second"):
+            assert len(row[what]) == 4
+            assert all(figure > 0 for figure in row[what].values())
+        assert set(row["cpu"]) == {"driver", "replay", "server", "worker", "ray"}
+        assert row["cpu"]["worker"] > 0
+        assert row["worker_megabytes"] > 10
+
+
+@linux
+def test_each_process_alone_takes_something(figures):
+    for alone in ("server_alone", "replay_alone", "driver_alone"):
+        assert all(figure > 0 for row in figures[alone] for figure in row.values())
+
+
+def test_bytes_of_games_and_samples_are_those_of_their_arrays(tmp_path):
+    record = next(record for record in played(GAME, 40) if len(record) == len(record.actions))
+    replay = Replay(GAME, tmp_path, ReplaySettings(window_min=50))
+    replay.extend([record])
+    samples = replay.sample(10, np.random.default_rng(0))
+    states = record.states
+    counted = Counter(evaluations=len(states), positions=len(record), samples=1)
+    found = fleet.link_bytes(GAME, counted, batch_size=10)
+    fields = ("actions", "states", "policy", "value", "outcome")
+    stored = sum(getattr(record, name).nbytes for name in fields)
+    evaluation = SleepingEvaluator(Config(game=GAME.name), 0)(states)
+    assert found == {
+        "worker_to_server": states.nbytes,
+        "server_to_worker": evaluation.logits.nbytes + evaluation.value.nbytes,
+        "worker_to_replay": stored,
+        "replay_to_driver": stored + sum(column.nbytes for column in samples),
+    }
+
+
+def test_a_question_and_its_answer_are_a_message_each():
+    counted = Counter(requests=5, batches=2, pushes=3, reads=7, samples=11)
+    assert fleet.link_messages(counted) == {
+        "worker_to_server": 5,
+        "server_to_worker": 5,
+        "worker_to_replay": 3,
+        "replay_to_driver": 18,
+    }
+
+
+def test_the_fullest_part_holds_the_others_up_if_it_is_full():
+    assert fleet.full({"driver": 0.3, "device": 0.95, "cores": 0.9}) == "device"
+    assert fleet.full({"driver": 0.3, "device": 0.6}) == "none"
+
+
+def test_growth_is_what_lies_between_two_looks():
+    before = fleet.Look(10.0, Counter(games=3), Counter(driver=1.5), [])
+    after = fleet.Look(12.5, Counter(games=7, samples=2), Counter(driver=2.0), [])
+    grown = fleet.growth(before, after)
+    assert grown.seconds == 2.5
+    assert grown.counted == {"games": 4, "samples": 2}
+    assert grown.cpu == {"driver": 0.5}
+
+
+@linux
+def test_cpu_time_is_what_the_process_itself_knows():
+    sum(range(3_000_000))
+    assert processes.cpu_seconds([os.getpid()]) == pytest.approx(time.process_time(), abs=0.1)
+    assert processes.cpu_seconds([2**22 + 1]) == 0.0  # above the largest id
+
+
+@linux
+def test_the_family_is_this_process_its_children_and_theirs():
+    shell = subprocess.Popen(["sh", "-c", "sleep 60; true"])
+    try:
+        while not (Path("/proc") / str(shell.pid) / "task").exists():
+            time.sleep(0.01)
+        children = Path(f"/proc/{shell.pid}/task/{shell.pid}/children")
+        while not children.read_text():
+            time.sleep(0.01)
+        grandchild = int(children.read_text())
+        assert {os.getpid(), shell.pid, grandchild} <= set(processes.family())
+        assert os.getppid() not in processes.family()
+    finally:
+        os.kill(grandchild, 9)
+        shell.wait()
+
+
+def test_the_pretended_network_answers_a_position_always_alike():
+    evaluate = SleepingEvaluator(Config(game=GAME.name), 0)
+    evaluate.load({}, 3)
+    states = positions(GAME, 50, seed=0)
+    together = evaluate(states)
+    assert together.version == 3
+    assert together.logits.shape == (50, GAME.num_actions)
+    assert np.abs(together.value).max() <= 1
+    assert len(np.unique(together.value)) > 10
+    for row in range(0, 50, 7):
+        alone = evaluate(states[row : row + 1])
+        np.testing.assert_array_equal(alone.logits[0], together.logits[row])
+        assert alone.value[0] == together.value[row]
+
+
+def test_pretended_games_have_ids_of_their_own():
+    records = played(GAME, 70)
+    assert len({record.game_id for record in records}) == 70
+
+
+@pytest.mark.parametrize("module", ["workers.bench.synthetic", "workers.selfplay"])
+def test_workers_and_pretended_servers_need_no_torch(module):
+    code = f"import sys, {module}; print('torch' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "False"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from alphazero.types import Evaluation
-from workers.inference import InferenceServer
+from workers.inference import InferenceServer, unpack
 
 ACTIONS = 3
 
@@ -47,7 +47,7 @@ class Gated(Doubling):
 
 
 def server_of(evaluator, batch_size=1000, version=0, lanes=1):
-    server = InferenceServer(lambda: evaluator, batch_size, lanes)
+    server = InferenceServer(lambda: evaluator, np.dtype(np.int64), batch_size, lanes)
     server.load({"w": np.array(float(version))}, version)
     return server
 
@@ -108,6 +108,14 @@ def test_every_asker_gets_the_answer_to_its_own_question(lanes):
     assert status["requests"] == len(requests) >= status["batches"]
 
 
+def test_from_far_away_the_answer_is_the_same():
+    server, states = server_of(Doubling(), version=7), np.arange(5) * 3
+    near, far = server.evaluate(states), unpack(server.ask(states.tobytes()), len(states))
+    np.testing.assert_array_equal(far.logits, near.logits)
+    np.testing.assert_array_equal(far.value, near.value)
+    assert far.version == near.version == 7
+
+
 def test_a_request_larger_than_a_batch_is_answered_in_one_piece():
     evaluator = Doubling()
     answer = server_of(evaluator, batch_size=8).evaluate(np.arange(20))
@@ -164,7 +172,7 @@ def test_a_failing_evaluation_is_told_to_all_that_asked_and_the_next_one_works()
 
 
 def test_without_weights_a_question_ends_in_time():
-    server = InferenceServer(Doubling, 8)
+    server = InferenceServer(Doubling, np.dtype(np.int64), 8)
     with pytest.raises(TimeoutError, match="no weights were published"):
         server.evaluate(np.arange(2), timeout=0.05)
 

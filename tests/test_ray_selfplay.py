@@ -167,8 +167,8 @@ def test_without_a_gpu_the_servers_of_a_node_share_its_cores():
     assert planned([Node(1, 0)], servers=3).lanes == 1
 
 
-def test_a_gpu_has_one_batch_on_it_and_one_being_made_ready():
-    assert planned([Node(16, 1)]).lanes == 2
+def test_a_gpu_evaluates_one_batch_at_a_time():
+    assert planned([Node(16, 1)]).lanes == 1
     layout = planned([Node(16, 1)], device="cpu")
     assert (layout.lanes, layout.gpus) == (16, 0.0)
 

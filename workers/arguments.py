@@ -162,11 +162,16 @@ def _add_bench(commands: Any) -> None:
         commands, "bench", "measure this machine",
         "examples:\n"
         "  alphazero bench search simulations=200\n"
-        "  alphazero bench selfplay config=connect_four threads=2 seconds=30 --json -\n\n"
+        "  alphazero bench selfplay config=connect_four threads=2 seconds=30 --json -\n"
+        "  alphazero bench selfplay ray=local\n"
+        "  alphazero bench fleet max_workers=16 latency_ms=2\n\n"
         "search: tree search alone; inference: the network alone; selfplay: both, with the share\n"
-        "of the network-only ceiling reached; train: optimizer steps",
+        "of the network-only ceiling reached; train: optimizer steps; move: one game at a time,\n"
+        "as play asks for moves; fleet: all of Ray's part with 1, 2, 4, ... workers and a\n"
+        "pretended device: messages, bytes, cores, the first bottleneck",
     )  # fmt: skip
-    command.add_argument("what", choices=("search", "inference", "selfplay", "train"))
+    choices = ("search", "inference", "selfplay", "train", "move", "fleet")
+    command.add_argument("what", choices=choices)
     command.add_argument(
         "overrides", metavar="key=value", nargs="*", help="an unknown key lists the known ones"
     )

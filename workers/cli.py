@@ -11,17 +11,20 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group, RenderableType
 from rich.progress import Progress
 from rich.table import Table
 
 from alphazero.types import RunFailed
 from workers.arguments import build_parser
 
+HIDDEN = ("counted",)
+"""Figures of a benchmark that only its JSON shows."""
 BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
 
 
@@ -36,6 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if rest:  # argparse stops collecting key=value words at the first option between them
         options.overrides += rest
+    if options.command != "games":
+        from workers import compilation
+
+        compilation.announce()
     try:
         status = HANDLERS[options.command](options)
         sys.stdout.flush()
@@ -184,10 +191,41 @@ def _bench(options: argparse.Namespace) -> int:
     result = bench.run(options.what, options.overrides)
     table = Table(title=f"bench {options.what}")
     _columns(table, "figure", "value")
-    for key, value in result.items():
-        for name, figure in value.items() if isinstance(value, dict) else [(key, value)]:
-            table.add_row(name.replace("_", " "), _figure(figure))
-    return _report(table, result, options.json)
+    several = {key: value for key, value in result.items() if isinstance(value, list)}
+    for name, figure in _flat(result, several):
+        table.add_row(name.replace("_", " "), _figure(figure))
+    tables = [_side_by_side(key, rows) for key, rows in several.items()]
+    return _report(Group(table, *tables), result, options.json)
+
+
+def _side_by_side(title: str, rows: list[dict[str, Any]]) -> Table:
+    """A column for each of ``rows``, whose keys are the same; the first one heads it."""
+    table = Table(title=title.replace("_", " "), box=SIMPLE_HEAD, pad_edge=False)
+    first, *others = (key for key in rows[0] if key not in HIDDEN)
+    _columns(table, first.replace("_", " "), *(str(row[first]) for row in rows))
+    for key in others:
+        figures = [row[key] for row in rows]
+        if not isinstance(figures[0], dict):
+            table.add_row(_shortened(key), *map(_compact, figures))
+            continue
+        table.add_row(f"[bold]{_shortened(key)}[/]")
+        for name in figures[0]:
+            table.add_row(f"  {_shortened(name)}", *(_compact(each[name]) for each in figures))
+    return table
+
+
+def _flat(figures: dict[str, Any], without: Container[str]) -> Iterator[tuple[str, Any]]:
+    for key, value in figures.items():
+        if key not in without:
+            yield from value.items() if isinstance(value, dict) else [(key, value)]
+
+
+def _shortened(name: str) -> str:
+    return name.replace("_per_second", "/s").replace("_", " ")
+
+
+def _compact(value: float | str) -> str:
+    return f"{value / 1000:,.0f}k" if isinstance(value, float) and value >= 1e4 else _figure(value)
 
 
 def _columns(table: Table, first: str, *others: str) -> None:
@@ -196,7 +234,7 @@ def _columns(table: Table, first: str, *others: str) -> None:
         table.add_column(name, justify="right")
 
 
-def _report(table: Table, result: dict[str, Any], destination: str | None) -> int:
+def _report(table: RenderableType, result: dict[str, Any], destination: str | None) -> int:
     """Print ``table``, and the figures as JSON; a pipe that reads the JSON gets nothing else."""
     Console(stderr=destination == "-").print(table)
     if destination == "-":

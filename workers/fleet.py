@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+import games
 from alphazero.config import Config
 from alphazero.types import GameRecord, Weights
 from workers.inference import InferenceServer, LoadableEvaluator, network_evaluator
@@ -34,8 +35,6 @@ CONNECTING = 5.0
 """Seconds that a cluster may take to answer at all."""
 ANSWER = 60.0
 """Seconds that ``ask`` waits for the last answer at most."""
-GPU_LANES = 2
-"""One batch is on the device while the next one is made ready."""
 MOST_GROUPS = 8
 """That a worker is given unasked: where lanes are many, workers should be too."""
 PENDING = 100
@@ -114,7 +113,7 @@ class Plan:
     gpus: float
     """Of a GPU, reserved by each server."""
     lanes: int
-    """Batches that a server evaluates at once."""
+    """Batches that a server evaluates at once; a GPU computes one after the other."""
     groups: int
     """Groups of games that a worker keeps in flight."""
 
@@ -134,7 +133,7 @@ def plan(config: Config, nodes: Sequence[Node]) -> Plan:
     share = min(1.0, math.floor(100 * cpus / (workers + servers)) / 100)
     on_gpu = gpus >= 1 and config.inference.device != "cpu"
     each = 1 / math.ceil(servers / gpus) if on_gpu else 0.0
-    lanes = GPU_LANES if on_gpu else _lanes_on_cpu(nodes, servers)
+    lanes = 1 if on_gpu else _lanes_on_cpu(nodes, servers)
     wanted = min(MOST_GROUPS, math.ceil(servers * lanes / workers) + 1)
     groups = max(config.selfplay.groups, wanted)
     return Plan(workers, servers, share, each, lanes, groups)
@@ -158,17 +157,19 @@ class RayFleet:
         address: str = "local",
         make_evaluator: Callable[[Config], LoadableEvaluator] = network_evaluator,
         patience: Patience = Patience(),  # noqa: B008 - frozen
+        layout: Plan | None = None,
     ):
         """Start the actors; ``directory`` is the run's, its games go to ``games/`` in there.
 
-        ``RunFailed``, one line, where they do not start.
+        ``layout`` is what ``plan`` makes of the cluster unless it is given. ``RunFailed``, one
+        line, where the actors do not start.
         """
         directory = Path(directory).absolute()
         directory.mkdir(parents=True, exist_ok=True)
         self._config = config
         self._started_ray = connect(address)
         self._incarnations = Incarnations(directory / "worker_incarnation")
-        self.plan = plan(config, _nodes())
+        self.plan = layout or plan(config, nodes())
         members = _start(config, self.plan, directory / "games", make_evaluator)
         self._watchdog = Watchdog(members, self._incarnations, patience)
         self._counted, self._counted_at = dict(self._watchdog.counters), time.monotonic()
@@ -258,15 +259,15 @@ class RayFleet:
 def _start(
     config: Config,
     layout: Plan,
-    games: Path,
+    directory: Path,
     make_evaluator: Callable[[Config], LoadableEvaluator],
 ) -> list[Member]:
-    """The replay actor first, then the servers, then the workers."""
+    """The replay actor first, whose games are in ``directory``; then servers; then workers."""
     config = replace(config, selfplay=replace(config.selfplay, groups=layout.groups))
     # The run's directory is the driver's: so is the node.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     replay = _actor(ReplayStore, num_cpus=0, scheduling_strategy=here).remote(
-        partial(stored_games, config, games), games
+        partial(stored_games, config, directory), directory
     )
     server_class = _actor(
         InferenceServer,
@@ -281,8 +282,10 @@ def _start(
         # Ray hides no GPU from an actor that reserved none.
         settings = replace(settings, device="cpu")
     make = partial(make_evaluator, replace(config, inference=settings))
+    dtype = games.make(config.game).dtype
     servers = [
-        server_class.remote(make, settings.batch_size, layout.lanes) for _ in range(layout.servers)
+        server_class.remote(make, dtype, settings.batch_size, layout.lanes)
+        for _ in range(layout.servers)
     ]
     worker_class = _actor(SelfPlayWorker, num_cpus=layout.cpus, scheduling_strategy="SPREAD")
     bound = 2 * config.selfplay.games * layout.groups
@@ -295,7 +298,7 @@ def _start(
     ]
 
 
-def _nodes() -> list[Node]:
+def nodes() -> list[Node]:
     """The machines that are there; one without a core to lend counts for nothing."""
     resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return [Node(each["CPU"], each.get("GPU", 0)) for each in resources if each.get("CPU", 0) >= 1]

@@ -57,6 +57,7 @@ class ReplayStore:
         self._replay = make_replay(self._reports.append)
         self._allowance: int | None = None
         self._flaw: str | None = None
+        self._calls = {"pushes": 0, "reads": 0, "samples": 0}
         self._forget()
 
     def push(self, records: list[GameRecord]) -> bool:
@@ -65,6 +66,7 @@ class ReplayStore:
         Returning means that they are on disk. An ``OSError`` (a full disk) is raised and kept for
         ``status``; nothing is acknowledged then.
         """
+        self._calls["pushes"] += 1
         try:
             for record in records:
                 if self._replay.extend([record]):
@@ -76,6 +78,7 @@ class ReplayStore:
 
     def fresh(self, seen: int) -> tuple[list[GameRecord], Totals]:
         """The games stored after the first ``seen`` ones, oldest first, a bounded number."""
+        self._calls["reads"] += 1
         first = self._replay.games - len(self._newest)
         if seen >= first:
             found = list(self._newest)[seen - first :]
@@ -91,6 +94,7 @@ class ReplayStore:
         return Totals(self._replay.games, self._replay.positions, self._replay.window)
 
     def sample(self, size: int, seed: int) -> Samples:
+        self._calls["samples"] += 1
         return self._replay.sample(size, np.random.default_rng(seed))
 
     def state(self) -> dict:
@@ -111,6 +115,7 @@ class ReplayStore:
             "positions": self._replay.positions,
             "flaw": self._flaw,
             "reports": list(self._reports),
+            **self._calls,
         }
 
     def _forget(self):

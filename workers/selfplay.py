@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
 import ray
 from ray.exceptions import RayError, RayTaskError
 
@@ -20,6 +19,7 @@ from alphazero.config import Config
 from alphazero.selfplay import GameGroup
 from alphazero.types import Evaluation, GameRecord
 from games.base import States
+from workers.inference import unpack
 from workers.memory import Memory
 
 PAUSE = 0.1
@@ -201,7 +201,7 @@ class SelfPlayWorker:
         if server is None:
             self._next_server += 1
             server = self._next_server % len(self._servers)
-        reference = self._servers[server].evaluate.remote(table.states)
+        reference = self._servers[server].ask.remote(table.states.tobytes())
         self._questions[reference] = Question(table, server)
 
     def _receive(self, reference: Any):
@@ -215,7 +215,7 @@ class SelfPlayWorker:
             time.sleep(PAUSE)
             self._go_on(table, [], (server + 1) % len(self._servers))
             return
-        # Views into Ray's memory would pin it: copy at the door.
-        logits, value = np.array(answer.logits), np.array(answer.value)
-        self._evaluated += len(value)
-        self._go_on(table, table.answer(Evaluation(logits, value, answer.version)), server)
+        assert table.states is not None
+        evaluation = unpack(answer, len(table.states))
+        self._evaluated += len(table.states)
+        self._go_on(table, table.answer(evaluation), server)

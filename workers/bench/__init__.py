@@ -5,14 +5,13 @@ measured in the same run, in slices that take turns.
 """
 
 from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
 
-import torch
 from pydantic import TypeAdapter, ValidationError
 
 from alphazero import config
 from alphazero.config_file import ConfigError
-from workers.bench import inference, search, selfplay, train
-from workers.bench.measuring import BenchSettings, Figures
 
 SHORT = {
     "games": "selfplay.games",
@@ -22,20 +21,19 @@ SHORT = {
 }
 """What may be written for a key of the configuration here."""
 
-_BENCHES = {
-    "search": search.bench,
-    "inference": inference.bench,
-    "selfplay": selfplay.bench,
-    "train": train.bench,
-}
 
-
-def run(what: str, options: Sequence[str]) -> Figures:
-    """Measure ``what`` (search, inference, selfplay or train) and return its figures by name.
+def run(what: str, options: Sequence[str]) -> dict[str, Any]:
+    """Measure ``what``, a module of this package with a ``bench``, and return its figures by name.
 
     ``options`` are ``key=value``: a field of ``BenchSettings``, a key of ``SHORT`` or any key of
     the configuration. ``ConfigError`` where one is none of these.
     """
+    # Not at the top: an actor that needs ``synthetic`` shall not import torch on its way.
+    import torch
+
+    from workers.bench.measuring import BenchSettings
+
+    measurement = import_module(f"{__name__}.{what}")
     own = set(BenchSettings.__dataclass_fields__)
     given = [option.partition("=") for option in options]
     values = {key: value for key, _, value in given if key in own}
@@ -46,9 +44,9 @@ def run(what: str, options: Sequence[str]) -> Figures:
         lines = [f"{found['loc'][0]}: {found['msg']}" for found in error.errors()]
         raise ConfigError(lines) from None
     try:
-        chosen = config.load(settings.config, overrides)
+        chosen = config.load(settings.config, [*getattr(measurement, "DEFAULTS", ()), *overrides])
     except ConfigError as error:
         known = f"bench itself knows {', '.join(sorted(own | set(SHORT)))}"
         raise ConfigError([*error.lines, known]) from None
     torch.set_num_threads(1)
-    return _BENCHES[what](chosen, settings)
+    return measurement.bench(chosen, settings)

@@ -49,10 +49,14 @@ class BenchSettings:
     config: str = "connect_four"
     """Whose game, search, network and optimizer; every key of it can be overridden too."""
     seconds: float = Field(default=10.0, gt=0)
-    """Of measuring, start-up not counted."""
+    """Of measuring, start-up not counted; of ``fleet``, for each number of workers."""
     threads: int = Field(default_factory=cores, ge=1)
     batch: int = Field(default=256, ge=2)
     """Positions a network call; self-play's follows from its games."""
+    max_workers: int = Field(default=64, ge=1)
+    """Of ``fleet``: the most that it tries."""
+    latency_ms: float = Field(default=2.0, ge=0)
+    """Of ``fleet``: what a batch takes on the pretended device."""
 
 
 def measure(works: Sequence[Work], seconds: float, warm: bool = True) -> list[Tally]:

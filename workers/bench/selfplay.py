@@ -55,8 +55,8 @@ def _local(chosen: Config, settings: BenchSettings, alone: NetworkEvaluator) -> 
     play = replace(chosen.selfplay, groups=groups, workers=settings.threads)
     evaluator = _Counting(game, chosen.network, chosen.inference)
     evaluator.choice = alone.choice  # the same for both, made once
-    evaluator.load(weights(chosen, game), 0)
     fleet = LocalFleet(game, chosen.search, play, evaluator, chosen.seed)
+    fleet.publish(weights(chosen, game), 0)
 
     def collect(_: int) -> int:
         fleet.collect()

@@ -1,0 +1,174 @@
+"""What each single process of the Ray topology can take, driven by itself as fast as may be."""
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import ray
+
+import games
+from alphazero.config import Config
+from alphazero.replay import to_batch
+from alphazero.types import GameRecord
+from workers.bench import processes
+from workers.bench.measuring import BenchSettings, Figures, midgame, weights
+from workers.bench.synthetic import SleepingEvaluator, played
+from workers.inference import InferenceServer
+from workers.replay import CACHED, RemoteReplay, ReplayStore, stored_games
+
+CALLERS = 2
+IN_FLIGHT = 4
+"""Calls of each caller that are under way."""
+REQUESTS = (16, 256, 1024)
+"""Positions a request to the inference server."""
+DELIVERIES = (1, 32)
+"""Games a delivery to the replay actor."""
+GAMES = 256
+"""Different ones."""
+BATCHES = 50
+"""That the driver makes."""
+
+
+Ask = Callable[[int], Any]
+
+
+class Caller:
+    """Keeps calls under way with another actor."""
+
+    def __init__(self, ask: Ask):
+        """``ask(n)`` makes the ``n``-th call."""
+        self._ask, self._numbers = ask, itertools.count()
+
+    def run(self, seconds: float) -> int:
+        """How many were answered."""
+        calls = [self._ask(next(self._numbers)) for _ in range(IN_FLIGHT)]
+        answered, end = 0, time.monotonic() + seconds
+        while time.monotonic() < end:
+            done, calls = ray.wait(calls, timeout=seconds)
+            ray.get(done)
+            answered += len(done)
+            calls += [self._ask(next(self._numbers)) for _ in done]
+        ray.get(calls, timeout=60.0)
+        return answered
+
+
+def measure(chosen: Config, settings: BenchSettings, report: Callable[[str], object]) -> Figures:
+    """Each for a few seconds."""
+    seconds = min(5.0, settings.seconds)
+    report("one inference server by itself")
+    servers = [_server(chosen, size, seconds) for size in REQUESTS]
+    report("one replay actor by itself")
+    stores = [_store(chosen, size, seconds) for size in DELIVERIES]
+    report("one driver by itself")
+    return {"server_alone": servers, "replay_alone": stores, "driver_alone": [_driver(chosen)]}
+
+
+def _server(chosen: Config, size: int, seconds: float) -> Figures:
+    """Requests of so many positions, answered at once."""
+    game = games.make(chosen.game)
+    actor = ray.remote(InferenceServer).options(num_cpus=0, max_concurrency=CALLERS * IN_FLIGHT + 1)
+    make = partial(SleepingEvaluator, chosen, 0.0)
+    server: Any = actor.remote(make, game.dtype, chosen.inference.batch_size)
+    ray.get(server.load.remote(weights(chosen, game), 0), timeout=60.0)
+    states = midgame(game, size).tobytes()
+    rate, cpu = _saturate(server, [lambda _: server.ask.remote(states)] * CALLERS, seconds)
+    ray.kill(server)
+    return {
+        "positions_a_request": size,
+        "requests_per_second": rate,
+        "evaluations_per_second": rate * size,
+        "cpu": cpu,
+    }
+
+
+def _store(chosen: Config, size: int, seconds: float) -> Figures:
+    """Deliveries of so many games, and then samples of them for the learner."""
+    records = played(games.make(chosen.game), GAMES)
+    batch = chosen.training.batch_size
+    with _replay(chosen) as store:
+        deliver = [_deliveries(store, records, size, caller) for caller in range(CALLERS)]
+        pushes, pushing = _saturate(store, deliver, seconds)
+        sample = [lambda n: store.sample.remote(batch, n)] * CALLERS
+        samples, sampling = _saturate(store, sample, seconds)
+    return {
+        "games_a_delivery": size,
+        "deliveries_per_second": pushes,
+        "games_per_second": pushes * size,
+        "positions_per_second": pushes * size * _mean_length(records),
+        "cpu": pushing,
+        "samples_per_second": samples * batch,
+        "cpu_sampling": sampling,
+    }
+
+
+def _driver(chosen: Config) -> Figures:
+    """This process as it collects games that are stored, and as it makes batches of them."""
+    game, batch = games.make(chosen.game), chosen.training.batch_size
+    records = played(game, GAMES)
+    with _replay(chosen) as store:
+        remote = RemoteReplay(store, check=lambda: None)
+        deliver = _deliveries(store, records, CACHED // 20, 0)
+        for number in range(20):
+            ray.get(deliver(number), timeout=60.0)
+        began, before = time.monotonic(), processes.cpu_seconds([os.getpid()])
+        found = 0
+        while fresh := remote.fresh():
+            found += len(fresh)
+        reading, cpu = time.monotonic() - began, processes.cpu_seconds([os.getpid()]) - before
+        rng, began = np.random.default_rng(0), time.monotonic()
+        for _ in range(BATCHES):
+            to_batch(game, remote.sample(batch, rng), chosen.replay.value_mixing)
+        making = time.monotonic() - began
+    return {
+        "games_per_second": found / reading,
+        "positions_per_second": found / reading * _mean_length(records),
+        "cpu": cpu / reading,
+        "samples_per_second": BATCHES * batch / making,
+    }
+
+
+@contextmanager
+def _replay(chosen: Config) -> Iterator[Any]:
+    """A replay actor with nothing in it."""
+    actor: Any = ray.remote(ReplayStore).options(num_cpus=0)
+    with TemporaryDirectory(prefix="alphazero-bench-") as folder:
+        store = actor.remote(partial(stored_games, chosen, Path(folder)), Path(folder))
+        yield store
+        ray.get(store.close.remote(), timeout=60.0)
+        ray.kill(store)
+
+
+def _deliveries(store: Any, records: list[GameRecord], size: int, caller: int) -> Ask:
+    """The same games over and over, under new ids."""
+
+    def deliver(number: int) -> Any:
+        first = (caller << 40) + number * size
+        named = [replace(records[n % GAMES], game_id=n) for n in range(first, first + size)]
+        return store.push.remote(named)
+
+    return deliver
+
+
+def _mean_length(records: list[GameRecord]) -> float:
+    return sum(map(len, records)) / len(records)
+
+
+def _saturate(actor: Any, asks: list[Ask], seconds: float) -> tuple[float, float]:
+    """Calls a second, each of ``asks`` made by a process of its own; and the actor's cores."""
+    callers: list[Any] = [ray.remote(Caller).options(num_cpus=0).remote(ask) for ask in asks]
+    ray.get([caller.run.remote(0.5) for caller in callers], timeout=120.0)
+    status: Any = ray.get(actor.status.remote(), timeout=60.0)
+    began, before = time.monotonic(), processes.cpu_seconds([status["pid"]])
+    answered = sum(ray.get([caller.run.remote(seconds) for caller in callers], timeout=600.0))
+    lasted, cpu = time.monotonic() - began, processes.cpu_seconds([status["pid"]]) - before
+    for caller in callers:
+        ray.kill(caller)
+    return answered / lasted, cpu / lasted

@@ -1,0 +1,76 @@
+"""What stands in for the network where only the way to it is measured. No torch in here.
+
+The evaluator takes as long as a device would without taking a core, and the learner learns nothing;
+all else in a run is as it always is.
+"""
+
+import threading
+import time
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+import games
+from alphazero import evaluators, search
+from alphazero.config import Config, SelfPlaySettings
+from alphazero.search.gumbel import Gumbel
+from alphazero.selfplay import GameGroup
+from alphazero.types import Evaluation, GameRecord, Weights
+from games.base import Game, States
+
+ANSWERS = 4096
+"""Different answers; which one a position gets is a hash of it."""
+
+
+class SleepingEvaluator:
+    """Answers at random, yet the same position always alike, ``latency`` seconds after the batch
+    before: as a device that computes one batch at a time."""
+
+    def __init__(self, config: Config, latency: float):
+        self._latency = latency
+        actions = games.make(config.game).num_actions
+        rng = np.random.default_rng(config.seed)
+        self._logits = rng.standard_normal((ANSWERS, actions)).astype(np.float32)
+        self._value = rng.uniform(-1, 1, ANSWERS).astype(np.float32)
+        self._device = threading.Lock()
+        self._version = -1
+
+    def load(self, weights: Weights, version: int) -> None:
+        self._version = version
+
+    def __call__(self, states: States) -> Evaluation:
+        rows = states.view(np.uint8).reshape(len(states), -1)
+        answer = rows @ np.arange(1, 2 * rows.shape[1], 2) % ANSWERS
+        if self._latency:
+            with self._device:
+                time.sleep(self._latency)
+        return Evaluation(self._logits[answer], self._value[answer], self._version)
+
+
+class IdleLearner:
+    """What ``loop.train`` needs of a learner, less the learning."""
+
+    def __init__(self, weights: Weights):
+        self._weights = weights
+        self.step = 0
+
+    def weights(self) -> Weights:
+        return self._weights
+
+    def train_step(self, batch: Any, progress: float) -> dict[str, float]:
+        self.step += 1
+        return {}
+
+    def state(self) -> dict:
+        return {}
+
+
+def played(game: Game, number: int) -> list[GameRecord]:
+    """So many games of an agent that knows nothing; the same ones every time."""
+    settings = SelfPlaySettings(games=64, random_opening_plies=game.max_plies // 4)
+    group = GameGroup(game, Gumbel(simulations=2), settings, 0, count())
+    records: list[GameRecord] = []
+    while len(records) < number:
+        records += search.run(group.move(), evaluators.uniform(game))
+    return records[:number]
