@@ -215,9 +215,15 @@ def _side_by_side(title: str, rows: list[dict[str, Any]]) -> Table:
 
 
 def _flat(figures: dict[str, Any], without: Container[str]) -> Iterator[tuple[str, Any]]:
+    """Names and figures; those in a dictionary after the dictionary's own name."""
     for key, value in figures.items():
-        if key not in without:
-            yield from value.items() if isinstance(value, dict) else [(key, value)]
+        if key in without:
+            continue
+        if not isinstance(value, dict):
+            yield key, value
+            continue
+        for name, figure in value.items():
+            yield f"{key}: {name}", figure
 
 
 def _shortened(name: str) -> str:
