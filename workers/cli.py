@@ -99,7 +99,7 @@ def _play(options: argparse.Namespace) -> int:
     from alphazero import play, players
 
     game = games.make(options.game)
-    player = players.make(options.player, game)
+    player = players.make(options.player, game, leaves="auto")
     settings = play.PlaySettings(
         begin=not options.second, hints=options.hints, seed=int(time.time())
     )
@@ -114,6 +114,10 @@ def _arena(options: argparse.Namespace) -> int:
     game = games.make(options.game)
     entrants = [players.make(spec, game) for spec in options.players]
     screen = Console(stderr=True)
+    for player in entrants:
+        if player.inference:
+            text = f"{player.name}: {player.inference}"
+            screen.print(text, markup=False, highlight=False, soft_wrap=True)
     with Progress(console=screen, transient=True, disable=not screen.is_terminal) as bar:
         task = bar.add_task("games", total=None)
 
