@@ -1,5 +1,6 @@
 """Benchmarks of the whole Ray topology, in miniature, and their arithmetic."""
 
+import json
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from random_positions import positions
 import games
 from alphazero.config import Config, ReplaySettings
 from alphazero.replay import Replay
-from workers import bench
+from workers import bench, cli
 from workers.bench import fleet, processes
 from workers.bench.synthetic import SleepingEvaluator, played
 
@@ -171,3 +172,24 @@ def test_workers_and_pretended_servers_need_no_torch(module):
     code = f"import sys, {module}; print('torch' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"
+
+
+def test_figures_for_several_numbers_of_workers_stand_side_by_side(monkeypatch, capsys):
+    def row(workers, rate):
+        return {
+            "workers": workers,
+            "games_per_second": rate,
+            "cpu": {"driver": rate / 1e5},
+            "counted": {"games": 1},
+        }
+
+    result = {"first_bottleneck": "server", "by_workers": [row(1, 12345.0), row(64, 99.6)]}
+    monkeypatch.setattr(bench, "run", lambda what, options: result)
+    assert cli.main(["bench", "fleet"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["workers", "1", "64"] in lines
+    assert ["games/s", "12k", "100"] in lines
+    assert ["driver", "0.12", "0.00"] in lines
+    assert not [line for line in lines if "counted" in line]
+    assert cli.main(["bench", "fleet", "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out) == result

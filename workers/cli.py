@@ -206,7 +206,7 @@ def _side_by_side(title: str, rows: list[dict[str, Any]]) -> Table:
     """A column for each of ``rows``, whose keys are the same; the first one heads it."""
     table = Table(title=title.replace("_", " "), box=SIMPLE_HEAD, pad_edge=False)
     first, *others = (key for key in rows[0] if key not in HIDDEN)
-    _columns(table, first.replace("_", " "), *(str(row[first]) for row in rows))
+    _columns(table, _shortened(first), *(_compact(row[first]) for row in rows))
     for key in others:
         figures = [row[key] for row in rows]
         if not isinstance(figures[0], dict):
@@ -235,7 +235,12 @@ def _shortened(name: str) -> str:
 
 
 def _compact(value: float | str) -> str:
-    return f"{value / 1000:,.0f}k" if isinstance(value, float) and value >= 1e4 else _figure(value)
+    """In at most six characters, so that eight figures find room beside each other."""
+    if not isinstance(value, float):
+        return str(value)
+    if value >= 1e4:
+        return f"{value / 1000:,.0f}k"
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2f}"
 
 
 def _columns(table: Table, first: str, *others: str) -> None:

@@ -37,6 +37,8 @@ ANSWER = 60.0
 """Seconds that ``ask`` waits for the last answer at most."""
 MOST_GROUPS = 8
 """That a worker is given unasked: where lanes are many, workers should be too."""
+MOST_WAITING = 512
+"""Questions that a server holds at once; further ones wait with Ray."""
 PENDING = 100
 """Calls that one caller may have under way with one actor; none ever needs so many."""
 
@@ -274,8 +276,8 @@ def _start(
         num_cpus=layout.cpus,
         num_gpus=layout.gpus,
         scheduling_strategy="SPREAD",
-        # Every group of every worker may be waiting at the same server.
-        max_concurrency=layout.workers * layout.groups + 1,
+        # Every group of every worker may be waiting at the same server; each takes a thread.
+        max_concurrency=min(MOST_WAITING, layout.workers * layout.groups),
     )
     settings = config.inference
     if not layout.gpus and settings.device == "auto":

@@ -240,7 +240,8 @@ class Watchdog:
             return member.actor.allow.remote(self._allowance)
         if member.kind == "server":
             assert self._weights
-            return member.actor.load.remote(*self._weights)
+            # Not behind the questions, which wait for these weights in a server that is reborn.
+            return member.actor.load.options(concurrency_group="control").remote(*self._weights)
         member.turned_at = time.monotonic()
         return member.actor.run.remote(self._incarnations.draw(), self._peers)
 
