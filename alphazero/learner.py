@@ -13,13 +13,14 @@ from alphazero import network as networks
 from alphazero.config import NetworkSettings, TrainingSettings
 from alphazero.nn import losses, optim
 from alphazero.nn.device import choose
+from alphazero.nn.flat import Flat
 from alphazero.nn.parallel import Replicas
 from alphazero.nn.settings import OptimizerSettings
 from alphazero.replay import Batch
 from alphazero.types import RunFailed, Weights
 from games.base import Game
 
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 TIMED_BATCH = 256
 TIMED_CALLS = 3
@@ -46,14 +47,14 @@ class Learner:
         self._optimizer_settings, self._training = optimizer, training
         place: dict[str, Any] = {"device": self.device, "memory_format": torch.channels_last}
         self._network = networks.build(game, network, seed).to(**place)
-        threads = 1 if training.threads == "auto" or self.device.type != "cpu" else training.threads
-        self._replicas = Replicas(self._network, threads)
-        self._optimizer = optim.build(self._network, optimizer)
+        self._flat = Flat(self._network)
+        self._optimizer = optim.build(*self._flat.leaves(), optimizer)
         self._factor = optim.schedule(optimizer.schedule)
-        self._ema = optim.Ema(self._network, training.ema)
+        self._ema = optim.Ema(self._flat.values, training.ema)
         self.precision = training.precision
         if self.precision == "auto":
             self.precision = _faster_precision(self._network, game.observation_shape)
+        self._replicas = self._make_replicas()
 
     def train_step(self, batch: Batch, progress: float) -> dict[str, float]:
         """One optimizer step on ``batch``; losses and other figures of it, before the step.
@@ -69,7 +70,7 @@ class Learner:
         tensors = [torch.from_numpy(array).to(self.device) for array in batch]
         figures = self._replicas.backward(self._forward, tensors)
         figures["gradient_norm"] = optim.clip_gradient(
-            self._network, self._optimizer_settings.gradient_clip
+            self._flat.gradient, self._optimizer_settings.gradient_clip
         )
         metrics = _as_floats(figures)
         if not (math.isfinite(metrics["loss"]) and math.isfinite(metrics["gradient_norm"])):
@@ -80,13 +81,13 @@ class Learner:
         rate = self._optimizer_settings.learning_rate * self._factor(self.step, progress)
         optim.set_learning_rate(self._optimizer, rate)
         self._optimizer.step()
-        self._ema.update(self._network, self.step)
+        self._ema.update(self._flat.values, self.step)
         self.step += 1
         return metrics | {"learning_rate": rate}
 
     def weights(self) -> Weights:
         """The averaged weights, which play: parameters and BatchNorm statistics."""
-        return networks.to_weights(self._ema.average)
+        return networks.to_weights(self._flat.named(self._ema.average))
 
     def state(self) -> dict[str, Any]:
         """A snapshot for ``torch.save``; ``torch.load(weights_only=True)`` reads it."""
@@ -96,27 +97,42 @@ class Learner:
                 "precision": self.precision,
                 "network": dict(self._network.state_dict()),
                 "optimizer": self._optimizer.state_dict(),
-                "average": self._ema.average,
+                "average": self._flat.named(self._ema.average),
             }
         )
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue from a ``state`` of a learner with the same settings."""
+        """Continue from a ``state`` of a learner with the same settings.
+
+        ValueError for one of an earlier version, which had an optimizer state for each tensor.
+        """
         state = copy.deepcopy(state)
-        self.step = state["step"]
-        if self._training.precision == "auto":
-            self.precision = state["precision"]
-        self._network.load_state_dict(state["network"])
         moments = state["optimizer"]["state"]
+        if len(moments) > len(self._optimizer.param_groups):
+            raise ValueError(
+                "this checkpoint was saved by an earlier version and cannot be resumed; "
+                "its weights can still play"
+            )
+        self.step = state["step"]
+        if self._training.precision == "auto" and self.precision != state["precision"]:
+            self.precision = state["precision"]
+            self._replicas = self._make_replicas()
+        self._network.load_state_dict(state["network"])
         # Only the moments: rate, L2 and the like are what the settings say now.
         self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": moments})
-        self._ema.restore(state["average"])
+        for name, tensor in self._flat.named(self._ema.average).items():
+            tensor.copy_(state["average"][name])
+
+    def _make_replicas(self) -> Replicas:
+        threads = self._training.threads
+        count = 1 if threads == "auto" or self.device.type != "cpu" else threads
+        return Replicas(self._flat, count, PRECISIONS[self.precision])
 
     def _forward(
         self, network: Any, observations: Tensor, legal: Tensor, policy: Tensor, wdl: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss to minimize and what is reported of it."""
-        logits, value_logits = _outputs(network, observations, self.precision)
+        logits, value_logits = _outputs(network, observations, PRECISIONS[self.precision])
         log_policy = losses.masked_log_softmax(logits, legal)
         policy_loss = losses.cross_entropy(log_policy, policy)
         value = networks.scalar_value(value_logits)
@@ -126,14 +142,15 @@ class Learner:
         else:
             value_loss = losses.scalar_loss(value, target)
         loss = policy_loss + self._training.value_weight * value_loss
-        return loss, {
-            "loss": loss,
-            "policy_loss": policy_loss,
-            "value_loss": value_loss,
-            "policy_entropy": losses.entropy(log_policy.exp()),
-            "policy_kl": policy_loss - losses.entropy(policy),
-            "value_accuracy": losses.sign_accuracy(value, target),
-        }
+        with torch.no_grad():
+            return loss, {
+                "loss": loss,
+                "policy_loss": policy_loss,
+                "value_loss": value_loss,
+                "policy_entropy": losses.entropy(log_policy.exp()),
+                "policy_kl": policy_loss - losses.entropy(policy),
+                "value_accuracy": losses.sign_accuracy(value, target),
+            }
 
 
 def check(batch: Batch) -> None:
@@ -145,12 +162,9 @@ def check(batch: Batch) -> None:
         raise ValueError("the batch's policy is above 0 on an illegal action")
 
 
-def _outputs(network: Any, observations: Tensor, precision: str) -> tuple[Tensor, Tensor]:
-    """Policy and value logits in float32, computed in ``precision``."""
-    observations = observations.contiguous(memory_format=torch.channels_last)
-    kind, enabled = observations.device.type, precision == "bfloat16"
-    with torch.autocast(kind, dtype=torch.bfloat16, enabled=enabled):
-        logits, value_logits = network(observations)
+def _outputs(network: Any, observations: Tensor, precision: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Policy and value logits in float32 of a network that computes in ``precision``."""
+    logits, value_logits = network(observations.to(precision, memory_format=torch.channels_last))
     return logits.float(), value_logits.float()
 
 
@@ -162,19 +176,24 @@ def _as_floats(figures: dict[str, Tensor]) -> dict[str, float]:
 
 def _faster_precision(network: Any, shape: tuple[int, int, int]) -> str:
     """bfloat16 without hardware for it is several times slower, so both are timed."""
-    scratch = copy.deepcopy(network).train()
-    observations = torch.zeros(TIMED_BATCH, *shape, device=next(scratch.parameters()).device)
-    seconds = {name: _seconds(scratch, observations, name) for name in PRECISIONS}
+    flat = Flat(copy.deepcopy(network))
+    observations = torch.zeros(TIMED_BATCH, *shape, device=flat.values.device)
+    seconds = {name: _seconds(flat, observations, kind) for name, kind in PRECISIONS.items()}
     return min(seconds, key=lambda name: seconds[name])
 
 
-def _seconds(network: Any, observations: Tensor, precision: str) -> float:
+def _seconds(flat: Flat, observations: Tensor, precision: torch.dtype) -> float:
     """Of the quickest forward and backward pass after a first one."""
-    times = []
+
+    def forward(network: Any, observations: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        logits, value_logits = _outputs(network, observations, precision)
+        loss = logits.sum() + value_logits.sum()
+        return loss, {"loss": loss}
+
+    replica, times = Replicas(flat, 1, precision), []
     for _ in range(1 + TIMED_CALLS):
         start = time.perf_counter()
-        logits, value_logits = _outputs(network, observations, precision)
-        (logits.sum() + value_logits.sum()).backward()
-        logits.sum().item()  # on a GPU, waits until it has finished
+        replica.backward(forward, [observations])
+        flat.gradient.sum().item()  # on a GPU, waits until it has finished
         times.append(time.perf_counter() - start)
     return min(times[1:])

@@ -216,3 +216,12 @@ def test_every_optimizer_learns_and_resumes(name):
     again = learner(seed=3, optimizer=OptimizerSettings(name=name, learning_rate=1e-3))
     again.restore(made.state())
     assert again.train_step(batch(), 0.0) == made.train_step(batch(), 0.0)
+
+
+def test_a_state_of_the_version_before_is_refused_in_one_line():
+    made = learner()
+    state = made.state()
+    moments = {i: {"step": torch.tensor(1.0)} for i in range(9)}
+    state["optimizer"]["state"] = moments
+    with pytest.raises(ValueError, match=r"saved by an earlier version .* can still play"):
+        learner().restore(state)

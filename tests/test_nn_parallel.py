@@ -6,12 +6,21 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from alphazero.nn.flat import Flat
+from alphazero.nn.layers import convolutional_block
 from alphazero.nn.parallel import Replicas
 
 
 def network():
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 1))
+
+
+def gradients(flat):
+    """The flat gradient in the shapes of the module's parameters, by name."""
+    whole = torch.cat([flat.gradient, torch.zeros_like(flat.statistics)])
+    named = flat.named(whole)
+    return {name: named[name] for name, _ in flat.module.named_parameters()}
 
 
 def loss(module, inputs, targets):
@@ -26,8 +35,9 @@ def rows(count):
 
 def test_gradient_and_statistics_are_the_weighted_means_over_the_shares():
     module, expected = network(), network()
+    flat = Flat(module)
     inputs, targets = rows(11)
-    figures = Replicas(module, 2).backward(loss, [inputs, targets])
+    figures = Replicas(flat, 2).backward(loss, [inputs, targets])
     halves, losses = [], []
     for share in (slice(0, 6), slice(6, 11)):
         half = copy.deepcopy(expected)
@@ -35,8 +45,9 @@ def test_gradient_and_statistics_are_the_weighted_means_over_the_shares():
         value.backward()
         halves.append(half)
         losses.append(value)
-    for own, one, two in zip(*(m.parameters() for m in (module, *halves)), strict=True):
-        torch.testing.assert_close(own.grad, (6 * one.grad + 5 * two.grad) / 11)
+    halves_of = zip(*(half.parameters() for half in halves), strict=True)
+    for own, (one, two) in zip(gradients(flat).values(), halves_of, strict=True):
+        torch.testing.assert_close(own, (6 * one.grad + 5 * two.grad) / 11)
     for name in ("running_mean", "running_var"):
         own, one, two = (getattr(m[1], name) for m in (module, *halves))
         torch.testing.assert_close(own, (6 * one + 5 * two) / 11)
@@ -45,8 +56,9 @@ def test_gradient_and_statistics_are_the_weighted_means_over_the_shares():
 
 def test_copies_follow_the_module_when_an_optimizer_changes_it():
     module, serial = network(), network()
-    replicas = Replicas(module, 3)
-    optimizers = [torch.optim.SGD(m.parameters(), lr=0.05) for m in (module, serial)]
+    flat = Flat(module)
+    replicas = Replicas(flat, 3)
+    optimizers = [torch.optim.SGD(p, lr=0.05) for p in (flat.leaves(), serial.parameters())]
     inputs, targets = rows(12)
     for _ in range(5):
         replicas.backward(loss, [inputs, targets])
@@ -69,21 +81,94 @@ def test_copies_follow_the_module_when_an_optimizer_changes_it():
 
 def test_one_replica_is_plain_training():
     module, plain = network(), network()
+    flat = Flat(module)
     inputs, targets = rows(8)
-    Replicas(module, 1).backward(loss, [inputs, targets])
+    Replicas(flat, 1).backward(loss, [inputs, targets])
     loss(plain, inputs, targets)[0].backward()
-    for own, other in zip(module.parameters(), plain.parameters(), strict=True):
-        assert torch.equal(own.grad, other.grad)
+    for own, other in zip(gradients(flat).values(), plain.parameters(), strict=True):
+        assert torch.equal(own, other.grad)
     assert torch.equal(module[1].running_var, plain[1].running_var)
+    assert module[1].num_batches_tracked == 1
+
+
+def test_a_batch_too_small_to_share_is_one_replicas_alone():
+    module, plain = network(), network()
+    flat = Flat(module)
+    replicas = Replicas(flat, 3)
+    replicas.backward(loss, rows(9))  # so that the others hold gradients of their own
+    plain.load_state_dict(module.state_dict())
+    replicas.backward(loss, rows(5))
+    loss(plain, *rows(5))[0].backward()
+    for own, other in zip(gradients(flat).values(), plain.parameters(), strict=True):
+        assert torch.equal(own, other.grad)
+    assert torch.equal(module[1].running_mean, plain[1].running_mean)
+
+
+def board_network():
+    torch.manual_seed(0)
+    made = nn.Sequential(
+        convolutional_block(2, 8), convolutional_block(8, 8), nn.Flatten(), nn.Linear(8 * 42, 1)
+    )
+    return made.to(memory_format=torch.channels_last)
+
+
+def board_loss(dtype):
+    def forward(module, inputs, targets):
+        planes = inputs.to(dtype, memory_format=torch.channels_last)
+        value = functional.mse_loss(module(planes)[:, 0].float(), targets)
+        return value, {"loss": value}
+
+    return forward
+
+
+def test_in_bfloat16_the_gradient_is_that_of_torchs_autocast_bit_for_bit():
+    generator = torch.Generator().manual_seed(1)
+    inputs = torch.randn(16, 2, 6, 7, generator=generator)
+    targets = torch.randn(16, generator=generator)
+    module, plain = board_network(), board_network()
+    flat = Flat(module)
+    figures = Replicas(flat, 1, torch.bfloat16).backward(
+        board_loss(torch.bfloat16), [inputs, targets]
+    )
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        expected, _ = board_loss(torch.float32)(plain, inputs, targets)
+    expected.backward()
+    assert torch.equal(figures["loss"], expected.detach())
+    for own, other in zip(gradients(flat).values(), plain.parameters(), strict=True):
+        assert torch.equal(own, other.grad)
+    for own, other in zip(module.buffers(), plain.buffers(), strict=True):
+        assert torch.equal(own, other)
+
+
+def test_in_bfloat16_the_weights_follow_every_step_smaller_than_its_rounding():
+    """Steps of 2**-12 around 1 vanish in bfloat16; the module itself must take them."""
+    module = nn.Linear(1, 1, bias=False)
+    nn.init.ones_(module.weight)
+    flat = Flat(module)
+    replicas = Replicas(flat, 1, torch.bfloat16)
+    optimizer = torch.optim.SGD(flat.leaves(), lr=2.0**-12)
+
+    def forward(own, inputs):
+        assert own.weight.dtype == torch.bfloat16
+        value = own(inputs.bfloat16()).float().sum()
+        return value, {"loss": value}
+
+    losses = []
+    for _ in range(33):
+        losses.append(replicas.backward(forward, [torch.ones(1, 1)])["loss"].item())
+        optimizer.step()
+    assert module.weight.item() == 1 - 33 * 2.0**-12
+    assert losses[-1] == 1 - 2.0**-7  # 32 steps on, rounded to what bfloat16 has
 
 
 def test_the_same_batches_give_the_same_bits_whatever_the_threads_timing():
     results = []
     for _ in range(3):
         module = network()
-        replicas = Replicas(module, 2)
+        flat = Flat(module)
+        replicas = Replicas(flat, 2)
         for count in (8, 9, 10):
             replicas.backward(loss, rows(count))
-        results.append([p.grad.clone() for p in module.parameters()] + list(module.buffers()))
+        results.append([flat.gradient.clone(), *module.buffers()])
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))

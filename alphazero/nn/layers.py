@@ -29,7 +29,7 @@ def convolution(inputs: int, outputs: int, kernel: int = 3) -> nn.Sequential:
 
 def convolutional_block(inputs: int, outputs: int, kernel: int = 3) -> nn.Sequential:
     """Convolution - BatchNorm - ReLU: ``[B, inputs, H, W]`` to ``[B, outputs, H, W]``."""
-    return convolution(inputs, outputs, kernel).append(nn.ReLU())
+    return convolution(inputs, outputs, kernel).append(nn.ReLU(inplace=True))
 
 
 class SqueezeExcitation(nn.Module):
@@ -74,7 +74,7 @@ class Residual(nn.Module):
         self.body = body
 
     def forward(self, planes: Tensor) -> Tensor:
-        return torch.relu(planes + self.body(planes))
+        return self.body(planes).add_(planes).relu_()
 
 
 def residual_block(channels: int, attention: Attention = "none") -> Residual:

@@ -1,7 +1,10 @@
 """Learning alone."""
 
-from collections.abc import Callable
+import multiprocessing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from multiprocessing.connection import Connection
 
 import numpy as np
 import torch
@@ -11,6 +14,7 @@ import games
 from alphazero import network
 from alphazero.config import Config
 from alphazero.learner import Learner
+from alphazero.nn.parallel import keep_memory
 from alphazero.replay import Batch
 from games.base import Game
 from workers.bench.measuring import BenchSettings, Figures, Work, circumstances, measure, midgame
@@ -18,25 +22,18 @@ from workers.bench.measuring import BenchSettings, Figures, Work, circumstances,
 
 def bench(chosen: Config, settings: BenchSettings) -> Figures:
     """Optimizer steps as the learner does them, and as a plain float32 loop would."""
+    keep_memory()
     game = games.make(chosen.game)
     training = replace(chosen.training, threads=settings.threads)
     learner = Learner(game, chosen.network, chosen.optimizer, training, chosen.seed)
     batch = _batch(game, settings.batch)
-    plain_step = _plain_loop(chosen, game, batch)
-
-    def plain(thread: int) -> int:
-        torch.set_num_threads(settings.threads)
-        try:
-            return plain_step(thread)
-        finally:
-            torch.set_num_threads(1)
 
     def step(_: int) -> int:
         learner.train_step(batch, progress=0.0)
         return settings.batch
 
-    works = [Work(step, threads=1), Work(plain, threads=1)]
-    ours, theirs = measure(works, settings.seconds)
+    with _plain_process(chosen, settings) as plain:
+        ours, theirs = measure([Work(step, threads=1), Work(plain, threads=1)], settings.seconds)
     return {
         "samples_per_second": ours.rate,
         "plain_samples_per_second": theirs.rate,
@@ -45,6 +42,37 @@ def bench(chosen: Config, settings: BenchSettings) -> Figures:
         "batch": settings.batch,
         "precision": learner.precision,
     }
+
+
+@contextmanager
+def _plain_process(chosen: Config, settings: BenchSettings) -> Iterator[Callable[[int], int]]:
+    """A plain loop's step, taken in a process of its own: as it would be without us, it has all
+    cores for torch's own threads, the C library's memory as it comes, and the main thread."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(chosen, settings, theirs), daemon=True)
+    process.start()
+    theirs.close()
+
+    def step(_: int) -> int:
+        ours.send(True)
+        return ours.recv()
+
+    try:
+        yield step
+    finally:
+        ours.close()
+        process.join()
+
+
+def _serve(chosen: Config, settings: BenchSettings, pipe: Connection) -> None:
+    """Take a step whenever asked; until nobody asks any more."""
+    torch.set_num_threads(settings.threads)
+    game = games.make(chosen.game)
+    step = _plain_loop(chosen, game, _batch(game, settings.batch))
+    with suppress(EOFError):
+        while pipe.recv():
+            pipe.send(step())
 
 
 def _batch(game: Game, size: int) -> Batch:
@@ -56,12 +84,12 @@ def _batch(game: Game, size: int) -> Batch:
     return Batch(game.observe(states), legal, policy, wdl)
 
 
-def _plain_loop(chosen: Config, game: Game, batch: Batch) -> Callable[[int], int]:
+def _plain_loop(chosen: Config, game: Game, batch: Batch) -> Callable[[], int]:
     """What a newcomer would write in torch: float32, the default memory layout, plain Adam."""
     wdl_network = network.build(game, chosen.network, chosen.seed).train()
     optimizer = torch.optim.Adam(wdl_network.parameters(), lr=1e-3, weight_decay=1e-4)
 
-    def step(_: int) -> int:
+    def step() -> int:
         observations, legal, policy, wdl = (torch.from_numpy(array) for array in batch)
         logits, value_logits = wdl_network(observations)
         target = wdl if value_logits.shape[1] == 3 else wdl[:, :1]

@@ -1,0 +1,80 @@
+"""One vector for all tensors: the module stays what it was, and is changed through the vector."""
+
+import copy
+
+import torch
+from torch import nn
+
+from alphazero.nn.flat import Flat
+
+
+def network():
+    torch.manual_seed(0)
+    made = nn.Sequential(
+        nn.Conv2d(2, 3, 3, padding=1),
+        nn.BatchNorm2d(3),
+        nn.Flatten(),
+        nn.Linear(12, 2),
+    )
+    return made.to(memory_format=torch.channels_last)
+
+
+def test_the_module_computes_what_it_computed_and_keeps_its_names_shapes_and_strides():
+    plain, module = network(), network()
+    Flat(module)
+    inputs = torch.randn(5, 2, 2, 2)
+    assert torch.equal(plain(inputs), module(inputs))
+    for (name, before), (other, after) in zip(
+        plain.state_dict().items(), module.state_dict().items(), strict=True
+    ):
+        assert name == other
+        assert torch.equal(before, after)
+        assert before.stride() == after.stride()
+
+
+def test_every_number_lies_in_the_vector_once():
+    module = network()
+    flat = Flat(module)
+    with torch.no_grad():
+        flat.values.copy_(torch.arange(len(flat.values)))
+    found = torch.cat([t.flatten() for t in module.state_dict().values() if t.is_floating_point()])
+    assert torch.equal(found.sort().values, torch.arange(len(flat.values)).float())
+
+
+def test_the_sections_are_what_their_names_say():
+    module = network()
+    flat = Flat(module)
+    weights, normalized = [module[0].weight, module[3].weight], [module[1].weight, module[1].bias]
+    for section, tensors in (
+        (flat.matrices, weights),
+        (flat.biases, [module[0].bias, module[3].bias]),
+        (flat.scales, normalized),
+        (flat.statistics, [module[1].running_mean, module[1].running_var]),
+    ):
+        expected = torch.cat([tensor.detach().flatten() for tensor in tensors])
+        assert torch.equal(section.sort().values, expected.sort().values)
+
+
+def test_loading_a_state_reaches_the_vector_and_stepping_the_leaves_reaches_the_module():
+    module, other = network(), network()
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(1.0)
+    flat = Flat(module)
+    module.load_state_dict(other.state_dict())
+    optimizer = torch.optim.SGD(flat.leaves(), lr=0.5)
+    flat.gradient.fill_(2.0)
+    optimizer.step()
+    for own, source in zip(module.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(own, source - 1.0)
+
+
+def test_another_vector_is_read_under_the_modules_names():
+    module = network()
+    flat = Flat(module)
+    doubled = flat.named(2 * flat.values)
+    expected = copy.deepcopy(module.state_dict())
+    assert doubled.keys() == expected.keys()
+    for name, tensor in expected.items():
+        factor = 2 if tensor.is_floating_point() else 1
+        assert torch.equal(doubled[name], factor * tensor)
