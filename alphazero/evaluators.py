@@ -1,11 +1,16 @@
-"""Evaluators that need no network, and a cache for those that do (``alphazero.inference``)."""
+"""Evaluators that need no network, and a memory for those that do (``alphazero.inference``)."""
+
+from collections.abc import Generator
+from typing import TypeVar
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
+from alphazero.search import run
 from alphazero.types import Evaluation, Evaluator
 from games.base import Game, States
+
+Result = TypeVar("Result")
 
 
 def uniform(game: Game) -> Evaluator:
@@ -52,23 +57,23 @@ def random_actions(legal: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return (np.cumsum(legal, axis=1) > chances[:, None]).argmax(axis=1)
 
 
-class CachedEvaluator:
-    """Remembers what ``evaluate`` said of the last positions, also within one batch.
+class Memory:
+    """What has been said of the last positions, also within one batch.
 
     A table of ``capacity`` places (a power of two), one position a place, the newest stays. It
-    must be told when the answers change (``clear``). For one thread. Memory: ``capacity * (4 A +
-    16 + game.dtype.itemsize)`` bytes.
+    forgets when newer weights answer and when it is told to (``clear``). For one thread, and one
+    question at a time. Size: ``capacity * (4 A + 16 + game.dtype.itemsize)`` bytes.
     """
 
-    def __init__(self, game: Game, evaluate: Evaluator, capacity: int):
+    def __init__(self, game: Game, capacity: int):
         if capacity < 1 or capacity & (capacity - 1):
             raise ValueError(f"a cache's capacity must be a power of two, not {capacity}")
-        self._evaluate = evaluate
         self._keys = np.zeros((capacity, game.dtype.itemsize), np.uint8)
         self._marks = np.zeros((capacity, 2), np.int32)  # generation and call that wrote the place
         self._logits = np.zeros((capacity, game.num_actions), np.float32)
         self._values = np.zeros(capacity, np.float32)
-        self._generation, self._calls, self._version = 1, 0, 0
+        self._generation, self._calls = 1, 0
+        self._version: int | None = None  # of the last answer
         self.asked = self.missed = 0
         """Positions that it was asked for, and those that it had to pass on."""
 
@@ -76,7 +81,11 @@ class CachedEvaluator:
         """Forget everything."""
         self._generation += 1
 
-    def __call__(self, states: States) -> Evaluation:
+    def ask(self, states: States) -> Generator[States, Evaluation, Evaluation]:
+        """Yields the unknown ones of ``states``, if any, and receives their evaluation.
+
+        Returns that of all; its version is the oldest that answered any of them.
+        """
         raw = states.view(np.uint8).reshape(len(states), -1)
         self._calls += 1
         place, asked = np.empty((2, len(states)), np.int64)
@@ -84,25 +93,49 @@ class CachedEvaluator:
         count = _look_up(raw, self._keys, self._marks, mark, place, asked)
         self.asked += len(states)
         self.missed += count
-        logits, values = self._logits[place], self._values[place]
+        version = oldest = self._version
         if count:
             rows = asked[:count]
-            logits[rows], values[rows], self._version = self._ask(states[rows], place[rows])
-            known = place >= 0
-            logits[known], values[known] = self._logits[place[known]], self._values[place[known]]
-        return Evaluation(logits, values, self._version)
+            try:
+                answer = yield states[rows]
+            except BaseException:
+                self.clear()  # places were taken for answers that never came
+                raise
+            version = oldest = answer.version
+            if count < len(states) and self._version is not None:
+                oldest = min(version, self._version)
+            stored = rows[place[rows] >= 0]
+            self._logits[place[stored]] = answer.logits[place[rows] >= 0]
+            self._values[place[stored]] = answer.value[place[rows] >= 0]
+        logits, values = self._logits[place], self._values[place]
+        if count:
+            logits[rows], values[rows] = answer.logits, answer.value
+        if version != self._version is not None:
+            self.clear()
+        self._version = version
+        return Evaluation(logits, values, oldest or 0)
 
-    def _ask(self, states: States, place: NDArray[np.int64]) -> Evaluation:
-        """Evaluate ``states`` and store the answers of those that were given a place."""
+    def through(
+        self, asking: Generator[States, Evaluation, Result]
+    ) -> Generator[States, Evaluation, Result]:
+        """Passes on what ``asking`` asks, less what is known; its result in the end."""
         try:
-            answer = self._evaluate(states)
-        except BaseException:
-            self.clear()  # places were taken for answers that never came
-            raise
-        stored = place >= 0
-        self._logits[place[stored]] = answer.logits[stored]
-        self._values[place[stored]] = answer.value[stored]
-        return answer
+            states = next(asking)
+            while True:
+                states = asking.send((yield from self.ask(states)))
+        except StopIteration as end:
+            return end.value
+
+
+class CachedEvaluator(Memory):
+    """``evaluate`` with a memory of what it said."""
+
+    def __init__(self, game: Game, evaluate: Evaluator, capacity: int):
+        super().__init__(game, capacity)
+        self._evaluate = evaluate
+
+    def __call__(self, states: States) -> Evaluation:
+        return run(self.ask(states), self._evaluate)
 
 
 @njit(cache=True, nogil=True)

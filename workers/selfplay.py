@@ -16,11 +16,11 @@ from ray.exceptions import RayError, RayTaskError
 
 import games
 from alphazero.config import Config
+from alphazero.evaluators import Memory
 from alphazero.selfplay import GameGroup
 from alphazero.types import Evaluation, GameRecord
 from games.base import States
 from workers.inference import unpack
-from workers.memory import Memory
 
 PAUSE = 0.1
 """Seconds between two looks at something that is not ready; no wait in this file is longer."""

@@ -9,11 +9,11 @@ from random_positions import positions
 
 import games
 from alphazero.config import SelfPlaySettings
+from alphazero.evaluators import Memory
 from alphazero.search import run
 from alphazero.search.gumbel import Gumbel
 from alphazero.selfplay import GameGroup
 from alphazero.types import Evaluation
-from workers.memory import Memory
 
 GAME = games.make("connect_four")
 
