@@ -1,5 +1,6 @@
 """Evaluators that need no network, and a memory for those that do (``alphazero.inference``)."""
 
+import sys
 from collections.abc import Generator
 from typing import TypeVar
 
@@ -11,6 +12,9 @@ from alphazero.types import Evaluation, Evaluator
 from games.base import Game, States
 
 Result = TypeVar("Result")
+
+UNKNOWN = sys.maxsize
+"""The version before the first answer: newer than any, so never the oldest of two."""
 
 
 def uniform(game: Game) -> Evaluator:
@@ -73,7 +77,7 @@ class Memory:
         self._logits = np.zeros((capacity, game.num_actions), np.float32)
         self._values = np.zeros(capacity, np.float32)
         self._generation, self._calls = 1, 0
-        self._version: int | None = None  # of the last answer
+        self._version = UNKNOWN  # of the last answer
         self.asked = self.missed = 0
         """Positions that it was asked for, and those that it had to pass on."""
 
@@ -93,27 +97,24 @@ class Memory:
         count = _look_up(raw, self._keys, self._marks, mark, place, asked)
         self.asked += len(states)
         self.missed += count
-        version = oldest = self._version
-        if count:
-            rows = asked[:count]
-            try:
-                answer = yield states[rows]
-            except BaseException:
-                self.clear()  # places were taken for answers that never came
-                raise
-            version = oldest = answer.version
-            if count < len(states) and self._version is not None:
-                oldest = min(version, self._version)
-            stored = rows[place[rows] >= 0]
-            self._logits[place[stored]] = answer.logits[place[rows] >= 0]
-            self._values[place[stored]] = answer.value[place[rows] >= 0]
+        if not count:
+            return Evaluation(self._logits[place], self._values[place], self._version)
+        rows, before = asked[:count], self._version
+        try:
+            answer = yield states[rows]
+        except BaseException:
+            self.clear()  # places were taken for answers that never came
+            raise
+        stored = place[rows] >= 0
+        self._logits[place[rows[stored]]] = answer.logits[stored]
+        self._values[place[rows[stored]]] = answer.value[stored]
         logits, values = self._logits[place], self._values[place]
-        if count:
-            logits[rows], values[rows] = answer.logits, answer.value
-        if version != self._version is not None:
+        logits[rows], values[rows] = answer.logits, answer.value
+        if answer.version != before != UNKNOWN:
             self.clear()
-        self._version = version
-        return Evaluation(logits, values, oldest or 0)
+        self._version = answer.version
+        oldest = answer.version if count == len(states) else min(before, answer.version)
+        return Evaluation(logits, values, oldest)
 
     def through(
         self, asking: Generator[States, Evaluation, Result]
