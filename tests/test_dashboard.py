@@ -81,11 +81,18 @@ def test_progress_follows_whichever_of_steps_and_time_is_further_on(clock):
     assert shown.fraction() == 1.0
 
 
-def test_a_resumed_run_begins_at_nothing(clock):
+def test_a_resumed_run_goes_on_where_it_stood(clock):
     shown = Dashboard(100, console(terminal=False), step=60)
-    assert shown.fraction() == 0.0
+    assert shown.fraction() == 0.6
     shown.update(80, {})
+    assert shown.fraction() == 0.8
+
+
+def test_the_time_of_earlier_parts_counts(clock):
+    shown = Dashboard(100, console(terminal=False), time_limit=60.0, step=10, seconds=30.0)
     assert shown.fraction() == 0.5
+    clock[0] = 15.0
+    assert shown.fraction() == 0.75
 
 
 def test_what_is_shown_is_logged_too(caplog):

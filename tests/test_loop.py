@@ -1,10 +1,13 @@
 """The loop: balance, determinism, and resuming as if nothing had been."""
 
+import dataclasses
 import math
 import multiprocessing
 import os
 import signal
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -14,12 +17,12 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 import games
-from alphazero import checkpoint, loop
+from alphazero import checkpoint, evaluators, loop, wire
 from alphazero.config import Config, ReplaySettings
 from alphazero.inference import NetworkEvaluator
 from alphazero.learner import Learner
 from alphazero.loop import Hooks, Limiter, LocalFleet
-from alphazero.replay import Replay
+from alphazero.replay import Replay, Samples, to_batch
 
 TINY = {
     "game": "tic_tac_toe",
@@ -148,7 +151,7 @@ def test_a_resumed_run_remembers_how_long_it_has_lasted(parts):
 
 
 def test_settings_changed_on_resuming_take_effect(parts):
-    parts("run").train()
+    parts("run").train().close()
     other = parts("run", optimizer={"l2": 0.5, "learning_rate": 0.25}, steps=41).resume()
     rates = []
     other.train(log=lambda step, metrics: rates.append(metrics["learning_rate"]))
@@ -206,6 +209,131 @@ def test_a_time_limit_ends_the_run_and_brings_the_learning_rate_down(parts):
     assert run.learner.step in (10, 11)  # ten times 0.1 is not quite 1
     warmed = np.array(rates) / (np.arange(len(rates)) + 1)
     assert (np.diff(warmed) < 0).all()
+
+
+def test_a_run_stopped_before_its_first_checkpoint_begins_again_bit_for_bit(parts):
+    whole = parts("whole").train()
+    broken = parts("broken")
+    broken.fleet.publish(broken.learner.weights(), 0)
+    while not broken.replay.games:
+        broken.replay.extend(broken.fleet.collect())
+    broken.close()
+    again = parts("broken")
+    assert loop.resume(again.run, None) == 0.0
+    assert final_state(again.train()) == final_state(whole)
+
+
+def test_batches_prepared_beside_the_step_are_those_drawn_when_they_are_needed(parts, monkeypatch):
+    expected, prepared = final_state(parts("one").train()), []
+
+    def take(batches, ahead):
+        prepared.append(ahead)
+        return batches._draw(batches._run.learner.step)
+
+    monkeypatch.setattr(loop._Batches, "take", take)
+    assert final_state(parts("two").train()) == expected
+    assert 10 < sum(prepared) < len(prepared)
+
+
+class Gate:
+    """An evaluator whose answers wait until the gate opens."""
+
+    choice = None
+
+    def __init__(self, game):
+        self.open, self.asked = threading.Event(), threading.Semaphore(0)
+        self._answer, self.version, self.rows = evaluators.uniform(game), -1, []
+
+    def load(self, weights, version):
+        self.version = version
+
+    def __call__(self, states):
+        self.asked.release()
+        self.open.wait()
+        self.rows.append(len(states))
+        return self._answer(states)._replace(version=self.version)
+
+
+def test_a_ply_is_played_with_the_weights_it_began_with_whenever_others_come(parts):
+    config = parts("unused").run.config
+    game = games.make(config.game)
+    gate = Gate(game)
+    settings = dataclasses.replace(config.selfplay, random_opening_plies=0, groups=1)
+    fleet = LocalFleet(game, config.search, settings, gate, seed=0)
+    fleet.publish({}, 1)
+    fleet.allow(0)
+    with ThreadPoolExecutor(1) as pool:
+        collected = pool.submit(fleet.collect)
+        gate.asked.acquire()  # the first ply of the first games is under way
+        fleet.publish({}, 2)
+        gate.open.set()
+        records = collected.result()
+    while not records:
+        records = fleet.collect()
+    assert records[0].version == 1
+    fleet.publish({}, 3)
+    later = [record for _ in range(20) for record in fleet.collect()]
+    assert later[-1].version == 3
+    fleet.close()
+
+
+def test_after_a_checkpoint_and_after_a_publication_nothing_is_remembered(parts):
+    config = parts("unused").run.config
+    game = games.make(config.game)
+    settings = dataclasses.replace(config.selfplay, groups=1)
+
+    def asked(between):
+        """Positions that reach the network in plies 6 to 10; ``between`` comes before them."""
+        gate = Gate(game)
+        gate.open.set()
+        fleet = LocalFleet(game, config.search, settings, gate, seed=0)
+        fleet.publish({}, 1)
+        for _ in range(5):
+            fleet.collect()
+        after = between(fleet, LocalFleet(game, config.search, settings, gate, seed=0))
+        gate.rows.clear()
+        for _ in range(5):
+            after.collect()
+        after.close()
+        return sum(gate.rows)
+
+    remembering = asked(lambda fleet, other: fleet)
+    published = asked(lambda fleet, other: fleet.publish({}, 2) or fleet)
+    saved = asked(lambda fleet, other: fleet.state() and fleet)
+    restored = asked(lambda fleet, other: other.restore(fleet.state()) or other)
+    assert published == saved == restored > remembering
+
+
+def test_what_is_played_does_not_depend_on_how_long_the_caller_takes(parts):
+    def played(name, pause):
+        run = parts(name)
+        run.fleet.publish(run.learner.weights(), 0)
+        run.fleet.allow(0)
+        records = []
+        for version in range(1, 12):
+            records += run.fleet.collect()
+            pause(run.fleet)
+            run.learner.train_step(batch, 0.0)
+            run.fleet.publish(run.learner.weights(), version)
+        return [wire.encode(game, record) for record in records]
+
+    game = games.make("tic_tac_toe")
+    batch = to_batch(game, first_positions(game, 32), 0.0)
+    at_once = played("one", lambda fleet: None)
+    assert len(at_once) > 10
+    # Here every ply under way has ended before the next weights come.
+    assert played("two", lambda fleet: [seat.played() for seat in fleet._seats]) == at_once
+
+
+def first_positions(game, size):
+    policy = np.full((size, game.num_actions), 1 / game.num_actions, np.float32)
+    zeros = np.zeros(size, np.float32)
+    return Samples(game.initial(size), np.zeros(size, np.int64), policy, zeros, zeros)
+
+
+def test_without_weights_nothing_is_played(parts):
+    with pytest.raises(ValueError, match="no weights"):
+        parts("run").fleet.collect()
 
 
 def test_fleet_and_learner_play_with_the_weights_published_last(parts):

@@ -47,6 +47,7 @@ def test_a_run_leaves_all_that_the_readme_promises(tmp_path, capsys):
     assert resolved["ray"] == "off"
     assert resolved["training"]["threads"] == 1  # 16 rows are too few to share
     out = capsys.readouterr().out
+    assert f"done: {checkpoint.newest(tmp_path / 'run')}" in (tmp_path / "run/log.txt").read_text()
     assert "against random" in out
     assert f"--player checkpoint:path={tmp_path}/run" in out.replace("\n", "")
 
@@ -64,6 +65,7 @@ def test_a_run_asked_to_stop_saves_and_goes_on_to_the_end_when_resumed(tmp_path,
     newest = checkpoint.newest(tmp_path)
     assert newest is not None
     assert newest.name == "step_000007"
+    assert "stopped; " in (tmp_path / "log.txt").read_text()
     monkeypatch.setattr(train.Monitor, "log", real)
     assert run(tmp_path, tiny(), resume=True) == 0
     assert [line["step"] for line in metrics(tmp_path)] == list(range(1, 31))

@@ -54,18 +54,23 @@ class Dashboard:
     """A context manager around a run of ``total_steps`` optimizer steps.
 
     With ``time_limit`` (seconds) the bar and the expected end follow whichever of steps and time
-    is further on. ``step`` is where a resumed run begins.
+    is further on. A resumed run goes on from ``step`` and has lasted ``seconds``.
     """
 
     def __init__(
-        self, total_steps: int, console: Console, time_limit: float = math.inf, step: int = 0
+        self,
+        total_steps: int,
+        console: Console,
+        time_limit: float = math.inf,
+        step: int = 0,
+        seconds: float = 0.0,
     ):
         self._console = console
         self._total = total_steps
-        self._first = self._step = step
+        self._step = step
         self._time_limit = time_limit
-        self._started = time.monotonic()
-        self._next_line = self._started
+        self._next_line = time.monotonic()
+        self._started = self._next_line - seconds
         self._figures: dict[str, str] = {}
         self._progress = Progress(
             TextColumn("step {task.fields[step]:,} of {task.fields[steps]:,}"),
@@ -78,6 +83,7 @@ class Dashboard:
             expand=True,
         )
         self._task = self._progress.add_task("", total=1.0, step=step, steps=total_steps)
+        self._progress.update(self._task, completed=self.fraction())
         self._live: Live | None = None
 
     def __enter__(self) -> "Dashboard":
@@ -112,8 +118,8 @@ class Dashboard:
         log.info(text)
 
     def fraction(self) -> float:
-        """How much of the run is done, 0 to 1."""
-        done = (self._step - self._first) / max(1, self._total - self._first)
+        """How much of the whole run is done, 0 to 1."""
+        done = self._step / self._total
         elapsed = (time.monotonic() - self._started) / max(1.0, self._time_limit)
         return min(1.0, max(done, elapsed))
 

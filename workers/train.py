@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import os
 import platform
 import signal
 import subprocess
@@ -27,11 +26,14 @@ from alphazero.inference import NetworkEvaluator
 from alphazero.learner import Learner
 from alphazero.loop import Hooks, LocalFleet, Run
 from alphazero.nn.device import cores
-from alphazero.replay import EMPTY, Replay, lock
+from alphazero.nn.parallel import keep_memory
+from alphazero.replay import Replay
 from alphazero.types import GameRecord
 from workers import evaluate
 from workers.dashboard import Dashboard
 from workers.tracking import Tracker
+
+log = logging.getLogger(__name__)
 
 PACKAGES = ("torch", "ray", "numpy", "numba", "wandb", "openvino")
 RESOLVED = ("ray", "training.threads")
@@ -55,15 +57,13 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
     limit = minutes * 60 if minutes else math.inf
     with ExitStack() as stack:
         run = stack.enter_context(_parts(settings, run_dir, console))
-        before = loop.resume(run, start.path) if start else 0.0
-        if resume and not start and run.fleet.reproducible:
-            run.replay.restore(EMPTY, truncate=True)  # its games will be played again, bit for bit
+        before = loop.resume(run, start.path if start else None) if resume else 0.0
         _describe_run(run_dir, settings)
         stack.enter_context(_logging(run_dir / "log.txt", console))
         first = run.learner.step
         tracker = Tracker(run_dir, settings.tracking, config.as_dict(settings), resume, first)
         stack.callback(tracker.close)
-        dashboard = Dashboard(settings.training.steps, console, limit - before, first)
+        dashboard = Dashboard(settings.training.steps, console, limit, first, before)
         dashboard.message(f"{_summary(run)}\n{tracker.status}")
         monitor = Monitor(run, tracker, dashboard, before)
         with dashboard, _stop_on_signal(console) as stop:
@@ -74,17 +74,19 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
             loop.train(run, hooks, limit)
         path = checkpoint.resolve(run_dir)
         if stop:
-            line = f"stopped; {path} is saved, --resume --run-dir {run_dir} goes on from it"
-            console.print(line, markup=False, soft_wrap=True, highlight=False)
+            _say(console, f"stopped; {path} is saved, --resume --run-dir {run_dir} goes on from it")
             return INTERRUPTED
-        console.print(f"done: {path}", markup=False, soft_wrap=True, highlight=False)
+        _say(console, f"done: {path}")
         monitor.match(run.learner.step, path)
-        console.print(
-            f"play against it: alphazero play {settings.game} "
-            f"--player checkpoint:path={run_dir} --hints",
-            markup=False, soft_wrap=True, highlight=False,
-        )  # fmt: skip
+        player = f"--player checkpoint:path={run_dir}"
+        _say(console, f"play against it: alphazero play {settings.game} {player} --hints")
     return 0
+
+
+def _say(console: Console, line: str) -> None:
+    """On the terminal as one line, however long, and in log.txt."""
+    console.print(line, markup=False, soft_wrap=True, highlight=False)
+    log.info(line)
 
 
 def resolve(settings: Config, ray: str) -> Config:
@@ -93,7 +95,7 @@ def resolve(settings: Config, ray: str) -> Config:
         ray = choose_ray()
     training = settings.training
     if training.threads == "auto":
-        # Where playing and learning take turns, each has all cores; BatchNorm wants large shares.
+        # Playing and learning share all cores in one process; BatchNorm wants large shares.
         most = max(1, training.batch_size // SMALLEST_SHARE)
         threads = min(cores(), most) if ray == "off" else 1
         training = replace(training, threads=threads)
@@ -143,11 +145,11 @@ def _parts(settings: Config, run_dir: Path, console: Console) -> Iterator[Run]:
     game = games.make(settings.game)
     # Several torch threads in a process wait for each other whenever another process takes a core.
     torch.set_num_threads(1)
+    keep_memory()
     learner = Learner(game, settings.network, settings.optimizer, settings.training, settings.seed)
     with ExitStack() as stack:
         if settings.ray == "off":
             evaluator = NetworkEvaluator(game, settings.network, settings.inference)
-            stack.callback(os.close, lock(run_dir / "games", patience=0.0))
             replay = Replay(game, run_dir / "games", settings.replay, console.print)
             stack.callback(replay.close)
             fleet = LocalFleet(game, settings.search, settings.selfplay, evaluator, settings.seed)
