@@ -120,11 +120,14 @@ class Replay:
         directory: Path,
         settings: ReplaySettings,
         report: Callable[[str], object] = print,
+        patience: float = 0.0,
     ):
         """Open the shards in ``directory`` (made if missing) and index what they hold.
 
-        Damaged records are named through ``report`` and left out. Shards of another game raise
-        ``ValueError``.
+        Nobody else can open them until ``close`` or the end of this process. ``ValueError`` where
+        somebody has them open and keeps them for ``patience`` seconds: two runs would share a
+        directory; and for shards of another game. Damaged records are named through ``report``
+        and left out.
         """
         self.game = game
         self.directory = Path(directory)
@@ -139,8 +142,12 @@ class Replay:
                 ("outcome", np.float32),
             ]
         )
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self._index()
+        self._lock = _lock(self.directory, patience)
+        try:
+            self._index()
+        except BaseException:
+            os.close(self._lock)
+            raise
 
     @property
     def games(self) -> int:
@@ -202,7 +209,7 @@ class Replay:
         named through ``report``.
         """
         if truncate and (self._shard, self._offset) > (state["shard"], state["offset"]):
-            self.close()
+            self._close_shard()
             for number, path in self._shards():
                 if number > state["shard"]:
                     path.unlink()
@@ -216,7 +223,11 @@ class Replay:
             )
 
     def close(self):
-        """Flush to disk; the object is of no use afterwards."""
+        """Flush to disk and let others open it; the object is of no use afterwards."""
+        self._close_shard()
+        os.close(self._lock)
+
+    def _close_shard(self):
         os.fsync(self._file)
         os.close(self._file)
 
@@ -291,11 +302,8 @@ class Replay:
         return self._ring[(self._head - age) % len(self._ring)]
 
 
-def lock(directory: Path, patience: float) -> int:
-    """Keep every other writer out of ``directory`` until this process ends.
-
-    ``ValueError`` where another one stays for ``patience`` seconds: two runs share a directory.
-    """
+def _lock(directory: Path, patience: float) -> int:
+    """Keep every other writer out of ``directory`` until the handle returned is closed."""
     directory.mkdir(parents=True, exist_ok=True)
     handle = os.open(directory / ".lock", os.O_WRONLY | os.O_CREAT, 0o644)
     deadline = time.monotonic() + patience

@@ -11,7 +11,7 @@ import games
 from alphazero.config import ReplaySettings
 from alphazero.replay import Replay
 from workers import replay as replay_module
-from workers.replay import RemoteReplay, ReplayStore, lock
+from workers.replay import RemoteReplay, ReplayStore
 
 GAME = games.make("tic_tac_toe")
 RECORDS = [random_record(GAME, game_id) for game_id in range(40)]
@@ -19,12 +19,12 @@ SETTINGS = ReplaySettings(window_min=50)
 
 
 def opened(directory, patience=5.0) -> ReplayStore:
-    return ReplayStore(partial(Replay, GAME, directory, SETTINGS), directory, patience)
+    return ReplayStore(partial(Replay, GAME, directory, SETTINGS, patience=patience), directory)
 
 
 def killed(store: ReplayStore):
     """What the death of its process does to a store: its lock goes, its memory is lost."""
-    os.close(store._lock)
+    os.close(store._replay._lock)
 
 
 def ids(records) -> list[int]:
@@ -111,8 +111,8 @@ def test_two_runs_may_not_write_to_one_directory(tmp_path):
     store = opened(tmp_path)
     with pytest.raises(ValueError, match="another run writes to"):
         opened(tmp_path, patience=0.0)
-    killed(store)
-    os.close(lock(tmp_path, patience=0.0))
+    store.close()
+    opened(tmp_path, patience=0.0)
 
 
 @pytest.fixture

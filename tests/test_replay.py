@@ -26,8 +26,22 @@ RECORDS = [random_record(GAME, game_id) for game_id in range(60)]
 SETTINGS = ReplaySettings(window_min=200)
 
 
+OPEN: dict[Path, Replay] = {}
+
+
 def opened(directory: Path, lines: list | None = None, settings=SETTINGS) -> Replay:
-    return Replay(GAME, directory, settings, ([] if lines is None else lines).append)
+    """As by a new process: who had the directory open is dead, its lock gone."""
+    before = OPEN.pop(directory, None)
+    if before is not None:
+        os.close(before._lock)
+    replay = Replay(GAME, directory, settings, ([] if lines is None else lines).append)
+    OPEN[directory] = replay
+    return replay
+
+
+def close(replay: Replay):
+    del OPEN[replay.directory]
+    replay.close()
 
 
 def drawn(replay: Replay, size: int = 500, seed: int = 5) -> Samples:
@@ -107,7 +121,7 @@ def test_games_and_positions_count_everything_ever_stored(tmp_path):
 def test_a_known_game_id_is_refused_even_after_reopening(tmp_path):
     replay = opened(tmp_path)
     assert replay.extend([RECORDS[0], RECORDS[0], RECORDS[1]]) == 2
-    replay.close()
+    close(replay)
     replay = opened(tmp_path)
     assert replay.extend(RECORDS[:3]) == 1
     assert replay.games == 3
@@ -188,7 +202,7 @@ def test_reopening_gives_the_same_samples_across_several_shards(tmp_path, monkey
     replay = opened(tmp_path)
     replay.extend(RECORDS)
     before, state = drawn(replay), replay.state()
-    replay.close()
+    close(replay)
     shards = sorted(tmp_path.glob("shard_*.bin"))
     assert len(shards) == state["shard"] + 1 > 3
     assert all(5000 <= shard.stat().st_size < 7000 for shard in shards[:-1])
@@ -208,7 +222,7 @@ def test_restoring_with_truncation_forgets_what_came_later(tmp_path, monkeypatch
     before, state = drawn(replay), replay.state()
     replay.extend(RECORDS[20 : 20 + more])
     if reopen:
-        replay.close()
+        close(replay)
         replay = opened(tmp_path)
     replay.restore(state, truncate=True)
     assert replay.state() == state
@@ -237,7 +251,7 @@ def test_restoring_without_truncation_keeps_what_came_later(tmp_path):
     state = replay.state()
     replay.extend(RECORDS[20:])
     after = drawn(replay)
-    replay.close()
+    close(replay)
     replay = opened(tmp_path)
     replay.restore(state, truncate=False)
     assert replay.games == 60
@@ -248,7 +262,7 @@ def test_games_missing_since_the_checkpoint_are_named(tmp_path):
     replay = opened(tmp_path)
     replay.extend(RECORDS[:9])
     state = replay.state()
-    replay.close()
+    close(replay)
     (tmp_path / "shard_000000.bin").unlink()
     lines: list[str] = []
     opened(tmp_path, lines).restore(state, truncate=True)
@@ -260,7 +274,7 @@ def test_games_missing_since_the_checkpoint_are_named(tmp_path):
 def test_a_torn_tail_is_dropped_and_appending_goes_on_behind_whole_records(tmp_path, cut):
     replay = opened(tmp_path)
     replay.extend(RECORDS[:1] if cut == 10**6 else RECORDS[:3])
-    replay.close()
+    close(replay)
     shard = tmp_path / "shard_000000.bin"
     os.truncate(shard, max(40, shard.stat().st_size - cut))
     lines: list[str] = []
@@ -269,7 +283,7 @@ def test_a_torn_tail_is_dropped_and_appending_goes_on_behind_whole_records(tmp_p
     assert replay.games == whole
     assert len(lines) == 1
     assert replay.extend(RECORDS[:10]) == 10 - whole
-    replay.close()
+    close(replay)
     lines.clear()
     assert opened(tmp_path, lines).games == 10
     assert lines == []
@@ -278,7 +292,7 @@ def test_a_torn_tail_is_dropped_and_appending_goes_on_behind_whole_records(tmp_p
 def test_a_damaged_record_is_named_and_the_others_are_kept(tmp_path):
     replay = opened(tmp_path)
     replay.extend(RECORDS[:9])
-    replay.close()
+    close(replay)
     shard = tmp_path / "shard_000000.bin"
     data = bytearray(shard.read_bytes())
     data[len(data) // 2] ^= 1
@@ -292,9 +306,29 @@ def test_a_damaged_record_is_named_and_the_others_are_kept(tmp_path):
 def test_another_games_directory_is_refused(tmp_path):
     replay = opened(tmp_path)
     replay.extend(RECORDS[:1])
-    replay.close()
+    close(replay)
     with pytest.raises(ValueError, match=r"connect_four.*not tic_tac_toe"):
         Replay(GAMES[0], tmp_path, SETTINGS)
+
+
+def test_who_has_a_directory_open_keeps_others_out_until_it_is_closed(tmp_path):
+    replay = opened(tmp_path)
+    replay.extend(RECORDS[:3])
+    for _ in range(2):
+        with pytest.raises(ValueError, match="another run writes to"):
+            Replay(GAME, tmp_path, SETTINGS)
+        replay.restore({"games": 0, "positions": 0, "shard": 0, "offset": 0}, truncate=True)
+    close(replay)
+    assert opened(tmp_path).games == 0
+
+
+def test_a_directory_that_could_not_be_opened_is_not_kept(tmp_path):
+    replay = opened(tmp_path)
+    replay.extend(RECORDS[:1])
+    close(replay)
+    with pytest.raises(ValueError, match="not tic_tac_toe"):
+        Replay(GAMES[0], tmp_path, SETTINGS)
+    assert opened(tmp_path).games == 1
 
 
 def test_a_full_disk_is_told_in_one_line_and_costs_only_the_game_that_did_not_fit(tmp_path):
@@ -313,7 +347,7 @@ def test_a_full_disk_is_told_in_one_line_and_costs_only_the_game_that_did_not_fi
     assert replay.state()["offset"] == (tmp_path / "shard_000000.bin").stat().st_size
     # Once there is room again the same object goes on.
     assert replay.extend(RECORDS[5:8]) == 3
-    replay.close()
+    close(replay)
     lines: list[str] = []
     assert opened(tmp_path, lines).games == 8
     assert lines == []

@@ -22,13 +22,15 @@ from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 import games
 from alphazero import wire
 from alphazero.config import Config
-from alphazero.replay import Replay, Samples, lock
+from alphazero.replay import Replay, Samples
 from alphazero.types import GameRecord, RunFailed
 
 CACHED = 10_000
 """Newest games that ``fresh`` finds in memory; it reads older ones from the shards."""
 AT_ONCE = 2_000
 """Games in one answer of ``fresh``."""
+PATIENCE = 30.0
+"""Seconds a reborn actor waits for the one that died to let go of the files."""
 
 
 class Totals(NamedTuple):
@@ -42,18 +44,15 @@ Report = Callable[[str], object]
 
 def stored_games(config: Config, directory: Path, report: Report) -> Replay:
     """The store of one run, opened in the actor's own process."""
-    return Replay(games.make(config.game), directory, config.replay, report)
+    return Replay(games.make(config.game), directory, config.replay, report, PATIENCE)
 
 
 class ReplayStore:
     """``Replay`` with what distance asks for: a log to read on from, and a brake on self-play."""
 
-    def __init__(
-        self, make_replay: Callable[[Report], Replay], directory: Path, patience: float = 30.0
-    ):
+    def __init__(self, make_replay: Callable[[Report], Replay], directory: Path):
         self._directory = Path(directory)
         self._reports: list[str] = []
-        self._lock = lock(self._directory, patience)
         self._replay = make_replay(self._reports.append)
         self._allowance: int | None = None
         self._flaw: str | None = None
