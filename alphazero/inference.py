@@ -90,8 +90,8 @@ class NetworkEvaluator:
     def load(self, weights: Weights, version: int) -> None:
         """Answer with ``weights`` from now on; calls that have begun end with the old ones.
 
-        ValueError, and the old ones stay, where they are another network's or not finite. The
-        outputs would not always tell: OpenVINO's ReLU makes 0 of a NaN.
+        ValueError where they are another network's, RunFailed where they are not finite; the old
+        ones stay then. The outputs would not always tell: OpenVINO's ReLU makes 0 of a NaN.
         """
         broken = [name for name, array in weights.items() if not np.isfinite(array).all()]
         if broken:
@@ -108,8 +108,8 @@ class NetworkEvaluator:
     def __call__(self, states: States) -> Evaluation:
         """Logits ``[B, A]`` and values ``[B]`` of ``states [B]``, ``B >= 1``.
 
-        ValueError for an empty batch, before the first load, and where the weights give anything
-        that is not finite.
+        ValueError for an empty batch and before the first load; RunFailed where the weights give
+        anything that is not finite.
         """
         if self._loaded is None:
             raise ValueError("the evaluator has no weights; call load(weights, version) first")

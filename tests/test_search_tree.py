@@ -192,6 +192,33 @@ def test_an_evaluation_of_the_wrong_shape_is_refused_in_one_line(kind, shape, va
     assert "\n" not in str(caught.value)
 
 
+@BOTH
+@pytest.mark.parametrize("flaw", [np.nan, np.inf])
+@pytest.mark.parametrize("places", [[0], [3], [6], list(range(7))], ids=str)
+@pytest.mark.parametrize("call", [0, 1, 5])
+def test_an_evaluation_that_is_not_finite_is_refused_wherever_it_comes(kind, flaw, places, call):
+    game, calls = games.make("connect_four"), iter(range(100))
+    steps = kind()(game, game.initial(2), generators(2), np.ones(2, np.float32))
+
+    def evaluate(states):
+        answer = hashing(game)(states)
+        if next(calls) == call:
+            answer.logits[-1, places] = flaw
+        return answer
+
+    with pytest.raises(ValueError, match=r"^evaluation of 2 positions holds values .* not finite$"):
+        run(steps, evaluate)
+
+
+@BOTH
+def test_a_value_that_is_not_finite_is_refused(kind):
+    game = games.make("connect_four")
+    steps = kind()(game, game.initial(2), generators(2), np.ones(2, np.float32))
+    next(steps)
+    with pytest.raises(ValueError, match="not finite"):
+        steps.send(Evaluation(np.zeros((2, 7), np.float32), np.array([0, np.nan], np.float32)))
+
+
 # (parent, action, visits, 64 * value_sum) of each node: Connect Four after 4 4 3, 24 simulations.
 # fmt: off
 GOLDEN_PUCT = [

@@ -40,7 +40,7 @@ MOST_GROUPS = 8
 MOST_WAITING = 512
 """Questions that a server holds at once; further ones wait with Ray."""
 PENDING = 100
-"""Calls that one caller may have under way with one actor; none ever needs so many."""
+"""Calls that one caller may have under way with one actor; only many groups need more."""
 
 
 def connect(address: str) -> bool:
@@ -278,6 +278,7 @@ def _start(
         scheduling_strategy="SPREAD",
         # Every group of every worker may be waiting at the same server; each takes a thread.
         max_concurrency=min(MOST_WAITING, layout.workers * layout.groups),
+        max_pending_calls=max(PENDING, 2 * layout.groups),
     )
     settings = config.inference
     if not layout.gpus and settings.device == "auto":
@@ -308,7 +309,7 @@ def nodes() -> list[Node]:
 
 def _actor(cls: type, **options: Any) -> Any:
     """``cls`` as an actor that Ray restarts, and that answers ``status`` whatever else it does."""
-    actor: Any = ray.remote(concurrency_groups={"control": 1})  # type: ignore[call-overload]
-    return actor(cls).options(
-        max_restarts=-1, max_task_retries=0, max_pending_calls=PENDING, **options
-    )
+    groups = {"control": 1, "orders": 1}
+    actor: Any = ray.remote(concurrency_groups=groups)  # type: ignore[call-overload]
+    options = {"max_pending_calls": PENDING} | options
+    return actor(cls).options(max_restarts=-1, max_task_retries=0, **options)

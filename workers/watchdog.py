@@ -240,8 +240,9 @@ class Watchdog:
             return member.actor.allow.remote(self._allowance)
         if member.kind == "server":
             assert self._weights
-            # Not behind the questions, which wait for these weights in a server that is reborn.
-            return member.actor.load.options(concurrency_group="control").remote(*self._weights)
+            # Not behind the questions, which wait for these weights in a server that is reborn, and
+            # not before the pings: a first load takes its time.
+            return member.actor.load.options(concurrency_group="orders").remote(*self._weights)
         member.turned_at = time.monotonic()
         return member.actor.run.remote(self._incarnations.draw(), self._peers)
 

@@ -4,10 +4,9 @@ All jitted functions of the search stand in this one file, because Numba's disk 
 notice edits to a function that lives in another. Their records are described in ``tree.py``. A
 simulation that waits for its evaluation counts as a visit that lost (virtual loss).
 
-Everything is float32, in a fixed order and without fastmath, so that the same search makes the
-same visits on every machine. ``edges`` and ``reals`` are one memory, read as int32 and as float32.
-Loops over a node's edges store to an array first and look for the best afterwards: so LLVM can
-compute several edges at once.
+Everything is float32, in a fixed order and without fastmath: the same search makes the same visits
+on every machine, but for the last bit of the library's exponential. Choices are written without
+branches on counts, which a CPU cannot foresee.
 """
 
 from functools import partial
@@ -99,7 +98,8 @@ def _exponentials(exponents):
     """
     for i in range(len(exponents)):
         x = exponents[i]
-        inside = max(x, np.float32(-87))
+        # Not max(), which would take a NaN for -87.
+        inside = np.float32(-87) if x < np.float32(-87) else x
         k = np.floor(inside * np.float32(1.44269504) + np.float32(0.5))
         r = (inside - k * np.float32(0.693359375)) + k * np.float32(2.12194440e-4)
         y = np.float32(1.9875691500e-4)
@@ -110,7 +110,7 @@ def _exponentials(exponents):
         y = y * r + np.float32(5.0000001201e-1)
         y = y * r * r + r + ONE
         power = np.int32((np.int32(k) + np.int32(127)) << np.int32(23)).view(np.float32)
-        exponents[i] = y * power if x >= np.float32(-87) else ZERO
+        exponents[i] = ZERO if x < np.float32(-87) else y * power
 
 
 @jit()
@@ -136,7 +136,8 @@ def expand(nodes, edges, where, logits, value, legal, virtual):
     """Give each row's leaf its edges, with ``softmax(logits)`` over the legal actions as prior,
     and back its ``value [n]`` up. ``logits, legal [n, A]``.
 
-    Whether all of it was finite; if not, the trees are spoilt.
+    False where a value or a legal action's logit is not finite, and then the trees are spoilt; a
+    logit of -inf beside finite ones, though, is a prior of 0.
     """
     actions, finite = legal.shape[1], True
     weights = _weights(logits, legal)

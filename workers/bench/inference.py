@@ -1,5 +1,6 @@
 """The network alone."""
 
+import copy
 import itertools
 import statistics
 import time
@@ -47,7 +48,8 @@ def bench(chosen: Config, settings: BenchSettings) -> Figures:
     swaps = {name: _swap_seconds(chosen, game, each) for name, each in backends.items()}
     module = network.build(game, chosen.network, chosen.seed).eval()
     calls = {name: _evaluating(each, states) for name, each in backends.items()}
-    calls["eager"] = _eager(module, game, states)
+    device = choose(chosen.inference.device)
+    calls["eager"] = _eager(copy.deepcopy(module).to(device), game, states)
     calls |= {precision: _multiplying(chosen, precision) for precision in DTYPES}
     works = [Work(call, settings.threads) for call in calls.values()]
     tallies = dict(zip(calls, measure(works, settings.seconds), strict=True))
@@ -95,8 +97,9 @@ def operations(module: nn.Module, shape: tuple[int, ...]) -> int:
 
 
 def _backends(chosen: Config) -> list[tuple[str, InferenceSettings]]:
-    """Every backend and precision; only the torch ones where OpenVINO is not installed."""
-    names = ["torch", "openvino"] if openvino_installed() else ["torch"]
+    """Every backend and precision; OpenVINO's where it is installed and the device is the CPU."""
+    on_cpu = choose(chosen.inference.device).type == "cpu"
+    names = ["torch", "openvino"] if on_cpu and openvino_installed() else ["torch"]
     settings = TypeAdapter(InferenceSettings)
     return [
         (
@@ -130,12 +133,14 @@ def _evaluating(evaluate: NetworkEvaluator, states: States) -> Callable[[int], i
 
 def _eager(module: PolicyValueNetwork, game: Game, states: States) -> Callable[[int], int]:
     """What a newcomer would write in torch: float32, nothing folded, the default memory layout."""
+    device = next(module.parameters()).device
 
     def call(_: int) -> int:
         torch.get_num_threads()  # a thread obeys set_num_threads only once torch has looked at it
         with torch.inference_mode():
-            logits, value_logits = module(torch.from_numpy(game.observe(states)))
-            return min(len(logits.numpy()), len(network.scalar_value(value_logits).numpy()))
+            logits, value_logits = module(torch.from_numpy(game.observe(states)).to(device))
+            value = network.scalar_value(value_logits)
+            return min(len(logits.cpu().numpy()), len(value.cpu().numpy()))
 
     return call
 

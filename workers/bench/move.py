@@ -30,7 +30,9 @@ def bench(chosen: Config, settings: BenchSettings) -> Figures:
     several, single = (
         _Games(game, chosen.search.for_play(simulations, each), evaluator) for each in (leaves, 1)
     )
-    measure([Work(each.move, threads=1) for each in (several, single)], settings.seconds)
+    measure(
+        [Work(each.move, threads=1) for each in (several, single)], settings.seconds, warm=False
+    )
     return {
         "milliseconds_per_move": several.milliseconds(50),
         "milliseconds_95th_percentile": several.milliseconds(95),
