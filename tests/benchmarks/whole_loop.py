@@ -1,0 +1,199 @@
+"""How busy a training run keeps the cores, and with what.
+
+    python tests/benchmarks/whole_loop.py [CONFIG] [MINUTES] [key=value ...]
+
+Runs ``alphazero train CONFIG`` without Ray for MINUTES (connect_four and 10 unless given) in a
+folder of its own. Every part of the loop is wrapped in clocks of its thread's CPU time, so that the
+parts and the rest add up to what the process used. Start-up and the last match are not counted.
+"""
+
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+from numba.core.registry import CPUDispatcher
+from rich.console import Console
+from rich.table import Table
+
+import games
+from alphazero import checkpoint, config, evaluators, loop, selfplay
+from alphazero.config_file import ConfigError
+from alphazero.inference import NetworkEvaluator
+from alphazero.learner import Learner
+from alphazero.nn import parallel
+from alphazero.nn.device import cores
+from alphazero.replay import Replay
+from alphazero.search import gumbel, kernels, puct, tree
+from workers import train
+
+WANTED = ("network evaluation", "network training", "search kernels")
+RULES = ("initial", "legal", "step", "advance", "outcome", "to_move", "observe")
+
+
+class Clocks:
+    """CPU seconds by label; what a wrapped call spends in another wrapped one counts there."""
+
+    def __init__(self):
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._local = threading.local()
+        self._lock = threading.Lock()
+
+    def timed(self, label: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            outer = getattr(self._local, "inner", 0.0)
+            self._local.inner, start = 0.0, time.thread_time()
+            try:
+                return function(*arguments, **named)
+            finally:
+                spent = time.thread_time() - start
+                with self._lock:
+                    self.seconds[label] += spent - self._local.inner
+                self._local.inner = outer + spent
+
+        return call
+
+    def wrap(self, label: str, owner: Any, *names: str) -> None:
+        for name in names:
+            setattr(owner, name, self.timed(label, getattr(owner, name)))
+
+
+def machine_idle() -> float:
+    """Seconds that the machine's cores have been idle since it was started; Linux only."""
+    fields = Path("/proc/stat").read_text().splitlines()[0].split()
+    return (int(fields[4]) + int(fields[5])) / os.sysconf("SC_CLK_TCK")
+
+
+class Count:
+    """How often something happened, weighted; from any thread."""
+
+    def __init__(self):
+        self.events: list[int] = []  # appending is atomic, adding is not
+
+    def before(self, function: Callable[..., Any], weigh: Callable[..., int]):
+        def call(*arguments: Any, **named: Any) -> Any:
+            self.events.append(weigh(*arguments, **named))
+            return function(*arguments, **named)
+
+        return call
+
+    @property
+    def total(self) -> int:
+        return sum(self.events)
+
+
+def wrap_kernels(clocks: Clocks, module: ModuleType) -> None:
+    """Time what ``module`` calls of compiled functions, its own and those of ``kernels``."""
+    own = {name: f for name, f in vars(module).items() if isinstance(f, CPUDispatcher)}
+    inner = {name for f in own.values() for name in f.py_func.__code__.co_names}
+    clocks.wrap(WANTED[2], module, *(own.keys() - inner))  # a compiled caller needs a compiled one
+    if vars(module).get("kernels") is kernels:
+        timed = {
+            name: clocks.timed(WANTED[2], f) if isinstance(f, CPUDispatcher) else f
+            for name, f in vars(kernels).items()
+        }
+        vars(module)["kernels"] = SimpleNamespace(**timed)
+
+
+def instrument(game: object) -> tuple[Clocks, Count, Count]:
+    """Clocks in every part of the loop; counts of evaluations and of plies."""
+    clocks, evaluations, moves = Clocks(), Count(), Count()
+    for module in (tree, gumbel, puct, evaluators, selfplay):
+        wrap_kernels(clocks, module)
+    clocks.wrap(WANTED[2], type(game), *RULES)
+    clocks.wrap(WANTED[0], NetworkEvaluator, "__call__")
+    clocks.wrap(WANTED[1], Learner, "train_step")
+    clocks.wrap(WANTED[1], parallel.Replica, "backward")
+    clocks.wrap("self-play between kernels and network", loop, "drive")
+    clocks.wrap("storing games", Replay, "extend")
+    clocks.wrap("drawing batches", Replay, "sample")
+    clocks.wrap("drawing batches", loop, "to_batch")
+    clocks.wrap("publishing", NetworkEvaluator, "load")
+    clocks.wrap("publishing", Learner, "weights")
+    clocks.wrap("publishing", loop.LocalFleet, "_begin")
+    clocks.wrap("checkpoints", checkpoint, "save")
+    clocks.wrap("checkpoints", Learner, "state")
+    clocks.wrap("checkpoints", loop.LocalFleet, "state")
+    clocks.wrap("logging", train.Monitor, "log", "games", "saved")
+    called = NetworkEvaluator.__call__
+    NetworkEvaluator.__call__ = evaluations.before(called, lambda _, states: len(states))
+    selfplay.GameGroup.move = moves.before(selfplay.GameGroup.move, lambda _: 1)
+    return clocks, evaluations, moves
+
+
+def measure(name: str, minutes: float, overrides: list[str]) -> dict[str, float | dict]:
+    """Train; the figures of the time that ``loop.train`` took."""
+    settings = config.load(name, [*overrides, "evaluation.games=0", "tracking.wandb=off"])
+    clocks, evaluations, moves = instrument(games.make(settings.game))
+    real, found = loop.train, {}
+
+    def timed(run: loop.Run, hooks: loop.Hooks, limit: float) -> None:
+        clocks.seconds.clear()
+        wall, used, idle = time.perf_counter(), time.process_time(), machine_idle()
+        real(run, hooks, limit)
+        found["idle"] = machine_idle() - idle
+        found["wall"] = time.perf_counter() - wall
+        found["used"] = time.process_time() - used
+        found["positions"], found["steps"] = run.replay.positions, run.learner.step
+
+    loop.train = timed
+    with tempfile.TemporaryDirectory() as folder:
+        train.main(settings, Path(folder) / "run", False, "off", minutes)
+    plies = moves.total * settings.selfplay.games
+    samples = found["steps"] * settings.training.batch_size
+    return found | {
+        "parts": dict(clocks.seconds),
+        "counts": {
+            "simulations": plies * settings.search.simulations,
+            "evaluations": evaluations.total,
+            "positions stored": found["positions"],
+            "samples": samples,
+        },
+    }
+
+
+def report(figures: dict[str, Any], console: Console) -> None:
+    wall, used, counts = figures["wall"], figures["used"], figures["counts"]
+    parts = figures["parts"] | {"the rest": used - sum(figures["parts"].values())}
+    table = Table("part", "CPU seconds", "share", title=f"{wall:.0f} s on {cores()} cores")
+    for part, seconds in sorted(parts.items(), key=lambda item: -item[1]):
+        table.add_row(part, f"{seconds:,.1f}", f"{seconds / used:.1%}")
+    console.print(table)
+    played = (WANTED[0], WANTED[2], "self-play between kernels and network")
+    play = sum(parts[each] for each in played)
+    wanted = sum(parts.get(each, 0.0) for each in WANTED)
+    lines = {
+        "cores busy with this run": f"{used / (wall * cores()):.1%}",
+        "cores idle": f"{figures['idle'] / (wall * cores()):.1%}",
+        f"of it in {', '.join(WANTED)}": f"{wanted / used:.1%}",
+        **{f"{name} a second": f"{count / wall:,.0f}" for name, count in counts.items()},
+        "simulations a second while playing (on all cores)": (
+            f"{counts['simulations'] / play * cores():,.0f}"
+        ),
+        "evaluations a simulation": f"{counts['evaluations'] / counts['simulations']:.2f}",
+        "samples a position": f"{counts['samples'] / counts['positions stored']:.2f}",
+    }
+    for name, figure in lines.items():
+        console.print(f"{name}: {figure}", highlight=False)
+
+
+def main(arguments: list[str]) -> None:
+    overrides = [text for text in arguments if "=" in text]
+    name, minutes, *_ = [*(text for text in arguments if "=" not in text), "connect_four", "10"]
+    if len(arguments) - len(overrides) == 1:
+        minutes = "10"
+    try:
+        figures = measure(name, float(minutes), overrides)
+    except (ConfigError, ValueError) as error:
+        sys.exit(str(error))
+    report(figures, Console())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
