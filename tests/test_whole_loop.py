@@ -37,10 +37,10 @@ def test_what_a_wrapped_call_spends_in_another_one_counts_there(whole_loop, monk
 def test_a_run_in_miniature_is_reported():
     settings = (
         "selfplay.games=8", "search.simulations=4", "replay.min_positions=50",
-        "training.batch_size=16", "network.blocks=1", "network.channels=8",
+        "training.steps=30", "training.batch_size=16", "network.blocks=1", "network.channels=8",
     )  # fmt: skip
     done = subprocess.run(
-        [sys.executable, str(FOLDER / "whole_loop.py"), "tic_tac_toe", "0.05", *settings],
+        [sys.executable, str(FOLDER / "whole_loop.py"), "tic_tac_toe", "4", *settings],
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
