@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, ValidationError, validate_call
+from pydantic import ConfigDict, Field, ValidationError, validate_call
 
 import games
 from alphazero import evaluators
-from alphazero.config import Count, InferenceSettings
+from alphazero.config import Count, InferenceSettings, Natural
 from alphazero.search import run
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
@@ -174,13 +174,30 @@ def _minimax(game: Game, name: str, *, depth: Count = 5) -> Player:
 
 
 @_constructor
-def _solver(game: Game, name: str) -> Player:
-    """Plays perfectly, at random among the moves of the best score."""
+def _solver(
+    game: Game,
+    name: str,
+    *,
+    slack: Natural = 0,
+    errors: Annotated[float, Field(ge=0, le=1)] = 0.0,
+) -> Player:
+    """Plays perfectly, at random among the moves of the best score.
+
+    ``slack`` allows all moves that keep the result at a score at most so much below the best: in
+    Connect Four a win, or a loss, that comes up to ``slack`` of a side's stones later, or sooner.
+    With probability ``errors``, drawn anew for each move, it plays any legal move instead, each as
+    likely as every other, the best ones among them.
+    """
     solvers.scores(game, game.initial(0))  # Refuses a game that has no solver, before any play.
 
     def decide(states: States, rngs: Generators) -> Decision:
         best, scores = solvers.scores(game, states)
-        return _best(scores, np.sign(best), rngs)
+        legal, result = ~np.isnan(scores), np.sign(best)
+        sound = (np.sign(scores) == result[:, None]) & (best[:, None] - scores <= slack)
+        errs = np.array([rng.random() < errors for rng in rngs])
+        action = _any_of(np.where(errs[:, None], legal, sound), rngs)
+        policy = (1 - errors) * _spread(sound) + errors * _spread(legal)
+        return Decision(action, policy.astype(np.float32), result.astype(np.float32))
 
     return Player(name, decide)
 

@@ -107,6 +107,48 @@ def test_the_solver_breaks_ties_at_random(game):
     assert (decision.value == 0).all()
 
 
+def test_the_solver_errs_as_often_as_it_says_and_then_plays_any_move(game):
+    # X completes 1 2 3; five cells are free, so one blind move in five is right by chance.
+    states = np.repeat(positions(game, ["1425"]), 4000)
+    decision = players.make("solver:errors=0.3", game)(states, rngs(4000))
+    counts = np.bincount(decision.action, minlength=9)
+    # 0.3 / 5 of 4000 are 240 for each wrong move, give or take five standard deviations of 15.
+    assert (np.abs(counts[[5, 6, 7, 8]] - 240) < 75).all()
+    assert counts[2] + counts[5:].sum() == 4000
+    np.testing.assert_allclose(decision.policy[0, [2, 5, 6, 7, 8]], [0.76] + [0.06] * 4, rtol=1e-6)
+    assert players.make("solver:errors=0", game)(states[:50], rngs(50)).action.tolist() == [2] * 50
+    blind = players.make("solver:errors=1", game)(states, rngs(4000)).action
+    assert (np.abs(np.bincount(blind, minlength=9)[[2, 5, 6, 7, 8]] - 800) < 130).all()
+
+
+def test_the_solvers_slack_allows_what_keeps_the_result_and_costs_few_stones(monkeypatch):
+    # Hand-made scores of a won, a drawn and a lost position; the seventh column is full.
+    game, nan = games.make("connect_four"), np.nan
+    scores = np.array(
+        [[5, 4, 3, 2, 0, -1, nan], [0, 0, -1, -1, 0, -2, nan], [-3, -4, -5, -6, -3, -18, nan]],
+        np.float32,
+    )
+    answer = scores[:, :6].max(axis=1).astype(np.int64), scores
+    monkeypatch.setattr(players.solvers, "scores", lambda game, states: answer)
+    allowed = {
+        slack: [np.flatnonzero(row).tolist() for row in decision.policy]
+        for slack in (0, 2, 50)
+        for decision in [players.make(f"solver:slack={slack}", game)(game.initial(3), rngs(3))]
+    }
+    assert allowed == {
+        0: [[0], [0, 1, 4], [0, 4]],
+        2: [[0, 1, 2], [0, 1, 4], [0, 1, 2, 4]],
+        50: [[0, 1, 2, 3], [0, 1, 4], [0, 1, 2, 3, 4, 5]],
+    }
+
+
+def test_all_replies_that_the_slack_allows_are_played(game):
+    # Against the centre only the four corners draw, whatever the slack.
+    states = np.repeat(positions(game, ["5"]), 300)
+    actions = players.make("solver:slack=3", game)(states, rngs(300)).action
+    assert set(actions.tolist()) == {0, 2, 6, 8}
+
+
 def test_a_search_player_reports_its_simulations_and_visits(make, run, game):
     states = positions(game, ["", "5"])
     player = make(f"checkpoint:path={run},simulations=24,search=puct")
@@ -200,6 +242,8 @@ def test_policy_alone_is_the_networks_softmax_over_legal_moves(make, run, game):
         ("mcts:simulations=many", "simulations=many: Input should be a valid integer"),
         ("mcts:simulations=0", "simulations=0: Input should be greater than or equal to 1"),
         ("minimax:depth=-1", "depth=-1: Input should be greater than or equal to 1"),
+        ("solver:errors=1.5", "errors=1.5: Input should be less than or equal to 1"),
+        ("solver:slack=-1", "slack=-1: Input should be greater than or equal to 0"),
         ("checkpoint", "needs path=..."),
         ("policy:", "needs path=..."),
         (

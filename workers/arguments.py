@@ -11,7 +11,9 @@ a player is kind[:key=value,...]:
   random                                          any legal move
   mcts:simulations=800                            tree search with random rollouts
   minimax:depth=5                                 full-width search to a depth
-  solver                                          perfect play, where a solver exists
+  solver:slack=0,errors=0                         perfect play, where a solver exists; slack: also
+                                                  moves that keep the result so many stones later
+                                                  or sooner; errors: share of moves made blindly
   checkpoint:path=runs/x,simulations=200          a trained agent; a run directory means its
                                                   newest valid checkpoint
   policy:path=runs/x                              a trained network without search"""
