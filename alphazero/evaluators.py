@@ -160,8 +160,11 @@ def _look_up(raw, keys, marks, mark, place, asked):
         if marks[at, 1] == mark[1] and marks[at, 0] == mark[0]:
             place[row] = -1
         else:
-            keys[at] = raw[row]
-            marks[at] = mark
+            # Element by element: compiling `keys[at] = raw[row]` takes Numba two seconds, most of
+            # them for the message of an error that cannot occur.
+            for byte in range(raw.shape[1]):
+                keys[at, byte] = raw[row, byte]
+            marks[at, 0], marks[at, 1] = mark[0], mark[1]
     return count
 
 
