@@ -126,7 +126,7 @@ def draw_openings(game: Game, count: int, seed: int, plies: int) -> list[Line]:
 def _draw_opening(game: Game, plies: int, rng: np.random.Generator, seen: set[Line]) -> Line:
     repeated = None
     for _ in range(REDRAWS):
-        opening = _random_line(game, plies, rng)
+        opening = random_line(game, plies, rng)
         if opening is not None and opening not in seen:
             return opening
         repeated = repeated if opening is None else opening
@@ -135,7 +135,7 @@ def _draw_opening(game: Game, plies: int, rng: np.random.Generator, seen: set[Li
     return repeated
 
 
-def _random_line(game: Game, plies: int, rng: np.random.Generator) -> Line | None:
+def random_line(game: Game, plies: int, rng: np.random.Generator) -> Line | None:
     """``plies`` random moves, or None where the game was over by then."""
     state, line = game.initial(1), []
     for _ in range(plies):
@@ -207,20 +207,18 @@ def elo(points: NDArray[np.float64]) -> list[tuple[float, float | None, float | 
     """Each player's rating and its 95 % bounds from ``points[i, j]``, what i scored against j.
 
     Maximum likelihood under the model of Bradley and Terry (1952, *Biometrika* 39, 324-345), a
-    draw being half a win and half a loss. Where that is not finite, since some players took no
-    point from the others, every pair gets one imagined draw. Two players' bounds are Wilson's for
-    the score, more players' come from the Fisher information. See ``Standing`` on scale and None.
+    draw being half a win and half a loss, finite as ``bradley_terry`` makes it. Two players'
+    bounds are Wilson's for the score, more players' come from the Fisher information. See
+    ``Standing`` on scale and None.
     """
     total, share = (points + points.T).sum(axis=1), _share(points)
-    if not _all_reach_all(points > 0):
-        points = points + 0.5 * (points + points.T > 0)
-    strength, deviation = bradley_terry(points)
+    strength, covariance = bradley_terry(points)
     if len(points) == 2:
         bounds = [wilson(share[i] * total[i], total[i]) for i in (0, 1)]
         intervals = [(_log_odds(low), _log_odds(high)) for low, high in bounds]
         strength = strength - strength[::-1]
     else:
-        radius = CONFIDENCE * deviation
+        radius = CONFIDENCE * np.sqrt(covariance.diagonal())
         intervals = zip(strength - radius, strength + radius, strict=True)
     return [
         (
@@ -250,10 +248,13 @@ def _all_reach_all(scored: NDArray[np.bool_]) -> bool:
 
 
 def bradley_terry(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The likeliest strengths (log-odds, mean 0) and their standard deviations, by Newton's method.
+    """The likeliest strengths (log-odds, mean 0) and their covariance, by Newton's method.
 
-    The likelihood has one maximum once a chain of points leads from every player to every other.
+    The likelihood has one maximum once a chain of points leads from every player to every other;
+    where none does, every pair that met gets one imagined draw.
     """
+    if not _all_reach_all(points > 0):
+        points = points + 0.5 * (points + points.T > 0)
     games = points + points.T
     strength = np.zeros(len(points))
     for _ in range(NEWTON_STEPS):
@@ -264,7 +265,7 @@ def bradley_terry(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDA
         if np.abs(step).max() < 1e-12:
             break
     _, covariance = _bradley_terry_model(games, strength)
-    return strength, np.sqrt(covariance.diagonal())
+    return strength, covariance
 
 
 def _bradley_terry_model(

@@ -194,7 +194,8 @@ def test_three_players_whose_odds_multiply_get_exactly_these_ratings():
 
 def test_the_deviation_of_two_strengths_is_that_of_the_log_odds_halved():
     # The log-odds' variance is 1 / (n p q); each of two strengths with mean 0 is half of them.
-    _, deviation = arena.bradley_terry(np.array([[0, 30], [10, 0]], float))
+    _, covariance = arena.bradley_terry(np.array([[0, 30], [10, 0]], float))
+    deviation = np.sqrt(covariance.diagonal())
     assert deviation == pytest.approx([math.sqrt(1 / (40 * 0.75 * 0.25)) / 2] * 2)
 
 
