@@ -10,21 +10,26 @@ import gzip
 import math
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from alphazero.players import Player
+from alphazero.players import Player, parse
+from games import solvers
 from games.base import Game, States
-from games.solvers import minimax
+from games.solvers import minimax, suite
 
 BATCH = 256
 """Positions a player is shown at once: enough to fill a network's batch, and bounds the trees."""
 CONFIDENCE = 1.959963984540054
 """Standard normal quantile of a two-sided 95 % interval."""
+SUITE_SIMULATIONS = 600
+"""Of the search, where the player does not say: published figures were taken with as many."""
+SUITES = Path(__file__).parents[1] / "tests" / "data"
+"""Where the suites lie in a checkout, a folder a game; they are not installed."""
 CLASSES = {"win": 1, "draw": 0, "loss": -1}
 
 
@@ -57,18 +62,26 @@ def wilson(successes: float, trials: float) -> tuple[float, float]:
     return low, high
 
 
-def evaluate(player: Player, positions: Positions, game: Game, seed: int) -> dict:
+def evaluate(
+    player: Player,
+    positions: Positions,
+    game: Game,
+    seed: int,
+    progress: Callable[[int], None] = lambda done: None,
+) -> dict:
     """Ask ``player`` for one move in every position, each from a fresh tree, and count mistakes.
 
     ``mistake_rate`` comes with its Wilson interval ``low, high``; ``classes`` splits the mistakes
-    by the result that was to be had. The same seed gives the same report.
+    by the result that was to be had. The same seed gives the same report. ``progress`` hears of
+    every batch how many positions it had.
     """
     total = len(positions.states)
     rngs = [np.random.default_rng([seed, index]) for index in range(total)]
-    batches = [slice(start, start + BATCH) for start in range(0, total, BATCH)]
-    chosen = np.concatenate(
-        [player(positions.states[batch], rngs[batch]).action for batch in batches]
-    )
+    chosen = np.zeros(total, np.int64)
+    for start in range(0, total, BATCH):
+        batch = slice(start, start + BATCH)
+        chosen[batch] = player(positions.states[batch], rngs[batch]).action
+        progress(len(chosen[batch]))
     reached = positions.scores[np.arange(total), chosen]
     if np.isnan(reached).any():
         index = int(np.flatnonzero(np.isnan(reached))[0])
@@ -102,6 +115,28 @@ def positions_from(source: str | Path, game: Game) -> Positions:
     return every_position(game) if str(source) == "all" else load_positions(Path(source), game)
 
 
+def load_suite(game: Game) -> dict[str, Positions]:
+    """The six solved sets of ``games.solvers.suite`` by name; ``ValueError`` where there is none.
+
+    They measure and are never tuned on.
+    """
+    folder = SUITES / game.name
+    if not folder.is_dir():
+        known = ", ".join(sorted(each.name for each in SUITES.glob("*/")))
+        here = f"there is one for {known}" if known else "only a checkout of the source has them"
+        raise ValueError(f"there is no suite for {game.name} in {SUITES}; {here}")
+    return {each.name: load_positions(folder / f"{each.name}.csv.gz", game) for each in suite.SETS}
+
+
+def suite_players(spec: str) -> list[str]:
+    """What a suite measures of a player: of a checkpoint the policy alone, too, then the search."""
+    kind, options = parse(spec)
+    if kind != "checkpoint":
+        return [spec]
+    searching = spec if "simulations" in options else f"{spec},simulations={SUITE_SIMULATIONS}"
+    return [f"policy:path={options['path']}" if "path" in options else "policy", searching]
+
+
 def every_position(game: Game) -> Positions:
     """Every unfinished position that can be reached, solved exhaustively.
 
@@ -122,11 +157,10 @@ def load_positions(path: Path, game: Game) -> Positions:
     if not path.is_file():
         raise ValueError(f"{path}: there is no such file")
     rows = _rows(path, game.num_actions)
-    lines, best, scores = zip(*(_parse(place, *row) for place, *row in rows), strict=True)
-    places = [place for place, *_ in rows]
+    places, moves, best, scores = zip(*map(_parse, rows), strict=True)
     try:
-        states = replay(game, lines)
-    except IllegalMove as error:
+        states = solvers.positions(game, moves)
+    except solvers.UnplayableMove as error:
         raise ValueError(f"{places[error.row]}: {error}") from None
     positions = Positions(states, np.array(best), np.array(scores, dtype=np.float32))
     _check_answers(game, positions, places)
@@ -157,44 +191,15 @@ def _rows(path: Path, actions: int) -> list[list[str]]:
     return rows
 
 
-def _parse(place: str, moves: str, best: str, *scores: str) -> tuple[list[int], int, list[float]]:
-    actions = len(scores)
-    words = list(moves.strip()) if actions < 10 else moves.split()
-    for word in words:
-        if not (word.isascii() and word.isdigit() and 1 <= int(word) <= actions):
-            raise ValueError(f"{place}: {word!r} is not a move; moves run from 1 to {actions}")
+def _parse(row: list[str]) -> tuple[str, str, int, list[float]]:
+    place, moves, best, *scores = row
     for score in (best, *filter(None, scores)):
         if not re.fullmatch(r"[+-]?\d{1,6}", score, re.ASCII):
             raise ValueError(f"{place}: {score!r} is not a score; scores are whole numbers")
-    return (
-        [int(word) - 1 for word in words],
-        int(best),
-        [int(score) if score else math.nan for score in scores],
-    )
+    return place, moves, int(best), [int(score) if score else math.nan for score in scores]
 
 
-class IllegalMove(ValueError):
-    """``row`` says in which of several games."""
-
-    def __init__(self, row: int, ply: int, text: str) -> None:
-        super().__init__(f"move {ply + 1}, {text!r}, cannot be played there")
-        self.row = row
-
-
-def replay(game: Game, lines: Sequence[Sequence[int]]) -> States:
-    """The states ``[B]`` after each list of actions, all advanced together ply by ply."""
-    states = game.initial(len(lines))
-    for ply in range(max(map(len, lines), default=0)):
-        rows = np.array([row for row, line in enumerate(lines) if len(line) > ply])
-        actions = np.array([lines[row][ply] for row in rows])
-        allowed = game.legal(states[rows])[np.arange(len(rows)), actions]
-        for row in _where(~allowed):
-            raise IllegalMove(int(rows[row]), ply, game.action_to_text(int(actions[row])))
-        states[rows] = game.step(states[rows], actions)
-    return states
-
-
-def _check_answers(game: Game, positions: Positions, places: list[str]) -> None:
+def _check_answers(game: Game, positions: Positions, places: Sequence[str]) -> None:
     """The answers must fit the rules: scored moves are the legal ones, ``best`` is their best."""
     legal, scored = game.legal(positions.states), ~np.isnan(positions.scores)
     for row in _where(~legal.any(axis=1)):

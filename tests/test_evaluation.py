@@ -82,8 +82,8 @@ def test_moves_are_separated_by_spaces_where_there_are_ten_or_more(write):
     [
         ("moves,score\n,0\n", ":1: the header is 'moves,score'"),
         (HEADER, "holds no positions"),
-        (HEADER + START + "11,0,,0,0,0,0,0,0,0,0\n", ":3: move 2, '1', cannot be played"),
-        (HEADER + "10,0,,0,0,0,0,0,0,0,0\n", ":2: '0' is not a move; moves run from 1 to 9"),
+        (HEADER + START + "11,0,,0,0,0,0,0,0,0,0\n", ":3: move 2 of '11', '1', cannot be played"),
+        (HEADER + "10,0,,0,0,0,0,0,0,0,0\n", ":2: move 2 of '10', '0', cannot be played"),
         (HEADER + ",1,0,0,0,0,0,0,0,0,0\n", ":2: best is 1"),
         (HEADER + ",0,0,0,0,0,0,0,0,0,\n", ":2: c9 has no score but can be played"),
         (HEADER + "1,0,0,0,0,0,0,0,0,0,0\n", ":2: c1 has a score but cannot be played"),

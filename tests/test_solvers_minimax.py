@@ -1,7 +1,5 @@
 """Exhaustive and depth-limited minimax, and the exact scores offered for solved games."""
 
-import csv
-import io
 from functools import cache
 
 import numpy as np
@@ -199,13 +197,21 @@ def test_moves_that_cannot_be_played_are_named(moves):
 
 
 def test_labels_are_rows_of_a_position_file():
-    rows = solvers.label(CONNECT_FOUR, ["4444441562626237"])
-    file = io.StringIO()
-    writer = csv.DictWriter(file, ["moves", "best", *(f"c{c}" for c in range(1, 8))])
-    writer.writerows(rows)
-    cells = file.getvalue().strip().split(",")
-    assert cells[0] == "4444441562626237"
-    assert cells[1 + 4] == ""
-    assert int(cells[1]) == max(int(cell) for cell in cells[2:] if cell)
-    assert solvers.label(TIC_TAC_TOE, ["12"])[0]["c1"] == ""
+    (row,) = solvers.label(CONNECT_FOUR, ["4444441562626237"])
+    moves, best, *scores = row
+    assert moves == "4444441562626237"
+    assert [score == "" for score in scores] == [False, False, False, True, False, False, False]
+    assert int(best) == max(int(score) for score in scores if score)
+    assert solvers.label(TIC_TAC_TOE, ["12"])[0][2] == ""
     assert solvers.label(TIC_TAC_TOE, []) == []
+
+
+def test_games_of_all_lengths_are_played_together():
+    texts = ["", "44", "1122335566775566", "4"]
+    together = solvers.positions(CONNECT_FOUR, texts)
+    np.testing.assert_array_equal(
+        together, np.concatenate([solvers.position(CONNECT_FOUR, text) for text in texts])
+    )
+    with pytest.raises(solvers.UnplayableMove, match=r"move 3 of '448', '8', cannot") as refused:
+        solvers.positions(CONNECT_FOUR, ["4", "448", "444"])
+    assert refused.value.row == 1

@@ -4,7 +4,7 @@
 has left, and tic-tac-toe, in results (+1, 0, -1). The sign is always the result for the mover.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from games.base import Game, States
 from games.solvers import connect_four, minimax
+
+Solve = Callable[[Game, States], tuple[NDArray[np.integer], NDArray[np.float32]]]
 
 _EXHAUSTIVE = ("tic_tac_toe",)
 
@@ -36,31 +38,51 @@ def heuristic(game: Game) -> minimax.Heuristic:
     return connect_four.heuristic if game.name == "connect_four" else minimax.zero
 
 
-def position(game: Game, moves: str) -> States:
-    """``[1]``: the state after ``moves``, 1-based actions from the start.
+class UnplayableMove(ValueError):
+    """``row`` says in which of several games."""
 
-    Digits where the game has fewer than ten actions, else separated by spaces. ``ValueError`` for a
-    move that cannot be played.
+    def __init__(self, row: int, ply: int, moves: str, text: str) -> None:
+        super().__init__(f"move {ply + 1} of {moves!r}, {text!r}, cannot be played")
+        self.row = row
+
+
+def positions(game: Game, games: Sequence[str]) -> States:
+    """``[B]``: the states after each of ``games``, 1-based actions from the start.
+
+    Digits where the game has fewer than ten actions, else separated by spaces. All are played
+    together, ply by ply. ``UnplayableMove`` names the first move that cannot be.
     """
-    states = game.initial(1)
-    for ply, text in enumerate(moves.strip() if game.num_actions < 10 else moves.split(), 1):
-        action = int(text) - 1 if text.isdecimal() else -1
-        if not 0 <= action < game.num_actions or not game.legal(states)[0, action]:
-            raise ValueError(f"{game.name}: move {ply} of {moves!r}, {text!r}, cannot be played")
-        states = game.step(states, np.array([action]))
+    words = [each.strip() if game.num_actions < 10 else each.split() for each in games]
+    states = game.initial(len(games))
+    for ply in range(max(map(len, words), default=0)):
+        rows = np.array([row for row, each in enumerate(words) if len(each) > ply])
+        actions = np.array([_action(game, words[row][ply]) for row in rows])
+        allowed = (actions >= 0) & game.legal(states[rows])[np.arange(len(rows)), actions]
+        for row in map(int, rows[~allowed]):
+            raise UnplayableMove(row, ply, games[row], words[row][ply])
+        states[rows] = game.step(states[rows], actions)
     return states
 
 
-def label(game: Game, moves: Sequence[str]) -> list[dict[str, str]]:
+def position(game: Game, moves: str) -> States:
+    """``[1]``: as ``positions``, of one game."""
+    return positions(game, [moves])
+
+
+def _action(game: Game, text: str) -> int:
+    """-1 for what is no action of the game."""
+    action = int(text) - 1 if text.isascii() and text.isdigit() else -1
+    return action if action < game.num_actions else -1
+
+
+def label(game: Game, moves: Sequence[str], solve: Solve = scores) -> list[list[str]]:
     """The rows ``moves, best, c1..cA`` of a position file, an illegal move's cell left empty.
 
-    ``ValueError`` as in ``scores`` and ``position``.
+    ``ValueError`` as in ``scores`` and ``positions``.
     """
-    states = [position(game, each) for each in moves]
-    best, each = scores(game, np.concatenate([game.initial(0), *states]))
+    best, each = solve(game, positions(game, moves))
     return [
-        {"moves": text, "best": str(top)}
-        | {f"c{a}": "" if np.isnan(x) else str(int(x)) for a, x in enumerate(row, 1)}
+        [text, str(top), *("" if np.isnan(x) else str(int(x)) for x in row)]
         for text, top, row in zip(moves, best, each, strict=True)
     ]
 

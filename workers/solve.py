@@ -1,0 +1,109 @@
+"""Files of solved positions, written a position at a time: what is interrupted goes on later."""
+
+import csv
+import gzip
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from games import solvers
+from games.base import Game, States
+from games.solvers import suite
+from games.solvers.connect_four import Solver
+
+TABLE_BITS = 26
+"""512 MiB for all sets of a suite together."""
+
+Progress = Callable[[str, int, int], None]
+"""Hears which file is being written, how many positions it will have, and how many are in it."""
+
+
+def label(game: Game, source: Path, out: Path, progress: Progress) -> None:
+    """Solve the positions of ``source`` into ``out``, a position file, in their order.
+
+    ``source`` has a game of 1-based moves a line, or is CSV whose first column is ``moves``.
+    ``ValueError`` names the line whose moves cannot be played.
+    """
+    places, moves = _games(source)
+    try:
+        states = solvers.positions(game, moves)
+    except solvers.UnplayableMove as error:
+        raise ValueError(f"{places[error.row]}: {error}") from None
+    for row in np.flatnonzero(~game.legal(states).any(axis=1)):
+        raise ValueError(f"{places[row]}: the game is over after these moves")
+    solvers.scores(game, game.initial(0))  # refuses a game that has no solver
+    known = _known(out)
+    if known != moves[: len(known)]:
+        raise ValueError(f"{_part(out)} holds other positions: remove it or choose another --out")
+    rows = (solvers.label(game, [each])[0] for each in moves[len(known) :])
+    _write(out, game, rows, len(known), partial(progress, out.name, len(moves)))
+
+
+def make_suite(
+    game: Game, folder: Path, seed: int, progress: Progress, size: int = suite.POSITIONS
+) -> None:
+    """Draw and solve the six sets of ``size`` positions; files that are there already stay."""
+    if game.name != suite.GAME.name:
+        raise ValueError(f"--suite: there is one for {suite.GAME.name}, not for {game.name}")
+    folder.mkdir(parents=True, exist_ok=True)
+    solver = Solver(TABLE_BITS)
+
+    def solve(_: Game, states: States):
+        return solver.solve(states)
+
+    for aim in suite.SETS:
+        out = folder / f"{aim.name}.csv.gz"
+        if out.exists():
+            continue
+        known = _known(out)
+        drawn = islice(suite.draw(aim, seed, solver, known), len(known), size)
+        rows = (solvers.label(game, [each], solve)[0] for each in drawn)
+        _write(out, game, rows, len(known), partial(progress, out.name, size))
+
+
+def _games(source: Path) -> tuple[list[str], list[str]]:
+    """The place (file and line) and the moves of each game in ``source``."""
+    with open(source, newline="", encoding="utf-8") as file:
+        rows = [(f"{source}:{n}", row[0]) for n, row in enumerate(csv.reader(file), 1) if row]
+    if rows and rows[0][1] == "moves":
+        del rows[0]
+    if not rows:
+        raise ValueError(f"{source}: holds no positions")
+    return [place for place, _ in rows], [moves for _, moves in rows]
+
+
+def _part(out: Path) -> Path:
+    return out.with_name(f"{out.name}.part")
+
+
+def _known(out: Path) -> list[str]:
+    """The moves that an interrupted call has solved; a torn last line is cut off."""
+    part = _part(out)
+    if not part.exists():
+        return []
+    whole = part.read_text(encoding="utf-8")
+    whole = whole[: whole.rfind("\n") + 1]
+    part.write_text(whole, encoding="utf-8")
+    return [row[0] for row in csv.reader(whole.splitlines()[1:])]
+
+
+def _write(
+    out: Path, game: Game, rows: Iterable[list[str]], known: int, progress: Callable[[int], None]
+) -> None:
+    """Append ``rows`` to the ``known`` ones of ``out``; it gets its name when all are there."""
+    part = _part(out)
+    with open(part, "a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if file.tell() == 0:
+            writer.writerow(["moves", "best", *(f"c{a + 1}" for a in range(game.num_actions))])
+        for done, row in enumerate(rows, known + 1):
+            writer.writerow(row)
+            file.flush()
+            progress(done)
+    content = part.read_bytes()
+    # Without a time stamp: the same positions are the same file.
+    out.write_bytes(gzip.compress(content, mtime=0) if out.suffix == ".gz" else content)
+    part.unlink()
