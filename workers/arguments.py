@@ -119,28 +119,46 @@ def _add_arena(commands: Any) -> None:
 def _add_evaluate(commands: Any) -> None:
     command = _command(
         commands, "evaluate", "count a player's mistakes in solved positions",
-        "example:\n  alphazero evaluate tic_tac_toe --positions all --player mcts\n\n"
+        "examples:\n"
+        "  alphazero evaluate tic_tac_toe --positions all --player mcts\n"
+        "  alphazero evaluate connect_four --suite --player checkpoint:path=runs/x minimax\n\n"
         "FILE is CSV with the columns moves,best,c1..cA: 1-based moves from the start, the best\n"
-        "score and the score of each move\n\n" + PLAYERS,
+        "score and the score of each move; the suite is six such files, opening_easy to end_easy\n"
+        "\n" + PLAYERS,
     )  # fmt: skip
     command.add_argument("game", metavar="GAME", help="see `alphazero games`")
-    command.add_argument(
+    where = command.add_mutually_exclusive_group(required=True)
+    where.add_argument(
         "--positions",
-        required=True,
         metavar="FILE|all",
         help="solved positions; all: every unfinished one, for small games",
     )
-    command.add_argument("--player", required=True, metavar="PLAYER")
+    where.add_argument(
+        "--suite",
+        action="store_true",
+        help="the six sets of 1,000 positions in the source's tests/data; of a checkpoint the "
+        "network alone and its search, with 600 simulations unless it says otherwise",
+    )
+    command.add_argument(
+        "--player",
+        dest="players",
+        nargs="+",
+        required=True,
+        metavar="PLAYER",
+        help="one, or with --suite any number",
+    )
     _add_seed(command)
     _add_json(command)
 
 
 def _add_solve(commands: Any) -> None:
     command = _command(
-        commands, "solve", "exact score of a position and of each move",
-        "examples:\n  alphazero solve connect_four 4453\n  alphazero solve tic_tac_toe 159\n\n"
+        commands, "solve", "exact scores of positions and of each of their moves",
+        "examples:\n  alphazero solve connect_four 4453\n  alphazero solve tic_tac_toe 159\n"
+        "  alphazero solve connect_four --positions moves.txt --out solved.csv\n\n"
         "scores are seen by the player about to move: positive wins, 0 draws, negative loses;\n"
-        "in Connect Four the stones the winner has left count too",
+        "in Connect Four the stones the winner has left count too. Ctrl-C keeps what is solved,\n"
+        "and the same command goes on",
     )  # fmt: skip
     command.add_argument("game", metavar="GAME", help="see `alphazero games`")
     command.add_argument(
@@ -150,6 +168,25 @@ def _add_solve(commands: Any) -> None:
         help="1-based actions from the start: one word of digits where there are fewer than 10 "
         "actions, else a word each; none: the starting position",
     )
+    command.add_argument(
+        "--positions",
+        type=Path,
+        metavar="FILE",
+        help="solve these: MOVES a line, or CSV whose first column is `moves`",
+    )
+    command.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="where to write them, as CSV that `evaluate` reads; .csv.gz packs",
+    )
+    command.add_argument(
+        "--suite",
+        type=Path,
+        metavar="DIR",
+        help="draw and solve the six sets of `evaluate --suite` there: the better part of an hour",
+    )
+    _add_seed(command)
 
 
 def _add_games(commands: Any) -> None:

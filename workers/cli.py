@@ -12,16 +12,21 @@ import sys
 import time
 import traceback
 from collections.abc import Container, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
-from rich.progress import Progress
+from rich.markup import escape
+from rich.progress import MofNCompleteColumn, Progress, TaskID
 from rich.table import Table
 
 from alphazero.types import RunFailed
 from workers.arguments import build_parser
+
+if TYPE_CHECKING:
+    from games.base import Game
 
 HIDDEN = ("counted",)
 """Figures of a benchmark that only its JSON shows."""
@@ -141,7 +146,11 @@ def _evaluate(options: argparse.Namespace) -> int:
     from alphazero import evaluation, players
 
     game = games.make(options.game)
-    player = players.make(options.player, game)
+    if options.suite:
+        return _evaluate_suite(options, game)
+    if len(options.players) != 1:
+        raise ValueError("--player: one at a time, except with --suite")
+    player = players.make(options.players[0], game)
     positions = evaluation.positions_from(options.positions, game)
     result = evaluation.evaluate(player, positions, game, options.seed)
     table = Table(title=f"{player.name} in {result['positions']:,} positions of {game.name}")
@@ -156,13 +165,70 @@ def _evaluate(options: argparse.Namespace) -> int:
     return _report(table, result, options.json)
 
 
-def _solve(options: argparse.Namespace) -> int:
-    import numpy as np
+def _evaluate_suite(options: argparse.Namespace, game: "Game") -> int:
+    from alphazero import evaluation, players
 
+    sets = evaluation.load_suite(game)
+    specs = [each for spec in options.players for each in evaluation.suite_players(spec)]
+    entrants, results = [players.make(spec, game) for spec in specs], []
+    total = sum(len(positions.states) for positions in sets.values())
+    with _progress() as bar:
+        for player in entrants:
+            task = bar.add_task(escape(player.name), total=total)
+            heard = partial(bar.advance, task)
+            reports = {
+                name: evaluation.evaluate(player, positions, game, options.seed, heard)
+                for name, positions in sets.items()
+            }
+            each = {"name": player.name, "simulations": player.simulations, "sets": reports}
+            results.append(each)
+    table = Table(title=f"mistakes in {total:,} solved positions of {game.name}, 95 % interval")
+    _columns(table, "set", *(escape(each["name"]) for each in results))
+    for name in sets:
+        row = [each["sets"][name] for each in results]
+        cells = [f"{r['mistake_rate']:.1%} ({r['low']:.1%} to {r['high']:.1%})" for r in row]
+        table.add_row(name, *cells)
+    return _report(table, {"game": game.name, "players": results}, options.json)
+
+
+def _solve(options: argparse.Namespace) -> int:
     import games
-    from games import solvers
 
     game = games.make(options.game)
+    if not (options.positions or options.out or options.suite):
+        return _solve_one(options, game)
+    from workers import solve
+
+    if options.moves or bool(options.positions) != bool(options.out):
+        raise ValueError("give MOVES, or --positions with --out, or --suite")
+    with _progress() as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def progress(name: str, total: int, done: int) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(escape(name), total=total)
+            bar.update(tasks[name], completed=done)
+
+        if options.positions:
+            solve.label(game, options.positions, options.out, progress)
+        if options.suite:
+            solve.make_suite(game, options.suite, options.seed, progress)
+    return 0
+
+
+def _progress() -> Progress:
+    screen = Console(stderr=True)
+    return Progress(
+        *Progress.get_default_columns(), MofNCompleteColumn(),
+        console=screen, transient=True, disable=not screen.is_terminal,
+    )  # fmt: skip
+
+
+def _solve_one(options: argparse.Namespace, game: "Game") -> int:
+    import numpy as np
+
+    from games import solvers
+
     states = solvers.position(game, " ".join(options.moves))
     if not game.legal(states).any():
         raise ValueError("the game is over after these moves")
