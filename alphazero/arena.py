@@ -12,7 +12,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from alphazero.evaluation import CONFIDENCE, replay, wilson
+from alphazero.evaluation import CONFIDENCE, wilson
 from alphazero.players import Player
 from alphazero.types import Generators, Stream
 from games.base import Game, States
@@ -147,6 +147,15 @@ def random_line(game: Game, plies: int, rng: np.random.Generator) -> Line | None
     return tuple(line) if game.legal(state).any() else None
 
 
+def replay(game: Game, lines: Sequence[Line]) -> States:
+    """The states ``[B]`` after each of ``lines``, legal ones, all advanced ply by ply."""
+    states = game.initial(len(lines))
+    for ply in range(max(map(len, lines), default=0)):
+        rows = np.array([row for row, line in enumerate(lines) if len(line) > ply])
+        states[rows] = game.step(states[rows], np.array([lines[row][ply] for row in rows]))
+    return states
+
+
 def play_match(
     game: Game,
     players: tuple[Player, Player],
@@ -161,7 +170,7 @@ def play_match(
     how many games are over.
     """
     lines = [list(opening) for opening in openings]
-    states = replay(game, lines)
+    states = replay(game, openings)
     first_seat = np.arange(len(lines)) % 2
     rngs = [[np.random.default_rng([*seed, side]) for seed in seeds] for side in (0, 1)]
     while (going := game.legal(states).any(axis=1)).any():
