@@ -79,25 +79,28 @@ def play(
     seed: int,
     opening_plies: int,
     progress: Progress | None = None,
+    swap: bool = True,
 ) -> ArenaResult:
     """Let every pair of ``players`` play ``games`` games; all pairs play the same openings.
 
     Each opening of ``opening_plies`` random moves is played twice, with seats swapped; where
-    ``games`` is odd the last one is played once. ``ValueError``: fewer than two players, no game,
-    or openings that end the game.
+    ``games`` is odd the last one is played once. Without ``swap`` the pair's first player has seat
+    0 in every game, and each opening is played once. ``ValueError``: fewer than two players, no
+    game, or openings that end the game.
     """
     if len(players) < 2:
         raise ValueError(f"an arena needs at least 2 players, not {len(players)}")
     if games < 1:
         raise ValueError(f"the number of games must be at least 1, not {games}")
-    openings = draw_openings(game, (games + 1) // 2, seed, opening_plies)
-    starts = [openings[index // 2] for index in range(games)]
+    each = 2 if swap else 1
+    openings = draw_openings(game, -(-games // each), seed, opening_plies)
+    starts = [openings[index // each] for index in range(games)]
     pairs = list(combinations(range(len(players)), 2))
     matches = []
     for number, (one, two) in enumerate(pairs):
         report = _counted(progress, number * games, len(pairs) * games)
         seeds = [[seed, Stream.MATCH, number, index] for index in range(games)]
-        matches.append(play_match(game, (players[one], players[two]), starts, seeds, report))
+        matches.append(play_match(game, (players[one], players[two]), starts, seeds, report, swap))
     standings = rank([player.name for player in players], pairs, [m.result for m in matches])
     distinct = len({line for match in matches for line in match.lines})
     return ArenaResult(game.name, len(pairs) * games, standings, distinct)
@@ -162,8 +165,11 @@ def play_match(
     openings: Sequence[Line],
     seeds: Sequence[Sequence[int]],
     report: Callable[[int], None],
+    swap: bool = True,
 ) -> Match:
     """One game from each opening, in lock step; the first player has seat 0 in the even ones.
+
+    Without ``swap`` it has seat 0 in all.
 
     A game's generators depend on its entry of ``seeds`` alone (a player may still mix those of a
     batch, as rollouts do). ``report`` hears after every ply
@@ -171,7 +177,7 @@ def play_match(
     """
     lines = [list(opening) for opening in openings]
     states = replay(game, openings)
-    first_seat = np.arange(len(lines)) % 2
+    first_seat = np.arange(len(lines)) % 2 * swap
     rngs = [[np.random.default_rng([*seed, side]) for seed in seeds] for side in (0, 1)]
     while (going := game.legal(states).any(axis=1)).any():
         # Settled before either player moves, or the second would answer within the same ply.

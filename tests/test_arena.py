@@ -70,6 +70,16 @@ def test_seats_are_swapped_evenly_and_each_player_is_asked_only_for_its_own_move
     assert seen == [[0] * 3] * 2 + [[1] * 3] * 2
 
 
+def test_without_swapping_the_first_of_each_pair_begins_every_game():
+    game = TwoAtATime()
+    pair = [first_legal(game), first_legal(game)]
+    result = arena.play(game, pair, games=5, seed=0, opening_plies=0, swap=False)
+    assert [(each.wins, each.losses) for each in result.players] == [(5, 0), (0, 5)]
+    four = games.make("connect_four")
+    pair = [first_legal(four), first_legal(four)]
+    assert arena.play(four, pair, 20, 0, 4, swap=False).distinct_games == 20
+
+
 def test_every_pair_meets_and_the_progress_counts_all_games():
     game, heard = games.make("tic_tac_toe"), []
     three = [players.make("random", game)] * 3

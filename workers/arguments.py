@@ -112,6 +112,11 @@ def _add_arena(commands: Any) -> None:
         metavar="N",
         help="random moves a game begins with; default 2",
     )
+    command.add_argument(
+        "--fixed-seats",
+        action="store_true",
+        help="the player named first begins every game of a pair; default: each begins half",
+    )
     _add_seed(command)
     _add_json(command)
 

@@ -130,8 +130,9 @@ def _arena(options: argparse.Namespace) -> int:
             bar.update(task, completed=done, total=total)
 
         result = arena.play(
-            game, entrants, options.games, options.seed, options.opening_plies, progress
-        ).as_dict()
+            game, entrants, options.games, options.seed, options.opening_plies, progress,
+            swap=not options.fixed_seats,
+        ).as_dict()  # fmt: skip
     table = Table(title=f"{result['game']}, {result['games']} games")
     _columns(table, "player", "wins", "draws", "losses", "score", "Elo", "95 %")
     for each in result["players"]:
