@@ -118,6 +118,9 @@ class EvaluationSettings:
     """Of one match; 0: no match."""
     opponent: str = "mcts:simulations=100"
     simulations: Count = 64
+    suite_every_minutes: Annotated[float, Field(ge=0)] = 0.0
+    """Between two counts of the network's mistakes, without search, in some hundred positions of
+    the game's suite; stretched so that they take 1 % of the run's time at most. 0: never."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

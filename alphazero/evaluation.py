@@ -43,6 +43,9 @@ class Positions(NamedTuple):
     scores: NDArray[np.float32]
     """``[B, A]``, each move's score; NaN where it cannot be played."""
 
+    def head(self, count: int) -> "Positions":
+        return Positions(self.states[:count], self.best[:count], self.scores[:count])
+
 
 def wilson(successes: float, trials: float) -> tuple[float, float]:
     """The 95 % score interval of a proportion (Wilson 1927, *JASA* 22, 209-212).
@@ -133,8 +136,13 @@ def suite_players(spec: str) -> list[str]:
     kind, options = parse(spec)
     if kind != "checkpoint":
         return [spec]
-    searching = spec if "simulations" in options else f"{spec},simulations={SUITE_SIMULATIONS}"
-    return [f"policy:path={options['path']}" if "path" in options else "policy", searching]
+    path = {key: value for key, value in options.items() if key == "path"}
+    searching = {"simulations": str(SUITE_SIMULATIONS)} | options
+    return [_spec("policy", path), _spec("checkpoint", searching)]
+
+
+def _spec(kind: str, options: dict[str, str]) -> str:
+    return ":".join([kind, *filter(None, [",".join(f"{k}={v}" for k, v in options.items())])])
 
 
 def every_position(game: Game) -> Positions:

@@ -246,6 +246,11 @@ def searching(name: str, algorithm: Search, evaluate: Evaluator, game: Game) -> 
 def _policy(game: Game, name: str, *, path: Path) -> Player:
     """A trained network alone: the legal move to which it gives the highest probability."""
     _, evaluate = _network(path, game)
+    return replace(unsearching(name, evaluate, game), inference=evaluate.description)
+
+
+def unsearching(name: str, evaluate: Evaluator, game: Game) -> Player:
+    """Makes the legal move to which ``evaluate`` gives the highest logit."""
 
     def decide(states: States, rngs: Generators) -> Decision:
         evaluation = evaluate(states)
@@ -253,7 +258,7 @@ def _policy(game: Game, name: str, *, path: Path) -> Player:
         weight = np.exp(logits - logits.max(axis=1, keepdims=True))
         return Decision(logits.argmax(axis=1), _spread(weight), evaluation.value)
 
-    return Player(name, decide, inference=evaluate.description)
+    return Player(name, decide)
 
 
 KINDS: dict[str, Callable[..., Player]] = {

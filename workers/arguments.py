@@ -181,7 +181,7 @@ def _add_solve(commands: Any) -> None:
     )
     command.add_argument(
         "--out",
-        type=Path,
+        type=json_destination,
         metavar="FILE",
         help="where to write them, as CSV that `evaluate` reads; .csv.gz packs",
     )

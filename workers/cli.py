@@ -211,7 +211,7 @@ def _solve(options: argparse.Namespace) -> int:
             bar.update(tasks[name], completed=done)
 
         if options.positions:
-            solve.label(game, options.positions, options.out, progress)
+            solve.label(game, options.positions, Path(options.out), progress)
         if options.suite:
             solve.make_suite(game, options.suite, options.seed, progress)
     return 0

@@ -46,6 +46,9 @@ FIGURES = (
     Figure("workers", "workers alive", ".0f"),
     Figure("restarts", "restarts", ".0f"),
     Figure("cache_hits", "cache hits", ".0%"),
+    Figure("policy_mistakes/opening_medium", "mistakes, medium openings", ".1%"),
+    Figure("policy_mistakes/opening_hard", "mistakes, hard openings", ".1%"),
+    Figure("policy_mistakes/middle_medium", "mistakes, medium middle", ".1%"),
     Figure("elo", "arena Elo", "+.0f"),
 )
 

@@ -1,18 +1,23 @@
-"""Matches of a run's checkpoints, and its games as text."""
+"""Matches of a run's checkpoints, mistakes of its network, and its games as text."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
 import games
-from alphazero import arena, players
+from alphazero import arena, evaluation, players
 from alphazero.arena import ArenaResult
 from alphazero.config import Config
-from alphazero.types import GameRecord
+from alphazero.types import GameRecord, Weights
 from games.base import Game
 
 OPENING_PLIES = 2
 """Random moves before a match's games begin, so that they differ."""
+SAMPLED = ("opening_medium", "opening_hard", "middle_medium")
+"""The sets of the suite that tell most while a run lasts."""
+SAMPLE = 200
+"""Positions of each."""
 
 
 def check(settings: Config) -> None:
@@ -35,6 +40,32 @@ def match(path: Path, settings: Config) -> ArenaResult:
     agent = players.from_checkpoint(game, name, path=path, simulations=evaluation.simulations)
     pair = [agent, players.make(evaluation.opponent, game)]
     return arena.play(game, pair, evaluation.games, settings.seed, OPENING_PLIES)
+
+
+class Sample:
+    """Counts a network's mistakes, without search, in a part of the game's suite."""
+
+    def __init__(self, settings: Config):
+        """``ValueError`` where there is no suite of the game."""
+        from alphazero.inference import NetworkEvaluator  # torch, which takes seconds to import
+
+        self._game = games.make(settings.game)
+        sets = evaluation.load_suite(self._game)
+        self._sets = {name: sets[name].head(SAMPLE) for name in SAMPLED}
+        # Other backends take longer to build, for each new weights, than they save.
+        inference = replace(settings.inference, backend="torch", precision="float32")
+        self._network = NetworkEvaluator(self._game, settings.network, inference)
+        self._player = players.unsearching("network", self._network, self._game)
+
+    def figures(self, weights: Weights, step: int) -> dict[str, float]:
+        """For the metrics: the share of mistakes in each set, with the weights of ``step``."""
+        self._network.load(weights, step)
+        return {
+            f"policy_mistakes/{name}": evaluation.evaluate(
+                self._player, positions, self._game, seed=0
+            )["mistake_rate"]
+            for name, positions in self._sets.items()
+        }
 
 
 def figures(result: ArenaResult) -> dict[str, float]:

@@ -66,8 +66,13 @@ def make_suite(
 
 def _games(source: Path) -> tuple[list[str], list[str]]:
     """The place (file and line) and the moves of each game in ``source``."""
-    with open(source, newline="", encoding="utf-8") as file:
-        rows = [(f"{source}:{n}", row[0]) for n, row in enumerate(csv.reader(file), 1) if row]
+    if not source.is_file():
+        raise ValueError(f"{source}: there is no such file")
+    try:
+        with open(source, newline="", encoding="utf-8") as file:
+            rows = [(f"{source}:{n}", row[0]) for n, row in enumerate(csv.reader(file), 1) if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{source}: cannot be read as text: {error}") from None
     if rows and rows[0][1] == "moves":
         del rows[0]
     if not rows:

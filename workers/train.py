@@ -77,7 +77,7 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
             _say(console, f"stopped; {path} is saved, --resume --run-dir {run_dir} goes on from it")
             return INTERRUPTED
         _say(console, f"done: {path}")
-        monitor.match(run.learner.step, path)
+        monitor.ended(run.learner.step, path)
         player = f"--player checkpoint:path={run_dir}"
         _say(console, f"play against it: alphazero play {settings.game} {player} --hints")
     return 0
@@ -176,7 +176,7 @@ class Monitor:
 
     def __init__(self, run: Run, tracker: Tracker, dashboard: Dashboard, before: float):
         """``before``: how many seconds the run had lasted when it was resumed."""
-        self._settings = run.config
+        self._settings, self._learner = run.config, run.learner
         self._tracker, self._dashboard = tracker, dashboard
         self._window_began = time.monotonic()
         self._began = self._window_began - before
@@ -185,6 +185,12 @@ class Monitor:
         self._matches = run.learner.step // max(1, run.config.evaluation.every)
         self._matched: Path | None = None
         self._example: GameRecord | None = None
+        self._sample_due, self._sample = math.inf, None
+        if run.config.evaluation.suite_every_minutes:
+            try:
+                self._sample, self._sample_due = evaluate.Sample(run.config), 0.0
+            except ValueError as error:
+                dashboard.message(f"mistakes are not counted: {error}")
 
     def seconds(self) -> float:
         """How long the run has lasted, its earlier parts included."""
@@ -207,8 +213,20 @@ class Monitor:
             }
             self._window_began, self._played, self._rows, self._steps = time.monotonic(), 0, 0, 0
         metrics = metrics | self._rates | {"minutes": self.seconds() / 60}
+        if self.seconds() >= self._sample_due:
+            metrics |= self._mistakes(step)
         self._tracker.log(step, metrics)
         self._dashboard.update(step, metrics)
+
+    def _mistakes(self, step: int) -> dict[str, float]:
+        """The sample of the suite, and when it is time for the next."""
+        assert self._sample is not None
+        began = self.seconds()
+        figures = self._sample.figures(self._learner.weights(), step)
+        took = self.seconds() - began
+        pause = 60 * self._settings.evaluation.suite_every_minutes
+        self._sample_due = began + max(pause, 100 * took)
+        return figures
 
     def saved(self, step: int, path: Path) -> None:
         """A new checkpoint: show a game and, when it is time again, let it play a match."""
@@ -219,6 +237,12 @@ class Monitor:
         if every and step // every > self._matches:
             self._matches = step // every
             self.match(step, path)
+
+    def ended(self, step: int, path: Path) -> None:
+        """The last figures of a run that has come to its end."""
+        if self._sample is not None:
+            self._tracker.log(step, self._mistakes(step))
+        self.match(step, path)
 
     def match(self, step: int, path: Path) -> None:
         """Let the checkpoint meet the opponent of the settings, unless it just has."""

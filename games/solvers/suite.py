@@ -48,7 +48,7 @@ _LEFT_OUT: tuple[str, ...] = ()
 _GAMES = 256
 _DEPTH = 3
 _SOLVED_FROM = 20
-_PATIENCE = 100_000
+_PATIENCE = 10_000
 
 
 def draw(aim: Set, seed: int, solver: Solver, known: Sequence[str] = ()) -> Iterator[str]:

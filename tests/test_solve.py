@@ -1,0 +1,110 @@
+"""Files of solved positions: complete, resumed after Ctrl-C, refused in one line."""
+
+import gzip
+
+import pytest
+
+import games
+from alphazero import evaluation
+from games import solvers
+from games.solvers import suite
+from workers import cli, solve
+
+GAME = games.make("connect_four")
+MOVES = ["4444441562626237", "1122335566775566", "44444415626262371"]
+
+
+def quiet(name, total, done):
+    pass
+
+
+@pytest.fixture
+def source(tmp_path):
+    path = tmp_path / "moves.txt"
+    path.write_text("\n".join(MOVES) + "\n")
+    return path
+
+
+def test_the_command_solves_a_file_into_one_that_evaluate_reads(source, tmp_path, capsys):
+    out = tmp_path / "solved.csv.gz"
+    assert cli.main(["solve", "connect_four", "--positions", str(source), "--out", str(out)]) == 0
+    positions = evaluation.load_positions(out, GAME)
+    assert positions.states.tolist() == solvers.positions(GAME, MOVES).tolist()
+    assert positions.best.tolist() == solvers.scores(GAME, positions.states)[0].tolist()
+    assert {path.name for path in tmp_path.iterdir()} == {"moves.txt", "solved.csv.gz"}
+
+
+def test_a_position_file_is_solved_too_whatever_its_other_columns_say(source, tmp_path):
+    wrong = tmp_path / "wrong.csv"
+    wrong.write_text("moves,best\n" + "".join(f"{moves},99\n" for moves in MOVES))
+    solve.label(GAME, source, tmp_path / "a.csv", quiet)
+    solve.label(GAME, wrong, tmp_path / "b.csv", quiet)
+    assert (tmp_path / "a.csv").read_text() == (tmp_path / "b.csv").read_text()
+
+
+def test_after_an_interruption_the_same_call_solves_what_is_left(source, tmp_path, monkeypatch):
+    def interrupted(name, total, done):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "solved.csv"
+    with pytest.raises(KeyboardInterrupt):
+        solve.label(GAME, source, out, interrupted)
+    assert not out.exists()
+    with open(tmp_path / "solved.csv.part", "a") as part:
+        part.write("444")  # torn
+    asked, real = [], solvers.label
+    monkeypatch.setattr(
+        solvers, "label", lambda game, moves: asked.extend(moves) or real(game, moves)
+    )
+    heard = []
+    solve.label(GAME, source, out, lambda *news: heard.append(news))
+    assert asked == MOVES[2:]
+    assert heard == [("solved.csv", 3, 3)]
+    solve.label(GAME, source, tmp_path / "whole.csv", quiet)
+    assert out.read_text() == (tmp_path / "whole.csv").read_text()
+
+
+def test_what_was_begun_with_other_positions_is_not_continued(source, tmp_path):
+    (tmp_path / "solved.csv.part").write_text("moves,best\n44,1\n")
+    with pytest.raises(ValueError, match=r"solved\.csv\.part holds other positions"):
+        solve.label(GAME, source, tmp_path / "solved.csv", quiet)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("44\n\n48\n", ":3: move 2 of '48', '8', cannot be played"),
+        ("moves\n44\n1122334\n", ":3: the game is over"),
+        ("moves\n", "holds no positions"),
+        (None, "no such file"),
+    ],
+)
+def test_a_bad_file_is_refused_in_one_line_that_says_where(text, complaint, tmp_path):
+    path = tmp_path / "moves.txt"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ValueError, match=r"moves\.txt") as refused:
+        solve.label(GAME, path, tmp_path / "out.csv", quiet)
+    assert complaint in str(refused.value)
+    assert [each.name for each in tmp_path.iterdir()] == (["moves.txt"] if text else [])
+
+
+def test_a_suite_that_was_interrupted_becomes_the_same_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(suite, "SETS", (suite.SETS[5], suite.SETS[3]))
+    monkeypatch.setattr(suite, "_GAMES", 32)
+    monkeypatch.setattr(solve, "TABLE_BITS", 16)
+
+    def interrupted(name, total, done):
+        if (name, done) == ("middle_easy.csv.gz", 3):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        solve.make_suite(GAME, tmp_path / "broken", 7, interrupted, size=5)
+    solve.make_suite(GAME, tmp_path / "broken", 7, quiet, size=5)
+    solve.make_suite(GAME, tmp_path / "whole", 7, quiet, size=5)
+    for name in ("end_easy.csv.gz", "middle_easy.csv.gz"):
+        packed = (tmp_path / "whole" / name).read_bytes()
+        assert len(gzip.decompress(packed).splitlines()) == 6
+        assert (tmp_path / "broken" / name).read_bytes() == packed
+    assert len(list((tmp_path / "broken").iterdir())) == 2
