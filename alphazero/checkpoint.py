@@ -2,7 +2,8 @@
 
 ``RUN/checkpoints/step_000123/`` holds ``weights.safetensors`` (what plays), ``training.pt`` (what
 resuming needs), ``config.yaml`` and ``MANIFEST.json`` with every file's size and SHA-256: without
-the hashes a flipped bit would load as silently wrong numbers.
+the hashes a flipped bit would load as silently wrong numbers. A *released* agent is the same less
+``training.pt``, in any folder.
 
 ``RUN`` may be given as the run's folder wherever a function asks for a checkpoint.
 """
@@ -66,23 +67,13 @@ def save(
     anything else and ``OSError`` if the disk does not take it, one line each; what was saved
     before is untouched then. A kill at any moment leaves the checkpoints before, or this one too.
     """
-    # safetensors writes the memory of a transposed array as if it were not transposed.
-    in_order = {name: np.asarray(array, order="C") for name, array in weights.items()}
-    files = {
-        WEIGHTS: safetensors.numpy.save(in_order),
-        TRAINING: _dump_state(state),
-        CONFIG: yaml.safe_dump(_CONFIG.dump_python(config, mode="json"), sort_keys=False).encode(),
-    }
-    files[MANIFEST] = _manifest(
+    files = _seal(
         {
-            "format": FORMAT,
-            "step": step,
-            "game": config.game,
-            "files": {
-                name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-                for name, data in files.items()
-            },
-        }
+            WEIGHTS: _dump_weights(weights),
+            TRAINING: _dump_state(state),
+            CONFIG: _dump_config(config),
+        },
+        {"step": step, "game": config.game},
     )
     folder = Path(directory) / "checkpoints"
     path = folder / f"step_{step:06}"
@@ -95,6 +86,23 @@ def save(
         raise OSError(f"checkpoint {path} could not be saved: {error.strerror or error}") from None
     _prune(folder, path, keep)
     return path
+
+
+def release(path: Path | str, folder: Path, training: dict[str, Any], half: bool = False) -> str:
+    """Write what plays of the checkpoint at ``path`` into ``folder``; the SHA-256 of its weights.
+
+    ``training`` goes into the manifest: what it took to train them. ``half`` stores them as
+    float16, half the size; they are computed with in float32 all the same. ``ValueError`` where
+    there is no undamaged checkpoint, or float16 cannot hold its weights.
+    """
+    found = load(path)
+    weights = _halved(found.weights) if half else found.weights
+    files = _seal(
+        {WEIGHTS: _dump_weights(weights), CONFIG: _dump_config(found.config)},
+        {"step": found.step, "game": found.config.game, "training": training},
+    )
+    _write_files(folder, files)
+    return hashlib.sha256(files[WEIGHTS]).hexdigest()
 
 
 def newest(directory: Path, report: Callable[[str], object] = print) -> Path | None:
@@ -140,7 +148,33 @@ def load(path: Path | str) -> Checkpoint:
 
 def load_state(path: Path | str) -> dict[str, Any]:
     """What resuming needs, as given to ``save``; tensors on the CPU. Errors as for ``load``."""
-    return _load_state((resolve(path) / TRAINING).read_bytes())
+    path = resolve(path) / TRAINING
+    if not path.exists():
+        raise ValueError(f"{path.parent} is a released agent: it plays, but cannot be resumed")
+    return _load_state(path.read_bytes())
+
+
+def _dump_weights(weights: Weights) -> bytes:
+    # safetensors writes the memory of a transposed array as if it were not transposed.
+    return safetensors.numpy.save(
+        {name: np.asarray(array, order="C") for name, array in weights.items()}
+    )
+
+
+def _halved(weights: Weights) -> Weights:
+    """Those in float32 as float16; ``ValueError`` where one is too large for it."""
+    with np.errstate(over="ignore"):
+        halves = {
+            name: array.astype(np.float16) if array.dtype == np.float32 else array
+            for name, array in weights.items()
+        }
+    if too_large := [name for name, array in halves.items() if not np.isfinite(array).all()]:
+        raise ValueError(f"float16 cannot hold {', '.join(too_large)}: leave --half out")
+    return halves
+
+
+def _dump_config(config: Config) -> bytes:
+    return yaml.safe_dump(_CONFIG.dump_python(config, mode="json"), sort_keys=False).encode()
 
 
 def _dump_state(state: dict) -> bytes:
@@ -164,6 +198,15 @@ def _load_state(data: bytes) -> dict[str, Any]:
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
 
 
+def _seal(files: dict[str, bytes], fields: dict[str, Any]) -> dict[str, bytes]:
+    """``files`` and, last, their manifest, which holds ``fields`` too."""
+    hashes = {
+        name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        for name, data in files.items()
+    }
+    return files | {MANIFEST: _manifest({"format": FORMAT, **fields, "files": hashes})}
+
+
 def _manifest(fields: dict) -> bytes:
     """The manifest's text, its own hash included."""
     own = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
@@ -171,9 +214,14 @@ def _manifest(fields: dict) -> bytes:
 
 
 def _write_folder(folder: Path, files: dict[str, bytes]):
-    """Write and fsync ``files``, in their order, into a new ``folder``."""
+    """Write ``files`` into a new ``folder``."""
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    _write_files(folder, files)
+
+
+def _write_files(folder: Path, files: dict[str, bytes]):
+    """Write and fsync ``files``, in their order."""
+    folder.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         with open(folder / name, "wb") as file:
             file.write(data)

@@ -21,6 +21,11 @@ TIMED_BATCH = {"cpu": 128, "cuda": 1024, "mps": 1024}
 TIMED_SECONDS = 0.1
 """For each candidate, building not counted: four of them are done within a second."""
 
+AT_ONCE = InferenceSettings(
+    backend="openvino" if openvino_installed() else "torch", precision="float32", device="cpu"
+)
+"""For few positions at a time: what a timing could win is less than the timing takes."""
+
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 Copy = Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
@@ -138,7 +143,7 @@ class NetworkEvaluator:
         """The fastest candidate and the reason."""
         if len(self._candidates) == 1:
             only = self._candidates[0]
-            return only, "the only one that is allowed here"
+            return only, "the only choice that the settings leave"
         batch = TIMED_BATCH[self._device.type]
         observations = self._game.observe(self._game.initial(batch))
         rates = {c: batch / _seconds(self._build(c), observations) for c in self._candidates}

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, ValidationError, validate_call
 
 import games
-from alphazero import evaluators
+from alphazero import agents, evaluators
 from alphazero.config import Count, InferenceSettings, Natural
 from alphazero.search import run
 from alphazero.search.gumbel import Gumbel
@@ -74,6 +74,13 @@ class Player:
         return self.decide(states, rngs)
 
 
+def default(game: Game) -> str:
+    """Whom a human plays who names nobody: the bundled agent, or search without a network."""
+    if game.name in agents.names():
+        return f"checkpoint:simulations={agents.SIMULATIONS}"
+    return "mcts:simulations=1000"
+
+
 def make(spec: str, game: Game, leaves: str = "1") -> Player:
     """The player that ``spec`` names: ``kind[:key=value,...]``; ``KINDS`` has the kinds.
 
@@ -94,9 +101,11 @@ def make(spec: str, game: Game, leaves: str = "1") -> Player:
 
 def check(spec: str, game: Game) -> None:
     """``ValueError`` where ``make`` would raise it; does not load a network, only looks for it."""
-    _, options = parse(spec)
-    if "path" not in options:
+    kind, options = parse(spec)
+    if "path" not in inspect.signature(KINDS[kind]).parameters:
         make(spec, game)
+    elif "path" not in options:
+        agents.find(game.name)
     elif not Path(options["path"]).exists():
         raise ValueError(f"player {spec!r}: path={options['path']}: there is no such file")
 
@@ -207,17 +216,18 @@ def from_checkpoint(
     game: Game,
     name: str,
     *,
-    path: Path,
+    path: Path | None = None,
     simulations: Count | None = None,
     search: Literal["gumbel", "puct"] | None = None,
     leaves: Count | Literal["auto"] = 1,
 ) -> Player:
     """A trained network with tree search; what is left out is as it was in its training.
 
-    The network's precision is the one that a timing finds fastest on this machine. ``leaves`` of a
-    tree are evaluated at once; ``auto``: ``leaves_alone``.
+    Without ``path`` it is the bundled one. The network's precision is the one that a timing finds
+    fastest on this machine. ``leaves`` of a tree are evaluated at once; ``auto``: ``leaves_alone``,
+    and a network that is ready at once, without a timing.
     """
-    found, evaluate = _network(path, game)
+    found, evaluate = _network(path, game, alone=leaves == "auto")
     algorithm: Search = found.config.search
     if search not in (None, found.config.search.kind):
         algorithm = {"gumbel": Gumbel, "puct": PUCT}[search]()
@@ -243,8 +253,11 @@ def searching(name: str, algorithm: Search, evaluate: Evaluator, game: Game) -> 
 
 
 @_constructor
-def _policy(game: Game, name: str, *, path: Path) -> Player:
-    """A trained network alone: the legal move to which it gives the highest probability."""
+def _policy(game: Game, name: str, *, path: Path | None = None) -> Player:
+    """A trained network alone: the legal move to which it gives the highest probability.
+
+    Without ``path`` it is the bundled one.
+    """
     _, evaluate = _network(path, game)
     return replace(unsearching(name, evaluate, game), inference=evaluate.description)
 
@@ -298,16 +311,21 @@ def _spread(weight: NDArray) -> NDArray[np.float32]:
     return (weight / weight.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def _network(path: Path, game: Game) -> tuple["Checkpoint", "NetworkEvaluator"]:
-    """The checkpoint at ``path``, or the newest of the run at ``path``, and its network."""
+def _network(
+    path: Path | None, game: Game, alone: bool = False
+) -> tuple["Checkpoint", "NetworkEvaluator"]:
+    """The checkpoint at ``path``, the newest of the run at ``path``, or without one the bundled
+    agent; and its network, where it is asked ``alone`` on a backend chosen without a timing."""
+    path = path or agents.find(game.name)
     # Torch takes seconds to import; players that need no network do not wait for it.
     from alphazero import checkpoint
-    from alphazero.inference import NetworkEvaluator
+    from alphazero.inference import AT_ONCE, NetworkEvaluator
 
     loaded = checkpoint.load(checkpoint.resolve(path, partial(print, file=sys.stderr)))
     trained = games.make(loaded.config.game)
     if trained.name != game.name:
         raise ValueError(f"{loaded.path} plays {trained.name}, not {game.name}")
-    evaluator = NetworkEvaluator(game, loaded.config.network, InferenceSettings())
+    settings = AT_ONCE if alone else InferenceSettings()
+    evaluator = NetworkEvaluator(game, loaded.config.network, settings)
     evaluator.load(loaded.weights, loaded.step)
     return loaded, evaluator

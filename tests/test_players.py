@@ -168,7 +168,7 @@ def test_leaves_are_one_unless_the_spec_or_the_caller_says_otherwise(game, monke
         taken.append(algorithm.leaves)
         return players.Player(name, lambda states, rngs: None)
 
-    monkeypatch.setattr(players, "_network", lambda path, game: (found, network))
+    monkeypatch.setattr(players, "_network", lambda path, game, alone: (found, network))
     monkeypatch.setattr(players, "searching", searching)
     for options, leaves in (
         ("simulations=800", "1"), ("simulations=800", "auto"), ("simulations=200", "auto"),
@@ -244,8 +244,6 @@ def test_policy_alone_is_the_networks_softmax_over_legal_moves(make, run, game):
         ("minimax:depth=-1", "depth=-1: Input should be greater than or equal to 1"),
         ("solver:errors=1.5", "errors=1.5: Input should be less than or equal to 1"),
         ("solver:slack=-1", "slack=-1: Input should be greater than or equal to 0"),
-        ("checkpoint", "needs path=..."),
-        ("policy:", "needs path=..."),
         (
             "checkpoint:path=nowhere,search=alpha",
             "search=alpha: Input should be 'gumbel' or 'puct'",

@@ -61,7 +61,7 @@ def test_every_command_line_is_one_the_program_takes(words):
     options = build_parser().parse_args(words)
     if options.command == "train" and options.config in config.names():
         config.load(options.config, options.overrides)
-    for spec in [*getattr(options, "players", []), getattr(options, "player", "random")]:
+    for spec in [*getattr(options, "players", []), getattr(options, "player", None) or "random"]:
         players.parse(spec)
     if getattr(options, "game", "my_game").partition(":")[0] != "my_game":
         games.make(options.game)

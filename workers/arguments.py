@@ -15,7 +15,8 @@ a player is kind[:key=value,...]:
                                                   moves that keep the result so many stones later
                                                   or sooner; errors: share of moves made blindly
   checkpoint:path=runs/x,simulations=200          a trained agent; a run directory means its
-                                                  newest valid checkpoint
+                                                  newest valid checkpoint, no path the agent
+                                                  that comes with the program
   policy:path=runs/x                              a trained network without search"""
 
 
@@ -29,7 +30,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"alphazero {_version()}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add in (
-        _add_train, _add_play, _add_arena, _add_evaluate, _add_solve, _add_games, _add_bench
+        _add_train, _add_play, _add_arena, _add_evaluate, _add_solve, _add_games, _add_bench,
+        _add_export,
     ):  # fmt: skip
         add(commands)
     return parser
@@ -80,18 +82,22 @@ def _add_train(commands: Any) -> None:
 def _add_play(commands: Any) -> None:
     command = _command(
         commands, "play", "play against an agent in the terminal",
-        "example:\n  alphazero play connect_four --player mcts:simulations=400 --hints\n\n"
-        + PLAYERS,
+        "examples:\n"
+        "  alphazero play connect_four\n"
+        "  alphazero play connect_four --player mcts:simulations=400 --hints\n\n" + PLAYERS,
     )  # fmt: skip
     command.add_argument("game", metavar="GAME", help="see `alphazero games`")
     command.add_argument(
         "--player",
-        default="mcts:simulations=1000",
         metavar="PLAYER",
-        help="your opponent; default %(default)s",
+        help="your opponent; default: the agent that comes with the program, where GAME has one, "
+        "else mcts:simulations=1000",
     )
     command.add_argument("--hints", action="store_true", help="show what the agent thinks")
     command.add_argument("--second", action="store_true", help="let the agent begin")
+    command.add_argument(
+        "--about", action="store_true", help="show how GAME's own agent was trained, and leave"
+    )
 
 
 def _add_arena(commands: Any) -> None:
@@ -248,6 +254,23 @@ def json_destination(text: str) -> str:
 
 
 def _version() -> str:
+def _add_export(commands: Any) -> None:
+    command = _command(
+        commands, "export", "make a folder of a run's agent, to keep or to give away",
+        "example:\n  alphazero export runs/MY_RUN --to my_agent\n"
+        "  alphazero play connect_four --player checkpoint:path=my_agent\n\n"
+        "the folder holds the averaged weights, the configuration, their checksums and a model\n"
+        "card; nothing that only training needs",
+    )  # fmt: skip
+    command.add_argument("run", type=Path, metavar="RUN", help="a run directory or a checkpoint")
+    command.add_argument(
+        "--to", type=Path, required=True, metavar="FOLDER", help="an agent in it is replaced"
+    )
+    command.add_argument(
+        "--half", action="store_true", help="weights as float16: half the size, almost the same"
+    )
+
+
     try:
         return metadata.version("alphazero")
     except metadata.PackageNotFoundError:

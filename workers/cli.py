@@ -1,4 +1,4 @@
-"""The command line: ``alphazero train|play|arena|evaluate|solve|games|bench``.
+"""The command line: ``alphazero train|play|arena|evaluate|solve|games|bench|export``.
 
 A handler checks its arguments, calls one function of another module and prints what it returns.
 Modules that take seconds to import are imported by the handler that needs them, so that a mistake
@@ -101,14 +101,22 @@ def run_directory(config_name: str, asked: Path | None, resume: bool) -> Path:
 
 def _play(options: argparse.Namespace) -> int:
     import games
-    from alphazero import play, players
+    from alphazero import agents, play, players
 
-    game = games.make(options.game)
-    player = players.make(options.player, game, leaves="auto")
+    game, console = games.make(options.game), Console()
+    if options.about:
+        from rich.markdown import Markdown
+
+        console.print(Markdown(agents.card(game.name)))
+        return 0
+    spec = options.player or players.default(game)
+    if not (options.player or game.name in agents.names()):
+        print(f"No agent for {game.name} comes with this program: {spec} plays in its stead.")
+    player = players.make(spec, game, leaves="auto")
     settings = play.PlaySettings(
         begin=not options.second, hints=options.hints, seed=int(time.time())
     )
-    play.play(game, player, settings, play.terminal_read, Console())
+    play.play(game, player, settings, play.terminal_read, console)
     return 0
 
 
@@ -348,6 +356,15 @@ HANDLERS = {
     "arena": _arena,
     "evaluate": _evaluate,
     "solve": _solve,
+def _export(options: argparse.Namespace) -> int:
+    from workers import export
+
+    card = export.export(options.run, options.to, options.half)
+    size = (card.parent / export.WEIGHTS).stat().st_size
+    print(f"{options.to} holds the agent ({size / 1e6:.2f} MB) and its model card, {card}")
+    return 0
+
+
     "games": _games,
     "bench": _bench,
 }
@@ -355,3 +372,4 @@ HANDLERS = {
 
 if __name__ == "__main__":
     sys.exit(main())
+    "export": _export,

@@ -19,7 +19,7 @@ class _Announcement(event.Listener):
         if not self._said:
             self._said = True
             logger.warning(
-                "compiling the search for this machine: about ten seconds, once after each "
+                "compiling the search for this machine: some seconds, once after each "
                 "installation (kept in %s)",
                 kernels.attach.stats.cache_path,
             )

@@ -1,0 +1,172 @@
+"""Pictures of how runs grew stronger: mistakes, Elo and losses over minutes.
+
+    python docs/curves.py keep runs/MY_RUN connect_four_seed_0   # into docs/data/..., some ten KB
+    python docs/curves.py                                        # docs/curves_*.svg of all of them
+
+Needs matplotlib (`pip install 'alphazero[dev]'`). A picture is drawn for each kind of figure that
+any of the runs has, with a panel for each run.
+"""
+
+import argparse
+import csv
+import json
+import math
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+DOCS = Path(__file__).parent
+POINTS = 100
+"""Of one curve; the figures between two are averaged."""
+
+PICTURES = {
+    "mistakes": (r"(\w*_)?mistakes/\w+", "mistakes, % of the positions"),
+    "elo": (r"(\w+[_/])?elo", "Elo"),
+    "losses": (r"(policy_|value_)?loss", "loss"),
+}
+"""Which metrics a picture shows, and what its axis is called."""
+
+GREY = "#808080"
+COLOURS = ("#2a86d1", "#cc6a1f", "#2f9160", "#b662c4", "#8f7f10", "#d9537f")
+"""Each at least 3 to 1 against white and against a dark page: the background is transparent."""
+STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
+"""So that colours alone need not tell curves apart."""
+
+Rows = list[dict[str, float]]
+
+
+def thin(lines: Iterable[str], points: int = POINTS) -> Rows:
+    """``metrics.jsonl`` with at most ``points`` rows: means over equal spans of the run's minutes.
+
+    Keeps ``minutes``, ``games``, ``positions`` and what ``PICTURES`` shows. A line without minutes,
+    as a match writes, belongs to those of the line before.
+    """
+    rows, minutes = [], 0.0
+    for line in map(json.loads, lines):
+        minutes = line.get("minutes", minutes)
+        rows.append(line | {"minutes": minutes})
+    span = minutes / points or 1.0
+    spans: dict[int, Rows] = {}
+    for row in rows:
+        spans.setdefault(min(points, math.ceil(row["minutes"] / span)), []).append(row)
+    kept = ["minutes", "games", "positions", *_shown(rows)]
+    return [_mean(group, kept) for _, group in sorted(spans.items())]
+
+
+def _shown(rows: Rows) -> list[str]:
+    patterns = [pattern for pattern, _ in PICTURES.values()]
+    names = sorted({name for row in rows for name in row})
+    return [name for pattern in patterns for name in names if re.fullmatch(pattern, name)]
+
+
+def _mean(rows: Rows, names: list[str]) -> dict[str, float]:
+    values = {name: [row[name] for row in rows if row.get(name) is not None] for name in names}
+    return {name: fmean(found) for name, found in values.items() if found}
+
+
+def write(rows: Rows, path: Path) -> None:
+    """As CSV; what a row lacks stays empty."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, names, lineterminator="\n")
+        table.writeheader()
+        table.writerows({name: f"{value:.5g}" for name, value in row.items()} for row in rows)
+
+
+def read(path: Path) -> Rows:
+    with path.open(encoding="utf-8", newline="") as file:
+        return [
+            {name: float(text) for name, text in row.items() if text}
+            for row in csv.DictReader(file)
+        ]
+
+
+def draw(runs: dict[str, Rows], kind: str, path: Path) -> bool:
+    """One picture, a panel for each of ``runs``; False where none of them has such figures."""
+    pattern, label = PICTURES[kind]
+    names = sorted({n for rows in runs.values() for row in rows for n in row})
+    names = [name for name in names if re.fullmatch(pattern, name)]
+    runs = {run: rows for run, rows in runs.items() if any(n in row for row in rows for n in names)}
+    if not runs:
+        return False
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams.update(_look())
+    from matplotlib import pyplot
+
+    figure, panels = pyplot.subplots(
+        1, len(runs), figsize=(4.4 * len(runs) + 0.6, 3.4), sharey=True, squeeze=False
+    )
+    for panel, (run, rows) in zip(panels[0], runs.items(), strict=True):
+        for index, name in enumerate(names):
+            _curve(panel, rows, name, index)
+        panel.set_title(run.replace("_", " "))
+        panel.set_xlabel("minutes")
+        panel.set_xlim(left=0)
+    if kind == "mistakes":
+        panels[0, 0].set_ylim(bottom=0)
+    panels[0, 0].set_ylabel(label)
+    panels[0, -1].legend()
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+    pyplot.close(figure)
+    return True
+
+
+def _curve(panel: Any, rows: Rows, name: str, index: int) -> None:
+    points = [(row["minutes"], row[name]) for row in rows if name in row]
+    if not points:
+        return
+    minutes, values = zip(*points, strict=True)
+    if "mistakes" in name:
+        values = [100 * value for value in values]
+    style = {"color": COLOURS[index % len(COLOURS)], "linestyle": STYLES[index % len(STYLES)]}
+    marker = "o" if len(points) < POINTS / 4 else None
+    title = name.replace("/", ", ").replace("_", " ")
+    panel.plot(minutes, values, label=title, marker=marker, markersize=3, **style)
+
+
+def _look() -> dict[str, Any]:
+    """Grey on a transparent ground, which a light page carries as well as a dark one."""
+    coloured = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
+    return {
+        **dict.fromkeys(coloured, GREY),
+        "grid.color": GREY, "grid.alpha": 0.25, "axes.grid": True,
+        "axes.spines.top": False, "axes.spines.right": False,
+        "savefig.transparent": True, "legend.framealpha": 0.0, "font.size": 11,
+        "lines.linewidth": 1.8, "svg.fonttype": "none", "svg.hashsalt": "alphazero",
+        "font.family": "sans-serif",
+    }  # fmt: skip
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    commands = parser.add_subparsers(dest="command", metavar="keep RUN NAME")
+    keep = commands.add_parser("keep", help="thin a run's metrics into docs/data/NAME.csv")
+    keep.add_argument("run", type=Path)
+    keep.add_argument("name")
+    options = parser.parse_args(arguments)
+    if options.command == "keep":
+        metrics = options.run / "metrics.jsonl"
+        if not metrics.is_file():
+            print(f"{options.run} holds no metrics.jsonl; give a run's directory", file=sys.stderr)
+            return 2
+        path = DOCS / "data" / f"{options.name}.csv"
+        write(thin(metrics.read_text(encoding="utf-8").splitlines()), path)
+        print(path)
+        return 0
+    runs = {path.stem: read(path) for path in sorted((DOCS / "data").glob("*.csv"))}
+    for kind in PICTURES:
+        path = DOCS / f"curves_{kind}.svg"
+        if draw(runs, kind, path):
+            print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""The bundled agents: whole, small, described, found without a path, and in the package."""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import games
+from alphazero import agents, checkpoint, evaluation, players
+from workers.export import UNKNOWN_STRENGTH
+
+ROOT = Path(__file__).parents[1]
+LARGEST = 3_000_000
+each_agent = pytest.mark.parametrize("name", agents.names())
+
+
+def test_connect_four_and_tic_tac_toe_have_an_agent():
+    assert agents.names() == ["connect_four", "tic_tac_toe"]
+
+
+@each_agent
+def test_an_agent_is_undamaged_small_and_plays_the_game_of_its_name(name):
+    folder = agents.find(name)
+    found = checkpoint.load(folder)
+    assert found.config.game == name
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= LARGEST
+
+
+@each_agent
+def test_a_model_card_names_the_weights_beside_it_and_their_measured_strength(name):
+    digest = hashlib.sha256((agents.find(name) / checkpoint.WEIGHTS).read_bytes()).hexdigest()
+    assert digest in agents.card(name)
+    assert UNKNOWN_STRENGTH not in agents.card(name)
+
+
+def test_a_single_flipped_bit_is_noticed_and_named_in_one_line(tmp_path):
+    folder = shutil.copytree(agents.find("tic_tac_toe"), tmp_path / "agent")
+    weights = bytearray((folder / checkpoint.WEIGHTS).read_bytes())
+    weights[len(weights) // 2] ^= 1
+    (folder / checkpoint.WEIGHTS).write_bytes(weights)
+    with pytest.raises(ValueError, match=r"weights\.safetensors was altered") as refused:
+        players.make(f"policy:path={folder}", games.make("tic_tac_toe"))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_player_without_a_path_is_the_bundled_agent():
+    game = games.make("tic_tac_toe")
+    states = game.step(game.initial(9), np.arange(9))
+    rngs = [np.random.default_rng(row) for row in range(9)]
+    bundled = players.make("policy", game)(states, rngs)
+    named = players.make(f"policy:path={agents.FOLDER / 'tic_tac_toe'}", game)(states, rngs)
+    np.testing.assert_allclose(bundled.policy, named.policy, atol=0.02)
+    assert players.make("checkpoint:simulations=2", game).simulations == 2
+
+
+@pytest.mark.parametrize("spec", ["policy", "checkpoint:simulations=8"])
+def test_a_game_without_an_agent_is_refused_in_one_line_that_lists_those_with_one(spec):
+    game = games.make("othello:size=6")
+    for look in (players.check, players.make):
+        with pytest.raises(ValueError, match="only for connect_four and tic_tac_toe") as refused:
+            look(spec, game)
+        assert "no agent for othello:size=6" in str(refused.value)
+        assert "\n" not in str(refused.value)
+
+
+def test_a_human_who_names_nobody_meets_the_agent_or_else_rollouts():
+    assert players.default(games.make("connect_four")) == "checkpoint:simulations=600"
+    assert players.default(games.make("othello:size=4")) == "mcts:simulations=1000"
+
+
+def test_the_tic_tac_toe_agent_never_errs_even_without_search():
+    game = games.make("tic_tac_toe")
+    positions = evaluation.positions_from("all", game)
+    result = evaluation.evaluate(players.make("policy", game), positions, game, seed=0)
+    assert (result["positions"], result["mistakes"]) == (4520, 0)
+
+
+def test_the_agents_are_in_the_wheel_that_users_install(tmp_path):
+    pytest.importorskip("setuptools")
+    source = tmp_path / "source"
+    source.mkdir()
+    for room in ("alphazero", "games", "workers", "configs"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / room, source / room, ignore=ignored)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    code = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    built = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    for folder in map(agents.find, agents.names()):
+        files = (checkpoint.WEIGHTS, checkpoint.CONFIG, checkpoint.MANIFEST, agents.CARD)
+        assert {f"alphazero/agents/{folder.name}/{file}" for file in files} <= packed

@@ -1,0 +1,110 @@
+"""What ``alphazero export`` writes, what it refuses, and what it says of the training."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import games
+from alphazero import checkpoint, network
+from alphazero.config import Config, NetworkSettings
+from workers import cli, export
+
+SMALL = NetworkSettings(blocks=1, channels=4, policy_channels=2, value_channels=2, value_hidden=4)
+GAME = games.make("tic_tac_toe")
+CONFIG = Config(game=GAME.name, network=SMALL, seed=5)
+
+
+def line(step, minutes, began):
+    figures = {"games": 10.0 * step, "positions": 70.0 * step, "minutes": minutes}
+    return {"step": step, "time": began + 60 * minutes} | figures
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run of 30 steps in two parts, whose last checkpoint is that of step 20."""
+    weights = network.weights(network.build(GAME, SMALL, seed=1))
+    checkpoint.save(tmp_path / "run", 20, weights, {"seconds": 240.0}, CONFIG)
+    lines = [line(5, 1.0, 1000), line(10, 2.0, 1000.4), line(20, 4.04, 9000), line(30, 6, 9000)]
+    # A line that a match added has no counts.
+    lines.insert(2, {"step": 11, "time": 1130.0, "elo": 3.0})
+    (tmp_path / "run/metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
+    (tmp_path / "run/environment.json").write_text('{"cores": 2}')
+    return tmp_path / "run"
+
+
+def test_what_plays_is_the_checkpoints_bit_for_bit_and_nothing_else_is_kept(run, tmp_path):
+    export.export(run, tmp_path / "agent")
+    before, after = checkpoint.load(run), checkpoint.load(tmp_path / "agent")
+    assert after.config == before.config
+    assert after.weights.keys() == before.weights.keys()
+    for name, array in before.weights.items():
+        np.testing.assert_array_equal(after.weights[name], array)
+    files = {path.name for path in (tmp_path / "agent").iterdir()}
+    assert files == {"weights.safetensors", "config.yaml", "MANIFEST.json", "MODEL_CARD.md"}
+
+
+def test_the_card_and_the_manifest_say_what_training_took_up_to_that_checkpoint(run, tmp_path):
+    card = export.export(run, tmp_path / "agent").read_text()
+    training = json.loads((tmp_path / "agent/MANIFEST.json").read_text())["training"]
+    assert training == {
+        "steps": 20, "games": 200, "positions": 1400, "minutes": 4.0, "parts": 2, "cores": 2
+    }  # fmt: skip
+    assert "| positions | 1,400 |" in card
+    assert export.UNKNOWN_STRENGTH in card
+
+
+def test_a_checkpoint_that_has_left_its_run_is_exported_without_the_totals(run, tmp_path):
+    lonely = tmp_path / "elsewhere/checkpoints/step_000020"
+    lonely.parent.mkdir(parents=True)
+    (run / "checkpoints/step_000020").rename(lonely)
+    export.export(lonely, tmp_path / "agent")
+    assert json.loads((tmp_path / "agent/MANIFEST.json").read_text())["training"] == {"steps": 20}
+
+
+def test_half_takes_half_the_room_and_changes_little(run, tmp_path):
+    sizes, outputs = [], []
+    observations = torch.from_numpy(GAME.observe(GAME.step(GAME.initial(9), np.arange(9))))
+    for half in (False, True):
+        folder = tmp_path / f"agent_{half}"
+        export.export(run, folder, half)
+        module = network.build(GAME, SMALL, seed=0).eval()
+        network.load(module, checkpoint.load(folder).weights)
+        with torch.no_grad():
+            outputs.append(module(observations)[0])
+        tensors = checkpoint.load(folder).weights.values()
+        sizes.append(sum(array.nbytes for array in tensors if array.dtype.kind == "f"))
+    assert sizes[1] * 2 == sizes[0]
+    assert 0 < (outputs[0] - outputs[1]).abs().max() < 0.01
+
+
+def test_weights_too_large_for_float16_are_refused_by_name(run, tmp_path):
+    weights = checkpoint.load(run).weights
+    name = next(name for name in weights if name.endswith("running_var"))
+    weights[name] = np.full_like(weights[name], 1e6)
+    checkpoint.save(run, 25, weights, {}, CONFIG)
+    with pytest.raises(ValueError, match=f"float16 cannot hold {name}"):
+        export.export(run, tmp_path / "agent", half=True)
+
+
+def test_an_agent_is_replaced_but_no_other_folder_is(run, tmp_path):
+    export.export(run, tmp_path / "agent")
+    export.export(run, tmp_path / "agent")
+    for folder in (run, run / "checkpoints/step_000020"):
+        with pytest.raises(ValueError, match="holds something already"):
+            export.export(run, folder)
+    assert checkpoint.load_state(run) == {"seconds": 240.0}
+
+
+def test_a_released_agent_says_that_it_cannot_be_resumed(run, tmp_path):
+    export.export(run, tmp_path / "agent")
+    with pytest.raises(ValueError, match="plays, but cannot be resumed"):
+        checkpoint.load_state(tmp_path / "agent")
+
+
+def test_the_command_line_exports_and_answers_bad_input_in_one_line(run, tmp_path, capsys):
+    assert cli.main(["export", str(run), "--to", str(tmp_path / "agent")]) == 0
+    assert "MODEL_CARD.md" in capsys.readouterr().out
+    assert cli.main(["export", str(tmp_path / "none"), "--to", str(tmp_path / "b")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
