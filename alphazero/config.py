@@ -57,6 +57,8 @@ class SelfPlaySettings:
     final_temperature: Annotated[float, Field(ge=0)] = 0.0
     random_opening_plies: Natural = 0
     """Each game begins with 0 to this many uniformly random plies, which are not trained on."""
+    stop_when_proven: bool = True
+    """End a game as soon as its search has proven the result, which then is its outcome."""
     resign_value: Fraction | None = None
     """Resign when the search value stays below minus this for two own moves; None: never."""
     resign_disabled_fraction: Fraction = 0.1

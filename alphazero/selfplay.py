@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from alphazero.config import SelfPlaySettings
 from alphazero.evaluators import random_actions
-from alphazero.types import Evaluation, GameRecord, Search, Stream
+from alphazero.types import Evaluation, GameRecord, Search, SearchResult, Stream
 from games.base import Game, States
 
 _HISTORY = ("_actions", "_states", "_policy", "_value")
@@ -59,12 +59,11 @@ class GameGroup:
         self._plies += 1
         np.minimum(self._versions, result.version, out=self._versions)
         mover = self._game.to_move(self._current)
-        resigned = self._resigned(mover, result.value)
+        called = self._called(mover, result)
         self._current = self._game.step(self._current, result.action)
         outcome = self._game.outcome(self._current)
-        # As the player to move in the last state sees it: the one who resigned has lost.
-        last = np.where(self._game.to_move(self._current) == mover, -1.0, 1.0)
-        outcome = np.where(np.isnan(outcome) & resigned, last, outcome)
+        same = self._game.to_move(self._current) == mover
+        outcome = np.where(np.isnan(outcome), np.where(same, called, -called), outcome)
         over = np.flatnonzero(~np.isnan(outcome))
         return [self._finish(int(i), float(outcome[i])) for i in over]
 
@@ -98,14 +97,20 @@ class GameGroup:
         early = self._plies < settings.temperature_plies
         return np.where(early, settings.temperature, settings.final_temperature).astype(np.float32)
 
-    def _resigned(self, mover: NDArray[np.int8], value: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """``[B]``: whether the mover gives up, two own moves in a row being hopeless."""
-        if self._settings.resign_value is None:
-            return np.zeros(len(value), np.bool_)
-        rows = np.arange(len(value))
-        low = value < -self._settings.resign_value
-        self._hopeless[rows, mover] = np.where(low, self._hopeless[rows, mover] + 1, 0)
-        return self._may_resign & (self._hopeless[rows, mover] >= 2)
+    def _called(self, mover: NDArray[np.int8], result: SearchResult) -> NDArray[np.float32]:
+        """``[B]``: the result, for the mover, of the games that are not played on; NaN elsewhere.
+
+        It is proven, or the mover gives up: two own moves in a row were hopeless.
+        """
+        settings = self._settings
+        stop = result.proven & settings.stop_when_proven
+        called = np.where(stop, result.value, np.float32(np.nan))
+        if settings.resign_value is not None:
+            rows, low = np.arange(len(mover)), result.value < -settings.resign_value
+            self._hopeless[rows, mover] = np.where(low, self._hopeless[rows, mover] + 1, 0)
+            resigned = self._may_resign & (self._hopeless[rows, mover] >= 2)
+            called[resigned & ~stop] = -1
+        return called
 
     def _start(self, i: int) -> None:
         """Begin the next game in place ``i``, with its random opening."""

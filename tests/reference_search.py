@@ -54,6 +54,8 @@ class Node:
     value_sum: f32 = ZERO
     seen: f32 = ZERO
     """The prior mass of the edges visited so far."""
+    proven: float | None = None
+    """The result for the mover, where it is known."""
 
 
 Path = list[tuple[Node, Edge]]
@@ -76,6 +78,7 @@ class Found:
     visits: list[int]
     policy: list[float]
     value: f32
+    proven: bool
 
 
 def random_positions(game: Game, number: int, seed: int) -> States:
@@ -141,8 +144,13 @@ def puct(game: Game, state: States, search: PUCT, evaluate: Evaluator, rng=None)
 
     _grow(game, root, Rules(choose, choose), evaluate, search)
     visits = _visits(game, root)
-    policy = [n / search.simulations for n in visits]
-    return Found(root, visits.index(max(visits)), visits, policy, _mean(root))
+    choices = _choices(root)
+    counts = [n if action in choices else 0 for action, n in enumerate(visits)]
+    if not any(counts):
+        counts = [int(action in choices) for action in range(game.num_actions)]
+    policy = [n / sum(counts) for n in counts]
+    action = counts.index(max(counts))
+    return Found(root, action, visits, policy, _mean(root), root.proven is not None)
 
 
 def gumbel(
@@ -176,15 +184,17 @@ def gumbel(
 
     rules = Rules(choose_root, choose_below, must_wait)
     _grow(game, root, rules, evaluate, search)
-    visits, bonus = _visits(game, root), _bonus(root, search)
-    finalists = [a for a in sorted(considered) if visits[a] == max(visits)]
-    policy, improved = [0.0] * game.num_actions, _improved(root, bonus)
-    for action in root.edges:
-        policy[action] = float(improved[action])
-    action = max(finalists, key=lambda action: scores[action] + bonus[action])
+    visits, bonus, choices = _visits(game, root), _bonus(root, search), _choices(root)
+    most = max(visits[a] for a in choices)
+    finalists = [a for a in sorted(choices) if visits[a] == most]
+    weights = {a: math.exp(root.logits[a] - highest + bonus[a]) for a in choices}
+    policy = [weights.get(a, 0.0) / sum(weights.values()) for a in range(game.num_actions)]
+    known = {a: score for a, score in scores.items() if a in considered}
+    action = max(finalists, key=lambda action: known.get(action, -math.inf) + bonus[action])
     scale = search.value_scale * (search.visit_offset + max(visits))
-    value = sum(float(improved[a]) * float(bonus[a]) / scale for a in root.edges)
-    return Found(root, action, visits, policy, f32(value))
+    value = sum(policy[a] * float(bonus[a]) / scale for a in root.edges)
+    proven = root.proven is not None
+    return Found(root, action, visits, policy, f32(root.proven if proven else value), proven)
 
 
 def _halving(actions: int, simulations: int) -> Iterator[tuple[int, bool]]:
@@ -208,7 +218,8 @@ def _bonus(node: Node, search: Gumbel) -> dict[int, f32]:
         begun, most = (f(edge.begun for edge in seen.values()) for f in (sum, max))
         mass = _sum(edge.prior for edge in seen.values())
         weighted = _sum(edge.prior * edge.mean for edge in seen.values())
-        mixed = (node.value + f32(begun) * weighted / mass) / f32(1 + begun)
+        if mass:
+            mixed = (node.value + f32(begun) * weighted / mass) / f32(1 + begun)
     scale = f32(f32(search.value_scale) * (f32(search.visit_offset) + f32(most)))
     return {a: scale * (edge.mean if a in seen else mixed) for a, edge in node.edges.items()}
 
@@ -216,7 +227,8 @@ def _bonus(node: Node, search: Gumbel) -> dict[int, f32]:
 def _improved(node: Node, bonus: dict[int, f32]) -> dict[int, f32]:
     """softmax(logits + bonus), equation 11, by way of the prior."""
     highest = max(bonus.values())
-    weights = {a: e.prior * f32(math.exp(bonus[a] - highest)) for a, e in node.edges.items()}
+    priors = {action: max(edge.prior, f32(1e-12)) for action, edge in node.edges.items()}
+    weights = {a: prior * f32(math.exp(bonus[a] - highest)) for a, prior in priors.items()}
     total = _sum(weights.values())
     return {action: weight / total for action, weight in weights.items()}
 
@@ -225,7 +237,7 @@ def _grow(game: Game, root: Node, rules: Rules, evaluate: Evaluator, search: PUC
     """Several leaves at once: a volley of descents is made before anything is known of their ends;
     a descent that meets something that waits ends the volley."""
     begun, simulations = 0, search.simulations
-    while begun < simulations:
+    while begun < simulations and root.proven is None:
         volley, paths = min(search.leaves, simulations - begun), []
         while len(paths) < volley:
             path = [] if rules.must_wait() else _descend(root, rules)
@@ -235,8 +247,8 @@ def _grow(game: Game, root: Node, rules: Rules, evaluate: Evaluator, search: PUC
             end = path[-1][1].child
             if end is None:
                 paths.append(path)
-            else:  # a game known to be finished needs no waiting
-                _back_up(path, end, f32(end.outcome))
+            else:  # a result that is known needs no waiting
+                _back_up(path, end, f32(end.proven))
                 begun += 1
                 volley = min(volley, simulations - begun)
         begun += len(paths)
@@ -244,6 +256,8 @@ def _grow(game: Game, root: Node, rules: Rules, evaluate: Evaluator, search: PUC
         for path, end in ends:
             if end.outcome is not None:
                 _back_up(path, end, f32(end.outcome))
+                if search.proofs:
+                    _conclude(path)
         for path, end in ends:
             if end.outcome is None:
                 _back_up(path, _expanded(end, game, evaluate, visit=False), end.value)
@@ -252,7 +266,7 @@ def _grow(game: Game, root: Node, rules: Rules, evaluate: Evaluator, search: PUC
 def _descend(root: Node, rules: Rules) -> Path:
     path: Path = []
     node = root
-    while node is not None and node.edges:
+    while node is not None and node.edges and node.proven is None:
         edge = node.edges[(rules.below if path else rules.at_root)(node)]
         path.append((node, edge))
         node = edge.child
@@ -260,8 +274,8 @@ def _descend(root: Node, rules: Rules) -> Path:
 
 
 def _waits(edge: Edge) -> bool:
-    unfinished = edge.child is None or edge.child.outcome is None
-    return unfinished and edge.waiting > 0
+    unknown = edge.child is None or edge.child.proven is None
+    return unknown and edge.waiting > 0
 
 
 def _mark(path: Path, change: int) -> None:
@@ -281,18 +295,77 @@ def _child(game: Game, path: Path) -> Node:
 
 
 def _back_up(path: Path, end: Node, value: f32) -> None:
+    """From a node on whose result is proven, the value is that result."""
     _mark(path, -1)
-    for node in [end, *(node for node, _ in path)]:
-        node.visits += 1
-        node.value_sum += value if node.mover == end.mover else -value
-    for node, edge in path:
+    end.visits += 1
+    end.value_sum += value
+    mover = end.mover
+    for node, edge in reversed(path):
         edge.visits += 1
-        edge.value_sum += value if node.mover == end.mover else -value
+        node.visits += 1
+        edge.value_sum += value if node.mover == mover else -value
+        if node.proven is not None:
+            value, mover = f32(node.proven), node.mover
+        node.value_sum += value if node.mover == mover else -value
+
+
+def _conclude(path: Path) -> None:
+    """What follows for a path's nodes from the finished game at its end; then every sum anew."""
+    for node, edge in reversed(path):
+        low, high = _range(node)
+        if low == high:
+            node.proven = low
+        if edge.child.proven == (-1 if edge.child.mover == node.mover else 1):
+            edge.prior = ZERO
+    _recount(path[0][0])
+
+
+def _range(node: Node) -> tuple[float, float]:
+    """Between which results the node's own, for its mover, is known to lie (minimax)."""
+    if node.proven is not None:
+        return node.proven, node.proven
+    ranges = [_range_of(node, edge) for edge in node.edges.values()] or [(-1, 1)]
+    return max(low for low, _ in ranges), max(high for _, high in ranges)
+
+
+def _range_of(node: Node, edge: Edge) -> tuple[float, float]:
+    """As ``_range``, of one action of the node."""
+    if edge.child is None:
+        return -1, 1
+    low, high = _range(edge.child)
+    return (low, high) if edge.child.mover == node.mover else (-high, -low)
+
+
+def _recount(node: Node) -> f32:
+    """The sum of all that was found below a node, where what is proven was always found."""
+    for edge in node.edges.values():
+        if edge.child is not None:
+            total = _recount(edge.child)
+            edge.value_sum = total if edge.child.mover == node.mover else -total
+    if node.proven is not None:
+        node.value_sum = f32(node.proven) * f32(node.visits)
+    elif node.edges:
+        node.value_sum = node.value + _sum(edge.value_sum for edge in node.edges.values())
+    return node.value_sum
+
+
+def _choices(root: Node) -> list[int]:
+    """The actions that may be best for all that is proven."""
+    ranges = {action: _range_of(root, edge) for action, edge in root.edges.items()}
+    low, high = _range(root)
+    if low == high:
+        return [action for action, each in ranges.items() if each == (low, low)]
+    if low == -1:
+        return [action for action, (_, best) in ranges.items() if best > -1]
+    return [action for action, (worst, best) in ranges.items() if worst == low or best > low]
 
 
 def _node(game: Game, state: States) -> Node:
     outcome = float(game.outcome(state)[0])
-    return Node(state, int(game.to_move(state)[0]), None if math.isnan(outcome) else outcome)
+    mover = int(game.to_move(state)[0])
+    if math.isnan(outcome):
+        return Node(state, mover, None)
+    return Node(state, mover, outcome, proven=outcome)
 
 
 def _expanded(node: Node, game: Game, evaluate: Evaluator, visit: bool = True) -> Node:

@@ -92,7 +92,7 @@ def test_the_temperature_scales_the_noise():
 def test_sequential_halving_spends_its_budget_as_the_paper_says(considered, simulations, visits):
     """Each of ceil(log2 m) phases has simulations / phases, shared equally by its survivors."""
     game = OneMove([0] * 16)
-    search = Gumbel(simulations=simulations, max_considered_actions=considered)
+    search = Gumbel(simulations=simulations, max_considered_actions=considered, proofs=False)
     result = searched(game, 5, search, saying(np.zeros(16)))
     expected = visits + [0] * (16 - considered)
     assert (np.sort(result.visits, axis=1)[:, ::-1] == expected).all()
@@ -126,7 +126,7 @@ def test_the_improved_policy_has_a_higher_value_than_the_prior(results, seed):
     """Equation 11: with every move searched, sum of pi' q >= sum of pi q."""
     game, actions = OneMove(results), len(results)
     logits = np.random.default_rng(seed).normal(size=actions).astype(np.float32)
-    search = Gumbel(simulations=actions, max_considered_actions=16)
+    search = Gumbel(simulations=actions, max_considered_actions=16, proofs=False)
     result = searched(game, 3, search, saying(logits, value=0.5), seed=seed)
     prior = np.exp(logits) / np.exp(logits).sum()
     assert (result.visits == 1).all()
@@ -138,7 +138,7 @@ def test_the_improved_policy_has_a_higher_value_than_the_prior(results, seed):
 
 def test_unvisited_actions_are_completed_with_the_mixed_value():
     game = OneMove([1, 0, -1, 0])
-    search = Gumbel(simulations=2, max_considered_actions=2)
+    search = Gumbel(simulations=2, max_considered_actions=2, proofs=False)
     logits = np.log([0.4, 0.3, 0.2, 0.1])
     result = searched(game, 1, search, saying(logits, value=-0.5), temperature=0.0)
     # Equation 33: moves 0 and 1 were visited; (v + N * weighted mean of their q) / (1 + N).
@@ -151,7 +151,7 @@ def test_unvisited_actions_are_completed_with_the_mixed_value():
 def test_several_leaves_at_once_do_not_drop_the_move_that_was_searched_last():
     game = OneMove([-1, -1, -1, -1, 1])
     for leaves in (2, 3, 4, 5, 8, 64):
-        search = Gumbel(simulations=12, leaves=leaves)
+        search = Gumbel(simulations=12, leaves=leaves, proofs=False)
         result = searched(game, 1, search, uniform(game), temperature=0.0)
         assert result.action.tolist() == [4]
         assert result.visits[0].argmax() == 4

@@ -44,6 +44,7 @@ def assert_same(result, expected, exact_policy):
         result.value, [each.value for each in expected], rtol=0, atol=0 if exact_policy else 1e-6
     )
     assert result.action.tolist() == [each.action for each in expected]
+    assert result.proven.tolist() == [each.proven for each in expected]
     policy = np.array([each.policy for each in expected], np.float32)
     np.testing.assert_allclose(result.policy, policy, rtol=0 if exact_policy else 1e-4, atol=1e-7)
 

@@ -13,6 +13,7 @@ from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
 from alphazero.selfplay import GameGroup, random_opening
 from alphazero.types import Evaluation
+from games import solvers
 
 GAMES = ["tic_tac_toe", "connect_four", "othello:size=4"]
 
@@ -27,6 +28,11 @@ def hashed(game, version=0):
         return Evaluation(logits, value, version)
 
     return evaluate
+
+
+def to_the_end(**changes):
+    """Games are played to their end here where nothing else is said."""
+    return SelfPlaySettings(**{"stop_when_proven": False} | changes)
 
 
 def play(game, settings, seed=0, ids=None, moves=40, search=None, evaluate=None):
@@ -46,7 +52,7 @@ def fields(record):
 @pytest.mark.parametrize("name", GAMES)
 def test_replaying_a_records_actions_gives_its_states_and_outcome(name):
     game = games.make(name)
-    records = play(game, SelfPlaySettings(games=4, random_opening_plies=3), moves=60)
+    records = play(game, to_the_end(games=4, random_opening_plies=3), moves=60)
     assert len(records) >= 8
     for record in records:
         state, states = game.initial(1), []
@@ -64,7 +70,7 @@ def test_replaying_a_records_actions_gives_its_states_and_outcome(name):
 
 def test_a_record_holds_one_policy_and_value_for_each_position_and_survives_the_wire():
     game = games.make("connect_four")
-    record = play(game, SelfPlaySettings(games=2))[0]
+    record = play(game, to_the_end(games=2))[0]
     assert record.policy.shape == (len(record), 7)
     assert np.allclose(record.policy.sum(axis=1), 1, atol=2e-3)
     assert (record.policy[~game.legal(record.states)] == 0).all()
@@ -74,20 +80,18 @@ def test_a_record_holds_one_policy_and_value_for_each_position_and_survives_the_
 
 def test_a_game_depends_on_its_seed_and_id_but_not_on_the_games_beside_it():
     game = games.make("connect_four")
-    many = play(game, SelfPlaySettings(games=8, random_opening_plies=4))
+    many = play(game, to_the_end(games=8, random_opening_plies=4))
     for wanted in many[:5]:
-        alone = play(
-            game, SelfPlaySettings(games=1, random_opening_plies=4), ids=count(wanted.game_id)
-        )
+        alone = play(game, to_the_end(games=1, random_opening_plies=4), ids=count(wanted.game_id))
         assert same(alone[0], wanted)
-    other = play(game, SelfPlaySettings(games=8, random_opening_plies=4), seed=1)
+    other = play(game, to_the_end(games=8, random_opening_plies=4), seed=1)
     assert not same({r.game_id: r for r in other}[many[0].game_id], many[0])
 
 
 @pytest.mark.parametrize("search", [PUCT(simulations=6), Gumbel(simulations=6)])
 def test_a_restored_group_goes_on_bit_for_bit(search):
     game, evaluate = games.make("connect_four"), hashed(games.make("connect_four"))
-    settings = SelfPlaySettings(games=3, random_opening_plies=2, resign_value=0.8)
+    settings = to_the_end(games=3, random_opening_plies=2, resign_value=0.8)
     first = GameGroup(game, search, settings, 7, count(5, 3))
     for _ in range(25):
         run(first.move(), evaluate)
@@ -101,16 +105,14 @@ def test_a_restored_group_goes_on_bit_for_bit(search):
 
 def test_a_state_of_other_settings_is_refused_in_one_line():
     game = games.make("tic_tac_toe")
-    small, large = (
-        GameGroup(game, PUCT(), SelfPlaySettings(games=size), 0, count()) for size in (2, 3)
-    )
+    small, large = (GameGroup(game, PUCT(), to_the_end(games=size), 0, count()) for size in (2, 3))
     with pytest.raises(ValueError, match="resume with the game and selfplay settings"):
         large.restore(small.state())
 
 
 def test_random_openings_have_every_length_up_to_the_limit_and_are_not_recorded():
     game = games.make("connect_four")
-    records = play(game, SelfPlaySettings(games=32, random_opening_plies=3), moves=30)
+    records = play(game, to_the_end(games=32, random_opening_plies=3), moves=30)
     lengths = {len(record.actions) - len(record) for record in records}
     assert lengths == {0, 1, 2, 3}
 
@@ -127,7 +129,7 @@ def test_an_opening_never_finishes_the_game():
 
 def test_a_record_names_the_oldest_weights_of_its_game():
     game = games.make("tic_tac_toe")
-    group = GameGroup(game, PUCT(simulations=2), SelfPlaySettings(games=1), 0, count())
+    group = GameGroup(game, PUCT(simulations=2), to_the_end(games=1), 0, count())
     records, version = [], 3
     while not records:
         records = run(group.move(), hashed(game, version))
@@ -142,7 +144,7 @@ def test_the_player_whose_value_stays_hopeless_resigns_and_loses():
         value = np.where(game.to_move(states) == 1, -0.99, 0.99).astype(np.float32)
         return Evaluation(np.zeros((len(states), 7), np.float32), value)
 
-    settings = SelfPlaySettings(games=4, resign_value=0.9, resign_disabled_fraction=0.0)
+    settings = to_the_end(games=4, resign_value=0.9, resign_disabled_fraction=0.0)
     records = play(game, settings, evaluate=second_player_is_lost, moves=4)
     assert len(records) == 4
     for record in records:
@@ -158,7 +160,7 @@ def test_games_with_resignation_disabled_are_played_to_the_end():
             np.zeros((len(states), 7), np.float32), np.full(len(states), -0.99, np.float32)
         )
 
-    settings = SelfPlaySettings(games=4, resign_value=0.5, resign_disabled_fraction=1.0)
+    settings = to_the_end(games=4, resign_value=0.5, resign_disabled_fraction=1.0)
     records = play(game, settings, evaluate=mover_is_lost, moves=42)
     assert len(records) >= 4
     for record in records:
@@ -178,8 +180,22 @@ def test_the_temperature_falls_after_the_given_ply_and_leaves_the_target_alone()
             seen.append(temperature.copy())
             return (yield from PUCT(simulations=2)(game, states, rngs, temperature))
 
-    settings = SelfPlaySettings(
-        games=1, temperature=0.7, temperature_plies=3, final_temperature=0.1
-    )
+    settings = to_the_end(games=1, temperature=0.7, temperature_plies=3, final_temperature=0.1)
     play(game, settings, search=Spy(), moves=5)
     assert np.allclose(np.concatenate(seen), [0.7, 0.7, 0.7, 0.1, 0.1])
+
+
+@pytest.mark.parametrize("search", [PUCT(simulations=40), Gumbel(simulations=40)])
+def test_a_game_whose_result_is_proven_ends_with_what_the_solver_says(search):
+    game = games.make("tic_tac_toe")
+    chosen = to_the_end(games=16, stop_when_proven=True)
+    records = play(game, chosen, moves=40, search=search)
+    last = np.concatenate([record.states[-1:] for record in records])
+    best, _ = solvers.scores(game, last)
+    assert [record.outcome[-1] for record in records] == best.tolist()
+    lengths = [len(record) for record in records]
+    played_out = [len(each) for each in play(game, to_the_end(games=16), moves=40, search=search)]
+    assert np.mean(lengths) < np.mean(played_out) - 0.5
+    for record in records:
+        movers = game.to_move(record.states)
+        assert (record.outcome == np.where(movers == movers[-1], 1, -1) * record.outcome[-1]).all()

@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from alphazero.nn.settings import STRICT, Positive
 from alphazero.search import kernels
-from alphazero.search.tree import Rows, grow, plant, root_statistics
+from alphazero.search.tree import Rows, choosable, grow, plant, root_statistics
 from alphazero.types import Generators, SearchResult, SearchSteps
 from games.base import Game, States
 
@@ -36,6 +36,8 @@ class Gumbel:
     value_scale: Positive = 0.1
     leaves: Annotated[int, Field(ge=1)] = 1
     """Leaves a tree evaluates at once, kept apart by virtual losses."""
+    proofs: bool = True
+    """Conclude from finished games what is certain of the positions before them."""
 
     def __call__(
         self, game: Game, states: States, rngs: Generators, temperature: NDArray[np.float32]
@@ -58,19 +60,24 @@ class Gumbel:
                 scores, considered, schedule, offset, scale,
             )  # fmt: skip
 
-        oldest = yield from grow(game, tree, select, self.simulations, self.leaves)
+        oldest = yield from grow(game, tree, select, self.simulations, self.leaves, self.proofs)
         _, visits, action_value = root_statistics(tree)
         bonus = kernels.completed_root_values(*tree[:2], offset, scale)
-        policy = _softmax(logits + bonus)
+        open_to_choice = choosable(tree)
+        policy = _softmax(np.where(open_to_choice, logits + bonus, -np.inf))
         completed = bonus / ((offset + visits.max(axis=1, keepdims=True)) * scale)
-        finalists = visits == visits.max(axis=1, keepdims=True)
+        counted = np.where(open_to_choice, visits, -1)
+        finalists = counted == counted.max(axis=1, keepdims=True)
+        proven = tree.nodes[:, 0]["status"] == kernels.FINISHED
+        # The mean over all simulations would count the actions that halving tried and dropped.
+        value = np.where(legal, policy * completed, 0).sum(axis=1)
         return SearchResult(
             action=np.where(finalists, scores + bonus, -np.inf).argmax(axis=1),
             policy=policy,
-            # The mean over all simulations would count the actions that halving tried and dropped.
-            value=np.where(legal, policy * completed, 0).sum(axis=1),
+            value=np.where(proven, tree.nodes[:, 0]["value"], value),
             visits=visits,
             action_value=action_value,
+            proven=proven,
             version=evaluation.version if oldest is None else min(oldest, evaluation.version),
         )
 

@@ -1,18 +1,18 @@
 """The search's kernels. They see arrays and know no game and no network.
 
-All jitted functions of the search stand in this one file, because Numba's disk cache does not
-notice edits to a function that lives in another. Their records are described in ``tree.py``. A
-simulation that waits for its evaluation counts as a visit that lost (virtual loss).
+All that call each other stand in this one file, but for the arithmetic of ``softmax.py``: Numba's
+disk cache does not notice edits to a function that lives in another. Their records are described in
+``tree.py``. A simulation that waits for its evaluation counts as a visit that lost (virtual loss).
 
 Everything is float32, in a fixed order and without fastmath: the same search makes the same visits
 on every machine, but for the last bit of the library's exponential. Choices are written without
 branches on counts, which a CPU cannot foresee.
 """
 
-from functools import partial
-
-import numba
 import numpy as np
+
+from alphazero.search import softmax
+from alphazero.search.softmax import LOWEST, ONE, ZERO, jit
 
 WAITING, EXPANDED, FINISHED = 0, 1, 2
 """A node's status: its evaluation is under way, it has edges, or the game is over there."""
@@ -20,19 +20,20 @@ WAITING, EXPANDED, FINISHED = 0, 1, 2
 NEW, BACKED_UP, BLOCKED = 0, 1, 2
 """How a descent ended: at an edge to follow, in a finished game, or where others wait already."""
 
-# Where Python's division raises NumPy's gives infinity, and a loop that may raise is a slow one.
-jit = partial(numba.njit, cache=True, nogil=True, error_model="numpy")
-
-ZERO, ONE, LOWEST = np.float32(0), np.float32(1), np.float32(-np.inf)
 FLOOR = np.float32(1e-12)
 
 
 @jit()
 def _back_up(nodes, edges, tree, node, value, virtual):
-    """Add ``value``, seen by ``node``'s mover, to every node and edge up to the root."""
+    """Add ``value``, seen by ``node``'s mover, to every node and edge up to the root.
+
+    From a node on whose result is proven it is that result.
+    """
     mover = nodes[tree, node].to_move
     while True:
         here = nodes[tree, node]
+        if here.status == FINISHED:
+            value, mover = here.value, here.to_move
         signed = value if here.to_move == mover else -value
         here.visits += 1
         here.value_sum += signed
@@ -49,12 +50,72 @@ def _back_up(nodes, edges, tree, node, value, virtual):
 
 
 @jit()
+def _range(nodes, edges, tree, node, action):
+    """Between what results an action's lies for all that is proven, ``(lower, upper)`` for the
+    node's mover; one never tried may be worth anything."""
+    child = edges[tree, node, action].child
+    if child < 0:
+        return -1, 1
+    below = nodes[tree, child]
+    if below.to_move == nodes[tree, node].to_move:
+        return below.lower, below.upper
+    return -below.upper, -below.lower
+
+
+@jit()
+def _settle(nodes, edges, tree, node):
+    """The result of ``node`` is proven: from now on it counts as a finished game, as though all its
+    visits had found that result."""
+    here = nodes[tree, node]
+    mover, value = here.to_move, np.float32(here.lower)
+    here.status, here.value = FINISHED, value
+    change = value * np.float32(here.visits) - here.value_sum
+    here.value_sum += change
+    while here.parent >= 0:
+        above = nodes[tree, here.parent]
+        signed = change if above.to_move == mover else -change
+        edges[tree, here.parent, here.action].value_sum += signed
+        if above.status == FINISHED:
+            return
+        above.value_sum += signed
+        here = above
+
+
+@jit()
+def _prove(nodes, edges, tree, node):
+    """Draw all conclusions from the result of ``node``, which has just become known.
+
+    Score-bounded tree search (Cazenave & Saffidine 2010): each node's result lies between bounds,
+    which are those of its best action. A refuted action keeps no prior: it would only be explored.
+    """
+    while True:
+        parent, action = nodes[tree, node].parent, nodes[tree, node].action
+        if parent < 0:
+            return
+        above = nodes[tree, parent]
+        if _range(nodes, edges, tree, parent, action)[1] == -1:
+            edges[tree, parent, action].prior = 0.0
+        lower = upper = -1
+        for other in range(edges.shape[2]):
+            if edges[tree, parent, other].prior >= 0:
+                low, high = _range(nodes, edges, tree, parent, other)
+                lower, upper = max(lower, low), max(upper, high)
+        if lower == above.lower and upper == above.upper:
+            return
+        above.lower, above.upper = lower, upper
+        if lower == upper and above.status == EXPANDED:
+            _settle(nodes, edges, tree, parent)
+        node = parent
+
+
+@jit()
 def attach(
     nodes, edges, raw, size,
     where,
-    states, legal, outcome, to_move, virtual,
+    states, legal, outcome, to_move, virtual, prove,
 ):  # fmt: skip
     """Add a node behind each row's edge; finished ones are backed up, the others stay as rows.
+    ``prove``: and what follows from them for the nodes above.
 
     ``states [n * itemsize], legal [n, A], outcome, to_move [n]`` describe the new nodes. What
     belongs to the unfinished ones moves to the front of ``states``, ``legal`` and ``where``, which
@@ -73,6 +134,7 @@ def attach(
         node.visits = node.pending = 0
         node.value_sum = node.prior_mass = 0.0
         node.to_move = to_move[i]
+        node.lower, node.upper = -1, 1
         if np.isnan(outcome[i]):
             node.status = WAITING
             where[0, found], where[1, found] = tree, child
@@ -86,49 +148,10 @@ def attach(
             node.status = FINISHED
             node.value = outcome[i]
             _back_up(nodes, edges, tree, child, outcome[i], virtual)
+            if prove:
+                node.lower = node.upper = np.int8(outcome[i])
+                _prove(nodes, edges, tree, child)
     return found
-
-
-@jit()
-def _exponentials(exponents):
-    """Replace each ``x <= 0`` by ``e ** x`` to 1.2e-7, by 0 below -87.
-
-    ``2 ** k * e ** r`` with ``|r| <= log(2) / 2`` and a polynomial for the second factor (Moshier,
-    Cephes, expf): without a call in the loop the CPU computes several at once.
-    """
-    for i in range(len(exponents)):
-        x = exponents[i]
-        # Not max(), which would take a NaN for -87.
-        inside = np.float32(-87) if x < np.float32(-87) else x
-        k = np.floor(inside * np.float32(1.44269504) + np.float32(0.5))
-        r = (inside - k * np.float32(0.693359375)) + k * np.float32(2.12194440e-4)
-        y = np.float32(1.9875691500e-4)
-        y = y * r + np.float32(1.3981999507e-3)
-        y = y * r + np.float32(8.3334519073e-3)
-        y = y * r + np.float32(4.1665795894e-2)
-        y = y * r + np.float32(1.6666665459e-1)
-        y = y * r + np.float32(5.0000001201e-1)
-        y = y * r * r + r + ONE
-        power = np.int32((np.int32(k) + np.int32(127)) << np.int32(23)).view(np.float32)
-        exponents[i] = ZERO if x < np.float32(-87) else y * power
-
-
-@jit()
-def _weights(logits, legal):
-    """``[n * A]``: ``e ** (logit - highest logit)``, 0 where not legal."""
-    actions = legal.shape[1]
-    weights = np.empty(legal.size, np.float32)
-    for i in range(len(legal)):
-        highest = LOWEST
-        for action in range(actions):
-            logit = logits[i, action] if legal[i, action] else LOWEST
-            weights[i * actions + action] = logit
-            # Not max(), which may pass over a NaN.
-            highest = highest if highest > logit else logit
-        for action in range(actions):
-            weights[i * actions + action] -= highest
-    _exponentials(weights)
-    return weights
 
 
 @jit()
@@ -140,7 +163,7 @@ def expand(nodes, edges, where, logits, value, legal, virtual):
     logit of -inf beside finite ones, though, is a prior of 0.
     """
     actions, finite = legal.shape[1], True
-    weights = _weights(logits, legal)
+    weights = softmax.weights(logits, legal)
     for i in range(len(value)):
         tree, leaf = where[0, i], where[1, i]
         total = ZERO
@@ -216,6 +239,8 @@ def puct(
     """Descend by PUCT; ``exploration [n]`` is ``c(n) * sqrt(n)`` at ``n`` visits of a node."""
     new = 0
     for tree in range(len(remaining)):
+        if nodes[tree, 0].status == FINISHED:
+            remaining[tree] = 0
         want = min(leaves, remaining[tree])
         while want > 0:
             node = 0
@@ -252,14 +277,15 @@ def _complete(nodes, edges, tree, node, visit_offset, value_scale, sigma):
         pending = np.float32(edge.pending)
         n = np.float32(edge.visits) + pending
         q = (edge.value_sum - pending) / (n if n > 0 else ONE)
-        share = (edge.prior if edge.prior > FLOOR else FLOOR) if n > 0 else ZERO
+        share = edge.prior if n > 0 else ZERO
         begun += n
         most = n if n > most else most
         mass += share
         weighted += share * q
         sigma[action] = q
     mixed = nodes[tree, node].value
-    mixed = (mixed + begun * weighted / (mass if mass > 0 else ONE)) / (ONE + begun)
+    if mass > 0:  # else nothing was visited but what is refuted
+        mixed = (mixed + begun * weighted / mass) / (ONE + begun)
     scale = value_scale * (visit_offset + most)
     for action in range(edges.shape[2]):
         edge = edges[tree, node, action]
@@ -326,6 +352,8 @@ def gumbel(
     new = 0
     sigma = np.empty(edges.shape[2], np.float32)
     for tree in range(len(remaining)):
+        if nodes[tree, 0].status == FINISHED:
+            remaining[tree] = 0
         want = min(leaves, remaining[tree])
         while want > 0:
             node, waiting = 0, nodes[tree, 0].pending
@@ -366,24 +394,3 @@ def completed_root_values(nodes, edges, visit_offset, value_scale):
         _complete(nodes, edges, tree, 0, visit_offset, value_scale, sigma)
         result[tree] = sigma
     return result
-
-
-@jit()
-def mix_noise(edges, drawn, fraction):
-    """Mix ``fraction`` of noise into every root's prior: the first of ``drawn [B, A]``, normalised.
-
-    As many as there are legal actions, in their order.
-    """
-    for tree in range(len(edges)):
-        count, total = 0, 0.0
-        for action in range(edges.shape[2]):
-            if edges[tree, 0, action].prior >= 0:
-                total += drawn[tree, count]
-                count += 1
-        count = 0
-        for action in range(edges.shape[2]):
-            edge = edges[tree, 0, action]
-            if edge.prior >= 0:
-                kept = np.float32(1 - fraction) * edge.prior
-                edge.prior = kept + fraction * drawn[tree, count] / total
-                count += 1

@@ -10,7 +10,8 @@ from pydantic.dataclasses import dataclass
 
 from alphazero.nn.settings import STRICT, Fraction, Positive
 from alphazero.search import kernels
-from alphazero.search.tree import Rows, Tree, grow, plant, root_statistics
+from alphazero.search.softmax import jit
+from alphazero.search.tree import Rows, Tree, choosable, grow, plant, root_statistics
 from alphazero.types import Generators, SearchResult, SearchSteps
 from games.base import Game, States
 
@@ -37,6 +38,8 @@ class PUCT:
     in AlphaZero, 1.4 at Connect Four's 7."""
     leaves: Annotated[int, Field(ge=1)] = 1
     """Leaves a tree evaluates at once, kept apart by virtual losses."""
+    proofs: bool = True
+    """Conclude from finished games what is certain of the positions before them."""
 
     def __call__(
         self, game: Game, states: States, rngs: Generators, temperature: NDArray[np.float32]
@@ -53,14 +56,20 @@ class PUCT:
         def select(remaining: NDArray[np.int32], rows: Rows) -> int:
             return kernels.puct(*tree[:3], self.leaves, remaining, *rows[:2], exploration, fpu)
 
-        oldest = yield from grow(game, tree, select, self.simulations, self.leaves)
-        value, counts, action_value = root_statistics(tree)
+        oldest = yield from grow(game, tree, select, self.simulations, self.leaves, self.proofs)
+        value, visits, action_value = root_statistics(tree)
+        open_to_choice = choosable(tree)
+        counts = np.where(open_to_choice, visits, 0)
+        # All that was searched may be refuted while something else is left.
+        counts = np.where(counts.any(axis=1, keepdims=True), counts, open_to_choice)
+        proven = tree.nodes[:, 0]["status"] == kernels.FINISHED
         return SearchResult(
-            action=sample(counts, rngs, temperature),
+            action=sample(counts.astype(np.int32), rngs, temperature),
             policy=(counts / counts.sum(axis=1, keepdims=True)).astype(np.float32),
-            value=value,
-            visits=counts,
+            value=np.where(proven, tree.nodes[:, 0]["value"], value),
+            visits=visits,
             action_value=action_value,
+            proven=proven,
             version=evaluation.version if oldest is None else min(oldest, evaluation.version),
         )
 
@@ -82,7 +91,7 @@ def sample(
     return _draw(visits, chances, temperature)
 
 
-@kernels.jit()
+@jit()
 def _draw(visits, chances, temperature):
     """``[B]`` actions: where ``chances [B]`` in [0, 1) fall among the cumulated
     ``visits [B, A] ** (1 / temperature [B])``; at temperature 0 the first of the most visited."""
@@ -106,4 +115,25 @@ def _mix_noise(tree: Tree, rngs: Generators, fraction: float, total: float) -> N
     drawn = np.empty((len(counts), tree.edges.shape[2]))
     for rng, count, row in zip(rngs, counts.tolist(), drawn, strict=True):
         rng.standard_gamma(total / count, out=row[:count])
-    kernels.mix_noise(tree.edges, drawn, fraction)
+    _mix(tree.edges, drawn, fraction)
+
+
+@jit()
+def _mix(edges, drawn, fraction):
+    """Mix ``fraction`` of noise into every root's prior: the first of ``drawn [B, A]``, normalised.
+
+    As many as there are legal actions, in their order.
+    """
+    for tree in range(len(edges)):
+        count, total = 0, 0.0
+        for action in range(edges.shape[2]):
+            if edges[tree, 0, action].prior >= 0:
+                total += drawn[tree, count]
+                count += 1
+        count = 0
+        for action in range(edges.shape[2]):
+            edge = edges[tree, 0, action]
+            if edge.prior >= 0:
+                kept = np.float32(1 - fraction) * edge.prior
+                edge.prior = kept + fraction * drawn[tree, count] / total
+                count += 1

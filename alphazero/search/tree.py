@@ -26,6 +26,8 @@ NODE = np.dtype(
         ("prior_mass", np.float32),  # of the edges visited so far
         ("to_move", np.int8),
         ("status", np.int8),  # kernels.WAITING, EXPANDED or FINISHED
+        ("lower", np.int8),  # the result proven so far lies in [lower, upper], for its mover
+        ("upper", np.int8),
     ],
     align=True,
 )
@@ -100,6 +102,7 @@ def plant(game: Game, states: States, evaluation: Evaluation, capacity: int) -> 
     roots["parent"] = roots["action"] = -1
     roots["visits"] = roots["pending"] = roots["value_sum"] = roots["prior_mass"] = 0
     roots["to_move"] = game.to_move(states)
+    roots["lower"], roots["upper"] = -1, 1
     where = np.zeros((2, batch), np.int32)
     where[0] = np.arange(batch)
     _expand(tree, where, evaluation, game.legal(states), virtual=False)
@@ -107,7 +110,7 @@ def plant(game: Game, states: States, evaluation: Evaluation, capacity: int) -> 
 
 
 def grow(
-    game: Game, tree: Tree, select: Select, simulations: int, leaves: int = 1
+    game: Game, tree: Tree, select: Select, simulations: int, leaves: int = 1, prove: bool = False
 ) -> Generator[States, Evaluation, int | None]:
     """Run ``simulations`` in every tree, up to ``leaves`` at once with virtual losses.
 
@@ -121,7 +124,7 @@ def grow(
     while new := select(remaining, rows):
         states, legal, outcome, to_move = game.advance(rows.states[:new], rows.where[2, :new])
         found = kernels.attach(
-            *tree[:4], rows.where, states.view(np.uint8), legal, outcome, to_move, virtual
+            *tree[:4], rows.where, states.view(np.uint8), legal, outcome, to_move, virtual, prove
         )
         if not found:  # this round met finished games only
             continue
@@ -151,6 +154,22 @@ def _expand(
 
 def _bytes(states: States) -> NDArray[np.uint8]:
     return states.view(np.uint8).reshape(*states.shape, states.dtype.itemsize)
+
+
+def choosable(tree: Tree) -> NDArray[np.bool_]:
+    """``[B, A]``: the roots' legal actions that no proof speaks against, at least one a root.
+
+    Left out are those proven to be worth less than another surely is, and, where another may be
+    better, those proven lost.
+    """
+    roots, edges = tree.nodes[:, :1], tree.edges[:, 0]
+    tried = edges["child"] >= 0
+    below = tree.nodes[np.arange(len(roots))[:, None], np.where(tried, edges["child"], 0)]
+    same = below["to_move"] == roots["to_move"]
+    lower = np.where(tried, np.where(same, below["lower"], -below["upper"]), -1)
+    upper = np.where(tried, np.where(same, below["upper"], -below["lower"]), 1)
+    as_good = (lower == roots["lower"]) & ((lower > -1) | (roots["upper"] == -1))
+    return (edges["prior"] >= 0) & (as_good | (upper > roots["lower"]))
 
 
 def root_statistics(
