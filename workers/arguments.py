@@ -228,6 +228,23 @@ def _add_bench(commands: Any) -> None:
     _add_json(command)
 
 
+def _add_export(commands: Any) -> None:
+    command = _command(
+        commands, "export", "make a folder of a run's agent, to keep or to give away",
+        "example:\n  alphazero export runs/MY_RUN --to my_agent\n"
+        "  alphazero play connect_four --player checkpoint:path=my_agent\n\n"
+        "the folder holds the averaged weights, the configuration, their checksums and a model\n"
+        "card; nothing that only training needs",
+    )  # fmt: skip
+    command.add_argument("run", type=Path, metavar="RUN", help="a run directory or a checkpoint")
+    command.add_argument(
+        "--to", type=Path, required=True, metavar="FOLDER", help="an agent in it is replaced"
+    )
+    command.add_argument(
+        "--half", action="store_true", help="weights as float16: half the size, almost the same"
+    )
+
+
 def _add_seed(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", type=int, default=0, metavar="S", help="default 0")
 
@@ -254,23 +271,6 @@ def json_destination(text: str) -> str:
 
 
 def _version() -> str:
-def _add_export(commands: Any) -> None:
-    command = _command(
-        commands, "export", "make a folder of a run's agent, to keep or to give away",
-        "example:\n  alphazero export runs/MY_RUN --to my_agent\n"
-        "  alphazero play connect_four --player checkpoint:path=my_agent\n\n"
-        "the folder holds the averaged weights, the configuration, their checksums and a model\n"
-        "card; nothing that only training needs",
-    )  # fmt: skip
-    command.add_argument("run", type=Path, metavar="RUN", help="a run directory or a checkpoint")
-    command.add_argument(
-        "--to", type=Path, required=True, metavar="FOLDER", help="an agent in it is replaced"
-    )
-    command.add_argument(
-        "--half", action="store_true", help="weights as float16: half the size, almost the same"
-    )
-
-
     try:
         return metadata.version("alphazero")
     except metadata.PackageNotFoundError:

@@ -350,12 +350,6 @@ def _figure(value: float | str) -> str:
     return str(value)
 
 
-HANDLERS = {
-    "train": _train,
-    "play": _play,
-    "arena": _arena,
-    "evaluate": _evaluate,
-    "solve": _solve,
 def _export(options: argparse.Namespace) -> int:
     from workers import export
 
@@ -365,11 +359,17 @@ def _export(options: argparse.Namespace) -> int:
     return 0
 
 
+HANDLERS = {
+    "train": _train,
+    "play": _play,
+    "arena": _arena,
+    "evaluate": _evaluate,
+    "solve": _solve,
     "games": _games,
     "bench": _bench,
+    "export": _export,
 }
 
 
 if __name__ == "__main__":
     sys.exit(main())
-    "export": _export,
