@@ -12,7 +12,7 @@ import pytest
 from alphazero.config import Config
 from workers import arguments, cli
 
-COMMANDS = ("train", "play", "arena", "evaluate", "solve", "games", "bench")
+COMMANDS = ("train", "play", "arena", "ladder", "evaluate", "solve", "games", "bench", "export")
 
 
 def alphazero(*words: str, **options) -> subprocess.CompletedProcess:

@@ -31,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add in (
         _add_train, _add_play, _add_arena, _add_evaluate, _add_solve, _add_games, _add_bench,
-        _add_export,
+        _add_export, _add_ladder,
     ):  # fmt: skip
         add(commands)
     return parser
@@ -122,6 +122,32 @@ def _add_arena(commands: Any) -> None:
         "--fixed-seats",
         action="store_true",
         help="the player named first begins every game of a pair; default: each begins half",
+    )
+    _add_seed(command)
+    _add_json(command)
+
+
+def _add_ladder(commands: Any) -> None:
+    command = _command(
+        commands, "ladder", "rate a player against opponents whose Elo is fixed",
+        "examples:\n"
+        "  alphazero ladder connect_four                  # shows the opponents\n"
+        "  alphazero ladder connect_four minimax:depth=5 --games 100\n\n" + PLAYERS,
+    )  # fmt: skip
+    command.add_argument("game", metavar="GAME", help="one that has a ladder: connect_four")
+    command.add_argument("player", metavar="PLAYER", nargs="?", help="who is to be rated")
+    command.add_argument(
+        "--games",
+        type=int,
+        default=200,
+        metavar="N",
+        help="in all, against the opponents nearest in strength; default 200",
+    )
+    command.add_argument(
+        "--calibrate",
+        type=Path,
+        metavar="FILE",
+        help="let the opponents meet and be rated anew; goes on with a FILE begun before",
     )
     _add_seed(command)
     _add_json(command)

@@ -1,4 +1,4 @@
-"""The command line: ``alphazero train|play|arena|evaluate|solve|games|bench|export``.
+"""The command line: ``alphazero train|play|arena|ladder|evaluate|solve|games|bench|export``.
 
 A handler checks its arguments, calls one function of another module and prints what it returns.
 Modules that take seconds to import are imported by the handler that needs them, so that a mistake
@@ -148,6 +148,12 @@ def _arena(options: argparse.Namespace) -> int:
         counts = [str(each[key]) for key in ("wins", "draws", "losses")]
         table.add_row(each["name"], *counts, f"{each['score']:.1%}", _signed(each["elo"]), interval)
     return _report(table, result, options.json)
+
+
+def _ladder(options: argparse.Namespace) -> int:
+    from workers import ladder
+
+    return _report(*ladder.run(options), options.json)
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -363,6 +369,7 @@ HANDLERS = {
     "train": _train,
     "play": _play,
     "arena": _arena,
+    "ladder": _ladder,
     "evaluate": _evaluate,
     "solve": _solve,
     "games": _games,

@@ -1,0 +1,81 @@
+"""What ``alphazero ladder`` does: shows the rungs, rates a player, or makes a ladder anew."""
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+import games
+from alphazero import ladder, players
+from games.base import Game
+
+
+def run(options: argparse.Namespace) -> tuple[Table, dict[str, Any]]:
+    """What to print, and the same as plain types."""
+    if options.player and options.calibrate:
+        raise ValueError("--calibrate lets the ladder's own players meet: leave PLAYER out")
+    if options.calibrate and not options.calibrate.absolute().parent.is_dir():
+        raise ValueError(f"--calibrate: {options.calibrate.parent} is not a folder")
+    game = games.make(options.game)
+    found = ladder.load(game)
+    if options.player:
+        player = players.make(options.player, game)
+        with _counting_games() as progress:
+            rating = ladder.rate(game, player, found, options.games, options.seed, progress)
+        return _rated(rating), rating.as_dict()
+    if options.calibrate:
+        found = _calibrated(game, found, options.calibrate)
+    return _rungs(found), found.as_dict()
+
+
+def _calibrated(game: Game, found: ladder.Ladder, path: Path) -> ladder.Ladder:
+    """``found``'s players rated anew in ``path``; one that is there already is gone on with."""
+    with _counting_games() as progress:
+        if not path.exists():
+            ladder.save(ladder.blank(game, found), path)
+        for better in ladder.calibrate(game, ladder.load(game, path), progress):
+            ladder.save(better, path)
+    return ladder.load(game, path)
+
+
+@contextmanager
+def _counting_games() -> Iterator[Callable[[int, int], None]]:
+    screen = Console(stderr=True)
+    with Progress(console=screen, transient=True, disable=not screen.is_terminal) as bar:
+        task = bar.add_task("games", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _rungs(found: ladder.Ladder) -> Table:
+    table = _table(f"the ladder of {found.game}", "player", "Elo", "standard error", "games")
+    for rung in sorted(found.rungs, key=lambda each: each.elo):
+        table.add_row(rung.player, f"{rung.elo:.0f}", f"{rung.error:.0f}", str(rung.games))
+    return table
+
+
+def _rated(rating: ladder.Rating) -> Table:
+    low, high = (
+        "open" if each is None else f"{each:.0f}" for each in (rating.elo_low, rating.elo_high)
+    )
+    table = _table(
+        f"{rating.player}: Elo {rating.elo:.0f}, 95 % {low} to {high}; {rating.games} games",
+        "opponent", "Elo", "wins", "draws", "losses", "score", "95 %",
+    )  # fmt: skip
+    for met in rating.opponents:
+        counts = (str(each) for each in (met.wins, met.draws, met.losses))
+        interval = f"{met.low:.1%} to {met.high:.1%}"
+        table.add_row(met.name, f"{met.elo:.0f}", *counts, f"{met.score:.1%}", interval)
+    return table
+
+
+def _table(title: str, first: str, *others: str) -> Table:
+    table = Table(title=title)
+    table.add_column(first)
+    for name in others:
+        table.add_column(name, justify="right")
+    return table
