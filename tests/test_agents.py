@@ -12,6 +12,7 @@ import pytest
 
 import games
 from alphazero import agents, checkpoint, evaluation, players
+from workers import cli
 from workers.export import UNKNOWN_STRENGTH
 
 ROOT = Path(__file__).parents[1]
@@ -71,6 +72,26 @@ def test_a_game_without_an_agent_is_refused_in_one_line_that_lists_those_with_on
 def test_a_human_who_names_nobody_meets_the_agent_or_else_rollouts():
     assert players.default(games.make("connect_four")) == "checkpoint:simulations=600"
     assert players.default(games.make("othello:size=4")) == "mcts:simulations=1000"
+
+
+@pytest.mark.parametrize(
+    ("game", "said"),
+    [
+        ("tic_tac_toe", "tic_tac_toe against checkpoint:simulations=600."),
+        ("othello:size=4", "No agent for othello:size=4 comes with this program: mcts:simulations"),
+    ],
+)
+def test_play_begins_with_nothing_but_a_game(game, said, monkeypatch, capsys):
+    monkeypatch.setattr("builtins.input", lambda prompt: "q")
+    assert cli.main(["play", game]) == 0
+    assert capsys.readouterr().out.startswith(said)
+
+
+def test_play_shows_the_model_card_of_the_agent_or_says_that_there_is_none(capsys):
+    assert cli.main(["play", "tic_tac_toe", "--about"]) == 0
+    assert "How strong" in capsys.readouterr().out
+    assert cli.main(["play", "othello:size=4", "--about"]) == 2
+    assert "no agent for othello:size=4" in capsys.readouterr().err
 
 
 def test_the_tic_tac_toe_agent_never_errs_even_without_search():
