@@ -85,6 +85,13 @@ class Learner:
         self.step += 1
         return metrics | {"learning_rate": rate}
 
+    def begin_with(self, weights: Weights) -> None:
+        """Take ``weights``, trained elsewhere, for the first ones. ValueError: another network's."""
+        if self.step:
+            raise ValueError(f"the learner is at step {self.step}: it has weights of its own")
+        networks.load(self._network, weights)
+        self._ema = optim.Ema(self._flat.values, self._training.ema)
+
     def weights(self) -> Weights:
         """The averaged weights, which play: parameters and BatchNorm statistics."""
         return networks.to_weights(self._flat.named(self._ema.average))

@@ -118,6 +118,22 @@ def same(first: dict, second: dict) -> bool:
     )
 
 
+def test_weights_from_elsewhere_are_the_first_ones_and_nothing_but():
+    theirs = trained_weights(seed=1)
+    begun = learner(seed=2)
+    begun.begin_with(theirs)
+    assert all(np.array_equal(begun.weights()[name], theirs[name]) for name in theirs)
+    trained(begun, 0, 1)
+    with pytest.raises(ValueError, match="at step 1: it has weights of its own"):
+        begun.begin_with(theirs)
+
+
+def trained_weights(seed):
+    made = learner(seed=seed)
+    trained(made, 0, 3)
+    return made.weights()
+
+
 def test_a_state_is_a_snapshot_that_later_steps_leave_alone():
     made = learner()
     trained(made, 0, 2)

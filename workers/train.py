@@ -28,7 +28,7 @@ from alphazero.loop import Hooks, LocalFleet, Run
 from alphazero.nn.device import cores
 from alphazero.nn.parallel import keep_memory
 from alphazero.replay import Replay
-from alphazero.types import GameRecord
+from alphazero.types import GameRecord, Weights
 from workers import evaluate
 from workers.dashboard import Dashboard
 from workers.tracking import Tracker
@@ -147,6 +147,8 @@ def _parts(settings: Config, run_dir: Path, console: Console) -> Iterator[Run]:
     torch.set_num_threads(1)
     keep_memory()
     learner = Learner(game, settings.network, settings.optimizer, settings.training, settings.seed)
+    if settings.training.initial_weights:
+        learner.begin_with(_trained(settings, settings.training.initial_weights))
     with ExitStack() as stack:
         if settings.ray == "off":
             evaluator = NetworkEvaluator(game, settings.network, settings.inference)
@@ -160,6 +162,19 @@ def _parts(settings: Config, run_dir: Path, console: Console) -> Iterator[Run]:
             replay = fleet.replay
         stack.callback(fleet.close)
         yield Run(settings, run_dir, learner, replay, fleet)
+
+
+def _trained(settings: Config, path: str) -> Weights:
+    """The weights at ``path``. ``ValueError`` where they are not of these settings' network."""
+    found = checkpoint.load(checkpoint.resolve(path))
+    for key in ("game", "network"):
+        theirs, ours = getattr(found.config, key), getattr(settings, key)
+        if theirs != ours:
+            raise ValueError(
+                f"training.initial_weights: {found.path} was trained with {key} {theirs}, these "
+                f"settings say {ours}"
+            )
+    return found.weights
 
 
 def _summary(run: Run) -> str:
