@@ -392,5 +392,6 @@ def completed_root_values(nodes, edges, visit_offset, value_scale):
     sigma = np.empty(edges.shape[2], np.float32)
     for tree in range(len(result)):
         _complete(nodes, edges, tree, 0, visit_offset, value_scale, sigma)
-        result[tree] = sigma
+        for action in range(edges.shape[2]):  # to assign the row takes two seconds to compile
+            result[tree, action] = sigma[action]
     return result
