@@ -57,6 +57,12 @@ def test_a_bad_configuration_ends_in_exit_2_before_anything_heavy_is_imported(tm
         ("arena", "random", "--game", "tic_tac_toe"),
         ("arena", "random", "minmax", "--game", "tic_tac_toe"),
         ("evaluate", "tic_tac_toe", "--player", "random", "--positions", "nowhere.csv"),
+        ("evaluate", "tic_tac_toe", "--player", "random", "random", "--positions", "all"),
+        ("evaluate", "tic_tac_toe", "--player", "random", "--suite"),
+        ("solve", "connect_four", "--positions", "nowhere.txt", "--out", "x.csv"),
+        ("solve", "connect_four", "--out", "x.csv"),
+        ("solve", "connect_four", "4", "--suite", "there"),
+        ("solve", "tic_tac_toe", "--suite", "there"),
         ("train", "tic_tac_toe", "seed"),
         ("train", "tic_tac_toe", "--resume", "--run-dir", "nowhere"),
         ("train", "tic_tac_toe", "--ray", "nowhere"),
@@ -180,6 +186,18 @@ def test_evaluate_reports_the_figures_of_the_design_as_json(capsys, tmp_path):
     keys = {"positions", "mistakes", "mistake_rate", "low", "high", "optimal_rate", "simulations"}
     assert keys <= set(printed)
     assert (printed["positions"], printed["mistakes"]) == (1, 0)
+
+
+def test_evaluate_gives_every_players_mistakes_in_every_set_of_the_suite(capsys):
+    words = ["evaluate", "connect_four", "--suite", "--player", "random", "minimax:depth=1"]
+    assert cli.main([*words, "--json", "-"]) == 0
+    said = capsys.readouterr()
+    printed = json.loads(said.out)
+    assert [player["name"] for player in printed["players"]] == ["random", "minimax:depth=1"]
+    blind, greedy = ({n: s["mistakes"] for n, s in p["sets"].items()} for p in printed["players"])
+    assert len(blind) == 6
+    assert all(greedy[name] < blind[name] for name in blind)
+    assert all(name in said.err for name in blind)
 
 
 @pytest.mark.parametrize(

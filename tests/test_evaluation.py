@@ -156,6 +156,46 @@ def test_every_position_of_tic_tac_toe_is_checked_and_the_solver_makes_no_mistak
     assert report["high"] < 0.001
 
 
+@pytest.mark.parametrize(
+    ("spec", "measured"),
+    [
+        ("minimax:depth=5", ["minimax:depth=5"]),
+        ("checkpoint", ["policy", "checkpoint:simulations=600"]),
+        ("checkpoint:path=x", ["policy:path=x", "checkpoint:simulations=600,path=x"]),
+        (
+            "checkpoint:path=x,search=puct,simulations=50",
+            ["policy:path=x", "checkpoint:simulations=50,path=x,search=puct"],
+        ),
+    ],
+)
+def test_a_suite_measures_a_checkpoint_without_search_and_with_600_simulations(spec, measured):
+    assert evaluation.suite_players(spec) == measured
+
+
+def test_a_game_without_a_suite_is_refused_in_one_line(game, monkeypatch, tmp_path):
+    with pytest.raises(
+        ValueError, match=r"no suite for tic_tac_toe in .*; there is one for connect"
+    ):
+        evaluation.load_suite(game)
+    monkeypatch.setattr(evaluation, "SUITES", tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="only a checkout of the source has them"):
+        evaluation.load_suite(games.make("connect_four"))
+
+
+def test_the_suite_has_six_sets_which_the_rules_agree_with():
+    sets = evaluation.load_suite(games.make("connect_four"))
+    assert {len(positions.states) for positions in sets.values()} == {1000}
+    assert list(sets)[:3] == ["opening_easy", "opening_medium", "opening_hard"]
+    assert len(sets) == 6
+
+
+def test_progress_hears_of_every_position_once(game):
+    everything, heard = evaluation.positions_from("all", game), []
+    evaluation.evaluate(players.make("random", game), everything, game, 0, heard.append)
+    assert sum(heard) == 4520
+    assert max(heard) == evaluation.BATCH
+
+
 def test_the_same_seed_gives_the_same_report(game):
     everything = evaluation.positions_from("all", game)
     player = players.make("random", game)

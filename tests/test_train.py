@@ -80,6 +80,30 @@ def test_the_time_of_earlier_parts_counts_towards_the_limit(tmp_path, monkeypatc
     assert metrics(tmp_path)[-1]["step"] <= 31
 
 
+def test_mistakes_are_counted_on_the_way_and_change_nothing_that_is_trained(tmp_path):
+    small = [*TINY, "evaluation.games=0", "replay.window_min=100", "selfplay.games=16"]
+    for minutes in ("0", "1e-6"):
+        settings = config.load(
+            "connect_four", [*small, f"evaluation.suite_every_minutes={minutes}"]
+        )
+        assert run(tmp_path / minutes, settings) == 0
+    without, counted = (
+        checkpoint.load(checkpoint.newest(tmp_path / minutes)).weights for minutes in ("0", "1e-6")
+    )
+    assert all(np.array_equal(counted[name], array) for name, array in without.items())
+    lines = metrics(tmp_path / "1e-6")
+    names = {f"policy_mistakes/{name}" for name in evaluate.SAMPLED}
+    assert names <= lines[0].keys()
+    assert names <= lines[-1].keys()
+    assert all(0 < lines[-1][name] < 1 for name in names)
+    assert not any(names & line.keys() for line in metrics(tmp_path / "0"))
+
+
+def test_a_run_without_a_suite_says_so_and_goes_on(tmp_path, capsys):
+    assert run(tmp_path, tiny("evaluation.suite_every_minutes=1")) == 0
+    assert "no suite for tic_tac_toe" in capsys.readouterr().out
+
+
 def test_a_run_killed_before_its_first_checkpoint_begins_again_bit_for_bit(tmp_path, monkeypatch):
     assert run(tmp_path / "whole", tiny()) == 0
 
@@ -138,6 +162,24 @@ def test_changed_settings_are_named_on_resuming(tmp_path, capsys):
     assert run(tmp_path, tiny("optimizer.l2=0.01", "training.steps=31"), resume=True) == 0
     said = capsys.readouterr().out.replace("\n", " ")
     assert "resuming with changed settings: optimizer.l2, training.steps" in said
+
+
+def test_a_run_can_begin_with_the_weights_of_another_one(tmp_path):
+    assert run(tmp_path / "first", tiny()) == 0
+    first = checkpoint.load(checkpoint.resolve(tmp_path / "first"))
+    start = f"training.initial_weights={tmp_path / 'first'}"
+    console, resolved = train.Console(), train.resolve(tiny(start, "seed=3"), "off")
+    with train._parts(resolved, tmp_path / "second", console) as parts:
+        found = parts.learner.weights()
+    assert found.keys() == first.weights.keys()
+    assert all(np.array_equal(found[name], first.weights[name]) for name in found)
+    with (
+        pytest.raises(ValueError, match=r"initial_weights: .*step_000030 was trained with network"),
+        train._parts(
+            train.resolve(tiny(start, "network.blocks=2"), "off"), tmp_path / "third", console
+        ),
+    ):
+        pass
 
 
 def test_two_runs_cannot_write_to_one_directory(tmp_path):
