@@ -1,0 +1,229 @@
+"""The ladder: ratings against hand-made and simulated results, and the one that is shipped."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import games
+from alphazero import arena, ladder, players
+from alphazero.ladder import Ladder, Pairing, Rung
+from games import solvers
+from workers import cli
+
+GAME = games.make("tic_tac_toe")
+
+
+def made_up(heights, openings=("51", "15", "59", "95"), game="tic_tac_toe"):
+    rungs = tuple(Rung("random", float(elo), 0.0, 0) for elo in heights)
+    return Ladder(game, 0, 2, openings, rungs, ())
+
+
+def estimate(heights, results):
+    return ladder.estimate(np.array(heights, float), np.array(results))
+
+
+def test_against_one_rung_a_rating_is_the_arenas_and_its_interval_wilsons():
+    elo, low, high = estimate([1000], [[28, 4, 8]])
+    # 400 * log10(0.75 / 0.25), and the same of Wilson's bounds for 30 of 40, 0.5981 and 0.8581.
+    assert elo == pytest.approx(1190.85, abs=0.01)
+    assert low == pytest.approx(1000 + 400 * math.log10(0.5981 / 0.4019), abs=0.2)
+    assert high == pytest.approx(1000 + 400 * math.log10(0.8581 / 0.1419), abs=0.2)
+
+
+def test_a_player_between_two_rungs_has_the_rating_computed_by_hand():
+    # Twice the odds of the first and half those of the second, which has four times the first's.
+    heights = [0, 400 * math.log10(4)]
+    elo, low, high = estimate(heights, [[20, 0, 10], [8, 4, 18]])
+    assert elo == pytest.approx(400 * math.log10(2))
+    # The points' variance is 60 * 2/9; the interval is nearly its quadratic approximation.
+    radius = 1.96 * 400 / math.log(10) / math.sqrt(60 * 2 / 9)
+    assert [elo - low, high - elo] == pytest.approx([radius] * 2, rel=0.05)
+
+
+def test_a_rung_that_was_not_met_says_nothing():
+    assert estimate([0, 500, 900], [[5, 1, 4], [0, 0, 0], [1, 0, 9]]) == pytest.approx(
+        estimate([0, 900], [[5, 1, 4], [1, 0, 9]])
+    )
+
+
+def test_who_won_or_lost_everything_is_rated_with_one_more_draw_and_an_open_bound():
+    elo, low, high = estimate([300], [[40, 0, 0]])
+    assert elo == pytest.approx(300 + 400 * math.log10(40.5 / 0.5))
+    # Wilson's lower bound for 40 of 40 is 40 / (40 + 1.96 ** 2).
+    assert low == pytest.approx(300 + 400 * math.log10(40 / 1.96**2), abs=0.1)
+    assert high is None
+    beaten, below, above = estimate([300], [[0, 0, 40]])
+    assert (beaten - 300, below) == (pytest.approx(300 - elo), None)
+    assert above == pytest.approx(600 - low)
+
+
+def simulated(monkeypatch, heights, true_elo):
+    """Results drawn from the model: the player of ``true_elo`` against rungs of ``heights``."""
+    met = []
+    shares = {f"rung{i}": 1 / (1 + 10 ** ((h - true_elo) / 400)) for i, h in enumerate(heights)}
+
+    def tally(game, pair, starts, seeds, report):
+        met.append((pair[1].name, len(starts)))
+        wins = np.random.default_rng(seeds[0]).binomial(len(starts), shares[pair[1].name])
+        return np.array([wins, 0, len(starts) - wins])
+
+    monkeypatch.setattr(ladder, "_tally", tally)
+    monkeypatch.setattr(
+        ladder.players, "make", lambda spec, game: players.Player(spec, lambda s, r: None)
+    )
+    rungs = tuple(Rung(f"rung{i}", h, 0.0, 0) for i, h in enumerate(heights))
+    return replace(made_up(heights), rungs=rungs), met
+
+
+@pytest.mark.parametrize("true_elo", [130.0, 845.0, 1700.0])
+def test_a_known_elo_is_recovered_from_simulated_games(monkeypatch, true_elo):
+    heights = np.arange(0, 1801, 150.0)
+    rungs, met = simulated(monkeypatch, heights.tolist(), true_elo)
+    someone = players.Player("someone", lambda states, rngs: None)
+    ratings = [ladder.rate(GAME, someone, rungs, 200, seed) for seed in range(60)]
+    elos = np.array([rating.elo for rating in ratings])
+    # 200 games at even odds fix an Elo to 400 / ln(10) / sqrt(200 / 4), about 25.
+    assert abs(elos.mean() - true_elo) < 4 * elos.std() / math.sqrt(60)
+    assert 20 < elos.std() < 40
+    assert sum(r.elo_low < true_elo < r.elo_high for r in ratings) >= 52
+    assert {rating.games for rating in ratings} == {200}
+    near = [size for name, size in met if abs(heights[int(name[4:])] - true_elo) < 400]
+    assert sum(near) > 0.8 * 60 * 200
+
+
+def test_every_opening_is_played_from_both_seats_and_games_differ_in_their_randomness(monkeypatch):
+    seen = []
+
+    def match(game, pair, openings, seeds, report):
+        seen.extend(zip(openings, map(tuple, seeds), strict=True))
+        return arena.Match(np.zeros(len(openings), np.int8), list(openings))
+
+    monkeypatch.setattr(ladder, "play_match", match)
+    rating = ladder.rate(GAME, players.make("random", GAME), made_up([0]), 50, seed=3)
+    assert [opening for opening, _ in seen[:10]] == [
+        (4, 0), (4, 0), (0, 4), (0, 4), (4, 8), (4, 8), (8, 4), (8, 4), (4, 0), (4, 0),
+    ]  # fmt: skip
+    assert len({seed for _, seed in seen}) == len(seen) == 50
+    assert (rating.opponents[0].draws, rating.elo) == (50, pytest.approx(0, abs=1e-6))
+
+
+def test_a_fit_gives_odds_that_multiply_exactly_and_the_error_of_the_log_odds():
+    # Odds 2 : 1, 3 : 1 and, between the outer two, their product 6 : 1.
+    pairings = [Pairing(0, 1, 4, 0, 8), Pairing(1, 2, 3, 0, 9), Pairing(0, 2, 0, 2, 6)]
+    rungs = ladder.fit(["a", "b", "c"], pairings[:2])
+    assert [rung.elo for rung in rungs] == pytest.approx([0, 120.4, 311.3], abs=0.1)
+    assert [rung.games for rung in rungs] == [12, 24, 12]
+    # In a chain the variances 1 / (n p q) add up: 1 / (12 * 2/9), then 1 / (12 * 3/16) more.
+    scale = 400 / math.log(10)
+    errors = [0, scale * math.sqrt(0.375), scale * math.sqrt(0.375 + 4 / 9)]
+    assert [rung.error for rung in rungs] == pytest.approx(errors, abs=0.1)
+    assert [rung.player for rung in ladder.fit(["a", "b", "c"], pairings)] == ["a", "b", "c"]
+
+
+def test_balanced_openings_are_distinct_positions_that_exhaustive_search_calls_drawn():
+    found = ladder.balanced_openings(GAME, 30, 3, seed=1)
+    states = np.concatenate([solvers.position(GAME, text) for text in found])
+    assert len({state.tobytes() for state in states}) == 30
+    solution = solvers.minimax.solve_all(GAME)
+    drawn = {
+        s.tobytes() for s, value in zip(solution.states, solution.value, strict=True) if not value
+    }
+    assert all(state.tobytes() in drawn for state in states)
+    assert ladder.balanced_openings(GAME, 30, 3, seed=1) == found
+    assert ladder.balanced_openings(GAME, 30, 3, seed=2) != found
+
+
+def test_openings_that_do_not_exist_are_not_looked_for_for_ever(monkeypatch):
+    monkeypatch.setattr(ladder, "ATTEMPTS", 20)
+    with pytest.raises(ValueError, match="no 80 balanced openings of 2 plies"):
+        ladder.balanced_openings(GAME, 80, 2, seed=0)
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """A ladder of tic-tac-toe, calibrated and installed."""
+    specs = ("random", "solver:errors=0.5", "solver")
+    asked = replace(made_up([0] * 3), rungs=tuple(Rung(spec, 9.0, 9.0, 9) for spec in specs))
+    *_, made = ladder.calibrate(GAME, ladder.blank(GAME, asked))
+    monkeypatch.setattr(ladder, "FOLDER", tmp_path)
+    ladder.save(made, tmp_path / "tic_tac_toe.json")
+    return made
+
+
+def test_a_calibration_ranks_players_as_their_kinds_say_and_repeats_itself(small):
+    assert [rung.player for rung in small.rungs] == ["random", "solver:errors=0.5", "solver"]
+    assert 0 == small.rungs[0].elo < small.rungs[1].elo < small.rungs[2].elo
+    assert [(each.lower, each.higher) for each in small.pairings] == [(0, 1), (1, 2), (0, 2)]
+    assert {each.wins + each.draws + each.losses for each in small.pairings} == {8}
+    assert list(ladder.calibrate(GAME, ladder.blank(GAME, small)))[-1] == small
+    assert ladder.load(GAME) == small
+
+
+def test_a_calibration_that_was_stopped_goes_on_where_it_was(small):
+    begun = replace(small, pairings=small.pairings[:1])
+    later = list(ladder.calibrate(GAME, begun))
+    assert [len(each.pairings) for each in later] == [2, 3]
+    assert later[-1] == small
+    assert list(ladder.calibrate(GAME, small)) == []
+
+
+def test_the_command_rates_a_player_and_calibrates(small, tmp_path, capsys):
+    words = ["ladder", "tic_tac_toe"]
+    assert (
+        cli.main([*words, "minimax:depth=9", "--games", "30", "--json", str(tmp_path / "x")]) == 0
+    )
+    printed = capsys.readouterr().out
+    assert "solver" in printed
+    assert "30 games" in printed
+    assert cli.main([*words, "--calibrate", str(tmp_path / "new.json")]) == 0
+    assert "solver:errors=0.5" in capsys.readouterr().out
+    assert (tmp_path / "new.json").read_text() == (tmp_path / "tic_tac_toe.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["othello"], "othello:size=8 has no ladder; there is one for connect_four"),
+        (["connect_four", "minmax"], "did you mean 'minimax'?"),
+        (["connect_four", "random", "--games", "0"], "at least 1, not 0"),
+        (["connect_four", "random", "--calibrate", "x.json"], "leave PLAYER out"),
+        (["connect_four", "--calibrate", "nowhere/x.json"], "nowhere is not a folder"),
+        (["connect_four", "--calibrate", "README.md"], "README.md is no ladder"),
+    ],
+)
+def test_bad_input_ends_in_one_line_and_exit_2(words, complaint, capsys, monkeypatch):
+    monkeypatch.chdir(Path(__file__).parents[1])
+    assert cli.main(["ladder", *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert complaint in line
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return ladder.load(games.make("connect_four"))
+
+
+def test_the_shipped_elo_is_the_fit_of_the_shipped_results(shipped):
+    assert ladder.fit([rung.player for rung in shipped.rungs], shipped.pairings) == shipped.rungs
+    assert shipped.rungs[0].player == "random"
+    assert shipped.rungs[-1].player == "solver"
+
+
+def test_the_shipped_rungs_rise_without_wide_gaps(shipped):
+    heights = np.array([rung.elo for rung in shipped.rungs])
+    assert heights.min() == heights[0] == 0
+    assert heights.max() == heights[-1] > 1000
+    assert (np.diff(np.sort(heights)) < 300).all()
+    assert len(shipped.openings) == len(set(shipped.openings)) == 50
+
+
+def test_the_shipped_openings_are_drawn(shipped):
+    game = games.make("connect_four")
+    states = solvers.position(game, shipped.openings[0])
+    for text in shipped.openings[10::15]:
+        states = np.append(states, solvers.position(game, text))
+    assert {len(text) for text in shipped.openings} == {shipped.opening_plies}
+    assert (solvers.scores(game, states)[0] == 0).all()
