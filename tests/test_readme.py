@@ -74,7 +74,8 @@ def test_every_metric_of_a_run_is_explained(folder):
 
 
 @pytest.mark.parametrize(
-    ("file", "command"), [("arena.json", "arena"), ("rating.json", "ladder"), ("mistakes.json", "evaluate")]
+    ("file", "command"),
+    [("arena.json", "arena"), ("rating.json", "ladder"), ("mistakes.json", "evaluate")],
 )
 def test_every_json_key_is_named(folder, file, command):
     result = json.loads((folder / file).read_text())
