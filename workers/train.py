@@ -227,7 +227,8 @@ class Monitor:
                 "samples_per_second": self._steps * batch / seconds,
             }
             self._window_began, self._played, self._rows, self._steps = time.monotonic(), 0, 0, 0
-        metrics = metrics | self._rates | {"minutes": self.seconds() / 60}
+        spent = {"minutes": self.seconds() / 60, "cpu_minutes": time.process_time() / 60}
+        metrics = metrics | self._rates | spent
         if self.seconds() >= self._sample_due:
             metrics |= self._mistakes(step)
         self._tracker.log(step, metrics)
