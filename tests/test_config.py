@@ -124,6 +124,7 @@ def test_the_value_of_a_union_is_named_once():
         ("search.kind=pukt", "search.kind: got 'pukt', should be one of puct, gumbel; did you"),
         ("ray=loca", "ray: got 'loca', should be off, local, auto or an address"),
         ("selfplay.random_opening_plies=9", "would be whole games of tic_tac_toe"),
+        ("training.initial_weights=''", "should have at least 1 character"),
         ("device=cpu", "did you mean training.device or inference.device?"),
         ("game.size=4", "game is a value, not a section"),
         ("network={blocks: 2", "the value is not YAML"),

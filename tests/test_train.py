@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -180,6 +181,17 @@ def test_a_run_can_begin_with_the_weights_of_another_one(tmp_path):
         ),
     ):
         pass
+
+
+def test_a_resumed_run_no_longer_needs_the_weights_that_it_began_with(tmp_path):
+    assert run(tmp_path / "first", tiny("training.steps=2")) == 0
+    start = f"training.initial_weights={tmp_path / 'first'}"
+    assert run(tmp_path / "second", tiny(start, "training.steps=2")) == 0
+    shutil.rmtree(tmp_path / "first")
+    assert run(tmp_path / "second", tiny(start, "training.steps=4"), resume=True) == 0
+    assert metrics(tmp_path / "second")[-1]["step"] == 4
+    with pytest.raises(ValueError, match=r"--resume: training\.initial_weights was .* None"):
+        run(tmp_path / "second", tiny("training.steps=6"), resume=True)
 
 
 def test_two_runs_cannot_write_to_one_directory(tmp_path):

@@ -56,7 +56,7 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
     minutes = time_limit or settings.training.time_limit_minutes
     limit = minutes * 60 if minutes else math.inf
     with ExitStack() as stack:
-        run = stack.enter_context(_parts(settings, run_dir, console))
+        run = stack.enter_context(_parts(settings, run_dir, console, start is not None))
         before = loop.resume(run, start.path if start else None) if resume else 0.0
         _describe_run(run_dir, settings)
         stack.enter_context(_logging(run_dir / "log.txt", console))
@@ -119,7 +119,8 @@ def newest_checkpoint(run_dir: Path, settings: Config, console: Console) -> Chec
     before, now = config.as_dict(found.config), config.as_dict(settings)
     for tree in (before, now):
         tree["optimizer.name"] = tree["optimizer"]["name"]
-    for key in ("game", "network", "seed", "optimizer.name"):
+        tree["training.initial_weights"] = tree["training"]["initial_weights"]
+    for key in ("game", "network", "seed", "optimizer.name", "training.initial_weights"):
         if before[key] != now[key]:
             raise ValueError(f"--resume: {key} was {before[key]} and cannot become {now[key]}")
     changed = [key for key in _leaves(now, before) if not key.startswith(RESOLVED)]
@@ -140,14 +141,16 @@ def _leaves(now: dict, before: dict, prefix: str = "") -> list[str]:
 
 
 @contextmanager
-def _parts(settings: Config, run_dir: Path, console: Console) -> Iterator[Run]:
-    """Learner, replay and fleet; closed in the end."""
+def _parts(
+    settings: Config, run_dir: Path, console: Console, resumed: bool = False
+) -> Iterator[Run]:
+    """Learner, replay and fleet; closed in the end. ``resumed``: a checkpoint brings the weights."""
     game = games.make(settings.game)
     # Several torch threads in a process wait for each other whenever another process takes a core.
     torch.set_num_threads(1)
     keep_memory()
     learner = Learner(game, settings.network, settings.optimizer, settings.training, settings.seed)
-    if settings.training.initial_weights:
+    if settings.training.initial_weights and not resumed:
         learner.begin_with(_trained(settings, settings.training.initial_weights))
     with ExitStack() as stack:
         if settings.ray == "off":
