@@ -9,7 +9,6 @@ any of the runs has, with a panel for each run.
 
 import argparse
 import csv
-import json
 import math
 import re
 import sys
@@ -17,6 +16,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean
 from typing import Any
+
+from workers import tracking
 
 DOCS = Path(__file__).parent
 POINTS = 100
@@ -38,14 +39,14 @@ STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 Rows = list[dict[str, float]]
 
 
-def thin(lines: Iterable[str], points: int = POINTS) -> Rows:
-    """``metrics.jsonl`` with at most ``points`` rows: means over equal spans of the run's minutes.
+def thin(lines: Iterable[dict[str, Any]], points: int = POINTS) -> Rows:
+    """At most ``points`` rows for the lines of a ``metrics.jsonl``: means over equal spans of time.
 
     Keeps ``minutes``, ``games``, ``positions`` and what ``PICTURES`` shows. A line without minutes,
     as a match writes, belongs to those of the line before.
     """
     rows, minutes = [], 0.0
-    for line in map(json.loads, lines):
+    for line in lines:
         minutes = line.get("minutes", minutes)
         rows.append(line | {"minutes": minutes})
     span = minutes / points or 1.0
@@ -157,7 +158,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{options.run} holds no metrics.jsonl; give a run's directory", file=sys.stderr)
             return 2
         path = DOCS / "data" / f"{options.name}.csv"
-        write(thin(metrics.read_text(encoding="utf-8").splitlines()), path)
+        write(thin(tracking.read(metrics)), path)
         print(path)
         return 0
     runs = {path.stem: read(path) for path in sorted((DOCS / "data").glob("*.csv"))}

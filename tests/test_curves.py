@@ -26,8 +26,8 @@ def lines():
         figures = {"step": step, "minutes": step / 128, "loss": step, "games": 2 * step}
         if step % 128 == 0:
             figures |= {"policy_mistakes/opening_hard": 0.5 - step / 4096, "ladder_elo": None}
-        yield json.dumps(figures)
-    yield json.dumps({"step": 1025, "elo": 123.0})
+        yield figures
+    yield {"step": 1025, "elo": 123.0}
 
 
 def test_spans_keep_their_mean_and_figures_that_are_rare(curves):
@@ -59,6 +59,15 @@ def test_a_picture_shows_each_run_and_each_curve_and_is_small_and_repeatable(cur
     assert len(pictures[0]) < 100_000
     assert pictures[0] == pictures[1]
     assert not re.search("#ffffff|#000000", pictures[0])
+
+
+def test_a_line_that_a_crash_cut_short_is_left_out(curves, tmp_path, monkeypatch):
+    text = "".join(json.dumps(line) + "\n" for line in lines())
+    (tmp_path / "metrics.jsonl").write_text(text + '{"step": 1026, "lo')
+    monkeypatch.setattr(curves, "DOCS", tmp_path)
+    assert curves.main(["keep", str(tmp_path), "run"]) == 0
+    curves.write(curves.thin(lines()), tmp_path / "whole.csv")
+    assert (tmp_path / "data/run.csv").read_text() == (tmp_path / "whole.csv").read_text()
 
 
 def test_without_such_figures_there_is_no_picture(curves, tmp_path):

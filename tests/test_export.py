@@ -1,6 +1,9 @@
 """What ``alphazero export`` writes, what it refuses, and what it says of the training."""
 
 import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +11,7 @@ import torch
 
 import games
 from alphazero import checkpoint, network
-from alphazero.config import Config, NetworkSettings
+from alphazero.config import Config, NetworkSettings, TrainingSettings
 from workers import cli, export
 
 SMALL = NetworkSettings(blocks=1, channels=4, policy_channels=2, value_channels=2, value_hidden=4)
@@ -18,6 +21,7 @@ CONFIG = Config(game=GAME.name, network=SMALL, seed=5)
 
 def line(step, minutes, began):
     figures = {"games": 10.0 * step, "positions": 70.0 * step, "minutes": minutes}
+    figures["cpu_minutes"] = 2 * (minutes if began == 1000 else minutes - 2)
     return {"step": step, "time": began + 60 * minutes} | figures
 
 
@@ -26,7 +30,8 @@ def run(tmp_path):
     """A run of 30 steps in two parts, whose last checkpoint is that of step 20."""
     weights = network.weights(network.build(GAME, SMALL, seed=1))
     checkpoint.save(tmp_path / "run", 20, weights, {"seconds": 240.0}, CONFIG)
-    lines = [line(5, 1.0, 1000), line(10, 2.0, 1000.4), line(20, 4.04, 9000), line(30, 6, 9000)]
+    lines = [line(5, 1.0, 1000), line(10, 2.0, 1000), line(20, 4.04, 9000), line(30, 6, 9000)]
+    lines[1]["time"] += 0.4  # a part's clock and minutes drift
     # A line that a match added has no counts.
     lines.insert(2, {"step": 11, "time": 1130.0, "elo": 3.0})
     (tmp_path / "run/metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
@@ -49,7 +54,8 @@ def test_the_card_and_the_manifest_say_what_training_took_up_to_that_checkpoint(
     card = export.export(run, tmp_path / "agent").read_text()
     training = json.loads((tmp_path / "agent/MANIFEST.json").read_text())["training"]
     assert training == {
-        "steps": 20, "games": 200, "positions": 1400, "minutes": 4.0, "parts": 2, "cores": 2
+        "steps": 20, "games": 200, "positions": 1400, "minutes": 4.0, "parts": 2, "cores": 2,
+        "cpu_minutes": 8.1,
     }  # fmt: skip
     assert "| positions | 1,400 |" in card
     assert export.UNKNOWN_STRENGTH in card
@@ -61,6 +67,75 @@ def test_a_checkpoint_that_has_left_its_run_is_exported_without_the_totals(run, 
     (run / "checkpoints/step_000020").rename(lonely)
     export.export(lonely, tmp_path / "agent")
     assert json.loads((tmp_path / "agent/MANIFEST.json").read_text())["training"] == {"steps": 20}
+
+
+def training_of(folder):
+    return json.loads((folder / "MANIFEST.json").read_text())["training"]
+
+
+def test_a_run_is_found_from_within_and_its_metrics_may_be_torn(run, tmp_path, monkeypatch):
+    export.export(run, tmp_path / "agent")
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 31, "ga')
+    monkeypatch.chdir(run / "checkpoints")
+    export.export(Path("step_000020"), tmp_path / "again")
+    assert training_of(tmp_path / "again") == training_of(tmp_path / "agent")
+
+
+def test_an_exported_agent_that_is_exported_keeps_what_is_known_of_its_training(run, tmp_path):
+    export.export(run, tmp_path / "agent")
+    for name, half in (("half", True), ("half_again", False)):
+        card = export.export(tmp_path / "agent", tmp_path / name, half).read_text()
+        assert training_of(tmp_path / name) == training_of(tmp_path / "agent")
+    assert "stored in float32" in card
+    card = export.export(tmp_path / "half", tmp_path / "as_it_was").read_text()
+    assert "stored in float16" in card
+
+
+@pytest.fixture
+def second(run, tmp_path):
+    """A run of 10 steps that began with the weights of ``run``."""
+    path = tmp_path / "second"
+    config = replace(CONFIG, training=TrainingSettings(initial_weights=str(run)))
+    checkpoint.save(path, 10, checkpoint.load(run).weights, {}, config)
+    (path / "metrics.jsonl").write_text(json.dumps(line(10, 2.5, 1000)))
+    return path
+
+
+@pytest.mark.parametrize("exported", [False, True])
+def test_an_agent_that_began_with_anothers_weights_says_so_and_counts_both(
+    exported, run, second, tmp_path
+):
+    export.export(run, tmp_path / "first")
+    if exported:
+        shutil.rmtree(run)
+        (tmp_path / "first").rename(run)
+    card = export.export(second, tmp_path / "agent").read_text()
+    assert f"It began with the weights of `{run}`, whose training is counted below." in card
+    assert "| positions | 2,100 |" in card
+    figures = training_of(tmp_path / "agent")
+    assert figures.pop("began_with") == {
+        "path": str(run), "steps": 20, "games": 200, "positions": 1400, "minutes": 4.0,
+        "parts": 2, "cores": 2, "cpu_minutes": 8.1,
+    }  # fmt: skip
+    assert figures == {
+        "steps": 30, "games": 300, "positions": 2100, "minutes": 6.5, "parts": 3,
+        "cpu_minutes": 13.1,
+    }  # fmt: skip
+
+
+def test_what_the_first_weights_cost_is_not_guessed(run, second, tmp_path):
+    # Of the first run's CPU time nothing is known, so that of both is not known either.
+    text = (run / "metrics.jsonl").read_text().replace("cpu_minutes", "something_else")
+    (run / "metrics.jsonl").write_text(text)
+    export.export(second, tmp_path / "agent")
+    assert "cpu_minutes" not in training_of(tmp_path / "agent")
+    assert training_of(tmp_path / "agent")["steps"] == 30
+    shutil.rmtree(run)
+    card = export.export(second, tmp_path / "agent").read_text()
+    assert "whose training is not counted: nothing is known of it." in card
+    assert training_of(tmp_path / "agent")["began_with"] == {"path": str(run)}
+    assert training_of(tmp_path / "agent")["steps"] == 10
 
 
 def test_half_takes_half_the_room_and_changes_little(run, tmp_path):

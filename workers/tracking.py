@@ -86,12 +86,12 @@ class _MetricsFile:
 
     def __init__(self, path: Path, resume: bool, step: int | None):
         self._path = path
-        self._keep(_lines(path, step) if resume and path.exists() else [])
+        self._keep(read(path, step) if resume and path.exists() else [])
 
     def write(self, step: int, values: dict[str, float | None]) -> None:
         if step < self._last["step"]:
             self._file.close()
-            self._keep(_lines(self._path, step - 1))
+            self._keep(read(self._path, step - 1))
         if step == self._last["step"]:
             self._file.seek(self._last_start)
             self._file.truncate()
@@ -119,8 +119,8 @@ def _as_line(values: dict[str, Any]) -> bytes:
     return json.dumps(values, allow_nan=False).encode() + b"\n"
 
 
-def _lines(path: Path, step: int | None) -> list[dict[str, Any]]:
-    """The valid lines up to ``step``; a line that a crash cut short is not one."""
+def read(path: Path, step: int | None = None) -> list[dict[str, Any]]:
+    """The valid lines of a ``metrics.jsonl`` up to ``step``; one that a crash cut short is not."""
     lines: list[dict[str, Any]] = []
     for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:

@@ -144,7 +144,7 @@ def _leaves(now: dict, before: dict, prefix: str = "") -> list[str]:
 def _parts(
     settings: Config, run_dir: Path, console: Console, resumed: bool = False
 ) -> Iterator[Run]:
-    """Learner, replay and fleet; closed in the end. ``resumed``: a checkpoint brings the weights."""
+    """Learner, replay and fleet; closed in the end. ``resumed``: the weights are a checkpoint's."""
     game = games.make(settings.game)
     # Several torch threads in a process wait for each other whenever another process takes a core.
     torch.set_num_threads(1)
