@@ -106,8 +106,11 @@ def test_the_agents_are_in_the_wheel_that_users_install(tmp_path):
     source = tmp_path / "source"
     source.mkdir()
     for room in ("alphazero", "games", "workers", "configs"):
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / room, source / room, ignore=ignored)
+        shutil.copytree(ROOT / room, source / room, ignore=shutil.ignore_patterns("__pycache__"))
+        # As whoever has imported the source leaves it.
+        for folder in {path.parent for path in (source / room).rglob("*.py")}:
+            (folder / "__pycache__").mkdir()
+            (folder / "__pycache__/compiled.cpython-311.pyc").touch()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     code = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
@@ -119,3 +122,4 @@ def test_the_agents_are_in_the_wheel_that_users_install(tmp_path):
     for folder in map(agents.find, agents.names()):
         files = (checkpoint.WEIGHTS, checkpoint.CONFIG, checkpoint.MANIFEST, agents.CARD)
         assert {f"alphazero/agents/{folder.name}/{file}" for file in files} <= packed
+    assert not [name for name in packed if "__pycache__" in name]
