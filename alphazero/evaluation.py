@@ -30,6 +30,7 @@ SUITE_SIMULATIONS = 600
 """Of the search, where the player does not say: published figures were taken with as many."""
 SUITES = Path(__file__).parents[1] / "tests" / "data"
 """Where the suites lie in a checkout, a folder a game; they are not installed."""
+SETS = tuple(each.name for each in suite.SETS)
 CLASSES = {"win": 1, "draw": 0, "loss": -1}
 
 
@@ -118,8 +119,8 @@ def positions_from(source: str | Path, game: Game) -> Positions:
     return every_position(game) if str(source) == "all" else load_positions(Path(source), game)
 
 
-def load_suite(game: Game) -> dict[str, Positions]:
-    """The six solved sets of ``games.solvers.suite`` by name; ``ValueError`` where there is none.
+def load_suite(game: Game, names: Sequence[str] = SETS) -> dict[str, Positions]:
+    """Solved sets of ``games.solvers.suite``, all six unless named; ``ValueError``: there are none.
 
     They measure and are never tuned on.
     """
@@ -128,7 +129,7 @@ def load_suite(game: Game) -> dict[str, Positions]:
         known = ", ".join(sorted(each.name for each in SUITES.glob("*/")))
         here = f"there is one for {known}" if known else "only a checkout of the source has them"
         raise ValueError(f"there is no suite for {game.name} in {SUITES}; {here}")
-    return {each.name: load_positions(folder / f"{each.name}.csv.gz", game) for each in suite.SETS}
+    return {name: load_positions(folder / f"{name}.csv.gz", game) for name in names}
 
 
 def suite_players(spec: str) -> list[str]:

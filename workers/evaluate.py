@@ -35,11 +35,11 @@ def check(settings: Config) -> None:
 
 def match(path: Path, settings: Config) -> ArenaResult:
     """The checkpoint at ``path`` against ``settings.evaluation.opponent``."""
-    game, evaluation = games.make(settings.game), settings.evaluation
-    name = f"{path.name} with {evaluation.simulations} simulations"
-    agent = players.from_checkpoint(game, name, path=path, simulations=evaluation.simulations)
-    pair = [agent, players.make(evaluation.opponent, game)]
-    return arena.play(game, pair, evaluation.games, settings.seed, OPENING_PLIES)
+    game, asked = games.make(settings.game), settings.evaluation
+    name = f"{path.name} with {asked.simulations} simulations"
+    agent = players.from_checkpoint(game, name, path=path, simulations=asked.simulations)
+    pair = [agent, players.make(asked.opponent, game)]
+    return arena.play(game, pair, asked.games, settings.seed, OPENING_PLIES)
 
 
 class Sample:
@@ -50,8 +50,8 @@ class Sample:
         from alphazero.inference import NetworkEvaluator  # torch, which takes seconds to import
 
         self._game = games.make(settings.game)
-        sets = evaluation.load_suite(self._game)
-        self._sets = {name: sets[name].head(SAMPLE) for name in SAMPLED}
+        sets = evaluation.load_suite(self._game, SAMPLED)
+        self._sets = {name: positions.head(SAMPLE) for name, positions in sets.items()}
         # Other backends take longer to build, for each new weights, than they save.
         inference = replace(settings.inference, backend="torch", precision="float32")
         self._network = NetworkEvaluator(self._game, settings.network, inference)
