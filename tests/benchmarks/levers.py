@@ -2,14 +2,16 @@
 
     python tests/benchmarks/levers.py POSITIONS [LEVER ...] [--minutes M] [--seeds S ...]
 
-Trains connect_four_quick (or --config) for M minutes (6) on one core of its own, as it is
-and once without each LEVER (all unless given), with each seed (0 and 1), as many runs at a time as
-there are cores. Then counts mistakes in POSITIONS, a file of solved positions, of the network alone
-and of its search of 100. Leave the machine alone meanwhile: minutes of the clock are then minutes
-of a core. Results are added to runs/levers/results.jsonl; what is there is not run again.
+Trains connect_four_quick for M minutes (6) on one core of its own, as it is and once without each
+LEVER (all unless given), with each seed (0 and 1), as many runs at a time as there are cores. Then
+counts mistakes in POSITIONS, a file of solved positions, of the network alone and of its search of
+100. Leave the machine alone meanwhile: minutes of the clock are then minutes of a core. Results are
+added to runs/levers/results.jsonl; what is there, of these positions and this source, is not run
+again. Linux only: `taskset` gives each run its core.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
@@ -25,6 +27,9 @@ from rich.console import Console
 from rich.table import Table
 
 from alphazero.nn.device import cores
+from workers import train
+
+CONFIG = "connect_four_quick"
 
 BASE = "as it is"
 LEVERS = {
@@ -55,14 +60,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("positions", type=Path)
     parser.add_argument("levers", nargs="*", metavar="LEVER", help="; ".join(LEVERS))
-    parser.add_argument("--config", default="connect_four_quick")
     parser.add_argument("--minutes", type=float, default=6)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     options = parser.parse_args()
     if unknown := [name for name in options.levers if name not in LEVERS]:
         parser.error(f"no lever {unknown[0]!r}; there are {', '.join(LEVERS)}")
-    names = [BASE, *(options.levers or LEVERS)]
-    known = {(row["lever"], row["seed"]) for row in _results(options)}
+    if not options.positions.is_file():
+        parser.error(f"{options.positions}: there is no such file")
+    names, same = [BASE, *(options.levers or LEVERS)], _circumstances(options)
+    known = {(row["lever"], row["seed"]) for row in _results(same)}
     wanted = [(name, seed) for name in names for seed in options.seeds]
     free = SimpleQueue()
     for core in sorted(os.sched_getaffinity(0)):
@@ -71,13 +77,20 @@ def main() -> None:
     def run(case: tuple[str, int]) -> None:
         core = free.get()
         try:
-            _add(_measured(*case, core, options))
+            _add(same | _measured(*case, core, options))
         finally:
             free.put(core)
 
     with ThreadPoolExecutor(cores()) as pool:
         list(pool.map(run, [case for case in wanted if case not in known]))
-    Console().print(_table(names, list(_results(options))))
+    Console().print(_table(names, list(_results(same))))
+
+
+def _circumstances(options: argparse.Namespace) -> dict:
+    """What results must share to be compared."""
+    digest = hashlib.sha256(options.positions.read_bytes()).hexdigest()
+    source = train.environment()["git"]
+    return {"minutes": options.minutes, "positions_sha256": digest, "source": source}
 
 
 def _measured(lever: str, seed: int, core: int, options: argparse.Namespace) -> dict:
@@ -85,7 +98,7 @@ def _measured(lever: str, seed: int, core: int, options: argparse.Namespace) -> 
     folder = RUNS / f"core_{core}"
     shutil.rmtree(folder, ignore_errors=True)
     _alphazero(
-        core, "train", options.config, f"seed={seed}", *LEVERS.get(lever, []),
+        core, "train", CONFIG, f"seed={seed}", *LEVERS.get(lever, []),
         "evaluation.games=0", "evaluation.suite_every_minutes=0", "tracking.wandb=off",
         "--time-limit", f"{options.minutes}m", "--run-dir", str(folder),
     )  # fmt: skip
@@ -95,8 +108,7 @@ def _measured(lever: str, seed: int, core: int, options: argparse.Namespace) -> 
     )
     last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
     return {
-        "config": options.config, "minutes": options.minutes, "lever": lever, "seed": seed,
-        "alone": alone, "search": search,
+        "lever": lever, "seed": seed, "alone": alone, "search": search,
         **{key: last[key] for key in ("games", "positions", "cpu_minutes")},
     }  # fmt: skip
 
@@ -111,17 +123,16 @@ def _mistakes(core: int, player: str, positions: Path, report: Path) -> float:
 
 def _alphazero(core: int, *arguments: str) -> None:
     subprocess.run(
-        [sys.executable, "-m", "workers.cli", *arguments],
-        check=True, stdout=subprocess.DEVNULL, preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+        ["taskset", "-c", str(core), sys.executable, "-m", "workers.cli", *arguments],
+        check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip
 
 
-def _results(options: argparse.Namespace) -> Iterator[dict]:
-    """Those of earlier runs like these, too."""
+def _results(same: dict) -> Iterator[dict]:
+    """Those of earlier runs in the ``same`` circumstances, too."""
     if RESULTS.exists():
         rows = map(json.loads, RESULTS.read_text().splitlines())
-        same = (options.config, options.minutes)
-        yield from (row for row in rows if (row["config"], row["minutes"]) == same)
+        yield from (row for row in rows if same.items() <= row.items())
 
 
 def _add(row: dict) -> None:
