@@ -133,12 +133,15 @@ def puct(game: Game, state: States, search: PUCT, evaluate: Evaluator, rng=None)
         total = node.visits + node.waiting
         growth = math.log((total + search.c_base + 1) / search.c_base)
         explore = f32((search.c_puct + growth) * math.sqrt(total))
-        unseen = node.value_sum / f32(node.visits) - f32(search.fpu_reduction) * np.sqrt(node.seen)
+        unseen = node.value_sum / f32(node.visits) - f32(search.fpu_reduction) * np.sqrt(
+            max(node.seen, ZERO)
+        )
 
         def score(edge: Edge) -> f32:
-            return (edge.mean if edge.begun else unseen) + explore * edge.prior / f32(
-                1 + edge.begun
-            )
+            if _range_of(node, edge)[1] == -1 and search.proofs:
+                return f32(-1e30)
+            mean = edge.mean if edge.begun else unseen
+            return mean + explore * edge.prior / f32(1 + edge.begun)
 
         return max(node.edges, key=lambda action: score(node.edges[action]))
 
@@ -150,7 +153,8 @@ def puct(game: Game, state: States, search: PUCT, evaluate: Evaluator, rng=None)
         counts = [int(action in choices) for action in range(game.num_actions)]
     policy = [n / sum(counts) for n in counts]
     action = counts.index(max(counts))
-    return Found(root, action, visits, policy, _mean(root), root.proven is not None)
+    value = np.clip(_mean(root), *_range(root)) if search.proofs else _mean(root)
+    return Found(root, action, visits, policy, value, root.proven is not None)
 
 
 def gumbel(
@@ -163,6 +167,8 @@ def gumbel(
     scores = {a: f32(root.logits[a] - highest) + f32(drawn[a]) for a in root.edges}
     ranked = sorted(root.edges, key=lambda action: -scores[action])
     considered = ranked[: search.max_considered_actions]
+    for action in ranked[search.max_considered_actions :]:
+        scores[action] -= f32(1e4)  # behind the others, until these are refuted
     asked = _halving(len(considered), search.simulations)
     schedule = [next(asked) for _ in range(search.simulations)]
 
@@ -173,8 +179,12 @@ def gumbel(
     def choose_root(node: Node) -> int:
         bonus = _bonus(node, search)
         wanted, _ = schedule[sum(edge.begun for edge in node.edges.values())]
-        ready = [a for a in sorted(considered) if node.edges[a].begun == wanted]
-        return max(ready, key=lambda action: scores[action] + bonus[action])
+        left = [a for a in sorted(node.edges) if not is_refuted(a)]
+        ready = [a for a in left if node.edges[a].begun == wanted]
+        return max(ready or left, key=lambda action: scores[action] + bonus[action])
+
+    def is_refuted(action: int) -> bool:
+        return search.proofs and _range_of(root, root.edges[action])[1] == -1
 
     def choose_below(node: Node) -> int:
         begun = sum(edge.begun for edge in node.edges.values())
@@ -189,12 +199,11 @@ def gumbel(
     finalists = [a for a in sorted(choices) if visits[a] == most]
     weights = {a: math.exp(root.logits[a] - highest + bonus[a]) for a in choices}
     policy = [weights.get(a, 0.0) / sum(weights.values()) for a in range(game.num_actions)]
-    known = {a: score for a, score in scores.items() if a in considered}
-    action = max(finalists, key=lambda action: known.get(action, -math.inf) + bonus[action])
+    action = max(finalists, key=lambda action: scores[action] + bonus[action])
     scale = search.value_scale * (search.visit_offset + max(visits))
     value = sum(policy[a] * float(bonus[a]) / scale for a in root.edges)
-    proven = root.proven is not None
-    return Found(root, action, visits, policy, f32(root.proven if proven else value), proven)
+    value = np.clip(f32(value), *_range(root)) if search.proofs else f32(value)
+    return Found(root, action, visits, policy, value, root.proven is not None)
 
 
 def _halving(actions: int, simulations: int) -> Iterator[tuple[int, bool]]:
@@ -316,6 +325,7 @@ def _conclude(path: Path) -> None:
         if low == high:
             node.proven = low
         if edge.child.proven == (-1 if edge.child.mover == node.mover else 1):
+            node.seen -= edge.prior
             edge.prior = ZERO
     _recount(path[0][0])
 

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 from made_up_games import DoubleNim, OneMove, double_nim_values
 from reference_search import hashing, random_positions
+from test_search_tree import grown
 
 import games
 from alphazero.evaluators import uniform
 from alphazero.search import run
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
+from alphazero.types import Evaluation
 from games import solvers
 
 BOTH = pytest.mark.parametrize("kind", [PUCT, Gumbel])
@@ -71,13 +73,67 @@ def test_a_player_who_moves_twice_is_understood_by_proofs(kind):
 
 
 @BOTH
-def test_a_draw_in_hand_beats_a_loss_and_an_unknown_move_stays_open(kind):
+def test_a_draw_in_hand_beats_a_loss(kind):
     game = OneMove([-1, 0, -1])
     result = searched(game, game.initial(1), kind(simulations=20), uniform(game))
     assert result.proven.tolist() == [True]
     assert result.value.tolist() == [0]
     assert result.action.tolist() == [1]
     assert result.policy.tolist() == [[0, 1, 0]]
+
+
+def test_a_move_nobody_tried_is_chosen_where_all_that_were_tried_are_lost():
+    game = OneMove([-1, -1, 1, -1])
+
+    def misled(states):
+        return Evaluation(np.array([[5, 4, 0, 3]], np.float32), np.zeros(1, np.float32))
+
+    for search in (PUCT(simulations=2, dirichlet_fraction=0.0), Gumbel(simulations=2)):
+        result = searched(game, game.initial(1), search, misled)
+        assert result.visits.tolist() == [[1, 1, 0, 0]]
+        assert not result.proven[0]
+        assert result.action[0] in (2, 3)
+        assert result.policy[0, :2].tolist() == [0, 0]
+        assert result.policy.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("simulations", [4, 32, 200])
+@pytest.mark.parametrize("leaves", [1, 4])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_gumbel_plays_a_legal_move_of_its_policy_however_few_it_considers(
+    simulations, leaves, temperature
+):
+    game, states = late_positions(300)
+    search = Gumbel(simulations=simulations, max_considered_actions=2, leaves=leaves)
+    result = searched(game, states, search, hashing(game), temperature)
+    rows = np.arange(len(states))
+    assert game.legal(states)[rows, result.action].all()
+    assert (result.policy[rows, result.action] > 0).all()
+
+
+@BOTH
+@pytest.mark.parametrize("leaves", [1, 8])
+def test_no_simulation_goes_to_a_move_that_is_known_to_lose(kind, leaves):
+    game, states = late_positions(300)
+    result = searched(game, states, kind(simulations=200, leaves=leaves), hashing(game))
+    open_roots = ~result.proven
+    refuted = (result.policy == 0) & (result.visits > 0)
+    share = (result.visits * refuted).sum(axis=1) / result.visits.sum(axis=1)
+    assert refuted[open_roots].any()
+    assert share[open_roots].mean() < 0.2
+
+
+@BOTH
+def test_the_value_lies_within_what_is_proven(kind):
+    game = games.make("tic_tac_toe")
+    states = random_positions(game, 200, 6)
+    search = kind(simulations=60).for_play()
+    trees = grown(game, states, search, hashing(game), temperature=0)
+    result = searched(game, states, search, hashing(game))
+    roots = trees.nodes[:, 0]
+    assert ((roots["lower"] == 0) & (roots["upper"] == 1)).any(), "a draw is in hand, no more known"
+    assert (result.value >= roots["lower"]).all()
+    assert (result.value <= roots["upper"]).all()
 
 
 @BOTH

@@ -111,7 +111,13 @@ def test_an_unvisited_action_is_judged_by_first_play_urgency():
     game = OneMove([-1, -1, -1, 0])
 
     def visits(reduction):
-        search = PUCT(simulations=3, fpu_reduction=reduction, dirichlet_fraction=0.0, c_puct=0.01)
+        search = PUCT(
+            simulations=3,
+            fpu_reduction=reduction,
+            dirichlet_fraction=0.0,
+            c_puct=0.01,
+            proofs=False,
+        )
         steps = search(game, game.initial(1), [np.random.default_rng()], np.zeros(1, np.float32))
         return run(steps, uniform(game)).visits[0].tolist()
 

@@ -63,15 +63,17 @@ def test_puct_visits_values_and_policies_are_those_of_the_object_tree(name, eval
         assert_same(run(steps, evaluate), expected, exact_policy=True)
 
 
-@pytest.mark.parametrize("leaves", [1, 4, 8])
+@pytest.mark.parametrize(("leaves", "considered"), [(1, 6), (4, 6), (8, 6), (1, 2), (4, 2)])
 @pytest.mark.parametrize("evaluator", EVALUATORS)
 @pytest.mark.parametrize("name", GAMES)
-def test_gumbel_visits_values_and_policies_are_those_of_the_object_tree(name, evaluator, leaves):
+def test_gumbel_visits_values_and_policies_are_those_of_the_object_tree(
+    name, evaluator, leaves, considered
+):
     game = make(name)
     evaluate = EVALUATORS[evaluator](game)
     for simulations in SIMULATIONS:
         states = positions(game, count_of_positions(simulations), simulations)
-        search = Gumbel(simulations=simulations, leaves=leaves, max_considered_actions=6)
+        search = Gumbel(simulations=simulations, leaves=leaves, max_considered_actions=considered)
         steps = search(game, states, generators(len(states)), cold(len(states)))
         expected = [gumbel(game, states[i : i + 1], search, evaluate) for i in range(len(states))]
         assert_same(run(steps, evaluate), expected, exact_policy=False)

@@ -4,10 +4,12 @@ from itertools import count
 
 import numpy as np
 import pytest
+from made_up_games import DoubleNim, double_nim_values
 
 import games
 from alphazero import wire
 from alphazero.config import SelfPlaySettings
+from alphazero.evaluators import uniform
 from alphazero.search import run
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
@@ -91,7 +93,7 @@ def test_a_game_depends_on_its_seed_and_id_but_not_on_the_games_beside_it():
 @pytest.mark.parametrize("search", [PUCT(simulations=6), Gumbel(simulations=6)])
 def test_a_restored_group_goes_on_bit_for_bit(search):
     game, evaluate = games.make("connect_four"), hashed(games.make("connect_four"))
-    settings = to_the_end(games=3, random_opening_plies=2, resign_value=0.8)
+    settings = SelfPlaySettings(games=3, random_opening_plies=2, resign_value=0.8)
     first = GameGroup(game, search, settings, 7, count(5, 3))
     for _ in range(25):
         run(first.move(), evaluate)
@@ -199,3 +201,13 @@ def test_a_game_whose_result_is_proven_ends_with_what_the_solver_says(search):
     for record in records:
         movers = game.to_move(record.states)
         assert (record.outcome == np.where(movers == movers[-1], 1, -1) * record.outcome[-1]).all()
+
+
+def test_a_proven_result_is_the_movers_where_a_player_moves_twice():
+    game = DoubleNim()
+    chosen = to_the_end(games=16, random_opening_plies=4, stop_when_proven=True)
+    records = play(game, chosen, moves=40, search=PUCT(simulations=400), evaluate=uniform(game))
+    assert len(records) > 20
+    for record in records:
+        for state, outcome in zip(record.states[-1:], record.outcome[-1:], strict=True):
+            assert outcome == max(double_nim_values(int(state["stones"])))

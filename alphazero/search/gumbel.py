@@ -20,6 +20,10 @@ from alphazero.search.tree import Rows, choosable, grow, plant, root_statistics
 from alphazero.types import Generators, SearchResult, SearchSteps
 from games.base import Game, States
 
+BEHIND = np.float32(1e4)
+"""Taken off the scores of actions that are not considered: their turn comes when proofs have
+refuted all that are."""
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Gumbel:
@@ -50,7 +54,7 @@ class Gumbel:
         scores = logits + _noise(rngs, temperature, game.num_actions)
         considered = np.minimum(legal.sum(axis=1), self.max_considered_actions)
         if game.num_actions > self.max_considered_actions:
-            scores[_rank_descending(scores) >= considered[:, None]] = -np.inf
+            scores[_rank_descending(scores) >= considered[:, None]] -= BEHIND
         schedule = _halving_schedules(game.num_actions, self.simulations)
         offset, scale = np.float32(self.visit_offset), np.float32(self.value_scale)
 
@@ -68,16 +72,16 @@ class Gumbel:
         completed = bonus / ((offset + visits.max(axis=1, keepdims=True)) * scale)
         counted = np.where(open_to_choice, visits, -1)
         finalists = counted == counted.max(axis=1, keepdims=True)
-        proven = tree.nodes[:, 0]["status"] == kernels.FINISHED
         # The mean over all simulations would count the actions that halving tried and dropped.
         value = np.where(legal, policy * completed, 0).sum(axis=1)
+        lower, upper = tree.nodes[:, 0]["lower"], tree.nodes[:, 0]["upper"]
         return SearchResult(
             action=np.where(finalists, scores + bonus, -np.inf).argmax(axis=1),
             policy=policy,
-            value=np.where(proven, tree.nodes[:, 0]["value"], value),
+            value=np.clip(value, lower, upper),
             visits=visits,
             action_value=action_value,
-            proven=proven,
+            proven=lower == upper,
             version=evaluation.version if oldest is None else min(oldest, evaluation.version),
         )
 

@@ -1,12 +1,10 @@
-"""The search's kernels. They see arrays and know no game and no network.
+"""The search's kernels. They see arrays, described in ``tree.py``, and know no game and no network.
 
-All that call each other stand in this one file, but for the arithmetic of ``softmax.py``: Numba's
-disk cache does not notice edits to a function that lives in another. Their records are described in
-``tree.py``. A simulation that waits for its evaluation counts as a visit that lost (virtual loss).
-
-Everything is float32, in a fixed order and without fastmath: the same search makes the same visits
-on every machine, but for the last bit of the library's exponential. Choices are written without
-branches on counts, which a CPU cannot foresee.
+They stand in one file, because Numba's disk cache does not notice edits to a function that lives in
+another; only ``softmax.py`` stands apart. A simulation that waits for its evaluation counts as a
+visit that lost (virtual loss). Everything is float32, in a fixed order and without fastmath: the
+same search makes the same visits on every machine, but for the last bit of the library's
+exponential. Choices are written without branches on counts, which a CPU cannot foresee.
 """
 
 import numpy as np
@@ -20,7 +18,7 @@ WAITING, EXPANDED, FINISHED = 0, 1, 2
 NEW, BACKED_UP, BLOCKED = 0, 1, 2
 """How a descent ended: at an edge to follow, in a finished game, or where others wait already."""
 
-FLOOR = np.float32(1e-12)
+FLOOR, HOPELESS = np.float32(1e-12), np.float32(-1e30)
 
 
 @jit()
@@ -86,7 +84,7 @@ def _prove(nodes, edges, tree, node):
     """Draw all conclusions from the result of ``node``, which has just become known.
 
     Score-bounded tree search (Cazenave & Saffidine 2010): each node's result lies between bounds,
-    which are those of its best action. A refuted action keeps no prior: it would only be explored.
+    which are those of its best action. A refuted action keeps no prior.
     """
     while True:
         parent, action = nodes[tree, node].parent, nodes[tree, node].action
@@ -94,6 +92,7 @@ def _prove(nodes, edges, tree, node):
             return
         above = nodes[tree, parent]
         if _range(nodes, edges, tree, parent, action)[1] == -1:
+            above.prior_mass -= edges[tree, parent, action].prior
             edges[tree, parent, action].prior = 0.0
         lower = upper = -1
         for other in range(edges.shape[2]):
@@ -157,13 +156,10 @@ def attach(
 @jit()
 def expand(nodes, edges, where, logits, value, legal, virtual):
     """Give each row's leaf its edges, with ``softmax(logits)`` over the legal actions as prior,
-    and back its ``value [n]`` up. ``logits, legal [n, A]``.
-
-    False where a value or a legal action's logit is not finite, and then the trees are spoilt; a
-    logit of -inf beside finite ones, though, is a prior of 0.
-    """
+    and back its ``value [n]`` up. ``logits, legal [n, A]``. False where a value or a legal action's
+    logit is not finite, and then the trees are spoilt; -inf beside finite ones is a prior of 0."""
     actions, finite = legal.shape[1], True
-    weights = softmax.weights(logits, legal)
+    weights = softmax.unnormalized(logits, legal)
     for i in range(len(value)):
         tree, leaf = where[0, i], where[1, i]
         total = ZERO
@@ -186,7 +182,7 @@ def expand(nodes, edges, where, logits, value, legal, virtual):
 def _arrive(nodes, edges, tree, node, action, virtual):
     """Deal with the end of a descent, the edge ``action`` of ``node``: NEW, BACKED_UP or BLOCKED.
 
-    A finished game is backed up at once, exactly. A new edge is marked as pending to the root.
+    A finished game is backed up at once. A new edge is marked as pending to the root.
     """
     child = edges[tree, node, action].child
     if child >= 0:
@@ -214,9 +210,13 @@ def _mark_pending(nodes, edges, tree, node, action):
 
 @jit()
 def _puct_action(nodes, edges, tree, node, exploration, fpu_reduction):
-    """The legal action of the highest ``Q + c(N) sqrt(N) P / (1 + n)``, the first of equals."""
+    """The legal action of the highest ``Q + c(N) sqrt(N) P / (1 + n)``, the first of equals.
+
+    Refuted ones come last: from them there is nothing to learn.
+    """
     here = nodes[tree, node]
-    urgency = here.value_sum / np.float32(here.visits) - fpu_reduction * np.sqrt(here.prior_mass)
+    mass = here.prior_mass if here.prior_mass > 0 else ZERO  # rounding may leave less than 0
+    urgency = here.value_sum / np.float32(here.visits) - fpu_reduction * np.sqrt(mass)
     explore = exploration[here.visits + here.pending]
     best, highest = 0, LOWEST
     for action in range(edges.shape[2]):
@@ -225,6 +225,8 @@ def _puct_action(nodes, edges, tree, node, exploration, fpu_reduction):
         n = np.float32(edge.visits) + pending
         q = (edge.value_sum - pending) / (n if n > 0 else ONE)
         score = (q if n > 0 else urgency) + explore * edge.prior / (ONE + n)
+        if edge.prior == 0 and _range(nodes, edges, tree, node, action)[1] == -1:
+            score = HOPELESS
         score = score if edge.prior >= 0 else LOWEST
         best = action if score > highest else best
         highest = score if score > highest else highest
@@ -323,17 +325,16 @@ def _halving_action(
     nodes, edges, tree, scores, wanted, visit_offset, value_scale, sigma
 ):  # fmt: skip
     """At the root: of the actions with ``wanted`` visits, the one with the highest
-    ``scores[a] + sigma(completed Q(a))``."""
+    ``scores[a] + sigma(completed Q(a))``; of all, where none has that many. No refuted one."""
     _complete(nodes, edges, tree, 0, visit_offset, value_scale, sigma)
-    best, best_score = -1, ZERO
+    best, best_score, best_due = -1, LOWEST, False
     for action in range(scores.shape[1]):
-        if (
-            edges[tree, 0, action].prior >= 0
-            and edges[tree, 0, action].visits + edges[tree, 0, action].pending == wanted
-        ):
-            score = scores[tree, action] + sigma[action]
-            if best < 0 or score > best_score:
-                best, best_score = action, score
+        edge = edges[tree, 0, action]
+        if edge.prior < 0 or _range(nodes, edges, tree, 0, action)[1] == -1:
+            continue
+        due, score = edge.visits + edge.pending == wanted, scores[tree, action] + sigma[action]
+        if best < 0 or due > best_due or (due == best_due and score > best_score):
+            best, best_score, best_due = action, score, due
     return best
 
 

@@ -62,14 +62,14 @@ class PUCT:
         counts = np.where(open_to_choice, visits, 0)
         # All that was searched may be refuted while something else is left.
         counts = np.where(counts.any(axis=1, keepdims=True), counts, open_to_choice)
-        proven = tree.nodes[:, 0]["status"] == kernels.FINISHED
+        lower, upper = tree.nodes[:, 0]["lower"], tree.nodes[:, 0]["upper"]
         return SearchResult(
-            action=sample(counts.astype(np.int32), rngs, temperature),
+            action=sample(counts, rngs, temperature),
             policy=(counts / counts.sum(axis=1, keepdims=True)).astype(np.float32),
-            value=np.where(proven, tree.nodes[:, 0]["value"], value),
+            value=np.clip(value, lower, upper),
             visits=visits,
             action_value=action_value,
-            proven=proven,
+            proven=lower == upper,
             version=evaluation.version if oldest is None else min(oldest, evaluation.version),
         )
 

@@ -1,7 +1,7 @@
-"""The softmax of many rows at once, for the kernels.
+"""The softmax of many rows at once, for the kernels, and how all of them are compiled.
 
-Their compiled copies are cached and do not notice an edit in this file: delete ``__pycache__`` here
-after one.
+What Numba's disk cache holds of the kernels does not notice an edit in this file: remove it after
+one (CONTRIBUTING.md says how).
 """
 
 from functools import partial
@@ -40,7 +40,7 @@ def _exponentials(exponents):
 
 
 @jit()
-def weights(logits, legal):
+def unnormalized(logits, legal):
     """``[n * A]``: ``e ** (logit - highest logit)``, 0 where not legal."""
     actions = legal.shape[1]
     result = np.empty(legal.size, np.float32)

@@ -66,7 +66,8 @@ class Player:
 
 def main(arguments: list[str]) -> None:
     torch.set_num_threads(1)
-    chosen = config.load(arguments[0] if arguments else "connect_four", arguments[1:])
+    name = arguments[0] if arguments else "connect_four_large"
+    chosen = config.load(name, ["search.proofs=false", *arguments[1:]])
     player, watch = Player(chosen), Stopwatch()
     for _ in range(3):
         player.move()

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/whole_loop.py [CONFIG] [MINUTES] [key=value ...]
 
-Runs ``alphazero train CONFIG`` without Ray for MINUTES (connect_four and 10 unless given) in a
+Runs ``alphazero train CONFIG`` without Ray for MINUTES (connect_four_large, 10 unless given) in a
 folder of its own. Every part of the loop is wrapped in clocks of its thread's CPU time, so that the
 parts and the rest add up to what the process used. Start-up and the last match are not counted.
 """
@@ -129,7 +129,8 @@ def instrument(game: object) -> tuple[Clocks, Count, Count]:
 
 def measure(name: str, minutes: float, overrides: list[str]) -> dict[str, float | dict]:
     """Train; the figures of the time that ``loop.train`` took."""
-    settings = config.load(name, [*overrides, "evaluation.games=0", "tracking.wandb=off"])
+    fixed = ["evaluation.games=0", "tracking.wandb=off", "search.proofs=false"]
+    settings = config.load(name, [*overrides, *fixed])
     clocks, evaluations, moves = instrument(games.make(settings.game))
     real, found = loop.train, {}
 
@@ -185,7 +186,8 @@ def report(figures: dict[str, Any], console: Console) -> None:
 
 def main(arguments: list[str]) -> None:
     overrides = [text for text in arguments if "=" in text]
-    name, minutes, *_ = [*(text for text in arguments if "=" not in text), "connect_four", "10"]
+    words = [text for text in arguments if "=" not in text]
+    name, minutes, *_ = [*words, "connect_four_large", "10"]
     if len(arguments) - len(overrides) == 1:
         minutes = "10"
     try:

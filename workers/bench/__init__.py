@@ -21,6 +21,9 @@ SHORT = {
 }
 """What may be written for a key of the configuration here."""
 
+WHOLE = ("search.proofs=false", "selfplay.stop_when_proven=false")
+"""A search that may end early would be counted with simulations that it did not make."""
+
 
 def run(what: str, options: Sequence[str]) -> dict[str, Any]:
     """Measure ``what``, a module of this package with a ``bench``, and return its figures by name.
@@ -44,7 +47,8 @@ def run(what: str, options: Sequence[str]) -> dict[str, Any]:
         lines = [f"{found['loc'][0]}: {found['msg']}" for found in error.errors()]
         raise ConfigError(lines) from None
     try:
-        chosen = config.load(settings.config, [*getattr(measurement, "DEFAULTS", ()), *overrides])
+        defaults = [*WHOLE, *getattr(measurement, "DEFAULTS", ())]
+        chosen = config.load(settings.config, [*defaults, *overrides])
     except ConfigError as error:
         known = f"bench itself knows {', '.join(sorted(own | set(SHORT)))}"
         raise ConfigError([*error.lines, known]) from None

@@ -46,7 +46,7 @@ class Tally:
 
 @validated.dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class BenchSettings:
-    config: str = "connect_four"
+    config: str = "connect_four_large"
     """Whose game, search, network and optimizer; every key of it can be overridden too."""
     seconds: float = Field(default=10.0, gt=0)
     """Of measuring, start-up not counted; of ``fleet``, for each number of workers."""
