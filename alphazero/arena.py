@@ -98,7 +98,7 @@ def play(
     pairs = list(combinations(range(len(players)), 2))
     matches = []
     for number, (one, two) in enumerate(pairs):
-        report = _counted(progress, number * games, len(pairs) * games)
+        report = after(progress, number * games, len(pairs) * games)
         seeds = [[seed, Stream.MATCH, number, index] for index in range(games)]
         matches.append(play_match(game, (players[one], players[two]), starts, seeds, report, swap))
     standings = rank([player.name for player in players], pairs, [m.result for m in matches])
@@ -106,7 +106,8 @@ def play(
     return ArenaResult(game.name, len(pairs) * games, standings, distinct)
 
 
-def _counted(progress: Progress | None, before: int, total: int) -> Callable[[int], None]:
+def after(progress: Progress | None, before: int, total: int) -> Callable[[int], None]:
+    """A match's report for ``progress``, ``before`` of ``total`` games having been played."""
     return lambda done: progress(before + done, total) if progress else None
 
 

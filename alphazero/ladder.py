@@ -13,10 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alphazero import players
-from alphazero.arena import ELO, Line, Progress, bradley_terry, play_match, random_line, replay
+from alphazero.arena import (
+    ELO,
+    Line,
+    Progress,
+    after,
+    bradley_terry,
+    play_match,
+    random_line,
+    replay,
+)
 from alphazero.evaluation import CONFIDENCE, wilson
 from alphazero.players import Player
 from alphazero.types import Stream
+from games import solvers
 from games.base import Game
 
 FOLDER = Path(__file__).parent / "ladders"
@@ -108,8 +118,10 @@ class Rating:
 def load(game: Game, path: Path | None = None) -> Ladder:
     """The ladder of ``game`` at ``path``; without one, the package's.
 
-    ``ValueError`` where there is none, or one of another game.
+    ``ValueError`` where there is none, or one of another game, or an opening cannot be played.
     """
+    if path and not path.is_file():
+        raise ValueError(f"{path}: there is no such file")
     path = path or FOLDER / f"{game.name}.json"
     if not path.is_file():
         known = ", ".join(sorted(each.stem for each in FOLDER.glob("*.json")))
@@ -124,7 +136,20 @@ def load(game: Game, path: Path | None = None) -> Ladder:
         raise ValueError(f"{path} is no ladder: {error}") from None
     if found.game != game.name:
         raise ValueError(f"{path} is a ladder of {found.game}, not of {game.name}")
+    _check_openings(game, found.openings, path)
     return found
+
+
+def _check_openings(game: Game, openings: Sequence[str], path: Path) -> None:
+    """``ValueError``: there are none, or one of them cannot be played or ends the game."""
+    if not openings:
+        raise ValueError(f"{path} has no openings")
+    try:
+        states = solvers.positions(game, openings)
+    except solvers.UnplayableMove as error:
+        raise ValueError(f"{path}: an opening will not do: {error}") from None
+    for row in np.flatnonzero(~game.legal(states).any(axis=1)):
+        raise ValueError(f"{path}: the game is over after the opening {openings[row]!r}")
 
 
 def save(ladder: Ladder, path: Path) -> None:
@@ -168,7 +193,7 @@ def rate(
         numbers = range(first, first + size)
         starts = [openings[number // 2 % len(openings)] for number in numbers]
         seeds = [[seed, Stream.MATCH, index, number] for number in numbers]
-        results[index] += _tally(game, pair, starts, seeds, _after(progress, played, games))
+        results[index] += _tally(game, pair, starts, seeds, after(progress, played, games))
     met = tuple(
         _met(ladder.rungs[index], *results[index].tolist())
         for index in np.argsort(heights, kind="stable")
@@ -261,7 +286,7 @@ def calibrate(game: Game, ladder: Ladder, progress: Progress | None = None) -> I
         if (i, j) not in known:
             pair = players.make(specs[i], game), players.make(specs[j], game)
             seeds = [[ladder.seed, Stream.MATCH, i, j, index] for index in range(len(starts))]
-            report = _after(progress, number * len(starts), len(pairs) * len(starts))
+            report = after(progress, number * len(starts), len(pairs) * len(starts))
             known[i, j] = Pairing(i, j, *_tally(game, pair, starts, seeds, report).tolist())
             pairings = tuple(known.values())
             yield replace(ladder, rungs=fit(specs, pairings), pairings=pairings)
@@ -316,12 +341,8 @@ def _tally(
     return np.array([(result == each).sum() for each in (1, 0, -1)])
 
 
-def _after(progress: Progress | None, before: int, total: int) -> Callable[[int], None]:
-    return lambda done: progress(before + done, total) if progress else None
-
-
 def _line(game: Game, text: str) -> Line:
-    """The actions of moves written as in a position file."""
+    """The actions of playable moves, written as in a position file."""
     return tuple(int(move) - 1 for move in (text if game.num_actions < 10 else text.split()))
 
 

@@ -63,6 +63,8 @@ def test_a_bad_configuration_ends_in_exit_2_before_anything_heavy_is_imported(tm
         ("solve", "connect_four", "--out", "x.csv"),
         ("solve", "connect_four", "4", "--suite", "there"),
         ("solve", "tic_tac_toe", "--suite", "there"),
+        ("solve", "connect_four", "--suite", "there", "--positions", "moves.txt", "--out", "x.csv"),
+        ("solve", "tic_tac_toe", "14", "--seed", "3"),
         ("train", "tic_tac_toe", "seed"),
         ("train", "tic_tac_toe", "--resume", "--run-dir", "nowhere"),
         ("train", "tic_tac_toe", "--ray", "nowhere"),
@@ -87,6 +89,10 @@ def test_bad_input_gets_exit_2_and_one_line_a_mistake(words, capsys, tmp_path, m
         ("train", "tic_tac_toe", "--timelimit=5m"),
         ("games", "chess"),
         ("arena", "random", "random", "--game", "tic_tac_toe", "--json", "nowhere/x.json"),
+        ("arena", "random", "random", "--game", "tic_tac_toe", "--json", "."),
+        ("solve", "connect_four", "--positions", "moves.txt", "--out", "-"),
+        ("solve", "connect_four", "--positions", "moves.txt", "--out", "."),
+        ("evaluate", "--positions", "all", "--player", "random", "tic_tac_toe"),
     ],
 )
 def test_words_the_grammar_does_not_know_are_refused_with_exit_2(words, capsys):
@@ -186,6 +192,20 @@ def test_evaluate_reports_the_figures_of_the_design_as_json(capsys, tmp_path):
     keys = {"positions", "mistakes", "mistake_rate", "low", "high", "optimal_rate", "simulations"}
     assert keys <= set(printed)
     assert (printed["positions"], printed["mistakes"]) == (1, 0)
+
+
+def test_evaluate_takes_players_in_one_list_or_in_several_and_says_where_the_game_goes(capsys):
+    parse = arguments.build_parser().parse_args
+    for words in (
+        "x --suite --player a b",
+        "--player a b --suite x",
+        "x --player a --player b --suite",
+    ):
+        options = parse(["evaluate", *words.split()])
+        assert (options.game, options.players) == ("x", ["a", "b"])
+    with pytest.raises(SystemExit):
+        parse(["evaluate", "--suite", "--player", "a", "x"])
+    assert "usage: alphazero evaluate GAME (" in capsys.readouterr().err
 
 
 def test_evaluate_gives_every_players_mistakes_in_every_set_of_the_suite(capsys):

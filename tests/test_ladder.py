@@ -1,6 +1,7 @@
 """The ladder: ratings against hand-made and simulated results, and the one that is shipped."""
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -190,7 +191,11 @@ def test_the_command_rates_a_player_and_calibrates(small, tmp_path, capsys):
         (["connect_four", "minmax"], "did you mean 'minimax'?"),
         (["connect_four", "random", "--games", "0"], "at least 1, not 0"),
         (["connect_four", "random", "--calibrate", "x.json"], "leave PLAYER out"),
-        (["connect_four", "--calibrate", "nowhere/x.json"], "nowhere is not a folder"),
+        (
+            ["connect_four", "--calibrate", "x.json", "--seed", "3"],
+            "--seed are for rating a PLAYER",
+        ),
+        (["connect_four", "--games", "5"], "--games and --seed are for rating a PLAYER"),
         (["connect_four", "--calibrate", "README.md"], "README.md is no ladder"),
     ],
 )
@@ -199,6 +204,41 @@ def test_bad_input_ends_in_one_line_and_exit_2(words, complaint, capsys, monkeyp
     assert cli.main(["ladder", *words]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert complaint in line
+
+
+@pytest.mark.parametrize(
+    ("path", "complaint"),
+    [
+        ("nowhere/x.json", "nowhere is not a folder"),
+        ("tests", "tests is a folder, not a file"),
+        ("-", "standard output will not do"),
+    ],
+)
+def test_what_cannot_become_a_calibration_is_refused_by_the_grammar(
+    path, complaint, capsys, monkeypatch
+):
+    monkeypatch.chdir(Path(__file__).parents[1])
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["ladder", "connect_four", "--calibrate", path])
+    assert ended.value.code == 2
+    assert complaint in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("openings", "complaint"),
+    [
+        (("51", "55"), "move 2 of '55', '5', cannot be played"),
+        (("51", "x"), "move 1 of 'x', 'x', cannot be played"),
+        (("14253",), "the game is over after the opening '14253'"),
+        ((), "has no openings"),
+    ],
+)
+def test_a_ladder_whose_openings_cannot_be_played_is_refused(openings, complaint, tmp_path):
+    path = tmp_path / "ladder.json"
+    ladder.save(made_up([0], openings), path)
+    with pytest.raises(ValueError, match=re.escape(f"{path}")) as refused:
+        ladder.load(GAME, path)
+    assert complaint in str(refused.value)
 
 
 @pytest.fixture(scope="module")

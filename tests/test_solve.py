@@ -90,6 +90,18 @@ def test_a_bad_file_is_refused_in_one_line_that_says_where(text, complaint, tmp_
     assert [each.name for each in tmp_path.iterdir()] == (["moves.txt"] if text else [])
 
 
+@pytest.mark.parametrize("there", ["moves.txt", "solved.csv"])
+def test_a_file_that_is_there_is_never_written_over(there, source, tmp_path, capsys):
+    (tmp_path / "solved.csv").write_text("kept\n")
+    before = (tmp_path / there).read_text()
+    words = ["solve", "connect_four", "--positions", str(source), "--out", str(tmp_path / there)]
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words)
+    assert ended.value.code == 2
+    assert f"{there} exists already" in capsys.readouterr().err
+    assert (tmp_path / there).read_text() == before
+
+
 def test_a_suite_that_was_interrupted_becomes_the_same_files(tmp_path, monkeypatch):
     monkeypatch.setattr(suite, "SETS", (suite.SETS[5], suite.SETS[3]))
     monkeypatch.setattr(suite, "_GAMES", 32)

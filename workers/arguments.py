@@ -139,17 +139,16 @@ def _add_ladder(commands: Any) -> None:
     command.add_argument(
         "--games",
         type=int,
-        default=200,
         metavar="N",
         help="in all, against the opponents nearest in strength; default 200",
     )
     command.add_argument(
         "--calibrate",
-        type=Path,
+        type=file_path,
         metavar="FILE",
         help="let the opponents meet and be rated anew; goes on with a FILE begun before",
     )
-    _add_seed(command)
+    command.add_argument("--seed", type=int, metavar="S", help="of PLAYER's games; default 0")
     _add_json(command)
 
 
@@ -163,6 +162,11 @@ def _add_evaluate(commands: Any) -> None:
         "score and the score of each move; the suite is six such files, opening_easy to end_easy\n"
         "\n" + PLAYERS,
     )  # fmt: skip
+    # argparse would show GAME last, where it is taken for a player.
+    command.usage = (
+        "alphazero evaluate GAME (--positions FILE|all | --suite) --player PLAYER [PLAYER ...] "
+        "[--seed S] [--json FILE]"
+    )
     command.add_argument("game", metavar="GAME", help="see `alphazero games`")
     where = command.add_mutually_exclusive_group(required=True)
     where.add_argument(
@@ -180,9 +184,10 @@ def _add_evaluate(commands: Any) -> None:
         "--player",
         dest="players",
         nargs="+",
+        action="extend",
         required=True,
         metavar="PLAYER",
-        help="one, or with --suite any number",
+        help="one, or with --suite any number; after GAME, which would be taken for one of them",
     )
     _add_seed(command)
     _add_json(command)
@@ -213,17 +218,17 @@ def _add_solve(commands: Any) -> None:
     )
     command.add_argument(
         "--out",
-        type=json_destination,
+        type=new_file,
         metavar="FILE",
-        help="where to write them, as CSV that `evaluate` reads; .csv.gz packs",
+        help="a new file to write them to, as CSV that `evaluate` reads; .csv.gz packs",
     )
     command.add_argument(
         "--suite",
         type=Path,
         metavar="DIR",
-        help="draw and solve the six sets of `evaluate --suite` there: the better part of an hour",
+        help="draw and solve the six sets of `evaluate --suite` there: 25 minutes of one core",
     )
-    _add_seed(command)
+    command.add_argument("--seed", type=int, metavar="S", help="of --suite; default 0")
 
 
 def _add_games(commands: Any) -> None:
@@ -293,7 +298,24 @@ def json_destination(text: str) -> str:
     """Refuse a folder that is not there before the work, not after it."""
     if text != "-" and not Path(text).absolute().parent.is_dir():
         raise argparse.ArgumentTypeError(f"{Path(text).parent} is not a folder")
+    if Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a folder, not a file")
     return text
+
+
+def file_path(text: str) -> Path:
+    """As ``json_destination``, but for standard output."""
+    if text == "-":
+        raise argparse.ArgumentTypeError("standard output will not do: give a file")
+    return Path(json_destination(text))
+
+
+def new_file(text: str) -> Path:
+    """Refuse what is there already, and a folder that is not."""
+    path = file_path(text)
+    if path.exists():
+        raise argparse.ArgumentTypeError(f"{text} exists already: give a new file")
+    return path
 
 
 def _version() -> str:

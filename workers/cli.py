@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
-from rich.progress import MofNCompleteColumn, Progress, TaskID
 from rich.table import Table
 
 from alphazero.types import RunFailed
+from workers import progress
 from workers.arguments import build_parser
 
 if TYPE_CHECKING:
@@ -131,14 +131,9 @@ def _arena(options: argparse.Namespace) -> int:
         if player.inference:
             text = f"{player.name}: {player.inference}"
             screen.print(text, markup=False, highlight=False, soft_wrap=True)
-    with Progress(console=screen, transient=True, disable=not screen.is_terminal) as bar:
-        task = bar.add_task("games", total=None)
-
-        def progress(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
+    with progress.games() as report:
         result = arena.play(
-            game, entrants, options.games, options.seed, options.opening_plies, progress,
+            game, entrants, options.games, options.seed, options.opening_plies, report,
             swap=not options.fixed_seats,
         ).as_dict()  # fmt: skip
     table = Table(title=f"{result['game']}, {result['games']} games")
@@ -187,12 +182,11 @@ def _evaluate_suite(options: argparse.Namespace, game: "Game") -> int:
     specs = [each for spec in options.players for each in evaluation.suite_players(spec)]
     entrants, results = [players.make(spec, game) for spec in specs], []
     total = sum(len(positions.states) for positions in sets.values())
-    with _progress() as bar:
+    with progress.bars() as report:
         for player in entrants:
-            task = bar.add_task(escape(player.name), total=total)
-            heard = partial(bar.advance, task)
+            counts = progress.added(partial(report, player.name, total))
             reports = {
-                name: evaluation.evaluate(player, positions, game, options.seed, heard)
+                name: evaluation.evaluate(player, positions, game, options.seed, counts)
                 for name, positions in sets.items()
             }
             each = {"name": player.name, "simulations": player.simulations, "sets": reports}
@@ -210,33 +204,22 @@ def _solve(options: argparse.Namespace) -> int:
     import games
 
     game = games.make(options.game)
-    if not (options.positions or options.out or options.suite):
+    files = options.positions, options.out
+    given = sum(map(bool, (options.moves, any(files), options.suite)))
+    if given > 1 or any(files) != all(files):
+        raise ValueError("give MOVES, or --positions with --out, or --suite")
+    if options.seed is not None and not options.suite:
+        raise ValueError("--seed: only --suite draws positions")
+    if not (any(files) or options.suite):
         return _solve_one(options, game)
     from workers import solve
 
-    if options.moves or bool(options.positions) != bool(options.out):
-        raise ValueError("give MOVES, or --positions with --out, or --suite")
-    with _progress() as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def progress(name: str, total: int, done: int) -> None:
-            if name not in tasks:
-                tasks[name] = bar.add_task(escape(name), total=total)
-            bar.update(tasks[name], completed=done)
-
+    with progress.bars() as report:
         if options.positions:
-            solve.label(game, options.positions, Path(options.out), progress)
+            solve.label(game, options.positions, options.out, report)
         if options.suite:
-            solve.make_suite(game, options.suite, options.seed, progress)
+            solve.make_suite(game, options.suite, options.seed or 0, report)
     return 0
-
-
-def _progress() -> Progress:
-    screen = Console(stderr=True)
-    return Progress(
-        *Progress.get_default_columns(), MofNCompleteColumn(),
-        console=screen, transient=True, disable=not screen.is_terminal,
-    )  # fmt: skip
 
 
 def _solve_one(options: argparse.Namespace, game: "Game") -> int:

@@ -1,32 +1,33 @@
 """What ``alphazero ladder`` does: shows the rungs, rates a player, or makes a ladder anew."""
 
 import argparse
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 import games
 from alphazero import ladder, players
 from games.base import Game
+from workers import progress
+
+GAMES = 200
+"""That a player is rated by, where no number is given."""
 
 
 def run(options: argparse.Namespace) -> tuple[Table, dict[str, Any]]:
     """What to print, and the same as plain types."""
     if options.player and options.calibrate:
         raise ValueError("--calibrate lets the ladder's own players meet: leave PLAYER out")
-    if options.calibrate and not options.calibrate.absolute().parent.is_dir():
-        raise ValueError(f"--calibrate: {options.calibrate.parent} is not a folder")
+    if not options.player and (options.games, options.seed) != (None, None):
+        raise ValueError("--games and --seed are for rating a PLAYER; a ladder has its own")
     game = games.make(options.game)
     found = ladder.load(game)
     if options.player:
         player = players.make(options.player, game)
-        with _counting_games() as progress:
-            rating = ladder.rate(game, player, found, options.games, options.seed, progress)
+        games_asked = GAMES if options.games is None else options.games
+        with progress.games() as report:
+            rating = ladder.rate(game, player, found, games_asked, options.seed or 0, report)
         return _rated(rating), rating.as_dict()
     if options.calibrate:
         found = _calibrated(game, found, options.calibrate)
@@ -35,20 +36,12 @@ def run(options: argparse.Namespace) -> tuple[Table, dict[str, Any]]:
 
 def _calibrated(game: Game, found: ladder.Ladder, path: Path) -> ladder.Ladder:
     """``found``'s players rated anew in ``path``; one that is there already is gone on with."""
-    with _counting_games() as progress:
+    with progress.games() as report:
         if not path.exists():
             ladder.save(ladder.blank(game, found), path)
-        for better in ladder.calibrate(game, ladder.load(game, path), progress):
+        for better in ladder.calibrate(game, ladder.load(game, path), report):
             ladder.save(better, path)
     return ladder.load(game, path)
-
-
-@contextmanager
-def _counting_games() -> Iterator[Callable[[int, int], None]]:
-    screen = Console(stderr=True)
-    with Progress(console=screen, transient=True, disable=not screen.is_terminal) as bar:
-        task = bar.add_task("games", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _rungs(found: ladder.Ladder) -> Table:

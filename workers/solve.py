@@ -13,19 +13,18 @@ from games import solvers
 from games.base import Game, States
 from games.solvers import suite
 from games.solvers.connect_four import Solver
+from workers.progress import Report
 
 TABLE_BITS = 26
 """512 MiB for all sets of a suite together."""
 
-Progress = Callable[[str, int, int], None]
-"""Hears which file is being written, how many positions it will have, and how many are in it."""
 
-
-def label(game: Game, source: Path, out: Path, progress: Progress) -> None:
+def label(game: Game, source: Path, out: Path, report: Report) -> None:
     """Solve the positions of ``source`` into ``out``, a position file, in their order.
 
     ``source`` has a game of 1-based moves a line, or is CSV whose first column is ``moves``.
-    ``ValueError`` names the line whose moves cannot be played.
+    ``report`` hears of the positions solved. ``ValueError`` names the line whose moves cannot be
+    played.
     """
     places, moves = _games(source)
     try:
@@ -39,15 +38,17 @@ def label(game: Game, source: Path, out: Path, progress: Progress) -> None:
     if known != moves[: len(known)]:
         raise ValueError(f"{_part(out)} holds other positions: remove it or choose another --out")
     rows = (solvers.label(game, [each])[0] for each in moves[len(known) :])
-    _write(out, game, rows, len(known), partial(progress, out.name, len(moves)))
+    _write(out, game, rows, len(known), partial(report, out.name, len(moves)))
 
 
 def make_suite(
-    game: Game, folder: Path, seed: int, progress: Progress, size: int = suite.POSITIONS
+    game: Game, folder: Path, seed: int, report: Report, size: int = suite.POSITIONS
 ) -> None:
     """Draw and solve the six sets of ``size`` positions; files that are there already stay."""
     if game.name != suite.GAME.name:
         raise ValueError(f"--suite: there is one for {suite.GAME.name}, not for {game.name}")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--suite: {folder} is not a folder")
     folder.mkdir(parents=True, exist_ok=True)
     solver = Solver(TABLE_BITS)
 
@@ -61,7 +62,7 @@ def make_suite(
         known = _known(out)
         drawn = islice(suite.draw(aim, seed, solver, known), len(known), size)
         rows = (solvers.label(game, [each], solve)[0] for each in drawn)
-        _write(out, game, rows, len(known), partial(progress, out.name, size))
+        _write(out, game, rows, len(known), partial(report, out.name, size))
 
 
 def _games(source: Path) -> tuple[list[str], list[str]]:
