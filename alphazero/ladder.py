@@ -149,7 +149,7 @@ def _check_openings(game: Game, openings: Sequence[str], path: Path) -> None:
     except solvers.UnplayableMove as error:
         raise ValueError(f"{path}: an opening will not do: {error}") from None
     for row in np.flatnonzero(~game.legal(states).any(axis=1)):
-        raise ValueError(f"{path}: the game is over after the opening {openings[row]!r}")
+        raise ValueError(f"{path}: the game is over after the opening {openings[int(row)]!r}")
 
 
 def save(ladder: Ladder, path: Path) -> None:
