@@ -103,7 +103,9 @@ class GameGroup:
         It is proven, or the mover gives up: two own moves in a row were hopeless.
         """
         settings = self._settings
-        stop = result.proven & settings.stop_when_proven
+        stop = np.zeros(len(mover), np.bool_)
+        if settings.stop_when_proven and result.proven is not None:
+            stop = result.proven
         called = np.where(stop, result.value, np.float32(np.nan))
         if settings.resign_value is not None:
             rows, low = np.arange(len(mover)), result.value < -settings.resign_value

@@ -59,10 +59,10 @@ class SearchResult:
     """``[B, A]``, how often each root action was searched."""
     action_value: NDArray[np.float32]
     """``[B, A]``, the mean value of each root action for the root's mover; NaN where unvisited."""
-    proven: NDArray[np.bool_]
-    """``[B]``: whether ``value`` is the game's result for certain, with best play."""
     version: int = 0
     """The oldest weights version that evaluated any of it."""
+    proven: NDArray[np.bool_] | None = None
+    """``[B]``: whether ``value`` is the result for certain, under best play. None: nowhere."""
 
 
 SearchSteps = Generator[States, Evaluation, SearchResult]
