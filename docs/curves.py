@@ -1,10 +1,12 @@
 """Pictures of how runs grew stronger: mistakes, Elo and losses over minutes.
 
     python docs/curves.py keep runs/MY_RUN connect_four_seed_0   # into docs/data/..., some ten KB
+    python docs/curves.py keep runs/MY_RUN connect_four_seed_0 --elo 100     # and rates checkpoints
     python docs/curves.py                                        # docs/curves_*.svg of all of them
 
 Needs matplotlib (`pip install 'alphazero[dev]'`). A picture is drawn for each kind of figure that
-any of the runs has, with a panel for each run.
+any of the runs has, with a panel for each run. Rating takes about a minute for each 100 games;
+train with `training.keep_checkpoints=100`, or the older ones are gone.
 """
 
 import argparse
@@ -12,20 +14,28 @@ import csv
 import math
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+
+import games
+from alphazero import checkpoint, ladder, players
 from workers import tracking
 
 DOCS = Path(__file__).parent
 POINTS = 100
 """Of one curve; the figures between two are averaged."""
+RATED = 10
+"""Checkpoints of a run that are rated, the last one among them."""
+SIMULATIONS = 200
+"""Of the player that is rated beside the network alone."""
 
 PICTURES = {
     "mistakes": (r"(\w*_)?mistakes/\w+", "mistakes, % of the positions"),
-    "elo": (r"(\w+[_/])?elo", "Elo"),
+    "elo": (r"ladder_elo/\w+", "Elo on the ladder"),
     "losses": (r"(policy_|value_)?loss", "loss"),
 }
 """Which metrics a picture shows, and what its axis is called."""
@@ -66,6 +76,31 @@ def _shown(rows: Rows) -> list[str]:
 def _mean(rows: Rows, names: list[str]) -> dict[str, float]:
     values = {name: [row[name] for row in rows if row.get(name) is not None] for name in names}
     return {name: fmean(found) for name, found in values.items() if found}
+
+
+def rated(run: Path, elo_games: int) -> Iterator[dict[str, float]]:
+    """The ladder's Elo of up to ``RATED`` of a run's checkpoints, each with its minutes.
+
+    Of the network alone and of its search, by ``elo_games`` games each.
+    """
+    timed = [(line["step"], line["minutes"]) for line in _metrics(run) if "minutes" in line]
+    paths = sorted((run / "checkpoints").glob("step_*"))
+    chosen = np.unique(np.linspace(len(paths) - 1, 0, RATED).round().astype(int))
+    for path in (paths[index] for index in chosen):
+        found = checkpoint.load(path)
+        game = games.make(found.config.game)
+        row = {"minutes": float(np.interp(found.step, *zip(*timed, strict=True)))}
+        for kind, spec in (
+            ("network_alone", f"policy:path={path}"),
+            (f"{SIMULATIONS}_simulations", f"checkpoint:path={path},simulations={SIMULATIONS}"),
+        ):
+            rating = ladder.rate(game, players.make(spec, game), ladder.load(game), elo_games)
+            row[f"ladder_elo/{kind}"] = rating.elo
+        yield row
+
+
+def _metrics(run: Path) -> list[dict[str, Any]]:
+    return tracking.read(run / "metrics.jsonl")
 
 
 def write(rows: Rows, path: Path) -> None:
@@ -151,14 +186,17 @@ def main(arguments: list[str] | None = None) -> int:
     keep = commands.add_parser("keep", help="thin a run's metrics into docs/data/NAME.csv")
     keep.add_argument("run", type=Path)
     keep.add_argument("name")
+    keep.add_argument("--elo", type=int, metavar="GAMES", help="to rate each checkpoint by")
     options = parser.parse_args(arguments)
     if options.command == "keep":
-        metrics = options.run / "metrics.jsonl"
-        if not metrics.is_file():
+        if not (options.run / "metrics.jsonl").is_file():
             print(f"{options.run} holds no metrics.jsonl; give a run's directory", file=sys.stderr)
             return 2
+        rows = thin(_metrics(options.run))
+        if options.elo:
+            rows += rated(options.run, options.elo)
         path = DOCS / "data" / f"{options.name}.csv"
-        write(thin(tracking.read(metrics)), path)
+        write(sorted(rows, key=lambda row: row["minutes"]), path)
         print(path)
         return 0
     runs = {path.stem: read(path) for path in sorted((DOCS / "data").glob("*.csv"))}

@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 
+import games
+from alphazero import checkpoint, ladder, players
+from alphazero import network as networks
+from alphazero.config import load
+
 SCRIPT = Path(__file__).parents[1] / "docs" / "curves.py"
 PAGES = ("#ffffff", "#0d1117")
 """A light page and GitHub's dark one."""
@@ -25,9 +30,12 @@ def lines():
     for step in range(1, 1025):
         figures = {"step": step, "minutes": step / 128, "loss": step, "games": 2 * step}
         if step % 128 == 0:
-            figures |= {"policy_mistakes/opening_hard": 0.5 - step / 4096, "ladder_elo": None}
+            figures |= {
+                "policy_mistakes/opening_hard": 0.5 - step / 4096,
+                "ladder_elo/search": None,
+            }
         yield figures
-    yield {"step": 1025, "elo": 123.0}
+    yield {"step": 1025, "ladder_elo/search": 123.0, "elo": 5.0}
 
 
 def test_spans_keep_their_mean_and_figures_that_are_rare(curves):
@@ -36,7 +44,8 @@ def test_spans_keep_their_mean_and_figures_that_are_rare(curves):
     assert rows[0] == {"minutes": 8.5 / 128, "games": 17, "loss": 8.5}
     counted = [row["policy_mistakes/opening_hard"] for row in rows if len(row) > 3]
     assert counted == [0.5 - minute / 32 for minute in range(1, 9)]
-    assert rows[-1]["elo"] == 123
+    assert rows[-1]["ladder_elo/search"] == 123
+    assert "elo" not in rows[-1]
 
 
 def test_what_was_written_is_what_is_read_and_is_small(curves, tmp_path):
@@ -70,8 +79,26 @@ def test_a_line_that_a_crash_cut_short_is_left_out(curves, tmp_path, monkeypatch
     assert (tmp_path / "data/run.csv").read_text() == (tmp_path / "whole.csv").read_text()
 
 
+def test_checkpoints_are_rated_where_their_step_was_in_time(curves, tmp_path):
+    game = games.make("connect_four")
+    config = load("connect_four", ["network.blocks=1", "network.channels=4"])
+    weights = networks.to_weights(networks.build(game, config.network, 0).state_dict())
+    for step in (128, 512, 640):
+        checkpoint.save(tmp_path, step, weights, {}, config)
+    text = "".join(json.dumps(line) + "\n" for line in lines())
+    (tmp_path / "metrics.jsonl").write_text(text)
+    rows = list(curves.rated(tmp_path, 4))
+    assert [row["minutes"] for row in rows] == [1, 4, 5]
+    kinds = ["ladder_elo/network_alone", "ladder_elo/200_simulations"]
+    assert all(list(row) == ["minutes", *kinds] for row in rows)
+    first = ladder.rate(
+        game, players.make(f"policy:path={tmp_path}", game), ladder.load(game), games=4
+    )
+    assert rows[-1]["ladder_elo/network_alone"] == first.elo
+
+
 def test_without_such_figures_there_is_no_picture(curves, tmp_path):
-    runs = {"run": curves.thin(line for line in lines() if "elo" not in line)}
+    runs = {"run": curves.thin(line for line in lines() if "ladder_elo/search" not in line)}
     assert not curves.draw(runs, "elo", tmp_path / "a.svg")
     assert not (tmp_path / "a.svg").exists()
 
