@@ -41,6 +41,7 @@ LEVERS = {
     "search value in the target": ["replay.value_mixing=0"],
     "4 samples a position instead of 1": ["replay.samples_per_position=1"],
     "4 samples a position instead of 8": ["replay.samples_per_position=8"],
+    "batches of 512 instead of 256": ["training.batch_size=256"],
     "growing window": ["replay.window_scale=1e-9"],
     "falling learning rate": ["optimizer.schedule.kind=constant"],
     "averaged weights": ["training.ema=0"],
