@@ -3,6 +3,7 @@
     python docs/curves.py keep runs/MY_RUN connect_four_seed_0   # into docs/data/..., some ten KB
     python docs/curves.py keep runs/MY_RUN connect_four_seed_0 --elo 100     # and rates checkpoints
     python docs/curves.py                                        # docs/curves_*.svg of all of them
+    python docs/curves.py --folder mine keep ...                 # into mine/data; the same to draw
 
 Needs matplotlib (`pip install 'alphazero[dev]'`). A picture is drawn for each kind of figure that
 any of the runs has, with a panel for each run. Rating takes about a minute for each 100 games;
@@ -183,6 +184,7 @@ def _look() -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     commands = parser.add_subparsers(dest="command", metavar="keep RUN NAME")
+    parser.add_argument("--folder", type=Path, default=DOCS, help="of data and pictures (docs)")
     keep = commands.add_parser("keep", help="thin a run's metrics into docs/data/NAME.csv")
     keep.add_argument("run", type=Path)
     keep.add_argument("name")
@@ -195,13 +197,16 @@ def main(arguments: list[str] | None = None) -> int:
         rows = thin(_metrics(options.run))
         if options.elo:
             rows += rated(options.run, options.elo)
-        path = DOCS / "data" / f"{options.name}.csv"
+        path = options.folder / "data" / f"{options.name}.csv"
         write(sorted(rows, key=lambda row: row["minutes"]), path)
         print(path)
         return 0
-    runs = {path.stem: read(path) for path in sorted((DOCS / "data").glob("*.csv"))}
+    runs = {path.stem: read(path) for path in sorted((options.folder / "data").glob("*.csv"))}
+    if not runs:
+        print(f"{options.folder / 'data'} holds no runs; `keep` puts one there", file=sys.stderr)
+        return 2
     for kind in PICTURES:
-        path = DOCS / f"curves_{kind}.svg"
+        path = options.folder / f"curves_{kind}.svg"
         if draw(runs, kind, path):
             print(path)
     return 0

@@ -90,6 +90,7 @@ def test_play_begins_with_nothing_but_a_game(game, said, monkeypatch, capsys):
 def test_play_shows_the_model_card_of_the_agent_or_says_that_there_is_none(capsys):
     assert cli.main(["play", "tic_tac_toe", "--about"]) == 0
     assert "How strong" in capsys.readouterr().out
+    assert cli.main(["play", "tic_tac_toe", "--about", "--player", "random"]) == 2
     assert cli.main(["play", "othello:size=4", "--about"]) == 2
     assert "no agent for othello:size=4" in capsys.readouterr().err
 

@@ -70,11 +70,10 @@ def test_a_picture_shows_each_run_and_each_curve_and_is_small_and_repeatable(cur
     assert not re.search("#ffffff|#000000", pictures[0])
 
 
-def test_a_line_that_a_crash_cut_short_is_left_out(curves, tmp_path, monkeypatch):
+def test_a_line_that_a_crash_cut_short_is_left_out(curves, tmp_path):
     text = "".join(json.dumps(line) + "\n" for line in lines())
     (tmp_path / "metrics.jsonl").write_text(text + '{"step": 1026, "lo')
-    monkeypatch.setattr(curves, "DOCS", tmp_path)
-    assert curves.main(["keep", str(tmp_path), "run"]) == 0
+    assert curves.main(["--folder", str(tmp_path), "keep", str(tmp_path), "run"]) == 0
     curves.write(curves.thin(lines()), tmp_path / "whole.csv")
     assert (tmp_path / "data/run.csv").read_text() == (tmp_path / "whole.csv").read_text()
 
@@ -120,6 +119,11 @@ def luminance(colour):
         part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
     )
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_a_folder_without_runs_is_refused_in_one_line(curves, tmp_path, capsys):
+    assert curves.main(["--folder", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_a_folder_that_is_no_run_is_refused_in_one_line(curves, tmp_path, capsys):

@@ -92,6 +92,16 @@ def test_an_exported_agent_that_is_exported_keeps_what_is_known_of_its_training(
     assert "stored in float16" in card
 
 
+def test_a_card_on_which_somebody_wrote_the_strength_is_not_overwritten(run, tmp_path):
+    card = export.export(run, tmp_path / "agent")
+    assert export.export(run, tmp_path / "agent") == card
+    written = card.read_text().replace(export.UNKNOWN_STRENGTH, "Good.")
+    card.write_text(written)
+    with pytest.raises(ValueError, match="remove it first"):
+        export.export(run, tmp_path / "agent")
+    assert card.read_text() == written
+
+
 @pytest.fixture
 def second(run, tmp_path):
     """A run of 10 steps that began with the weights of ``run``."""

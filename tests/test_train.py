@@ -53,6 +53,13 @@ def test_a_run_leaves_all_that_the_readme_promises(tmp_path, capsys):
     assert f"--player checkpoint:path={tmp_path}/run" in out.replace("\n", "")
 
 
+def test_a_run_too_short_to_learn_says_so(tmp_path, capsys):
+    assert run(tmp_path, tiny("replay.min_positions=100000"), time_limit=0.001) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "nothing was learned: " in out
+    assert "replay.min_positions is 100,000" in out
+
+
 def test_a_run_asked_to_stop_saves_and_goes_on_to_the_end_when_resumed(tmp_path, monkeypatch):
     real = train.Monitor.log
 
@@ -175,7 +182,9 @@ def test_a_run_can_begin_with_the_weights_of_another_one(tmp_path):
     assert found.keys() == first.weights.keys()
     assert all(np.array_equal(found[name], first.weights[name]) for name in found)
     with (
-        pytest.raises(ValueError, match=r"initial_weights: .*step_000030 was trained with network"),
+        pytest.raises(
+            ValueError, match=r"000030 was trained with network.blocks 1, these settings say 2"
+        ),
         train._parts(
             train.resolve(tiny(start, "network.blocks=2"), "off"), tmp_path / "third", console
         ),

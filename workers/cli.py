@@ -105,6 +105,8 @@ def _play(options: argparse.Namespace) -> int:
 
     game, console = games.make(options.game), Console()
     if options.about:
+        if options.player:
+            raise ValueError("--about is of the agent that comes with GAME: leave --player out")
         from rich.markdown import Markdown
 
         console.print(Markdown(agents.card(game.name)))
@@ -180,10 +182,12 @@ def _evaluate_suite(options: argparse.Namespace, game: "Game") -> int:
 
     sets = evaluation.load_suite(game)
     specs = [each for spec in options.players for each in evaluation.suite_players(spec)]
-    entrants, results = [players.make(spec, game) for spec in specs], []
     total = sum(len(positions.states) for positions in sets.values())
+    results = []
     with progress.bars() as report:
-        for player in entrants:
+        for spec in specs:
+            report(spec, total, 0)
+        for player in [players.make(spec, game) for spec in specs]:
             counts = progress.added(partial(report, player.name, total))
             reports = {
                 name: evaluation.evaluate(player, positions, game, options.seed, counts)

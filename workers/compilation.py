@@ -19,8 +19,8 @@ class _Announcement(event.Listener):
         if not self._said:
             self._said = True
             logger.warning(
-                "compiling the search for this machine: some seconds, once after each "
-                "installation (kept in %s)",
+                "compiling for this machine: some seconds, where a game or a search is used the "
+                "first time (kept in %s)",
                 kernels.attach.stats.cache_path,
             )
 

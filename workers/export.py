@@ -25,15 +25,18 @@ def export(run: Path, folder: Path, half: bool = False) -> Path:
     """Write the newest agent of ``run``, or the checkpoint ``run``, into ``folder``; the card.
 
     The weights are the averaged ones. An agent that lies in ``folder`` is replaced. ``ValueError``
-    where there is no undamaged checkpoint, or ``folder`` holds anything else.
+    where there is no undamaged checkpoint, ``folder`` holds anything else, or its agent's strength
+    has been written down.
     """
     others = {path.name for path in folder.glob("*")} - {WEIGHTS, CONFIG, MANIFEST, CARD}
     if others or folder.is_file():
         raise ValueError(f"{folder} holds something already that is no exported agent")
+    card = folder / CARD
+    if card.exists() and UNKNOWN_STRENGTH not in card.read_text(encoding="utf-8"):
+        raise ValueError(f"{card} says how strong its agent is: remove it first, or export beside")
     found = checkpoint.load(run)
     training = totals(found)
     digest = checkpoint.release(found.path, folder, training, half)
-    card = folder / CARD
     card.write_text(describe(found, training, digest, half), encoding="utf-8")
     return card
 

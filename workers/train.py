@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -77,6 +78,8 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
             _say(console, f"stopped; {path} is saved, --resume --run-dir {run_dir} goes on from it")
             return INTERRUPTED
         _say(console, f"done: {path}")
+        if not run.learner.step:
+            _say(console, _too_short(run))
         monitor.ended(run.learner.step, path)
         player = f"--player checkpoint:path={run_dir}"
         _say(console, f"play against it: alphazero play {settings.game} {player} --hints")
@@ -87,6 +90,13 @@ def _say(console: Console, line: str) -> None:
     """On the terminal as one line, however long, and in log.txt."""
     console.print(line, markup=False, soft_wrap=True, highlight=False)
     log.info(line)
+
+
+def _too_short(run: Run) -> str:
+    return (
+        f"nothing was learned: {run.replay.positions:,} positions were stored in the time, "
+        f"replay.min_positions is {run.config.replay.min_positions:,}"
+    )
 
 
 def resolve(settings: Config, ray: str) -> Config:
@@ -123,20 +133,21 @@ def newest_checkpoint(run_dir: Path, settings: Config, console: Console) -> Chec
     for key in ("game", "network", "seed", "optimizer.name", "training.initial_weights"):
         if before[key] != now[key]:
             raise ValueError(f"--resume: {key} was {before[key]} and cannot become {now[key]}")
-    changed = [key for key in _leaves(now, before) if not key.startswith(RESOLVED)]
+    changed = [key for key in _differences(before, now) if not key.startswith(RESOLVED)]
     if changed:
         console.print(f"resuming with changed settings: {', '.join(changed)}")
     return found
 
 
-def _leaves(now: dict, before: dict, prefix: str = "") -> list[str]:
-    """The dotted keys whose values differ."""
-    changed = []
+def _differences(before: dict, now: dict, prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    """By dotted key the values that differ, ``(before, now)``."""
+    changed = {}
     for key, value in now.items():
-        if isinstance(value, dict) and isinstance(before.get(key), dict):
-            changed += _leaves(value, before[key], f"{prefix}{key}.")
-        elif value != before.get(key):
-            changed.append(prefix + key)
+        earlier = before.get(key)
+        if isinstance(value, dict) and isinstance(earlier, dict):
+            changed |= _differences(earlier, value, f"{prefix}{key}.")
+        elif value != earlier:
+            changed[prefix + key] = earlier, value
     return changed
 
 
@@ -170,9 +181,9 @@ def _parts(
 def _trained(settings: Config, path: str) -> Weights:
     """The weights at ``path``. ``ValueError`` where they are not of these settings' network."""
     found = checkpoint.load(checkpoint.resolve(path))
-    for key in ("game", "network"):
-        theirs, ours = getattr(found.config, key), getattr(settings, key)
-        if theirs != ours:
+    trees = config.as_dict(found.config), config.as_dict(settings)
+    for key, (theirs, ours) in _differences(*trees).items():
+        if key.partition(".")[0] in ("game", "network"):
             raise ValueError(
                 f"training.initial_weights: {found.path} was trained with {key} {theirs}, these "
                 f"settings say {ours}"
@@ -183,9 +194,11 @@ def _trained(settings: Config, path: str) -> Weights:
 def _summary(run: Run) -> str:
     settings = run.config
     where = "in this process" if settings.ray == "off" else f"on Ray ({settings.ray})"
+    first = settings.training.initial_weights
+    began = f"\nthe first weights are those of {first}" if first else ""
     return (
         f"{settings.game}: self-play {where}; learner {run.learner.precision}, "
-        f"{settings.training.threads} threads"
+        f"{settings.training.threads} threads{began}"
     )
 
 

@@ -59,10 +59,11 @@ COLUMNS = ("alone", "search")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("positions", type=Path)
-    parser.add_argument("levers", nargs="*", metavar="LEVER", help="; ".join(LEVERS))
-    parser.add_argument("--minutes", type=float, default=6)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("positions", type=Path, help="a file that `alphazero evaluate` reads")
+    quoted = ", ".join(f"'{name}'" for name in LEVERS)
+    parser.add_argument("levers", nargs="*", metavar="LEVER", help=f"in quotes: {quoted}")
+    parser.add_argument("--minutes", type=float, default=6, help="of each run (6)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="(0 1)")
     options = parser.parse_args()
     if unknown := [name for name in options.levers if name not in LEVERS]:
         parser.error(f"no lever {unknown[0]!r}; there are {', '.join(LEVERS)}")
