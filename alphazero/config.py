@@ -83,8 +83,9 @@ class ReplaySettings:
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class TrainingSettings:
     initial_weights: Annotated[str, Field(min_length=1)] | None = None
-    """A run, a checkpoint or an agent of the same network, whose weights are the first ones. Not
-    asked for any more once the run has a checkpoint of its own."""
+    """A run, a checkpoint or an agent whose weights are the first ones: of the same network, or of
+    one with fewer blocks, which then grows. Not asked for any more once the run has a checkpoint of
+    its own."""
     steps: Count = 10_000
     batch_size: Annotated[int, Field(ge=2)] = 512
     publish_every: Count = 20

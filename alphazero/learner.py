@@ -86,10 +86,13 @@ class Learner:
         return metrics | {"learning_rate": rate}
 
     def begin_with(self, weights: Weights) -> None:
-        """Take ``weights`` trained elsewhere for the first ones. ValueError: another network's."""
+        """Take ``weights`` trained elsewhere for the first ones; they may have fewer blocks.
+
+        ValueError: another network's.
+        """
         if self.step:
             raise ValueError(f"the learner is at step {self.step}: it has weights of its own")
-        networks.load(self._network, weights)
+        networks.load(self._network, networks.deepen(self._network, weights))
         self._ema = optim.Ema(self._flat.values, self._training.ema)
 
     def weights(self) -> Weights:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from alphazero.config import NetworkSettings
 from alphazero.nn.initialization import initialize
-from alphazero.nn.layers import policy_head, residual_tower, value_head
+from alphazero.nn.layers import LAST_NORM, Residual, policy_head, residual_tower, value_head
 from alphazero.types import Weights
 from games.base import Game
 
@@ -59,6 +59,21 @@ def build(game: Game, settings: NetworkSettings, seed: int) -> PolicyValueNetwor
     outputs = (network.policy[-1], network.value[-1])
     initialize(network, settings.initialization, generator, outputs)
     return network
+
+
+def deepen(network: PolicyValueNetwork, weights: Weights) -> Weights:
+    """For ``network``, the ``weights`` of one that has only its first blocks; computes the same.
+
+    The blocks which that one lacks begin as identities: a scale of 0 in the last BatchNorm of a
+    residual branch silences it (Goyal et al. 2017, section 5.1), and its input is at least 0.
+    """
+    grown, own = dict(weights), to_weights(network.state_dict())
+    for index, block in enumerate(network.tower):
+        prefix = f"tower.{index}."
+        if isinstance(block, Residual) and not any(name.startswith(prefix) for name in weights):
+            grown |= {name: array for name, array in own.items() if name.startswith(prefix)}
+            grown[f"{prefix}body.{LAST_NORM}.weight"][:] = 0
+    return grown
 
 
 def weights(module: nn.Module) -> Weights:

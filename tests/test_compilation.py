@@ -16,7 +16,7 @@ def test_a_first_run_says_that_it_compiles_and_where_to_and_a_second_one_does_no
             env=environment, capture_output=True, text=True, timeout=200, check=True,
         )  # fmt: skip
         errors.append(done.stderr)
-    assert errors[0].count("compiling the search for this machine") == 1
+    assert errors[0].count("compiling for this machine") == 1
     assert str(tmp_path) in errors[0]
     assert "compiling" not in errors[1]
     assert any(tmp_path.rglob("kernels.attach-*.nbi"))

@@ -6,6 +6,7 @@ from random_positions import positions
 import games
 from alphazero import network
 from alphazero.config import NetworkSettings
+from alphazero.nn.layers import LAST_NORM
 from games.base import Game
 
 GAMES = ["tic_tac_toe", "connect_four", "othello:size=6"]
@@ -120,6 +121,30 @@ def test_weights_of_another_network_are_refused_with_names_or_shapes():
         network.load(built(), network.weights(built(blocks=3)))
     with pytest.raises(ValueError, match="shape"):
         network.load(built(), network.weights(built(channels=8)))
+
+
+@pytest.mark.parametrize("attention", ["none", "squeeze_excitation", "global_pooling"])
+def test_a_deepened_network_computes_the_same_at_first_and_learns_in_its_new_blocks(attention):
+    shallow, deep = (
+        built(seed, blocks=blocks, attention=attention) for seed, blocks in ((0, 2), (1, 4))
+    )
+    shallow(observations())  # moves BatchNorm's statistics
+    network.load(deep, network.deepen(deep, network.weights(shallow)))
+    for one, other in zip(shallow.eval()(observations()), deep.eval()(observations()), strict=True):
+        torch.testing.assert_close(one, other)
+    deep.train()(observations())[0].square().sum().backward()
+    assert deep.tower[-1].body[LAST_NORM].weight.grad.abs().sum() > 0
+
+
+def test_only_whole_blocks_may_be_missing_from_what_is_deepened():
+    deep, weights = built(blocks=4), network.weights(built())
+    for name in ("policy.0.weight", "tower.1.running_mean", "tower.3.body.1.running_var"):
+        part = {key: array for key, array in weights.items() if key != name}
+        with pytest.raises(ValueError, match=name):
+            network.load(deep, network.deepen(deep, part))
+    shallow = built(blocks=1)
+    with pytest.raises(ValueError, match="unknown"):
+        network.load(shallow, network.deepen(shallow, weights))
 
 
 def test_a_refused_load_changes_nothing():

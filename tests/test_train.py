@@ -183,13 +183,16 @@ def test_a_run_can_begin_with_the_weights_of_another_one(tmp_path):
     assert all(np.array_equal(found[name], first.weights[name]) for name in found)
     with (
         pytest.raises(
-            ValueError, match=r"000030 was trained with network.blocks 1, these settings say 2"
+            ValueError, match=r"000030 was trained with network.channels 8, these settings say 2"
         ),
         train._parts(
-            train.resolve(tiny(start, "network.blocks=2"), "off"), tmp_path / "third", console
+            train.resolve(tiny(start, "network.channels=2"), "off"), tmp_path / "third", console
         ),
     ):
         pass
+    deeper = train.resolve(tiny(start, "network.blocks=2"), "off")
+    with train._parts(deeper, tmp_path / "deeper", console) as parts:
+        assert set(found) < set(parts.learner.weights())
 
 
 def test_a_resumed_run_no_longer_needs_the_weights_that_it_began_with(tmp_path):

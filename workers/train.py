@@ -179,11 +179,13 @@ def _parts(
 
 
 def _trained(settings: Config, path: str) -> Weights:
-    """The weights at ``path``. ``ValueError`` where they are not of these settings' network."""
+    """The weights at ``path``. ``ValueError`` where they are not of these settings' network, or of
+    one that has only fewer blocks."""
     found = checkpoint.load(checkpoint.resolve(path))
     trees = config.as_dict(found.config), config.as_dict(settings)
     for key, (theirs, ours) in _differences(*trees).items():
-        if key.partition(".")[0] in ("game", "network"):
+        deeper = key == "network.blocks" and theirs < ours
+        if key.partition(".")[0] in ("game", "network") and not deeper:
             raise ValueError(
                 f"training.initial_weights: {found.path} was trained with {key} {theirs}, these "
                 f"settings say {ours}"

@@ -66,6 +66,10 @@ class GlobalPoolingBias(nn.Module):
         return planes + self.bias(pooled)[:, :, None, None]
 
 
+LAST_NORM = 4
+"""Where in the body of a ``residual_block`` its last BatchNorm is."""
+
+
 class Residual(nn.Module):
     """``ReLU(x + body(x))`` (He et al. 2016, figure 2)."""
 
