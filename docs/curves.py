@@ -90,12 +90,13 @@ def rated(run: Path, elo_games: int) -> Iterator[dict[str, float]]:
     for path in (paths[index] for index in chosen):
         found = checkpoint.load(path)
         game = games.make(found.config.game)
+        rungs = ladder.load(game)
         row = {"minutes": float(np.interp(found.step, *zip(*timed, strict=True)))}
         for kind, spec in (
             ("network_alone", f"policy:path={path}"),
             (f"{SIMULATIONS}_simulations", f"checkpoint:path={path},simulations={SIMULATIONS}"),
         ):
-            rating = ladder.rate(game, players.make(spec, game), ladder.load(game), elo_games)
+            rating = ladder.rate(game, players.make(spec, game), rungs, elo_games)
             row[f"ladder_elo/{kind}"] = rating.elo
         yield row
 
