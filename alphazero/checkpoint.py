@@ -107,7 +107,7 @@ def release(path: Path | str, folder: Path, training: dict[str, Any], half: bool
 
 def newest(directory: Path, report: Callable[[str], object] = print) -> Path | None:
     """The newest undamaged checkpoint of a run; newer damaged ones are named through ``report``."""
-    for path in reversed(_steps(Path(directory) / "checkpoints")):
+    for path in reversed(steps(Path(directory) / "checkpoints")):
         fault = _fault(path)
         if fault is None:
             return path
@@ -240,8 +240,8 @@ def _move_into_place(aside: Path, path: Path):
     sync_folder(path.parent)
 
 
-def _steps(folder: Path) -> list[Path]:
-    """All checkpoints, damaged or not, oldest first."""
+def steps(folder: Path) -> list[Path]:
+    """All checkpoints in a run's ``checkpoints`` folder, damaged or not, oldest first."""
     found = [(_STEP.fullmatch(path.name), path) for path in folder.glob("step_*")]
     return [path for _, path in sorted((int(match[1]), path) for match, path in found if match)]
 
@@ -251,7 +251,7 @@ def _prune(folder: Path, newest: Path, keep: int):
     fault = _fault(newest)
     if fault:
         raise OSError(f"checkpoint {newest} was damaged while it was saved: {fault}")
-    others = [path for path in _steps(folder) if path != newest]
+    others = [path for path in steps(folder) if path != newest]
     surplus = others[: max(0, len(others) + 1 - keep)]
     for path in [*surplus, *folder.glob(".*-step_*")]:
         shutil.rmtree(path)

@@ -168,8 +168,8 @@ def load_positions(path: Path, game: Game) -> Positions:
     rows = _rows(path, game.num_actions)
     places, moves, best, scores = zip(*map(_parse, rows), strict=True)
     try:
-        states = solvers.positions(game, moves)
-    except solvers.UnplayableMove as error:
+        states = solvers.unfinished(game, moves)
+    except solvers.NotAPosition as error:
         raise ValueError(f"{places[error.row]}: {error}") from None
     positions = Positions(states, np.array(best), np.array(scores, dtype=np.float32))
     _check_answers(game, positions, places)
@@ -211,8 +211,6 @@ def _parse(row: list[str]) -> tuple[str, str, int, list[float]]:
 def _check_answers(game: Game, positions: Positions, places: Sequence[str]) -> None:
     """The answers must fit the rules: scored moves are the legal ones, ``best`` is their best."""
     legal, scored = game.legal(positions.states), ~np.isnan(positions.scores)
-    for row in _where(~legal.any(axis=1)):
-        raise ValueError(f"{places[row]}: the game is over after these moves")
     for row in _where((legal ^ scored).any(axis=1)):
         action = int(np.flatnonzero(legal[row] != scored[row])[0])
         verb = "has no score but can" if legal[row, action] else "has a score but cannot"

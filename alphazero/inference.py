@@ -143,7 +143,7 @@ class NetworkEvaluator:
         """The fastest candidate and the reason."""
         if len(self._candidates) == 1:
             only = self._candidates[0]
-            return only, "no other was asked for"
+            return only, "the only one that settings and machine allow"
         batch = TIMED_BATCH[self._device.type]
         observations = self._game.observe(self._game.initial(batch))
         rates = {c: batch / _seconds(self._build(c), observations) for c in self._candidates}

@@ -145,11 +145,9 @@ def _check_openings(game: Game, openings: Sequence[str], path: Path) -> None:
     if not openings:
         raise ValueError(f"{path} has no openings")
     try:
-        states = solvers.positions(game, openings)
-    except solvers.UnplayableMove as error:
+        solvers.unfinished(game, openings)
+    except solvers.NotAPosition as error:
         raise ValueError(f"{path}: an opening will not do: {error}") from None
-    for row in np.flatnonzero(~game.legal(states).any(axis=1)):
-        raise ValueError(f"{path}: the game is over after the opening {openings[int(row)]!r}")
 
 
 def save(ladder: Ladder, path: Path) -> None:
@@ -343,8 +341,8 @@ def _tally(
 
 def _line(game: Game, text: str) -> Line:
     """The actions of playable moves, written as in a position file."""
-    return tuple(int(move) - 1 for move in (text if game.num_actions < 10 else text.split()))
+    return tuple(int(move) - 1 for move in solvers.moves(game, text))
 
 
 def _text(game: Game, line: Line) -> str:
-    return ("" if game.num_actions < 10 else " ").join(str(action + 1) for action in line)
+    return solvers.separator(game).join(str(action + 1) for action in line)

@@ -233,8 +233,12 @@ class Limiter:
 
     def due(self, positions: int, step: int) -> bool:
         """Whether optimizer step ``step`` (counted from 0) may be taken yet."""
-        needed = (step + 1) * self.batch_size / self.settings.samples_per_position
-        return positions >= max(needed, self.settings.min_positions)
+        return positions >= self.needed(step)
+
+    def needed(self, step: float) -> int:
+        """The positions that must be stored before step ``step``."""
+        balanced = (step + 1) * self.batch_size / self.settings.samples_per_position
+        return math.ceil(max(balanced, self.settings.min_positions))
 
     def allowance(self, step: int) -> int:
         """How many positions self-play may have stored before it waits for the learner.
@@ -242,8 +246,7 @@ class Limiter:
         Above what ``due`` asks for by construction, so that the two never wait for each other.
         """
         ahead = 0.05 * step + 20  # steps: within 5 % of the balance once the run is under way
-        needed = (step + 1 + ahead) * self.batch_size / self.settings.samples_per_position
-        return int(max(needed, self.settings.min_positions)) + 1
+        return self.needed(step + ahead) + 1
 
 
 @dataclass(frozen=True)

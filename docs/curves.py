@@ -82,16 +82,18 @@ def _mean(rows: Rows, names: list[str]) -> dict[str, float]:
 def rated(run: Path, elo_games: int) -> Iterator[dict[str, float]]:
     """The ladder's Elo of up to ``RATED`` of a run's checkpoints, each with its minutes.
 
-    Of the network alone and of its search, by ``elo_games`` games each.
+    Of the network alone and of its search, by ``elo_games`` games each. ``ValueError``: there is no
+    checkpoint, or no ladder of the game.
     """
+    newest = checkpoint.load(run)
+    game = games.make(newest.config.game)
+    rungs = ladder.load(game)
     timed = [(line["step"], line["minutes"]) for line in _metrics(run) if "minutes" in line]
-    paths = sorted((run / "checkpoints").glob("step_*"))
+    paths = checkpoint.steps(newest.path.parent)
     chosen = np.unique(np.linspace(len(paths) - 1, 0, RATED).round().astype(int))
     for path in (paths[index] for index in chosen):
-        found = checkpoint.load(path)
-        game = games.make(found.config.game)
-        rungs = ladder.load(game)
-        row = {"minutes": float(np.interp(found.step, *zip(*timed, strict=True)))}
+        step = checkpoint.load(path).step
+        row = {"minutes": float(np.interp(step, *zip(*timed, strict=True)))}
         for kind, spec in (
             ("network_alone", f"policy:path={path}"),
             (f"{SIMULATIONS}_simulations", f"checkpoint:path={path},simulations={SIMULATIONS}"),
@@ -99,6 +101,16 @@ def rated(run: Path, elo_games: int) -> Iterator[dict[str, float]]:
             rating = ladder.rate(game, players.make(spec, game), rungs, elo_games)
             row[f"ladder_elo/{kind}"] = rating.elo
         yield row
+
+
+def _kept(run: Path, elo_games: int | None) -> Iterator[Rows]:
+    """What is known of ``run``, more with each checkpoint that was rated: none may be lost."""
+    rows = thin(_metrics(run))
+    yield rows
+    if elo_games is not None:
+        for row in rated(run, elo_games):
+            rows.append(row)
+            yield rows
 
 
 def _metrics(run: Path) -> list[dict[str, Any]]:
@@ -195,11 +207,13 @@ def main(arguments: list[str] | None = None) -> int:
         if not (options.run / "metrics.jsonl").is_file():
             print(f"{options.run} holds no metrics.jsonl; give a run's directory", file=sys.stderr)
             return 2
-        rows = thin(_metrics(options.run))
-        if options.elo:
-            rows += rated(options.run, options.elo)
         path = options.folder / "data" / f"{options.name}.csv"
-        write(sorted(rows, key=lambda row: row["minutes"]), path)
+        try:
+            for rows in _kept(options.run, options.elo):
+                write(sorted(rows, key=lambda row: row["minutes"]), path)
+        except ValueError as error:
+            print(error, file=sys.stderr)
+            return 2
         print(path)
         return 0
     runs = {path.stem: read(path) for path in sorted((options.folder / "data").glob("*.csv"))}

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -78,22 +79,57 @@ def test_a_line_that_a_crash_cut_short_is_left_out(curves, tmp_path):
     assert (tmp_path / "data/run.csv").read_text() == (tmp_path / "whole.csv").read_text()
 
 
-def test_checkpoints_are_rated_where_their_step_was_in_time(curves, tmp_path):
-    game = games.make("connect_four")
+@pytest.fixture
+def run(tmp_path):
+    """Twelve checkpoints, the last of which comes first in the alphabet."""
     config = load("connect_four", ["network.blocks=1", "network.channels=4"])
+    game = games.make(config.game)
     weights = networks.to_weights(networks.build(game, config.network, 0).state_dict())
-    for step in (128, 512, 640):
-        checkpoint.save(tmp_path, step, weights, {}, config)
-    text = "".join(json.dumps(line) + "\n" for line in lines())
-    (tmp_path / "metrics.jsonl").write_text(text)
-    rows = list(curves.rated(tmp_path, 4))
-    assert [row["minutes"] for row in rows] == [1, 4, 5]
+    for step in (*range(999_989, 1_000_000), 1_000_000):
+        checkpoint.save(tmp_path / "run", step, weights, {}, config, keep=20)
+    timed = ({"step": step, "minutes": step - 999_980} for step in (999_980, 1_000_000))
+    text = "".join(json.dumps(line) + "\n" for line in timed)
+    (tmp_path / "run/metrics.jsonl").write_text(text)
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Whom the ladder was asked to rate, in how many games; each gets more Elo than the last."""
+    rated = []
+
+    def rate(game, player, rungs, games):
+        rated.append((player, games))
+        return SimpleNamespace(elo=100.0 * len(rated))
+
+    monkeypatch.setattr(players, "make", lambda spec, game: spec)
+    monkeypatch.setattr(ladder, "rate", rate)
+    return rated
+
+
+def test_ten_checkpoints_are_rated_without_and_with_search_the_first_and_the_last_among_them(
+    curves, run, asked
+):
+    rows = list(curves.rated(run, 4))
+    minutes = [9, 10, 11, 13, 14, 15, 16, 18, 19, 20]
+    assert [row["minutes"] for row in rows] == pytest.approx(minutes, abs=1)
+    assert (rows[0]["minutes"], rows[-1]["minutes"], len(rows)) == (9, 20, 10)
+    last = run / "checkpoints/step_1000000"
+    assert asked[-2:] == [
+        (f"policy:path={last}", 4),
+        (f"checkpoint:path={last},simulations=200", 4),
+    ]
     kinds = ["ladder_elo/network_alone", "ladder_elo/200_simulations"]
-    assert all(list(row) == ["minutes", *kinds] for row in rows)
-    first = ladder.rate(
-        game, players.make(f"policy:path={tmp_path}", game), ladder.load(game), games=4
-    )
-    assert rows[-1]["ladder_elo/network_alone"] == first.elo
+    assert [rows[-1][kind] for kind in kinds] == [1900, 2000]
+
+
+def test_what_was_rated_before_something_went_wrong_is_kept(curves, run, asked, tmp_path, capsys):
+    (run / "checkpoints/step_1000000/weights.safetensors").write_bytes(b"torn")
+    arguments = ["--folder", str(tmp_path), "keep", str(run), "mine", "--elo", "4"]
+    assert curves.main(arguments) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    kept = curves.read(tmp_path / "data/mine.csv")
+    assert sum("ladder_elo/network_alone" in row for row in kept) == 9
 
 
 def test_without_such_figures_there_is_no_picture(curves, tmp_path):

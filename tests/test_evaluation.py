@@ -89,7 +89,7 @@ def test_moves_are_separated_by_spaces_where_there_are_ten_or_more(write):
         (HEADER + "1,0,0,0,0,0,0,0,0,0,0\n", ":2: c1 has a score but cannot be played"),
         (HEADER + ",0,0,0\n", ":2: has 4 fields, not 11"),
         (HEADER + ",x,0,0,0,0,0,0,0,0,0\n", ":2: 'x' is not a score"),
-        (HEADER + "14253,0,,,,,,,,,\n", ":2: the game is over after these moves"),
+        (HEADER + "14253,0,,,,,,,,,\n", ":2: the game is over after '14253'"),
     ],
 )
 def test_a_bad_file_is_refused_in_one_line_that_says_where(game, write, text, complaint):

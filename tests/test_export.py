@@ -58,7 +58,7 @@ def test_the_card_and_the_manifest_say_what_training_took_up_to_that_checkpoint(
         "cpu_minutes": 8.1,
     }  # fmt: skip
     assert "| positions | 1,400 |" in card
-    assert export.UNKNOWN_STRENGTH in card
+    assert export.STRENGTH in card
 
 
 def test_a_checkpoint_that_has_left_its_run_is_exported_without_the_totals(run, tmp_path):
@@ -95,11 +95,13 @@ def test_an_exported_agent_that_is_exported_keeps_what_is_known_of_its_training(
 def test_a_card_on_which_somebody_wrote_the_strength_is_not_overwritten(run, tmp_path):
     card = export.export(run, tmp_path / "agent")
     assert export.export(run, tmp_path / "agent") == card
-    written = card.read_text().replace(export.UNKNOWN_STRENGTH, "Good.")
-    card.write_text(written)
-    with pytest.raises(ValueError, match="remove it first"):
-        export.export(run, tmp_path / "agent")
-    assert card.read_text() == written
+    blank = card.read_text()
+    for strength in ("Good.", "4.5 % mistakes. Against humans: Not measured yet."):
+        written = blank.replace("Not measured yet.", strength)
+        card.write_text(written)
+        with pytest.raises(ValueError, match="remove it first"):
+            export.export(run, tmp_path / "agent")
+        assert card.read_text() == written
 
 
 @pytest.fixture
@@ -122,6 +124,7 @@ def test_an_agent_that_began_with_anothers_weights_says_so_and_counts_both(
         (tmp_path / "first").rename(run)
     card = export.export(second, tmp_path / "agent").read_text()
     assert f"It began with the weights of `{run}`, whose training is counted below." in card
+    assert "takes that file together with `training.initial_weights=`" in card
     assert "| positions | 2,100 |" in card
     figures = training_of(tmp_path / "agent")
     assert figures.pop("began_with") == {

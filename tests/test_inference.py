@@ -191,7 +191,7 @@ def test_the_choice_is_told_in_one_line_at_the_first_load():
     made = NetworkEvaluator(game(), SMALL, chosen, lines.append)
     for version in (1, 2):
         made.load(weights(), version)
-    assert lines == ["torch float32 on cpu: no other was asked for"]
+    assert lines == ["torch float32 on cpu: the only one that settings and machine allow"]
 
 
 def test_bfloat16_is_not_timed_on_a_device_that_has_none(monkeypatch):

@@ -229,7 +229,7 @@ def test_what_cannot_become_a_calibration_is_refused_by_the_grammar(
     [
         (("51", "55"), "move 2 of '55', '5', cannot be played"),
         (("51", "x"), "move 1 of 'x', 'x', cannot be played"),
-        (("14253",), "the game is over after the opening '14253'"),
+        (("14253",), "the game is over after '14253'"),
         ((), "has no openings"),
     ],
 )

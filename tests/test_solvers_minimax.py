@@ -212,6 +212,6 @@ def test_games_of_all_lengths_are_played_together():
     np.testing.assert_array_equal(
         together, np.concatenate([solvers.position(CONNECT_FOUR, text) for text in texts])
     )
-    with pytest.raises(solvers.UnplayableMove, match=r"move 3 of '448', '8', cannot") as refused:
+    with pytest.raises(solvers.NotAPosition, match=r"move 3 of '448', '8', cannot") as refused:
         solvers.positions(CONNECT_FOUR, ["4", "448", "444"])
     assert refused.value.row == 1

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 
@@ -57,7 +58,7 @@ def test_a_run_too_short_to_learn_says_so(tmp_path, capsys):
     assert run(tmp_path, tiny("replay.min_positions=100000"), time_limit=0.001) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "nothing was learned: " in out
-    assert "replay.min_positions is 100,000" in out
+    assert "the first step asks for 100,000" in out
 
 
 def test_a_run_asked_to_stop_saves_and_goes_on_to_the_end_when_resumed(tmp_path, monkeypatch):
@@ -159,10 +160,12 @@ def test_the_same_front_door_leads_to_ray(tmp_path, ray_session, monkeypatch):
 
 def test_a_resume_with_another_network_or_optimizer_is_refused_in_one_line(tmp_path):
     assert run(tmp_path, tiny()) == 0
-    for change, key in (("network.blocks=2", "network"), ("optimizer.name=sgd", "optimizer.name")):
-        with pytest.raises(ValueError, match=f"--resume: {key} was .* cannot become") as caught:
+    for change, said in (
+        ("network.blocks=2", "--resume: network.blocks was 1 and cannot become 2"),
+        ("optimizer.name=sgd", "--resume: optimizer.name was adam and cannot become sgd"),
+    ):
+        with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
             run(tmp_path, tiny(change), resume=True)
-        assert "\n" not in str(caught.value)
 
 
 def test_changed_settings_are_named_on_resuming(tmp_path, capsys):
@@ -192,7 +195,11 @@ def test_a_run_can_begin_with_the_weights_of_another_one(tmp_path):
         pass
     deeper = train.resolve(tiny(start, "network.blocks=2"), "off")
     with train._parts(deeper, tmp_path / "deeper", console) as parts:
-        assert set(found) < set(parts.learner.weights())
+        grown = parts.learner.weights()
+    assert all(np.array_equal(grown[name], first.weights[name]) for name in found)
+    added = grown.keys() - found.keys()
+    assert {name.split(".")[1] for name in added} == {"4"}
+    assert not grown["tower.4.body.4.weight"].any()
 
 
 def test_a_resumed_run_no_longer_needs_the_weights_that_it_began_with(tmp_path):

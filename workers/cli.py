@@ -105,8 +105,8 @@ def _play(options: argparse.Namespace) -> int:
 
     game, console = games.make(options.game), Console()
     if options.about:
-        if options.player:
-            raise ValueError("--about is of the agent that comes with GAME: leave --player out")
+        if options.player or options.hints or options.second:
+            raise ValueError("--about only shows the agent that comes with GAME: give it alone")
         from rich.markdown import Markdown
 
         console.print(Markdown(agents.card(game.name)))
@@ -231,9 +231,7 @@ def _solve_one(options: argparse.Namespace, game: "Game") -> int:
 
     from games import solvers
 
-    states = solvers.position(game, " ".join(options.moves))
-    if not game.legal(states).any():
-        raise ValueError("the game is over after these moves")
+    states = solvers.unfinished(game, [" ".join(options.moves)])
     with Console(stderr=True).status("solving; positions of few moves take minutes"):
         best, scores = (answer[0] for answer in solvers.scores(game, states))
     verdict = f"score {_signed(best)}: {_result(best)} for the player about to move"

@@ -18,21 +18,28 @@ than this means that the run was stopped and resumed in between."""
 TOTALS = ("steps", "games", "positions", "minutes", "cpu_minutes", "parts")
 """What an agent that began with another's weights has of both together."""
 BEGAN_WITH = "began_with"
-UNKNOWN_STRENGTH = "Not measured yet."
+STRENGTH = """\
+## How strong
+
+Not measured yet.
+
+## Use
+"""
+"""This much of a card that nobody has written on."""
 
 
 def export(run: Path, folder: Path, half: bool = False) -> Path:
     """Write the newest agent of ``run``, or the checkpoint ``run``, into ``folder``; the card.
 
     The weights are the averaged ones. An agent that lies in ``folder`` is replaced. ``ValueError``
-    where there is no undamaged checkpoint, ``folder`` holds anything else, or its agent's strength
-    has been written down.
+    where there is no undamaged checkpoint, ``folder`` holds anything else, or somebody has written
+    on its card how strong the agent there is.
     """
     others = {path.name for path in folder.glob("*")} - {WEIGHTS, CONFIG, MANIFEST, CARD}
     if others or folder.is_file():
         raise ValueError(f"{folder} holds something already that is no exported agent")
     card = folder / CARD
-    if card.exists() and UNKNOWN_STRENGTH not in card.read_text(encoding="utf-8"):
+    if card.exists() and STRENGTH not in card.read_text(encoding="utf-8"):
         raise ValueError(f"{card} says how strong its agent is: remove it first, or export beside")
     found = checkpoint.load(run)
     training = totals(found)
@@ -112,6 +119,8 @@ def describe(found: Checkpoint, training: dict[str, Any], digest: str, half: boo
         **{name: f"{value:,}" for name, value in training.items() if name != BEGAN_WITH},
     }
     origin = _origin(training.get(BEGAN_WITH))
+    first = "`training.initial_weights=` and a first stage of your own"
+    needs = f" together with {first}" if config.training.initial_weights else ""
     rows = "\n".join(f"| {name} | {value} |" for name, value in figures.items())
     return f"""\
 # {config.game}
@@ -124,17 +133,12 @@ An agent that learned {config.game} from the rules alone, by playing against its
 |---|---|
 {rows}
 
-Every setting is in `{CONFIG}` beside this card; `alphazero train` takes that file. Minutes are
-of the wall clock, all parts together; a part is what ran between two interruptions; CPU minutes
+Every setting is in `{CONFIG}` beside this card; `alphazero train` takes that file{needs}. Minutes
+are of the wall clock, all parts together; a part is what ran between two interruptions; CPU minutes
 are those of the training process, which without Ray is all there is. The weights are the averaged
 ones of the last step.
 
-## How strong
-
-{UNKNOWN_STRENGTH}
-
-## Use
-
+{STRENGTH}
 Made to play this game with these rules, in this program, and for nothing else. It has seen nothing
 but its own games: no human's, no solver's.
 

@@ -7,8 +7,6 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
 from games import solvers
 from games.base import Game, States
 from games.solvers import suite
@@ -28,11 +26,9 @@ def label(game: Game, source: Path, out: Path, report: Report) -> None:
     """
     places, moves = _games(source)
     try:
-        states = solvers.positions(game, moves)
-    except solvers.UnplayableMove as error:
+        solvers.unfinished(game, moves)
+    except solvers.NotAPosition as error:
         raise ValueError(f"{places[error.row]}: {error}") from None
-    for row in np.flatnonzero(~game.legal(states).any(axis=1)):
-        raise ValueError(f"{places[row]}: the game is over after these moves")
     solvers.scores(game, game.initial(0))  # refuses a game that has no solver
     known = _known(out)
     if known != moves[: len(known)]:

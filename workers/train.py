@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 PACKAGES = ("torch", "ray", "numpy", "numba", "wandb", "openvino")
 RESOLVED = ("ray", "training.threads")
 """Settings that ``resolve`` spells out: no change when a run is resumed."""
+FIXED = ("game", "network.", "seed", "optimizer.name", "training.initial_weights")
+"""Settings, or what they begin with, that a resumed run keeps."""
 INTERRUPTED = 130
 SMALLEST_SHARE = 64
 """Rows of a batch that one thread of the learner should have at the least."""
@@ -93,9 +95,11 @@ def _say(console: Console, line: str) -> None:
 
 
 def _too_short(run: Run) -> str:
+    settings = run.config
+    needed = loop.Limiter(settings.replay, settings.training.batch_size).needed(0)
     return (
-        f"nothing was learned: {run.replay.positions:,} positions were stored in the time, "
-        f"replay.min_positions is {run.config.replay.min_positions:,}"
+        f"nothing was learned: {run.replay.positions:,} positions are stored, the first step asks "
+        f"for {needed:,}"
     )
 
 
@@ -127,13 +131,11 @@ def newest_checkpoint(run_dir: Path, settings: Config, console: Console) -> Chec
         return None
     found = checkpoint.load(path)
     before, now = config.as_dict(found.config), config.as_dict(settings)
-    for tree in (before, now):
-        tree["optimizer.name"] = tree["optimizer"]["name"]
-        tree["training.initial_weights"] = tree["training"]["initial_weights"]
-    for key in ("game", "network", "seed", "optimizer.name", "training.initial_weights"):
-        if before[key] != now[key]:
-            raise ValueError(f"--resume: {key} was {before[key]} and cannot become {now[key]}")
-    changed = [key for key in _differences(before, now) if not key.startswith(RESOLVED)]
+    changed = _differences(before, now)
+    for key, (was, becomes) in changed.items():
+        if key.startswith(FIXED):
+            raise ValueError(f"--resume: {key} was {was} and cannot become {becomes}")
+    changed = [key for key in changed if not key.startswith(RESOLVED)]
     if changed:
         console.print(f"resuming with changed settings: {', '.join(changed)}")
     return found
@@ -181,7 +183,10 @@ def _parts(
 def _trained(settings: Config, path: str) -> Weights:
     """The weights at ``path``. ``ValueError`` where they are not of these settings' network, or of
     one that has only fewer blocks."""
-    found = checkpoint.load(checkpoint.resolve(path))
+    try:
+        found = checkpoint.load(path)
+    except ValueError as error:
+        raise ValueError(f"training.initial_weights: {error}") from None
     trees = config.as_dict(found.config), config.as_dict(settings)
     for key, (theirs, ours) in _differences(*trees).items():
         deeper = key == "network.blocks" and theirs < ours

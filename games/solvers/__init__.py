@@ -38,29 +38,48 @@ def heuristic(game: Game) -> minimax.Heuristic:
     return connect_four.heuristic if game.name == "connect_four" else minimax.zero
 
 
-class UnplayableMove(ValueError):
-    """``row`` says in which of several games."""
+class NotAPosition(ValueError):
+    """``row`` says which of several games will not do."""
 
-    def __init__(self, row: int, ply: int, moves: str, text: str) -> None:
-        super().__init__(f"move {ply + 1} of {moves!r}, {text!r}, cannot be played")
+    def __init__(self, row: int, why: str) -> None:
+        super().__init__(why)
         self.row = row
+
+
+def separator(game: Game) -> str:
+    """Between the moves of a text: nothing where the game has fewer than ten actions."""
+    return "" if game.num_actions < 10 else " "
+
+
+def moves(game: Game, text: str) -> list[str]:
+    """The moves of a text, not yet checked."""
+    return text.split() if separator(game) else list(text.strip())
 
 
 def positions(game: Game, games: Sequence[str]) -> States:
     """``[B]``: the states after each of ``games``, 1-based actions from the start.
 
     Digits where the game has fewer than ten actions, else separated by spaces. All are played
-    together, ply by ply. ``UnplayableMove`` names the first move that cannot be.
+    together, ply by ply. ``NotAPosition`` names the first move that cannot be.
     """
-    words = [each.strip() if game.num_actions < 10 else each.split() for each in games]
+    words = [moves(game, each) for each in games]
     states = game.initial(len(games))
     for ply in range(max(map(len, words), default=0)):
         rows = np.array([row for row, each in enumerate(words) if len(each) > ply])
         actions = np.array([_action(game, words[row][ply]) for row in rows])
         allowed = (actions >= 0) & game.legal(states[rows])[np.arange(len(rows)), actions]
         for row in map(int, rows[~allowed]):
-            raise UnplayableMove(row, ply, games[row], words[row][ply])
+            move = f"move {ply + 1} of {games[row]!r}, {words[row][ply]!r}"
+            raise NotAPosition(row, f"{move}, cannot be played")
         states[rows] = game.step(states[rows], actions)
+    return states
+
+
+def unfinished(game: Game, games: Sequence[str]) -> States:
+    """``[B]``: as ``positions``; ``NotAPosition`` where a game is over as well."""
+    states = positions(game, games)
+    for row in map(int, np.flatnonzero(~game.legal(states).any(axis=1))):
+        raise NotAPosition(row, f"the game is over after {games[row]!r}")
     return states
 
 
@@ -75,15 +94,15 @@ def _action(game: Game, text: str) -> int:
     return action if action < game.num_actions else -1
 
 
-def label(game: Game, moves: Sequence[str], solve: Solve = scores) -> list[list[str]]:
+def label(game: Game, games: Sequence[str], solve: Solve = scores) -> list[list[str]]:
     """The rows ``moves, best, c1..cA`` of a position file, an illegal move's cell left empty.
 
     ``ValueError`` as in ``scores`` and ``positions``.
     """
-    best, each = solve(game, positions(game, moves))
+    best, each = solve(game, positions(game, games))
     return [
         [text, str(top), *("" if np.isnan(x) else str(int(x)) for x in row)]
-        for text, top, row in zip(moves, best, each, strict=True)
+        for text, top, row in zip(games, best, each, strict=True)
     ]
 
 
