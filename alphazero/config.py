@@ -7,7 +7,6 @@ every error at once. Nothing here imports torch, so that a bad configuration is 
 import re
 from collections.abc import Sequence
 from importlib import resources
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -17,12 +16,19 @@ from pydantic.dataclasses import dataclass
 import games
 from alphazero import config_file
 from alphazero.config_file import ConfigError
-from alphazero.nn.settings import STRICT, Fraction, OptimizerSettings, Positive
+from alphazero.nn.settings import (
+    STRICT,
+    Attention,
+    Count,
+    Fraction,
+    Initialization,
+    Natural,
+    OptimizerSettings,
+    Positive,
+    TrackingSettings,
+)
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
-
-Count = Annotated[int, Field(ge=1)]
-Natural = Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -31,13 +37,13 @@ class NetworkSettings:
 
     blocks: Count = 5
     channels: Count = 64
-    attention: Literal["none", "squeeze_excitation", "global_pooling"] = "none"
+    attention: Attention = "none"
     """What a residual block adds: Hu et al. 2018, or KataGo's global pooling (Wu 2019)."""
     policy_channels: Count = 16
     value_channels: Count = 8
     value_hidden: Count = 64
     value_head: Literal["wdl", "scalar"] = "wdl"
-    initialization: Literal["he", "xavier"] = "he"
+    initialization: Initialization = "he"
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -130,14 +136,6 @@ class EvaluationSettings:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class TrackingSettings:
-    wandb: Literal["auto", "online", "offline", "off"] = "auto"
-    project: str = "alphazero"
-    log_every: Count = 1
-    """Optimizer steps between two lines of metrics.jsonl."""
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Config:
     """One experiment: everything ``train`` needs to know."""
 
@@ -162,7 +160,7 @@ def load(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
     ``overrides`` are ``key.sub=value`` texts from the command line. Raises ``ConfigError`` with one
     line for each thing wrong: where, which key, what was wrong and what would be right.
     """
-    name, text = _read(name_or_path)
+    name, text = config_file.find(name_or_path, resources.files("configs"))
     config = config_file.parse(Config, text, name, overrides, _CHECKS)
     problems = [f"{name}: {problem}" for problem in _contradictions(config)]
     if problems:
@@ -172,8 +170,7 @@ def load(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
 
 def names() -> list[str]:
     """The configurations that ship with the package."""
-    files = resources.files("configs").iterdir()
-    return sorted(file.name[:-5] for file in files if file.name.endswith(".yaml"))
+    return config_file.names(resources.files("configs"))
 
 
 def as_dict(config: Config) -> dict[str, Any]:
@@ -184,22 +181,6 @@ def as_dict(config: Config) -> dict[str, Any]:
 def describe(config: Config) -> str:
     """``config`` as YAML with every default spelled out; ``load`` reads it back unchanged."""
     return yaml.safe_dump(as_dict(config), sort_keys=False)
-
-
-def _read(name_or_path: str) -> tuple[str, str]:
-    """What to call the configuration in messages, and its text."""
-    if name_or_path in names():
-        file = resources.files("configs") / f"{name_or_path}.yaml"
-        return file.name, file.read_text(encoding="utf-8")
-    path = Path(name_or_path)
-    try:
-        return str(path), path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        hint = config_file.nearest(name_or_path, names())
-        known = f"; the names are {', '.join(names())}"
-        raise ConfigError([f"no configuration {name_or_path!r}{hint or known}"]) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{path}: cannot be read as text: {error}"]) from None
 
 
 def _check_device(device: str) -> None:

@@ -8,6 +8,8 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
@@ -90,6 +92,27 @@ def parse(
     if draft.errors or settings is None:
         raise ConfigError(draft.errors)
     return settings
+
+
+def find(name_or_path: str, folder: Traversable) -> tuple[str, str]:
+    """What to call a configuration in messages, and its text: a name in ``folder``, or a path."""
+    if name_or_path in names(folder):
+        file = folder / f"{name_or_path}.yaml"
+        return file.name, file.read_text(encoding="utf-8")
+    path = Path(name_or_path)
+    try:
+        return str(path), path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        known = f"; the names are {', '.join(names(folder))}"
+        hint = nearest(name_or_path, names(folder)) or known
+        raise ConfigError([f"no configuration {name_or_path!r}{hint}"]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: cannot be read as text: {error}"]) from None
+
+
+def names(folder: Traversable) -> list[str]:
+    """The configurations in ``folder``."""
+    return sorted(file.name[:-5] for file in folder.iterdir() if file.name.endswith(".yaml"))
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

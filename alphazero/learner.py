@@ -72,6 +72,7 @@ class Learner:
         figures["gradient_norm"] = optim.clip_gradient(
             self._flat.gradient, self._optimizer_settings.gradient_clip
         )
+        optim.add_l1(self._flat.gradient, self._flat.matrices, self._optimizer_settings.l1)
         metrics = _as_floats(figures)
         if not (math.isfinite(metrics["loss"]) and math.isfinite(metrics["gradient_norm"])):
             raise RunFailed(

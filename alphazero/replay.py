@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from alphazero import wire
+from alphazero import sealed, wire
 from alphazero.config import ReplaySettings
 from alphazero.types import GameRecord
 from games.base import Game, States
@@ -255,7 +255,7 @@ class Replay:
         path = self.directory / f"shard_{shard:06}.bin"
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         os.ftruncate(self._file, end)
-        wire.sync_folder(self.directory)
+        sealed.sync_folder(self.directory)
         self._shard, self._offset = shard, end
 
     def _append(self, frame: bytes):

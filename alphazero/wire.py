@@ -13,7 +13,6 @@ zlib works a record at a time (24 bytes a Connect Four position with dense polic
 
 import functools
 import json
-import os
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -88,15 +87,6 @@ def read_shard(
             continue
         yield end, _unpack(game, data[start:end])
         start = end
-
-
-def sync_folder(folder: Path):
-    """Make the folder's list of names durable, as fsync does for a file's contents."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @functools.lru_cache(maxsize=16)

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 import games
-from alphazero import checkpoint, ladder, players
+from alphazero import checkpoint, ladder, players, sealed
 from workers import tracking
 
 DOCS = Path(__file__).parent
@@ -89,7 +89,7 @@ def rated(run: Path, elo_games: int) -> Iterator[dict[str, float]]:
     game = games.make(newest.config.game)
     rungs = ladder.load(game)
     timed = [(line["step"], line["minutes"]) for line in _metrics(run) if "minutes" in line]
-    paths = checkpoint.steps(newest.path.parent)
+    paths = sealed.steps(newest.path.parent)
     chosen = np.unique(np.linspace(len(paths) - 1, 0, RATED).round().astype(int))
     for path in (paths[index] for index in chosen):
         step = checkpoint.load(path).step

@@ -241,3 +241,20 @@ def test_a_state_of_the_version_before_is_refused_in_one_line():
     state["optimizer"]["state"] = moments
     with pytest.raises(ValueError, match=r"saved by an earlier version .* can still play"):
         learner().restore(state)
+
+
+def test_the_l1_penalty_moves_matrices_by_its_slope_and_nothing_else():
+    """Plain gradient descent: what a penalty changes of one step is its own slope's step."""
+    shared = {"name": "sgd", "momentum": 0.0, "l2": 0.0, "learning_rate": 0.1, "gradient_clip": 0.0}
+    rate = ScheduleSettings(kind="constant", warmup_steps=0)
+    before = network.weights(network.build(games.make("connect_four"), SMALL, seed=0))
+    plain, shrunk = (
+        learner(optimizer=OptimizerSettings(l1=l1, schedule=rate, **shared), ema=0.0)
+        for l1 in (0.0, 0.5)
+    )
+    for made in (plain, shrunk):
+        made.train_step(batch(), 0.0)
+    left, right = plain.weights(), shrunk.weights()
+    for name, weight in before.items():
+        slope = 0.5 * np.sign(weight) if weight.ndim > 1 else 0
+        np.testing.assert_allclose(right[name], left[name] - 0.1 * slope, rtol=1e-5, atol=1e-6)

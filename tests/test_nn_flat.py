@@ -78,3 +78,35 @@ def test_another_vector_is_read_under_the_modules_names():
     for name, tensor in expected.items():
         factor = 2 if tensor.is_floating_point() else 1
         assert torch.equal(doubled[name], factor * tensor)
+
+
+def reader():
+    torch.manual_seed(0)
+    made = nn.Sequential(nn.Embedding(9, 4, padding_idx=0), nn.LayerNorm(4), nn.LSTM(4, 3))
+    made.register_buffer("constant", torch.randn(5))
+    return made
+
+
+def test_embeddings_are_with_the_biases_and_constants_are_in_no_vector():
+    module = reader()
+    constant = module.constant.clone()
+    flat = Flat(module)
+    assert len(flat.matrices) == 4 * 3 * 4 + 4 * 3 * 3
+    assert len(flat.biases) == 9 * 4 + 2 * 4 + 2 * 4 * 3
+    assert not len(flat.statistics)
+    with torch.no_grad():
+        flat.values.zero_()
+    assert torch.equal(module.constant, constant)
+    assert torch.equal(flat.named(flat.values + 1)["constant"], constant)
+    assert not module[0].weight.any()
+
+
+def test_a_recurrent_module_computes_with_what_is_in_the_vector():
+    module, plain = reader(), reader()
+    flat = Flat(module)
+    with torch.no_grad():
+        flat.values.mul_(2)
+        for parameter in plain.parameters():
+            parameter.mul_(2)
+    tokens = torch.arange(9)[:, None]
+    assert torch.equal(module(tokens)[0], plain(tokens)[0])

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -104,3 +105,76 @@ def test_the_answer_depends_on_batch_mates_in_training_only():
     with torch.no_grad():
         assert (tower.train()(x)[:2] - tower(x[:2])).abs().max() > 0.01
         torch.testing.assert_close(tower.eval()(x)[:2], tower(x[:2]))
+
+
+X = np.linspace(-3, 3, 13, dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("relu", np.maximum(X, 0)),
+        ("leaky_relu", np.where(X > 0, X, 0.01 * X)),
+        ("tanh", (np.exp(X) - np.exp(-X)) / (np.exp(X) + np.exp(-X))),
+        ("sigmoid", 1 / (1 + np.exp(-X))),
+    ],
+)
+def test_the_activations_are_their_formulas(name, expected):
+    got = layers.activation(name)(torch.from_numpy(X))
+    np.testing.assert_allclose(got.numpy(), expected, atol=1e-6)
+
+
+def test_a_perceptron_layer_is_a_sum_of_weighted_inputs_under_its_activation():
+    layer = layers.perceptron_layer(3, 2, "tanh")
+    inputs = torch.randn(4, 3)
+    weight, bias = layer[0].weight.detach(), layer[0].bias.detach()
+    for row in range(4):
+        for unit in range(2):
+            total = bias[unit] + sum(weight[unit, i] * inputs[row, i] for i in range(3))
+            assert layer(inputs)[row, unit].item() == pytest.approx(np.tanh(total.item()), abs=1e-6)
+
+
+def test_batchnorm_and_dropout_stand_where_the_docstring_says_and_only_if_asked_for():
+    layer = layers.perceptron_layer(3, 2, "relu", dropout=0.5, batch_norm=True)
+    assert kinds(layer) == ["Linear", "BatchNorm1d", "ReLU", "Dropout"]
+    assert layer[0].bias is None
+    assert kinds(layers.perceptron_layer(3, 2, "sigmoid")) == ["Linear", "Sigmoid"]
+
+
+def test_a_pooled_block_halves_the_planes():
+    assert layers.pooled_block(8, 5, "relu")(planes()).shape == (6, 5, 3, 3)
+
+
+def test_dropout_silences_its_share_and_scales_the_rest_to_the_same_mean():
+    dropout = layers.Dropout(0.25)
+    layers.seed_dropout(dropout, torch.device("cpu"), 1, 2)
+    answer = dropout(torch.ones(100_000))
+    assert answer.unique().tolist() == [0, pytest.approx(4 / 3)]
+    assert (answer == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
+    assert answer.mean().item() == pytest.approx(1, abs=0.01)
+
+
+def test_dropout_passes_the_gradient_where_it_passed_the_number():
+    dropout, inputs = layers.Dropout(0.5), torch.ones(50, requires_grad=True)
+    layers.seed_dropout(dropout, torch.device("cpu"), 7)
+    answer = dropout(inputs)
+    answer.sum().backward()
+    assert torch.equal(inputs.grad, answer.detach())
+
+
+def test_seeded_dropout_follows_from_its_seed_and_leaves_torchs_generator_alone():
+    module = nn.Sequential(layers.Dropout(0.5), nn.Sequential(layers.Dropout(0.5)))
+    answers = []
+    for seed in ((3, 1), (3, 1), (3, 2)):
+        layers.seed_dropout(module, torch.device("cpu"), *seed)
+        before = torch.get_rng_state()
+        answers.append(module(torch.ones(200)))
+        assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(answers[0], answers[1])
+    assert not torch.equal(answers[0], answers[2])
+
+
+def test_in_evaluation_dropout_does_nothing():
+    module = layers.Dropout(0.9).eval()
+    layers.seed_dropout(module, torch.device("cpu"), 0)
+    assert torch.equal(module(planes()), planes())

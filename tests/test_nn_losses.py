@@ -66,3 +66,32 @@ def test_the_sign_accuracy_leaves_draws_out():
         2 / 3
     )
     assert losses.sign_accuracy(value, torch.zeros(4)).item() == 0
+
+
+CLASS_LOGITS = torch.tensor([[math.log(1.0), math.log(3.0), math.log(4.0)], [0.0, 0.0, 0.0]])
+LABELS = torch.tensor([1, 2])
+
+
+def test_the_cross_entropy_of_classes_equals_the_hand_computation():
+    expected = (-math.log(3 / 8) - math.log(1 / 3)) / 2
+    assert losses.class_loss(CLASS_LOGITS, LABELS).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_label_smoothing_shares_a_part_of_each_label_out_among_all_classes():
+    logs = [[math.log(1 / 8), math.log(3 / 8), math.log(4 / 8)], [math.log(1 / 3)] * 3]
+    labels = [[0.1, 0.8, 0.1], [0.1, 0.1, 0.8]]
+    expected = -sum(t * p for row, log in zip(labels, logs, strict=True)
+                    for t, p in zip(row, log, strict=True)) / 2  # fmt: skip
+    found = losses.class_loss(CLASS_LOGITS, LABELS, smoothing=0.3)
+    assert found.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_squared_error_is_that_of_probabilities_and_one_hot_labels():
+    squares = [(1 / 8) ** 2, (5 / 8) ** 2, (4 / 8) ** 2, (1 / 3) ** 2, (1 / 3) ** 2, (2 / 3) ** 2]
+    found = losses.class_loss(CLASS_LOGITS, LABELS, "mse").item()
+    assert found == pytest.approx(sum(squares) / 6, rel=1e-6)
+
+
+def test_the_accuracy_is_the_share_of_classes_that_were_named():
+    logits = torch.tensor([[0.0, 2.0], [1.0, 0.0], [0.0, 3.0], [5.0, 4.0]])
+    assert losses.accuracy(logits, torch.tensor([1, 0, 0, 0])).item() == 0.75

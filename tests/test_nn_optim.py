@@ -60,6 +60,29 @@ def test_momentum_keeps_going_where_the_gradient_has_ended():
     assert built.bias.item() == pytest.approx(start - 1 - 0.5)
 
 
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_momentum_is_adams_first_beta(name):
+    """Kingma & Ba 2015, algorithm 1, by hand: after gradients 1 and 0 with beta 1 of 0.5."""
+    built = nn.Linear(1, 1)
+    settings = OptimizerSettings(name=name, learning_rate=0.1, l2=0, momentum=0.5)
+    optimizer = optim.build(built.weight, built.bias, settings)
+    start = built.bias.item()
+    for gradient in (1.0, 0.0):
+        built.bias.grad = torch.tensor([gradient])
+        optimizer.step()
+    first = 0.1
+    second = 0.1 * (0.25 / 0.75) / (0.999 * 0.001 / (1 - 0.999**2)) ** 0.5
+    assert built.bias.item() == pytest.approx(start - first - second, rel=1e-5)
+
+
+def test_l1_adds_its_slope_to_the_matrices_gradient_alone():
+    gradient, matrices = torch.tensor([1.0, 1, 1, 1, 1]), torch.tensor([2.0, -0.5, 0.0])
+    optim.add_l1(gradient, matrices, 0.25)
+    assert gradient.tolist() == [1.25, 0.75, 1, 1, 1]
+    optim.add_l1(gradient, matrices, 0.0)
+    assert gradient.tolist() == [1.25, 0.75, 1, 1, 1]
+
+
 def test_the_warm_up_rises_linearly_to_one_and_counts_steps():
     factor = optim.schedule(ScheduleSettings(kind="constant", warmup_steps=4))
     assert [factor(step, 0.9) for step in range(6)] == [0.25, 0.5, 0.75, 1, 1, 1]

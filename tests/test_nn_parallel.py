@@ -172,3 +172,14 @@ def test_the_same_batches_give_the_same_bits_whatever_the_threads_timing():
         results.append([flat.gradient.clone(), *module.buffers()])
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+def test_flattening_inputs_that_need_no_gradient_is_no_trouble():
+    module = nn.Sequential(nn.Flatten(), nn.Linear(12, 1))
+    flat = Flat(module)
+    inputs = torch.randn(6, 3, 2, 2)
+    Replicas(flat, 2).backward(loss, [inputs, torch.zeros(6)])
+    plain = copy.deepcopy(module)
+    loss(plain, inputs, torch.zeros(6))[0].backward()
+    for own, other in zip(gradients(flat).values(), plain.parameters(), strict=True):
+        torch.testing.assert_close(own, other.grad)

@@ -12,7 +12,7 @@ import yaml
 
 import games
 from alphazero import checkpoint, config, loop, wire
-from workers import evaluate, train
+from workers import evaluate, runs, train
 
 TINY = [
     "search.simulations=4", "selfplay.games=8", "network.blocks=1", "network.channels=8",
@@ -70,7 +70,7 @@ def test_a_run_asked_to_stop_saves_and_goes_on_to_the_end_when_resumed(tmp_path,
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(train.Monitor, "log", log)
-    assert run(tmp_path, tiny()) == train.INTERRUPTED
+    assert run(tmp_path, tiny()) == runs.INTERRUPTED
     newest = checkpoint.newest(tmp_path)
     assert newest is not None
     assert newest.name == "step_000007"
@@ -143,7 +143,7 @@ def test_the_same_front_door_leads_to_ray(tmp_path, ray_session, monkeypatch):
     settings = tiny("selfplay.workers=1", "training.steps=120")
     with monkeypatch.context() as patch:
         patch.setattr(train.Monitor, "log", log)
-        assert train.main(settings, tmp_path, False, "local", None) == train.INTERRUPTED
+        assert train.main(settings, tmp_path, False, "local", None) == runs.INTERRUPTED
     assert train.main(settings, tmp_path, True, "auto", None) == 0  # auto: as the run was played
     lines = metrics(tmp_path)
     assert [line["step"] for line in lines] == list(range(1, 121))
@@ -264,4 +264,4 @@ def test_the_learners_threads_have_64_rows_each_at_the_least(monkeypatch, cores,
 
 def test_a_run_needs_no_git(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    assert train.environment()["git"] is None
+    assert runs.environment()["git"] is None

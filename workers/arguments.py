@@ -1,10 +1,12 @@
 """The grammar of the command line: every command, its options and its help."""
 
 import argparse
-import re
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from workers import serve, supervised_arguments
+from workers.options import add_command, add_json, add_run, file_path, new_file
 
 PLAYERS = """\
 a player is kind[:key=value,...]:
@@ -31,27 +33,14 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add in (
         _add_train, _add_play, _add_arena, _add_evaluate, _add_solve, _add_games, _add_bench,
-        _add_export, _add_ladder,
+        _add_export, _add_ladder, supervised_arguments.add, _add_serve,
     ):  # fmt: skip
         add(commands)
     return parser
 
 
-def _command(commands: Any, name: str, purpose: str, more: str) -> argparse.ArgumentParser:
-    command = commands.add_parser(
-        name,
-        help=purpose,
-        description=f"{purpose[0].upper()}{purpose[1:]}.",
-        epilog=more,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    command.set_defaults(command=name)
-    return command
-
-
 def _add_train(commands: Any) -> None:
-    command = _command(
+    command = add_command(
         commands, "train", "train an agent",
         "examples:\n"
         "  alphazero train connect_four_quick\n"
@@ -60,27 +49,14 @@ def _add_train(commands: Any) -> None:
         "a run directory holds config.yaml, metrics.jsonl, log.txt, games/ and checkpoints/",
     )  # fmt: skip
     command.add_argument("config", metavar="CONFIG", help="a name in configs/ or a YAML file")
-    command.add_argument(
-        "overrides", metavar="key.sub=value", nargs="*", help="settings that replace the file's"
-    )
-    command.add_argument(
-        "--run-dir", type=Path, metavar="DIR", help="default: runs/CONFIG-DATE-TIME"
-    )
-    command.add_argument(
-        "--resume",
-        action="store_true",
-        help="go on with DIR or, without --run-dir, with the newest run of CONFIG",
-    )
+    add_run(command)
     command.add_argument(
         "--ray", metavar="off|local|ADDRESS", help="where self-play runs; default: the config's ray"
-    )
-    command.add_argument(
-        "--time-limit", type=minutes, metavar="60m", help="stop in time: 90s, 60m, 2h"
     )
 
 
 def _add_play(commands: Any) -> None:
-    command = _command(
+    command = add_command(
         commands, "play", "play against an agent in the terminal",
         "examples:\n"
         "  alphazero play connect_four\n"
@@ -101,7 +77,7 @@ def _add_play(commands: Any) -> None:
 
 
 def _add_arena(commands: Any) -> None:
-    command = _command(
+    command = add_command(
         commands, "arena", "let players meet and rate them",
         "example:\n  alphazero arena mcts:simulations=200 minimax:depth=5 "
         "--game connect_four --games 100\n\n" + PLAYERS,
@@ -124,11 +100,11 @@ def _add_arena(commands: Any) -> None:
         help="the player named first begins every game of a pair; default: each begins half",
     )
     _add_seed(command)
-    _add_json(command)
+    add_json(command)
 
 
 def _add_ladder(commands: Any) -> None:
-    command = _command(
+    command = add_command(
         commands, "ladder", "rate a player against opponents whose Elo is fixed",
         "examples:\n"
         "  alphazero ladder connect_four                  # shows the opponents\n"
@@ -149,11 +125,11 @@ def _add_ladder(commands: Any) -> None:
         help="let the opponents meet and be rated anew; goes on with a FILE begun before",
     )
     command.add_argument("--seed", type=int, metavar="S", help="of PLAYER's games; default 0")
-    _add_json(command)
+    add_json(command)
 
 
 def _add_evaluate(commands: Any) -> None:
-    command = _command(
+    command = add_command(
         commands, "evaluate", "count a player's mistakes in solved positions",
         "examples:\n"
         "  alphazero evaluate tic_tac_toe --positions all --player mcts\n"
@@ -190,11 +166,11 @@ def _add_evaluate(commands: Any) -> None:
         help="one, or with --suite any number; after GAME, which would be taken for one of them",
     )
     _add_seed(command)
-    _add_json(command)
+    add_json(command)
 
 
 def _add_solve(commands: Any) -> None:
-    command = _command(
+    command = add_command(
         commands, "solve", "exact scores of positions and of each of their moves",
         "examples:\n  alphazero solve connect_four 4453\n  alphazero solve tic_tac_toe 159\n"
         "  alphazero solve connect_four --positions moves.txt --out solved.csv\n\n"
@@ -232,14 +208,14 @@ def _add_solve(commands: Any) -> None:
 
 
 def _add_games(commands: Any) -> None:
-    _command(
+    add_command(
         commands, "games", "registered games and their parameters",
         "parameters follow the name: alphazero play othello:size=6",
     )  # fmt: skip
 
 
 def _add_bench(commands: Any) -> None:
-    command = _command(
+    command = add_command(
         commands, "bench", "measure this machine",
         "examples:\n"
         "  alphazero bench search simulations=200\n"
@@ -256,11 +232,11 @@ def _add_bench(commands: Any) -> None:
     command.add_argument(
         "overrides", metavar="key=value", nargs="*", help="an unknown key lists the known ones"
     )
-    _add_json(command)
+    add_json(command)
 
 
 def _add_export(commands: Any) -> None:
-    command = _command(
+    command = add_command(
         commands, "export", "make a folder of a run's agent, to keep or to give away",
         "example:\n  alphazero export runs/MY_RUN --to my_agent\n"
         "  alphazero play connect_four --player checkpoint:path=my_agent\n\n"
@@ -280,46 +256,13 @@ def _add_seed(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", type=int, default=0, metavar="S", help="default 0")
 
 
-def _add_json(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--json", type=json_destination, metavar="FILE", help="write the figures; - for stdout"
-    )
-
-
-def minutes(text: str) -> float:
-    """A duration such as 90s, 60m or 2h, in minutes."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip())
-    if not match or float(match[1]) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 90s, 60m or 2h")
-    return float(match[1]) * {"s": 1 / 60, "m": 1.0, "h": 60.0}[match[2]]
-
-
-def json_destination(text: str) -> str:
-    """Refuse a folder that is not there before the work, not after it."""
-    if text != "-" and not Path(text).absolute().parent.is_dir():
-        raise argparse.ArgumentTypeError(f"{Path(text).parent} is not a folder")
-    if Path(text).is_dir():
-        raise argparse.ArgumentTypeError(f"{text} is a folder, not a file")
-    return text
-
-
-def file_path(text: str) -> Path:
-    """As ``json_destination``, but for standard output."""
-    if text == "-":
-        raise argparse.ArgumentTypeError("standard output will not do: give a file")
-    return Path(json_destination(text))
-
-
-def new_file(text: str) -> Path:
-    """Refuse what is there already, and a folder that is not."""
-    path = file_path(text)
-    if path.exists():
-        raise argparse.ArgumentTypeError(f"{text} exists already: give a new file")
-    return path
-
-
 def _version() -> str:
     try:
         return metadata.version("alphazero")
     except metadata.PackageNotFoundError:
         return "(not installed)"
+
+
+def _add_serve(commands: Any) -> None:
+    purpose = "answer over HTTP with a trained agent or network"
+    serve.add_arguments(add_command(commands, "serve", purpose, serve.MORE))

@@ -1,4 +1,4 @@
-"""The command line: ``alphazero train|play|arena|ladder|evaluate|solve|games|bench|export``.
+"""The command line: one handler a command.
 
 A handler checks its arguments, calls one function of another module and prints what it returns.
 Modules that take seconds to import are imported by the handler that needs them, so that a mistake
@@ -22,7 +22,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from alphazero.types import RunFailed
-from workers import progress
+from workers import progress, runs
 from workers.arguments import build_parser
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _train(options: argparse.Namespace) -> int:
 
     settings = config.load(options.config, options.overrides)
     evaluate.check(settings)
-    run_dir = run_directory(Path(options.config).stem, options.run_dir, options.resume)
+    run_dir = runs.directory(Path(options.config).stem, options.run_dir, options.resume)
     if options.ray is not None:
         config.check_ray(options.ray)
     from workers import train
@@ -81,22 +81,6 @@ def _train(options: argparse.Namespace) -> int:
     return train.main(
         settings, run_dir, options.resume, options.ray or settings.ray, options.time_limit
     )
-
-
-def run_directory(config_name: str, asked: Path | None, resume: bool) -> Path:
-    """Where the run lives; ``ValueError`` where a new one would mix with what is there already."""
-    if asked is None and resume:
-        runs = sorted(Path("runs").glob(f"{config_name}-????????-??????"))
-        if not runs:
-            raise ValueError(f"--resume: there is no run of {config_name} in runs/ yet")
-        print(f"resuming {runs[-1]}")
-        return runs[-1]
-    run_dir = asked or Path("runs") / f"{config_name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    if resume and not run_dir.is_dir():
-        raise ValueError(f"--resume: there is no run directory {run_dir}")
-    if not resume and run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
-        raise ValueError(f"{run_dir} holds something already: --resume goes on with a run")
-    return run_dir
 
 
 def _play(options: argparse.Namespace) -> int:
@@ -350,6 +334,18 @@ def _export(options: argparse.Namespace) -> int:
     return 0
 
 
+def _supervised(options: argparse.Namespace) -> int:
+    from workers import supervised, tune
+
+    return (tune if options.action == "tune" else supervised).main(options)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from workers import serve
+
+    return serve.main(options)
+
+
 HANDLERS = {
     "train": _train,
     "play": _play,
@@ -360,6 +356,8 @@ HANDLERS = {
     "games": _games,
     "bench": _bench,
     "export": _export,
+    "supervised": _supervised,
+    "serve": _serve,
 }
 
 

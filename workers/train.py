@@ -1,23 +1,15 @@
 """One training run in its directory: who plays, where the figures go, how it ends."""
 
-import json
-import logging
 import math
-import platform
-import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
-from rich.highlighter import NullHighlighter
-from rich.logging import RichHandler
 
 import games
 from alphazero import checkpoint, config, loop
@@ -30,18 +22,14 @@ from alphazero.nn.device import cores
 from alphazero.nn.parallel import keep_memory
 from alphazero.replay import Replay
 from alphazero.types import GameRecord, Weights
-from workers import evaluate
+from workers import evaluate, runs
 from workers.dashboard import Dashboard
 from workers.tracking import Tracker
 
-log = logging.getLogger(__name__)
-
-PACKAGES = ("torch", "ray", "numpy", "numba", "wandb", "openvino")
 RESOLVED = ("ray", "training.threads")
 """Settings that ``resolve`` spells out: no change when a run is resumed."""
 FIXED = ("game", "network.", "seed", "optimizer.name", "training.initial_weights")
 """Settings, or what they begin with, that a resumed run keeps."""
-INTERRUPTED = 130
 SMALLEST_SHARE = 64
 """Rows of a batch that one thread of the learner should have at the least."""
 SMALL_MACHINE = 4
@@ -61,15 +49,15 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
     with ExitStack() as stack:
         run = stack.enter_context(_parts(settings, run_dir, console, start is not None))
         before = loop.resume(run, start.path if start else None) if resume else 0.0
-        _describe_run(run_dir, settings)
-        stack.enter_context(_logging(run_dir / "log.txt", console))
+        runs.describe(run_dir, config.describe(settings))
+        stack.enter_context(runs.logging_to(run_dir / "log.txt", console))
         first = run.learner.step
         tracker = Tracker(run_dir, settings.tracking, config.as_dict(settings), resume, first)
         stack.callback(tracker.close)
         dashboard = Dashboard(settings.training.steps, console, limit, first, before)
         dashboard.message(f"{_summary(run)}\n{tracker.status}")
         monitor = Monitor(run, tracker, dashboard, before)
-        with dashboard, _stop_on_signal(console) as stop:
+        with dashboard, runs.stop_on_signal(console) as stop:
             hooks = Hooks(
                 log=monitor.log, games=monitor.games, saved=monitor.saved,
                 seconds=monitor.seconds, stop=lambda: bool(stop),
@@ -77,21 +65,17 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
             loop.train(run, hooks, limit)
         path = checkpoint.resolve(run_dir)
         if stop:
-            _say(console, f"stopped; {path} is saved, --resume --run-dir {run_dir} goes on from it")
-            return INTERRUPTED
-        _say(console, f"done: {path}")
+            runs.say(
+                console, f"stopped; {path} is saved, --resume --run-dir {run_dir} goes on from it"
+            )
+            return runs.INTERRUPTED
+        runs.say(console, f"done: {path}")
         if not run.learner.step:
-            _say(console, _too_short(run))
+            runs.say(console, _too_short(run))
         monitor.ended(run.learner.step, path)
         player = f"--player checkpoint:path={run_dir}"
-        _say(console, f"play against it: alphazero play {settings.game} {player} --hints")
+        runs.say(console, f"play against it: alphazero play {settings.game} {player} --hints")
     return 0
-
-
-def _say(console: Console, line: str) -> None:
-    """On the terminal as one line, however long, and in log.txt."""
-    console.print(line, markup=False, soft_wrap=True, highlight=False)
-    log.info(line)
 
 
 def _too_short(run: Run) -> str:
@@ -291,78 +275,3 @@ class Monitor:
         result = evaluate.match(path, self._settings)
         self._tracker.log(step, evaluate.figures(result))
         self._dashboard.message(f"step {step:,}: {evaluate.sentence(result)}")
-
-
-def _describe_run(run_dir: Path, settings: Config) -> None:
-    run_dir.mkdir(parents=True, exist_ok=True)
-    (run_dir / "config.yaml").write_text(config.describe(settings), encoding="utf-8")
-    (run_dir / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n")
-
-
-def environment() -> dict[str, object]:
-    """Versions, machine and git revision, so that a run can be explained later."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = None
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cores": cores(),
-        "packages": versions,
-        "git": _revision(Path(__file__).parents[1]),
-    }
-
-
-def _revision(folder: Path) -> str | None:
-    """Of the source, where it is a checkout and git is installed."""
-    if not (folder / ".git").exists():
-        return None
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return found.stdout.strip() or None
-
-
-@contextmanager
-def _logging(path: Path, console: Console) -> Iterator[None]:
-    """Everything to a file, warnings to the terminal too."""
-    handler = logging.FileHandler(path, encoding="utf-8")
-    screen = RichHandler(
-        logging.WARNING, console, show_time=False, show_level=False, show_path=False,
-        highlighter=NullHighlighter(),
-    )  # fmt: skip
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    root = logging.getLogger("workers")
-    root.addHandler(handler)
-    root.addHandler(screen)
-    root.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        root.removeHandler(handler)
-        root.removeHandler(screen)
-        handler.close()
-
-
-@contextmanager
-def _stop_on_signal(console: Console) -> Iterator[list[int]]:
-    """A list that fills when Ctrl-C or SIGTERM asks to stop; a second one stops at once."""
-    asked: list[int] = []
-
-    def handle(number: int, _: object) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-        console.print("stopping after this step; a checkpoint will be saved")
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -13,17 +13,18 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 class Flat:
-    """Moves a module's parameters and floating buffers into the vector ``values``.
+    """Moves a module's parameters and BatchNorm's statistics into the vector ``values``.
 
     The module's tensors become views of it, with the shapes and strides they had; from then on they
     must be changed in place only. In this order:
 
-    * ``matrices``: the weights of convolutions and linear layers,
-    * ``biases``, of the same,
+    * ``matrices``: the weights of convolutional, linear, recurrent and attention layers,
+    * ``biases``, of the same, LayerNorm's parameters and embeddings,
     * ``scales``: BatchNorm's scales and shifts,
-    * ``statistics``: floating buffers, BatchNorm's running means and variances.
+    * ``statistics``: BatchNorm's running means and variances.
 
-    Integers (BatchNorm's counts of batches) stay where they are.
+    Other buffers stay where they are: integers (BatchNorm's counts of batches) and constants (word
+    vectors that are not trained), which no optimizer and no average can reach then.
     """
 
     def __init__(self, module: nn.Module):
@@ -51,11 +52,12 @@ class Flat:
     def named(self, values: Tensor) -> dict[str, Tensor]:
         """Views of ``values``, laid out like ``self.values``, with the names of ``state_dict``.
 
-        Integers are the module's own.
+        Buffers that are not in ``self.values`` are the module's own.
         """
+        memory = self.values.untyped_storage().data_ptr()
         return {
             name: values.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
-            if tensor.is_floating_point()
+            if tensor.untyped_storage().data_ptr() == memory
             else tensor
             for name, tensor in self.module.state_dict().items()
         }
@@ -63,19 +65,21 @@ class Flat:
 
 def sections(module: nn.Module) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
     """The tensors of ``Flat``'s four sections, in the module's order."""
-    scales: list[Tensor] = [
-        parameter
-        for part in module.modules()
-        if isinstance(part, BATCH_NORMS)
-        for parameter in part.parameters(recurse=False)
-    ]
+    norms = [part for part in module.modules() if isinstance(part, BATCH_NORMS)]
+    scales: list[Tensor] = [each for part in norms for each in part.parameters(recurse=False)]
     known = {id(parameter) for parameter in scales}
     others = [parameter for parameter in module.parameters() if id(parameter) not in known]
+    vectors = {id(part.weight) for part in module.modules() if isinstance(part, nn.Embedding)}
     return (
-        [parameter for parameter in others if parameter.ndim > 1],
-        [parameter for parameter in others if parameter.ndim <= 1],
+        [each for each in others if each.ndim > 1 and id(each) not in vectors],
+        [each for each in others if each.ndim <= 1 or id(each) in vectors],
         scales,
-        [buffer for buffer in module.buffers() if buffer.is_floating_point()],
+        [
+            each
+            for part in norms
+            for each in part.buffers(recurse=False)
+            if each.is_floating_point()
+        ],
     )
 
 

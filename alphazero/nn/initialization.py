@@ -1,40 +1,79 @@
 """First weights: which layer gets which of ``torch.nn.init``'s distributions.
 
-BatchNorm keeps torch's start (scale 1, shift 0); biases are zero.
+BatchNorm and LayerNorm keep torch's start (scale 1, shift 0); biases are zero.
 """
 
 from collections.abc import Iterable
-from typing import Literal
 
 import torch
 from torch import nn
 
+from alphazero.nn.settings import Activation, Initialization
+
 OUTPUT_DEVIATION = 0.01
 """Of an output layer's weights: an untrained policy is near uniform, an untrained value near 0."""
+
+EMBEDDING_DEVIATION = 0.1
 
 
 def initialize(
     module: nn.Module,
-    kind: Literal["he", "xavier"],
+    kind: Initialization,
     generator: torch.Generator,
     outputs: Iterable[nn.Module] = (),
+    activation: Activation = "relu",
 ) -> None:
-    """Draw every convolution's and linear layer's weights anew, in place.
+    """Draw every layer's weights anew, in place; not an embedding's, which may have been given.
 
-    ``he``: normal with variance 2 / fan-in (He et al. 2015, equation 10), made for ReLU.
+    ``he``: normal with variance gain² / fan-in (He et al. 2015, equation 10), where the gain is
+    that of the ``activation`` behind the layer: √2 for ReLU, 5/3 for tanh, 1 for sigmoid.
     ``xavier``: uniform with variance 2 / (fan-in + fan-out) (Glorot & Bengio 2010, equation 16).
     The layers in ``outputs`` start near zero instead, whatever the kind, so that a first search is
     led by the game's results and not by an accident of the draw.
     """
     small = {id(layer) for layer in outputs}
     for layer in module.modules():
-        if not isinstance(layer, nn.Conv2d | nn.Linear):
-            continue
-        if id(layer) in small:
-            nn.init.normal_(layer.weight, std=OUTPUT_DEVIATION, generator=generator)
-        elif kind == "he":
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
-        else:
-            nn.init.xavier_uniform_(layer.weight, generator=generator)
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
+        if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear):
+            if id(layer) in small:
+                nn.init.normal_(layer.weight, std=OUTPUT_DEVIATION, generator=generator)
+            else:
+                _draw(layer.weight, kind, activation, generator)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.RNNBase):
+            _recurrent(layer, kind, generator)
+        elif isinstance(layer, nn.MultiheadAttention):
+            nn.init.xavier_uniform_(layer.in_proj_weight, generator=generator)
+
+
+def embedding(layer: nn.Embedding, generator: torch.Generator) -> None:
+    """Small random vectors, and 0 for padding."""
+    nn.init.normal_(layer.weight, std=EMBEDDING_DEVIATION, generator=generator)
+    if layer.padding_idx is not None:
+        nn.init.zeros_(layer.weight.detach()[layer.padding_idx])
+
+
+def _draw(
+    weight: torch.Tensor, kind: Initialization, activation: Activation, generator: torch.Generator
+) -> None:
+    if kind == "he":
+        nn.init.kaiming_normal_(weight, 0.01, nonlinearity=activation, generator=generator)
+    else:
+        nn.init.xavier_uniform_(weight, generator=generator)
+
+
+def _recurrent(layer: nn.RNNBase, kind: Initialization, generator: torch.Generator) -> None:
+    """Gate by gate; from one step to the next orthogonal (Saxe et al. 2014), which keeps lengths.
+
+    An LSTM's forget gates start open (Jozefowicz et al. 2015).
+    """
+    for name, weight in layer.named_parameters():
+        for gate in weight.detach().split(layer.hidden_size):
+            if name.startswith("weight_ih"):
+                _draw(gate, kind, "tanh", generator)
+            elif name.startswith("weight_hh"):
+                nn.init.orthogonal_(gate, generator=generator)
+            else:
+                nn.init.zeros_(gate)
+        if isinstance(layer, nn.LSTM) and name.startswith("bias_ih"):
+            nn.init.ones_(weight.detach().split(layer.hidden_size)[1])

@@ -1,17 +1,23 @@
-"""Building blocks of convolutional networks; nothing here knows what the planes mean.
+"""Building blocks of perceptrons and convolutional networks; none knows what its inputs mean.
 
-Shapes: ``B`` examples, ``C`` channels, ``H, W`` planes. Every convolution keeps ``H, W`` and has no
-bias, because the BatchNorm behind it (Ioffe & Szegedy 2015) subtracts any. Everything is made of
-``nn.Sequential`` and two small modules, so that ``nn.export`` can fold and translate the parts
-without knowing the whole.
+Shapes: ``B`` examples, ``C`` channels, ``H, W`` planes. Every convolution of a tower keeps ``H, W``
+and has no bias, because the BatchNorm behind it (Ioffe & Szegedy 2015) subtracts any. Towers and
+heads are made of ``nn.Sequential`` and two small modules, so that ``nn.export`` can fold and
+translate the parts without knowing the whole.
 """
 
-from typing import Literal
-
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-Attention = Literal["none", "squeeze_excitation", "global_pooling"]
+from alphazero.nn.settings import Activation, Attention
+
+ACTIVATIONS = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+}
 
 REDUCTION = 4
 """Squeeze-and-excitation's bottleneck is this much narrower than the block."""
@@ -116,4 +122,51 @@ def value_head(inputs: int, cells: int, channels: int, hidden: int, outputs: int
     """
     return convolutional_block(inputs, channels, 1).extend(
         [nn.Flatten(), nn.Linear(channels * cells, hidden), nn.ReLU(), nn.Linear(hidden, outputs)]
+    )
+
+
+def activation(name: Activation) -> nn.Module:
+    """Of each number by itself; ``leaky_relu`` has a slope of 0.01 below 0 (Maas et al. 2013)."""
+    return ACTIVATIONS[name]()
+
+
+class Dropout(nn.Dropout):
+    """torch's, but drawing from ``generator`` where that is set and not from the global one.
+
+    Several threads would take the global one's numbers in an order of chance.
+    """
+
+    generator: torch.Generator | None = None
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.generator is None or not self.training or not self.p:
+            return super().forward(input)
+        kept = torch.empty_like(input).bernoulli_(1 - self.p, generator=self.generator)
+        return input * kept.div_(1 - self.p)
+
+
+def seed_dropout(module: nn.Module, device: torch.device, *seed: int) -> None:
+    """Let every ``Dropout`` in ``module`` draw from one generator of this ``seed``."""
+    drawn = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
+    generator = torch.Generator(device).manual_seed(int(drawn))
+    for part in module.modules():
+        if isinstance(part, Dropout):
+            part.generator = generator
+
+
+def perceptron_layer(
+    inputs: int, outputs: int, name: Activation, dropout: float = 0.0, batch_norm: bool = False
+) -> nn.Sequential:
+    """Linear - (BatchNorm) - activation - (dropout): ``[B, inputs]`` to ``[B, outputs]``."""
+    layer = nn.Sequential(nn.Linear(inputs, outputs, bias=not batch_norm))
+    if batch_norm:
+        layer.append(nn.BatchNorm1d(outputs))
+    layer.append(activation(name))
+    return layer.append(Dropout(dropout)) if dropout else layer
+
+
+def pooled_block(inputs: int, outputs: int, name: Activation) -> nn.Sequential:
+    """3×3 convolution - activation - 2×2 max pooling: ``H, W`` are halved, rounding down."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1), activation(name), nn.MaxPool2d(2)
     )

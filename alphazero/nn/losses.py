@@ -1,8 +1,10 @@
 """Losses and what is measured beside them: means over the batch, as 0-d float32 tensors.
 
-``B`` examples, ``A`` actions. Everything is computed in float32, whatever precision the network ran
-in: bfloat16 has three significant digits.
+``B`` examples, ``A`` actions, ``K`` classes. Everything is computed in float32, whatever precision
+the network ran in: bfloat16 has three significant digits.
 """
+
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -44,3 +46,26 @@ def sign_accuracy(value: Tensor, target: Tensor) -> Tensor:
     """Share of the examples with a target ``[B]`` other than 0 whose value has its sign."""
     right = (value * target > 0).sum()
     return right.float() / (target != 0).sum().clamp(min=1)
+
+
+def class_loss(
+    logits: Tensor,
+    labels: Tensor,
+    kind: Literal["cross_entropy", "mse"] = "cross_entropy",
+    smoothing: float = 0.0,
+) -> Tensor:
+    """Of logits ``[B, K]`` for classes ``[B]``.
+
+    ``cross_entropy``: with labels of ``1 - smoothing`` for the class and ``smoothing / K`` more for
+    every one (Szegedy et al. 2016, section 7). ``mse``: the mean squared difference between the
+    softmax's probabilities and 1 for the class, 0 for the others.
+    """
+    if kind == "cross_entropy":
+        return functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
+    right = functional.one_hot(labels, logits.shape[1]).float()
+    return functional.mse_loss(torch.softmax(logits.float(), dim=1), right)
+
+
+def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Share of the examples whose largest of the logits ``[B, K]`` is that of their class."""
+    return (logits.argmax(dim=1) == labels).float().mean()

@@ -8,23 +8,27 @@ from torch import Tensor
 
 from alphazero.nn.settings import OptimizerSettings, ScheduleSettings
 
+BETA_2 = 0.999
+"""Adam's decay of squared gradients (Kingma & Ba 2015, algorithm 1)."""
+
 
 def build(matrices: Tensor, others: Tensor, settings: OptimizerSettings) -> torch.optim.Optimizer:
     """The optimizer of these parameters, fused into one kernel where torch has one.
 
     ``l2`` adds ``l2 * w`` to the gradient of ``w`` (a penalty of ``l2 / 2 * |w|^2``); for adamw it
     is the decoupled decay of Loshchilov & Hutter 2019, algorithm 2. ``others`` (biases,
-    BatchNorm's scale and shift) are left out: shrinking them regularizes nothing.
+    BatchNorm's scale and shift, embeddings) are left out: shrinking the former regularizes nothing,
+    and Adam would forget rare words, since it makes full steps of the smallest slope.
     """
     groups = [
         {"params": [matrices], "weight_decay": settings.l2},
         {"params": [others], "weight_decay": 0.0},
     ]
-    rate = settings.learning_rate
+    rate, betas = settings.learning_rate, (settings.momentum, BETA_2)
     if settings.name == "adam":
-        return torch.optim.Adam(groups, lr=rate, fused=True)
+        return torch.optim.Adam(groups, lr=rate, betas=betas, fused=True)
     if settings.name == "adamw":
-        return torch.optim.AdamW(groups, lr=rate, fused=True)
+        return torch.optim.AdamW(groups, lr=rate, betas=betas, fused=True)
     if settings.name == "sgd":
         return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum, fused=True)
     return torch.optim.RMSprop(groups, lr=rate)
@@ -65,6 +69,15 @@ def clip_gradient(gradient: Tensor, limit: float) -> Tensor:
     if limit:
         gradient.mul_((limit / (norm + 1e-6)).clamp(max=1.0))
     return norm
+
+
+def add_l1(gradient: Tensor, matrices: Tensor, l1: float) -> None:
+    """Add the slope of ``l1 * sum |w|`` of ``matrices``, which ``gradient`` begins with.
+
+    After clipping, like the slope of the L2 penalty, which the optimizer adds.
+    """
+    if l1:
+        gradient[: len(matrices)].add_(matrices.sign(), alpha=l1)
 
 
 class Ema:

@@ -39,6 +39,8 @@ def keep_memory() -> None:
 class Replicas:
     """Copies of a module that compute in ``dtype``, each a share of the batch.
 
+    Buffers that are not BatchNorm's are copied once: they are taken for constants.
+
     With bfloat16 convolutions, linear layers and what flows between them are bfloat16; BatchNorm's
     parameters and statistics and the module itself stay float32, as under ``torch.autocast``, but
     the weights are converted once a step.
@@ -126,8 +128,9 @@ def _lay(tensors: list[Tensor], values: Tensor, gradient: Tensor | None) -> None
 
 
 def _keep_layout(_: nn.Module, inputs: tuple[Tensor]) -> None:
-    """Bring the gradient of ``inputs`` into their layout: mixed ones slow all that comes before."""
-    inputs[0].register_hook(lambda slope: slope.contiguous(memory_format=torch.channels_last))
+    """Bring the gradient of planes into their layout: mixed ones slow all that comes before."""
+    if inputs[0].requires_grad and inputs[0].ndim == 4:
+        inputs[0].register_hook(lambda slope: slope.contiguous(memory_format=torch.channels_last))
 
 
 def _share_counts(module: nn.Module, other: nn.Module) -> None:

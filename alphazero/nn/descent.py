@@ -1,0 +1,148 @@
+"""What every training is made of: one module that goes downhill, and how much of it is over."""
+
+import copy
+import math
+import time
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from alphazero.nn import optim
+from alphazero.nn import weights as arrays
+from alphazero.nn.device import choose, cores
+from alphazero.nn.flat import Flat
+from alphazero.nn.parallel import Forward, Replicas
+from alphazero.nn.settings import FitSettings, OptimizerSettings
+from alphazero.nn.weights import Weights
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+LEAST_SHARE = 32
+"""Rows of a batch below which another thread costs more than it computes."""
+
+
+class Diverged(RuntimeError):
+    """A training that cannot go on, through no mistake in what was typed; one line says why."""
+
+
+class Descent:
+    """Optimizer steps of one module; everything that decides the next one is in ``state``."""
+
+    def __init__(self, module: nn.Module, optimizer: OptimizerSettings, settings: FitSettings):
+        """``module`` is moved to the settings' device and trained in place."""
+        self.step = 0
+        self.device = choose(settings.device)
+        self.dtype = PRECISIONS[settings.precision]
+        place: dict[str, Any] = {"device": self.device, "memory_format": torch.channels_last}
+        self.module = module.to(**place)
+        self._settings = optimizer
+        self._flat = Flat(module)
+        self._optimizer = optim.build(*self._flat.leaves(), optimizer)
+        self._factor = optim.schedule(optimizer.schedule)
+        self._ema = optim.Ema(self._flat.values, settings.ema)
+        self._replicas = Replicas(self._flat, threads(settings), self.dtype)
+
+    def descend(self, forward: Forward, tensors: list[Tensor], progress: float) -> dict[str, float]:
+        """One step down the gradient of ``forward``'s loss, and its figures before the step.
+
+        They must include ``loss``; ``gradient_norm`` and ``learning_rate`` are added. The rate
+        follows ``progress`` in [0, 1], the share of the training that is over.
+
+        Raises Diverged at a loss or a gradient that is not finite; BatchNorm's statistics are
+        damaged by then.
+        """
+        figures = self._replicas.backward(forward, tensors)
+        gradient, settings = self._flat.gradient, self._settings
+        figures["gradient_norm"] = optim.clip_gradient(gradient, settings.gradient_clip)
+        optim.add_l1(gradient, self._flat.matrices, settings.l1)
+        found = torch.stack(list(figures.values())).tolist()  # at once: on a GPU each read waits
+        row = dict(zip(figures, found, strict=True))
+        if not (math.isfinite(row["loss"]) and math.isfinite(row["gradient_norm"])):
+            raise Diverged(
+                f"training diverged at step {self.step}: loss {row['loss']}, gradient norm "
+                f"{row['gradient_norm']}; lower optimizer.learning_rate"
+            )
+        rate = settings.learning_rate * self._factor(self.step, progress)
+        optim.set_learning_rate(self._optimizer, rate)
+        self._optimizer.step()
+        self._ema.update(self._flat.values, self.step)
+        self.step += 1
+        return row | {"learning_rate": rate}
+
+    def average(self) -> dict[str, Tensor]:
+        """The averaged weights under the names of the module's ``state_dict``; views."""
+        return self._flat.named(self._ema.average)
+
+    def weights(self) -> Weights:
+        """Copies of the averaged weights."""
+        return arrays.arrays(self.average())
+
+    def load(self, weights: Weights) -> None:
+        """Take these for the module's weights and for the averaged ones."""
+        arrays.load(self.module, weights)
+        self._ema.average.copy_(self._flat.values)
+
+    def state(self) -> dict[str, Any]:
+        """A snapshot of plain types and tensors."""
+        return copy.deepcopy(
+            {
+                "step": self.step,
+                "network": dict(self.module.state_dict()),
+                "optimizer": self._optimizer.state_dict(),
+                "average": self.average(),
+            }
+        )
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from the ``state`` of a descent of the same module."""
+        self.step = state["step"]
+        self.module.load_state_dict(state["network"])
+        # Only the moments: rate, L2 and the like are what the settings say now.
+        moments = copy.deepcopy(state["optimizer"]["state"])
+        self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": moments})
+        for name, tensor in self.average().items():
+            tensor.copy_(state["average"][name])
+
+
+class Course:
+    """How much of a training is over: by steps or, where that is limited, by time."""
+
+    def __init__(self, settings: FitSettings, steps: int):
+        self.epochs = 0
+        """That are over."""
+        self.step, self.steps = 0, steps
+        """Optimizer steps that are over, and all of them."""
+        self._settings = settings
+        self._start = time.monotonic()
+
+    @property
+    def minutes(self) -> float:
+        """Since the training began, without what lay between a ``state`` and its ``restore``."""
+        return (time.monotonic() - self._start) / 60
+
+    @property
+    def progress(self) -> float:
+        """The share that is over, up to 1."""
+        limit = self._settings.time_limit_minutes
+        return min(1.0, max(self.step / self.steps, self.minutes / limit if limit else 0.0))
+
+    @property
+    def over(self) -> bool:
+        return self.progress == 1 or self.epochs >= self._settings.epochs
+
+    def state(self) -> dict[str, Any]:
+        return {"epochs": self.epochs, "step": self.step, "minutes": self.minutes}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.epochs, self.step = state["epochs"], state["step"]
+        self._start = time.monotonic() - 60 * state["minutes"]
+
+
+def threads(settings: FitSettings) -> int:
+    """How many share each batch."""
+    if choose(settings.device).type != "cpu":
+        return 1
+    if settings.threads == "auto":
+        return max(1, min(cores(), settings.batch_size // LEAST_SHARE))
+    return settings.threads

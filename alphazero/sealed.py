@@ -1,0 +1,167 @@
+"""Folders that are whole or absent: written aside, hashed, renamed into place.
+
+Beside its files a sealed folder holds ``MANIFEST.json`` with every file's size and SHA-256, and its
+own: without the hashes a flipped bit would load as silently wrong numbers. Nothing here knows what
+the files mean, except that weights are safetensors, which cannot run code.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+
+FORMAT = 1
+MANIFEST = "MANIFEST.json"
+_STEP = re.compile(r"step_(\d+)")
+
+
+def save_step(
+    folder: Path, step: int, files: dict[str, bytes], fields: dict[str, Any], keep: int
+) -> Path:
+    """Write ``folder/step_NNNNNN`` and return it; then keep the newest ``keep``.
+
+    ``fields`` go into the manifest beside the step. ``OSError``, one line, if the disk does not
+    take it; what was saved before is untouched then. A kill at any moment leaves the folders
+    before, or this one too.
+    """
+    path = folder / f"step_{step:06}"
+    aside = folder / f".saving-{path.name}"
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        write(aside, files, {"step": step, **fields})
+        _move_into_place(aside, path)
+    except OSError as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise OSError(f"checkpoint {path} could not be saved: {error.strerror or error}") from None
+    _prune(folder, path, keep)
+    return path
+
+
+def write(folder: Path, files: dict[str, bytes], fields: dict[str, Any]) -> None:
+    """Write ``files`` into ``folder`` and, last, their manifest, which holds ``fields`` too."""
+    hashes = {
+        name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        for name, data in files.items()
+    }
+    manifest = _manifest({"format": FORMAT, **fields, "files": hashes})
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in (*files.items(), (MANIFEST, manifest)):
+        with open(folder / name, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    sync_folder(folder)
+
+
+def manifest(path: Path) -> dict[str, Any]:
+    """The fields of a whole folder's manifest."""
+    return json.loads((path / MANIFEST).read_bytes())
+
+
+def steps(folder: Path) -> list[Path]:
+    """All of ``folder/step_N``, damaged or not, oldest first."""
+    found = [(_STEP.fullmatch(path.name), path) for path in folder.glob("step_*")]
+    return [path for _, path in sorted((int(match[1]), path) for match, path in found if match)]
+
+
+def newest(folder: Path, report: Callable[[str], object] = print) -> Path | None:
+    """The newest whole ``folder/step_N``; newer damaged ones are named through ``report``."""
+    for path in reversed(steps(folder)):
+        problem = fault(path)
+        if problem is None:
+            return path
+        report(f"skipped damaged checkpoint {path}: {problem}")
+    return None
+
+
+def resolve(path: Path | str, report: Callable[[str], object] = print) -> Path:
+    """The sealed folder that ``path`` means: itself, or the newest whole checkpoint of a run.
+
+    ``ValueError``, one line, where there is none.
+    """
+    path = Path(path)
+    if _STEP.fullmatch(path.name) or (path / MANIFEST).exists():
+        if problem := fault(path):
+            raise ValueError(f"{path} is not a usable checkpoint: {problem}")
+        return path
+    found = newest(path if path.name == "checkpoints" else path / "checkpoints", report)
+    if found is None:
+        raise ValueError(
+            f"no checkpoint in {path}; give a run's folder or one of its checkpoints/step_NNNNNN"
+        )
+    return found
+
+
+def fault(path: Path) -> str | None:
+    """What is wrong with the folder ``path``, in one line; None if it is whole."""
+    try:
+        text = (path / MANIFEST).read_bytes()
+        fields = json.loads(text)
+        fields.pop("sha256")
+        if text != _manifest(fields):
+            return f"{MANIFEST} was altered"
+        if fields["format"] != FORMAT:
+            return f"format {fields['format']} instead of {FORMAT}"
+        for name, expected in fields["files"].items():
+            if hashlib.sha256((path / name).read_bytes()).hexdigest() != expected["sha256"]:
+                return f"{name} was altered"
+    except OSError as error:
+        return f"{Path(error.filename or path).name}: {error.strerror}"
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return f"{MANIFEST} is not a manifest"
+    return None
+
+
+def dump_weights(weights: dict[str, NDArray]) -> bytes:
+    # safetensors writes the memory of a transposed array as if it were not transposed.
+    return safetensors.numpy.save(
+        {name: np.asarray(array, order="C") for name, array in weights.items()}
+    )
+
+
+def load_weights(path: Path) -> dict[str, NDArray]:
+    return safetensors.numpy.load_file(path)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the folder's list of names durable, as fsync does for a file's contents."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _manifest(fields: dict) -> bytes:
+    """The manifest's text, its own hash included."""
+    own = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+    return (json.dumps(fields | {"sha256": own}, indent=2, sort_keys=True) + "\n").encode()
+
+
+def _move_into_place(aside: Path, path: Path) -> None:
+    if path.exists():
+        # A folder that is not empty cannot be replaced in one step.
+        replaced = path.with_name(f".replaced-{path.name}")
+        shutil.rmtree(replaced, ignore_errors=True)
+        path.rename(replaced)
+    aside.rename(path)
+    sync_folder(path.parent)
+
+
+def _prune(folder: Path, newest: Path, keep: int) -> None:
+    """Delete all but ``newest``, once it reads back well, and ``keep - 1`` others."""
+    problem = fault(newest)
+    if problem:
+        raise OSError(f"checkpoint {newest} was damaged while it was saved: {problem}")
+    others = [path for path in steps(folder) if path != newest]
+    surplus = others[: max(0, len(others) + 1 - keep)]
+    for path in [*surplus, *folder.glob(".*-step_*")]:
+        shutil.rmtree(path)

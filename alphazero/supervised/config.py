@@ -1,0 +1,112 @@
+"""A supervised experiment's configuration: data, model, optimizer, training.
+
+Validated like a run of self-play's, by the same reader: every error at once, where it is and what
+would be right. Nothing here imports torch.
+"""
+
+from collections.abc import Sequence
+from importlib import resources
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, TypeAdapter
+from pydantic.dataclasses import dataclass
+
+from alphazero import config_file
+from alphazero.config_file import ConfigError
+from alphazero.nn.settings import (
+    CNN,
+    GAN,
+    MLP,
+    STRICT,
+    Count,
+    FitSettings,
+    Natural,
+    OptimizerSettings,
+    Recurrent,
+    ResNet,
+    TextCNN,
+    TrackingSettings,
+    Transformer,
+)
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Images:
+    """Pictures of digits, or of anything else in MNIST's format."""
+
+    kind: Literal["images"] = "images"
+    path: str | None = None
+    """A folder with MNIST's IDX files; without one, the small digits that scikit-learn brings."""
+    validation: Share = 0.1
+    """Of the training examples, held back to measure and stop by."""
+    limit: Count | None = None
+    """Use no more than so many training examples, the first ones after shuffling."""
+    shift: Natural = 0
+    """Training images are moved by up to so many pixels each way, anew each time."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Texts:
+    """Reviews, for or against."""
+
+    kind: Literal["texts"] = "texts"
+    path: str | None = None
+    """The aclImdb folder or archive, or TSV or CSV; without one, a small corpus that is made up."""
+    validation: Share = 0.1
+    limit: Count | None = None
+    vocabulary: Count = 20_000
+    """The most frequent words of the training texts; others are one and the same unknown word."""
+    length: Count = 400
+    """Words of a text that are read."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SupervisedConfig:
+    """One experiment: everything ``supervised train`` needs to know."""
+
+    data: Annotated[Images | Texts, Field(discriminator="kind")] = Images()
+    model: Annotated[
+        MLP | CNN | ResNet | GAN | TextCNN | Recurrent | Transformer, Field(discriminator="kind")
+    ] = MLP()
+    optimizer: OptimizerSettings = OptimizerSettings()
+    fit: FitSettings = FitSettings()
+    tracking: TrackingSettings = TrackingSettings()
+    seed: Natural = 0
+
+
+OF_TEXTS = (TextCNN, Recurrent, Transformer)
+
+
+def load(name_or_path: str, overrides: Sequence[str] = ()) -> SupervisedConfig:
+    """The configuration called ``name_or_path``: a name in ``configs/supervised`` or a YAML file.
+
+    ``overrides`` are ``key.sub=value`` texts from the command line. Raises ``ConfigError`` with one
+    line for each thing wrong.
+    """
+    name, text = config_file.find(name_or_path, resources.files("configs") / "supervised")
+    config = config_file.parse(SupervisedConfig, text, name, overrides)
+    fitting = "texts" if isinstance(config.model, OF_TEXTS) else "images"
+    if config.data.kind != fitting:
+        raise ConfigError(
+            [f"{name}: model.kind {config.model.kind} is for data.kind {fitting}, not for "
+             f"{config.data.kind}"]
+        )  # fmt: skip
+    return config
+
+
+def names() -> list[str]:
+    """The configurations that ship with the package."""
+    return config_file.names(resources.files("configs") / "supervised")
+
+
+def as_dict(config: SupervisedConfig) -> dict[str, Any]:
+    """``config`` as plain dictionaries, lists and values; defaults included."""
+    return TypeAdapter(SupervisedConfig).dump_python(config, mode="json")
+
+
+def describe(config: SupervisedConfig) -> str:
+    """``config`` as YAML with every default spelled out; ``load`` reads it back unchanged."""
+    return yaml.safe_dump(as_dict(config), sort_keys=False)

@@ -1,0 +1,183 @@
+"""Images of digits: MNIST's own files, or the small digits that scikit-learn brings.
+
+MNIST (LeCun, Cortes & Burges 1998) is four files in the IDX format: two zero bytes, the type of the
+values (8: unsigned bytes), the number of dimensions, each dimension as 4 bytes, big-endian, then
+the values. Fashion-MNIST and others come in the same four files and are read the same way.
+
+Images are ``uint8 [N, 1, H, W]``, 0 the background; labels ``int64 [N]``, 0 to 9.
+"""
+
+import functools
+import gzip
+import hashlib
+import math
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from torch import Tensor
+
+from alphazero.nn.fit import Examples, Prepare
+
+PARTS = ("train", "t10k")
+IMAGES, LABELS = "{}-images-idx3-ubyte", "{}-labels-idx1-ubyte"
+
+MNIST = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+"""SHA-256 of the original files, unpacked."""
+
+CLASSES = tuple("0123456789")
+UNSIGNED_BYTE = 8
+
+MEAN, DEVIATION = 33.3, 78.6
+"""Of MNIST's training pixels; also near enough for images like them."""
+
+DIGITS_TEST_SHARE = 0.2
+DIGITS_WHITE = 16
+"""The brightest value of scikit-learn's digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    name: str
+    """``mnist`` only where all four files are the original ones; ``idx``, ``digits``."""
+    train: Examples
+    test: Examples
+    classes: tuple[str, ...]
+
+
+class IDX(NamedTuple):
+    path: Path
+    values: NDArray[np.uint8]
+    sha256: str
+    """Of the unpacked content."""
+
+
+def load(path: Path | None, report: Callable[[str], object] = print) -> Dataset:
+    """The IDX files, gzipped or not, in the folder ``path``; without one, scikit-learn's digits.
+
+    The digits are 1,437 training and 360 test images of 8×8, always the same ones. ``report`` hears
+    in one line of files that are well-formed but not MNIST's. ``ValueError`` names the file that
+    will not do, and why.
+    """
+    if path is None:
+        return _digits()
+    files = {name: read_idx(_find(path, name)) for name in MNIST}
+    train, test = (
+        _examples(files[IMAGES.format(part)], files[LABELS.format(part)]) for part in PARTS
+    )
+    if train.inputs.shape[1:] != test.inputs.shape[1:]:
+        height, width = train.inputs.shape[2:]
+        other = "×".join(str(size) for size in test.inputs.shape[2:])
+        raise ValueError(f"{path}: training images are {height}×{width}, test images {other}")
+    different = [name for name, file in files.items() if file.sha256 != MNIST[name]]
+    if different:
+        report(f"{path}: not the original MNIST, by the SHA-256 of {', '.join(different)}")
+    return Dataset("idx" if different else "mnist", train, test, CLASSES)
+
+
+def prepare(shift: int) -> Prepare:
+    """From ``uint8 [N, 1, H, W]`` to float32 of about zero mean and unit variance.
+
+    While training each image is moved by up to ``shift`` pixels each way, zeros following.
+    """
+    return functools.partial(_prepare, shift)
+
+
+def shifted(images: NDArray[np.uint8], shift: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Each image ``[N, 1, H, W]`` moved by -``shift`` to ``shift`` pixels down and to the right."""
+    edges = (shift, shift)
+    windows = sliding_window_view(
+        np.pad(images, ((0, 0), (0, 0), edges, edges)), images.shape[2:], axis=(2, 3)
+    )
+    row, column = rng.integers(2 * shift + 1, size=(2, len(images)))
+    return windows[np.arange(len(images)), :, row, column]
+
+
+def read_idx(path: Path) -> IDX:
+    """A file of unsigned bytes, gzipped if its name ends so; ``ValueError`` for any other."""
+    content = _unpacked(path)
+    dimensions = content[3] if content[:3] == bytes((0, 0, UNSIGNED_BYTE)) and content[3:] else 0
+    start = 4 + 4 * dimensions
+    if not 1 <= dimensions <= 3 or len(content) < start:
+        raise ValueError(f"{path}: not an IDX file of unsigned bytes, begins {content[:4].hex()}")
+    shape = struct.unpack(f">{dimensions}I", content[4:start])
+    expected = math.prod(shape)
+    if len(content) - start != expected:
+        raise ValueError(
+            f"{path}: holds {len(content) - start:,} values where its header says {expected:,}"
+        )
+    # A copy, because torch warns of arrays that cannot be written to.
+    values = np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()
+    return IDX(path, values, hashlib.sha256(content).hexdigest())
+
+
+def _prepare(shift: int, images: NDArray, rng: np.random.Generator | None) -> Tensor:
+    if shift and rng is not None:
+        images = shifted(images, shift, rng)
+    return torch.from_numpy(images.astype(np.float32)).sub_(MEAN).div_(DEVIATION)
+
+
+def _examples(images: IDX, labels: IDX) -> Examples:
+    for file, dimensions in ((images, 3), (labels, 1)):
+        if file.values.ndim != dimensions or not file.values.size:
+            raise ValueError(
+                f"{file.path}: shape {file.values.shape}, should have {dimensions} dimensions, "
+                "none of them 0"
+            )
+    if len(images.values) != len(labels.values):
+        raise ValueError(
+            f"{images.path} has {len(images.values):,} images, "
+            f"{labels.path.name} {len(labels.values):,} labels"
+        )
+    largest = labels.values.max()
+    if largest >= len(CLASSES):
+        raise ValueError(f"{labels.path}: label {largest}, should be 0 to {len(CLASSES) - 1}")
+    return Examples(images.values[:, None], labels.values.astype(np.int64))
+
+
+def _find(folder: Path, name: str) -> Path:
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    raise ValueError(f"{folder}: no {name}[.gz]; should be a folder with MNIST's four IDX files")
+
+
+def _unpacked(path: Path) -> bytes:
+    content = path.read_bytes()
+    if path.suffix != ".gz":
+        return content
+    try:
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{path}: not a whole gzip file: {error}") from None
+
+
+def _digits() -> Dataset:
+    """Alpaydin & Kaynak 1998, the 1,797 test images of the UCI set; stratified, a fifth to test."""
+    try:
+        from sklearn.datasets import load_digits
+        from sklearn.model_selection import train_test_split
+    except ImportError:
+        raise ValueError(
+            "the digits used without data need scikit-learn: pip install 'alphazero[supervised]'"
+        ) from None
+    pixels, labels = load_digits(return_X_y=True)
+    images = np.round(pixels * (255 / DIGITS_WHITE)).astype(np.uint8).reshape(-1, 1, 8, 8)
+    labels = labels.astype(np.int64)
+    train, test = train_test_split(
+        np.arange(len(labels)), test_size=DIGITS_TEST_SHARE, stratify=labels, random_state=0
+    )
+    train, test = (Examples(images[rows], labels[rows]) for rows in (train, test))
+    return Dataset("digits", train, test, CLASSES)

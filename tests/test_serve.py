@@ -1,0 +1,605 @@
+"""The server's answers: they are the model's own, and every mistake gets one clear sentence."""
+
+import argparse
+import asyncio
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("fastapi")
+
+from made_up_models import SMALL, Corners, Shouting, Slow, client, same_bits, shown
+from prometheus_client.parser import text_string_to_metric_families
+
+import games
+import workers.serve
+from alphazero import agents, players
+from alphazero.evaluators import uniform
+from alphazero.search.gumbel import Gumbel
+from workers.serve import app, moves, predictions
+from workers.serve.limits import Limits
+
+IMAGES = [[[255, 0, 3], [0, 0, 7]], [[0, 1, 2], [0, 0, 200]], [[9, 9, 9], [9, 9, 9]]]
+TEXTS = ["quiet", "LOUD and Clear", "a\x00b \u2603"]
+
+
+def predict_app(predictor, limits=SMALL, log=lambda line: None):
+    return app.build(predictions.service(predictor, limits), limits, log)
+
+
+def move_app(name, limits=SMALL):
+    game = games.make(name)
+    search = Gumbel(simulations=16).for_play()
+
+    def compute(questions):
+        return moves.think(game, search, uniform(game), questions)
+
+    return app.build(moves.service(game, compute, limits), limits, lambda line: None)
+
+
+def ask(application, *requests):
+    """The responses to ``(method, path, keywords)``, all sent at once."""
+
+    async def scenario():
+        async with client(application) as http:
+            sent = [http.request(method, path, **more) for method, path, more in requests]
+            return await asyncio.gather(*sent)
+
+    return asyncio.run(scenario())
+
+
+def post(application, path, body):
+    return ask(application, ("POST", path, {"json": body}))[0]
+
+
+def array(image):
+    return np.array([image], np.uint8)
+
+
+def png(image, mode="L", **more):
+    from PIL import Image
+
+    stored = Image.fromarray(np.asarray(image, np.uint8)).convert(mode)
+    file = io.BytesIO()
+    stored.save(file, "PNG", **more)
+    return file.getvalue()
+
+
+def problem(response, status, field, *words):
+    """Checks an error answer."""
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/json"
+    found = response.json()
+    assert set(found) == {"error", "field"}
+    assert found["field"] == field
+    for word in words:
+        assert word in found["error"]
+
+
+def test_an_image_is_answered_with_the_bits_of_the_predictor():
+    application = predict_app(Corners())
+    for image in IMAGES:
+        response = post(application, "/predict", {"image": image})
+        assert response.status_code == 200
+        assert same_bits(response.json(), shown(Corners(), array(image)))
+
+
+def test_a_list_is_answered_with_a_list_in_its_order_also_a_list_of_one():
+    response = post(predict_app(Corners()), "/predict", {"images": IMAGES})
+    expected = [shown(Corners(), array(image)) for image in IMAGES]
+    assert same_bits(response.json(), {"predictions": expected})
+    response = post(predict_app(Shouting()), "/predict", {"texts": TEXTS[1:2]})
+    assert same_bits(response.json(), {"predictions": [shown(Shouting(), TEXTS[1])]})
+
+
+def test_a_text_is_answered_with_the_bits_of_the_predictor():
+    for text in TEXTS:
+        response = post(predict_app(Shouting()), "/predict", {"text": text})
+        assert same_bits(response.json(), shown(Shouting(), text))
+
+
+def test_requests_that_come_together_are_computed_together_and_answered_apart():
+    predictor = Corners()
+    sent = [("POST", "/predict", {"json": {"image": image}}) for image in IMAGES]
+    for image, response in zip(IMAGES, ask(predict_app(predictor), *sent), strict=True):
+        assert same_bits(response.json(), shown(predictor, array(image)))
+    assert predictor.batches == [3]
+
+
+def test_a_networks_answers_are_its_own_bit_for_bit_alone_and_nearly_so_in_a_batch():
+    """Of another batch size torch may add in another order: 1e-5 is the promise then."""
+    import torch
+
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 16, 3, padding=1), torch.nn.ReLU(), torch.nn.Flatten(),
+        torch.nn.Linear(16 * 64, 10), torch.nn.Softmax(1),
+    )  # fmt: skip
+
+    class Network(Corners):
+        classes, shape = tuple("0123456789"), (1, 8, 8)
+
+        def predict(self, inputs):
+            self.batches.append(len(inputs))
+            with torch.no_grad():
+                return network(torch.from_numpy(inputs / np.float32(255))).numpy()
+
+    images = np.random.default_rng(0).integers(0, 256, (32, 8, 8), np.uint8)
+    predictor, limits = Network(), Limits(batch=32, queue=64)
+    sent = [("POST", "/predict", {"json": {"image": each.tolist()}}) for each in images]
+    application = predict_app(predictor, limits)
+    together = [response.json()["probabilities"] for response in ask(application, *sent)]
+    assert predictor.batches == [32]
+    for image, found in zip(images, together, strict=True):
+        alone = post(application, "/predict", {"image": image.tolist()}).json()
+        own = predictor.predict(image[None, None])[0]
+        assert list(alone["probabilities"].values()) == own.tolist()
+        assert alone["label"] == str(own.argmax())
+        np.testing.assert_allclose(list(found.values()), own, atol=1e-5)
+
+
+def saved(name, run_dir):
+    """A run with the network of ``configs/supervised/NAME``, untrained, for small inputs."""
+    from alphazero.nn import models
+    from alphazero.supervised import config as configs
+    from alphazero.supervised import model
+    from alphazero.supervised.vocabulary import Vocabulary
+
+    config, vocabulary = configs.load(name), None
+    classes, shape = tuple("0123456789"), (1, 8, 8)
+    if config.data.kind == "texts":
+        vocabulary = Vocabulary.build(["a good one", "a bad one"], 100)
+        classes, shape = ("negative", "positive"), (len(vocabulary),)
+    network = models.build(config.model, shape, len(classes), seed=0)
+    weights = {key: value.numpy() for key, value in network.state_dict().items()}
+    model.save(run_dir, 1, model.Model(config, classes, shape, vocabulary, weights), {})
+    return run_dir
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "resnet", "textcnn", "lstm"])
+def test_a_saved_model_answers_as_its_predictor_does(name, tmp_path):
+    """Bit for bit alone and in the same batch, within 1e-5 in a batch of another size."""
+    from alphazero.supervised.model import Predictor
+
+    run_dir = saved(name, tmp_path)
+    limits = Limits(seconds=100.0)
+    application = app.build(workers.serve.load(str(run_dir), limits), limits, lambda line: None)
+    predictor = Predictor(run_dir)
+    inputs = ["a good one", "a bad, bad one", "nothing known here", "good " * 300]
+    key = predictor.kind.removesuffix("s")
+    if key == "image":
+        inputs = np.random.default_rng(0).integers(0, 256, (4, 1, 8, 8), np.uint8)
+    given = inputs if key == "text" else inputs[:, 0].tolist()
+    several = post(application, "/predict", {f"{key}s": given}).json()["predictions"]
+    together = predictor.predict(inputs)
+    for place, each in enumerate(given):
+        own = predictor.predict(inputs[place : place + 1])[0]
+        alone = post(application, "/predict", {key: each}).json()
+        assert list(alone["probabilities"].values()) == own.tolist()
+        assert alone["label"] == predictor.classes[own.argmax()]
+        assert list(several[place]["probabilities"].values()) == together[place].tolist()
+        np.testing.assert_allclose(together[place], own, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "P"])
+def test_a_png_is_answered_like_the_array_in_it_as_body_and_as_upload(mode):
+    data, application = png(IMAGES[0], mode), predict_app(Corners())
+    body = {"content": data, "headers": {"content-type": "image/png"}}
+    upload = {"files": {"image": ("digit.png", data, "image/png")}}
+    for sent in (body, upload):
+        (response,) = ask(application, ("POST", "/predict", sent))
+        assert same_bits(response.json(), shown(Corners(), array(IMAGES[0])))
+
+
+def test_several_uploads_are_answered_with_a_list():
+    files = [("image", (f"{place}.png", png(image))) for place, image in enumerate(IMAGES)]
+    (response,) = ask(predict_app(Corners()), ("POST", "/predict", {"files": files}))
+    expected = [shown(Corners(), array(image)) for image in IMAGES]
+    assert same_bits(response.json(), {"predictions": expected})
+
+
+@pytest.mark.parametrize("name", agents.names())
+def test_a_move_is_the_one_that_the_player_of_the_same_agent_makes(name):
+    game = games.make(name)
+    limits = Limits(simulations=60, seconds=100.0)
+    application = app.build(moves.load(agents.find(name), limits), limits, lambda line: None)
+    player = players.make("checkpoint:simulations=60", game, leaves="auto")
+    for given, played in (("", []), ("1", [0]), ([5, "2"], [4, 1])):
+        states = game.initial(1)
+        for action in played:
+            states = game.step(states, np.array([action]))
+        decision = player(states, [np.random.default_rng(0)])
+        found = post(application, "/move", {"moves": given}).json()
+        assert found["action"] == decision.action[0] + 1
+        assert found["move"] == game.action_to_text(int(decision.action[0]))
+        assert found["simulations"] == 60
+        assert found["value"] == pytest.approx(decision.value[0], abs=1e-4)
+        legal = np.flatnonzero(game.legal(states)[0]).tolist()
+        assert list(found["policy"]) == [game.action_to_text(each) for each in legal]
+        np.testing.assert_allclose(
+            list(found["policy"].values()), decision.policy[0, legal], atol=1e-4
+        )
+
+
+def test_moves_are_given_as_numbers_or_in_the_games_own_notation():
+    game = games.make("othello:size=6")
+    states = game.initial(1)
+    first = int(game.legal(states)[0].argmax())
+    second = int(game.legal(game.step(states, np.array([first])))[0].argmax())
+    one, two = game.action_to_text(first), game.action_to_text(second)
+    assert one != str(first + 1)
+    numbers = [first + 1, second + 1]
+    application = move_app("othello:size=6")
+    found = [
+        post(application, "/move", {"moves": given}).json()
+        for given in ([one, two], f"{first + 1} {second + 1}", numbers, [one, second + 1])
+    ]
+    assert "action" in found[0]
+    assert all(same_bits(each, found[0]) for each in found)
+
+
+def test_moves_with_different_searches_share_a_batch_and_not_their_searches():
+    application = move_app("connect_four", Limits(batch=8, simulations=16, seconds=100.0))
+    bodies = [{"moves": "44", "simulations": n} for n in (8, 32, 8)] + [{"moves": "1"}]
+    alone = [post(application, "/move", body).json() for body in bodies]
+    together = ask(application, *(("POST", "/move", {"json": body}) for body in bodies))
+    assert [each["simulations"] for each in alone] == [8, 32, 8, 16]
+    for one, response in zip(alone, together, strict=True):
+        assert same_bits(one, response.json())
+
+
+JSON = {"content-type": "application/json"}
+A, B = IMAGES[:2]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "field", "word"),
+    [
+        ({}, 422, "image", "either image or images"),
+        ({"image": A, "images": [A]}, 422, "image", "either image or images"),
+        ({"image": A, "colour": 1}, 422, "colour", "not permitted"),
+        ({"image": []}, 422, "image", "at least 2"),
+        ({"image": [*A, *A]}, 422, "image", "at most 2"),
+        ({"image": [A[0], [1, 2]]}, 422, "image.1", "at least 3"),
+        ({"image": [A[0], [1, 256, 2]]}, 422, "image.1.1", "less than or equal to 255"),
+        ({"image": [A[0], [1, -1, 2]]}, 422, "image.1.1", "greater than or equal to 0"),
+        ({"image": [A[0], [1, 0.5, 2]]}, 422, "image.1.1", "integer"),
+        ({"image": [A[0], [1, "2", 2]]}, 422, "image.1.1", "integer"),
+        ({"image": [A[0], [1, True, 2]]}, 422, "image.1.1", "integer"),
+        ({"image": [A[0], [1, None, 2]]}, 422, "image.1.1", "integer"),
+        ({"image": None}, 422, "image", "array"),
+        ({"images": []}, 422, "images", "at least 1"),
+        ({"images": [A] * 5}, 422, "images", "at most 4"),
+        ({"images": [A, B[:1]]}, 422, "images.1", "at least 2"),
+        ([A], 422, None, "object"),
+        (b'{"image": [[1, 2, NaN], [0, 0, 0]]}', 422, "image.0.2", "integer"),
+        (b'{"image": [[1, 2, -Infinity], [0, 0, 0]]}', 422, "image.0.2", "integer"),
+        (b'{"image": [[1, 2, 1e999], [0, 0, 0]]}', 422, "image.0.2", "integer"),
+        (b'{"image": [[1, 2, ' + b"9" * 3000 + b"], [0, 0, 0]]}", 422, "image.0.2", ""),
+        ({str(place): 1 for place in range(300)}, 422, None, "300 mistakes"),
+        (b"", 400, None, "Invalid JSON"),
+        (b'{"image": [[1,', 400, None, "Invalid JSON"),
+        (b"[" * 4000, 400, None, "recursion"),
+        (b"\xff\xfe{}", 400, None, "Invalid JSON"),
+        (b'{"\\ud800": 1}', 400, None, "Invalid JSON"),
+        (b'{"image": "' + b"a" * 5000 + b'"}', 413, "body", "larger than 4096 bytes"),
+    ],
+)  # fmt: skip
+def test_a_bad_body_gets_one_sentence_and_says_where(body, status, field, word):
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    sent = ("POST", "/predict", {"content": content, "headers": JSON})
+    problem(ask(predict_app(Corners()), sent)[0], status, field, word)
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "word"),
+    [
+        ({"text": ""}, "text", "at least 1"),
+        ({"text": "a" * 101}, "text", "at most 100"),
+        ({"texts": ["a", "b" * 101]}, "texts.1", "at most 100"),
+        ({"texts": ["a"] * 5}, "texts", "at most 4"),
+        ({"text": 5}, "text", "string"),
+        ({"text": ["a"]}, "text", "string"),
+    ],
+)
+def test_a_bad_text_gets_one_sentence_and_says_where(body, field, word):
+    problem(post(predict_app(Shouting()), "/predict", body), 422, field, word)
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "word"),
+    [
+        ({"moves": "4459"}, "moves", "move 4 of '4459', '9', cannot be played"),
+        ({"moves": "4444444"}, "moves", "cannot be played"),
+        ({"moves": "11223344"}, "moves", "move 8"),
+        ({"moves": "1122334"}, "moves", "the game is over"),
+        ({"moves": "4" * 1000}, "moves", "at most 84"),
+        ({"moves": [4, 12]}, "moves", "less than or equal to 7"),
+        ({"moves": [0]}, "moves", "greater than or equal to 1"),
+        ({"moves": ["d4"]}, "moves", "is not a move here"),
+        ({"moves": [True]}, "moves", "integer"),
+        ({"moves": None}, "moves", "string"),
+        ({"simulations": 8}, "moves", "required"),
+        ({"moves": "", "simulations": 1}, "simulations", "greater than or equal to 2"),
+        ({"moves": "", "simulations": 2001}, "simulations", "less than or equal to 2000"),
+        ({"moves": "", "depth": 3}, "depth", "not permitted"),
+    ],
+)
+def test_a_bad_position_gets_one_sentence_and_says_where(body, field, word):
+    problem(post(move_app("connect_four"), "/move", body), 422, field, word)
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
+def test_another_content_type_is_refused_with_those_that_would_do(kind):
+    sent = {"content": b'{"image": 1}', "headers": {"content-type": kind} if kind else {}}
+    (response,) = ask(predict_app(Corners()), ("POST", "/predict", sent))
+    problem(response, 415, "content-type", "application/json", "image/png", "multipart/form-data")
+
+
+def test_paths_and_methods_that_are_not_there_are_refused_like_everything_else():
+    application = predict_app(Corners())
+    for path in ("/", "/move", "/predict/", "/predict/../x", "/%00", "/openapi.yaml"):
+        problem(ask(application, ("GET", path, {}))[0], 404, None, "Not Found")
+    for method, path in (("GET", "/predict"), ("DELETE", "/health"), ("OPTIONS", "/metrics")):
+        (response,) = ask(application, (method, path, {}))
+        problem(response, 405, None, "Method Not Allowed")
+        assert response.headers["allow"] in ("GET", "POST")
+
+
+def test_a_full_queue_is_503_with_retry_after_and_passes():
+    predictor = Slow()
+    application = predict_app(predictor, Limits(batch=1, queue=2))
+
+    async def scenario():
+        async with client(application) as http:
+            asked = [asyncio.create_task(http.post("/predict", json={"text": "a"}))]
+            assert await asyncio.to_thread(predictor.began.wait, 30)
+            asked += [
+                asyncio.create_task(http.post("/predict", json={"text": text}))
+                for text in ("b", "c")
+            ]
+            while application.state.batcher.waiting < 2:
+                assert not any(each.done() for each in asked)
+                await asyncio.sleep(0.001)
+            refused = await http.post("/predict", json={"text": "d"})
+            predictor.go.set()
+            answered = await asyncio.gather(*asked)
+            return refused, answered, await http.post("/predict", json={"text": "d"})
+
+    refused, answered, later = asyncio.run(scenario())
+    problem(refused, 503, None, "2 inputs are waiting")
+    assert int(refused.headers["retry-after"]) >= 1
+    assert {response.status_code for response in (*answered, later)} == {200}
+
+
+def test_a_network_that_does_not_answer_is_503_also_for_health():
+    predictor = Slow()
+    application = predict_app(predictor, Limits(seconds=0.3))
+
+    async def scenario():
+        async with client(application) as http:
+            before = await http.get("/health")
+            late = await http.post("/predict", json={"text": "a"})
+            await asyncio.sleep(0.1)
+            sick = await http.get("/health")
+            predictor.go.set()
+            again = await http.post("/predict", json={"text": "a"})
+            return before, late, sick, again, await http.get("/health")
+
+    before, late, sick, again, after = asyncio.run(scenario())
+    problem(late, 503, None, "no answer within 0.3 s")
+    problem(sick, 503, None, "does not answer")
+    assert "retry-after" in late.headers
+    assert {response.status_code for response in (before, again, after)} == {200}
+
+
+def test_a_mistake_of_ours_is_500_with_the_traceback_in_the_log_alone():
+    class Broken(Shouting):
+        def one(self, text):
+            raise ZeroDivisionError("secret")
+
+    lines = []
+    response = post(predict_app(Broken(), log=lines.append), "/predict", {"text": "a"})
+    problem(response, 500, None, "mistake")
+    assert "secret" not in response.text
+    assert "ZeroDivisionError: secret" in lines[0]["error"]
+
+
+def test_health_says_what_is_served():
+    (response,) = ask(predict_app(Corners()), ("GET", "/health", {}))
+    model = {"kind": "images", "classes": ["left", "right", "none"], "shape": [1, 2, 3]}
+    assert response.json() == {"status": "ok", "model": model}
+    (response,) = ask(move_app("connect_four"), ("GET", "/health", {}))
+    assert response.json()["model"] == {"kind": "game", "game": "connect_four"}
+
+
+def test_figures_count_requests_batches_and_seconds_and_strangers_make_up_none():
+    application = predict_app(Corners())
+    ask(application, *[("POST", "/predict", {"json": {"image": A}})] * 3)
+    ask(application, ("POST", "/predict", {"json": {}}))
+    for place in range(20):
+        ask(application, ("GET", f"/{place}", {}))
+    (response,) = ask(application, ("GET", "/metrics", {}))
+    assert response.headers["content-type"].startswith("text/plain")
+    samples = {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(response.text)
+        for sample in family.samples
+    }
+    assert samples["alphazero_requests_total", ("path", "/predict"), ("status", "200")] == 3
+    assert samples["alphazero_requests_total", ("path", "/predict"), ("status", "422")] == 1
+    assert samples["alphazero_requests_total", ("path", "other"), ("status", "404")] == 20
+    assert samples["alphazero_request_seconds_count", ("path", "/predict")] == 4
+    assert samples["alphazero_batch_size_sum",] == 3
+    assert samples["alphazero_batch_size_bucket", ("le", "4.0")] == 1
+    assert samples["alphazero_queue_length",] == 0
+    assert {value for name, *labels in samples for key, value in labels if key == "path"} == {
+        "/predict", "other",
+    }  # fmt: skip
+
+
+def test_each_request_leaves_one_line_of_json(capsys):
+    from workers.serve.observing import to_stderr
+
+    application = predict_app(Corners(), log=to_stderr)
+    ask(application, *[("POST", "/predict", {"json": {"image": A}})] * 2)
+    ask(application, ("GET", "/a%0Ab" + "c" * 500, {}))
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["status"] for line in lines] == [200, 200, 404]
+    assert [line["batch"] for line in lines] == [2, 2, None]
+    assert [line["path"][:4] for line in lines] == ["/pre", "/pre", "/a\nb"]
+    assert len(lines[2]["path"]) == 200
+    for line in lines:
+        assert set(line) == {"time", "method", "path", "status", "milliseconds", "batch"}
+        assert line["milliseconds"] > 0
+
+
+@pytest.mark.parametrize("make", [Corners, Shouting, None], ids=["images", "texts", "moves"])
+def test_the_description_is_whole_and_needs_no_network(make):
+    application = predict_app(make()) if make else move_app("connect_four")
+    described = ask(application, ("GET", "/openapi.json", {}))[0].json()
+    path = described["paths"]["/predict" if make else "/move"]["post"]
+    assert set(path["responses"]) == {"200", "400", "408", "413", "415", "422", "503"}
+    wanted = {"application/json"}
+    if make is Corners:
+        wanted |= {"image/png", "multipart/form-data"}
+    assert set(path["requestBody"]["content"]) == wanted
+    text = json.dumps(described)
+    assert "http://" not in text
+    assert "https://" not in text
+    for reference in set(text.split('"#/components/schemas/')[1:]):
+        assert reference.partition('"')[0] in described["components"]["schemas"]
+
+
+def options(*words):
+    parser = argparse.ArgumentParser()
+    workers.serve.add_arguments(parser)
+    return parser.parse_args(words)
+
+
+def test_without_options_the_limits_are_those_of_the_record_and_nobody_else_is_let_in():
+    given = options("runs/x")
+    assert workers.serve._limits(given) == Limits()
+    assert given.host == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--queue", "8"], "--queue 8: at least as many as --batch"),
+        (["--simulations", "1"], "--simulations: from 2"),
+        (["--simulations", "3000"], "--simulations: from 2 to --most-simulations"),
+        (["--replicas", "2"], "--replicas: only with --ray"),
+        ([], "no checkpoint in nowhere"),
+    ],
+)
+def test_bad_options_are_refused_in_one_line(words, complaint):
+    with pytest.raises(ValueError, match=complaint) as refused:
+        workers.serve.main(options("nowhere", "--port", "0", *words))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "words", [["--port", "70000"], ["--batch", "0"], ["--seconds", "nan"], ["--seconds", "-1"]]
+)
+def test_numbers_out_of_range_are_refused_by_the_command_line(words, capsys):
+    with pytest.raises(SystemExit):
+        options("x", *words)
+    assert words[1] in capsys.readouterr().err
+
+
+def test_a_missing_package_is_named_with_the_command_that_brings_it(monkeypatch):
+    monkeypatch.setitem(workers.serve.NEEDED, "no_such_package", "No-Such-Package")
+    with pytest.raises(ValueError, match=r"No-Such-Package: pip install 'alphazero\[serve\]'"):
+        workers.serve.main(options("x"))
+
+
+def test_the_options_are_known_without_importing_what_serves():
+    code = "import sys, workers.serve; print(*sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "ray", "fastapi", "uvicorn", "starlette"} & set(found.stdout.split())
+
+
+def test_only_loopback_addresses_count_as_this_machine_alone():
+    from workers.serve import server
+
+    for host, alone in (("127.0.0.1", True), ("localhost", True), ("0.0.0.0", False)):
+        bound = server.listener(host, 0)
+        assert server.is_loopback(bound) == alone
+        bound.listen()
+        with pytest.raises(OSError, match="cannot listen on") as refused:
+            server.listener(host, bound.getsockname()[1])
+        assert "\n" not in str(refused.value)
+        bound.close()
+
+
+def test_a_model_that_gives_no_numbers_is_not_served(tmp_path):
+    from dataclasses import replace
+
+    from alphazero.supervised import model
+
+    whole = model.load(saved("mlp", tmp_path))
+    with np.errstate(all="ignore"):
+        broken = {name: each / np.zeros_like(each) for name, each in whole.weights.items()}
+    model.save(tmp_path, 2, replace(whole, weights=broken), {})
+    with pytest.raises(ValueError, match="answers with numbers that are not finite"):
+        workers.serve.load(str(tmp_path), Limits())
+
+
+def test_a_model_that_makes_pictures_is_not_served(tmp_path):
+    from alphazero.nn import gan
+    from alphazero.supervised import config as configs
+    from alphazero.supervised import model
+
+    config = configs.load("gan")
+    network, _ = gan.build(config.model, (1, 8, 8), 10, seed=0)
+    weights = {key: value.numpy() for key, value in network.state_dict().items()}
+    made = model.Model(config, tuple("0123456789"), (1, 8, 8), None, weights)
+    model.save(tmp_path, 1, made, {})
+    with pytest.raises(ValueError, match="makes pictures"):
+        workers.serve.load(str(tmp_path), Limits())
+
+
+def test_a_damaged_model_is_not_served(tmp_path):
+    import shutil
+
+    folder = shutil.copytree(agents.find("tic_tac_toe"), tmp_path / "agent")
+    weights = bytearray((folder / "weights.safetensors").read_bytes())
+    weights[len(weights) // 2] ^= 1
+    (folder / "weights.safetensors").write_bytes(weights)
+    with pytest.raises(ValueError, match="was altered"):
+        workers.serve.load(str(folder), Limits())
+
+
+@pytest.mark.slow
+def test_on_ray_the_same_handlers_answer_from_every_replica(ray_session):
+    import httpx
+
+    serve = pytest.importorskip("ray.serve", reason="pip install 'ray[serve]'")
+    from workers.serve import scale, server
+
+    bound = server.listener("127.0.0.1", 0)
+    port = bound.getsockname()[1]
+    bound.close()
+    given = options("tic_tac_toe", "--port", str(port), "--replicas", "2", "--body-kib", "1")
+    url = f"http://127.0.0.1:{port}"
+    try:
+        scale.deploy(given, workers.serve._limits(given))
+        with httpx.Client(base_url=url, timeout=60) as http:
+            expected = http.post("/move", json={"moves": "5"}).json()
+            assert expected["simulations"] == 600
+            found = [http.post("/move", json={"moves": [5]}).json() for _ in range(8)]
+            for each in found:
+                assert each["move"] == expected["move"]
+                assert each["policy"] == pytest.approx(expected["policy"], abs=1e-4)
+            problem(http.post("/move", json={"moves": "55"}), 422, "moves", "cannot be played")
+            problem(http.post("/move", content=b"a" * 2000), 413, "body", "larger than 1024")
+            problem(http.get("/nothing"), 404, None)
+            assert http.get("/health").json()["model"]["game"] == "tic_tac_toe"
+            assert "alphazero_requests_total" in http.get("/metrics").text
+    finally:
+        serve.shutdown()

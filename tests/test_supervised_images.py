@@ -1,0 +1,263 @@
+"""Images: the IDX format and its flaws, MNIST's own files, the digits, what a network gets."""
+
+import gzip
+import struct
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from alphazero.supervised import images
+
+MNIST = Path(__file__).parents[2] / "shared" / "data" / "mnist"
+NAMES = tuple(images.MNIST)
+
+
+def idx(values: np.ndarray) -> bytes:
+    """The format as its page describes it, written by hand."""
+    header = bytes((0, 0, 8, values.ndim))
+    return header + b"".join(size.to_bytes(4, "big") for size in values.shape) + values.tobytes()
+
+
+def content(seed: int = 0, counts=(30, 20), size=(5, 4)) -> dict[str, bytes]:
+    rng = np.random.default_rng(seed)
+    found = {}
+    for part, count in zip(("train", "t10k"), counts, strict=True):
+        found[f"{part}-images-idx3-ubyte"] = idx(rng.integers(256, size=(count, *size), dtype="u1"))
+        found[f"{part}-labels-idx1-ubyte"] = idx(rng.integers(10, size=count, dtype="u1"))
+    return found
+
+
+def write(folder: Path, files: dict[str, bytes]) -> Path:
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def quiet(line: str) -> None:
+    pass
+
+
+def error(folder: Path) -> str:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 (the callers look at the message)
+        images.load(folder, quiet)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzipped"])
+def test_idx_files_are_read_gzipped_or_not(tmp_path, packed):
+    files = content()
+    if packed:
+        write(tmp_path, {f"{name}.gz": gzip.compress(data) for name, data in files.items()})
+    else:
+        write(tmp_path, files)
+    found = images.load(tmp_path, quiet)
+    pixels = np.frombuffer(files[NAMES[0]][16:], "u1").reshape(30, 1, 5, 4)
+    assert found.train.inputs.dtype == np.uint8
+    np.testing.assert_array_equal(found.train.inputs, pixels)
+    np.testing.assert_array_equal(found.train.labels, list(files[NAMES[1]][8:]))
+    assert found.train.labels.dtype == found.test.labels.dtype == np.int64
+    assert found.test.inputs.shape == (20, 1, 5, 4)
+    assert found.classes == tuple("0123456789")
+
+
+def test_other_images_in_mnists_format_are_welcome_and_not_called_mnist(tmp_path):
+    lines = []
+    found = images.load(write(tmp_path, content()), lines.append)
+    assert found.name == "idx"
+    (line,) = lines
+    assert str(tmp_path) in line
+    assert all(name in line for name in NAMES)
+
+
+@settings(deadline=None)
+@given(arrays.arrays(np.uint8, arrays.array_shapes(max_dims=3, min_side=0)))
+def test_any_array_of_bytes_survives_the_idx_format(tmp_path_factory, values):
+    path = tmp_path_factory.mktemp("idx") / "file"
+    path.write_bytes(idx(values))
+    found = images.read_idx(path).values
+    assert found.shape == values.shape
+    np.testing.assert_array_equal(found, values)
+
+
+@settings(deadline=None)
+@given(data=st.binary(max_size=40))
+def test_any_bytes_are_an_array_or_refused_in_one_line(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("idx") / "file"
+    path.write_bytes(data)
+    try:
+        said = idx(images.read_idx(path).values)
+    except ValueError as problem:
+        said = str(problem)
+    assert said == data or (str(path) in said and "\n" not in said)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("flaw", "said"),
+    [
+        (lambda data: data[:-1], "values where its header says"),
+        (lambda data: data + b"\0", "values where its header says"),
+        (lambda data: data[:6], "not an IDX file"),
+        (lambda data: b"", "not an IDX file"),
+        (lambda data: b"\x00\x00\x09" + data[3:], "not an IDX file"),
+        (lambda data: idx(np.zeros((2, 2), "u1")), "dimensions"),
+        (lambda data: data[:4] + bytes(4 * data[3]), "shape"),
+    ],
+)
+def test_a_damaged_file_is_named(tmp_path, name, flaw, said):
+    files = content()
+    write(tmp_path, files | {name: flaw(files[name])})
+    message = error(tmp_path)
+    assert str(tmp_path / name) in message
+    assert said in message
+
+
+@pytest.mark.parametrize("cut", [5, 30])
+def test_a_gzip_file_cut_short_is_named(tmp_path, cut):
+    files = {f"{name}.gz": gzip.compress(data) for name, data in content().items()}
+    name = f"{NAMES[2]}.gz"
+    write(tmp_path, files | {name: files[name][:-cut]})
+    assert error(tmp_path).startswith(f"{tmp_path / name}: not a whole gzip file")
+
+
+def test_a_label_above_nine_is_refused(tmp_path):
+    write(tmp_path, content() | {NAMES[3]: idx(np.array([10] * 20, "u1"))})
+    assert error(tmp_path) == f"{tmp_path / NAMES[3]}: label 10, should be 0 to 9"
+
+
+def test_each_image_has_one_label(tmp_path):
+    write(tmp_path, content() | {NAMES[1]: idx(np.zeros(29, "u1"))})
+    assert "30 images" in error(tmp_path)
+    assert "29 labels" in error(tmp_path)
+
+
+def test_training_and_test_images_are_of_one_size(tmp_path):
+    write(tmp_path, content() | {NAMES[2]: idx(np.zeros((20, 6, 4), "u1"))})
+    assert "training images are 5×4, test images 6×4" in error(tmp_path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    write(tmp_path, content())
+    (tmp_path / NAMES[3]).unlink()
+    assert NAMES[3] in error(tmp_path)
+    assert NAMES[0] in error(tmp_path / "nowhere")
+
+
+def test_mnist_is_recognised():
+    if not MNIST.is_dir():
+        pytest.skip(f"needs MNIST's files in {MNIST}")
+    lines = []
+    found = images.load(MNIST, lines.append)
+    assert (found.name, lines) == ("mnist", [])
+    assert found.train.inputs.shape == (60_000, 1, 28, 28)
+    assert found.test.inputs.shape == (10_000, 1, 28, 28)
+    # As counted on MNIST's page: how often each digit occurs in the training set.
+    counts = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    np.testing.assert_array_equal(np.bincount(found.train.labels), counts)
+    pixels = images.prepare(0)(found.train.inputs[:6000], None)
+    assert abs(pixels.mean()) < 0.02
+    assert abs(pixels.std() - 1) < 0.02
+
+
+def test_without_a_folder_scikit_learns_digits_are_used():
+    datasets = pytest.importorskip("sklearn.datasets")
+    found, again = images.load(None), images.load(None)
+    assert found.name == "digits"
+    original = datasets.load_digits()
+    every = np.concatenate([found.train.inputs, found.test.inputs])[:, 0]
+    scaled = {tuple(image.ravel()) for image in np.rint(original.images * 15.9375).astype(int)}
+    assert {tuple(image.ravel()) for image in every.astype(int)} == scaled
+    assert len(every) == 1797
+    assert every.max() == 255
+    np.testing.assert_array_equal(found.train.inputs, again.train.inputs)
+    np.testing.assert_array_equal(found.test.labels, again.test.labels)
+
+
+def test_a_missing_scikit_learn_is_said_in_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    expected = r"need scikit-learn: pip install 'alphazero\[supervised\]'"
+    with pytest.raises(ValueError, match=expected):
+        images.load(None)
+
+
+def test_each_digit_has_the_same_share_in_training_and_test():
+    pytest.importorskip("sklearn")
+    found = images.load(None)
+    train, test = (np.bincount(part.labels) for part in (found.train, found.test))
+    assert (np.abs(test - 0.2 * (train + test)) <= 1).all()
+
+
+def test_the_digits_are_of_the_images_they_belong_to():
+    """A neighbour's label is right for nearly all of them, and for a tenth if labels were mixed."""
+    neighbors = pytest.importorskip("sklearn.neighbors")
+    found = images.load(None)
+    model = neighbors.KNeighborsClassifier(1).fit(
+        found.train.inputs.reshape(len(found.train.inputs), -1), found.train.labels
+    )
+    tested = found.test.inputs.reshape(len(found.test.inputs), -1)
+    assert model.score(tested, found.test.labels) > 0.95
+
+
+@pytest.mark.parametrize("shift", [0, 1, 3, 7])
+def test_a_shifted_image_is_the_image_somewhere_else(shift):
+    """Against a loop that looks where each pixel comes from."""
+    rng = np.random.default_rng(shift)
+    pictures = rng.integers(256, size=(20, 1, 6, 5), dtype=np.uint8)
+    moved = images.shifted(pictures, shift, rng)
+    assert moved.shape == pictures.shape
+    for before, after in zip(pictures[:, 0], moved[:, 0], strict=True):
+        possible = []
+        for down in range(-shift, shift + 1):
+            for right in range(-shift, shift + 1):
+                image = np.zeros_like(before)
+                for row in range(6):
+                    for column in range(5):
+                        if 0 <= row - down < 6 and 0 <= column - right < 5:
+                            image[row, column] = before[row - down, column - right]
+                possible.append(image)
+        assert any((after == image).all() for image in possible)
+
+
+def test_every_shift_occurs_and_images_of_a_batch_move_apart():
+    pictures = np.zeros((2000, 1, 5, 5), np.uint8)
+    pictures[:, 0, 2, 2] = 255
+    moved = images.shifted(pictures, 1, np.random.default_rng(0))
+    places = np.argwhere(moved[:, 0])[:, 1:] - 2
+    found, counts = np.unique(places, axis=0, return_counts=True)
+    assert len(found) == 9
+    assert counts.min() > 2000 / 9 * 0.7
+
+
+def test_images_are_scaled_and_moved_only_while_training():
+    pictures = np.arange(2 * 36, dtype=np.uint8).reshape(2, 1, 6, 6) * 3
+    expected = (pictures.astype(np.float64) - 33.3) / 78.6
+    for shift, rng in ((0, None), (2, None), (0, np.random.default_rng(0))):
+        found = images.prepare(shift)(pictures, rng)
+        assert found.dtype == torch.float32
+        np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5)
+    trained = images.prepare(2)(pictures, np.random.default_rng(1))
+    assert not np.allclose(trained.numpy(), expected)
+    again = images.prepare(2)(pictures, np.random.default_rng(1))
+    assert torch.equal(trained, again)
+
+
+def test_preparing_changes_no_image():
+    pictures = np.full((3, 1, 4, 4), 7, np.uint8)
+    pictures.setflags(write=False)
+    images.prepare(1)(pictures, np.random.default_rng(0))
+    images.prepare(1)(pictures, None)
+    assert (pictures == 7).all()
+
+
+def test_a_header_may_not_claim_more_than_there_is(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(struct.pack(">HBB3I", 0, 8, 3, 2**32 - 1, 2**32 - 1, 2**32 - 1))
+    with pytest.raises(ValueError, match="holds 0 values where its header says"):
+        images.read_idx(path)

@@ -1,0 +1,391 @@
+"""Reviews: tables and aclImdb in all wrappings, flaws named by line, and the made-up corpus."""
+
+import csv
+import gzip
+import io
+import lzma
+import re
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alphazero.supervised import corpus, texts
+from alphazero.supervised.vocabulary import tokenize
+
+IMDB = Path(__file__).parents[2] / "shared" / "data" / "imdb"
+PACK = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress}
+ROWS = [(0, "Not good."), (1, "Good, not bad."), (0, 'A "bad" film'), (1, "Fine, \u201cyes\u201d")]
+REVIEWS = {
+    "train/neg/0_3.txt": "Bad.<br /><br />Really bad.",
+    "train/neg/10_1.txt": "Awful",
+    "train/pos/0_9.txt": "Good",
+    "test/neg/0_2.txt": "Dull",
+    "test/pos/0_10.txt": "Caf\u00e9 life, superb",
+    "train/unsup/0_0.txt": "No idea",
+    "train/unsup/1_0.txt": "None<BR>either",
+}
+
+
+def quiet(line: str) -> None:
+    pass
+
+
+def table(rows, kind: str) -> bytes:
+    if kind == ".tsv":
+        return "".join("\t".join(map(str, row)) + "\n" for row in rows).encode()
+    file = io.StringIO(newline="")
+    csv.writer(file).writerows(rows)
+    return file.getvalue().encode()
+
+
+def tables(folder: Path, train: bytes, test: bytes, ending: str = ".tsv") -> Path:
+    (folder / f"train{ending}").write_bytes(train)
+    (folder / f"test{ending}").write_bytes(test)
+    return folder
+
+
+def folder_of(path: Path, reviews: dict[str, str]) -> Path:
+    for name, text in reviews.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_text(text, encoding="utf-8")
+    return path
+
+
+def archive(path: Path, members: dict[str, bytes], link: tarfile.TarInfo | None = None) -> Path:
+    with tarfile.open(path, "w:gz") as file:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            file.addfile(member, io.BytesIO(content))
+        if link:
+            file.addfile(link)
+    return path
+
+
+def members(reviews: dict[str, str]) -> dict[str, bytes]:
+    return {f"aclImdb/{name}": text.encode() for name, text in reversed(reviews.items())}
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 (the callers look at the message)
+        texts.load(path, quiet)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def assert_rows(found: texts.Texts, rows) -> None:
+    assert found.texts == [text for _, text in rows]
+    assert found.labels.dtype == np.int64
+    np.testing.assert_array_equal(found.labels, [label for label, _ in rows])
+
+
+@pytest.mark.parametrize("packed", PACK)
+@pytest.mark.parametrize("kind", [".tsv", ".csv"])
+@pytest.mark.parametrize("header", [False, True], ids=["bare", "header"])
+@pytest.mark.parametrize("wide", [False, True], ids=["two", "four"])
+def test_tables_are_read_in_every_wrapping(tmp_path, packed, kind, header, wide):
+    rows = [(label, 7, 10, text) if wide else (label, text) for label, text in ROWS]
+    names = [("label", "id", "stars", "text") if wide else ("label", "text")]
+    data = PACK[packed](table(names * header + rows, kind))
+    found = texts.load(tables(tmp_path, data, data, kind + packed), quiet)
+    assert_rows(found.train, ROWS)
+    assert_rows(found.test, ROWS)
+    assert found.name == tmp_path.name
+    assert found.classes == ("negative", "positive")
+
+
+def test_a_first_line_that_names_the_columns_sets_their_order(tmp_path):
+    rows = [("Stars", "Text", "Label"), (3, "Bad", "neg"), (9, "Good", "Positive")]
+    data = table(rows, ".csv")
+    found = texts.load(tables(tmp_path, data, data, ".csv"), quiet)
+    assert_rows(found.train, [(0, "Bad"), (1, "Good")])
+
+
+def test_a_text_in_csv_may_have_several_lines_and_marks(tmp_path):
+    rows = [(0, 'He said:\n"bad", then left'), (1, "Good\r\n\r\nindeed")]
+    data = table(rows, ".csv")
+    found = texts.load(tables(tmp_path, data, data, ".csv"), quiet)
+    assert found.train.texts == ['He said: "bad", then left', "Good indeed"]
+
+
+def test_a_last_text_may_have_tabs_in_tsv_and_nothing_else_may(tmp_path):
+    data = b"0\tbad\n1\tgood\tor\t\tbetter\n"
+    assert texts.load(tables(tmp_path, data, data), quiet).train.texts == ["bad", "good or better"]
+    data = b"text\tlabel\nbad\t0\ngood\tor\tbetter\t1\n"
+    (tmp_path / "train.tsv").write_bytes(data)
+    assert refused(tmp_path).endswith("train.tsv:3: 4 columns, the first line has 2")
+    data = b"0,bad\n1,good,or better\n"
+    (tmp_path / "train.tsv").unlink()
+    tables(tmp_path, data, data, ".csv")
+    assert refused(tmp_path).endswith("train.csv:2: 3 columns, the first line has 2")
+
+
+def test_line_breaks_of_web_pages_are_blanks(tmp_path):
+    data = table([(0, "Bad.<br /><br/>Very<BR>bad < br"), (1, "a < b")], ".tsv")
+    assert texts.load(tables(tmp_path, data, data), quiet).test.texts[0] == "Bad. Very bad < br"
+
+
+def test_a_byte_order_mark_and_windows_line_ends_do_not_matter(tmp_path):
+    data = b"\xef\xbb\xbf" + table(ROWS, ".tsv").replace(b"\n", b"\r\n")
+    assert_rows(texts.load(tables(tmp_path, data, data), quiet).train, ROWS)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 1), st.text(min_size=1).filter(lambda text: text.strip())),
+        min_size=1,
+    )
+)
+def test_any_texts_come_back_from_csv_but_for_their_white_space(tmp_path_factory, rows):
+    rows = [(0, "against"), *((label, text.replace("\0", "")) for label, text in rows), (1, "for")]
+    rows = [(label, text) for label, text in rows if text.split() and "\ufeff" not in text]
+    rows = [row for row in rows if not re.search("<br", row[1], re.IGNORECASE)]
+    rows = [(label, text.encode("utf-8", "replace").decode()) for label, text in rows]
+    data = table(rows, ".csv")
+    found = texts.load(tables(tmp_path_factory.mktemp("csv"), data, data, ".csv"), quiet)
+    assert_rows(found.test, [(label, " ".join(text.split())) for label, text in rows])
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b"2\tgood", "label '2', should be one of 0, 1, neg,"),
+        (b"\tgood", "label '', should be"),
+        (b"1", "1 columns, the first line has 2"),
+        (b"1\t <br /> ", "the text is empty"),
+        (b"1\tcaf\xe9", "not UTF-8"),
+        (b"1\tgo\rod", "new-line character"),
+    ],
+)
+@pytest.mark.parametrize("packed", PACK)
+def test_a_wrong_line_is_named(tmp_path, line, said, packed):
+    good, bad = (table(ROWS, ".tsv") + more for more in (b"", line + b"\n"))
+    tables(tmp_path, PACK[packed](good), PACK[packed](bad), f".tsv{packed}")
+    message = refused(tmp_path)
+    assert message.startswith(f"{tmp_path / 'test.tsv'}{packed}:5: ")
+    assert said in message
+
+
+def test_quotation_marks_that_never_close_are_named(tmp_path):
+    tables(tmp_path, b'0,bad\n1,"good\n', b"0,bad\n1,good\n", ".csv")
+    assert refused(tmp_path).startswith(f"{tmp_path / 'train.csv'}:2: unexpected end of data")
+
+
+@pytest.mark.parametrize("packed", [".gz", ".xz"])
+def test_a_table_cut_short_is_named(tmp_path, packed):
+    data = PACK[packed](table(ROWS * 1000, ".tsv"))
+    tables(tmp_path, data, data[:-20], f".tsv{packed}")
+    assert refused(tmp_path).startswith(f"{tmp_path / 'test.tsv'}{packed}: cannot be read behind")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "is empty"),
+        (b"label\ttext\n", "has no negative review"),
+        (b"0\tbad\n", "has no positive review"),
+        (b"0\t1\tbad\n", ":1: the columns should be"),
+        (b"text\tid\nbad\t3\n", ":1: the columns should be"),
+        (b"sentiment\treview\n1\tgood\n", ":1: label 'sentiment', should be"),
+    ],
+)
+def test_a_table_without_what_is_needed_is_refused(tmp_path, data, said):
+    message = refused(tables(tmp_path, data, data))
+    assert message.startswith(str(tmp_path / "train.tsv"))
+    assert said in message
+
+
+def test_one_table_of_two_is_not_enough(tmp_path):
+    (tmp_path / "test.csv.gz").write_bytes(gzip.compress(table(ROWS, ".csv")))
+    assert refused(tmp_path) == f"{tmp_path}: has test.csv.gz, but no such table for train"
+
+
+def test_of_a_single_table_a_fifth_of_each_class_is_for_testing(tmp_path):
+    path = tmp_path / "all.csv.gz"
+    rows = [(int(number % 3 == 0), f"review {number}") for number in range(150)]
+    path.write_bytes(gzip.compress(table(rows, ".csv")))
+    lines: list[str] = []
+    found, again = texts.load(path, lines.append), texts.load(path, lines.append)
+    assert found.name == "all"
+    assert lines[0] == f"{path}: 30 of 150 reviews are kept for testing"
+    assert np.bincount(found.test.labels).tolist() == [20, 10]
+    assert sorted(found.train.texts + found.test.texts) == sorted(text for _, text in rows)
+    assert again.test.texts == found.test.texts
+    labels = dict((text, label) for label, text in rows)
+    for part in (found.train, found.test):
+        assert part.labels.tolist() == [labels[text] for text in part.texts]
+
+
+def test_aclimdb_is_the_same_as_a_folder_in_a_folder_and_as_an_archive(tmp_path):
+    folder_of(tmp_path / "aclImdb", REVIEWS)
+    packed = archive(tmp_path / "aclImdb_v1.tar.gz", members(REVIEWS))
+    short = archive(tmp_path / "reviews.tgz", members(REVIEWS))
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    archive(alone / "aclImdb_v1.tar.gz", members(REVIEWS))
+    for path in (tmp_path / "aclImdb", tmp_path, packed, short, alone):
+        found = texts.load(path, quiet)
+        assert_rows(found.train, [(0, "Bad. Really bad."), (0, "Awful"), (1, "Good")])
+        assert_rows(found.test, [(0, "Dull"), (1, "Caf\u00e9 life, superb")])
+        assert list(texts.unlabelled(path)) == ["No idea", "None either"]
+
+
+def test_only_reviews_are_read_from_an_archive_and_nothing_is_written(tmp_path):
+    path = tmp_path / "a.tar.gz"
+    more = {
+        "aclImdb/train/urls_pos.txt": b"http://",
+        "aclImdb/train/pos/readme.md": b"\xff",
+        "aclImdb/train/pos/deeper/0_1.txt": b"no",
+        "../../outside.txt": b"no",
+        "/etc/train/else/1_1.txt": b"no",
+    }
+    archive(path, more | members(REVIEWS))
+    assert texts.load(path, quiet).train.texts == ["Bad. Really bad.", "Awful", "Good"]
+    assert list(tmp_path.iterdir()) == [path]
+    assert not (tmp_path.parent / "outside.txt").exists()
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+def test_links_in_an_archive_are_not_followed(tmp_path, kind):
+    secret = tmp_path / "secret.txt"
+    secret.write_text("secret")
+    link = tarfile.TarInfo("aclImdb/train/pos/5_5.txt")
+    link.type, link.linkname = kind, str(secret)
+    path = archive(tmp_path / "a.tar.gz", members(REVIEWS), link)
+    assert texts.load(path, quiet).train.texts == ["Bad. Really bad.", "Awful", "Good"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"aclImdb/train/pos/1_9.txt": b"caf\xe9"}, "train/pos/1_9.txt: not UTF-8"),
+        ({"aclImdb/train/pos/1_9.txt": b" <br />\n"}, "train/pos/1_9.txt: the text is empty"),
+        ({"aclImdb/train/pos/1_9.txt": b"x" * ((1 << 20) + 1)}, "1,048,577 bytes"),
+    ],
+)
+def test_a_wrong_review_in_an_archive_is_named(tmp_path, change, said):
+    path = archive(tmp_path / "a.tar.gz", members(REVIEWS) | change)
+    message = refused(path)
+    assert message.startswith(str(path))
+    assert said in message
+
+
+def test_an_archive_without_one_class_is_refused(tmp_path):
+    reviews = {name: text for name, text in REVIEWS.items() if "test/pos" not in name}
+    path = archive(tmp_path / "a.tar.gz", members(reviews))
+    assert refused(path) == f"{path / 'test'}: has no positive review"
+
+
+@pytest.mark.parametrize("place", [-1, -20, -600])
+@pytest.mark.parametrize("damage", ["cut", "flip"])
+def test_a_damaged_archive_is_named(tmp_path, place, damage):
+    rng = np.random.default_rng(0)
+    noise = {f"aclImdb/train/neg/{n}_1.txt": rng.bytes(200).hex().encode() for n in range(20)}
+    path = archive(tmp_path / "a.tar.gz", members(REVIEWS) | noise)
+    data = bytearray(path.read_bytes())
+    data[place] ^= 4
+    path.write_bytes(data[:place] if damage == "cut" else data)
+    assert refused(path).startswith(f"{path}: not a whole archive")
+
+
+def test_what_is_no_archive_is_named(tmp_path):
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(b"<html>not found</html>" * 100)
+    assert refused(path).startswith(f"{path}: not a whole archive")
+
+
+def test_a_path_without_reviews_says_what_should_be_there(tmp_path):
+    for path in (tmp_path, tmp_path / "nowhere"):
+        message = refused(path)
+        assert message.startswith(f"{path}: no reviews here; should be an aclImdb folder")
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [(0, "one"), (1, "two <br /> three")],
+        [("id", "text"), (0, "one"), (1, "two three")],
+        [("Text", "id"), ("one", 0), ("two three", 1)],
+        [("one",), ("two three",)],
+    ],
+)
+def test_unlabelled_reviews_are_the_last_column_or_the_one_called_text(tmp_path, rows):
+    (tmp_path / "unsup.tsv.xz").write_bytes(lzma.compress(table(rows, ".tsv")))
+    for path in (tmp_path, tmp_path / "unsup.tsv.xz"):
+        assert list(texts.unlabelled(path)) == ["one", "two three"]
+
+
+def test_the_real_reviews_are_read_whole():
+    if not IMDB.is_dir():
+        pytest.skip(f"needs the reviews in {IMDB}")
+    found = texts.load(IMDB, quiet)
+    assert found.name == "imdb"
+    for part in (found.train, found.test):
+        assert np.bincount(part.labels).tolist() == [12_500, 12_500]
+        assert not any("<br" in text for text in part.texts)
+    assert sum(1 for _ in texts.unlabelled(IMDB)) == 50_000
+
+
+def test_prepared_tokens_are_whole_numbers_of_torchs_own_size():
+    found = texts.prepare(np.array([[3, 1, 0]], np.int32), None)
+    assert found.dtype == torch.int64
+    assert found.tolist() == [[3, 1, 0]]
+
+
+def test_without_a_path_a_made_up_corpus_is_used():
+    found, again = texts.load(None), texts.load(None)
+    assert found.name == "generated"
+    assert (len(found.train.texts), len(found.test.texts)) == (2000, 500)
+    assert np.bincount(found.train.labels).tolist() == [1000, 1000]
+    assert np.bincount(found.test.labels).tolist() == [250, 250]
+    assert found.train.texts == again.train.texts
+    every = [*found.train.texts, *found.test.texts]
+    assert len(set(every)) == 2500
+    more = list(texts.unlabelled(None))
+    assert len(more) == 2000
+    assert len(set(more) & set(every)) < 20
+
+
+def _for_and_against(review: str) -> tuple[int, int]:
+    """Opinions counted by reading each sentence, not by how it was made."""
+    against, for_ = 0, 0
+    for sentence in review.split("."):
+        words = tokenize(sentence)
+        bad, good = (sum(word in words for word in kind) for kind in corpus.QUALITIES)
+        denied = bool({"not", "didn't", "never", "nobody"} & set(words))
+        against, for_ = against + (good if denied else bad), for_ + (bad if denied else good)
+    return against, for_
+
+
+def test_a_made_up_review_is_of_one_mind():
+    reviews, labels = corpus.generate(500, seed=3)
+    for review, label in zip(reviews, labels, strict=True):
+        counts = _for_and_against(review)
+        assert counts[label] >= 2
+        assert counts[1 - label] == 0
+
+
+def test_fewer_made_up_reviews_are_the_first_of_more():
+    assert corpus.generate(50, seed=1)[0] == corpus.generate(80, seed=1)[0][:50]
+    assert corpus.generate(50, seed=1)[0] != corpus.generate(50, seed=2)[0]
+
+
+def test_words_alone_do_not_tell_made_up_reviews_apart_and_neighbours_do():
+    """Against scikit-learn's classifier of bags of words, and of bags of their neighbourhoods."""
+    linear = pytest.importorskip("sklearn.linear_model")
+    text = pytest.importorskip("sklearn.feature_extraction.text")
+    found = texts.load(None)
+    score = {}
+    for most in (1, 4):
+        bag = text.CountVectorizer(ngram_range=(1, most), tokenizer=tokenize, token_pattern=None)
+        inputs = bag.fit_transform(found.train.texts)
+        model = linear.LogisticRegression(max_iter=1000).fit(inputs, found.train.labels)
+        score[most] = model.score(bag.transform(found.test.texts), found.test.labels)
+    assert 0.6 < score[1] < 0.8
+    assert score[4] > 0.9

@@ -1,0 +1,203 @@
+"""Word vectors: GloVe's text format, checked against gensim's reader, and gensim's learning."""
+
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from alphazero.supervised import vectors
+from alphazero.supervised.vectors import WordVectors
+from alphazero.supervised.vocabulary import Vocabulary
+
+GLOVE = Path(__file__).parents[2] / "shared" / "data" / "glove" / "glove.50d.8453.txt"
+FILE = "the 0.5 -1 2e-1\nfilm 1 2 3\ngood -0.25 0 4\n"
+VOCABULARY = Vocabulary(("film", "superb", "the"))
+
+
+def quiet(line: str) -> None:
+    pass
+
+
+def write(folder: Path, text: str | bytes) -> Path:
+    path = folder / "vectors.txt"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def test_words_of_the_file_get_its_vectors_and_the_others_small_ones(tmp_path):
+    lines: list[str] = []
+    path = write(tmp_path, FILE)
+    found = vectors.read(path, VOCABULARY, report=lines.append)
+    assert found.values.dtype == np.float32
+    assert found.values.shape == (5, 3)
+    np.testing.assert_allclose(found.values[2], [1, 2, 3])
+    np.testing.assert_allclose(found.values[4], [0.5, -1, 0.2])
+    assert not found.values[0].any()
+    assert found.known.tolist() == [False, False, True, False, True]
+    for row in (1, 3):
+        assert 0 < np.abs(found.values[row]).max() <= 0.25
+    assert lines == [f"{path}: vectors of 2 of the 3 words (67%)"]
+
+
+def test_missing_vectors_depend_on_the_seed_and_nothing_else(tmp_path):
+    path = write(tmp_path, FILE)
+    one, same = (vectors.read(path, VOCABULARY, 1, quiet).values for _ in range(2))
+    other = vectors.read(path, VOCABULARY, 2, quiet).values
+    np.testing.assert_array_equal(one, same)
+    assert (one[3] != other[3]).all()
+    np.testing.assert_array_equal(one[2], other[2])
+    fuller = vectors.read(write(tmp_path, FILE + "other 1 1 1\n"), VOCABULARY, 1, quiet).values
+    np.testing.assert_array_equal(one, fuller)
+
+
+def test_words_are_those_of_the_file_in_order(tmp_path):
+    assert vectors.words(write(tmp_path, FILE)) == ["the", "film", "good"]
+
+
+def test_the_first_of_two_lines_counts(tmp_path):
+    path = write(tmp_path, FILE + "film 7 7 7\n")
+    np.testing.assert_allclose(vectors.read(path, VOCABULARY, 0, quiet).values[2], [1, 2, 3])
+
+
+def test_words_with_blanks_and_numbers_as_words_are_no_fault(tmp_path):
+    path = write(tmp_path, FILE + ". . . 1 2 3\nat name@domain.com 1 2 3\n1999 4 5 6\n")
+    assert vectors.words(path)[3:] == [". . .", "at name@domain.com", "1999"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        (FILE + "bad 1 2\n", 4, "a word and 2 numbers, should be 3, as in the first line"),
+        (FILE + "bad 1 2 3 4\n", 4, "a word and 4 numbers, should be 3"),
+        (FILE + "\n", 4, "a word and 0 numbers, should be 3"),
+        (FILE + " 1 2 3\n", 4, "a word and 3 numbers"),
+        ("3 50\n" + FILE, 2, "GloVe's format has no header"),
+        ("film\n", 1, "a word and 0 numbers, should be some"),
+        (FILE + "superb 1 two 3\n", 4, "could not convert string to float: 'two'"),
+        (FILE + "superb 1 nan 3\n", 4, "a number is not finite"),
+        (FILE + "superb 1 1e39 3\n", 4, "a number is not finite or too large"),
+        (FILE.encode() + b"caf\xe9 1 2 3\n", 4, "not UTF-8"),
+    ],
+)
+def test_a_wrong_line_is_named(tmp_path, text, line, said):
+    path = write(tmp_path, text)
+    with pytest.raises(ValueError, match=re.escape(said)) as caught:
+        vectors.read(path, VOCABULARY, 0, quiet)
+    assert str(caught.value).startswith(f"{path}:{line}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "other 1 2\n"])
+def test_a_file_without_any_of_the_words_is_refused(tmp_path, text):
+    path = write(tmp_path, text)
+    with pytest.raises(ValueError, match="has none of the vocabulary's 3 words"):
+        vectors.read(path, VOCABULARY, 0, quiet)
+
+
+@settings(deadline=None)
+@given(
+    arrays.arrays(
+        np.float32,
+        arrays.array_shapes(min_dims=2, max_dims=2, max_side=6),
+        elements=st.floats(width=32, allow_nan=False, allow_infinity=False),
+    )
+)
+def test_what_is_written_reads_back_to_six_digits(tmp_path_factory, values):
+    names = tuple("abcdef"[: len(values)])
+    path = tmp_path_factory.mktemp("vectors") / "vectors.txt"
+    vectors.write(path, WordVectors(names, values))
+    found = vectors.read(path, Vocabulary(names), 0, quiet)
+    np.testing.assert_allclose(found.values[2:], values, rtol=1e-5, atol=1e-44)
+    assert [each.name for each in path.parent.iterdir()] == ["vectors.txt"]
+
+
+# Gensim leaves a file without a header open.
+left_open = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@left_open
+def test_gensim_reads_what_is_written(tmp_path):
+    models = pytest.importorskip("gensim.models")
+    values = np.random.default_rng(0).normal(size=(4, 7)).astype(np.float32)
+    path = tmp_path / "vectors.txt"
+    vectors.write(path, WordVectors(("don't", "caf\u00e9", "7", "film"), values))
+    found = models.KeyedVectors.load_word2vec_format(path, binary=False, no_header=True)
+    assert found.index_to_key == ["don't", "caf\u00e9", "7", "film"]
+    np.testing.assert_allclose(found.vectors, values, rtol=1e-5)
+
+
+def test_a_word_with_a_blank_is_not_written_and_the_old_file_stays(tmp_path):
+    path = write(tmp_path, FILE)
+    with pytest.raises(ValueError, match="'two words' cannot be written"):
+        vectors.write(path, WordVectors(("one", "two words"), np.zeros((2, 3), np.float32)))
+    assert path.read_text() == FILE
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@left_open
+def test_gloves_own_file_is_read_as_gensim_reads_it():
+    models = pytest.importorskip("gensim.models")
+    if not GLOVE.exists():
+        pytest.skip(f"needs {GLOVE}")
+    every = models.KeyedVectors.load_word2vec_format(GLOVE, binary=False, no_header=True)
+    names = vectors.words(GLOVE)
+    assert names == every.index_to_key
+    assert names[0] == "the"
+    vocabulary = Vocabulary(("day", "good", "notaword"))
+    found = vectors.read(GLOVE, vocabulary, 0, quiet)
+    np.testing.assert_array_equal(found.values[2:4], every[["day", "good"]])
+
+
+def texts(count: int) -> list[str]:
+    """Sentences in which cats and dogs, and Monday and Friday, have the same neighbours."""
+    rng = np.random.default_rng(0)
+    kinds = (
+        (("cat", "dog"), ("eats", "sleeps", "barks"), ("meat", "bones", "fish")),
+        (("monday", "friday"), ("brings", "means", "was"), ("work", "rain", "trouble")),
+    )
+    chosen = rng.integers(2, size=count)
+    return [" ".join(rng.choice(words) for words in kinds[kind]) for kind in chosen]
+
+
+def test_words_among_the_same_neighbours_get_similar_vectors():
+    pytest.importorskip("gensim")
+    found = vectors.pretrain(texts(1500), dimensions=8, seed=1, epochs=40)
+    assert found.values.shape == (len(found.words), 8)
+    assert found.values.dtype == np.float32
+    rows = dict(zip(found.words, found.values / np.linalg.norm(found.values, axis=1)[:, None],
+                    strict=True))  # fmt: skip
+    assert rows["cat"] @ rows["dog"] > rows["cat"] @ rows["monday"] + 0.2
+    assert rows["friday"] @ rows["monday"] > rows["friday"] @ rows["dog"] + 0.2
+
+
+def test_the_same_texts_and_seed_give_the_same_vectors():
+    pytest.importorskip("gensim")
+    found, again, other = (
+        vectors.pretrain(iter(texts(300)), dimensions=5, seed=seed) for seed in (1, 1, 2)
+    )
+    assert found.words == again.words == other.words
+    np.testing.assert_array_equal(found.values, again.values)
+    assert not np.allclose(found.values, other.values)
+
+
+def test_words_come_most_frequent_first_and_rare_ones_not_at_all():
+    pytest.importorskip("gensim")
+    found = vectors.pretrain(["Rare word, word! word"] * 4 + ["word it it"] * 5, 3, seed=0)
+    assert found.words == ("word", "it")
+
+
+def test_a_missing_gensim_is_said_in_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gensim.models", None)
+    with pytest.raises(ValueError, match=r"needs gensim: pip install 'alphazero\[supervised\]'"):
+        vectors.pretrain(texts(9), 3, seed=0)
+
+
+def test_too_few_texts_are_refused():
+    pytest.importorskip("gensim")
+    with pytest.raises(ValueError, match="no word occurs 5 times in the 2 texts"):
+        vectors.pretrain(["one two", "three"], 3, seed=0)

@@ -1,0 +1,286 @@
+"""``alphazero supervised``: train, judge and ask the toolkit's networks outside of games."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from alphazero.nn import fit, gan, models
+from alphazero.nn.descent import Course
+from alphazero.nn.fit import Examples, History
+from alphazero.nn.parallel import keep_memory
+from alphazero.nn.settings import GAN
+from alphazero.supervised import config as configs
+from alphazero.supervised import download, model, pictures, tasks, texts, vectors
+from alphazero.supervised.config import SupervisedConfig
+from alphazero.supervised.model import Model, Predictor
+from alphazero.supervised.tasks import Task
+from workers import progress, runs
+from workers.tracking import Tracker
+
+SAMPLES = 1000
+"""Images that a generator is judged by."""
+SURE = 0.9
+"""A judge's probability from which it counts as sure."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One network on its way."""
+
+    config: SupervisedConfig
+    task: Task
+    trainer: fit.Trainer | gan.GanTrainer
+    run_dir: Path
+
+    @property
+    def course(self) -> Course:
+        return self.trainer.course
+
+    def model(self, weights: dict[str, NDArray[Any]]) -> Model:
+        task = self.task
+        return Model(self.config, task.classes, task.shape, task.vocabulary, weights)
+
+
+def train(config: SupervisedConfig, run_dir: Path, resume: bool) -> int:
+    """Train in ``run_dir`` and test in the end; the process's exit status.
+
+    ``ValueError`` where the data or, with ``resume``, a checkpoint will not do.
+    """
+    console = Console()
+    torch.set_num_threads(1)  # threads of ours share the batches
+    keep_memory()
+    state = model.load_state(run_dir) if resume else None
+    with ExitStack() as stack:
+        training = prepare(config, run_dir, lambda line: runs.say(console, line))
+        runs.describe(run_dir, configs.describe(training.config))
+        stack.enter_context(runs.logging_to(run_dir / "log.txt", console))
+        shown = configs.as_dict(training.config)
+        tracker = Tracker(run_dir, config.tracking, shown, resume, _step(state))
+        stack.callback(tracker.close)
+        runs.say(console, tracker.status)
+        stop = stack.enter_context(runs.stop_on_signal(console))
+        history = _fitted(training, tracker, state, lambda: bool(stop))
+        if stop:
+            runs.say(console, f"stopped; --resume --run-dir {run_dir} goes on after the last epoch")
+            return runs.INTERRUPTED
+        figures = finish(training, history)
+        tracker.log(training.course.step, figures)
+        runs.say(console, _summary(training, figures))
+    return 0
+
+
+def prepare(config: SupervisedConfig, run_dir: Path, report: Callable[[str], object]) -> Training:
+    """Data and first weights."""
+    task = tasks.load(config, report)
+    steps = fit.planned_steps(len(task.train.labels), config.fit)
+    if isinstance(config.model, GAN):
+        pair = gan.build(config.model, task.shape, len(task.classes), config.seed)
+        trainer = gan.GanTrainer(pair, config.optimizer, config.fit, steps, config.seed)
+        return Training(config, task, trainer, run_dir)
+    found = tasks.pretrained(config, task.vocabulary, report)
+    if found is not None:
+        config = tasks.with_dimensions(config, found.values.shape[1])
+    vectors = None if found is None else found.values
+    network = models.build(config.model, task.shape, len(task.classes), config.seed, vectors)
+    ready = tasks.prepare(config)
+    trainer = fit.Trainer(network, ready, config.optimizer, config.fit, steps, config.seed)
+    return Training(config, task, trainer, run_dir)
+
+
+def _fitted(
+    training: Training, tracker: Tracker, state: dict | None, stop: Callable[[], bool]
+) -> History:
+    """Trained, with a bar, a line of metrics and a checkpoint for each epoch."""
+    course, task, config = training.course, training.task, training.config
+    with progress.bars() as report:
+        name, total = f"{config.model.kind} on {task.name}", course.steps
+
+        def saved(state: dict[str, Any]) -> None:
+            weights = state["best"]
+            model.save(training.run_dir, course.step, training.model(weights), state)
+
+        hooks = fit.Hooks(
+            batch=lambda rows: report(name, total, course.step),
+            epoch=lambda row: tracker.log(course.step, row),
+            saved=saved,
+            stop=stop,
+        )
+        validation = None if isinstance(config.model, GAN) else task.validation
+        return fit.fit(training.trainer, task.train, validation, hooks, state)
+
+
+def finish(training: Training, history: History) -> dict[str, float]:
+    """The test's figures; they and the pictures lie in the run's folder."""
+    folder, task = training.run_dir, training.task
+    pictures.curves(history, folder / "history.png")
+    if isinstance(training.config.model, GAN):
+        made = generated(Predictor(folder), 100)
+        pictures.images(made, folder / "samples.png")
+        return {}
+    figures, table = judged(Predictor(folder), task.test)
+    pictures.confusion(table, task.classes, folder / "confusion.png")
+    written = json.dumps({"task": task.name, **figures, "confusion": table.tolist()}, indent=2)
+    (folder / "test.json").write_text(written + "\n", encoding="utf-8")
+    return {f"test_{name}": value for name, value in figures.items()}
+
+
+def judged(predictor: Predictor, test: Examples) -> tuple[dict[str, float], NDArray[np.int64]]:
+    """Accuracy, and the confusion of classes ``[K, K]``, rows the truth."""
+    chosen = predictor.answer(test.inputs).argmax(axis=1)
+    table = fit.confusion(test.labels, chosen, len(predictor.classes))
+    return {"accuracy": float((chosen == test.labels).mean())}, table
+
+
+def generated(predictor: Predictor, count: int, seed: int = 0) -> NDArray[np.uint8]:
+    """``[count, C, H, W]``, the classes in turn."""
+    return gan.generate(predictor.network, count, seed)
+
+
+def _summary(training: Training, figures: dict[str, float]) -> str:
+    folder = training.run_dir
+    if "test_accuracy" not in figures:
+        return f"done: {folder}/samples.png shows what it makes"
+    count = len(training.task.test.labels)
+    return f"done: {figures['test_accuracy']:.2%} of {count:,} test examples right; see {folder}"
+
+
+def _step(state: dict[str, Any] | None) -> int | None:
+    return None if state is None else int(state["trainer"]["course"]["step"])
+
+
+def evaluate(path: Path, data: str | None, judge: Path | None) -> dict[str, Any]:
+    """The test's figures of the model at ``path``, on the data that it was trained on or ``data``.
+
+    Of a generator: how ``judge``, a classifier, takes what it makes.
+    """
+    predictor = Predictor(path)
+    if isinstance(predictor.config.model, GAN):
+        if judge is None:
+            raise ValueError("a generator is judged by a classifier: name one with --judge RUN")
+        return sureness(predictor, Predictor(judge))
+    if judge is not None:
+        raise ValueError(f"--judge is for generators, {path} is a classifier")
+    config = predictor.config
+    if data is not None:
+        config = replace(config, data=replace(config.data, path=data))
+    test, name = tasks.load_test(config, predictor.vocabulary)
+    figures, _ = judged(predictor, test)
+    return {"task": name, "examples": len(test.labels), **figures}
+
+
+def sureness(artist: Predictor, judge: Predictor) -> dict[str, Any]:
+    """How many of ``SAMPLES`` images the judge is sure of, by the class that it sees in them."""
+    made = generated(artist, SAMPLES)
+    probabilities = judge.predict(made)
+    sure, seen = probabilities.max(axis=1) > SURE, probabilities.argmax(axis=1)
+    counts = {judge.classes[k]: int((seen[sure] == k).sum()) for k in range(len(judge.classes))}
+    return {
+        "examples": SAMPLES,
+        "sure": float(sure.mean()),
+        "as_told": float((seen == np.arange(SAMPLES) % len(judge.classes)).mean()),
+        "classes": counts,
+    }
+
+
+def predict(path: Path, words: list[str], files: list[Path]) -> list[dict[str, Any]]:
+    """What the model at ``path`` makes of each text, or of each image file."""
+    predictor = Predictor(path)
+    if (predictor.kind == "texts") != bool(words) or bool(words) == bool(files):
+        wanted = "--text" if predictor.kind == "texts" else "--image"
+        raise ValueError(f"{path} takes {predictor.kind}: give {wanted}")
+    names = words or [str(file) for file in files]
+    inputs = words or np.stack([_picture(file, predictor.shape) for file in files])
+    rows = predictor.predict(inputs)
+    return [
+        {
+            "input": name,
+            "label": predictor.classes[int(row.argmax())],
+            "probabilities": dict(zip(predictor.classes, map(float, row), strict=True)),
+        }
+        for name, row in zip(names, rows, strict=True)
+    ]
+
+
+def _picture(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """``[1, H, W]``, the grey levels of an image file."""
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError:
+        raise ValueError("--image needs Pillow: pip install 'alphazero[supervised]'") from None
+    try:
+        with Image.open(file) as opened:
+            found = np.asarray(opened.convert("L"))
+    except (OSError, UnidentifiedImageError) as error:
+        raise ValueError(f"{file}: cannot be read as an image: {error}") from None
+    if found.shape != shape[1:]:
+        sizes = (f"{width}x{height}" for height, width in (found.shape, shape[1:]))
+        raise ValueError(f"{file}: {next(sizes)} pixels, this model takes {next(sizes)}")
+    return found[None]
+
+
+def learn_vectors(data: Path, to: Path, dimensions: int, seed: int) -> int:
+    """Word vectors from the texts without labels at ``data``, as the file ``to``."""
+    console = Console(stderr=True)
+    with console.status(f"learning vectors of {dimensions} numbers: minutes"):
+        found = vectors.pretrain(texts.unlabelled(data), dimensions, seed)
+        vectors.write(to, found)
+    print(f"{to} holds the vectors of {len(found.words):,} words")
+    return 0
+
+
+def fetched(config: SupervisedConfig) -> SupervisedConfig:
+    """``config`` on the real data, fetched into its path, or into the cache, where missing."""
+    name = "mnist" if config.data.kind == "images" else "imdb"
+    folder = Path(config.data.path) if config.data.path else None
+    with progress.bars() as report:
+        found = download.fetch(
+            name, folder, lambda file, done, total: report(file, total or 0, done)
+        )
+    return replace(config, data=replace(config.data, path=str(found)))
+
+
+def main(options: argparse.Namespace) -> int:
+    """``alphazero supervised`` with any action but ``tune``."""
+    if options.action == "train":
+        config = configs.load(options.config, options.overrides)
+        if options.time_limit:
+            limited = replace(config.fit, time_limit_minutes=options.time_limit)
+            config = replace(config, fit=limited)
+        run_dir = runs.directory(Path(options.config).stem, options.run_dir, options.resume)
+        return train(fetched(config) if options.download else config, run_dir, options.resume)
+    if options.action == "vectors":
+        return learn_vectors(options.data, options.to, options.dimensions, options.seed)
+    if options.action == "evaluate":
+        figures = evaluate(options.run, options.data, options.judge)
+        return _show([figures], options.json)
+    return _show(predict(options.run, options.text, options.image), options.json)
+
+
+def _show(rows: list[dict[str, Any]], destination: str | None) -> int:
+    table = Table(*rows[0])
+    for row in rows:
+        table.add_row(*map(_cell, row.values()))
+    Console(stderr=destination == "-").print(table)
+    result = rows[0] if len(rows) == 1 else rows
+    if destination == "-":
+        print(json.dumps(result, indent=2), file=sys.stdout)
+    elif destination:
+        Path(destination).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_cell(each)}" for key, each in value.items())
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
