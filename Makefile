@@ -19,12 +19,12 @@ help:
 
 .venv/installed: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "installing alphazero (the first time: some minutes)"
-	@$(PIP) --editable '.[openvino]'
+	@$(PIP) --editable '.[openvino,supervised,serve]'
 	@touch $@
 
 .venv/installed-dev: .venv/installed
 	@echo "installing the test tools"
-	@$(PIP) --editable '.[openvino,dev]'
+	@$(PIP) --editable '.[openvino,supervised,serve,dev]'
 	@touch $@
 
 train: .venv/installed

@@ -116,7 +116,7 @@ def test_every_command_has_a_handler():
 
 @pytest.mark.parametrize(("text", "expected"), [("90s", 1.5), ("60m", 60), ("2h", 120)])
 def test_a_duration_is_read_in_minutes(text, expected):
-    assert arguments.minutes(text) == expected
+    assert options.minutes(text) == expected
 
 
 def test_train_hands_over_what_was_asked_for(trained, tmp_path):

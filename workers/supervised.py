@@ -82,19 +82,18 @@ def train(config: SupervisedConfig, run_dir: Path, resume: bool) -> int:
 
 def prepare(config: SupervisedConfig, run_dir: Path, report: Callable[[str], object]) -> Training:
     """Data and first weights."""
-    task = tasks.load(config, report)
-    steps = fit.planned_steps(len(task.train.labels), config.fit)
-    if isinstance(config.model, GAN):
-        pair = gan.build(config.model, task.shape, len(task.classes), config.seed)
-        trainer = gan.GanTrainer(pair, config.optimizer, config.fit, steps, config.seed)
-        return Training(config, task, trainer, run_dir)
+    task, vectors = tasks.load(config, report), None
     found = tasks.pretrained(config, task.vocabulary, report)
     if found is not None:
-        config = tasks.with_dimensions(config, found.values.shape[1])
-    vectors = None if found is None else found.values
-    network = models.build(config.model, task.shape, len(task.classes), config.seed, vectors)
-    ready = tasks.prepare(config)
-    trainer = fit.Trainer(network, ready, config.optimizer, config.fit, steps, config.seed)
+        vectors = found.values
+        config = tasks.with_dimensions(config, vectors.shape[1])
+    how = config.optimizer, config.fit, fit.planned_steps(len(task.train.labels), config.fit)
+    shape, classes, seed = task.shape, len(task.classes), config.seed
+    if isinstance(config.model, GAN):
+        pair = gan.build(config.model, shape, classes, seed)
+        return Training(config, task, gan.GanTrainer(pair, *how, seed), run_dir)
+    network = models.build(config.model, shape, classes, seed, vectors)
+    trainer = fit.Trainer(network, tasks.prepare(config), *how, seed)
     return Training(config, task, trainer, run_dir)
 
 
@@ -144,6 +143,7 @@ def judged(predictor: Predictor, test: Examples) -> tuple[dict[str, float], NDAr
 
 def generated(predictor: Predictor, count: int, seed: int = 0) -> NDArray[np.uint8]:
     """``[count, C, H, W]``, the classes in turn."""
+    assert isinstance(predictor.network, gan.Generator)
     return gan.generate(predictor.network, count, seed)
 
 
