@@ -13,7 +13,7 @@ import pytest
 import games
 from alphazero import agents, checkpoint, evaluation, players
 from workers import cli
-from workers.export import STRENGTH
+from workers.export import UNKNOWN_STRENGTH
 
 ROOT = Path(__file__).parents[1]
 LARGEST = 3_000_000
@@ -36,7 +36,7 @@ def test_an_agent_is_undamaged_small_and_plays_the_game_of_its_name(name):
 def test_a_model_card_names_the_weights_beside_it_and_their_measured_strength(name):
     digest = hashlib.sha256((agents.find(name) / checkpoint.WEIGHTS).read_bytes()).hexdigest()
     assert digest in agents.card(name)
-    assert STRENGTH not in agents.card(name)
+    assert UNKNOWN_STRENGTH not in agents.card(name)
 
 
 def test_a_single_flipped_bit_is_noticed_and_named_in_one_line(tmp_path):

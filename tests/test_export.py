@@ -97,7 +97,7 @@ def test_a_card_on_which_somebody_wrote_the_strength_is_not_overwritten(run, tmp
     assert export.export(run, tmp_path / "agent") == card
     blank = card.read_text()
     for strength in ("Good.", "4.5 % mistakes. Against humans: Not measured yet."):
-        written = blank.replace("Not measured yet.", strength)
+        written = blank.replace(export.UNKNOWN_STRENGTH, strength)
         card.write_text(written)
         with pytest.raises(ValueError, match="remove it first"):
             export.export(run, tmp_path / "agent")

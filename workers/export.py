@@ -18,10 +18,11 @@ than this means that the run was stopped and resumed in between."""
 TOTALS = ("steps", "games", "positions", "minutes", "cpu_minutes", "parts")
 """What an agent that began with another's weights has of both together."""
 BEGAN_WITH = "began_with"
-STRENGTH = """\
+UNKNOWN_STRENGTH = "Not measured yet."
+STRENGTH = f"""\
 ## How strong
 
-Not measured yet.
+{UNKNOWN_STRENGTH}
 
 ## Use
 """
