@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 from alphazero import sealed
 from alphazero.config import Config
 from alphazero.nn import state as states
-from alphazero.types import Weights
+from alphazero.nn.weights import Weights
 
 WEIGHTS = "weights.safetensors"
 TRAINING = "training.pt"

@@ -67,7 +67,8 @@ class _Draft:
         return self.origin(parent) if parent else self.name
 
     def refuse(self, key: str, problem: str) -> None:
-        self.errors.append(f"{self.origin(key)}: {key}: {problem}")
+        """``key`` is empty where the problem is with several together."""
+        self.errors.append(": ".join(filter(None, (self.origin(key), key, problem))))
 
 
 def parse(
@@ -76,11 +77,13 @@ def parse(
     """A ``kind`` from YAML ``text`` (called ``name`` in messages) and ``key.sub=value`` overrides.
 
     An override's value is YAML too, so ``search={kind: puct}`` replaces a whole section; of two
-    overrides of one key the later counts. Raises ``ConfigError`` with every error found.
+    overrides of one key the later counts. Its key may be shortened to its last parts where no
+    other setting ends in them: ``learning_rate=1e-3``. Raises ``ConfigError`` with every error
+    found.
     """
-    draft = _read(text, name)
+    draft, known = _read(text, name), _paths(kind, "")
     for override in overrides:
-        _apply(draft, override)
+        _apply(draft, override, known)
     _fill_kinds(kind, draft)
     settings = None
     try:
@@ -153,9 +156,9 @@ def _note_lines(draft: _Draft, node: yaml.MappingNode, prefix: str) -> None:
             _note_lines(draft, value_node, f"{key}.")
 
 
-def _apply(draft: _Draft, override: str) -> None:
+def _apply(draft: _Draft, override: str, known: Sequence[str]) -> None:
     key, equals, text = override.partition("=")
-    path = key.strip().split(".")
+    path = _in_full(key.strip(), known).split(".")
     if not equals or not all(path):
         draft.errors.append(
             f"{COMMAND_LINE}: {override!r}: should be key.sub=value, as in training.steps=1000"
@@ -178,6 +181,12 @@ def _apply(draft: _Draft, override: str) -> None:
     for given in [given for given in draft.origins if _within(given, dotted)]:
         del draft.origins[given]
     draft.origins[dotted] = COMMAND_LINE
+
+
+def _in_full(key: str, known: Sequence[str]) -> str:
+    """The only one of the ``known`` keys that ``key`` is the end of; else ``key`` as it is."""
+    longer = [path for path in known if path.endswith(f".{key}")]
+    return longer[0] if key not in known and len(longer) == 1 else key
 
 
 def _within(key: str, section: str) -> bool:

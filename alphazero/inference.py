@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from alphazero.config import InferenceSettings, NetworkSettings
-from alphazero.network import PolicyValueNetwork, load
+from alphazero.network import PolicyValueNetwork
 from alphazero.nn.cuda import BucketedCopy
-from alphazero.nn.device import choose, computes_bfloat16
+from alphazero.nn.device import PRECISIONS, choose, computes_bfloat16
 from alphazero.nn.export import OpenVINOCopy, TorchCopy, openvino_installed
-from alphazero.types import Evaluation, RunFailed, Weights
+from alphazero.nn.weights import Weights, load
+from alphazero.types import Evaluation, RunFailed
 from games.base import Game, States
 
 TIMED_BATCH = {"cpu": 128, "cuda": 1024, "mps": 1024}
@@ -25,8 +26,6 @@ AT_ONCE = InferenceSettings(
     backend="openvino" if openvino_installed() else "torch", precision="float32", device="cpu"
 )
 """For few positions at a time: what a timing could win is less than the timing takes."""
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 Copy = Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
 """Observations ``[B, C, H, W]`` to policy logits ``[B, A]`` and value logits ``[B, 3 or 1]``."""
@@ -129,7 +128,7 @@ class NetworkEvaluator:
     def _build(self, choice: Choice) -> Copy:
         """A copy of the network as it is now, as ready for calls as the one it follows."""
         network, shape = self._network, self._game.observation_shape
-        modules = network.tower, (network.policy, network.value), DTYPES[choice.precision]
+        modules = network.tower, (network.policy, network.value), PRECISIONS[choice.precision]
         before = self._loaded.copy if self._loaded else None
         if choice.backend == "openvino":
             requests = before.requests if isinstance(before, OpenVINOCopy) else 1

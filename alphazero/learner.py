@@ -1,7 +1,6 @@
 """The learner: batches in, better weights out."""
 
 import copy
-import math
 import time
 from typing import Any
 
@@ -11,23 +10,23 @@ from torch import Tensor
 
 from alphazero import network as networks
 from alphazero.config import NetworkSettings, TrainingSettings
-from alphazero.nn import losses, optim
+from alphazero.nn import losses
+from alphazero.nn.descent import PRECISIONS, Descent, Diverged
 from alphazero.nn.device import choose
 from alphazero.nn.flat import Flat
 from alphazero.nn.parallel import Replicas
 from alphazero.nn.settings import OptimizerSettings
+from alphazero.nn.weights import Weights
 from alphazero.replay import Batch
-from alphazero.types import RunFailed, Weights
+from alphazero.types import RunFailed
 from games.base import Game
-
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 TIMED_BATCH = 256
 TIMED_CALLS = 3
 
 
 class Learner:
-    """Trains one network; ``step`` counts its optimizer steps.
+    """Trains one network from what self-play stored.
 
     Everything that decides the next step is in ``state``, so that 10 steps, ``restore`` and 10
     more equal 20 bit for bit on the same machine with the same number of threads.
@@ -42,19 +41,23 @@ class Learner:
         seed: int,
     ):
         """First weights from ``seed`` alone. ValueError where ``training.device`` is not here."""
-        self.step = 0
-        self.device = choose(training.device)
-        self._optimizer_settings, self._training = optimizer, training
-        place: dict[str, Any] = {"device": self.device, "memory_format": torch.channels_last}
-        self._network = networks.build(game, network, seed).to(**place)
-        self._flat = Flat(self._network)
-        self._optimizer = optim.build(*self._flat.leaves(), optimizer)
-        self._factor = optim.schedule(optimizer.schedule)
-        self._ema = optim.Ema(self._flat.values, training.ema)
-        self.precision = training.precision
-        if self.precision == "auto":
-            self.precision = _faster_precision(self._network, game.observation_shape)
-        self._replicas = self._make_replicas()
+        self._training = training
+        self._network = networks.build(game, network, seed).to(choose(training.device))
+        threads = 1 if training.threads == "auto" else training.threads
+        self._descent = Descent(self._network, optimizer, training.ema, threads=threads)
+        precision = training.precision
+        if precision == "auto":
+            precision = _faster_precision(self._network, game.observation_shape)
+        self._descent.compute_in(precision)
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps so far."""
+        return self._descent.step
+
+    @property
+    def precision(self) -> str:
+        return self._descent.precision
 
     def train_step(self, batch: Batch, progress: float) -> dict[str, float]:
         """One optimizer step on ``batch``; losses and other figures of it, before the step.
@@ -67,24 +70,11 @@ class Learner:
         statistics just as damaged, so the run has to go on from its newest checkpoint.
         """
         check(batch)
-        tensors = [torch.from_numpy(array).to(self.device) for array in batch]
-        figures = self._replicas.backward(self._forward, tensors)
-        figures["gradient_norm"] = optim.clip_gradient(
-            self._flat.gradient, self._optimizer_settings.gradient_clip
-        )
-        optim.add_l1(self._flat.gradient, self._flat.matrices, self._optimizer_settings.l1)
-        metrics = _as_floats(figures)
-        if not (math.isfinite(metrics["loss"]) and math.isfinite(metrics["gradient_norm"])):
-            raise RunFailed(
-                f"training diverged at step {self.step}: loss {metrics['loss']}, gradient norm "
-                f"{metrics['gradient_norm']}; lower optimizer.learning_rate and resume"
-            )
-        rate = self._optimizer_settings.learning_rate * self._factor(self.step, progress)
-        optim.set_learning_rate(self._optimizer, rate)
-        self._optimizer.step()
-        self._ema.update(self._flat.values, self.step)
-        self.step += 1
-        return metrics | {"learning_rate": rate}
+        tensors = [torch.from_numpy(array).to(self._descent.device) for array in batch]
+        try:
+            return self._descent.descend(self._forward, tensors, progress)
+        except Diverged as error:
+            raise RunFailed(f"{error} and resume") from error
 
     def begin_with(self, weights: Weights) -> None:
         """Take ``weights`` trained elsewhere for the first ones; they may have fewer blocks.
@@ -93,57 +83,35 @@ class Learner:
         """
         if self.step:
             raise ValueError(f"the learner is at step {self.step}: it has weights of its own")
-        networks.load(self._network, networks.deepen(self._network, weights))
-        self._ema = optim.Ema(self._flat.values, self._training.ema)
+        self._descent.load(networks.deepen(self._network, weights))
 
     def weights(self) -> Weights:
         """The averaged weights, which play: parameters and BatchNorm statistics."""
-        return networks.to_weights(self._flat.named(self._ema.average))
+        return self._descent.weights()
 
     def state(self) -> dict[str, Any]:
         """A snapshot for ``torch.save``; ``torch.load(weights_only=True)`` reads it."""
-        return copy.deepcopy(
-            {
-                "step": self.step,
-                "precision": self.precision,
-                "network": dict(self._network.state_dict()),
-                "optimizer": self._optimizer.state_dict(),
-                "average": self._flat.named(self._ema.average),
-            }
-        )
+        return self._descent.state() | {"precision": self.precision}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a ``state`` of a learner with the same settings.
 
         ValueError for one of an earlier version, which had an optimizer state for each tensor.
         """
-        state = copy.deepcopy(state)
-        moments = state["optimizer"]["state"]
-        if len(moments) > len(self._optimizer.param_groups):
+        if len(state["optimizer"]["state"]) > len(state["optimizer"]["param_groups"]):
             raise ValueError(
                 "this checkpoint was saved by an earlier version and cannot be resumed; "
                 "its weights can still play"
             )
-        self.step = state["step"]
-        if self._training.precision == "auto" and self.precision != state["precision"]:
-            self.precision = state["precision"]
-            self._replicas = self._make_replicas()
-        self._network.load_state_dict(state["network"])
-        # Only the moments: rate, L2 and the like are what the settings say now.
-        self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": moments})
-        for name, tensor in self._flat.named(self._ema.average).items():
-            tensor.copy_(state["average"][name])
-
-    def _make_replicas(self) -> Replicas:
-        threads = self._training.threads
-        count = 1 if threads == "auto" or self.device.type != "cpu" else threads
-        return Replicas(self._flat, count, PRECISIONS[self.precision])
+        if self._training.precision == "auto":
+            self._descent.compute_in(state["precision"])
+        self._descent.restore(state)
 
     def _forward(
         self, network: Any, observations: Tensor, legal: Tensor, policy: Tensor, wdl: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss to minimize and what is reported of it."""
-        logits, value_logits = _outputs(network, observations, PRECISIONS[self.precision])
+        logits, value_logits = _outputs(network, observations, self._descent.dtype)
         log_policy = losses.masked_log_softmax(logits, legal)
         policy_loss = losses.cross_entropy(log_policy, policy)
         value = networks.scalar_value(value_logits)
@@ -177,12 +145,6 @@ def _outputs(network: Any, observations: Tensor, precision: torch.dtype) -> tupl
     """Policy and value logits in float32 of a network that computes in ``precision``."""
     logits, value_logits = network(observations.to(precision, memory_format=torch.channels_last))
     return logits.float(), value_logits.float()
-
-
-def _as_floats(figures: dict[str, Tensor]) -> dict[str, float]:
-    """All at once, because on a GPU each read waits for the device."""
-    values = torch.stack([tensor.detach() for tensor in figures.values()]).tolist()
-    return dict(zip(figures, values, strict=True))
 
 
 def _faster_precision(network: Any, shape: tuple[int, int, int]) -> str:

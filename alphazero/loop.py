@@ -19,10 +19,11 @@ from alphazero.evaluators import CachedEvaluator
 from alphazero.inference import Choice, NetworkEvaluator
 from alphazero.learner import Learner
 from alphazero.nn.device import cores
+from alphazero.nn.weights import Weights
 from alphazero.replay import EMPTY, Batch, Samples, to_batch
 from alphazero.search import run as drive
 from alphazero.selfplay import GameGroup
-from alphazero.types import Evaluator, GameRecord, Search, Stream, Weights
+from alphazero.types import Evaluator, GameRecord, Search, Stream
 from games.base import Game
 
 

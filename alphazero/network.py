@@ -1,13 +1,12 @@
 """The residual policy-value network (AlphaGo Zero, Silver et al. 2017; AlphaZero, 2018)."""
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from alphazero.config import NetworkSettings
 from alphazero.nn.initialization import initialize
 from alphazero.nn.layers import LAST_NORM, Residual, policy_head, residual_tower, value_head
-from alphazero.types import Weights
+from alphazero.nn.weights import Weights, arrays
 from games.base import Game
 
 
@@ -67,38 +66,10 @@ def deepen(network: PolicyValueNetwork, weights: Weights) -> Weights:
     The blocks which that one lacks begin as identities: a scale of 0 in the last BatchNorm of a
     residual branch silences it (Goyal et al. 2017, section 5.1), and its input is at least 0.
     """
-    grown, own = dict(weights), to_weights(network.state_dict())
+    grown, own = dict(weights), arrays(network.state_dict())
     for index, block in enumerate(network.tower):
         prefix = f"tower.{index}."
         if isinstance(block, Residual) and not any(name.startswith(prefix) for name in weights):
             grown |= {name: array for name, array in own.items() if name.startswith(prefix)}
             grown[f"{prefix}body.{LAST_NORM}.weight"][:] = 0
     return grown
-
-
-def weights(module: nn.Module) -> Weights:
-    """Copies of all parameters *and buffers*: without BatchNorm's statistics others play amiss."""
-    return to_weights(module.state_dict())
-
-
-def to_weights(state: dict[str, Tensor]) -> Weights:
-    """A state dictionary's tensors as NumPy arrays of their own, contiguous."""
-    return {name: np.array(tensor.cpu().numpy(), order="C") for name, tensor in state.items()}
-
-
-def load(module: nn.Module, weights: Weights) -> None:
-    """Copy ``weights`` into ``module``.
-
-    ValueError, and nothing is changed, where its names and shapes are not exactly theirs.
-    """
-    own = module.state_dict()
-    missing, unknown = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
-    if missing or unknown:
-        raise ValueError(f"weights of another network: missing {missing}, unknown {unknown}")
-    for name, tensor in own.items():
-        if weights[name].shape != tensor.shape:
-            raise ValueError(
-                f"weights of another network: {name} has shape {weights[name].shape} where this "
-                f"one's has {tuple(tensor.shape)}"
-            )
-    module.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})

@@ -47,10 +47,7 @@ def save_step(
 
 def write(folder: Path, files: dict[str, bytes], fields: dict[str, Any]) -> None:
     """Write ``files`` into ``folder`` and, last, their manifest, which holds ``fields`` too."""
-    hashes = {
-        name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-        for name, data in files.items()
-    }
+    hashes = {name: _fingerprint(data) for name, data in files.items()}
     manifest = _manifest({"format": FORMAT, **fields, "files": hashes})
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in (*files.items(), (MANIFEST, manifest)):
@@ -111,7 +108,9 @@ def fault(path: Path) -> str | None:
         if fields["format"] != FORMAT:
             return f"format {fields['format']} instead of {FORMAT}"
         for name, expected in fields["files"].items():
-            if hashlib.sha256((path / name).read_bytes()).hexdigest() != expected["sha256"]:
+            if Path(name).name != name:
+                return f"{MANIFEST} names {name!r}, which is not in the folder itself"
+            if _fingerprint((path / name).read_bytes()) != expected:
                 return f"{name} was altered"
     except OSError as error:
         return f"{Path(error.filename or path).name}: {error.strerror}"
@@ -138,6 +137,10 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _fingerprint(data: bytes) -> dict[str, Any]:
+    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
 def _manifest(fields: dict) -> bytes:

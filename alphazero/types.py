@@ -122,7 +122,3 @@ class GameRecord:
 
 class RunFailed(RuntimeError):
     """A run that cannot go on, through no mistake in what was typed; one line says why."""
-
-
-Weights = dict[str, NDArray]
-"""A network's parameters *and* buffers by name: what is published, stored and loaded."""

@@ -65,6 +65,27 @@ class Slow(Shouting):
         return super().predict(inputs)
 
 
+def untrained(name, folder, side=8):
+    """A run of ``configs/supervised/NAME``, for small images or few words, before training."""
+    from alphazero.nn import gan, models
+    from alphazero.supervised import config as configs
+    from alphazero.supervised import model
+    from alphazero.supervised.vocabulary import Vocabulary
+
+    config, vocabulary = configs.load(name), None
+    classes, shape = tuple("0123456789"), (1, side, side)
+    if config.data.kind == "texts":
+        vocabulary = Vocabulary.build(["a good one", "a bad one"], 100)
+        classes, shape = ("negative", "positive"), (len(vocabulary),)
+    if name == "gan":
+        network, _ = gan.build(config.model, shape, len(classes), seed=0)
+    else:
+        network = models.build(config.model, shape, len(classes), seed=0)
+    weights = {key: value.numpy() for key, value in network.state_dict().items()}
+    model.save(folder, 1, model.Model(config, classes, shape, vocabulary, weights), {})
+    return folder
+
+
 def client(app):
     """An HTTP client of ``app`` in this process, without sockets."""
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://server")

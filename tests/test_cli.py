@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from alphazero.config import Config
-from workers import arguments, cli
+from workers import arguments, cli, options
 
-COMMANDS = ("train", "play", "arena", "ladder", "evaluate", "solve", "games", "bench", "export")
+COMMANDS = (
+    "train", "play", "arena", "ladder", "evaluate", "solve", "games", "bench", "export",
+    "supervised", "serve",
+)  # fmt: skip
 
 
 def alphazero(*words: str, **options) -> subprocess.CompletedProcess:

@@ -96,7 +96,7 @@ def test_every_error_is_reported_at_once_with_its_place(tmp_path):
         "game: conect_four\nselfplay:\n  temprature: 1\n  workers: lots\n"
         "training: {steps: many}\nreplay: 5\n",
     )
-    found = errors(path, "network.blocks=0", "training.device=gpu", "steps=4", "seed")
+    found = errors(path, "network.blocks=0", "training.device=gpu", "device=cpu", "seed")
     for start in (
         f"{path}:1: game: unknown game 'conect_four'; did you mean 'connect_four'",
         f"{path}:3: selfplay.temprature: unknown key; did you mean selfplay.temperature?",
@@ -105,11 +105,17 @@ def test_every_error_is_reported_at_once_with_its_place(tmp_path):
         f"{path}:6: replay: got 5, should be a section",
         "command line: network.blocks: got 0, should be greater than or equal to 1",
         "command line: training.device: got 'gpu', should be auto, cpu,",
-        "command line: steps: unknown key; did you mean training.steps?",
+        "command line: device: unknown key; did you mean training.device or inference.device?",
         "command line: 'seed': should be key.sub=value",
     ):
         assert [line for line in found if line.startswith(start)], (start, found)
     assert len(found) == 9
+
+
+def test_a_key_may_be_shortened_to_its_last_parts_where_no_other_ends_in_them():
+    short = config.load("tic_tac_toe", ["schedule.kind=step", "window_exponent=0.5"])
+    full = ["optimizer.schedule.kind=step", "replay.window_exponent=0.5"]
+    assert short == config.load("tic_tac_toe", full) != config.load("tic_tac_toe")
 
 
 def test_the_value_of_a_union_is_named_once():

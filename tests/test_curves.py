@@ -12,6 +12,7 @@ import games
 from alphazero import checkpoint, ladder, players
 from alphazero import network as networks
 from alphazero.config import load
+from alphazero.nn.weights import arrays
 
 SCRIPT = Path(__file__).parents[1] / "docs" / "curves.py"
 PAGES = ("#ffffff", "#0d1117")
@@ -84,7 +85,7 @@ def run(tmp_path):
     """Twelve checkpoints, the last of which comes first in the alphabet."""
     config = load("connect_four", ["network.blocks=1", "network.channels=4"])
     game = games.make(config.game)
-    weights = networks.to_weights(networks.build(game, config.network, 0).state_dict())
+    weights = arrays(networks.build(game, config.network, 0).state_dict())
     for step in (*range(999_989, 1_000_000), 1_000_000):
         checkpoint.save(tmp_path / "run", step, weights, {}, config, keep=20)
     timed = ({"step": step, "minutes": step - 999_980} for step in (999_980, 1_000_000))

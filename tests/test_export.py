@@ -12,6 +12,7 @@ import torch
 import games
 from alphazero import checkpoint, network
 from alphazero.config import Config, NetworkSettings, TrainingSettings
+from alphazero.nn.weights import arrays, load
 from workers import cli, export
 
 SMALL = NetworkSettings(blocks=1, channels=4, policy_channels=2, value_channels=2, value_hidden=4)
@@ -28,7 +29,7 @@ def line(step, minutes, began):
 @pytest.fixture
 def run(tmp_path):
     """A run of 30 steps in two parts, whose last checkpoint is that of step 20."""
-    weights = network.weights(network.build(GAME, SMALL, seed=1))
+    weights = arrays(network.build(GAME, SMALL, seed=1).state_dict())
     checkpoint.save(tmp_path / "run", 20, weights, {"seconds": 240.0}, CONFIG)
     lines = [line(5, 1.0, 1000), line(10, 2.0, 1000), line(20, 4.04, 9000), line(30, 6, 9000)]
     lines[1]["time"] += 0.4  # a part's clock and minutes drift
@@ -158,7 +159,7 @@ def test_half_takes_half_the_room_and_changes_little(run, tmp_path):
         folder = tmp_path / f"agent_{half}"
         export.export(run, folder, half)
         module = network.build(GAME, SMALL, seed=0).eval()
-        network.load(module, checkpoint.load(folder).weights)
+        load(module, checkpoint.load(folder).weights)
         with torch.no_grad():
             outputs.append(module(observations)[0])
         tensors = checkpoint.load(folder).weights.values()

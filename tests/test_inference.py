@@ -10,7 +10,8 @@ import games
 from alphazero import inference, network
 from alphazero.config import InferenceSettings, NetworkSettings
 from alphazero.inference import NetworkEvaluator
-from alphazero.types import RunFailed, Weights
+from alphazero.nn.weights import Weights, arrays
+from alphazero.types import RunFailed
 from games.base import Game, States
 
 SMALL = NetworkSettings(blocks=3, channels=32)
@@ -38,7 +39,7 @@ def trained(settings: NetworkSettings = SMALL, seed: int = 0) -> network.PolicyV
 
 
 def weights(settings: NetworkSettings = SMALL, seed: int = 0) -> Weights:
-    return network.weights(trained(settings, seed))
+    return arrays(trained(settings, seed).state_dict())
 
 
 def evaluator(backend: str, precision: str = "float32", settings=SMALL) -> NetworkEvaluator:

@@ -12,6 +12,7 @@ import games
 from alphazero import network
 from alphazero.config import InferenceSettings, NetworkSettings
 from alphazero.inference import NetworkEvaluator
+from alphazero.nn.weights import arrays
 from alphazero.types import Evaluation
 from games import solvers
 from games.base import Game, States
@@ -91,7 +92,7 @@ def copied(name: str, backend: str, precision: str) -> Evaluation:
     device = "auto" if backend == "torch" else "cpu"
     chosen = InferenceSettings(backend=backend, precision=precision, device=device)
     evaluate = NetworkEvaluator(game, NetworkSettings(), chosen)
-    evaluate.load(network.weights(made), version=1)
+    evaluate.load(arrays(made.state_dict()), version=1)
     return evaluate(states)
 
 

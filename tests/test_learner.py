@@ -10,6 +10,7 @@ from alphazero import network
 from alphazero.config import NetworkSettings, TrainingSettings
 from alphazero.learner import Learner
 from alphazero.nn.settings import OptimizerSettings, ScheduleSettings
+from alphazero.nn.weights import arrays, load
 from alphazero.replay import Batch
 from alphazero.types import RunFailed
 
@@ -149,7 +150,7 @@ def test_a_state_is_a_snapshot_that_later_steps_leave_alone():
 def test_a_restored_learner_keeps_the_precision_the_first_one_timed():
     first = learner(precision="auto")
     assert first.precision in ("float32", "bfloat16")
-    first.precision = "float32" if first.precision == "bfloat16" else "bfloat16"
+    first._descent.compute_in("float32" if first.precision == "bfloat16" else "bfloat16")
     second = learner(precision="auto")
     second.restore(first.state())
     assert second.precision == first.precision
@@ -188,7 +189,7 @@ def test_what_is_published_evaluates_like_the_averaged_network_in_evaluation_mod
     made = learner(ema=0.0)
     trained(made, 0, 3)
     copy = network.build(games.make("connect_four"), SMALL, seed=9)
-    network.load(copy, made.weights())
+    load(copy, made.weights())
     one = torch.from_numpy(batch().observations)
     with torch.no_grad():
         raw = made._network.eval()(one)
@@ -247,7 +248,7 @@ def test_the_l1_penalty_moves_matrices_by_its_slope_and_nothing_else():
     """Plain gradient descent: what a penalty changes of one step is its own slope's step."""
     shared = {"name": "sgd", "momentum": 0.0, "l2": 0.0, "learning_rate": 0.1, "gradient_clip": 0.0}
     rate = ScheduleSettings(kind="constant", warmup_steps=0)
-    before = network.weights(network.build(games.make("connect_four"), SMALL, seed=0))
+    before = arrays(network.build(games.make("connect_four"), SMALL, seed=0).state_dict())
     plain, shrunk = (
         learner(optimizer=OptimizerSettings(l1=l1, schedule=rate, **shared), ema=0.0)
         for l1 in (0.0, 0.5)

@@ -7,6 +7,7 @@ import games
 from alphazero import network
 from alphazero.config import NetworkSettings
 from alphazero.nn.layers import LAST_NORM
+from alphazero.nn.weights import arrays, load
 from games.base import Game
 
 GAMES = ["tic_tac_toe", "connect_four", "othello:size=6"]
@@ -46,9 +47,9 @@ def test_the_weights_depend_on_the_seed_alone_and_leave_torchs_generator_alone()
     torch.manual_seed(1)
     expected = torch.rand(3)
     torch.manual_seed(1)
-    first = network.weights(built(seed=5))
+    first = arrays(built(seed=5).state_dict())
     assert torch.equal(torch.rand(3), expected)
-    second, other = network.weights(built(seed=5)), network.weights(built(seed=6))
+    second, other = arrays(built(seed=5).state_dict()), arrays(built(seed=6).state_dict())
     assert all(np.array_equal(first[name], second[name]) for name in first)
     assert not np.array_equal(first["policy.4.weight"], other["policy.4.weight"])
 
@@ -91,7 +92,7 @@ def test_the_value_of_three_logits_is_win_minus_loss_and_of_one_its_tanh():
 
 def test_weights_hold_every_parameter_and_every_buffer_and_are_copies():
     made = built()
-    taken = network.weights(made)
+    taken = arrays(made.state_dict())
     names = {name for name, _ in made.named_parameters()} | {n for n, _ in made.named_buffers()}
     assert taken.keys() == names
     assert "tower.1.running_mean" in names
@@ -104,23 +105,23 @@ def test_loaded_weights_play_exactly_like_the_ones_they_were_taken_from():
     source, target = built(seed=0), built(seed=1)
     with torch.no_grad():
         source.train()(observations())
-        network.load(target, network.weights(source))
+        load(target, arrays(source.state_dict()))
         expected, got = source.eval()(observations()), target.eval()(observations())
     assert all(torch.equal(a, b) for a, b in zip(expected, got, strict=True))
 
 
 def test_parameters_without_their_buffers_are_refused():
-    taken = network.weights(built())
+    taken = arrays(built().state_dict())
     parameters = {name: taken[name] for name, _ in built().named_parameters()}
     with pytest.raises(ValueError, match=r"missing.*running_mean"):
-        network.load(built(), parameters)
+        load(built(), parameters)
 
 
 def test_weights_of_another_network_are_refused_with_names_or_shapes():
     with pytest.raises(ValueError, match=r"unknown.*tower"):
-        network.load(built(), network.weights(built(blocks=3)))
+        load(built(), arrays(built(blocks=3).state_dict()))
     with pytest.raises(ValueError, match="shape"):
-        network.load(built(), network.weights(built(channels=8)))
+        load(built(), arrays(built(channels=8).state_dict()))
 
 
 @pytest.mark.parametrize("attention", ["none", "squeeze_excitation", "global_pooling"])
@@ -129,7 +130,7 @@ def test_a_deepened_network_computes_the_same_at_first_and_learns_in_its_new_blo
         built(seed, blocks=blocks, attention=attention) for seed, blocks in ((0, 2), (1, 4))
     )
     shallow(observations())  # moves BatchNorm's statistics
-    network.load(deep, network.deepen(deep, network.weights(shallow)))
+    load(deep, network.deepen(deep, arrays(shallow.state_dict())))
     for one, other in zip(shallow.eval()(observations()), deep.eval()(observations()), strict=True):
         torch.testing.assert_close(one, other)
     deep.train()(observations())[0].square().sum().backward()
@@ -137,20 +138,20 @@ def test_a_deepened_network_computes_the_same_at_first_and_learns_in_its_new_blo
 
 
 def test_only_whole_blocks_may_be_missing_from_what_is_deepened():
-    deep, weights = built(blocks=4), network.weights(built())
+    deep, weights = built(blocks=4), arrays(built().state_dict())
     for name in ("policy.0.weight", "tower.1.running_mean", "tower.3.body.1.running_var"):
         part = {key: array for key, array in weights.items() if key != name}
         with pytest.raises(ValueError, match=name):
-            network.load(deep, network.deepen(deep, part))
+            load(deep, network.deepen(deep, part))
     shallow = built(blocks=1)
     with pytest.raises(ValueError, match="unknown"):
-        network.load(shallow, network.deepen(shallow, weights))
+        load(shallow, network.deepen(shallow, weights))
 
 
 def test_a_refused_load_changes_nothing():
     target = built()
-    before, wrong = network.weights(target), network.weights(built(seed=1, value_hidden=8))
+    before, wrong = arrays(target.state_dict()), arrays(built(seed=1, value_hidden=8).state_dict())
     with pytest.raises(ValueError, match="shape"):
-        network.load(target, wrong)
-    after = network.weights(target)
+        load(target, wrong)
+    after = arrays(target.state_dict())
     assert all(np.array_equal(before[name], after[name]) for name in before)

@@ -24,6 +24,7 @@ from alphazero.nn.settings import (
     TextCNN,
     Transformer,
 )
+from alphazero.nn.weights import load
 
 CONSTANT = ScheduleSettings(kind="constant", warmup_steps=0)
 PLAIN = OptimizerSettings(
@@ -154,7 +155,7 @@ def one_step(optimizer: OptimizerSettings, gradient: list[float]):
     with torch.no_grad():
         module.weight.copy_(torch.tensor([[2.0, -3.0]]))
     before = module.weight.detach().clone()
-    made = Descent(module, optimizer, FitSettings(device="cpu"))
+    made = Descent(module, optimizer)
 
     def forward(own, slope):
         loss = (own.weight * slope).sum()
@@ -221,7 +222,7 @@ def test_the_averaged_weights_are_validated_kept_and_left_in_the_model():
     averaged = made.weights()
     assert not np.allclose(averaged["1.weight"], raw["1.weight"])
     other = models.build(MLP(hidden=(16,)), (1, 8, 8), 4, seed=0)
-    models.load(other, averaged)
+    load(other, averaged)
     probabilities = fit.predict(other, prepare, held.inputs)
     found = made.validate(held)
     right = probabilities[np.arange(60), held.labels]
@@ -299,7 +300,7 @@ def test_patience_and_the_best_weights_survive_a_resumption():
     accuracies, saved = [0.5, 0.7, 0.6, 0.6, 0.9], []
     first = Scripted(accuracies, patience=2, epochs=5)
     fit.fit(first, quadrants(4), quadrants(4), Hooks(saved=saved.append))
-    assert len(saved) == 4
+    assert [len(state["history"]) for state in saved] == [1, 2, 3, 4]
     for resumed in saved[1:3]:
         second = Scripted(accuracies, patience=2, epochs=5)
         history = fit.fit(second, quadrants(4), quadrants(4), state=resumed)
@@ -409,6 +410,8 @@ def test_examples_without_labels_or_of_one_alone_are_refused():
     for bad in (Examples(data.inputs, data.labels[:3]), Examples(data.inputs[:1], data.labels[:1])):
         with pytest.raises(ValueError, match="two examples at least and a label for each"):
             trainer().epoch(bad)
+    with pytest.raises(ValueError, match="labels are int32, should be int64"):
+        trainer().epoch(Examples(data.inputs, data.labels.astype(np.int32)))
 
 
 @pytest.mark.parametrize("rows", [2, 9, 10, 11, 12, 20, 21, 1001])
@@ -451,7 +454,7 @@ def test_predictions_of_texts_come_in_the_texts_order():
 
 
 def test_the_confusion_has_a_row_for_each_truth():
-    labels, predicted = np.array([0, 0, 1, 2, 2, 2]), np.array([0, 2, 1, 2, 2, 0])
+    labels, predicted = np.array([0, 0, 1, 2, 2, 2]), np.array([0, 2, 1, 2, 1, 1])
     expected = np.zeros((4, 4), int)
     for truth, answer in zip(labels, predicted, strict=True):
         expected[truth, answer] += 1
@@ -516,18 +519,32 @@ def test_every_optimizer_learns(name):
     assert history[-1]["loss"] < 0.8 * history[0]["loss"]
 
 
-def test_seeds_of_shares_differ_so_that_no_two_have_the_same_dropout():
-    """Two threads with the same rows: were their masks the same, their outputs would be, too."""
+def test_every_epoch_has_an_order_of_its_own():
+    seen = []
+
+    def recording(inputs, rng):
+        seen.append(inputs.copy())
+        return prepare(inputs, rng)
+
+    made, data = trainer(), quadrants(32)
+    made._prepare = recording
+    for _ in range(2):
+        made.epoch(data)
+    assert [len(inputs) for inputs in seen] == [32, 32]
+    assert not np.array_equal(*seen)
+
+
+def test_no_two_shares_and_no_two_steps_have_the_same_dropout():
     model = nn.Sequential(nn.Flatten(), layers.Dropout(0.5), nn.Linear(64, 4))
     made = trainer(model, threads=2, batch_size=32)
-    seen = {}
+    masks = []
 
     def forward(module, inputs, labels, rows):
         found = original(module, inputs, labels, rows)
-        seen[int(rows[0])] = module[1](torch.ones(1, 500))
+        masks.append(module[1](torch.ones(500)))
         return found
 
     original, made._forward = made._forward, forward
-    made.epoch(Examples(quadrants(32).inputs, quadrants(32).labels))
-    assert sorted(seen) == [0, 16]
-    assert not torch.equal(seen[0], seen[16])
+    for _ in range(2):
+        made.epoch(quadrants(32))
+    assert len({tuple(mask.tolist()) for mask in masks}) == 4

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from alphazero.nn import fit, gan, models, state
+from alphazero.nn import fit, gan, state
 from alphazero.nn.fit import Examples, Hooks
 from alphazero.nn.settings import GAN, FitSettings, OptimizerSettings, ScheduleSettings
+from alphazero.nn.weights import load
 
 SMALL = GAN(noise=6, channels=4)
 OPTIMIZER = OptimizerSettings(
@@ -64,6 +65,14 @@ def test_each_network_heeds_the_class_if_it_is_conditional_and_only_then():
         assert made == told == (not conditional)
 
 
+def test_a_class_that_there_is_not_is_not_taken_for_another():
+    generator, discriminator = gan.build(SMALL, (1, 8, 8), 2, seed=0)
+    with pytest.raises(RuntimeError, match="smaller than num_classes"):
+        gan.generate(generator, 2, seed=0, labels=np.array([0, 2]))
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        discriminator(torch.zeros(2, 1, 8, 8), torch.tensor([0, 2]))
+
+
 def test_the_first_weights_depend_on_the_seed_alone():
     first, again, other = (gan.build(SMALL, (1, 8, 8), 2, seed=seed) for seed in (1, 1, 2))
     for network in range(2):
@@ -86,23 +95,46 @@ def test_the_first_steps_losses_equal_the_hand_computation():
     seen = []
     critic.register_forward_hook(lambda module, given, answer: seen.append((given[0], answer)))
     figures = made._step(
-        torch.from_numpy(stripes(6).inputs) / 127.5 - 1, torch.from_numpy(stripes(6).labels)
+        torch.from_numpy(stripes(7).inputs) / 147.5 - 1, torch.from_numpy(stripes(7).labels)
     )
+    # Apart: as one batch BatchNorm would tell each about the others.
+    assert [len(given) for given, _ in seen] == [7, 7]
     images, answers = (torch.cat(each).detach() for each in zip(*seen, strict=True))
     answers = answers.double().numpy()
-    assert torch.equal(images[:6], torch.from_numpy(stripes(6).inputs) / 127.5 - 1)
+    assert torch.equal(images[:7], torch.from_numpy(stripes(7).inputs) / 147.5 - 1)
     chances = 1 / (1 + np.exp(-answers))
-    real = -(0.9 * np.log(chances[:6]) + 0.1 * np.log(1 - chances[:6]))
-    fake = -np.log(1 - chances[6:])
+    real = -(0.9 * np.log(chances[:7]) + 0.1 * np.log(1 - chances[:7]))
+    fake = -np.log(1 - chances[7:])
     expected = np.concatenate([real, fake]).mean()
     assert figures["discriminator_loss"] == pytest.approx(expected, rel=1e-5)
-    right = ((answers[:6] > 0).sum() + (answers[6:] <= 0).sum()) / 12
+    right = ((answers[:7] > 0).sum() + (answers[7:] <= 0).sum()) / 14
     assert figures["discriminator_accuracy"] == pytest.approx(right)
     _, judge = gan.build(SMALL, (1, 8, 8), 2, seed=0)
     with torch.no_grad():
-        logits = judge(images[6:], torch.from_numpy(stripes(6).labels))
+        logits = judge(images[7:], torch.from_numpy(stripes(7).labels))
     assert figures["loss"] == pytest.approx(-functional.logsigmoid(logits).mean().item(), rel=1e-5)
     assert figures["loss"] == pytest.approx(math.log(2), rel=0.05)
+
+
+def test_made_images_reach_the_discriminator_in_the_order_of_their_labels():
+    """Whichever thread made them: each image belongs to the noise that stood beside its label."""
+    _, made = trainer(threads=3)
+    image_of, handed = {}, []
+    for replica in made._artist._replicas._replicas:
+        replica.module.register_forward_hook(
+            lambda module, given, answer: image_of.update(
+                zip(map(bytes, given[0].numpy()), answer.detach(), strict=True)
+            )
+        )
+    for part in (made._artist, made._critic):
+        part.descend = lambda forward, tensors, done, descend=part.descend: (
+            handed.append(tensors) or descend(forward, tensors, done)
+        )
+    made.epoch(Examples(*(part[:32] for part in stripes())))
+    (noise, told, _), (_, images, labels) = handed
+    assert len(image_of) == 32
+    assert torch.equal(told, labels)
+    assert torch.equal(images, torch.stack([image_of[bytes(each)] for each in noise.numpy()]))
 
 
 def test_each_step_moves_one_network_by_its_own_gradient():
@@ -163,5 +195,5 @@ def test_the_kept_weights_are_the_generators_and_load_into_a_fresh_one():
     generator, made = trainer(ema=0.5)
     fit.fit(made, stripes())
     fresh, _ = gan.build(SMALL, (1, 8, 8), 2, seed=9)
-    models.load(fresh, made.weights())
+    load(fresh, made.weights())
     assert np.array_equal(gan.generate(fresh, 5, seed=0), gan.generate(generator, 5, seed=0))

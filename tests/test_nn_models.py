@@ -18,13 +18,13 @@ from alphazero.nn.settings import (
     CNN,
     MLP,
     EmbeddingSettings,
-    FitSettings,
     OptimizerSettings,
     Recurrent,
     ResNet,
     TextCNN,
     Transformer,
 )
+from alphazero.nn.weights import load
 
 ROOT = Path(__file__).parents[1]
 SMALL = EmbeddingSettings(dimensions=6)
@@ -384,8 +384,7 @@ def trained_embedding(frozen: bool, ema: float = 0.9):
     settings = Recurrent(embedding=words, hidden=5, cell="rnn", dropout=0.0)
     model = models.build(settings, (WORDS,), 2, seed=0, vectors=vectors())
     strict = OptimizerSettings(learning_rate=0.1, l2=0.5, l1=0.1)
-    fit = FitSettings(ema=ema, threads=2, batch_size=64, device="cpu")
-    descent = Descent(model, strict, fit)
+    descent = Descent(model, strict, ema, threads=2)
 
     def forward(module, texts, labels):
         loss = nn.functional.cross_entropy(module(texts), labels)
@@ -405,6 +404,15 @@ def test_frozen_vectors_do_not_move_under_penalties_averages_and_several_threads
         assert np.array_equal(np.asarray(found), expected)
 
 
+@pytest.mark.parametrize("frozen", [True, False])
+def test_given_vectors_are_the_first_ones_but_for_paddings(frozen):
+    words = EmbeddingSettings(vectors="some file", frozen=frozen)
+    model = models.build(TextCNN(embedding=words), (WORDS,), 2, seed=0, vectors=vectors())
+    found = model.state_dict()["embedding.0.weight"].numpy()
+    assert np.array_equal(found[1:], vectors()[1:])
+    assert not found[0].any()
+
+
 def test_given_vectors_that_are_not_frozen_are_trained_but_for_paddings():
     for found in trained_embedding(frozen=False):
         moved = np.abs(np.asarray(found) - vectors()).max(axis=1)
@@ -416,7 +424,7 @@ def test_words_that_do_not_occur_are_not_forgotten():
     """Adam takes full steps along the smallest slope: under L2 they would be gone in no time."""
     model = models.build(TextCNN(embedding=SMALL), (WORDS,), 2, seed=0)
     before = model.embedding[0].weight.detach().clone()
-    descent = Descent(model, OptimizerSettings(learning_rate=0.1, l2=0.5), FitSettings())
+    descent = Descent(model, OptimizerSettings(learning_rate=0.1, l2=0.5))
 
     def forward(module, texts):
         loss = module(texts).square().mean()
@@ -426,6 +434,7 @@ def test_words_that_do_not_occur_are_not_forgotten():
         descent.descend(forward, [torch.tensor([[1, 2, 3], [3, 2, 0]])], 0.0)
     assert torch.equal(model.embedding[0].weight[4:], before[4:])
     assert not torch.equal(model.embedding[0].weight[1:4], before[1:4])
+    assert not model.embedding[0].weight[0].any()  # though windows reached into the padding
 
 
 def test_vectors_set_the_embeddings_width_and_a_model_without_them_can_load_it():
@@ -433,7 +442,7 @@ def test_vectors_set_the_embeddings_width_and_a_model_without_them_can_load_it()
     settings = TextCNN(embedding=words, channels=3)
     source = models.build(settings, (WORDS,), 2, seed=0, vectors=vectors(4))
     target = models.build(settings, (WORDS,), 2, seed=1)
-    models.load(target, {key: t.numpy() for key, t in source.state_dict().items()})
+    load(target, {key: t.numpy() for key, t in source.state_dict().items()})
     with torch.no_grad():
         assert torch.equal(source.eval()(tokens(5, 9)), target.eval()(tokens(5, 9)))
     wide = models.build(settings, (WORDS,), 2, seed=0, vectors=vectors(9))
@@ -484,7 +493,7 @@ def test_bfloat16_replicas_of_every_model_give_nearly_the_same_gradient():
         norms = []
         for precision in ("float32", "bfloat16"):
             model = models.build(settings, shape, 2, seed=0)
-            descent = Descent(model, optimizer, FitSettings(precision=precision, device="cpu"))
+            descent = Descent(model, optimizer, precision=precision)
 
             def forward(module, x, labels, dtype=descent.dtype):
                 layers.seed_dropout(module, x.device, 0)

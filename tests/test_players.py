@@ -13,6 +13,7 @@ import torch
 import games
 from alphazero import checkpoint, evaluators, network, players
 from alphazero.config import Config, NetworkSettings
+from alphazero.nn.weights import arrays
 from alphazero.search.gumbel import Gumbel
 
 SMALL = NetworkSettings(blocks=1, channels=4, policy_channels=2, value_channels=2, value_hidden=4)
@@ -28,7 +29,7 @@ def run(game, tmp_path_factory):
     """A run of tic-tac-toe with two checkpoints of an untrained network."""
     directory = tmp_path_factory.mktemp("run")
     for step in (1, 2):
-        weights = network.weights(network.build(game, SMALL, seed=step))
+        weights = arrays(network.build(game, SMALL, seed=step).state_dict())
         config = Config(game=game.name, network=SMALL, search=Gumbel(simulations=16))
         checkpoint.save(directory, step, weights, {}, config)
     return directory

@@ -12,6 +12,7 @@ import pytest
 
 import games
 from alphazero import config, players
+from alphazero.supervised import config as supervised
 from workers.cli import build_parser
 
 ROOT = Path(__file__).parents[1]
@@ -61,24 +62,35 @@ def test_every_command_line_is_one_the_program_takes(words):
     options = build_parser().parse_args(words)
     if options.command == "train" and options.config in config.names():
         config.load(options.config, options.overrides)
+    if getattr(options, "action", "") in ("train", "tune") and options.config in supervised.names():
+        supervised.load(options.config, options.overrides)
     for spec in [*getattr(options, "players", []), getattr(options, "player", None) or "random"]:
         players.parse(spec)
     if getattr(options, "game", "my_game").partition(":")[0] != "my_game":
         games.make(options.game)
 
 
-def test_every_metric_of_a_run_is_explained(folder):
-    line = (folder / "runs/tried/metrics.jsonl").read_text().splitlines()[-1]
+@pytest.mark.parametrize("run", ["tried", "mlp"])
+def test_every_metric_of_a_run_is_explained(folder, run):
+    lines = (folder / f"runs/{run}/metrics.jsonl").read_text().splitlines()
     section = README.partition("### Metrics")[2].partition("\n## ")[0]
-    assert json.loads(line).keys() - {"step", "time"} <= set(re.findall(r"`([\w/]+)`", section))
+    metrics = {key for line in lines for key in json.loads(line)} - {"step", "time"}
+    assert metrics <= set(re.findall(r"`([\w/]+)`", section))
 
 
 @pytest.mark.parametrize(
     ("file", "command"),
-    [("arena.json", "arena"), ("rating.json", "ladder"), ("mistakes.json", "evaluate")],
+    [
+        ("arena.json", "arena"),
+        ("rating.json", "ladder"),
+        ("mistakes.json", "evaluate"),
+        ("test.json", "supervised evaluate"),
+        ("answers.json", "supervised predict"),
+    ],
 )
 def test_every_json_key_is_named(folder, file, command):
-    result = json.loads((folder / file).read_text())
+    found = json.loads((folder / file).read_text())
+    result = found[0] if isinstance(found, list) else found
     line = next(line for line in README.splitlines() if line.startswith(f"| `{command}` |"))
     assert result.keys() <= set(re.findall(r"`(\w+)`", line))
 

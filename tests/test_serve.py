@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import io
 import json
+import socket
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ import pytest
 
 pytest.importorskip("fastapi")
 
-from made_up_models import SMALL, Corners, Shouting, Slow, client, same_bits, shown
+from made_up_models import SMALL, Corners, Shouting, Slow, client, same_bits, shown, untrained
 from prometheus_client.parser import text_string_to_metric_families
 
 import games
@@ -142,30 +143,12 @@ def test_a_networks_answers_are_its_own_bit_for_bit_alone_and_nearly_so_in_a_bat
         np.testing.assert_allclose(list(found.values()), own, atol=1e-5)
 
 
-def saved(name, run_dir):
-    """A run with the network of ``configs/supervised/NAME``, untrained, for small inputs."""
-    from alphazero.nn import models
-    from alphazero.supervised import config as configs
-    from alphazero.supervised import model
-    from alphazero.supervised.vocabulary import Vocabulary
-
-    config, vocabulary = configs.load(name), None
-    classes, shape = tuple("0123456789"), (1, 8, 8)
-    if config.data.kind == "texts":
-        vocabulary = Vocabulary.build(["a good one", "a bad one"], 100)
-        classes, shape = ("negative", "positive"), (len(vocabulary),)
-    network = models.build(config.model, shape, len(classes), seed=0)
-    weights = {key: value.numpy() for key, value in network.state_dict().items()}
-    model.save(run_dir, 1, model.Model(config, classes, shape, vocabulary, weights), {})
-    return run_dir
-
-
 @pytest.mark.parametrize("name", ["mlp", "cnn", "resnet", "textcnn", "lstm"])
 def test_a_saved_model_answers_as_its_predictor_does(name, tmp_path):
     """Bit for bit alone and in the same batch, within 1e-5 in a batch of another size."""
     from alphazero.supervised.model import Predictor
 
-    run_dir = saved(name, tmp_path)
+    run_dir = untrained(name, tmp_path)
     limits = Limits(seconds=100.0)
     application = app.build(workers.serve.load(str(run_dir), limits), limits, lambda line: None)
     predictor = Predictor(run_dir)
@@ -537,12 +520,26 @@ def test_only_loopback_addresses_count_as_this_machine_alone():
         bound.close()
 
 
+def test_whoever_reads_the_address_can_connect_to_it(monkeypatch, capsys):
+    from workers.serve import server
+
+    class Connected:
+        def run(self, sockets):
+            assert "serving tic_tac_toe at http://127.0.0.1:" in capsys.readouterr().out
+            socket.create_connection(sockets[0].getsockname(), timeout=10).close()
+
+    monkeypatch.setattr(server, "make", lambda *_: Connected())
+    monkeypatch.setattr(server, "log_all_as_lines", lambda log: None)
+    given = options("tic_tac_toe", "--port", "0", "--simulations", "2")
+    assert workers.serve.main(given) == 0
+
+
 def test_a_model_that_gives_no_numbers_is_not_served(tmp_path):
     from dataclasses import replace
 
     from alphazero.supervised import model
 
-    whole = model.load(saved("mlp", tmp_path))
+    whole = model.load(untrained("mlp", tmp_path))
     with np.errstate(all="ignore"):
         broken = {name: each / np.zeros_like(each) for name, each in whole.weights.items()}
     model.save(tmp_path, 2, replace(whole, weights=broken), {})
@@ -551,15 +548,7 @@ def test_a_model_that_gives_no_numbers_is_not_served(tmp_path):
 
 
 def test_a_model_that_makes_pictures_is_not_served(tmp_path):
-    from alphazero.nn import gan
-    from alphazero.supervised import config as configs
-    from alphazero.supervised import model
-
-    config = configs.load("gan")
-    network, _ = gan.build(config.model, (1, 8, 8), 10, seed=0)
-    weights = {key: value.numpy() for key, value in network.state_dict().items()}
-    made = model.Model(config, tuple("0123456789"), (1, 8, 8), None, weights)
-    model.save(tmp_path, 1, made, {})
+    untrained("gan", tmp_path)
     with pytest.raises(ValueError, match="makes pictures"):
         workers.serve.load(str(tmp_path), Limits())
 

@@ -244,6 +244,14 @@ def test_an_idle_connection_is_closed_and_a_busy_one_is_kept(address):
         assert connection.recv(65536) == b""
 
 
+def test_the_second_request_of_a_connection_has_to_come_in_time_too(address):
+    with socket.create_connection(address, timeout=10) as connection:
+        connection.sendall(head() + GOOD)
+        answer = connection.recv(65536)
+        connection.sendall(head()[:20])
+        assert statuses(answer + received(connection)) == [200, 408]
+
+
 def test_requests_sent_all_at_once_are_answered_one_by_one(address):
     ask = head(method="GET", path="/health", length=None)
     assert statuses(send(address, (head() + GOOD) * 3 + ask + head(CLOSE) + GOOD)) == [200] * 5
@@ -376,6 +384,7 @@ def test_a_bad_picture_is_refused_in_one_sentence(data):
         assert response.status_code == 422
         assert set(response.json()) == {"error", "field"}
         assert response.json()["field"] == "image"
+        assert "0x" not in response.text  # where in memory something lies is nobody's business
 
 
 @pytest.mark.parametrize(
@@ -409,6 +418,15 @@ def test_more_pixels_than_a_picture_has_are_not_unpacked_either():
     body = {"content": data, "headers": {"content-type": "image/png"}}
     (response,) = ask(predict_app(Corners()), ("POST", "/predict", body))
     assert response.status_code in (200, 422)
+
+
+@pytest.mark.parametrize("name", ["two headers", "late header", "huge", "no size"])
+def test_what_announces_another_size_is_refused_before_a_pixel_is_unpacked(name, monkeypatch):
+    from workers import png
+
+    monkeypatch.setattr(png, "_unpacked", lambda data: pytest.fail("unpacked"))
+    with pytest.raises(ValueError, match=r"header|takes 3 x 2|cut off"):
+        png.read(BAD_PICTURES[name], 2, 3)
 
 
 def upload_body(*parts, boundary=b"x"):

@@ -151,12 +151,12 @@ def test_values_are_split_at_commas_but_not_within_brackets_or_quotes():
 
 def test_every_error_is_told_at_once_before_anything_is_trained():
     lines = errors(
-        lambda: grid("learning_rate=1,2", "optimizer.name=adm,adam", "fit.epochs=0,1", "seed=1,2")
+        lambda: grid("dropout=0,1", "optimizer.name=adm,adam", "fit.epochs=0,1", "seed=1,2")
     )
     assert sorted(line.split(": ")[1] for line in lines) == [
-        "fit.epochs", "learning_rate", "optimizer.name"
+        "dropout", "fit.epochs", "optimizer.name"
     ]  # fmt: skip
-    assert "did you mean optimizer.learning_rate?" in "\n".join(lines)
+    assert "did you mean model.dropout" in "\n".join(lines)
 
 
 @pytest.mark.parametrize(
@@ -242,6 +242,12 @@ def test_as_many_random_candidates_as_there_are_are_all_of_them_and_no_more_are_
     assert {each.name for each in found} == {each.name for each in every}
     (line,) = errors(lambda: candidates.draw("mlp", SHARED, axes, 7, seed=0))
     assert "only 6 different ones" in line
+
+
+def test_random_candidates_that_say_the_same_are_refused_like_a_grids():
+    axes = candidates.axes(["optimizer.learning_rate=1e-3,0.001", "seed=1"])
+    (line,) = errors(lambda: candidates.draw("mlp", SHARED, axes, 2, seed=0))
+    assert line.endswith("say the same")
 
 
 def test_random_candidates_are_all_checked_first():

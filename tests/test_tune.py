@@ -17,10 +17,11 @@ import pytest
 pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
 
-from alphazero.supervised import config, tuning
+from alphazero.supervised import config, pictures, tuning
 from alphazero.types import RunFailed
 from workers import trials as running
 from workers import tune
+from workers.arguments import build_parser
 
 SHARED = (
     "mlp", "data.limit=300", "model.hidden=[16]", "fit.epochs=2", "fit.batch_size=32",
@@ -31,9 +32,7 @@ SMALL = (*SHARED, *GRID, "--folds", "2", "--parallel", "1")
 
 
 def options(*arguments: object) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
-    tune.add_arguments(parser)
-    return parser.parse_args(list(map(str, arguments)))
+    return build_parser().parse_args(["supervised", "tune", *map(str, arguments)])
 
 
 def results(folder: Path) -> list[dict]:
@@ -184,9 +183,12 @@ def test_random_candidates_are_drawn_and_pictured(tmp_path):
     assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_candidate_that_diverges_is_shown_and_never_the_best(tmp_path, capsys):
+def test_a_candidate_that_diverges_is_shown_and_never_the_best(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(pictures, "parallel_coordinates", lambda *given: drawn.append(given))
     grid = ("--grid", "optimizer.learning_rate=1e30,1e-2", "--folds", "2", "--parallel", "1")
     assert tune.main(options(*SHARED, *grid, "--to", tmp_path)) == 0
+    assert drawn[0][0] == {"optimizer.learning_rate": ["1e-2"]}
     assert "diverged" in (tmp_path / "results.csv").read_text()
     assert config.load(str(tmp_path / "best.yaml")).optimizer.learning_rate == 1e-2
 
@@ -212,12 +214,8 @@ def test_a_signal_ends_all_processes_and_what_is_finished_is_kept(tmp_path, numb
         *SHARED, "fit.epochs=10", "--grid", "seed=" + ",".join(map(str, range(200))),
         "--parallel", "2", "--to", str(folder),
     ]  # fmt: skip
-    code = (
-        "import argparse, sys; from workers import tune; parser = argparse.ArgumentParser();"
-        "tune.add_arguments(parser); sys.exit(tune.main(parser.parse_args()))"
-    )
     child = subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
+        [sys.executable, "-m", "workers.cli", "supervised", "tune", *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     try:

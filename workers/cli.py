@@ -299,7 +299,7 @@ def _columns(table: Table, first: str, *others: str) -> None:
         table.add_column(name, justify="right")
 
 
-def _report(table: RenderableType, result: dict[str, Any], destination: str | None) -> int:
+def _report(table: RenderableType, result: Any, destination: str | None) -> int:
     """Print ``table``, and the figures as JSON; a pipe that reads the JSON gets nothing else."""
     Console(stderr=destination == "-").print(table)
     if destination == "-":
@@ -335,9 +335,25 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _supervised(options: argparse.Namespace) -> int:
-    from workers import supervised, tune
+    if options.action == "tune":
+        from workers import tune
 
-    return (tune if options.action == "tune" else supervised).main(options)
+        return tune.main(options)
+    if options.action == "train":
+        from alphazero.supervised import config
+
+        settings = config.load(options.config, options.overrides)
+        run_dir = runs.directory(Path(options.config).stem, options.run_dir, options.resume)
+        from workers import supervised
+
+        return supervised.main(
+            settings, run_dir, options.resume, options.download, options.time_limit
+        )
+    from workers import supervised
+
+    if options.action == "vectors":
+        return supervised.learn_vectors(options.data, options.to, options.dimensions, options.seed)
+    return _report(*supervised.answer(options), options.json)
 
 
 def _serve(options: argparse.Namespace) -> int:

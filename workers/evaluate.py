@@ -9,7 +9,8 @@ import games
 from alphazero import arena, evaluation, players
 from alphazero.arena import ArenaResult
 from alphazero.config import Config
-from alphazero.types import GameRecord, Weights
+from alphazero.nn.weights import Weights
+from alphazero.types import GameRecord
 from games.base import Game
 
 OPENING_PLIES = 2

@@ -19,7 +19,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import games
 from alphazero.config import Config
-from alphazero.types import GameRecord, Weights
+from alphazero.nn.weights import Weights
+from alphazero.types import GameRecord
 from workers.inference import InferenceServer, LoadableEvaluator, network_evaluator
 from workers.replay import RemoteReplay, ReplayStore, stored_games
 from workers.selfplay import SelfPlayWorker, game_groups

@@ -18,7 +18,8 @@ import numpy as np
 
 import games
 from alphazero.config import Config
-from alphazero.types import Evaluation, Weights
+from alphazero.nn.weights import Weights
+from alphazero.types import Evaluation
 from games.base import States
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.highlighter import NullHighlighter
@@ -36,6 +37,32 @@ def directory(config_name: str, asked: Path | None, resume: bool) -> Path:
     if not resume and run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
         raise ValueError(f"{run_dir} holds something already: --resume goes on with a run")
     return run_dir
+
+
+def compare(before: dict, now: dict, fixed: tuple[str, ...], resolved: tuple[str, ...] = ()) -> str:
+    """A line on the settings that a resumed run changes, empty where there are none.
+
+    ``ValueError`` for one whose dotted key begins with any of ``fixed``; of those that begin with
+    any of ``resolved`` nothing is said.
+    """
+    changed = differences(before, now)
+    for key, (was, becomes) in changed.items():
+        if key.startswith(fixed):
+            raise ValueError(f"--resume: {key} was {was} and cannot become {becomes}")
+    told = [key for key in changed if not key.startswith(resolved)]
+    return f"resuming with changed settings: {', '.join(told)}" if told else ""
+
+
+def differences(before: dict, now: dict, prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    """By dotted key the values that differ, ``(before, now)``."""
+    changed = {}
+    for key, value in now.items():
+        earlier = before.get(key)
+        if isinstance(value, dict) and isinstance(earlier, dict):
+            changed |= differences(earlier, value, f"{prefix}{key}.")
+        elif value != earlier:
+            changed[prefix + key] = earlier, value
+    return changed
 
 
 def say(console: Console, line: str) -> None:
@@ -112,7 +139,7 @@ def stop_on_signal(console: Console) -> Iterator[list[int]]:
         if asked:
             raise KeyboardInterrupt
         asked.append(number)
-        console.print("stopping after this step; a checkpoint will be saved")
+        console.print("stopping after this step")
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

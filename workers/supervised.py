@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -13,10 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from alphazero import sealed
 from alphazero.nn import fit, gan, models
-from alphazero.nn.descent import Course
+from alphazero.nn.descent import Course, Diverged
 from alphazero.nn.fit import Examples, History
 from alphazero.nn.parallel import keep_memory
 from alphazero.nn.settings import GAN
@@ -25,13 +26,16 @@ from alphazero.supervised import download, model, pictures, tasks, texts, vector
 from alphazero.supervised.config import SupervisedConfig
 from alphazero.supervised.model import Model, Predictor
 from alphazero.supervised.tasks import Task
-from workers import progress, runs
+from alphazero.types import RunFailed
+from workers import png, progress, runs
 from workers.tracking import Tracker
 
 SAMPLES = 1000
 """Images that a generator is judged by."""
 SURE = 0.9
 """A judge's probability from which it counts as sure."""
+FIXED = ("data.", "model.", "seed", "optimizer.name")
+"""Settings, or what they begin with, that a resumed training keeps."""
 
 
 @dataclass(frozen=True)
@@ -52,21 +56,32 @@ class Training:
         return Model(self.config, task.classes, task.shape, task.vocabulary, weights)
 
 
+def main(
+    config: SupervisedConfig, run_dir: Path, resume: bool, download: bool, minutes: float | None
+) -> int:
+    """Train as ``train`` does; ``download``: fetch the data first; ``minutes``: stop in time."""
+    if minutes:
+        config = replace(config, fit=replace(config.fit, time_limit_minutes=minutes))
+    return train(fetched(config) if download else config, run_dir, resume)
+
+
 def train(config: SupervisedConfig, run_dir: Path, resume: bool) -> int:
     """Train in ``run_dir`` and test in the end; the process's exit status.
 
     ``ValueError`` where the data or, with ``resume``, a checkpoint will not do.
     """
+    pictures.check()
     console = Console()
     torch.set_num_threads(1)  # threads of ours share the batches
     keep_memory()
-    state = model.load_state(run_dir) if resume else None
     with ExitStack() as stack:
         training = prepare(config, run_dir, lambda line: runs.say(console, line))
+        state = _state(training, lambda line: runs.say(console, line)) if resume else None
         runs.describe(run_dir, configs.describe(training.config))
         stack.enter_context(runs.logging_to(run_dir / "log.txt", console))
         shown = configs.as_dict(training.config)
-        tracker = Tracker(run_dir, config.tracking, shown, resume, _step(state))
+        step = state["trainer"]["course"]["step"] if state else 0
+        tracker = Tracker(run_dir, config.tracking, shown, resume, step)
         stack.callback(tracker.close)
         runs.say(console, tracker.status)
         stop = stack.enter_context(runs.stop_on_signal(console))
@@ -80,19 +95,35 @@ def train(config: SupervisedConfig, run_dir: Path, resume: bool) -> int:
     return 0
 
 
+def _state(training: Training, report: Callable[[str], object]) -> dict[str, Any] | None:
+    """What to go on from; None where the run was stopped before its first epoch was over.
+
+    ``ValueError`` where the run's settings were others that cannot change.
+    """
+    run_dir = training.run_dir
+    path = sealed.newest(run_dir / "checkpoints", report)
+    if path is None:
+        report(f"{run_dir} holds no checkpoint yet: starting from the beginning")
+        return None
+    before, now = (configs.as_dict(each) for each in (model.load(path).config, training.config))
+    if line := runs.compare(before, now, FIXED):
+        report(line)
+    return model.load_state(path)
+
+
 def prepare(config: SupervisedConfig, run_dir: Path, report: Callable[[str], object]) -> Training:
     """Data and first weights."""
-    task, vectors = tasks.load(config, report), None
+    task, values = tasks.load(config, report), None
     found = tasks.pretrained(config, task.vocabulary, report)
     if found is not None:
-        vectors = found.values
-        config = tasks.with_dimensions(config, vectors.shape[1])
+        values = found.values
+        config = tasks.with_dimensions(config, values.shape[1])
     how = config.optimizer, config.fit, fit.planned_steps(len(task.train.labels), config.fit)
     shape, classes, seed = task.shape, len(task.classes), config.seed
     if isinstance(config.model, GAN):
         pair = gan.build(config.model, shape, classes, seed)
         return Training(config, task, gan.GanTrainer(pair, *how, seed), run_dir)
-    network = models.build(config.model, shape, classes, seed, vectors)
+    network = models.build(config.model, shape, classes, seed, values)
     trainer = fit.Trainer(network, tasks.prepare(config), *how, seed)
     return Training(config, task, trainer, run_dir)
 
@@ -116,7 +147,10 @@ def _fitted(
             stop=stop,
         )
         validation = None if isinstance(config.model, GAN) else task.validation
-        return fit.fit(training.trainer, task.train, validation, hooks, state)
+        try:
+            return fit.fit(training.trainer, task.train, validation, hooks, state)
+        except Diverged as error:
+            raise RunFailed(str(error)) from None
 
 
 def finish(training: Training, history: History) -> dict[str, float]:
@@ -136,7 +170,9 @@ def finish(training: Training, history: History) -> dict[str, float]:
 
 def judged(predictor: Predictor, test: Examples) -> tuple[dict[str, float], NDArray[np.int64]]:
     """Accuracy, and the confusion of classes ``[K, K]``, rows the truth."""
-    chosen = predictor.answer(test.inputs).argmax(axis=1)
+    # Texts were encoded with the model's own vocabulary; images may be of another size.
+    ask = predictor.predict if predictor.kind == "images" else predictor.answer
+    chosen = ask(test.inputs).argmax(axis=1)
     table = fit.confusion(test.labels, chosen, len(predictor.classes))
     return {"accuracy": float((chosen == test.labels).mean())}, table
 
@@ -155,10 +191,6 @@ def _summary(training: Training, figures: dict[str, float]) -> str:
     return f"done: {figures['test_accuracy']:.2%} of {count:,} test examples right; see {folder}"
 
 
-def _step(state: dict[str, Any] | None) -> int | None:
-    return None if state is None else int(state["trainer"]["course"]["step"])
-
-
 def evaluate(path: Path, data: str | None, judge: Path | None) -> dict[str, Any]:
     """The test's figures of the model at ``path``, on the data that it was trained on or ``data``.
 
@@ -168,7 +200,10 @@ def evaluate(path: Path, data: str | None, judge: Path | None) -> dict[str, Any]
     if isinstance(predictor.config.model, GAN):
         if judge is None:
             raise ValueError("a generator is judged by a classifier: name one with --judge RUN")
-        return sureness(predictor, Predictor(judge))
+        judging = Predictor(judge)
+        if judging.kind != "images":
+            raise ValueError(f"--judge: {judge} is a classifier of texts, should be one of images")
+        return sureness(predictor, judging)
     if judge is not None:
         raise ValueError(f"--judge is for generators, {path} is a classifier")
     config = predictor.config
@@ -194,13 +229,13 @@ def sureness(artist: Predictor, judge: Predictor) -> dict[str, Any]:
 
 
 def predict(path: Path, words: list[str], files: list[Path]) -> list[dict[str, Any]]:
-    """What the model at ``path`` makes of each text, or of each image file."""
+    """What the model at ``path`` makes of each text, or of each PNG file."""
     predictor = Predictor(path)
     if (predictor.kind == "texts") != bool(words) or bool(words) == bool(files):
         wanted = "--text" if predictor.kind == "texts" else "--image"
         raise ValueError(f"{path} takes {predictor.kind}: give {wanted}")
     names = words or [str(file) for file in files]
-    inputs = words or np.stack([_picture(file, predictor.shape) for file in files])
+    inputs: Any = words or np.stack([_picture(file, predictor.shape) for file in files])
     rows = predictor.predict(inputs)
     return [
         {
@@ -213,20 +248,11 @@ def predict(path: Path, words: list[str], files: list[Path]) -> list[dict[str, A
 
 
 def _picture(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """``[1, H, W]``, the grey levels of an image file."""
+    """``[1, H, W]``, the grey levels of a PNG file."""
     try:
-        from PIL import Image, UnidentifiedImageError
-    except ImportError:
-        raise ValueError("--image needs Pillow: pip install 'alphazero[supervised]'") from None
-    try:
-        with Image.open(file) as opened:
-            found = np.asarray(opened.convert("L"))
-    except (OSError, UnidentifiedImageError) as error:
-        raise ValueError(f"{file}: cannot be read as an image: {error}") from None
-    if found.shape != shape[1:]:
-        sizes = (f"{width}x{height}" for height, width in (found.shape, shape[1:]))
-        raise ValueError(f"{file}: {next(sizes)} pixels, this model takes {next(sizes)}")
-    return found[None]
+        return png.read(file.read_bytes(), *shape[1:])[None]
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
 
 
 def learn_vectors(data: Path, to: Path, dimensions: int, seed: int) -> int:
@@ -250,34 +276,20 @@ def fetched(config: SupervisedConfig) -> SupervisedConfig:
     return replace(config, data=replace(config.data, path=str(found)))
 
 
-def main(options: argparse.Namespace) -> int:
-    """``alphazero supervised`` with any action but ``tune``."""
-    if options.action == "train":
-        config = configs.load(options.config, options.overrides)
-        if options.time_limit:
-            limited = replace(config.fit, time_limit_minutes=options.time_limit)
-            config = replace(config, fit=limited)
-        run_dir = runs.directory(Path(options.config).stem, options.run_dir, options.resume)
-        return train(fetched(config) if options.download else config, run_dir, options.resume)
-    if options.action == "vectors":
-        return learn_vectors(options.data, options.to, options.dimensions, options.seed)
+def answer(options: argparse.Namespace) -> tuple[Table, dict[str, Any] | list[dict[str, Any]]]:
+    """What ``evaluate`` and ``predict`` show, and their figures."""
     if options.action == "evaluate":
         figures = evaluate(options.run, options.data, options.judge)
-        return _show([figures], options.json)
-    return _show(predict(options.run, options.text, options.image), options.json)
+        return _table([figures]), figures
+    rows = predict(options.run, options.text, options.image)
+    return _table(rows), rows
 
 
-def _show(rows: list[dict[str, Any]], destination: str | None) -> int:
+def _table(rows: list[dict[str, Any]]) -> Table:
     table = Table(*rows[0])
     for row in rows:
-        table.add_row(*map(_cell, row.values()))
-    Console(stderr=destination == "-").print(table)
-    result = rows[0] if len(rows) == 1 else rows
-    if destination == "-":
-        print(json.dumps(result, indent=2), file=sys.stdout)
-    elif destination:
-        Path(destination).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    return 0
+        table.add_row(*(escape(_cell(value)) for value in row.values()))
+    return table
 
 
 def _cell(value: Any) -> str:

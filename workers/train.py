@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -20,8 +19,9 @@ from alphazero.learner import Learner
 from alphazero.loop import Hooks, LocalFleet, Run
 from alphazero.nn.device import cores
 from alphazero.nn.parallel import keep_memory
+from alphazero.nn.weights import Weights
 from alphazero.replay import Replay
-from alphazero.types import GameRecord, Weights
+from alphazero.types import GameRecord
 from workers import evaluate, runs
 from workers.dashboard import Dashboard
 from workers.tracking import Tracker
@@ -115,26 +115,9 @@ def newest_checkpoint(run_dir: Path, settings: Config, console: Console) -> Chec
         return None
     found = checkpoint.load(path)
     before, now = config.as_dict(found.config), config.as_dict(settings)
-    changed = _differences(before, now)
-    for key, (was, becomes) in changed.items():
-        if key.startswith(FIXED):
-            raise ValueError(f"--resume: {key} was {was} and cannot become {becomes}")
-    changed = [key for key in changed if not key.startswith(RESOLVED)]
-    if changed:
-        console.print(f"resuming with changed settings: {', '.join(changed)}")
+    if line := runs.compare(before, now, FIXED, RESOLVED):
+        console.print(line)
     return found
-
-
-def _differences(before: dict, now: dict, prefix: str = "") -> dict[str, tuple[Any, Any]]:
-    """By dotted key the values that differ, ``(before, now)``."""
-    changed = {}
-    for key, value in now.items():
-        earlier = before.get(key)
-        if isinstance(value, dict) and isinstance(earlier, dict):
-            changed |= _differences(earlier, value, f"{prefix}{key}.")
-        elif value != earlier:
-            changed[prefix + key] = earlier, value
-    return changed
 
 
 @contextmanager
@@ -172,7 +155,7 @@ def _trained(settings: Config, path: str) -> Weights:
     except ValueError as error:
         raise ValueError(f"training.initial_weights: {error}") from None
     trees = config.as_dict(found.config), config.as_dict(settings)
-    for key, (theirs, ours) in _differences(*trees).items():
+    for key, (theirs, ours) in runs.differences(*trees).items():
         deeper = key == "network.blocks" and theirs < ours
         if key.partition(".")[0] in ("game", "network") and not deeper:
             raise ValueError(

@@ -4,6 +4,7 @@ import argparse
 import csv
 import functools
 import json
+import math
 import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,13 +19,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from alphazero.config import check_ray
 from alphazero.supervised import candidates, config
 from alphazero.supervised.candidates import Candidate, Choices
 from alphazero.supervised.config import SupervisedConfig
 from alphazero.types import RunFailed
-from workers import progress
-from workers.options import count
+from workers import progress, runs
 
 if TYPE_CHECKING:
     from alphazero.supervised.tuning import Plan, Result, RunAll, Score
@@ -33,57 +32,6 @@ TRIALS, TABLE, FIGURES = "trials.jsonl", "results.csv", "results.json"
 BEST, PICTURE = "best.yaml", "results.png"
 SHOWN = 20
 """Rows of the table on the terminal; the file has all."""
-INTERRUPTED = 130
-EXAMPLES = """\
-examples:
-  alphazero supervised tune mlp --grid optimizer.name=adam,rmsprop \\
-      --grid optimizer.learning_rate=1e-3,1e-2 --folds 3 --to runs/tuned
-  alphazero supervised tune cnn fit.epochs=3 --random 12 --grid model.dropout=0,0.25,0.5 \\
-      --range optimizer.learning_rate=1e-4..1e-1 --to runs/random
-  alphazero supervised train runs/tuned/best.yaml
-
-DIR holds results.csv, results.json, results.png, best.yaml and trials.jsonl. Trials in the last one
-are not run again: the same command goes on where it was stopped, and a larger grid adds to it."""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = EXAMPLES
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument(
-        "config", metavar="CONFIG", help="a name in configs/supervised or a YAML file"
-    )
-    parser.add_argument(
-        "overrides", metavar="key.sub=value", nargs="*", help="settings that all candidates share"
-    )
-    _add_search(parser)
-    parser.add_argument(
-        "--ray", metavar="off|local|ADDRESS", default="off",
-        help="where trials run; default off: in processes of this machine",
-    )  # fmt: skip
-    parser.add_argument(
-        "--parallel", type=count, metavar="N",
-        help="trials at a time; default: one for each core; 1: in this process",
-    )  # fmt: skip
-    parser.add_argument("--to", type=Path, required=True, metavar="DIR", help="for all results")
-
-
-def _add_search(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--grid", action="append", default=[], metavar="key.sub=A,B,...",
-        help="values to try; given several times, every combination is a candidate",
-    )  # fmt: skip
-    parser.add_argument(
-        "--range", action="append", default=[], dest="ranges", metavar="key.sub=LOW..HIGH",
-        help="draw from in between, with --random: evenly in the logarithm where both ends are "
-        "positive and a decade or more apart, else evenly; whole numbers if both ends are",
-    )  # fmt: skip
-    parser.add_argument(
-        "--random", type=count, metavar="N",
-        help="try N combinations drawn at random, from --grid's values and --range's",
-    )  # fmt: skip
-    parser.add_argument(
-        "--folds", type=count, default=3, metavar="K", help="of the training data; default 3"
-    )
 
 
 def main(options: argparse.Namespace) -> int:
@@ -103,7 +51,7 @@ def main(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print(f"\nstopped: {_done(plan, kept.scores)} of {total} trials are finished and kept in "
               f"{options.to}; the same command goes on")  # fmt: skip
-        return INTERRUPTED
+        return runs.INTERRUPTED
     return _report(options, plan, results)
 
 
@@ -142,6 +90,8 @@ def _candidates(options: argparse.Namespace) -> tuple[SupervisedConfig, list[Can
 
 
 def _check_ray(ray: str) -> None:
+    from alphazero.config import check_ray  # which brings Numba
+
     try:
         check_ray(ray)
     except ValueError as error:
@@ -276,19 +226,21 @@ def _write_best(path: Path, chosen: Candidate, best: "Result", folds: int) -> No
 
 
 def _draw(results: Sequence["Result"], plan: "Plan", is_grid: bool, path: Path) -> None:
-    """A heat map of a grid of two keys; parallel coordinates of anything else."""
+    """A heat map of a grid of two keys; parallel coordinates of anything else. Candidates that
+    failed leave a cell empty, or are left out."""
     from alphazero.supervised import pictures
 
     title = f"accuracy, {len(results[0].accuracies)} folds of {plan.pools[0].name}"
     keys = list(results[0].values)
+    whole = [each for each in results if not each.failures]
     if is_grid and len(keys) == 2:
-        means = {tuple(each.values.values()): each.mean for each in results}
+        means = {tuple(each.values.values()): each.mean for each in whole}
         rows, columns = (_distinct(plan, key) for key in keys)
-        table = np.array([[means[row, column] for column in columns] for row in rows])
+        table = np.array([[means.get((row, each), math.nan) for each in columns] for row in rows])
         pictures.heat_map(table, (keys[0], rows), (keys[1], columns), path, title)
         return
-    values = {key: [each.values[key] for each in results] for key in keys}
-    pictures.parallel_coordinates(values, [each.mean for each in results], path, "accuracy")
+    values = {key: [each.values[key] for each in whole] for key in keys}
+    pictures.parallel_coordinates(values, [each.mean for each in whole], path, "accuracy")
 
 
 def _distinct(plan: "Plan", key: str) -> list[str]:

@@ -9,14 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from alphazero.nn import optim
-from alphazero.nn import weights as arrays
-from alphazero.nn.device import choose, cores
+from alphazero.nn.device import PRECISIONS, choose, cores
 from alphazero.nn.flat import Flat
 from alphazero.nn.parallel import Forward, Replicas
 from alphazero.nn.settings import FitSettings, OptimizerSettings
-from alphazero.nn.weights import Weights
-
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+from alphazero.nn.weights import Weights, arrays, load
 
 LEAST_SHARE = 32
 """Rows of a batch below which another thread costs more than it computes."""
@@ -29,19 +26,34 @@ class Diverged(RuntimeError):
 class Descent:
     """Optimizer steps of one module; everything that decides the next one is in ``state``."""
 
-    def __init__(self, module: nn.Module, optimizer: OptimizerSettings, settings: FitSettings):
-        """``module`` is moved to the settings' device and trained in place."""
+    def __init__(
+        self,
+        module: nn.Module,
+        optimizer: OptimizerSettings,
+        ema: float = 0.0,
+        precision: str = "float32",
+        threads: int = 1,
+    ):
+        """``module`` is trained in place, on its own device; on a CPU ``threads`` share a batch.
+
+        ``ema``: the decay of its averaged weights; 0: they are the newest.
+        """
         self.step = 0
-        self.device = choose(settings.device)
-        self.dtype = PRECISIONS[settings.precision]
-        place: dict[str, Any] = {"device": self.device, "memory_format": torch.channels_last}
-        self.module = module.to(**place)
+        layout: dict[str, Any] = {"memory_format": torch.channels_last}
+        self.module = module.to(**layout)
+        self.device = next(module.parameters()).device
+        self.threads = threads if self.device.type == "cpu" else 1
         self._settings = optimizer
         self._flat = Flat(module)
         self._optimizer = optim.build(*self._flat.leaves(), optimizer)
         self._factor = optim.schedule(optimizer.schedule)
-        self._ema = optim.Ema(self._flat.values, settings.ema)
-        self._replicas = Replicas(self._flat, threads(settings), self.dtype)
+        self._ema = optim.Ema(self._flat.values, ema)
+        self.compute_in(precision)
+
+    def compute_in(self, precision: str) -> None:
+        """From now on in this one of ``PRECISIONS``; the weights themselves stay float32."""
+        self.precision, self.dtype = precision, PRECISIONS[precision]
+        self._replicas = Replicas(self._flat, self.threads, self.dtype)
 
     def descend(self, forward: Forward, tensors: list[Tensor], progress: float) -> dict[str, float]:
         """One step down the gradient of ``forward``'s loss, and its figures before the step.
@@ -76,11 +88,11 @@ class Descent:
 
     def weights(self) -> Weights:
         """Copies of the averaged weights."""
-        return arrays.arrays(self.average())
+        return arrays(self.average())
 
     def load(self, weights: Weights) -> None:
         """Take these for the module's weights and for the averaged ones."""
-        arrays.load(self.module, weights)
+        load(self.module, weights)
         self._ema.average.copy_(self._flat.values)
 
     def state(self) -> dict[str, Any]:
@@ -139,10 +151,14 @@ class Course:
         self._start = time.monotonic() - 60 * state["minutes"]
 
 
+def begin(module: nn.Module, optimizer: OptimizerSettings, settings: FitSettings) -> Descent:
+    """On the device and in the way that ``settings`` say."""
+    module.to(choose(settings.device))
+    return Descent(module, optimizer, settings.ema, settings.precision, threads(settings))
+
+
 def threads(settings: FitSettings) -> int:
-    """How many share each batch."""
-    if choose(settings.device).type != "cpu":
-        return 1
+    """How many share each batch on a CPU."""
     if settings.threads == "auto":
         return max(1, min(cores(), settings.batch_size // LEAST_SHARE))
     return settings.threads

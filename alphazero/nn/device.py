@@ -1,8 +1,10 @@
-"""Where tensors live, and how many cores there are."""
+"""Where tensors live, in what precision they compute, and how many cores there are."""
 
 import os
 
 import torch
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def cores() -> int:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from alphazero.nn import descent, layers, losses
-from alphazero.nn.descent import Course, Descent
+from alphazero.nn.descent import Course
 from alphazero.nn.settings import FitSettings, OptimizerSettings
 from alphazero.nn.weights import Weights
 
@@ -96,7 +96,7 @@ class Trainer:
         """``steps``: of the whole training (``planned_steps``), which the learning rate follows."""
         self.settings, self.course = settings, Course(settings, steps)
         self._prepare, self._seed = prepare, seed
-        self._descent = Descent(model, optimizer, settings)
+        self._descent = descent.begin(model, optimizer, settings)
         self._averaged = copy.deepcopy(model).eval()
 
     def epoch(
@@ -123,7 +123,7 @@ class Trainer:
     def validate(self, examples: Examples) -> dict[str, float]:
         """``validation_loss`` and ``validation_accuracy`` of the averaged weights."""
         self._averaged.load_state_dict(self._descent.average())
-        count = descent.threads(self.settings)
+        count = self._descent.threads
         found = logits(self._averaged, self._prepare, examples.inputs, threads=count)
         labels = torch.from_numpy(examples.labels)
         return {
@@ -243,6 +243,8 @@ def check(examples: Examples) -> None:
             f"training needs two examples at least and a label for each, got "
             f"{len(examples.inputs)} inputs and {len(examples.labels)} labels"
         )
+    if examples.labels.dtype != np.int64:
+        raise ValueError(f"labels are {examples.labels.dtype}, should be int64")
 
 
 def logits(

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from alphazero.nn.descent import Course, Descent
+from alphazero.nn import descent
+from alphazero.nn.descent import Course
 from alphazero.nn.fit import Examples, batches, check, ignore, place, summary
 from alphazero.nn.settings import GAN, FitSettings, OptimizerSettings
 from alphazero.nn.weights import Weights
@@ -51,7 +52,7 @@ class Generator(nn.Module):
         )
 
     def forward(self, noise: Tensor, labels: Tensor) -> Tensor:
-        told = functional.one_hot(labels % self.classes, self.classes).to(noise)
+        told = functional.one_hot(_told(labels, self.classes), self.classes).to(noise)
         return self.image(torch.cat([noise, told], dim=1))
 
 
@@ -74,7 +75,7 @@ class Discriminator(nn.Module):
         )
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        return self.judge(images).gather(1, labels[:, None] % self.classes)[:, 0]
+        return self.judge(images).gather(1, _told(labels, self.classes)[:, None])[:, 0]
 
 
 def build(
@@ -120,7 +121,7 @@ def generate(
 class GanTrainer:
     """Trains both in place, step by step in turn, for ``fit.fit`` without validation.
 
-    ``weights`` are the generator's, averaged. Bit for bit the same as ``fit.Trainer``.
+    ``weights`` are the generator's, averaged. Goes on bit for bit, as ``fit.Trainer`` does.
     """
 
     def __init__(
@@ -133,7 +134,9 @@ class GanTrainer:
     ):
         self.settings, self.course = settings, Course(settings, steps)
         self._seed, self._width = seed, pair[0].noise
-        self._artist, self._critic = (Descent(network, optimizer, settings) for network in pair)
+        self._artist, self._critic = (
+            descent.begin(network, optimizer, settings) for network in pair
+        )
         # The generator looks at the discriminator itself; what trains that are its replicas.
         pair[1].requires_grad_(False)
         self._made: dict[int, Tensor] = {}
@@ -211,6 +214,10 @@ class GanTrainer:
         loss = functional.binary_cross_entropy_with_logits(found, right)
         accuracy = ((found > 0) == (right > 0)).float().mean()
         return loss, {"loss": loss, "accuracy": accuracy}
+
+
+def _told(labels: Tensor, classes: int) -> Tensor:
+    return labels if classes > 1 else torch.zeros_like(labels)
 
 
 def _noise(count: int, width: int, seed: int) -> Tensor:

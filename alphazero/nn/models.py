@@ -18,7 +18,6 @@ from alphazero.nn.settings import (
     Transformer,
 )
 from alphazero.nn.text_layers import Pooling, TextClassifier
-from alphazero.nn.weights import load as load
 
 Images = MLP | CNN | ResNet
 Texts = TextCNN | Recurrent | Transformer
@@ -36,7 +35,8 @@ def build(
 
     Images have the shape (channels, height, width), texts (words known, padding included).
     ``vectors`` ``[words, D]`` are the embedding's first ones, and D counts instead of the
-    settings'. All else depends on ``seed`` alone. ValueError where settings and shape do not fit.
+    settings'; no file is read here. All else depends on ``seed`` alone. ValueError where settings
+    and shape do not fit.
     """
     with torch.random.fork_rng(devices=[]):  # torch's own first weights would use its global state
         if isinstance(settings, Images):

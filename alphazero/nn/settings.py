@@ -8,6 +8,7 @@ from pydantic.dataclasses import dataclass
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
@@ -22,7 +23,7 @@ class ScheduleSettings:
     """Learning rate over optimizer steps, as a factor on the base rate."""
 
     kind: Literal["constant", "cosine", "step"] = "cosine"
-    warmup_steps: Annotated[int, Field(ge=0)] = 100
+    warmup_steps: Natural = 100
     """A factor beside that of ``kind``: linear from 0 to 1 over this many steps."""
     final_factor: Fraction = 0.05
     """cosine: the factor reached at the last step."""
@@ -40,7 +41,7 @@ class OptimizerSettings:
     excluded."""
     l1: NotNegative = 0.0
     """L1 penalty: ``l1 * sum |w|`` of the same weights that ``l2`` shrinks."""
-    momentum: Fraction = 0.9
+    momentum: BelowOne = 0.9
     """sgd's, where 0 is plain gradient descent; adam's and adamw's beta 1."""
     gradient_clip: NotNegative = 1.0
     """Largest gradient norm; 0 turns clipping off."""
@@ -54,7 +55,8 @@ class TrackingSettings:
     wandb: Literal["auto", "online", "offline", "off"] = "auto"
     project: str = "alphazero"
     log_every: Count = 1
-    """Optimizer steps between two lines of metrics.jsonl."""
+    """Optimizer steps between two lines of self-play's metrics.jsonl; of a supervised training it
+    has one an epoch."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -70,7 +72,7 @@ class FitSettings:
     patience: Natural = 0
     """Stop after so many epochs in a row without a better validation accuracy, or an equal one at a
     lower loss; 0: never."""
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    ema: BelowOne = 0.0
     """Decay of the averaged weights that are validated and kept; 0: the newest are."""
     precision: Literal["float32", "bfloat16"] = "float32"
     device: str = "auto"
@@ -86,7 +88,7 @@ class MLP:
     kind: Literal["mlp"] = "mlp"
     hidden: tuple[Count, ...] = (128, 256)
     activation: Activation = "relu"
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    dropout: BelowOne = 0.0
     batch_norm: bool = False
     initialization: Initialization = "he"
 
@@ -99,7 +101,7 @@ class CNN:
     channels: tuple[Count, ...] = (32, 64)
     hidden: Count = 128
     activation: Activation = "relu"
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.25
+    dropout: BelowOne = 0.25
     initialization: Initialization = "he"
 
 
@@ -139,8 +141,8 @@ class EmbeddingSettings:
     vectors: str | None = None
     """A file in GloVe's text format whose vectors are the first ones; sets the dimensions."""
     frozen: bool = False
-    """Pretrained vectors stay as they are; a word without one is ignored."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """Pretrained vectors stay as they are, and so do the small random ones of other words."""
+    dropout: BelowOne = 0.2
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -149,11 +151,11 @@ class TextCNN:
 
     kind: Literal["textcnn"] = "textcnn"
     embedding: EmbeddingSettings = EmbeddingSettings()
-    widths: tuple[Count, ...] = (3, 4, 5)
+    widths: Annotated[tuple[Count, ...], Field(min_length=1)] = (3, 4, 5)
     """Words that a convolution spans."""
     channels: Count = 100
     """Of each width."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    dropout: BelowOne = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -168,7 +170,7 @@ class Recurrent:
     layers: Count = 1
     bidirectional: bool = True
     pooling: Literal["last", "mean", "max"] = "max"
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    dropout: BelowOne = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -180,4 +182,4 @@ class Transformer:
     heads: Count = 4
     layers: Count = 2
     feedforward: Count = 256
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    dropout: BelowOne = 0.2

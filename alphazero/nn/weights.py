@@ -1,21 +1,23 @@
-"""A module's weights as NumPy arrays: parameters *and* buffers, by name."""
+"""A module's weights as NumPy arrays, which are published, stored and loaded."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+
+if TYPE_CHECKING:  # torch takes seconds to import, and who only carries weights need not have it
+    from torch import Tensor, nn
 
 Weights = dict[str, NDArray[Any]]
+"""Parameters *and buffers* by name: without BatchNorm's statistics others play amiss."""
 
 
-def arrays(state: dict[str, Tensor]) -> Weights:
+def arrays(state: dict[str, "Tensor"]) -> Weights:
     """A state dictionary's tensors as arrays of their own, contiguous."""
     return {name: np.array(tensor.cpu().numpy(), order="C") for name, tensor in state.items()}
 
 
-def load(module: nn.Module, weights: Weights) -> None:
+def load(module: "nn.Module", weights: Weights) -> None:
     """Copy ``weights`` into ``module``.
 
     ValueError, and nothing is changed, where its names and shapes are not exactly theirs.
@@ -30,4 +32,4 @@ def load(module: nn.Module, weights: Weights) -> None:
                 f"weights of another network: {name} has shape {weights[name].shape} where this "
                 f"one's has {tuple(tensor.shape)}"
             )
-    module.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
+    module.load_state_dict({name: own[name].new_tensor(array) for name, array in weights.items()})

@@ -101,17 +101,15 @@ def axes(grids: Sequence[str], ranges: Sequence[str] = ()) -> list[Axis]:
 def grid(name: str, overrides: Sequence[str], choices: Sequence[Choices]) -> list[Candidate]:
     """Every combination, the last key changing fastest, on top of configuration ``name``.
 
-    Raises ``ConfigError`` with one line for each thing wrong with any of them.
+    Raises ``ConfigError`` with one line for each thing wrong with any of them, or where two would
+    train the same.
     """
     count = math.prod(len(each.values) for each in choices)
     if count > MOST:
         raise ConfigError([f"--grid: {count:,} combinations; --random N tries N of them"])
     read = _reader(name, overrides)
     combinations = itertools.product(*(each.values for each in choices))
-    candidates = _valid(read, [_named(choices, values) for values in combinations])
-    for first, second in _alike(candidates):
-        raise ConfigError([f"--grid: {first.name} and {second.name} say the same"])
-    return candidates
+    return _valid(read, [_named(choices, values) for values in combinations])
 
 
 def draw(
@@ -119,8 +117,7 @@ def draw(
 ) -> list[Candidate]:
     """``count`` different random combinations; with one seed, fewer are the first of more.
 
-    Raises ``ConfigError`` with one line for each thing wrong with any of them, or where there are
-    not so many.
+    Raises ``ConfigError`` as ``grid`` does, or where there are not so many.
     """
     if not 1 <= count <= MOST:
         raise ConfigError([f"--random: got {count}, should be from 1 to {MOST:,}"])
@@ -216,13 +213,9 @@ def _valid(
             errors += error.lines
     if errors:
         raise ConfigError(list(dict.fromkeys(errors)))
-    return candidates
-
-
-def _alike(candidates: Iterable[Candidate]) -> Iterator[tuple[Candidate, Candidate]]:
-    """Two that would train the same."""
     seen: dict[SupervisedConfig, Candidate] = {}
     for each in candidates:
         first = seen.setdefault(untracked(each.config), each)
         if first is not each:
-            yield first, each
+            raise ConfigError([f"{first.name} and {each.name} say the same"])
+    return candidates

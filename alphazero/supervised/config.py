@@ -13,7 +13,6 @@ from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from alphazero import config_file
-from alphazero.config_file import ConfigError
 from alphazero.nn.settings import (
     CNN,
     GAN,
@@ -31,6 +30,7 @@ from alphazero.nn.settings import (
 )
 
 Share = Annotated[float, Field(gt=0, lt=1)]
+OF_TEXTS = (TextCNN, Recurrent, Transformer)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -58,9 +58,10 @@ class Texts:
     validation: Share = 0.1
     limit: Count | None = None
     vocabulary: Count = 20_000
-    """The most frequent words of the training texts; others are one and the same unknown word."""
+    """The most frequent words of the training texts and, with pretrained vectors, as many again of
+    theirs; others are one and the same unknown word."""
     length: Count = 400
-    """Words of a text that are read."""
+    """Words of a text that are read, the last ones."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -76,8 +77,12 @@ class SupervisedConfig:
     tracking: TrackingSettings = TrackingSettings()
     seed: Natural = 0
 
-
-OF_TEXTS = (TextCNN, Recurrent, Transformer)
+    def __post_init__(self) -> None:
+        fitting = "texts" if isinstance(self.model, OF_TEXTS) else "images"
+        if self.data.kind != fitting:
+            raise ValueError(
+                f"model.kind {self.model.kind} is for data.kind {fitting}, not for {self.data.kind}"
+            )
 
 
 def load(name_or_path: str, overrides: Sequence[str] = ()) -> SupervisedConfig:
@@ -87,14 +92,7 @@ def load(name_or_path: str, overrides: Sequence[str] = ()) -> SupervisedConfig:
     line for each thing wrong.
     """
     name, text = config_file.find(name_or_path, resources.files("configs") / "supervised")
-    config = config_file.parse(SupervisedConfig, text, name, overrides)
-    fitting = "texts" if isinstance(config.model, OF_TEXTS) else "images"
-    if config.data.kind != fitting:
-        raise ConfigError(
-            [f"{name}: model.kind {config.model.kind} is for data.kind {fitting}, not for "
-             f"{config.data.kind}"]
-        )  # fmt: skip
-    return config
+    return config_file.parse(SupervisedConfig, text, name, overrides)
 
 
 def names() -> list[str]:

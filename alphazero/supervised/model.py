@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from alphazero import sealed
-from alphazero.nn import fit, gan, models
+from alphazero.nn import fit, gan, models, weights
 from alphazero.nn import state as states
 from alphazero.nn.settings import GAN
 from alphazero.supervised import config as configs
@@ -50,7 +50,7 @@ def save(run_dir: Path, step: int, model: Model, state: dict[str, Any]) -> Path:
         CONFIG: configs.describe(model.config).encode(),
         DESCRIPTION: json.dumps({"classes": model.classes, "shape": model.shape}).encode(),
     }
-    if model.vocabulary:
+    if model.vocabulary is not None:
         files[VOCABULARY] = model.vocabulary.to_text().encode()
     fields = {"supervised": model.config.model.kind}
     return sealed.save_step(run_dir / "checkpoints", step, files, fields, KEEP)
@@ -64,7 +64,7 @@ def is_supervised(path: Path | str) -> bool:
 def load(path: Path | str) -> Model:
     """``ValueError``, one line, where there is no whole checkpoint of a supervised training."""
     path = sealed.resolve(path)
-    if not is_supervised(path):
+    if "supervised" not in sealed.manifest(path):
         raise ValueError(f"{path} is a game's checkpoint, not a supervised model's")
     text = (path / CONFIG).read_text(encoding="utf-8")
     try:
@@ -73,9 +73,9 @@ def load(path: Path | str) -> Model:
         reason = str(error).replace("\n", " ")
         raise ValueError(f"{path / CONFIG} does not fit this version: {reason}") from None
     described = json.loads((path / DESCRIPTION).read_bytes())
-    words, vocabulary = path / VOCABULARY, None
-    if words.exists():
-        vocabulary = Vocabulary.from_text(words.read_text(encoding="utf-8"))
+    vocabulary = None
+    if config.data.kind == "texts":
+        vocabulary = Vocabulary.from_text((path / VOCABULARY).read_text(encoding="utf-8"))
     return Model(
         config,
         tuple(described["classes"]),
@@ -100,15 +100,17 @@ class Predictor:
         self.kind = model.config.data.kind
         self.vocabulary = model.vocabulary
         self._prepare = tasks.prepare(model.config)
-        self.network = _network(model)
-        models.load(self.network, model.weights)
+        self.network = _network(model).eval()
+        weights.load(self.network, model.weights)
 
     def encode(self, inputs: Sequence[str] | NDArray[np.uint8]) -> NDArray[Any]:
         """Texts as their words' numbers; images, ``uint8 [N, 1, H, W]``, as they are.
 
-        ``ValueError`` for images of another size.
+        ``ValueError`` for images of another size, and for one text instead of a list.
         """
         if self.vocabulary is not None:
+            if isinstance(inputs, str):
+                raise ValueError("one text was given, should be a list of texts")
             assert isinstance(self.config.data, configs.Texts)
             return self.vocabulary.encode(list(inputs), self.config.data.length)
         found = np.asarray(inputs)
@@ -119,11 +121,13 @@ class Predictor:
         return found
 
     def predict(self, inputs: Sequence[str] | NDArray[np.uint8]) -> NDArray[np.float32]:
-        """``[N, K]``: the probability of each class."""
+        """``[N, K]``: the probability of each class; errors as for ``encode`` and ``answer``."""
         return self.answer(self.encode(inputs))
 
     def answer(self, encoded: NDArray[Any]) -> NDArray[np.float32]:
-        """``[N, K]``, for what ``encode`` gave."""
+        """``[N, K]``, for what ``encode`` gave. ``ValueError`` where the model has no answers."""
+        if isinstance(self.network, gan.Generator):
+            raise ValueError("this model makes images and names none; ask a classifier")
         return fit.predict(self.network, self._prepare, encoded)
 
 

@@ -129,7 +129,10 @@ def _split(
     rows = np.random.default_rng(seed).permutation(count)[: settings.limit]
     held = max(1, round(settings.validation * len(rows)))
     if held >= len(rows):
-        raise ValueError(f"data: {len(rows)} examples are too few to hold {held} back")
+        raise ValueError(
+            f"data.validation: {held} of {len(rows)} training examples held back leave none; "
+            "use more examples, or hold fewer back"
+        )
     return rows[held:], rows[:held]
 
 

@@ -295,7 +295,10 @@ def _archived(path: Path, folders: set[str]) -> Iterator[tuple[str, bytes]]:
                     found = _REVIEW.search(member.name)
                     if found and member.isreg() and found[1].rpartition("/")[0] in folders:
                         if member.size > LONGEST:
-                            raise ValueError(f"{path}: {member.name}: {member.size:,} bytes")
+                            raise ValueError(
+                                f"{path}: {member.name}: {member.size:,} bytes, "
+                                f"should be {LONGEST:,} at most"
+                            )
                         file = archive.extractfile(member)
                         assert file is not None
                         yield found[1], file.read()

@@ -2,7 +2,8 @@
 
 The training examples of a configuration, those that it would hold back to validate on among them,
 are cut into k folds with the same share of every class. Each candidate is trained k times, on all
-folds but one, and its accuracy in that one counts. Test examples are never looked at.
+folds but one, and its accuracy in that one counts. Test examples are never looked at. Which words
+of texts are known is told by all training texts, those of the fold left out among them.
 
 A trial, one candidate and one fold, depends on nothing but its arguments. Where and when trials run
 is up to a function like ``map`` that ``search`` is given.

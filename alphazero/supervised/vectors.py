@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from alphazero.supervised.vocabulary import PADDING, UNKNOWN, Vocabulary, tokenize
+from alphazero.supervised.vocabulary import PADDING, SPECIAL, Vocabulary, tokenize
 
 UNKNOWN_RANGE = 0.25
 """Words that a file does not have get numbers up to this (Kim 2014, section 3.1)."""
@@ -48,7 +48,7 @@ def read(
     of a word that stands there twice the first line counts. ``ValueError`` names file and line, or
     says that no word was found.
     """
-    rows = {word: row for row, word in enumerate(vocabulary.words, UNKNOWN + 1)}
+    rows = {word: row for row, word in enumerate(vocabulary.words, SPECIAL)}
     found: dict[int, NDArray[np.float32]] = {}
     for where, word, numbers in _lines(path):
         row = rows.get(word)

@@ -17,6 +17,7 @@ import games
 from alphazero import config, network
 from alphazero.evaluators import CachedEvaluator
 from alphazero.inference import NetworkEvaluator
+from alphazero.nn.weights import arrays
 from alphazero.search import kernels, run
 from alphazero.selfplay import GameGroup
 
@@ -48,7 +49,8 @@ class Player:
     def __init__(self, chosen: config.Config):
         game = games.make(chosen.game)
         self.network = NetworkEvaluator(game, chosen.network, chosen.inference)
-        self.network.load(network.weights(network.build(game, chosen.network, chosen.seed)), 0)
+        module = network.build(game, chosen.network, chosen.seed)
+        self.network.load(arrays(module.state_dict()), 0)
         self.evaluate = self.ask
         self.cache = CachedEvaluator(game, lambda states: self.evaluate(states), 2**16)
         self.group = GameGroup(game, chosen.search, chosen.selfplay, chosen.seed, count())

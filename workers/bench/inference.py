@@ -14,9 +14,9 @@ from torch.nn import functional
 import games
 from alphazero import network
 from alphazero.config import Config, InferenceSettings
-from alphazero.inference import DTYPES, NetworkEvaluator
+from alphazero.inference import NetworkEvaluator
 from alphazero.network import PolicyValueNetwork
-from alphazero.nn.device import choose
+from alphazero.nn.device import PRECISIONS, choose
 from alphazero.nn.export import openvino_installed
 from games.base import Game, States
 from workers.bench.measuring import (
@@ -50,7 +50,7 @@ def bench(chosen: Config, settings: BenchSettings) -> Figures:
     calls = {name: _evaluating(each, states) for name, each in backends.items()}
     device = choose(chosen.inference.device)
     calls["eager"] = _eager(copy.deepcopy(module).to(device), game, states)
-    calls |= {precision: _multiplying(chosen, precision) for precision in DTYPES}
+    calls |= {precision: _multiplying(chosen, precision) for precision in PRECISIONS}
     works = [Work(call, settings.threads) for call in calls.values()]
     tallies = dict(zip(calls, measure(works, settings.seconds), strict=True))
     rates = {name: tallies[name].rate for name in backends}
@@ -63,7 +63,7 @@ def bench(chosen: Config, settings: BenchSettings) -> Figures:
         "fraction_of_matmul": {
             name: rate * needed / tallies[name.split("_")[1]].rate for name, rate in rates.items()
         },
-        "matmul_gflops": {precision: tallies[precision].rate / 1e9 for precision in DTYPES},
+        "matmul_gflops": {precision: tallies[precision].rate / 1e9 for precision in PRECISIONS},
         "swap_seconds": swaps,
         **circumstances(chosen, settings),
         "batch": settings.batch,
@@ -108,7 +108,7 @@ def _backends(chosen: Config) -> list[tuple[str, InferenceSettings]]:
                 {"backend": backend, "precision": precision, "device": chosen.inference.device}
             ),
         )
-        for backend, precision in itertools.product(names, DTYPES)
+        for backend, precision in itertools.product(names, PRECISIONS)
     ]
 
 
@@ -148,7 +148,7 @@ def _eager(module: PolicyValueNetwork, game: Game, states: States) -> Callable[[
 def _multiplying(chosen: Config, precision: str) -> Callable[[int], int]:
     device = choose(chosen.inference.device)
     size = MATRIX[device.type]
-    factor = torch.rand(size, size).to(device, DTYPES[precision])
+    factor = torch.rand(size, size).to(device, PRECISIONS[precision])
 
     def call(_: int) -> int:
         torch.get_num_threads()

@@ -14,7 +14,7 @@ from pydantic import dataclasses as validated
 from alphazero import evaluators, network
 from alphazero.config import Config
 from alphazero.nn.device import cores
-from alphazero.types import Weights
+from alphazero.nn.weights import Weights, arrays
 from games.base import Game, States
 
 Figures = dict[str, Any]
@@ -85,7 +85,7 @@ def _take_turn(work: Work, tally: Tally, seconds: float) -> None:
 
 
 def weights(chosen: Config, game: Game) -> Weights:
-    return network.weights(network.build(game, chosen.network, chosen.seed))
+    return arrays(network.build(game, chosen.network, chosen.seed).state_dict())
 
 
 def midgame(game: Game, batch: int) -> States:

@@ -14,9 +14,10 @@ import numpy as np
 import games
 from alphazero import evaluators, search
 from alphazero.config import Config, SelfPlaySettings
+from alphazero.nn.weights import Weights
 from alphazero.search.gumbel import Gumbel
 from alphazero.selfplay import GameGroup
-from alphazero.types import Evaluation, GameRecord, Weights
+from alphazero.types import Evaluation, GameRecord
 from games.base import Game, States
 
 ANSWERS = 4096

@@ -12,6 +12,7 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workers.options import count
 from workers.serve.limits import Limits
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ def _serve_at(bound: socket.socket, options: argparse.Namespace, limits: Limits)
     server.log_all_as_lines(application.state.log)
     if not server.is_loopback(bound):
         application.state.log(warning(options.host))
+    bound.listen(limits.connections)  # so that nobody who reads the next line comes too early
     url, path = server.url(bound), served.path
     print(
         f"serving {options.checkpoint} at {url}{path}; {url}/openapi.json describes it", flush=True
@@ -194,12 +196,6 @@ def _limits(options: argparse.Namespace) -> Limits:
         simulations=options.simulations,
         most_simulations=options.most_simulations,
     )
-
-
-def count(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 up")
-    return int(text)
 
 
 def port(text: str) -> int:

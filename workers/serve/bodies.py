@@ -1,9 +1,6 @@
 """What strangers send, read with care: JSON, PNG, multipart uploads."""
 
-import io
 import json
-import struct
-from collections.abc import Iterator
 from itertools import takewhile
 from typing import TypeVar
 
@@ -14,12 +11,10 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
+from workers import png
+
 JSON, PNG, UPLOAD = "application/json", "image/png", "multipart/form-data"
 
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-GRAY, COLOUR, PALETTE = 0, 2, 3
-PIXELS = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
-"""The chunks that pixels are made of."""
 MOST_MISTAKES = 50
 """That a list is made of: a stranger may make a hundred thousand, to keep the server busy."""
 
@@ -94,50 +89,8 @@ async def uploads(request: Request, field: str, most: int) -> list[bytes]:
 
 
 def picture(data: bytes, height: int, width: int, field: str) -> NDArray[np.uint8]:
-    """A PNG as gray levels ``[height, width]``; ``Refused`` where it is anything else.
-
-    Its size is checked before a pixel is unpacked, and chunks that make no pixels are left out:
-    they may hold packed text of any size.
-    """
+    """A PNG as grey levels ``[height, width]``; ``Refused`` where it is anything else."""
     try:
-        chunks = list(_chunks(data))
-        (name, header), *others = chunks
-        found_width, found_height, depth, colour = struct.unpack(">IIBB3x", header[8:-4])
-    except (struct.error, ValueError):
-        raise Refused(422, "not a PNG, or one that is cut off", field) from None
-    if (found_height, found_width) != (height, width):
-        raise Refused(
-            422, f"the PNG is {found_width} x {found_height}, this model takes {width} x {height}",
-            field,
-        )  # fmt: skip
-    names = [other for other, _ in others]
-    if depth > 8 or colour not in (GRAY, COLOUR, PALETTE) or b"tRNS" in names:
-        raise Refused(422, "send a PNG of at most 8 bits a channel, without transparency", field)
-    if name != b"IHDR" or b"IHDR" in names:  # a second one would announce another size
-        raise Refused(422, "a PNG has one header, at its beginning", field)
-    kept = b"".join(chunk for name, chunk in chunks if name in PIXELS)
-    return _unpacked(PNG_SIGNATURE + kept, field)
-
-
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Name and whole bytes of each chunk, the last one included; ``ValueError``: there is none."""
-    place, name = len(PNG_SIGNATURE), b""
-    if not data.startswith(PNG_SIGNATURE):
-        raise ValueError("not a PNG")
-    while name != b"IEND":
-        length, name = struct.unpack_from(">I4s", data, place)
-        end = place + 12 + length
-        if end > len(data):
-            raise ValueError("cut off")
-        yield name, data[place:end]
-        place = end
-
-
-def _unpacked(data: bytes, field: str) -> NDArray[np.uint8]:
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-            return np.asarray(image.convert("L"))
-    except Exception as error:  # Pillow has many kinds for a damaged file
-        raise Refused(422, f"a PNG that cannot be read: {error}"[:200], field) from None
+        return png.read(data, height, width)
+    except ValueError as error:
+        raise Refused(422, str(error), field) from None

@@ -8,6 +8,7 @@ already, the proxy stays where it is, whatever host and port are asked for.
 """
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -24,23 +25,29 @@ from workers.serve.observing import to_stderr
 
 REPLICAS = 2
 NAME = "alphazero"
+PATIENCE = "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60"
+"""Ray gives its proxy thrice 5 seconds to start, and then up: a busy machine needs more."""
 
 
 def main(options: argparse.Namespace, limits: Limits) -> int:
     """Serve until Ctrl-C; errors as for ``fleet.connect`` and ``find``, and ``RunFailed``."""
     find(options.checkpoint)
+    os.environ.setdefault(*PATIENCE)
     started = fleet.connect(options.ray)
     try:
         deploy(options, limits)
-        print(f"serving {options.checkpoint} at http://{options.host}:{options.port}", flush=True)
-        if options.host not in ("127.0.0.1", "::1", "localhost"):
-            to_stderr(warning(options.host))
-        wait()
+        try:
+            print(
+                f"serving {options.checkpoint} at http://{options.host}:{options.port}", flush=True
+            )
+            if options.host not in ("127.0.0.1", "::1", "localhost"):
+                to_stderr(warning(options.host))
+            wait()
+        finally:
+            serve.delete(NAME)  # which would else stay on a cluster of others
     finally:
         if started:
             ray.shutdown()
-        else:
-            serve.delete(NAME)
     return 0
 
 

@@ -1,0 +1,201 @@
+"""``alphazero supervised`` as it is used: what it leaves, goes on from, shows and refuses."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+pytest.importorskip("matplotlib")
+
+from made_up_models import untrained
+
+from alphazero.supervised import images
+from alphazero.supervised.model import Predictor
+from workers import cli
+
+SMALL = (
+    "mlp", "data.limit=200", "model.hidden=[16]", "fit.epochs=2", "fit.batch_size=32", "fit.ema=0",
+    "fit.device=cpu", "tracking.wandb=off",
+)  # fmt: skip
+
+
+def alphazero(*words: object) -> int:
+    return cli.main(["supervised", *map(str, words)])
+
+
+def refused(capsys, *words: object, status: int = 2) -> str:
+    """The one line that a command ends with."""
+    capsys.readouterr()
+    assert alphazero(*words) == status
+    (line,) = [each for each in capsys.readouterr().err.splitlines() if each]
+    return line
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("supervised") / "run"
+    assert alphazero("train", *SMALL, "--run-dir", folder) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reviews(tmp_path_factory):
+    return untrained("textcnn", tmp_path_factory.mktemp("supervised") / "texts")
+
+
+@pytest.fixture(scope="module")
+def artist(tmp_path_factory):
+    return untrained("gan", tmp_path_factory.mktemp("supervised") / "gan")
+
+
+def test_a_training_leaves_its_model_figures_and_pictures(run):
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    tested = json.loads((run / "test.json").read_text())
+    test = images.load(None, lambda line: None).test
+    right = Predictor(run).predict(test.inputs).argmax(1) == test.labels
+    assert tested["accuracy"] == lines[-1]["test_accuracy"] == right.mean()
+    assert np.trace(tested["confusion"]) == right.sum()
+    for name in ("history.png", "confusion.png"):
+        assert (run / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_is_resumed_goes_on_and_changed_settings_are_told(tmp_path, capsys):
+    folder = tmp_path / "run"
+    alphazero("train", *SMALL, "fit.epochs=1", "--run-dir", folder)
+    capsys.readouterr()
+    assert alphazero("train", *SMALL, "--run-dir", folder, "--resume") == 0
+    assert "resuming with changed settings: fit.epochs" in capsys.readouterr().out
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "change", ["model.hidden=[8]", "data.limit=100", "seed=1", "optimizer.name=sgd"]
+)
+def test_a_setting_that_a_resumed_training_cannot_change_is_refused(run, capsys, change):
+    before = (run / "config.yaml").read_text()
+    line = refused(capsys, "train", *SMALL, change, "--run-dir", run, "--resume")
+    assert line.startswith(f"alphazero: error: --resume: {change.partition('=')[0]} was ")
+    assert (run / "config.yaml").read_text() == before
+
+
+def test_a_training_stopped_in_its_first_epoch_is_resumed_from_the_beginning(tmp_path, capsys):
+    folder, count = tmp_path / "run", 0
+
+    def stopping(*_):
+        nonlocal count
+        count += 1
+        if count == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.MonkeyPatch.context() as patched:
+        from alphazero.nn.fit import Trainer
+
+        step = Trainer._step
+        patched.setattr(Trainer, "_step", lambda *given: (stopping(), step(*given))[1])
+        assert alphazero("train", *SMALL, "--run-dir", folder) == 130
+    assert "goes on after the last epoch" in capsys.readouterr().out
+    assert alphazero("train", *SMALL, "--run-dir", folder, "--resume") == 0
+    assert "holds no checkpoint yet: starting from the beginning" in capsys.readouterr().out
+
+
+def test_a_training_that_diverges_ends_with_one_line(tmp_path, capsys):
+    words = ("train", *SMALL, "optimizer.learning_rate=1e30", "--run-dir", tmp_path / "run")
+    assert "diverged at step" in refused(capsys, *words, status=1)
+
+
+def test_data_of_another_size_than_the_model_takes_are_refused(tmp_path, capsys):
+    folder = untrained("mlp", tmp_path, side=9)
+    assert "this model takes uint8 (1, 9, 9)" in refused(capsys, "evaluate", folder)
+
+
+def test_a_judge_names_images_and_only_generators_have_one(run, reviews, artist, capsys):
+    assert "--judge RUN" in refused(capsys, "evaluate", artist)
+    assert "should be one of images" in refused(capsys, "evaluate", artist, "--judge", reviews)
+    assert "names none" in refused(capsys, "evaluate", artist, "--judge", artist)
+    assert "is for generators" in refused(capsys, "evaluate", run, "--judge", run)
+
+
+def test_a_generators_figures_are_those_of_its_judge(run, artist, capsys):
+    assert alphazero("evaluate", artist, "--judge", run, "--json", "-") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["examples"] == 1000
+    assert sum(found["classes"].values()) == round(1000 * found["sure"])
+
+
+TEXTS = ["a good one [/b]", "[red]bad"]
+
+
+def test_texts_are_answered_in_order_and_shown_as_they_were_given(reviews, capsys):
+    assert alphazero("predict", reviews, "--text", *TEXTS) == 0
+    shown = capsys.readouterr().out
+    assert all(text in shown for text in TEXTS)
+    assert alphazero("predict", reviews, "--text", *TEXTS, "--json", "-") == 0
+    found = json.loads(capsys.readouterr().out)
+    rows = Predictor(reviews).predict(TEXTS)
+    assert [each["input"] for each in found] == TEXTS
+    assert [list(each["probabilities"].values()) for each in found] == rows.tolist()
+
+
+def test_one_answer_is_a_list_of_one(reviews, capsys):
+    assert alphazero("predict", reviews, "--text", "good", "--json", "-") == 0
+    assert len(json.loads(capsys.readouterr().out)) == 1
+
+
+def test_a_png_is_answered_like_its_pixels_and_anything_else_is_refused(run, tmp_path, capsys):
+    from PIL import Image
+
+    pixels, rng = tmp_path / "a.png", np.random.default_rng(0)
+    grey = rng.integers(0, 256, (8, 8), np.uint8)
+    Image.fromarray(grey).save(pixels)
+    assert alphazero("predict", run, "--image", pixels, "--json", "-") == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    own = Predictor(run).predict(grey[None, None])[0]
+    assert list(found["probabilities"].values()) == own.tolist()
+    for name, image in (
+        ("deep", rng.integers(0, 2**16, (8, 8)).astype(np.uint16)),
+        ("clear", rng.integers(0, 256, (8, 8, 4), np.uint8)),
+        ("large", rng.integers(0, 256, (9, 8), np.uint8)),
+    ):
+        path = tmp_path / f"{name}.png"
+        Image.fromarray(image).save(path)
+        assert f"{path}: " in refused(capsys, "predict", run, "--image", path)
+    assert "No such file" in refused(capsys, "predict", run, "--image", "none.png", status=1)
+
+
+@pytest.mark.parametrize("words", [(), ("--text", "a"), ("--image", "a.png", "--text", "a")])
+def test_a_model_of_images_asks_for_images(run, capsys, words):
+    assert "takes images: give --image" in refused(capsys, "predict", run, *words)
+
+
+@pytest.mark.parametrize("more", [("--dimensions", "0"), ("--to", "/nowhere/vectors.txt")])
+def test_what_vectors_cannot_do_is_refused_before_they_are_learnt(tmp_path, capsys, more):
+    with pytest.raises(SystemExit) as ended:
+        alphazero("vectors", tmp_path, "--to", tmp_path / "vectors.txt", *more)
+    assert ended.value.code == 2
+    assert more[1].removesuffix("/vectors.txt") in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [("train", "mlp", "a=1"), ("tune", "mlp", "--grid", "a=1,2")])
+def test_a_bad_setting_is_told_before_anything_heavy_is_imported(tmp_path, words):
+    more = ("--to", str(tmp_path / "new")) if words[0] == "tune" else ()
+    ended = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "workers.cli", "supervised", *words, *more],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    said = [line for line in ended.stderr.splitlines() if not line.startswith("import time")]
+    assert ended.returncode == 2
+    assert said == [
+        "alphazero: error: command line: a: unknown key; known here: data, model, optimizer, fit, "
+        "tracking, seed"
+    ]
+    imported = set(re.findall(r"\| +(\w+)$", ended.stderr, re.MULTILINE))
+    assert "yaml" in imported
+    assert not imported & {"torch", "ray", "wandb"}
