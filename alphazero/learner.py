@@ -1,7 +1,5 @@
 """The learner: batches in, better weights out."""
 
-import copy
-import time
 from typing import Any
 
 import numpy as np
@@ -11,10 +9,9 @@ from torch import Tensor
 from alphazero import network as networks
 from alphazero.config import NetworkSettings, TrainingSettings
 from alphazero.nn import losses
-from alphazero.nn.descent import PRECISIONS, Descent, Diverged
+from alphazero.nn.descent import Descent, Diverged, faster_precision
 from alphazero.nn.device import choose
-from alphazero.nn.flat import Flat
-from alphazero.nn.parallel import Replicas
+from alphazero.nn.parallel import compute_dtype
 from alphazero.nn.settings import OptimizerSettings
 from alphazero.nn.weights import Weights
 from alphazero.replay import Batch
@@ -22,7 +19,6 @@ from alphazero.types import RunFailed
 from games.base import Game
 
 TIMED_BATCH = 256
-TIMED_CALLS = 3
 
 
 class Learner:
@@ -44,11 +40,10 @@ class Learner:
         self._training = training
         self._network = networks.build(game, network, seed).to(choose(training.device))
         threads = 1 if training.threads == "auto" else training.threads
-        self._descent = Descent(self._network, optimizer, training.ema, threads=threads)
-        precision = training.precision
-        if precision == "auto":
-            precision = _faster_precision(self._network, game.observation_shape)
-        self._descent.compute_in(precision)
+        self._descent = Descent(self._network, optimizer, training.ema, training.precision, threads)
+        if training.precision == "auto":
+            blank = _blank(game, self._descent.device)
+            self._descent.compute_in(faster_precision(self._network, self._forward, blank))
 
     @property
     def step(self) -> int:
@@ -111,7 +106,8 @@ class Learner:
         self, network: Any, observations: Tensor, legal: Tensor, policy: Tensor, wdl: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss to minimize and what is reported of it."""
-        logits, value_logits = _outputs(network, observations, self._descent.dtype)
+        observations = observations.to(compute_dtype(network), memory_format=torch.channels_last)
+        logits, value_logits = (found.float() for found in network(observations))
         log_policy = losses.masked_log_softmax(logits, legal)
         policy_loss = losses.cross_entropy(log_policy, policy)
         value = networks.scalar_value(value_logits)
@@ -141,32 +137,12 @@ def check(batch: Batch) -> None:
         raise ValueError("the batch's policy is above 0 on an illegal action")
 
 
-def _outputs(network: Any, observations: Tensor, precision: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Policy and value logits in float32 of a network that computes in ``precision``."""
-    logits, value_logits = network(observations.to(precision, memory_format=torch.channels_last))
-    return logits.float(), value_logits.float()
-
-
-def _faster_precision(network: Any, shape: tuple[int, int, int]) -> str:
-    """bfloat16 without hardware for it is several times slower, so both are timed."""
-    flat = Flat(copy.deepcopy(network))
-    observations = torch.zeros(TIMED_BATCH, *shape, device=flat.values.device)
-    seconds = {name: _seconds(flat, observations, kind) for name, kind in PRECISIONS.items()}
-    return min(seconds, key=lambda name: seconds[name])
-
-
-def _seconds(flat: Flat, observations: Tensor, precision: torch.dtype) -> float:
-    """Of the quickest forward and backward pass after a first one."""
-
-    def forward(network: Any, observations: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        logits, value_logits = _outputs(network, observations, precision)
-        loss = logits.sum() + value_logits.sum()
-        return loss, {"loss": loss}
-
-    replica, times = Replicas(flat, 1, precision), []
-    for _ in range(1 + TIMED_CALLS):
-        start = time.perf_counter()
-        replica.backward(forward, [observations])
-        flat.gradient.sum().item()  # on a GPU, waits until it has finished
-        times.append(time.perf_counter() - start)
-    return min(times[1:])
+def _blank(game: Game, device: torch.device) -> list[Tensor]:
+    """A batch as ``train_step`` has it, to time the network on."""
+    actions = (TIMED_BATCH, game.num_actions)
+    return [
+        torch.zeros(TIMED_BATCH, *game.observation_shape, device=device),
+        torch.ones(actions, dtype=torch.bool, device=device),
+        torch.zeros(actions, device=device),
+        torch.zeros(TIMED_BATCH, 3, device=device),
+    ]

@@ -116,7 +116,7 @@ def test_pretrained_vectors_bring_their_words_and_their_numbers(tmp_path):
     found = tasks.pretrained(config, task.vocabulary, quiet)
     for word, numbers in (("film", [1, 2]), ("testa", [3, 4]), ("elsewhere", [5, 6])):
         row = 2 + task.vocabulary.words.index(word)
-        assert found.values[row].tolist() == numbers
+        assert found[row].tolist() == numbers
     assert (task.test.inputs == 2 + task.vocabulary.words.index("testa")).sum() == 1
     assert tasks.with_dimensions(config, 2).model.embedding.dimensions == 2
     assert tasks.pretrained(of_texts(reviews(tmp_path)), task.vocabulary, quiet) is None

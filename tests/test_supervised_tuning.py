@@ -174,8 +174,7 @@ def test_every_error_is_told_at_once_before_anything_is_trained():
         (["data.limit=100,200"], "data.limit: is the same for all"),
         (["data.path=a,b"], "data.path: is the same for all"),
         (["model={kind: mlp},{kind: gan}"], "a gan names no classes"),
-        (["seed=" + ",".join(map(str, range(101))), "data.shift=" + ",".join(map(str, range(100)))],
-         "10,100 combinations"),
+        (["seed=" + ",".join(map(str, range(10_001)))], "10,001 combinations"),
     ],
 )  # fmt: skip
 def test_a_grid_that_cannot_be_tried_is_refused(texts, part):
@@ -236,9 +235,9 @@ def test_random_candidates_differ_and_fewer_are_the_first_of_more():
 
 
 def test_as_many_random_candidates_as_there_are_are_all_of_them_and_no_more_are_found():
-    axes = candidates.axes(["optimizer.name=adam,sgd", "data.shift=0,1,2"])
+    axes = candidates.axes(["optimizer.name=adam,sgd", "data.shift=0,0.1,0.2"])
     found = candidates.draw("mlp", SHARED, axes, 6, seed=0)
-    every = grid("optimizer.name=adam,sgd", "data.shift=0,1,2")
+    every = grid("optimizer.name=adam,sgd", "data.shift=0,0.1,0.2")
     assert {each.name for each in found} == {each.name for each in every}
     (line,) = errors(lambda: candidates.draw("mlp", SHARED, axes, 7, seed=0))
     assert "only 6 different ones" in line
@@ -273,10 +272,10 @@ def scored(plan, accuracies) -> dict[str, Score]:
 
 
 def test_results_are_ranked_by_mean_and_equal_ones_stay_in_order():
-    plan = planned("data.shift=0,1,2,3", folds=2)
+    plan = planned("data.shift=0,0.1,0.2,0.3", folds=2)
     table = np.array([[0.5, 0.7], [0.9, 0.9], [0.7, 0.5], [0.95, 0.85]])
     found = tuning.ranked(plan, scored(plan, table))
-    assert [each.values["data.shift"] for each in found] == ["1", "3", "0", "2"]
+    assert [each.values["data.shift"] for each in found] == ["0.1", "0.3", "0", "0.2"]
     assert [each.rank for each in found] == [1, 2, 3, 4]
     order = [1, 3, 0, 2]
     np.testing.assert_allclose([each.mean for each in found], table.mean(1)[order])
@@ -313,7 +312,7 @@ def test_scores_may_come_in_any_order():
 
 def test_a_trials_key_is_of_all_that_its_score_depends_on_and_nothing_else():
     def key(*more, fold=0, folds=3):
-        return planned("data.shift=1", shared=(*SHARED, *more), folds=folds).trials[0][fold].key
+        return planned("data.shift=0.1", shared=(*SHARED, *more), folds=folds).trials[0][fold].key
 
     assert key() == key("tracking.wandb=off")
     others = [

@@ -33,25 +33,24 @@ def test_words_of_the_file_get_its_vectors_and_the_others_small_ones(tmp_path):
     lines: list[str] = []
     path = write(tmp_path, FILE)
     found = vectors.read(path, VOCABULARY, report=lines.append)
-    assert found.values.dtype == np.float32
-    assert found.values.shape == (5, 3)
-    np.testing.assert_allclose(found.values[2], [1, 2, 3])
-    np.testing.assert_allclose(found.values[4], [0.5, -1, 0.2])
-    assert not found.values[0].any()
-    assert found.known.tolist() == [False, False, True, False, True]
+    assert found.dtype == np.float32
+    assert found.shape == (5, 3)
+    np.testing.assert_allclose(found[2], [1, 2, 3])
+    np.testing.assert_allclose(found[4], [0.5, -1, 0.2])
+    assert not found[0].any()
     for row in (1, 3):
-        assert 0 < np.abs(found.values[row]).max() <= 0.25
+        assert 0 < np.abs(found[row]).max() <= 0.25
     assert lines == [f"{path}: vectors of 2 of the 3 words (67%)"]
 
 
 def test_missing_vectors_depend_on_the_seed_and_nothing_else(tmp_path):
     path = write(tmp_path, FILE)
-    one, same = (vectors.read(path, VOCABULARY, 1, quiet).values for _ in range(2))
-    other = vectors.read(path, VOCABULARY, 2, quiet).values
+    one, same = (vectors.read(path, VOCABULARY, 1, quiet) for _ in range(2))
+    other = vectors.read(path, VOCABULARY, 2, quiet)
     np.testing.assert_array_equal(one, same)
     assert (one[3] != other[3]).all()
     np.testing.assert_array_equal(one[2], other[2])
-    fuller = vectors.read(write(tmp_path, FILE + "other 1 1 1\n"), VOCABULARY, 1, quiet).values
+    fuller = vectors.read(write(tmp_path, FILE + "other 1 1 1\n"), VOCABULARY, 1, quiet)
     np.testing.assert_array_equal(one, fuller)
 
 
@@ -61,7 +60,7 @@ def test_words_are_those_of_the_file_in_order(tmp_path):
 
 def test_the_first_of_two_lines_counts(tmp_path):
     path = write(tmp_path, FILE + "film 7 7 7\n")
-    np.testing.assert_allclose(vectors.read(path, VOCABULARY, 0, quiet).values[2], [1, 2, 3])
+    np.testing.assert_allclose(vectors.read(path, VOCABULARY, 0, quiet)[2], [1, 2, 3])
 
 
 def test_words_with_blanks_and_numbers_as_words_are_no_fault(tmp_path):

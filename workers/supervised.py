@@ -21,6 +21,7 @@ from alphazero.nn.descent import Course, Diverged
 from alphazero.nn.fit import Examples, History
 from alphazero.nn.parallel import keep_memory
 from alphazero.nn.settings import GAN
+from alphazero.nn.weights import Weights
 from alphazero.supervised import config as configs
 from alphazero.supervised import download, model, pictures, tasks, texts, vectors
 from alphazero.supervised.config import SupervisedConfig
@@ -51,7 +52,7 @@ class Training:
     def course(self) -> Course:
         return self.trainer.course
 
-    def model(self, weights: dict[str, NDArray[Any]]) -> Model:
+    def model(self, weights: Weights) -> Model:
         task = self.task
         return Model(self.config, task.classes, task.shape, task.vocabulary, weights)
 
@@ -85,7 +86,12 @@ def train(config: SupervisedConfig, run_dir: Path, resume: bool) -> int:
         stack.callback(tracker.close)
         runs.say(console, tracker.status)
         stop = stack.enter_context(runs.stop_on_signal(console))
-        history = _fitted(training, tracker, state, lambda: bool(stop))
+
+        def heard(row: dict[str, float]) -> None:
+            tracker.log(training.course.step, row)
+            runs.say(console, _epoch(row, config.fit.epochs))
+
+        history = _fitted(training, heard, state, lambda: bool(stop))
         if stop:
             runs.say(console, f"stopped; --resume --run-dir {run_dir} goes on after the last epoch")
             return runs.INTERRUPTED
@@ -113,25 +119,27 @@ def _state(training: Training, report: Callable[[str], object]) -> dict[str, Any
 
 def prepare(config: SupervisedConfig, run_dir: Path, report: Callable[[str], object]) -> Training:
     """Data and first weights."""
-    task, values = tasks.load(config, report), None
-    found = tasks.pretrained(config, task.vocabulary, report)
-    if found is not None:
-        values = found.values
-        config = tasks.with_dimensions(config, values.shape[1])
+    task = tasks.load(config, report)
+    vectors = tasks.pretrained(config, task.vocabulary, report)
+    if vectors is not None:
+        config = tasks.with_dimensions(config, vectors.shape[1])
     how = config.optimizer, config.fit, fit.planned_steps(len(task.train.labels), config.fit)
     shape, classes, seed = task.shape, len(task.classes), config.seed
     if isinstance(config.model, GAN):
         pair = gan.build(config.model, shape, classes, seed)
         return Training(config, task, gan.GanTrainer(pair, *how, seed), run_dir)
-    network = models.build(config.model, shape, classes, seed, values)
+    network = models.build(config.model, shape, classes, seed, vectors)
     trainer = fit.Trainer(network, tasks.prepare(config), *how, seed)
     return Training(config, task, trainer, run_dir)
 
 
 def _fitted(
-    training: Training, tracker: Tracker, state: dict | None, stop: Callable[[], bool]
+    training: Training,
+    heard: Callable[[dict[str, float]], object],
+    state: dict | None,
+    stop: Callable[[], bool],
 ) -> History:
-    """Trained, with a bar, a line of metrics and a checkpoint for each epoch."""
+    """Trained, with a bar, and a checkpoint after each epoch, whose figures are ``heard``."""
     course, task, config = training.course, training.task, training.config
     with progress.bars() as report:
         name, total = f"{config.model.kind} on {task.name}", course.steps
@@ -142,7 +150,7 @@ def _fitted(
 
         hooks = fit.Hooks(
             batch=lambda rows: report(name, total, course.step),
-            epoch=lambda row: tracker.log(course.step, row),
+            epoch=heard,
             saved=saved,
             stop=stop,
         )
@@ -150,7 +158,7 @@ def _fitted(
         try:
             return fit.fit(training.trainer, task.train, validation, hooks, state)
         except Diverged as error:
-            raise RunFailed(str(error)) from None
+            raise RunFailed(f"{error} and resume") from None
 
 
 def finish(training: Training, history: History) -> dict[str, float]:
@@ -181,6 +189,14 @@ def generated(predictor: Predictor, count: int, seed: int = 0) -> NDArray[np.uin
     """``[count, C, H, W]``, the classes in turn."""
     assert isinstance(predictor.network, gan.Generator)
     return gan.generate(predictor.network, count, seed)
+
+
+def _epoch(row: dict[str, float], epochs: int) -> str:
+    said = f"epoch {row['epoch']} of {epochs}: loss {row['loss']:.4f}"
+    if "validation_accuracy" not in row:
+        return said
+    accuracy, loss = row["validation_accuracy"], row["validation_loss"]
+    return f"{said}; on examples held back {accuracy:.2%} right, loss {loss:.4f}"
 
 
 def _summary(training: Training, figures: dict[str, float]) -> str:

@@ -19,6 +19,9 @@ LEAST_SHARE = 32
 """Rows of a batch below which another thread costs more than it computes."""
 
 
+TIMED_CALLS = 3
+
+
 class Diverged(RuntimeError):
     """A training that cannot go on, through no mistake in what was typed; one line says why."""
 
@@ -31,12 +34,13 @@ class Descent:
         module: nn.Module,
         optimizer: OptimizerSettings,
         ema: float = 0.0,
-        precision: str = "float32",
+        precision: str = "auto",
         threads: int = 1,
     ):
         """``module`` is trained in place, on its own device; on a CPU ``threads`` share a batch.
 
-        ``ema``: the decay of its averaged weights; 0: they are the newest.
+        ``ema``: the decay of its averaged weights; 0: they are the newest. ``precision`` auto is
+        float32 until ``compute_in`` says otherwise.
         """
         self.step = 0
         layout: dict[str, Any] = {"memory_format": torch.channels_last}
@@ -48,12 +52,12 @@ class Descent:
         self._optimizer = optim.build(*self._flat.leaves(), optimizer)
         self._factor = optim.schedule(optimizer.schedule)
         self._ema = optim.Ema(self._flat.values, ema)
-        self.compute_in(precision)
+        self.compute_in("float32" if precision == "auto" else precision)
 
     def compute_in(self, precision: str) -> None:
         """From now on in this one of ``PRECISIONS``; the weights themselves stay float32."""
-        self.precision, self.dtype = precision, PRECISIONS[precision]
-        self._replicas = Replicas(self._flat, self.threads, self.dtype)
+        self.precision = precision
+        self._replicas = Replicas(self._flat, self.threads, PRECISIONS[precision])
 
     def descend(self, forward: Forward, tensors: list[Tensor], progress: float) -> dict[str, float]:
         """One step down the gradient of ``forward``'s loss, and its figures before the step.
@@ -149,6 +153,26 @@ class Course:
     def restore(self, state: dict[str, Any]) -> None:
         self.epochs, self.step = state["epochs"], state["step"]
         self._start = time.monotonic() - 60 * state["minutes"]
+
+
+def faster_precision(module: nn.Module, forward: Forward, tensors: list[Tensor]) -> str:
+    """bfloat16 without hardware for it is several times slower, so both are timed; on a copy."""
+    flat = Flat(copy.deepcopy(module))
+    seconds = {
+        name: _seconds(Replicas(flat, 1, PRECISIONS[name]), forward, tensors) for name in PRECISIONS
+    }
+    return min(seconds, key=lambda name: seconds[name])
+
+
+def _seconds(replicas: Replicas, forward: Forward, tensors: list[Tensor]) -> float:
+    """Of the quickest forward and backward pass after a first one."""
+    times = []
+    for _ in range(1 + TIMED_CALLS):
+        start = time.perf_counter()
+        figures = replicas.backward(forward, tensors)
+        figures["loss"].item()  # on a GPU, waits until it has finished
+        times.append(time.perf_counter() - start)
+    return min(times[1:])
 
 
 def begin(module: nn.Module, optimizer: OptimizerSettings, settings: FitSettings) -> Descent:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from alphazero.nn import descent, layers, losses
 from alphazero.nn.descent import Course
+from alphazero.nn.parallel import compute_dtype
 from alphazero.nn.settings import FitSettings, OptimizerSettings
 from alphazero.nn.weights import Weights
 
@@ -140,17 +141,23 @@ class Trainer:
         self._descent.load(weights)
 
     def state(self) -> dict[str, Any]:
-        return {"course": self.course.state(), "descent": self._descent.state()}
+        parts = {"course": self.course.state(), "descent": self._descent.state()}
+        return parts | {"precision": self._descent.precision}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a ``state`` of a trainer with the same settings."""
         self.course.restore(state["course"])
+        if self.settings.precision == "auto":
+            self._descent.compute_in(state["precision"])
         self._descent.restore(state["descent"])
 
     def _step(self, inputs: Tensor, labels: Tensor) -> dict[str, float]:
         # Each share of the batch knows its first row, and by that its own random numbers.
         rows = torch.arange(len(labels))
         tensors = [place(tensor, self._descent.device) for tensor in (inputs, labels, rows)]
+        if self.settings.precision == "auto" and self.course.step == 0:
+            module = self._descent.module
+            self._descent.compute_in(descent.faster_precision(module, self._forward, tensors))
         figures = self._descent.descend(self._forward, tensors, self.course.progress)
         self.course.step += 1
         return figures
@@ -160,7 +167,7 @@ class Trainer:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         layers.seed_dropout(model, rows.device, self._seed, self._descent.step, int(rows[0]))
         if inputs.is_floating_point():
-            inputs = inputs.to(self._descent.dtype)
+            inputs = inputs.to(compute_dtype(model))
         found = model(inputs).float()
         loss = losses.class_loss(found, labels, self.settings.loss, self.settings.label_smoothing)
         with torch.no_grad():

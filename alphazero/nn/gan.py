@@ -18,6 +18,7 @@ from torch.nn import functional
 from alphazero.nn import descent
 from alphazero.nn.descent import Course
 from alphazero.nn.fit import Examples, batches, check, ignore, place, summary
+from alphazero.nn.parallel import compute_dtype
 from alphazero.nn.settings import GAN, FitSettings, OptimizerSettings
 from alphazero.nn.weights import Weights
 
@@ -199,7 +200,7 @@ class GanTrainer:
         self, generator: nn.Module, noise: Tensor, labels: Tensor, rows: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss that does not saturate (Goodfellow et al. 2014, section 3)."""
-        images = generator(noise.to(self._artist.dtype), labels).float()
+        images = generator(noise.to(compute_dtype(generator)), labels).float()
         self._made[int(rows[0])] = images.detach()
         loss = functional.softplus(-self._critic.module(images, labels)).mean()
         return loss, {"loss": loss}
@@ -208,7 +209,7 @@ class GanTrainer:
         self, discriminator: nn.Module, real: Tensor, made: Tensor, labels: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Real and made images apart: as one batch BatchNorm would tell each about the others."""
-        parts = [images.to(self._critic.dtype) for images in (real, made)]
+        parts = [images.to(compute_dtype(discriminator)) for images in (real, made)]
         found = torch.cat([discriminator(images, labels) for images in parts]).float()
         right = torch.cat([torch.full_like(labels, REAL, dtype=torch.float32), labels * 0.0])
         loss = functional.binary_cross_entropy_with_logits(found, right)

@@ -36,6 +36,11 @@ def keep_memory() -> None:
         mallopt(M_MMAP_THRESHOLD, LARGEST_BYTES)
 
 
+def compute_dtype(module: nn.Module) -> torch.dtype:
+    """What a replica's convolutions and linear layers compute in, and so its inputs should be."""
+    return next(weights.dtype for weights in module.parameters() if weights.ndim > 1)
+
+
 class Replicas:
     """Copies of a module that compute in ``dtype``, each a share of the batch.
 

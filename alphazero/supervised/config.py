@@ -20,6 +20,7 @@ from alphazero.nn.settings import (
     STRICT,
     Count,
     FitSettings,
+    Fraction,
     Natural,
     OptimizerSettings,
     Recurrent,
@@ -44,8 +45,8 @@ class Images:
     """Of the training examples, held back to measure and stop by."""
     limit: Count | None = None
     """Use no more than so many training examples, the first ones after shuffling."""
-    shift: Natural = 0
-    """Training images are moved by up to so many pixels each way, anew each time."""
+    shift: Fraction = 0.0
+    """Training images are moved by up to this share of their size each way, anew each time."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

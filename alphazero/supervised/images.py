@@ -87,21 +87,20 @@ def load(path: Path | None, report: Callable[[str], object] = print) -> Dataset:
     return Dataset("idx" if different else "mnist", train, test, CLASSES)
 
 
-def prepare(shift: int) -> Prepare:
+def prepare(shift: float) -> Prepare:
     """From ``uint8 [N, 1, H, W]`` to float32 of about zero mean and unit variance.
 
-    While training each image is moved by up to ``shift`` pixels each way, zeros following.
+    While training each image is moved by up to ``shift`` of its size each way, zeros following.
     """
     return functools.partial(_prepare, shift)
 
 
-def shifted(images: NDArray[np.uint8], shift: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Each image ``[N, 1, H, W]`` moved by -``shift`` to ``shift`` pixels down and to the right."""
-    edges = (shift, shift)
-    windows = sliding_window_view(
-        np.pad(images, ((0, 0), (0, 0), edges, edges)), images.shape[2:], axis=(2, 3)
-    )
-    row, column = rng.integers(2 * shift + 1, size=(2, len(images)))
+def shifted(images: NDArray[np.uint8], shift: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Each image ``[N, 1, H, W]`` moved down and right by -``shift`` to ``shift`` of its size."""
+    down, right = (round(shift * side) for side in images.shape[2:])
+    edges = ((0, 0), (0, 0), (down, down), (right, right))
+    windows = sliding_window_view(np.pad(images, edges), images.shape[2:], axis=(2, 3))
+    row, column = rng.integers([[2 * down + 1], [2 * right + 1]], size=(2, len(images)))
     return windows[np.arange(len(images)), :, row, column]
 
 
@@ -123,7 +122,7 @@ def read_idx(path: Path) -> IDX:
     return IDX(path, values, hashlib.sha256(content).hexdigest())
 
 
-def _prepare(shift: int, images: NDArray, rng: np.random.Generator | None) -> Tensor:
+def _prepare(shift: float, images: NDArray, rng: np.random.Generator | None) -> Tensor:
     if shift and rng is not None:
         images = shifted(images, shift, rng)
     return torch.from_numpy(images.astype(np.float32)).sub_(MEAN).div_(DEVIATION)

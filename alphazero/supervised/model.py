@@ -20,6 +20,7 @@ from alphazero import sealed
 from alphazero.nn import fit, gan, models, weights
 from alphazero.nn import state as states
 from alphazero.nn.settings import GAN
+from alphazero.nn.weights import Weights
 from alphazero.supervised import config as configs
 from alphazero.supervised import tasks
 from alphazero.supervised.config import SupervisedConfig
@@ -39,7 +40,7 @@ class Model:
     shape: tuple[int, ...]
     """Of an image (1, H, W); of texts (words known,)."""
     vocabulary: Vocabulary | None
-    weights: dict[str, NDArray[Any]]
+    weights: Weights
 
 
 def save(run_dir: Path, step: int, model: Model, state: dict[str, Any]) -> Path:

@@ -74,7 +74,7 @@ def load_test(
 
 def pretrained(
     config: SupervisedConfig, vocabulary: Vocabulary | None, report: Report = print
-) -> vectors.Vectors | None:
+) -> NDArray[np.float32] | None:
     """The word vectors that the model begins with, if it is to."""
     if vocabulary is None or embedding(config).vectors is None:
         return None

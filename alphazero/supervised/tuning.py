@@ -171,7 +171,7 @@ def load(config: SupervisedConfig, report: Callable[[str], object] = print) -> P
         Examples(*(np.concatenate(part) for part in parts)),
         len(task.classes),
         task.shape,
-        None if vectors is None else vectors.values,
+        vectors,
     )
 
 

@@ -22,15 +22,6 @@ WINDOW, NEGATIVE, FEWEST = 5, 5, 5
 """Words to each side, noise words a pair, and how often a word must occur."""
 
 
-class Vectors(NamedTuple):
-    """Of every number of a vocabulary of ``V``."""
-
-    values: NDArray[np.float32]
-    """``[V, D]``; padding's are 0."""
-    known: NDArray[np.bool_]
-    """``[V]``: from the file; the others are random."""
-
-
 class WordVectors(NamedTuple):
     """Of ``N`` words."""
 
@@ -41,8 +32,10 @@ class WordVectors(NamedTuple):
 
 def read(
     path: Path, vocabulary: Vocabulary, seed: int = 0, report: Callable[[str], object] = print
-) -> Vectors:
-    """The vectors of ``vocabulary``'s words; those that ``path`` lacks are drawn from ``seed``.
+) -> NDArray[np.float32]:
+    """``[V, D]``, a vector for each number of ``vocabulary``; padding's is 0.
+
+    Those of words that ``path`` lacks are drawn from ``seed``.
 
     ``report`` hears how many words were found. Every line must have as many numbers as the first;
     of a word that stands there twice the first line counts. ``ValueError`` names file and line, or
@@ -61,11 +54,9 @@ def read(
     values = rng.uniform(-UNKNOWN_RANGE, UNKNOWN_RANGE, size).astype(np.float32)
     values[PADDING] = 0
     values[list(found)] = list(found.values())
-    known = np.zeros(len(values), bool)
-    known[list(found)] = True
     share = len(found) / len(rows)
     report(f"{path}: vectors of {len(found):,} of the {len(rows):,} words ({share:.0%})")
-    return Vectors(values, known)
+    return values
 
 
 def words(path: Path) -> list[str]:
