@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from alphazero.nn import fit, layers, models, state
+from alphazero.nn import descent, fit, layers, models, state
 from alphazero.nn.descent import Course, Descent, Diverged, threads
-from alphazero.nn.device import cores
+from alphazero.nn.device import PRECISIONS, cores
 from alphazero.nn.fit import Examples, Hooks, Trainer
 from alphazero.nn.settings import (
     CNN,
@@ -309,7 +309,7 @@ def test_patience_and_the_best_weights_survive_a_resumption():
 
 
 @pytest.mark.parametrize("settings", [IMAGES[1], IMAGES[2], TEXTS[1], TEXTS[3]])
-@pytest.mark.parametrize(("count", "precision"), [(1, "float32"), (2, "float32"), (2, "bfloat16")])
+@pytest.mark.parametrize(("count", "precision"), [(1, "auto"), (2, "float32"), (2, "bfloat16")])
 def test_two_epochs_and_two_resumed_ones_equal_four_bit_for_bit(settings, count, precision):
     of_images = settings in IMAGES
     data, held = (quadrants(), quadrants(60, 1)) if of_images else (sentences(), sentences(60, 1))
@@ -333,6 +333,24 @@ def test_two_epochs_and_two_resumed_ones_equal_four_bit_for_bit(settings, count,
     third = build(2)
     fit.fit(third, data, held, Hooks(saved=again.append), state.load(states[1]))
     assert same(again[-1], state.load(states[-1]))
+
+
+@pytest.mark.parametrize("faster", PRECISIONS)
+def test_auto_is_the_precision_that_was_faster_and_stays_it_after_a_restore(faster, monkeypatch):
+    timed = []
+
+    def seconds(replicas, *_):
+        timed.append(replicas)
+        return float(replicas._weights.dtype != PRECISIONS[faster])
+
+    monkeypatch.setattr(descent, "_seconds", seconds)
+    first, second = trainer(precision="auto"), trainer(precision="auto")
+    first.epoch(quadrants())
+    assert first.state()["precision"] == faster
+    second.restore(first.state())
+    second.epoch(quadrants())
+    assert second.state()["precision"] == faster
+    assert len(timed) == len(PRECISIONS)
 
 
 def test_another_seed_gives_another_order_and_other_dropout():

@@ -14,6 +14,7 @@ from alphazero import network
 from alphazero.config import NetworkSettings
 from alphazero.nn import layers, models, text_layers
 from alphazero.nn.descent import Descent
+from alphazero.nn.device import PRECISIONS
 from alphazero.nn.settings import (
     CNN,
     MLP,
@@ -495,7 +496,7 @@ def test_bfloat16_replicas_of_every_model_give_nearly_the_same_gradient():
             model = models.build(settings, shape, 2, seed=0)
             descent = Descent(model, optimizer, precision=precision)
 
-            def forward(module, x, labels, dtype=descent.dtype):
+            def forward(module, x, labels, dtype=PRECISIONS[precision]):
                 layers.seed_dropout(module, x.device, 0)
                 found = module(x.to(dtype) if x.is_floating_point() else x).float()
                 loss = nn.functional.cross_entropy(found, labels)

@@ -111,7 +111,7 @@ def test_what_is_written_reads_back_to_six_digits(tmp_path_factory, values):
     path = tmp_path_factory.mktemp("vectors") / "vectors.txt"
     vectors.write(path, WordVectors(names, values))
     found = vectors.read(path, Vocabulary(names), 0, quiet)
-    np.testing.assert_allclose(found.values[2:], values, rtol=1e-5, atol=1e-44)
+    np.testing.assert_allclose(found[2:], values, rtol=1e-5, atol=1e-44)
     assert [each.name for each in path.parent.iterdir()] == ["vectors.txt"]
 
 
@@ -149,7 +149,7 @@ def test_gloves_own_file_is_read_as_gensim_reads_it():
     assert names[0] == "the"
     vocabulary = Vocabulary(("day", "good", "notaword"))
     found = vectors.read(GLOVE, vocabulary, 0, quiet)
-    np.testing.assert_array_equal(found.values[2:4], every[["day", "good"]])
+    np.testing.assert_array_equal(found[2:4], every[["day", "good"]])
 
 
 def texts(count: int) -> list[str]:
