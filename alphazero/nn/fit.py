@@ -110,16 +110,13 @@ class Trainer:
         """
         check(train)
         rng = np.random.default_rng((self._seed, self.course.epochs))
-        figures, sizes = [], []
-        for rows in batches(train.inputs, self.settings.batch_size, rng):
+
+        def step(rows: NDArray[np.int64]) -> dict[str, float]:
             inputs = _tensor(self._prepare, train.inputs, rows, rng)
-            figures.append(self._step(inputs, torch.from_numpy(train.labels[rows])))
-            sizes.append(len(rows))
-            progress(len(rows))
-            if self.course.progress == 1:
-                break
-        self.course.epochs += 1
-        return summary(figures, sizes)
+            return self._step(inputs, torch.from_numpy(train.labels[rows]))
+
+        order = batches(train.inputs, self.settings.batch_size, rng)
+        return one_pass(order, step, self.course, progress)
 
     def validate(self, examples: Examples) -> dict[str, float]:
         """``validation_loss`` and ``validation_accuracy`` of the averaged weights."""
@@ -299,6 +296,24 @@ def confusion(
     """``[K, K]``: how many examples of the row's class were taken for the column's."""
     cells = np.bincount(labels * classes + predicted, minlength=classes**2)
     return cells.reshape(classes, classes).astype(np.int64)
+
+
+def one_pass(
+    order: Iterator[NDArray[np.int64]],
+    step: Callable[[NDArray[np.int64]], dict[str, float]],
+    course: Course,
+    progress: Callable[[int], object],
+) -> dict[str, float]:
+    """An epoch: a ``step`` for the rows of each batch, until the last one or until time is up."""
+    figures, sizes = [], []
+    for rows in order:
+        figures.append(step(rows))
+        sizes.append(len(rows))
+        progress(len(rows))
+        if course.progress == 1:
+            break
+    course.epochs += 1
+    return summary(figures, sizes)
 
 
 def summary(figures: list[dict[str, float]], sizes: list[int]) -> dict[str, float]:

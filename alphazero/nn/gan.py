@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from alphazero.nn import descent
 from alphazero.nn.descent import Course
-from alphazero.nn.fit import Examples, batches, check, ignore, place, summary
+from alphazero.nn.fit import Examples, batches, check, ignore, one_pass, place
 from alphazero.nn.parallel import compute_dtype
 from alphazero.nn.settings import GAN, FitSettings, OptimizerSettings
 from alphazero.nn.weights import Weights
@@ -148,16 +148,13 @@ class GanTrainer:
         """One pass over images ``uint8 [N, C, H, W]``; ends early where time is up."""
         check(train)
         rng = np.random.default_rng((self._seed, self.course.epochs))
-        figures, sizes = [], []
-        for rows in batches(train.inputs, self.settings.batch_size, rng):
+
+        def step(rows: NDArray[np.int64]) -> dict[str, float]:
             images = torch.from_numpy(train.inputs[rows]) / HALF - 1
-            figures.append(self._step(images, torch.from_numpy(train.labels[rows])))
-            sizes.append(len(rows))
-            progress(len(rows))
-            if self.course.progress == 1:
-                break
-        self.course.epochs += 1
-        return summary(figures, sizes)
+            return self._step(images, torch.from_numpy(train.labels[rows]))
+
+        order = batches(train.inputs, self.settings.batch_size, rng)
+        return one_pass(order, step, self.course, progress)
 
     def validate(self, examples: Examples) -> dict[str, float]:
         return {}
