@@ -80,6 +80,8 @@ def newest(directory: Path, report: Callable[[str], object] = print) -> Path | N
 def load(path: Path | str) -> Checkpoint:
     """What plays. Raises ``ValueError`` (one line) if there is no undamaged checkpoint."""
     path = resolve(path)
+    if kind := sealed.manifest(path).get("supervised"):
+        raise ValueError(f"{path} is a supervised model ({kind}), not an agent that plays a game")
     try:
         config = _CONFIG.validate_python(yaml.safe_load((path / CONFIG).read_text()))
     except ValueError as error:

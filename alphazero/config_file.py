@@ -68,7 +68,10 @@ class _Draft:
 
     def refuse(self, key: str, problem: str) -> None:
         """``key`` is empty where the problem is with several together."""
-        self.errors.append(": ".join(filter(None, (self.origin(key), key, problem))))
+        origin = self.origin(key)
+        if not key and COMMAND_LINE in self.origins.values():
+            origin = f"{origin} and {COMMAND_LINE}"
+        self.errors.append(": ".join(filter(None, (origin, key, problem))))
 
 
 def parse(
@@ -81,7 +84,7 @@ def parse(
     other setting ends in them: ``learning_rate=1e-3``. Raises ``ConfigError`` with every error
     found.
     """
-    draft, known = _read(text, name), _paths(kind, "")
+    draft, known = _read(text, name), paths(kind)
     for override in overrides:
         _apply(draft, override, known)
     _fill_kinds(kind, draft)
@@ -158,7 +161,7 @@ def _note_lines(draft: _Draft, node: yaml.MappingNode, prefix: str) -> None:
 
 def _apply(draft: _Draft, override: str, known: Sequence[str]) -> None:
     key, equals, text = override.partition("=")
-    path = _in_full(key.strip(), known).split(".")
+    path = in_full(key.strip(), known).split(".")
     if not equals or not all(path):
         draft.errors.append(
             f"{COMMAND_LINE}: {override!r}: should be key.sub=value, as in training.steps=1000"
@@ -183,7 +186,7 @@ def _apply(draft: _Draft, override: str, known: Sequence[str]) -> None:
     draft.origins[dotted] = COMMAND_LINE
 
 
-def _in_full(key: str, known: Sequence[str]) -> str:
+def in_full(key: str, known: Sequence[str]) -> str:
     """The only one of the ``known`` keys that ``key`` is the end of; else ``key`` as it is."""
     longer = [path for path in known if path.endswith(f".{key}")]
     return longer[0] if key not in known and len(longer) == 1 else key
@@ -287,21 +290,21 @@ def _unknown(kind: Any, key: str, section: Any, draft: _Draft) -> str:
                 f"section: '{parent}={{kind: {own}}}'"
             )
     siblings = [f"{parent}.{name}".lstrip(".") for name in _sections(section)]
-    namesakes = [path for path in _paths(kind, "") if path.rpartition(".")[2] == leaf]
+    namesakes = [path for path in paths(kind) if path.rpartition(".")[2] == leaf]
     hint = nearest(key, siblings) or nearest(leaf, siblings)
     if not hint and namesakes:
         hint = f"; did you mean {' or '.join(namesakes)}?"
     return f"unknown key{hint or '; known here: ' + ', '.join(siblings)}"
 
 
-def _paths(kind: Any, prefix: str) -> list[str]:
-    """Every dotted key below ``kind``."""
-    paths = []
+def paths(kind: Any, prefix: str = "") -> list[str]:
+    """Every dotted key below ``kind``, whatever kinds its sections are of."""
+    found = []
     for name, choices in _sections(kind).items():
-        paths.append(f"{prefix}{name}")
+        found.append(f"{prefix}{name}")
         for choice in choices:
-            paths += [path for path in _paths(choice, f"{prefix}{name}.") if path not in paths]
-    return paths
+            found += [path for path in paths(choice, f"{prefix}{name}.") if path not in found]
+    return found
 
 
 def _check(draft: _Draft, key: str, check: Callable[[Any], object]) -> None:

@@ -353,6 +353,22 @@ def test_auto_is_the_precision_that_was_faster_and_stays_it_after_a_restore(fast
     assert len(timed) == len(PRECISIONS)
 
 
+def test_timing_the_precisions_changes_nothing_the_training_starts_from(monkeypatch):
+    really = descent._seconds
+
+    def seconds(replicas, *batch):
+        really(replicas, *batch)
+        return float(replicas._weights.dtype != torch.float32)
+
+    monkeypatch.setattr(descent, "_seconds", seconds)
+    model, found = MLP(hidden=(16,), batch_norm=True, dropout=0.3), []
+    for precision in ("auto", "float32"):
+        network = models.build(model, (1, 8, 8), 4, seed=0)
+        found.append(trainer(network, precision=precision, epochs=1))
+        found[-1].epoch(quadrants())
+    assert same(found[0].state()["descent"], found[1].state()["descent"])
+
+
 def test_another_seed_gives_another_order_and_other_dropout():
     def loss(seed: int) -> float:
         model = models.build(MLP(hidden=(16,), dropout=0.5), (1, 8, 8), 4, seed=0)

@@ -13,10 +13,14 @@ import pytest
 import games
 from alphazero import config, players
 from alphazero.supervised import config as supervised
+from workers import tune
 from workers.cli import build_parser
+
+pytestmark = pytest.mark.timeout(1200)  # the first test waits for every tested block
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+SUPERVISED = (ROOT / "docs/supervised.md").read_text(encoding="utf-8")
 BLOCK = re.compile(
     r"(?:<!-- (?P<mark>.*?) -->\n)?```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.M | re.S
 )
@@ -26,8 +30,10 @@ TESTED = [block["text"] for block in BLOCKS if block["mark"] == "tested"]
 
 def command_lines() -> list[list[str]]:
     """The arguments of every ``alphazero`` in a shell block or in a line of text."""
-    blocks = "\n".join(block["text"] for block in BLOCKS if block["kind"] == "bash")
-    spans = "\n".join(re.findall(r"`(alphazero [^`]*)`", BLOCK.sub("", README)))
+    every = README + SUPERVISED
+    found = (match.groupdict() for match in BLOCK.finditer(every))
+    blocks = "\n".join(block["text"] for block in found if block["kind"] == "bash")
+    spans = "\n".join(re.findall(r"`(alphazero [^`]*)`", BLOCK.sub("", every)))
     calls = re.findall(r"^(?:.* \| )?alphazero (.+)$", f"{blocks}\n{spans}", re.M)
     return [shlex.split(call, comments=True) for call in calls if "COMMAND" not in call]
 
@@ -46,7 +52,7 @@ def folder(tmp_path_factory):
     for text in TESTED:
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", text],
-            cwd=folder, env=environment, capture_output=True, text=True, timeout=200, check=False,
+            cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
     return folder
@@ -64,6 +70,8 @@ def test_every_command_line_is_one_the_program_takes(words):
         config.load(options.config, options.overrides)
     if getattr(options, "action", "") in ("train", "tune") and options.config in supervised.names():
         supervised.load(options.config, options.overrides)
+    if getattr(options, "action", "") == "tune":
+        tune._candidates(options)
     for spec in [*getattr(options, "players", []), getattr(options, "player", None) or "random"]:
         players.parse(spec)
     if getattr(options, "game", "my_game").partition(":")[0] != "my_game":

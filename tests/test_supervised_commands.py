@@ -15,9 +15,11 @@ pytest.importorskip("matplotlib")
 
 from made_up_models import untrained
 
+from alphazero import checkpoint
+from alphazero.nn import gan
 from alphazero.supervised import images
 from alphazero.supervised.model import Predictor
-from workers import cli
+from workers import cli, supervised
 
 SMALL = (
     "mlp", "data.limit=200", "model.hidden=[16]", "fit.epochs=2", "fit.batch_size=32", "fit.ema=0",
@@ -77,13 +79,45 @@ def test_what_is_resumed_goes_on_and_changed_settings_are_told(tmp_path, capsys)
 
 
 @pytest.mark.parametrize(
-    "change", ["model.hidden=[8]", "data.limit=100", "seed=1", "optimizer.name=sgd"]
+    "change",
+    ["model.hidden=[8]", "data.limit=100", "seed=1", "optimizer.name=sgd", "fit.batch_size=16"],
 )
 def test_a_setting_that_a_resumed_training_cannot_change_is_refused(run, capsys, change):
     before = (run / "config.yaml").read_text()
     line = refused(capsys, "train", *SMALL, change, "--run-dir", run, "--resume")
     assert line.startswith(f"alphazero: error: --resume: {change.partition('=')[0]} was ")
     assert (run / "config.yaml").read_text() == before
+
+
+def test_a_training_is_not_resumed_on_data_with_other_words(tmp_path, capsys):
+    for word in ("good", "fine"):
+        rows = "".join(f"{label}\t{word} film {label}\n" for label in (0, 1) * 20)
+        (tmp_path / f"{word}.tsv").write_text(rows)
+    words = ("textcnn", "fit.epochs=1", "fit.device=cpu", "tracking.wandb=off")
+    folder = tmp_path / "run"
+    path = f"data.path={tmp_path}"
+    assert alphazero("train", *words, f"{path}/good.tsv", "--run-dir", folder) == 0
+    more = ("--run-dir", folder, "--resume")
+    assert "data are not those" in refused(capsys, "train", *words, f"{path}/fine.tsv", *more)
+
+
+def test_what_is_not_there_is_named_in_one_line(run, reviews, tmp_path, capsys):
+    nowhere = tmp_path / "nowhere"
+    for words, named in (
+        (("train", "cnn", f"data.path={nowhere}"), f"data.path: {nowhere} does not exist"),
+        (("train", "lstm", f"model.embedding.vectors={nowhere}"), f"vectors: {nowhere} does not"),
+        (("predict", run, "--image", nowhere), f"{nowhere}: no such file"),
+        (("evaluate", reviews, "--data", nowhere), f"data.path: {nowhere} does not exist"),
+    ):
+        assert named in refused(capsys, *words)
+    (tmp_path / "train.tsv").write_text("1\tgood\n0\tbad\n")
+    words = ("vectors", tmp_path, "--to", tmp_path / "vectors.txt")
+    assert "has no unsup.tsv" in refused(capsys, *words)
+
+
+def test_a_supervised_model_is_no_agent(run, tmp_path):
+    with pytest.raises(ValueError, match=r"supervised model \(mlp\), not an agent"):
+        checkpoint.load(run)
 
 
 def test_a_training_stopped_in_its_first_epoch_is_resumed_from_the_beginning(tmp_path, capsys):
@@ -123,11 +157,20 @@ def test_a_judge_names_images_and_only_generators_have_one(run, reviews, artist,
     assert "is for generators" in refused(capsys, "evaluate", run, "--judge", run)
 
 
-def test_a_generators_figures_are_those_of_its_judge(run, artist, capsys):
-    assert alphazero("evaluate", artist, "--judge", run, "--json", "-") == 0
+def test_a_generators_figures_are_those_of_its_judge(tmp_path, artist, capsys, monkeypatch):
+    judge = untrained("mlp", tmp_path, side=8)
+    judged = Predictor(judge).predict(gan.generate(Predictor(artist).network, 1000, 0))
+    sure = float(np.median(judged.max(axis=1)))  # of some the judge is surer, of others less
+    monkeypatch.setattr(supervised, "SURE", sure)
+    assert alphazero("evaluate", artist, "--judge", judge, "--json", "-") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["examples"] == 1000
-    assert sum(found["classes"].values()) == round(1000 * found["sure"])
+    chosen, counted = judged.argmax(axis=1), judged.max(axis=1) > sure
+    assert 0.3 < counted.mean() < 0.7
+    assert found["sure"] == pytest.approx(counted.mean())
+    assert found["as_told"] == pytest.approx((chosen == np.arange(1000) % 10).mean())
+    counts = np.bincount(chosen[counted], minlength=10)
+    assert list(found["classes"].values()) == counts.tolist()
 
 
 TEXTS = ["a good one [/b]", "[red]bad"]
@@ -167,7 +210,7 @@ def test_a_png_is_answered_like_its_pixels_and_anything_else_is_refused(run, tmp
         path = tmp_path / f"{name}.png"
         Image.fromarray(image).save(path)
         assert f"{path}: " in refused(capsys, "predict", run, "--image", path)
-    assert "No such file" in refused(capsys, "predict", run, "--image", "none.png", status=1)
+    assert "no such file" in refused(capsys, "predict", run, "--image", "none.png")
 
 
 @pytest.mark.parametrize("words", [(), ("--text", "a"), ("--image", "a.png", "--text", "a")])

@@ -12,9 +12,12 @@ Report = Callable[[str, int, int], None]
 
 
 @contextmanager
-def bars() -> Iterator[Report]:
-    """Draws a bar for each name that it hears of; all are gone in the end."""
-    screen = Console(stderr=True)
+def bars(screen: Console | None = None) -> Iterator[Report]:
+    """Draws a bar for each name that it hears of; all are gone in the end.
+
+    On ``screen``, where lines may come meanwhile, or else on standard error.
+    """
+    screen = screen or Console(stderr=True)
     tasks: dict[str, TaskID] = {}
     with Progress(
         *Progress.get_default_columns(), MofNCompleteColumn(),

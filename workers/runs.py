@@ -46,7 +46,8 @@ def compare(before: dict, now: dict, fixed: tuple[str, ...], resolved: tuple[str
     any of ``resolved`` nothing is said.
     """
     changed = differences(before, now)
-    for key, (was, becomes) in changed.items():
+    for key in sorted(changed, key=lambda key: not key.endswith(".kind")):  # the cause before all
+        was, becomes = changed[key]
         if key.startswith(fixed):
             raise ValueError(f"--resume: {key} was {was} and cannot become {becomes}")
     told = [key for key in changed if not key.startswith(resolved)]

@@ -35,8 +35,11 @@ SAMPLES = 1000
 """Images that a generator is judged by."""
 SURE = 0.9
 """A judge's probability from which it counts as sure."""
-FIXED = ("data.", "model.", "seed", "optimizer.name")
-"""Settings, or what they begin with, that a resumed training keeps."""
+FIXED = (
+    "data.kind", "data.validation", "data.limit", "data.shift", "data.vocabulary", "data.length",
+    "model.", "seed", "optimizer.name", "fit.batch_size",
+)  # fmt: skip
+"""Settings, or what they begin with, that a resumed training keeps; data may have moved."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,9 @@ def train(config: SupervisedConfig, run_dir: Path, resume: bool) -> int:
             tracker.log(training.course.step, row)
             runs.say(console, _epoch(row, config.fit.epochs))
 
-        history = _fitted(training, heard, state, lambda: bool(stop))
+        with progress.bars(console) as report:
+            hooks = _hooks(training, report, heard, lambda: bool(stop))
+            history = _fitted(training, hooks, state)
         if stop:
             runs.say(console, f"stopped; --resume --run-dir {run_dir} goes on after the last epoch")
             return runs.INTERRUPTED
@@ -111,9 +116,13 @@ def _state(training: Training, report: Callable[[str], object]) -> dict[str, Any
     if path is None:
         report(f"{run_dir} holds no checkpoint yet: starting from the beginning")
         return None
-    before, now = (configs.as_dict(each) for each in (model.load(path).config, training.config))
+    found, task = model.load(path), training.task
+    before, now = (configs.as_dict(each) for each in (found.config, training.config))
     if line := runs.compare(before, now, FIXED):
         report(line)
+    mine = task.classes, task.shape, task.vocabulary
+    if (found.classes, found.shape, found.vocabulary) != mine:
+        raise ValueError("--resume: the data are not those that the run began with")
     return model.load_state(path)
 
 
@@ -133,32 +142,32 @@ def prepare(config: SupervisedConfig, run_dir: Path, report: Callable[[str], obj
     return Training(config, task, trainer, run_dir)
 
 
-def _fitted(
+def _hooks(
     training: Training,
+    report: progress.Report,
     heard: Callable[[dict[str, float]], object],
-    state: dict | None,
     stop: Callable[[], bool],
-) -> History:
-    """Trained, with a bar, and a checkpoint after each epoch, whose figures are ``heard``."""
-    course, task, config = training.course, training.task, training.config
-    with progress.bars() as report:
-        name, total = f"{config.model.kind} on {task.name}", course.steps
+) -> fit.Hooks:
+    """A bar, and after each epoch its figures, which are ``heard``, and a checkpoint."""
+    course = training.course
+    name, total = f"{training.config.model.kind} on {training.task.name}", course.steps
 
-        def saved(state: dict[str, Any]) -> None:
-            weights = state["best"]
-            model.save(training.run_dir, course.step, training.model(weights), state)
+    def saved(state: dict[str, Any]) -> None:
+        model.save(training.run_dir, course.step, training.model(state["best"]), state)
 
-        hooks = fit.Hooks(
-            batch=lambda rows: report(name, total, course.step),
-            epoch=heard,
-            saved=saved,
-            stop=stop,
-        )
-        validation = None if isinstance(config.model, GAN) else task.validation
-        try:
-            return fit.fit(training.trainer, task.train, validation, hooks, state)
-        except Diverged as error:
-            raise RunFailed(f"{error} and resume") from None
+    return fit.Hooks(
+        batch=lambda rows: report(name, total, course.step), epoch=heard, saved=saved, stop=stop
+    )
+
+
+def _fitted(training: Training, hooks: fit.Hooks, state: dict[str, Any] | None) -> History:
+    """Trained; ``RunFailed`` where that diverges."""
+    task = training.task
+    validation = None if isinstance(training.config.model, GAN) else task.validation
+    try:
+        return fit.fit(training.trainer, task.train, validation, hooks, state)
+    except Diverged as error:
+        raise RunFailed(f"{error} and resume") from None
 
 
 def finish(training: Training, history: History) -> dict[str, float]:
@@ -265,6 +274,8 @@ def predict(path: Path, words: list[str], files: list[Path]) -> list[dict[str, A
 
 def _picture(file: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """``[1, H, W]``, the grey levels of a PNG file."""
+    if not file.is_file():
+        raise ValueError(f"{file}: no such file")
     try:
         return png.read(file.read_bytes(), *shape[1:])[None]
     except ValueError as error:

@@ -20,6 +20,7 @@ LEAST_SHARE = 32
 
 
 TIMED_CALLS = 3
+"""Of each precision, behind a first one."""
 
 
 class Diverged(RuntimeError):

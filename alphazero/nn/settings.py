@@ -75,7 +75,8 @@ class FitSettings:
     ema: BelowOne = 0.0
     """Decay of the averaged weights that are validated and kept; 0: the newest are."""
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
-    """auto: the one in which the first batch takes less time; a gan's is float32 then."""
+    """auto: the one in which the first batch takes less time; a gan's, and a trial's of a
+    search for settings, is float32 then."""
     device: str = "auto"
     threads: Count | Literal["auto"] = "auto"
     """On a CPU, how many share each batch; auto: all cores, as long as each gets 32 rows."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import yaml
 
+from alphazero import config_file
 from alphazero.config_file import ConfigError
 from alphazero.nn.settings import GAN, TrackingSettings
 from alphazero.supervised import config as configs
@@ -91,7 +92,8 @@ def axes(grids: Sequence[str], ranges: Sequence[str] = ()) -> list[Axis]:
             found.append(read(text))
         except ValueError as error:
             errors.append(str(error))
-    keys = [axis.key for axis in found]
+    known = config_file.paths(SupervisedConfig)
+    keys = [config_file.in_full(axis.key, known) for axis in found]
     errors += [f"{key}: given twice" for key in dict.fromkeys(keys) if keys.count(key) > 1]
     if errors:
         raise ConfigError(errors)

@@ -46,7 +46,8 @@ class Images:
     limit: Count | None = None
     """Use no more than so many training examples, the first ones after shuffling."""
     shift: Fraction = 0.0
-    """Training images are moved by up to this share of their size each way, anew each time."""
+    """Training images are moved by up to this share of their size each way, anew each time;
+    in whole pixels."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -76,9 +76,9 @@ def pretrained(
     config: SupervisedConfig, vocabulary: Vocabulary | None, report: Report = print
 ) -> NDArray[np.float32] | None:
     """The word vectors that the model begins with, if it is to."""
-    if vocabulary is None or embedding(config).vectors is None:
+    path = _vectors(embedding(config)) if vocabulary is not None else None
+    if vocabulary is None or path is None:
         return None
-    path = Path(str(embedding(config).vectors))
     return vectors.read(path, vocabulary, config.seed, report)
 
 
@@ -100,7 +100,8 @@ def _texts(settings: Texts, words: EmbeddingSettings, seed: int, report: Report)
         report(f"no data.path or --download: {count:,} made-up reviews instead")
     chosen, held = _split(len(found.train.labels), settings, seed)
     seen = [found.train.texts[row] for row in chosen]
-    more = vectors.words(Path(words.vectors)) if words.vectors else ()
+    path = _vectors(words)
+    more = vectors.words(path) if path else ()
     vocabulary = Vocabulary.build(seen, settings.vocabulary, more)
 
     def encoded(part: texts.Texts, rows: NDArray[np.int64]) -> Examples:
@@ -118,7 +119,13 @@ def _texts(settings: Texts, words: EmbeddingSettings, seed: int, report: Report)
     )
 
 
-def _path(path: str | None) -> Path | None:
+def _vectors(settings: EmbeddingSettings) -> Path | None:
+    return _path(settings.vectors, "model.embedding.vectors")
+
+
+def _path(path: str | None, key: str = "data.path") -> Path | None:
+    if path is not None and not Path(path).exists():
+        raise ValueError(f"{key}: {path} does not exist")
     return Path(path) if path is not None else None
 
 

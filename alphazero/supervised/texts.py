@@ -94,6 +94,10 @@ def unlabelled(path: Path | None) -> Iterator[str]:
         yield from corpus.generate(GENERATED_TRAIN, GENERATED_SEED + 1)[0]
         return
     table = path if _is_table(path) else _table_in(path, "unsup")
+    if table is None and any(_table_in(path, part) for part in PARTS):
+        raise ValueError(
+            f"{path}: has no unsup.tsv or .csv, plain, .gz or .xz, for texts without labels"
+        )
     if table is None:
         files = dict(_files(path, ("train/unsup",)))
         yield from (_clean(f"{path}: {name}", files[name]) for name in sorted(files))

@@ -260,6 +260,8 @@ def _accuracy(
     parts = train_test_split(rows, test_size=config.data.validation, random_state=config.seed)
     learned, held = (_take(pool.examples, np.asarray(part)) for part in parts)
     settings = replace(config.fit, threads=1) if config.fit.threads == "auto" else config.fit
+    if settings.precision == "auto":  # a stopwatch would make equal trials unequal
+        settings = replace(settings, precision="float32")
     model = _network(config, pool)
     prepare = tasks.prepare(config)
     steps = fit.planned_steps(len(learned.labels), settings)

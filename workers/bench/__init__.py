@@ -13,12 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from alphazero import config
 from alphazero.config_file import ConfigError
 
-SHORT = {
-    "games": "selfplay.games",
-    "simulations": "search.simulations",
-    "blocks": "network.blocks",
-    "channels": "network.channels",
-}
+SHORT = {"games": "selfplay.games", "simulations": "search.simulations"}
 """What may be written for a key of the configuration here."""
 
 WHOLE = ("search.proofs=false", "selfplay.stop_when_proven=false")

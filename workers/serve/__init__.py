@@ -94,7 +94,9 @@ def _scale(options: argparse.Namespace, limits: Limits) -> int:
         from workers.serve import scale
     except ImportError as error:
         why = str(error).partition(".")[0]
-        raise ValueError(f"--ray needs Ray Serve ({why}): pip install 'ray[serve]'") from None
+        raise ValueError(
+            f"--ray needs Ray Serve ({why}): pip install 'alphazero[serve-ray]'"
+        ) from None
     return scale.main(options, limits)
 
 

@@ -8,6 +8,7 @@ already, the proxy stays where it is, whatever host and port are asked for.
 """
 
 import argparse
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -36,16 +37,13 @@ def main(options: argparse.Namespace, limits: Limits) -> int:
     started = fleet.connect(options.ray)
     try:
         deploy(options, limits)
-        try:
-            print(
-                f"serving {options.checkpoint} at http://{options.host}:{options.port}", flush=True
-            )
-            if options.host not in ("127.0.0.1", "::1", "localhost"):
-                to_stderr(warning(options.host))
-            wait()
-        finally:
-            serve.delete(NAME)  # which would else stay on a cluster of others
+        print(f"serving {options.checkpoint} at http://{options.host}:{options.port}", flush=True)
+        if options.host not in ("127.0.0.1", "::1", "localhost"):
+            to_stderr(warning(options.host))
+        wait()
     finally:
+        with contextlib.suppress(RayError, RuntimeError):  # where it never started
+            serve.delete(NAME)  # which would else stay on a cluster of others
         if started:
             ray.shutdown()
     return 0
