@@ -5,6 +5,7 @@ its process may simply be run again.
 """
 
 import math
+import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -23,7 +24,9 @@ def in_processes(parallel: int) -> Any:
         from joblib.externals.loky.process_executor import BrokenProcessPool
 
         # Which shares arrays of a megabyte or more as files in memory.
-        jobs = Parallel(max(1, parallel), return_as="generator_unordered")
+        jobs = Parallel(
+            max(1, parallel), return_as="generator_unordered", initializer=leave_ctrl_c_to_others
+        )
         calls = zip(trials, pools, strict=True)
         try:
             yield from jobs(delayed(alone)(function, *call) for call in calls)
@@ -79,6 +82,11 @@ def _tasks(ray: Any, function: Callable, waiting: deque, parallel: int | None) -
     finally:
         for each in running:
             ray.cancel(each, force=True)
+
+
+def leave_ctrl_c_to_others() -> None:
+    """A terminal's Ctrl-C reaches every process; the first one hears it and ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def alone(function: Callable, *arguments: Any) -> Any:
