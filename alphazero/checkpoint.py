@@ -80,15 +80,15 @@ def newest(directory: Path, report: Callable[[str], object] = print) -> Path | N
 def load(path: Path | str) -> Checkpoint:
     """What plays. Raises ``ValueError`` (one line) if there is no undamaged checkpoint."""
     path = resolve(path)
-    if kind := sealed.manifest(path).get("supervised"):
+    manifest = sealed.manifest(path)
+    if kind := manifest.get("supervised"):
         raise ValueError(f"{path} is a supervised model ({kind}), not an agent that plays a game")
     try:
         config = _CONFIG.validate_python(yaml.safe_load((path / CONFIG).read_text()))
     except ValueError as error:
         reason = str(error).replace("\n", " ")
         raise ValueError(f"{path / CONFIG} does not fit this version: {reason}") from None
-    step = sealed.manifest(path)["step"]
-    return Checkpoint(path, step, config, sealed.load_weights(path / WEIGHTS))
+    return Checkpoint(path, manifest["step"], config, sealed.load_weights(path / WEIGHTS))
 
 
 def load_state(path: Path | str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from alphazero import network as networks
 from alphazero.config import NetworkSettings, TrainingSettings
 from alphazero.nn import losses
-from alphazero.nn.descent import Descent, Diverged, faster_precision
+from alphazero.nn.descent import Descent, Diverged
 from alphazero.nn.device import choose
 from alphazero.nn.parallel import compute_dtype
 from alphazero.nn.settings import OptimizerSettings
@@ -41,9 +41,7 @@ class Learner:
         self._network = networks.build(game, network, seed).to(choose(training.device))
         threads = 1 if training.threads == "auto" else training.threads
         self._descent = Descent(self._network, optimizer, training.ema, training.precision, threads)
-        if training.precision == "auto":
-            blank = _blank(game, self._descent.device)
-            self._descent.compute_in(faster_precision(self._network, self._forward, blank))
+        self._descent.measure(self._forward, _blank(game, self._descent.device))
 
     @property
     def step(self) -> int:
@@ -86,7 +84,7 @@ class Learner:
 
     def state(self) -> dict[str, Any]:
         """A snapshot for ``torch.save``; ``torch.load(weights_only=True)`` reads it."""
-        return self._descent.state() | {"precision": self.precision}
+        return self._descent.state()
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a ``state`` of a learner with the same settings.
@@ -98,8 +96,6 @@ class Learner:
                 "this checkpoint was saved by an earlier version and cannot be resumed; "
                 "its weights can still play"
             )
-        if self._training.precision == "auto":
-            self._descent.compute_in(state["precision"])
         self._descent.restore(state)
 
     def _forward(

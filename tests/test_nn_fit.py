@@ -346,10 +346,10 @@ def test_auto_is_the_precision_that_was_faster_and_stays_it_after_a_restore(fast
     monkeypatch.setattr(descent, "_seconds", seconds)
     first, second = trainer(precision="auto"), trainer(precision="auto")
     first.epoch(quadrants())
-    assert first.state()["precision"] == faster
+    assert first.state()["descent"]["precision"] == faster
     second.restore(first.state())
     second.epoch(quadrants())
-    assert second.state()["precision"] == faster
+    assert second.state()["descent"]["precision"] == faster
     assert len(timed) == len(PRECISIONS)
 
 

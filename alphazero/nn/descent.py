@@ -17,8 +17,6 @@ from alphazero.nn.weights import Weights, arrays, load
 
 LEAST_SHARE = 32
 """Rows of a batch below which another thread costs more than it computes."""
-
-
 TIMED_CALLS = 3
 """Of each precision, behind a first one."""
 
@@ -41,7 +39,7 @@ class Descent:
         """``module`` is trained in place, on its own device; on a CPU ``threads`` share a batch.
 
         ``ema``: the decay of its averaged weights; 0: they are the newest. ``precision`` auto is
-        float32 until ``compute_in`` says otherwise.
+        float32 until ``measure`` or ``restore`` finds another.
         """
         self.step = 0
         layout: dict[str, Any] = {"memory_format": torch.channels_last}
@@ -53,12 +51,19 @@ class Descent:
         self._optimizer = optim.build(*self._flat.leaves(), optimizer)
         self._factor = optim.schedule(optimizer.schedule)
         self._ema = optim.Ema(self._flat.values, ema)
-        self.compute_in("float32" if precision == "auto" else precision)
+        self.measured = precision == "auto"
+        """Whether the precision is found by timing; then a restored one counts."""
+        self.compute_in("float32" if self.measured else precision)
 
     def compute_in(self, precision: str) -> None:
         """From now on in this one of ``PRECISIONS``; the weights themselves stay float32."""
         self.precision = precision
         self._replicas = Replicas(self._flat, self.threads, PRECISIONS[precision])
+
+    def measure(self, forward: Forward, tensors: list[Tensor]) -> None:
+        """From now on in the precision that is faster for these, if it is to be measured."""
+        if self.measured:
+            self.compute_in(faster_precision(self.module, forward, tensors))
 
     def descend(self, forward: Forward, tensors: list[Tensor], progress: float) -> dict[str, float]:
         """One step down the gradient of ``forward``'s loss, and its figures before the step.
@@ -105,6 +110,7 @@ class Descent:
         return copy.deepcopy(
             {
                 "step": self.step,
+                "precision": self.precision,
                 "network": dict(self.module.state_dict()),
                 "optimizer": self._optimizer.state_dict(),
                 "average": self.average(),
@@ -114,6 +120,8 @@ class Descent:
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from the ``state`` of a descent of the same module."""
         self.step = state["step"]
+        if self.measured:
+            self.compute_in(state["precision"])
         self.module.load_state_dict(state["network"])
         # Only the moments: rate, L2 and the like are what the settings say now.
         moments = copy.deepcopy(state["optimizer"]["state"])

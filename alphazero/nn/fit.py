@@ -138,23 +138,19 @@ class Trainer:
         self._descent.load(weights)
 
     def state(self) -> dict[str, Any]:
-        parts = {"course": self.course.state(), "descent": self._descent.state()}
-        return parts | {"precision": self._descent.precision}
+        return {"course": self.course.state(), "descent": self._descent.state()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a ``state`` of a trainer with the same settings."""
         self.course.restore(state["course"])
-        if self.settings.precision == "auto":
-            self._descent.compute_in(state["precision"])
         self._descent.restore(state["descent"])
 
     def _step(self, inputs: Tensor, labels: Tensor) -> dict[str, float]:
         # Each share of the batch knows its first row, and by that its own random numbers.
         rows = torch.arange(len(labels))
         tensors = [place(tensor, self._descent.device) for tensor in (inputs, labels, rows)]
-        if self.settings.precision == "auto" and self.course.step == 0:
-            module = self._descent.module
-            self._descent.compute_in(descent.faster_precision(module, self._forward, tensors))
+        if self.course.step == 0:
+            self._descent.measure(self._forward, tensors)
         figures = self._descent.descend(self._forward, tensors, self.course.progress)
         self.course.step += 1
         return figures

@@ -76,10 +76,10 @@ def pretrained(
     config: SupervisedConfig, vocabulary: Vocabulary | None, report: Report = print
 ) -> NDArray[np.float32] | None:
     """The word vectors that the model begins with, if it is to."""
-    path = _vectors(embedding(config)) if vocabulary is not None else None
-    if vocabulary is None or path is None:
+    if vocabulary is None:
         return None
-    return vectors.read(path, vocabulary, config.seed, report)
+    path = _vectors(embedding(config))
+    return vectors.read(path, vocabulary, config.seed, report) if path else None
 
 
 def _images(settings: Images, seed: int, report: Report) -> Task:
@@ -88,7 +88,7 @@ def _images(settings: Images, seed: int, report: Report) -> Task:
         count = len(found.train.labels)
         report(f"no data.path or --download: scikit-learn's {count:,} small digits instead")
     chosen, held = _split(len(found.train.labels), settings, seed)
-    train, validation = (_take(found.train, rows) for rows in (chosen, held))
+    train, validation = (take(found.train, rows) for rows in (chosen, held))
     shape = found.train.inputs.shape[1:]
     return Task(found.name, train, validation, found.test, found.classes, shape)
 
@@ -143,5 +143,6 @@ def _split(
     return rows[held:], rows[:held]
 
 
-def _take(examples: Examples, rows: NDArray[np.int64]) -> Examples:
+def take(examples: Examples, rows: NDArray[np.int64]) -> Examples:
+    """Those in ``rows``, in their order."""
     return Examples(examples.inputs[rows], examples.labels[rows])

@@ -258,7 +258,7 @@ def _accuracy(
     from sklearn.model_selection import train_test_split
 
     parts = train_test_split(rows, test_size=config.data.validation, random_state=config.seed)
-    learned, held = (_take(pool.examples, np.asarray(part)) for part in parts)
+    learned, held = (tasks.take(pool.examples, np.asarray(part)) for part in parts)
     settings = replace(config.fit, threads=1) if config.fit.threads == "auto" else config.fit
     if settings.precision == "auto":  # a stopwatch would make equal trials unequal
         settings = replace(settings, precision="float32")
@@ -267,7 +267,7 @@ def _accuracy(
     steps = fit.planned_steps(len(learned.labels), settings)
     trainer = fit.Trainer(model, prepare, config.optimizer, settings, steps, config.seed)
     history = fit.fit(trainer, learned, held)
-    wanted = _take(pool.examples, measured)
+    wanted = tasks.take(pool.examples, measured)
     predicted = fit.predict(model, prepare, wanted.inputs).argmax(1)
     return float((predicted == wanted.labels).mean()), len(history)
 
@@ -277,10 +277,6 @@ def _network(config: SupervisedConfig, pool: Pool) -> Any:
     # A copy: memory that processes share cannot be written to, of which torch warns.
     vectors = None if pool.vectors is None else pool.vectors.copy()
     return models.build(config.model, pool.shape, pool.classes, config.seed, vectors)
-
-
-def _take(examples: Examples, rows: NDArray[np.int64]) -> Examples:
-    return Examples(examples.inputs[rows], examples.labels[rows])
 
 
 def _view(config: SupervisedConfig, base: SupervisedConfig) -> SupervisedConfig:
