@@ -23,8 +23,9 @@ from typing import Any
 import numpy as np
 
 import games
-from alphazero import checkpoint, ladder, players, sealed
-from workers import tracking
+from alphazero import checkpoint, sealed
+from alphazero.judging import ladder, players
+from workers.runs import tracking
 
 DOCS = Path(__file__).parent
 POINTS = 100

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 import games
-from alphazero import agents, checkpoint, evaluation, players
+from alphazero import agents, checkpoint
+from alphazero.judging import mistakes, players
 from workers import cli
-from workers.export import UNKNOWN_STRENGTH
+from workers.runs.export import UNKNOWN_STRENGTH
 
 ROOT = Path(__file__).parents[1]
 LARGEST = 3_000_000
@@ -97,8 +98,8 @@ def test_play_shows_the_model_card_of_the_agent_or_says_that_there_is_none(capsy
 
 def test_the_tic_tac_toe_agent_never_errs_even_without_search():
     game = games.make("tic_tac_toe")
-    positions = evaluation.positions_from("all", game)
-    result = evaluation.evaluate(players.make("policy", game), positions, game, seed=0)
+    positions = mistakes.positions_from("all", game)
+    result = mistakes.evaluate(players.make("policy", game), positions, game, seed=0)
     assert (result["positions"], result["mistakes"]) == (4520, 0)
 
 

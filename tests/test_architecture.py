@@ -23,7 +23,11 @@ FORBIDDEN = {
 }
 """Top-level packages that a room may not import; everyone may import what is below."""
 
-SOLVERS_WELCOME = {"alphazero.players", "alphazero.evaluation", "alphazero.ladder"}
+SOLVERS_WELCOME = {
+    "alphazero.judging.players",
+    "alphazero.judging.mistakes",
+    "alphazero.judging.ladder",
+}
 """Judges compare with exact answers; nothing that learns may see them."""
 
 CLEAN = ("games", "alphazero.config", "alphazero.search", "alphazero.nn.settings", "workers.cli")

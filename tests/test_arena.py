@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import games
-from alphazero import arena, players
-from alphazero.players import Decision, Player
+from alphazero.judging import arena, players
+from alphazero.judging.players import Decision, Player
 from games import solvers
 from games.base import Game
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from alphazero.config import Config
-from workers import arguments, cli, options
+from workers import cli
+from workers.commands import arguments
+from workers.terminal import options
 
 COMMANDS = (
     "train", "play", "arena", "ladder", "evaluate", "solve", "games", "bench", "export",
@@ -27,7 +29,7 @@ def alphazero(*words: str, **options) -> subprocess.CompletedProcess:
 @pytest.fixture
 def trained(tmp_path, monkeypatch):
     """Runs in an empty folder with a ``train.main`` that only remembers how it was called."""
-    from workers import train
+    from workers.runs import train
 
     calls = []
     monkeypatch.chdir(tmp_path)

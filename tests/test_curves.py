@@ -9,9 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 import games
-from alphazero import checkpoint, ladder, players
+from alphazero import checkpoint
 from alphazero import network as networks
 from alphazero.config import load
+from alphazero.judging import ladder, players
 from alphazero.nn.weights import arrays
 
 SCRIPT = Path(__file__).parents[1] / "docs" / "curves.py"

@@ -6,8 +6,8 @@ import logging
 import pytest
 from rich.console import Console
 
-from workers import dashboard
-from workers.dashboard import Dashboard
+from workers.terminal import dashboard
+from workers.terminal.dashboard import Dashboard
 
 
 def console(terminal: bool, width: int = 120) -> Console:

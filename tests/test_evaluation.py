@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import games
-from alphazero import evaluation, players
-from alphazero.players import Decision, Player
+from alphazero.judging import mistakes, players
+from alphazero.judging.players import Decision, Player
 
 HEADER = "moves,best,c1,c2,c3,c4,c5,c6,c7,c8,c9\n"
 # X holds cells 1 and 2, O 4 and 5, X to move: 3 wins at once, 6 holds the draw, the rest lose.
@@ -45,7 +45,7 @@ def always(*actions):
 
 
 def test_a_file_gives_states_best_scores_and_the_scores_of_all_moves(game, write):
-    states, best, scores = evaluation.load_positions(write(HEADER + START + X_WINS), game)
+    states, best, scores = mistakes.load_positions(write(HEADER + START + X_WINS), game)
     assert states[0] == game.initial(1)[0]
     assert states[1]["cells"].tolist() == [1, 1, 0, -1, -1, 0, 0, 0, 0]
     assert best.tolist() == [0, 1]
@@ -57,8 +57,8 @@ def test_a_file_gives_states_best_scores_and_the_scores_of_all_moves(game, write
 def test_a_gzipped_file_reads_like_a_plain_one(game, write, tmp_path):
     packed = tmp_path / "positions.csv.gz"
     packed.write_bytes(gzip.compress((HEADER + X_WINS).encode()))
-    plain = evaluation.load_positions(write(HEADER + X_WINS), game)
-    assert evaluation.load_positions(packed, game).states == plain.states
+    plain = mistakes.load_positions(write(HEADER + X_WINS), game)
+    assert mistakes.load_positions(packed, game).states == plain.states
 
 
 def test_moves_are_separated_by_spaces_where_there_are_ten_or_more(write):
@@ -68,12 +68,12 @@ def test_moves_are_separated_by_spaces_where_there_are_ten_or_more(write):
     header = ",".join(["moves", "best", *(f"c{i + 1}" for i in range(othello.num_actions))])
     start = othello.initial(1)
     assert set(np.flatnonzero(othello.legal(start)[0])) == set(legal)
-    one = evaluation.load_positions(write(f"{header}\n,0,{scores}\n"), othello)
+    one = mistakes.load_positions(write(f"{header}\n,0,{scores}\n"), othello)
     assert one.states == start
     after = othello.step(start, np.array([8]))
     allowed = othello.legal(after)[0]
     scores = ",".join("0" if allowed[action] else "" for action in range(othello.num_actions))
-    two = evaluation.load_positions(write(f"{header}\n9,0,{scores}\n"), othello)
+    two = mistakes.load_positions(write(f"{header}\n9,0,{scores}\n"), othello)
     assert two.states == after
 
 
@@ -94,22 +94,22 @@ def test_moves_are_separated_by_spaces_where_there_are_ten_or_more(write):
 )
 def test_a_bad_file_is_refused_in_one_line_that_says_where(game, write, text, complaint):
     with pytest.raises(ValueError, match=r"positions\.csv") as refused:
-        evaluation.load_positions(write(text), game)
+        mistakes.load_positions(write(text), game)
     assert complaint in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
 def test_a_missing_or_damaged_file_is_refused_in_one_line(game, tmp_path, write):
     with pytest.raises(ValueError, match="no such file"):
-        evaluation.load_positions(tmp_path / "none.csv", game)
+        mistakes.load_positions(tmp_path / "none.csv", game)
     with pytest.raises(ValueError, match="cannot be read"):
-        evaluation.load_positions(write("not gzip", "positions.csv.gz"), game)
+        mistakes.load_positions(write("not gzip", "positions.csv.gz"), game)
 
 
 def test_mistakes_are_moves_that_change_the_result_for_the_worse(game, write):
-    positions = evaluation.load_positions(write(HEADER + START + X_WINS + O_BLOCKS), game)
+    positions = mistakes.load_positions(write(HEADER + START + X_WINS + O_BLOCKS), game)
     # Cell 6 throws away the win and, in the other position, the draw; cell 1 is right at the start.
-    report = evaluation.evaluate(always(5), positions, game, seed=0)
+    report = mistakes.evaluate(always(5), positions, game, seed=0)
     assert report["mistakes"] == 2
     assert report["mistake_rate"] == pytest.approx(2 / 3)
     assert report["optimal_rate"] == pytest.approx(1 / 3)
@@ -120,14 +120,12 @@ def test_mistakes_are_moves_that_change_the_result_for_the_worse(game, write):
         "draw": {"positions": 2, "mistakes": 1},
         "loss": {"positions": 0, "mistakes": 0},
     }
-    assert evaluation.evaluate(always(2), positions, game, seed=0)["mistakes"] == 0
+    assert mistakes.evaluate(always(2), positions, game, seed=0)["mistakes"] == 0
 
 
 def test_a_slower_win_is_no_mistake_but_not_optimal(game, write):
     text = HEADER + ",3,3,1,0,0,0,0,0,0,-1\n"
-    report = evaluation.evaluate(
-        always(1), evaluation.load_positions(write(text), game), game, seed=0
-    )
+    report = mistakes.evaluate(always(1), mistakes.load_positions(write(text), game), game, seed=0)
     assert (report["mistakes"], report["optimal_rate"]) == (0, 0.0)
 
 
@@ -142,15 +140,15 @@ def test_a_slower_win_is_no_mistake_but_not_optimal(game, write):
     ],
 )
 def test_wilson_gives_the_published_intervals(successes, trials, low, high):
-    assert evaluation.wilson(successes, trials) == pytest.approx((low, high), abs=5e-5)
-    mirrored = evaluation.wilson(trials - successes, trials)
+    assert mistakes.wilson(successes, trials) == pytest.approx((low, high), abs=5e-5)
+    mirrored = mistakes.wilson(trials - successes, trials)
     assert mirrored == pytest.approx((1 - high, 1 - low), abs=5e-5)
 
 
 def test_every_position_of_tic_tac_toe_is_checked_and_the_solver_makes_no_mistake(game):
-    everything = evaluation.positions_from("all", game)
+    everything = mistakes.positions_from("all", game)
     assert len(everything.states) == 4520
-    report = evaluation.evaluate(players.make("solver", game), everything, game, seed=0)
+    report = mistakes.evaluate(players.make("solver", game), everything, game, seed=0)
     assert report["mistakes"] == 0
     assert report["optimal_rate"] == 1.0
     assert report["high"] < 0.001
@@ -169,36 +167,36 @@ def test_every_position_of_tic_tac_toe_is_checked_and_the_solver_makes_no_mistak
     ],
 )
 def test_a_suite_measures_a_checkpoint_without_search_and_with_600_simulations(spec, measured):
-    assert evaluation.suite_players(spec) == measured
+    assert mistakes.suite_players(spec) == measured
 
 
 def test_a_game_without_a_suite_is_refused_in_one_line(game, monkeypatch, tmp_path):
     with pytest.raises(
         ValueError, match=r"no suite for tic_tac_toe in .*; there is one for connect"
     ):
-        evaluation.load_suite(game)
-    monkeypatch.setattr(evaluation, "SUITES", tmp_path / "nowhere")
+        mistakes.load_suite(game)
+    monkeypatch.setattr(mistakes, "SUITES", tmp_path / "nowhere")
     with pytest.raises(ValueError, match="only a checkout of the source has them"):
-        evaluation.load_suite(games.make("connect_four"))
+        mistakes.load_suite(games.make("connect_four"))
 
 
 def test_the_suite_has_six_sets_which_the_rules_agree_with():
-    sets = evaluation.load_suite(games.make("connect_four"))
+    sets = mistakes.load_suite(games.make("connect_four"))
     assert {len(positions.states) for positions in sets.values()} == {1000}
     assert list(sets)[:3] == ["opening_easy", "opening_medium", "opening_hard"]
     assert len(sets) == 6
 
 
 def test_progress_hears_of_every_position_once(game):
-    everything, heard = evaluation.positions_from("all", game), []
-    evaluation.evaluate(players.make("random", game), everything, game, 0, heard.append)
+    everything, heard = mistakes.positions_from("all", game), []
+    mistakes.evaluate(players.make("random", game), everything, game, 0, heard.append)
     assert sum(heard) == 4520
-    assert max(heard) == evaluation.BATCH
+    assert max(heard) == mistakes.BATCH
 
 
 def test_the_same_seed_gives_the_same_report(game):
-    everything = evaluation.positions_from("all", game)
+    everything = mistakes.positions_from("all", game)
     player = players.make("random", game)
-    first = evaluation.evaluate(player, everything, game, seed=3)
-    assert evaluation.evaluate(player, everything, game, seed=3) == first
-    assert evaluation.evaluate(player, everything, game, seed=4) != first
+    first = mistakes.evaluate(player, everything, game, seed=3)
+    assert mistakes.evaluate(player, everything, game, seed=3) == first
+    assert mistakes.evaluate(player, everything, game, seed=4) != first

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from reference_search import hashing
 
 import games
-from alphazero.evaluators import CachedEvaluator, playout, random_actions, uniform
+from alphazero.cache import CachedEvaluator
+from alphazero.evaluators import playout, random_actions, uniform
 from alphazero.types import Evaluation
 
 GAME = games.make("tic_tac_toe")

@@ -13,7 +13,8 @@ import games
 from alphazero import checkpoint, network
 from alphazero.config import Config, NetworkSettings, TrainingSettings
 from alphazero.nn.weights import arrays, load
-from workers import cli, export
+from workers import cli
+from workers.runs import export
 
 SMALL = NetworkSettings(blocks=1, channels=4, policy_channels=2, value_channels=2, value_hidden=4)
 GAME = games.make("tic_tac_toe")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import games
-from alphazero import arena, ladder, players
-from alphazero.ladder import Ladder, Pairing, Rung
+from alphazero.judging import arena, ladder, players
+from alphazero.judging.ladder import Ladder, Pairing, Rung
 from games import solvers
 from workers import cli
 

@@ -21,7 +21,8 @@ from alphazero import checkpoint, evaluators, loop, wire
 from alphazero.config import Config, ReplaySettings
 from alphazero.inference import NetworkEvaluator
 from alphazero.learner import Learner
-from alphazero.loop import Hooks, Limiter, LocalFleet
+from alphazero.local_fleet import LocalFleet
+from alphazero.loop import Hooks, Limiter
 from alphazero.replay import Replay, Samples, to_batch
 
 TINY = {

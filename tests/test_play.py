@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 import games
-from alphazero import play, players
-from alphazero.play import PlaySettings
-from alphazero.players import Decision, Player
+from alphazero.judging import players, terminal
+from alphazero.judging.players import Decision, Player
+from alphazero.judging.terminal import PlaySettings
 
 
 def session(script, player=None, game="connect_four", **options):
@@ -26,7 +26,7 @@ def session(script, player=None, game="connect_four", **options):
         return answer
 
     console = Console(file=out, width=100)
-    play.play(game, player or leftmost(game), PlaySettings(**options), read, console)
+    terminal.play(game, player or leftmost(game), PlaySettings(**options), read, console)
     return out.getvalue()
 
 
@@ -147,16 +147,16 @@ def test_hints_show_the_evaluation_from_the_humans_side():
 def test_top_moves_begin_with_the_one_played_and_go_by_visits_then_by_policy():
     visits, policy = np.array([[40, 40, 300, 0, 300]]), np.array([[0.2, 0.3, 0.1, 0.0, 0.4]])
     decision = Decision(np.array([2]), policy, None, visits)
-    assert play.top_moves(decision) == [(2, 0.1), (4, 0.4), (1, 0.3)]
-    assert play.top_moves(decision._replace(visits=None)) == [(2, 0.1), (4, 0.4), (1, 0.3)]
+    assert terminal.top_moves(decision) == [(2, 0.1), (4, 0.4), (1, 0.3)]
+    assert terminal.top_moves(decision._replace(visits=None)) == [(2, 0.1), (4, 0.4), (1, 0.3)]
     visits[0, 0] = 41
-    assert play.top_moves(decision) == [(2, 0.1), (4, 0.4), (0, 0.2)]
+    assert terminal.top_moves(decision) == [(2, 0.1), (4, 0.4), (0, 0.2)]
 
 
 def test_moves_of_no_percent_are_left_out():
     decision = Decision(np.array([1]), np.array([[0.004, 0.996, 0.0]], np.float32))
-    assert [action for action, _ in play.top_moves(decision)] == [1]
-    assert play.top_moves(Decision(np.array([1]))) == []
+    assert [action for action, _ in terminal.top_moves(decision)] == [1]
+    assert terminal.top_moves(Decision(np.array([1]))) == []
 
 
 def test_a_session_says_what_the_players_network_runs_on():
@@ -200,7 +200,7 @@ def test_plain_output_has_no_control_codes_and_a_terminal_gets_colours_and_the_l
     game, out = games.make("connect_four"), io.StringIO()
     console = Console(file=out, force_terminal=True, color_system="standard", width=100)
     answers = iter(["4", "q"])
-    play.play(game, leftmost(game), PlaySettings(), lambda prompt: next(answers), console)
+    terminal.play(game, leftmost(game), PlaySettings(), lambda prompt: next(answers), console)
     assert "\x1b[1;7;33mO" in out.getvalue()
     assert "\x1b[1;31mX" in out.getvalue()
 
@@ -221,5 +221,5 @@ def test_the_same_seed_repeats_the_session():
 
 def test_scripted_answers_are_echoed(monkeypatch, capsys):
     monkeypatch.setattr("sys.stdin", io.StringIO("4\n"))
-    assert play.terminal_read("X > ") == "4"
+    assert terminal.terminal_read("X > ") == "4"
     assert capsys.readouterr().out == "X > 4\n"

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 import games
-from alphazero import checkpoint, evaluators, network, players
+from alphazero import checkpoint, evaluators, network
 from alphazero.config import Config, NetworkSettings
+from alphazero.judging import players
 from alphazero.nn.weights import arrays
 from alphazero.search.gumbel import Gumbel
 

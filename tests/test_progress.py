@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from workers import progress
+from workers.terminal import progress
 
 
 @pytest.fixture

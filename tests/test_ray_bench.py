@@ -167,7 +167,7 @@ def test_pretended_games_have_ids_of_their_own():
     assert len({record.game_id for record in records}) == 70
 
 
-@pytest.mark.parametrize("module", ["workers.bench.synthetic", "workers.selfplay"])
+@pytest.mark.parametrize("module", ["workers.bench.synthetic", "workers.cluster.selfplay"])
 def test_workers_and_pretended_servers_need_no_torch(module):
     code = f"import sys, {module}; print('torch' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -18,8 +18,8 @@ from alphazero.config import Config, InferenceSettings, SelfPlaySettings
 from alphazero.search.gumbel import Gumbel
 from alphazero.types import Evaluation
 from games import solvers
-from workers.fleet import RayFleet
-from workers.watchdog import Patience
+from workers.cluster.fleet import RayFleet
+from workers.cluster.supervisor import Patience
 
 GAME = games.make("tic_tac_toe")
 CONFIG = Config(
@@ -202,7 +202,7 @@ def test_self_play_holds_at_the_allowance_and_goes_on_above_it(run):
 
 def test_a_killed_worker_is_replaced_and_no_stored_game_is_lost_or_doubled(run, caplog):
     before, restarts = incarnations(run.records), run.fleet.stats()["restarts"]
-    with caplog.at_level(logging.WARNING, logger="workers.watchdog"):
+    with caplog.at_level(logging.WARNING, logger="workers.cluster.supervisor"):
         run.kill("worker")
         run.collect_until(lambda found: incarnations(found) - before)
     assert run.fleet.stats()["restarts"] == restarts + 1

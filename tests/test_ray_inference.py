@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from alphazero.types import Evaluation
-from workers.inference import InferenceServer, unpack
+from workers.cluster.inference import InferenceServer, unpack
 
 ACTIONS = 3
 

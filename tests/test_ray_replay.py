@@ -10,8 +10,8 @@ from test_wire import random_record
 import games
 from alphazero.config import ReplaySettings
 from alphazero.replay import Replay
-from workers import replay as replay_module
-from workers.replay import RemoteReplay, ReplayStore
+from workers.cluster import replay as replay_module
+from workers.cluster.replay import RemoteReplay, ReplayStore
 
 GAME = games.make("tic_tac_toe")
 RECORDS = [random_record(GAME, game_id) for game_id in range(40)]

@@ -8,10 +8,10 @@ from ray.exceptions import ActorUnavailableError
 
 from alphazero.config import Config, InferenceSettings, SelfPlaySettings
 from alphazero.types import Evaluation
-from workers import selfplay
-from workers.fleet import Node, insist_on_token, plan
-from workers.selfplay import Outbox, Table
-from workers.watchdog import Incarnations
+from workers.cluster import selfplay
+from workers.cluster.fleet import Node, insist_on_token, plan
+from workers.cluster.selfplay import Outbox, Table
+from workers.cluster.supervisor import Incarnations
 
 
 class TwoQuestions:

@@ -10,7 +10,7 @@ pytest.importorskip("sklearn")
 
 from alphazero.supervised import candidates, config, tuning
 from alphazero.types import RunFailed
-from workers import trials
+from workers.supervised import trials
 
 SHARED = (
     "data.limit=200", "model.hidden=[16]", "fit.epochs=1", "fit.batch_size=32", "fit.device=cpu",

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 import games
-from alphazero import config, players
+from alphazero import config
+from alphazero.judging import players
 from alphazero.supervised import config as supervised
-from workers import tune
 from workers.cli import build_parser
+from workers.supervised import tune
 
 pytestmark = pytest.mark.timeout(1200)  # the first test waits for every tested block
 

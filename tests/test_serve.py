@@ -18,8 +18,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import games
 import workers.serve
-from alphazero import agents, players
+from alphazero import agents
 from alphazero.evaluators import uniform
+from alphazero.judging import players
 from alphazero.search.gumbel import Gumbel
 from workers.serve import app, moves, predictions
 from workers.serve.limits import Limits

@@ -426,7 +426,7 @@ def test_more_pixels_than_a_picture_has_are_not_unpacked_either():
 
 @pytest.mark.parametrize("name", ["two headers", "late header", "huge", "no size"])
 def test_what_announces_another_size_is_refused_before_a_pixel_is_unpacked(name, monkeypatch):
-    from workers import png
+    from workers.terminal import png
 
     monkeypatch.setattr(png, "_unpacked", lambda data: pytest.fail("unpacked"))
     with pytest.raises(ValueError, match=r"header|takes 3 x 2|cut off"):

@@ -5,10 +5,11 @@ import gzip
 import pytest
 
 import games
-from alphazero import evaluation
+from alphazero.judging import mistakes
 from games import solvers
 from games.solvers import suite
-from workers import cli, solve
+from workers import cli
+from workers.commands import solve
 
 GAME = games.make("connect_four")
 MOVES = ["4444441562626237", "1122335566775566", "44444415626262371"]
@@ -28,7 +29,7 @@ def source(tmp_path):
 def test_the_command_solves_a_file_into_one_that_evaluate_reads(source, tmp_path, capsys):
     out = tmp_path / "solved.csv.gz"
     assert cli.main(["solve", "connect_four", "--positions", str(source), "--out", str(out)]) == 0
-    positions = evaluation.load_positions(out, GAME)
+    positions = mistakes.load_positions(out, GAME)
     assert positions.states.tolist() == solvers.positions(GAME, MOVES).tolist()
     assert positions.best.tolist() == solvers.scores(GAME, positions.states)[0].tolist()
     assert {path.name for path in tmp_path.iterdir()} == {"moves.txt", "solved.csv.gz"}

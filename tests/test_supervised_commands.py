@@ -19,7 +19,8 @@ from alphazero import checkpoint
 from alphazero.nn import gan
 from alphazero.supervised import images
 from alphazero.supervised.model import Predictor
-from workers import cli, supervised
+from workers import cli
+from workers.supervised import train
 
 SMALL = (
     "mlp", "data.limit=200", "model.hidden=[16]", "fit.epochs=2", "fit.batch_size=32", "fit.ema=0",
@@ -161,7 +162,7 @@ def test_a_generators_figures_are_those_of_its_judge(tmp_path, artist, capsys, m
     judge = untrained("mlp", tmp_path, side=8)
     judged = Predictor(judge).predict(gan.generate(Predictor(artist).network, 1000, 0))
     sure = float(np.median(judged.max(axis=1)))  # of some the judge is surer, of others less
-    monkeypatch.setattr(supervised, "SURE", sure)
+    monkeypatch.setattr(train, "SURE", sure)
     assert alphazero("evaluate", artist, "--judge", judge, "--json", "-") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["examples"] == 1000

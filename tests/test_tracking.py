@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from alphazero.config import TrackingSettings
-from workers.tracking import HOW_TO_TURN_ON, Tracker
+from workers.runs.tracking import HOW_TO_TURN_ON, Tracker
 
 OFF = TrackingSettings(wandb="off")
 
@@ -116,8 +116,8 @@ def test_a_text_is_kept_with_its_step(tmp_path):
 
 def test_switched_off_the_mirror_is_not_even_imported(tmp_path):
     code = (
-        "import sys; from alphazero.config import TrackingSettings as S; from workers.tracking "
-        f"import Tracker; Tracker({str(tmp_path)!r}, S(wandb='off'), {{}}).close();"
+        "import sys; from alphazero.config import TrackingSettings as S; "
+        f"from workers.runs.tracking import Tracker; Tracker({str(tmp_path)!r}, S(wandb='off'), {{}}).close();"
         "print('wandb' in sys.modules)"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

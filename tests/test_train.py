@@ -12,7 +12,7 @@ import yaml
 
 import games
 from alphazero import checkpoint, config, loop, wire
-from workers import evaluate, runs, train
+from workers.runs import monitoring, run_directory, train
 
 TINY = [
     "search.simulations=4", "selfplay.games=8", "network.blocks=1", "network.channels=8",
@@ -62,20 +62,20 @@ def test_a_run_too_short_to_learn_says_so(tmp_path, capsys):
 
 
 def test_a_run_asked_to_stop_saves_and_goes_on_to_the_end_when_resumed(tmp_path, monkeypatch):
-    real = train.Monitor.log
+    real = monitoring.Monitor.log
 
     def log(self, step, values):
         real(self, step, values)
         if step == 7:
             os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(train.Monitor, "log", log)
-    assert run(tmp_path, tiny()) == runs.INTERRUPTED
+    monkeypatch.setattr(monitoring.Monitor, "log", log)
+    assert run(tmp_path, tiny()) == run_directory.INTERRUPTED
     newest = checkpoint.newest(tmp_path)
     assert newest is not None
     assert newest.name == "step_000007"
     assert "stopped; " in (tmp_path / "log.txt").read_text()
-    monkeypatch.setattr(train.Monitor, "log", real)
+    monkeypatch.setattr(monitoring.Monitor, "log", real)
     assert run(tmp_path, tiny(), resume=True) == 0
     assert [line["step"] for line in metrics(tmp_path)] == list(range(1, 31))
 
@@ -101,7 +101,7 @@ def test_mistakes_are_counted_on_the_way_and_change_nothing_that_is_trained(tmp_
     )
     assert all(np.array_equal(counted[name], array) for name, array in without.items())
     lines = metrics(tmp_path / "1e-6")
-    names = {f"policy_mistakes/{name}" for name in evaluate.SAMPLED}
+    names = {f"policy_mistakes/{name}" for name in monitoring.SAMPLED}
     assert names <= lines[0].keys()
     assert names <= lines[-1].keys()
     assert all(0 < lines[-1][name] < 1 for name in names)
@@ -121,7 +121,7 @@ def test_a_run_killed_before_its_first_checkpoint_begins_again_bit_for_bit(tmp_p
             raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr(train.Monitor, "log", killed)
+        patch.setattr(monitoring.Monitor, "log", killed)
         with pytest.raises(MemoryError):
             run(tmp_path / "broken", tiny())
     assert checkpoint.newest(tmp_path / "broken") is None
@@ -133,7 +133,7 @@ def test_a_run_killed_before_its_first_checkpoint_begins_again_bit_for_bit(tmp_p
 
 def test_the_same_front_door_leads_to_ray(tmp_path, ray_session, monkeypatch):
     """With the real network and its inference server: train, stop, resume, finish."""
-    real = train.Monitor.log
+    real = monitoring.Monitor.log
 
     def log(self, step, values):
         real(self, step, values)
@@ -142,8 +142,8 @@ def test_the_same_front_door_leads_to_ray(tmp_path, ray_session, monkeypatch):
 
     settings = tiny("selfplay.workers=1", "training.steps=120")
     with monkeypatch.context() as patch:
-        patch.setattr(train.Monitor, "log", log)
-        assert train.main(settings, tmp_path, False, "local", None) == runs.INTERRUPTED
+        patch.setattr(monitoring.Monitor, "log", log)
+        assert train.main(settings, tmp_path, False, "local", None) == run_directory.INTERRUPTED
     assert train.main(settings, tmp_path, True, "auto", None) == 0  # auto: as the run was played
     lines = metrics(tmp_path)
     assert [line["step"] for line in lines] == list(range(1, 121))
@@ -242,7 +242,7 @@ def test_matches_are_held_at_the_first_checkpoint_after_each_interval(tmp_path):
 )
 def test_what_would_fail_at_the_end_is_refused_at_the_beginning(override, message):
     with pytest.raises(ValueError, match=message):
-        evaluate.check(tiny(override))
+        monitoring.check(tiny(override))
 
 
 @pytest.mark.parametrize(
@@ -264,4 +264,4 @@ def test_the_learners_threads_have_64_rows_each_at_the_least(monkeypatch, cores,
 
 def test_a_run_needs_no_git(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    assert runs.environment()["git"] is None
+    assert run_directory.environment()["git"] is None

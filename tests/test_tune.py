@@ -19,9 +19,9 @@ pytest.importorskip("matplotlib")
 
 from alphazero.supervised import config, pictures, tuning
 from alphazero.types import RunFailed
-from workers import trials as running
-from workers import tune
-from workers.arguments import build_parser
+from workers.commands.arguments import build_parser
+from workers.supervised import trials as running
+from workers.supervised import tune
 
 SHARED = (
     "mlp", "data.limit=300", "model.hidden=[16]", "fit.epochs=2", "fit.batch_size=32",

@@ -22,8 +22,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from alphazero.types import RunFailed
-from workers import progress, runs
-from workers.arguments import build_parser
+from workers.commands.arguments import build_parser
+from workers.runs import run_directory
+from workers.terminal import progress
 
 if TYPE_CHECKING:
     from games.base import Game
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if rest:  # argparse stops collecting key=value words at the first option between them
         options.overrides += rest
     if options.command != "games":
-        from workers import compilation
+        from workers.terminal import compilation
 
         compilation.announce()
     try:
@@ -69,14 +70,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     from alphazero import config
-    from workers import evaluate
+    from workers.runs import monitoring
 
     settings = config.load(options.config, options.overrides)
-    evaluate.check(settings)
-    run_dir = runs.directory(Path(options.config).stem, options.run_dir, options.resume)
+    monitoring.check(settings)
+    run_dir = run_directory.directory(Path(options.config).stem, options.run_dir, options.resume)
     if options.ray is not None:
         config.check_ray(options.ray)
-    from workers import train
+    from workers.runs import train
 
     return train.main(
         settings, run_dir, options.resume, options.ray or settings.ray, options.time_limit
@@ -85,7 +86,8 @@ def _train(options: argparse.Namespace) -> int:
 
 def _play(options: argparse.Namespace) -> int:
     import games
-    from alphazero import agents, play, players
+    from alphazero import agents
+    from alphazero.judging import players, terminal
 
     game, console = games.make(options.game), Console()
     if options.about:
@@ -99,16 +101,16 @@ def _play(options: argparse.Namespace) -> int:
     if not (options.player or game.name in agents.names()):
         print(f"No agent for {game.name} comes with this program: {spec} plays in its stead.")
     player = players.make(spec, game, leaves="auto")
-    settings = play.PlaySettings(
+    settings = terminal.PlaySettings(
         begin=not options.second, hints=options.hints, seed=int(time.time())
     )
-    play.play(game, player, settings, play.terminal_read, console)
+    terminal.play(game, player, settings, terminal.terminal_read, console)
     return 0
 
 
 def _arena(options: argparse.Namespace) -> int:
     import games
-    from alphazero import arena, players
+    from alphazero.judging import arena, players
 
     game = games.make(options.game)
     entrants = [players.make(spec, game) for spec in options.players]
@@ -132,14 +134,14 @@ def _arena(options: argparse.Namespace) -> int:
 
 
 def _ladder(options: argparse.Namespace) -> int:
-    from workers import ladder
+    from workers.commands import ladder
 
     return _report(*ladder.run(options), options.json)
 
 
 def _evaluate(options: argparse.Namespace) -> int:
     import games
-    from alphazero import evaluation, players
+    from alphazero.judging import mistakes, players
 
     game = games.make(options.game)
     if options.suite:
@@ -147,8 +149,8 @@ def _evaluate(options: argparse.Namespace) -> int:
     if len(options.players) != 1:
         raise ValueError("--player: one at a time, except with --suite")
     player = players.make(options.players[0], game)
-    positions = evaluation.positions_from(options.positions, game)
-    result = evaluation.evaluate(player, positions, game, options.seed)
+    positions = mistakes.positions_from(options.positions, game)
+    result = mistakes.evaluate(player, positions, game, options.seed)
     table = Table(title=f"{player.name} in {result['positions']:,} positions of {game.name}")
     _columns(table, "mistakes", "rate", "95 %", "optimal moves", "simulations")
     table.add_row(
@@ -162,10 +164,10 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _evaluate_suite(options: argparse.Namespace, game: "Game") -> int:
-    from alphazero import evaluation, players
+    from alphazero.judging import mistakes, players
 
-    sets = evaluation.load_suite(game)
-    specs = [each for spec in options.players for each in evaluation.suite_players(spec)]
+    sets = mistakes.load_suite(game)
+    specs = [each for spec in options.players for each in mistakes.suite_players(spec)]
     total = sum(len(positions.states) for positions in sets.values())
     results = []
     with progress.bars() as report:
@@ -174,7 +176,7 @@ def _evaluate_suite(options: argparse.Namespace, game: "Game") -> int:
         for player in [players.make(spec, game) for spec in specs]:
             counts = progress.added(partial(report, player.name, total))
             reports = {
-                name: evaluation.evaluate(player, positions, game, options.seed, counts)
+                name: mistakes.evaluate(player, positions, game, options.seed, counts)
                 for name, positions in sets.items()
             }
             each = {"name": player.name, "simulations": player.simulations, "sets": reports}
@@ -200,7 +202,7 @@ def _solve(options: argparse.Namespace) -> int:
         raise ValueError("--seed: only --suite draws positions")
     if not (any(files) or options.suite):
         return _solve_one(options, game)
-    from workers import solve
+    from workers.commands import solve
 
     with progress.bars() as report:
         if options.positions:
@@ -326,7 +328,7 @@ def _figure(value: float | str) -> str:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from workers import export
+    from workers.runs import export
 
     card = export.export(options.run, options.to, options.half)
     size = (card.parent / export.WEIGHTS).stat().st_size
@@ -336,24 +338,24 @@ def _export(options: argparse.Namespace) -> int:
 
 def _supervised(options: argparse.Namespace) -> int:
     if options.action == "tune":
-        from workers import tune
+        from workers.supervised import tune
 
         return tune.main(options)
     if options.action == "train":
         from alphazero.supervised import config
 
         settings = config.load(options.config, options.overrides)
-        run_dir = runs.directory(Path(options.config).stem, options.run_dir, options.resume)
-        from workers import supervised
-
-        return supervised.main(
-            settings, run_dir, options.resume, options.download, options.time_limit
+        run_dir = run_directory.directory(
+            Path(options.config).stem, options.run_dir, options.resume
         )
-    from workers import supervised
+        from workers.supervised import train
+
+        return train.main(settings, run_dir, options.resume, options.download, options.time_limit)
+    from workers.supervised import train
 
     if options.action == "vectors":
-        return supervised.learn_vectors(options.data, options.to, options.dimensions, options.seed)
-    return _report(*supervised.answer(options), options.json)
+        return train.learn_vectors(options.data, options.to, options.dimensions, options.seed)
+    return _report(*train.answer(options), options.json)
 
 
 def _serve(options: argparse.Namespace) -> int:

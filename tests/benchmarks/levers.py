@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from alphazero.nn.device import cores
-from workers import runs
+from workers.runs import run_directory
 
 CONFIG = "connect_four_quick"
 
@@ -90,7 +90,7 @@ def main() -> None:
 def _circumstances(options: argparse.Namespace) -> dict:
     """What results must share to be compared."""
     digest = hashlib.sha256(options.positions.read_bytes()).hexdigest()
-    source = runs.environment()["git"]
+    source = run_directory.environment()["git"]
     return {"minutes": options.minutes, "positions_sha256": digest, "source": source}
 
 

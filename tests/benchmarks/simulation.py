@@ -15,7 +15,7 @@ import torch
 
 import games
 from alphazero import config, network
-from alphazero.evaluators import CachedEvaluator
+from alphazero.cache import CachedEvaluator
 from alphazero.inference import NetworkEvaluator
 from alphazero.nn.weights import arrays
 from alphazero.search import kernels, run

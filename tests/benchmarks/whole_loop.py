@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 import games
-from alphazero import checkpoint, config, evaluators, loop, selfplay
+from alphazero import checkpoint, config, evaluators, local_fleet, loop, selfplay
 from alphazero.config_file import ConfigError
 from alphazero.inference import NetworkEvaluator
 from alphazero.learner import Learner
@@ -31,7 +31,7 @@ from alphazero.nn import parallel
 from alphazero.nn.device import cores
 from alphazero.replay import Replay
 from alphazero.search import gumbel, kernels, puct, tree
-from workers import train
+from workers.runs import monitoring, train
 
 WANTED = ("network evaluation", "network training", "search kernels")
 RULES = ("initial", "legal", "step", "advance", "outcome", "to_move", "observe")
@@ -116,11 +116,11 @@ def instrument(game: object) -> tuple[Clocks, Count, Count]:
     clocks.wrap("drawing batches", loop, "to_batch")
     clocks.wrap("publishing", NetworkEvaluator, "load")
     clocks.wrap("publishing", Learner, "weights")
-    clocks.wrap("publishing", loop.LocalFleet, "_begin")
+    clocks.wrap("publishing", local_fleet.LocalFleet, "_begin")
     clocks.wrap("checkpoints", checkpoint, "save")
     clocks.wrap("checkpoints", Learner, "state")
-    clocks.wrap("checkpoints", loop.LocalFleet, "state")
-    clocks.wrap("logging", train.Monitor, "log", "games", "saved")
+    clocks.wrap("checkpoints", local_fleet.LocalFleet, "state")
+    clocks.wrap("logging", monitoring.Monitor, "log", "games", "saved")
     called = NetworkEvaluator.__call__
     NetworkEvaluator.__call__ = evaluations.before(called, lambda _, states: len(states))
     selfplay.GameGroup.move = moves.before(selfplay.GameGroup.move, lambda _: 1)

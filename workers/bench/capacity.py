@@ -21,8 +21,8 @@ from alphazero.types import GameRecord
 from workers.bench import processes
 from workers.bench.measuring import BenchSettings, Figures, midgame, weights
 from workers.bench.synthetic import SleepingEvaluator, played
-from workers.inference import InferenceServer
-from workers.replay import CACHED, RemoteReplay, ReplayStore, stored_games
+from workers.cluster.inference import InferenceServer
+from workers.cluster.replay import CACHED, RemoteReplay, ReplayStore, stored_games
 
 CALLERS = 2
 IN_FLIGHT = 4

@@ -25,8 +25,8 @@ from games.base import Game
 from workers.bench import capacity, processes
 from workers.bench.measuring import BenchSettings, Figures, weights
 from workers.bench.synthetic import IdleLearner, SleepingEvaluator
-from workers.fleet import Plan, RayFleet, connect, nodes, plan
-from workers.watchdog import Patience
+from workers.cluster.fleet import Plan, RayFleet, connect, nodes, plan
+from workers.cluster.supervisor import Patience
 
 DEFAULTS = (
     # Small workers: many of them share few cores, and their games have to end in time.

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 import games
-from alphazero import players
 from alphazero.config import Config
 from alphazero.evaluators import random_actions
 from alphazero.inference import NetworkEvaluator
+from alphazero.judging import players
 from alphazero.types import Evaluation, Search
 from games.base import Game, States
 from workers.bench.measuring import BenchSettings, Figures, Work, circumstances, measure, weights

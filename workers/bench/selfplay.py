@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import games
 from alphazero.config import Config
 from alphazero.inference import NetworkEvaluator
-from alphazero.loop import LocalFleet
+from alphazero.local_fleet import LocalFleet
 from alphazero.types import Evaluation
 from games.base import States
 from workers.bench.measuring import (
@@ -24,10 +24,10 @@ from workers.bench.measuring import (
     midgame,
     weights,
 )
-from workers.train import choose_ray
+from workers.runs.train import choose_ray
 
 if TYPE_CHECKING:
-    from workers.fleet import RayFleet
+    from workers.cluster.fleet import RayFleet
 
 
 def bench(chosen: Config, settings: BenchSettings) -> Figures:
@@ -71,7 +71,7 @@ def _local(chosen: Config, settings: BenchSettings, alone: NetworkEvaluator) -> 
 
 
 def _on_ray(chosen: Config, settings: BenchSettings, alone: NetworkEvaluator) -> Figures:
-    from workers.fleet import RayFleet  # which takes Ray's seconds to import
+    from workers.cluster.fleet import RayFleet  # which takes Ray's seconds to import
 
     game = games.make(chosen.game)
     assert alone.choice

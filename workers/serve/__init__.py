@@ -12,8 +12,8 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workers.options import count
 from workers.serve.limits import Limits
+from workers.terminal.options import count
 
 if TYPE_CHECKING:
     from workers.serve.service import Service

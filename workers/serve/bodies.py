@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
-from workers import png
+from workers.terminal import png
 
 JSON, PNG, UPLOAD = "application/json", "image/png", "multipart/form-data"
 

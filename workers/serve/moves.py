@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 import games
-from alphazero import players
+from alphazero.judging import players
 from alphazero.search import run
 from alphazero.types import Evaluator, Search
 from games import solvers
@@ -57,7 +57,7 @@ def load(path: Path, limits: Limits) -> Service:
     """
     # Torch takes seconds to import; who reads this module's help shall not wait for it.
     from alphazero import checkpoint
-    from alphazero.evaluators import CachedEvaluator
+    from alphazero.cache import CachedEvaluator
     from alphazero.inference import AT_ONCE, NetworkEvaluator
 
     found = checkpoint.load(path)

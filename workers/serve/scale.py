@@ -19,7 +19,7 @@ from ray.exceptions import RayError
 from ray.serve.config import HTTPOptions
 
 from alphazero.types import RunFailed
-from workers import fleet
+from workers.cluster import fleet
 from workers.serve import find, load, warning
 from workers.serve.limits import Limits
 from workers.serve.observing import to_stderr

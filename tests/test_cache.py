@@ -8,8 +8,8 @@ import pytest
 from random_positions import positions
 
 import games
+from alphazero.cache import EvaluationCache
 from alphazero.config import SelfPlaySettings
-from alphazero.evaluators import Memory
 from alphazero.search import run
 from alphazero.search.gumbel import Gumbel
 from alphazero.selfplay import GameGroup
@@ -52,7 +52,7 @@ def group_of(seed=3):
 def test_games_are_the_same_with_a_memory_and_ask_less():
     plain, remembering = group_of(), group_of()
     every, fewer = Noting(), Noting()
-    memory = Memory(GAME, 2**14)
+    memory = EvaluationCache(GAME, 2**14)
     finished = 0
     for _ in range(60):
         expected = run(plain.move(), every)
@@ -70,7 +70,7 @@ def test_games_are_the_same_with_a_memory_and_ask_less():
 
 def test_nothing_is_asked_twice_where_there_is_room():
     states = np.unique(positions(GAME, 200, seed=0))
-    evaluate, memory = Noting(), Memory(GAME, 2**22)
+    evaluate, memory = Noting(), EvaluationCache(GAME, 2**22)
     rng = np.random.default_rng(1)
     questions = [states[rng.integers(len(states), size=50)] for _ in range(20)]
     answers = run(memory.through(asking(*questions)), evaluate)
@@ -84,7 +84,7 @@ def test_nothing_is_asked_twice_where_there_is_room():
 def test_each_answer_is_of_the_version_it_names_or_of_a_newer_one(capacity):
     """The version of a mixed answer is the oldest one in it, as a game's record wants it."""
     states = np.unique(positions(GAME, 60, seed=0))
-    evaluate, memory = Noting(), Memory(GAME, capacity)
+    evaluate, memory = Noting(), EvaluationCache(GAME, capacity)
     rng = np.random.default_rng(1)
     mixed = 0
     for turn in range(300):
@@ -103,7 +103,7 @@ def test_each_answer_is_of_the_version_it_names_or_of_a_newer_one(capacity):
 
 def test_an_answer_of_new_weights_makes_it_forget_the_old_ones():
     states = np.unique(positions(GAME, 30, seed=0))
-    evaluate, memory = Noting(), Memory(GAME, 2**22)
+    evaluate, memory = Noting(), EvaluationCache(GAME, 2**22)
     run(memory.through(asking(states[:20])), evaluate)
     evaluate.version = 5
     (before,) = run(memory.through(asking(states)), evaluate)  # ten are new, and bring the news
@@ -115,5 +115,5 @@ def test_an_answer_of_new_weights_makes_it_forget_the_old_ones():
 
 def test_the_first_answer_names_its_own_version_even_where_positions_repeat():
     states = np.repeat(GAME.initial(1), 5)
-    (answer,) = run(Memory(GAME, 8).through(asking(states)), Noting(version=9))
+    (answer,) = run(EvaluationCache(GAME, 8).through(asking(states)), Noting(version=9))
     assert answer.version == 9

@@ -8,7 +8,7 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
-from alphazero.players import Decision, Player
+from alphazero.judging.players import Decision, Player
 from games.base import Game, States
 
 Read = Callable[[str], str]

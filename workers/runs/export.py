@@ -10,7 +10,7 @@ import numpy as np
 from alphazero import checkpoint
 from alphazero.agents import CARD
 from alphazero.checkpoint import CONFIG, MANIFEST, WEIGHTS, Checkpoint
-from workers import tracking
+from workers.runs import tracking
 
 RESTART_SECONDS = 2.0
 """Between two lines of metrics, a difference between the clock and the run's own minutes of more

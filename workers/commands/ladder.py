@@ -7,9 +7,9 @@ from typing import Any
 from rich.table import Table
 
 import games
-from alphazero import ladder, players
+from alphazero.judging import ladder, players
 from games.base import Game
-from workers import progress
+from workers.terminal import progress
 
 GAMES = 200
 """That a player is rated by, where no number is given."""

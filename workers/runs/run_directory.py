@@ -94,7 +94,7 @@ def environment() -> dict[str, object]:
         "platform": platform.platform(),
         "cores": cores(),
         "packages": versions,
-        "git": _revision(Path(__file__).parents[1]),
+        "git": _revision(Path(__file__).parents[2]),
     }
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, ValidationError, validate_call
 
 import games
-from alphazero import agents, evaluators
+from alphazero import agents, cache, evaluators
 from alphazero.config import Count, InferenceSettings, Natural
 from alphazero.search import run
 from alphazero.search.gumbel import Gumbel
@@ -248,7 +248,7 @@ def leaves_alone(simulations: int) -> int:
 
 def searching(name: str, algorithm: Search, evaluate: Evaluator, game: Game) -> Player:
     """Moves by ``algorithm``; what ``evaluate`` says of a position must not change."""
-    remembering = evaluators.CachedEvaluator(game, evaluate, REMEMBERED)
+    remembering = cache.CachedEvaluator(game, evaluate, REMEMBERED)
     return Player(name, partial(_search, algorithm, remembering, game), algorithm.simulations)
 
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from workers.options import add_command, add_json, add_run, count, file_path
+from workers.terminal.options import add_command, add_json, add_run, count, file_path
 
 TUNING = """\
 examples:

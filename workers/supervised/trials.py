@@ -46,7 +46,7 @@ def on_ray(address: str, parallel: int | None) -> Any:
         import ray
         from ray import exceptions
 
-        from workers import fleet
+        from workers.cluster import fleet
 
         started = fleet.connect(address)
         try:

@@ -5,8 +5,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from workers import serve, supervised_arguments
-from workers.options import add_command, add_json, add_run, file_path, new_file
+from workers import serve
+from workers.supervised import arguments
+from workers.terminal.options import add_command, add_json, add_run, file_path, new_file
 
 PLAYERS = """\
 a player is kind[:key=value,...]:
@@ -33,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add in (
         _add_train, _add_play, _add_arena, _add_evaluate, _add_solve, _add_games, _add_bench,
-        _add_export, _add_ladder, supervised_arguments.add, _add_serve,
+        _add_export, _add_ladder, arguments.add, _add_serve,
     ):  # fmt: skip
         add(commands)
     return parser

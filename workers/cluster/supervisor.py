@@ -18,7 +18,7 @@ import ray
 from ray.exceptions import ActorDiedError, PendingCallsLimitExceeded, RayError, RayTaskError
 
 from alphazero.types import RunFailed
-from workers.selfplay import Peers
+from workers.cluster.selfplay import Peers
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from games import solvers
 from games.base import Game, States
 from games.solvers import suite
 from games.solvers.connect_four import Solver
-from workers.progress import Report
+from workers.terminal.progress import Report
 
 TABLE_BITS = 26
 """512 MiB for all sets of a suite together."""

@@ -23,7 +23,8 @@ from alphazero.supervised import candidates, config
 from alphazero.supervised.candidates import Candidate, Choices
 from alphazero.supervised.config import SupervisedConfig
 from alphazero.types import RunFailed
-from workers import progress, runs
+from workers.runs import run_directory
+from workers.terminal import progress
 
 if TYPE_CHECKING:
     from alphazero.supervised.tuning import Plan, Result, RunAll, Score
@@ -51,7 +52,7 @@ def main(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print(f"\nstopped: {_done(plan, kept.scores)} of {total} trials are finished and kept in "
               f"{options.to}; the same command goes on")  # fmt: skip
-        return runs.INTERRUPTED
+        return run_directory.INTERRUPTED
     return _report(options, plan, results)
 
 
@@ -101,7 +102,7 @@ def _check_ray(ray: str) -> None:
 def _runner(options: argparse.Namespace, missing: int) -> tuple["RunAll", str]:
     """What runs trials, and a word for it."""
     from alphazero.nn.device import cores
-    from workers import trials
+    from workers.supervised import trials
 
     if options.ray not in ("off", "auto"):
         return trials.on_ray(options.ray, options.parallel), f"on Ray ({options.ray})"

@@ -28,8 +28,9 @@ from alphazero.supervised.config import SupervisedConfig
 from alphazero.supervised.model import Model, Predictor
 from alphazero.supervised.tasks import Task
 from alphazero.types import RunFailed
-from workers import png, progress, runs
-from workers.tracking import Tracker
+from workers.runs import run_directory
+from workers.runs.tracking import Tracker
+from workers.terminal import png, progress
 
 SAMPLES = 1000
 """Images that a generator is judged by."""
@@ -79,30 +80,32 @@ def train(config: SupervisedConfig, run_dir: Path, resume: bool) -> int:
     torch.set_num_threads(1)  # threads of ours share the batches
     keep_memory()
     with ExitStack() as stack:
-        training = prepare(config, run_dir, lambda line: runs.say(console, line))
-        state = _state(training, lambda line: runs.say(console, line)) if resume else None
-        runs.describe(run_dir, configs.describe(training.config))
-        stack.enter_context(runs.logging_to(run_dir / "log.txt", console))
+        training = prepare(config, run_dir, lambda line: run_directory.say(console, line))
+        state = _state(training, lambda line: run_directory.say(console, line)) if resume else None
+        run_directory.describe(run_dir, configs.describe(training.config))
+        stack.enter_context(run_directory.logging_to(run_dir / "log.txt", console))
         shown = configs.as_dict(training.config)
         step = state["trainer"]["course"]["step"] if state else 0
         tracker = Tracker(run_dir, config.tracking, shown, resume, step)
         stack.callback(tracker.close)
-        runs.say(console, tracker.status)
-        stop = stack.enter_context(runs.stop_on_signal(console))
+        run_directory.say(console, tracker.status)
+        stop = stack.enter_context(run_directory.stop_on_signal(console))
 
         def heard(row: dict[str, float]) -> None:
             tracker.log(training.course.step, row)
-            runs.say(console, _epoch(row, config.fit.epochs))
+            run_directory.say(console, _epoch(row, config.fit.epochs))
 
         with progress.bars(console) as report:
             hooks = _hooks(training, report, heard, lambda: bool(stop))
             history = _fitted(training, hooks, state)
         if stop:
-            runs.say(console, f"stopped; --resume --run-dir {run_dir} goes on after the last epoch")
-            return runs.INTERRUPTED
+            run_directory.say(
+                console, f"stopped; --resume --run-dir {run_dir} goes on after the last epoch"
+            )
+            return run_directory.INTERRUPTED
         figures = finish(training, history)
         tracker.log(training.course.step, figures)
-        runs.say(console, _summary(training, figures))
+        run_directory.say(console, _summary(training, figures))
     return 0
 
 
@@ -118,7 +121,7 @@ def _state(training: Training, report: Callable[[str], object]) -> dict[str, Any
         return None
     found, task = model.load(path), training.task
     before, now = (configs.as_dict(each) for each in (found.config, training.config))
-    if line := runs.compare(before, now, FIXED):
+    if line := run_directory.compare(before, now, FIXED):
         report(line)
     mine = task.classes, task.shape, task.vocabulary
     if (found.classes, found.shape, found.vocabulary) != mine:

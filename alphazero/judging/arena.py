@@ -12,8 +12,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from alphazero.evaluation import CONFIDENCE, wilson
-from alphazero.players import Player
+from alphazero.judging.mistakes import CONFIDENCE, wilson
+from alphazero.judging.players import Player
 from alphazero.types import Generators, Stream
 from games.base import Game, States
 

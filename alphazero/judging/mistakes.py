@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from alphazero.players import Player, parse
+from alphazero.judging.players import Player, parse
 from games import solvers
 from games.base import Game, States
 from games.solvers import minimax, suite
@@ -28,7 +28,7 @@ CONFIDENCE = 1.959963984540054
 """Standard normal quantile of a two-sided 95 % interval."""
 SUITE_SIMULATIONS = 600
 """Of the search, where the player does not say: published figures were taken with as many."""
-SUITES = Path(__file__).parents[1] / "tests" / "data"
+SUITES = Path(__file__).parents[2] / "tests" / "data"
 """Where the suites lie in a checkout, a folder a game; they are not installed."""
 SETS = tuple(each.name for each in suite.SETS)
 CLASSES = {"win": 1, "draw": 0, "loss": -1}

@@ -21,10 +21,10 @@ import games
 from alphazero.config import Config
 from alphazero.nn.weights import Weights
 from alphazero.types import GameRecord
-from workers.inference import InferenceServer, LoadableEvaluator, network_evaluator
-from workers.replay import RemoteReplay, ReplayStore, stored_games
-from workers.selfplay import SelfPlayWorker, game_groups
-from workers.watchdog import Incarnations, Member, Patience, Watchdog
+from workers.cluster.inference import InferenceServer, LoadableEvaluator, network_evaluator
+from workers.cluster.replay import RemoteReplay, ReplayStore, stored_games
+from workers.cluster.selfplay import SelfPlayWorker, game_groups
+from workers.cluster.supervisor import Incarnations, Member, Patience, Watchdog
 
 OBJECT_STORE_BYTES = 512 * 2**20
 """On a laptop: a few versions of the weights, and what is on its way."""

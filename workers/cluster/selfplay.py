@@ -15,12 +15,12 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 import games
+from alphazero.cache import EvaluationCache
 from alphazero.config import Config
-from alphazero.evaluators import Memory
 from alphazero.selfplay import GameGroup
 from alphazero.types import Evaluation, GameRecord
 from games.base import States
-from workers.inference import unpack
+from workers.cluster.inference import unpack
 
 PAUSE = 0.1
 """Seconds between two looks at something that is not ready; no wait in this file is longer."""
@@ -40,7 +40,7 @@ class Remembering(NamedTuple):
     """A group that asks only for what it has not been told already."""
 
     group: Group
-    memory: Memory
+    memory: EvaluationCache
 
     def move(self) -> Generator[States, Evaluation, list[GameRecord]]:
         return self.memory.through(self.group.move())
@@ -52,7 +52,7 @@ def game_groups(config: Config, game_ids: Iterator[int]) -> list[Remembering]:
     return [
         Remembering(
             GameGroup(game, config.search, settings, config.seed, game_ids),
-            Memory(game, settings.cache),
+            EvaluationCache(game, settings.cache),
         )
         for _ in range(settings.groups)
     ]

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from alphazero import players
-from alphazero.arena import (
+from alphazero.judging import players
+from alphazero.judging.arena import (
     ELO,
     Line,
     Progress,
@@ -23,13 +23,13 @@ from alphazero.arena import (
     random_line,
     replay,
 )
-from alphazero.evaluation import CONFIDENCE, wilson
-from alphazero.players import Player
+from alphazero.judging.mistakes import CONFIDENCE, wilson
+from alphazero.judging.players import Player
 from alphazero.types import Stream
 from games import solvers
 from games.base import Game
 
-FOLDER = Path(__file__).parent / "ladders"
+FOLDER = Path(__file__).parents[1] / "ladders"
 REACH = 3
 """A calibration lets each rung meet so many above and below: farther ones tell little."""
 ROUND = 20

@@ -1,0 +1,1 @@
+"""Self-play on Ray: the fleet, its workers, inference servers and replay actor."""

@@ -1,0 +1,1 @@
+"""The commands of ``alphazero``, one module each."""

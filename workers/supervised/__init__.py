@@ -1,0 +1,1 @@
+"""Supervised training and the search for settings, as commands run them."""

@@ -1,0 +1,1 @@
+"""Output to a terminal: progress bars, the dashboard, tables, notices."""
