@@ -117,7 +117,8 @@ def test_a_text_is_kept_with_its_step(tmp_path):
 def test_switched_off_the_mirror_is_not_even_imported(tmp_path):
     code = (
         "import sys; from alphazero.config import TrackingSettings as S; "
-        f"from workers.runs.tracking import Tracker; Tracker({str(tmp_path)!r}, S(wandb='off'), {{}}).close();"
+        "from workers.runs.tracking import Tracker; "
+        f"Tracker({str(tmp_path)!r}, S(wandb='off'), {{}}).close();"
         "print('wandb' in sys.modules)"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
