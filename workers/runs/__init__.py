@@ -1,0 +1,1 @@
+"""One training run in its directory: its parts, metrics, matches and exports."""
