@@ -153,6 +153,6 @@ def test_a_module_openvino_cannot_be_given_is_named():
 def test_openvino_asked_for_and_missing_is_one_clear_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     trunk, heads = parts()
-    with pytest.raises(ValueError, match=r"not installed.*alphazero\[openvino\]"):
+    with pytest.raises(ValueError, match=r"not installed.*pip install '\.\[openvino\]'"):
         export.OpenVINOCopy(trunk, heads, torch.float32, SHAPE)
     assert not export.openvino_installed()

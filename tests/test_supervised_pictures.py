@@ -190,5 +190,5 @@ def test_drawing_takes_no_window_and_imports_no_pyplot(tmp_path):
 
 def test_without_matplotlib_one_line_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ValueError, match=r"pictures need matplotlib: pip install"):
+    with pytest.raises(ValueError, match=r"pictures need matplotlib: run python -m pip install"):
         pictures.curves(HISTORY, tmp_path / "curves.png")

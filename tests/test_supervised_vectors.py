@@ -192,7 +192,7 @@ def test_words_come_most_frequent_first_and_rare_ones_not_at_all():
 
 def test_a_missing_gensim_is_said_in_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "gensim.models", None)
-    with pytest.raises(ValueError, match=r"needs gensim: pip install 'alphazero\[supervised\]'"):
+    with pytest.raises(ValueError, match=r"needs gensim: run .* pip install '\.\[supervised\]'"):
         vectors.pretrain(texts(9), 3, seed=0)
 
 

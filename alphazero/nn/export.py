@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from alphazero.nn import extras
 from alphazero.nn.layers import GlobalPoolingBias, Residual, SqueezeExcitation
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -137,8 +138,10 @@ def _import_openvino() -> tuple[Any, Any]:
         return importlib.import_module("openvino"), importlib.import_module("openvino.opset13")
     except ImportError:
         raise ValueError(
-            "inference.backend is openvino, which is not installed; "
-            "auto and torch do without, and pip install 'alphazero[openvino]' installs it"
+            extras.missing(
+                "inference.backend is openvino, which is not installed (auto and torch do without)",
+                "openvino",
+            )
         ) from None
 
 

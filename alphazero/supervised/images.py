@@ -24,6 +24,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torch import Tensor
 
+from alphazero.nn import extras
 from alphazero.nn.fit import Examples, Prepare
 
 PARTS = ("train", "t10k")
@@ -170,7 +171,7 @@ def _digits() -> Dataset:
         from sklearn.model_selection import train_test_split
     except ImportError:
         raise ValueError(
-            "the digits used without data need scikit-learn: pip install 'alphazero[supervised]'"
+            extras.missing("the digits used without data need scikit-learn", "supervised")
         ) from None
     pixels, labels = load_digits(return_X_y=True)
     images = np.round(pixels * (255 / DIGITS_WHITE)).astype(np.uint8).reshape(-1, 1, 8, 8)

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from alphazero.nn import extras
+
 DPI = 110
 COLOURS = ("#2a86d1", "#cc6a1f", "#2f9160", "#b662c4")
 STYLES = ("-", "--", "-.", ":")
@@ -154,7 +156,7 @@ def check() -> None:
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError:
-        raise ValueError("pictures need matplotlib: pip install 'alphazero[supervised]'") from None
+        raise ValueError(extras.missing("pictures need matplotlib", "supervised")) from None
 
 
 def _figure(width: float, height: float) -> Any:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alphazero.config_file import ConfigError
-from alphazero.nn import fit, models
+from alphazero.nn import extras, fit, models
 from alphazero.nn.descent import Diverged
 from alphazero.nn.fit import Examples
 from alphazero.nn.settings import GAN
@@ -30,7 +30,7 @@ from alphazero.supervised import tasks
 from alphazero.supervised.candidates import Candidate, untracked
 from alphazero.supervised.config import Images, SupervisedConfig
 
-MISSING = "tuning needs scikit-learn: pip install 'alphazero[supervised]'"
+MISSING = extras.missing("tuning needs scikit-learn", "supervised")
 
 
 class Pool(NamedTuple):

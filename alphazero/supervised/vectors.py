@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from alphazero.nn import extras
 from alphazero.supervised.vocabulary import PADDING, SPECIAL, Vocabulary, tokenize
 
 UNKNOWN_RANGE = 0.25
@@ -92,7 +93,7 @@ def pretrain(
         from gensim.models import Word2Vec
     except ImportError:
         raise ValueError(
-            "learning word vectors needs gensim: pip install 'alphazero[supervised]'"
+            extras.missing("learning word vectors needs gensim", "supervised")
         ) from None
     model = Word2Vec(
         vector_size=dimensions, sg=1, window=WINDOW, negative=NEGATIVE, min_count=FEWEST,
