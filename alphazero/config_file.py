@@ -4,7 +4,6 @@ Works for any frozen pydantic dataclass whose fields are values or further such 
 knows nothing of what they mean. ``alphazero.config.load`` is the one for a training run.
 """
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
@@ -14,6 +13,8 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
+
+from games.spec import closest
 
 T = TypeVar("T")
 
@@ -123,8 +124,8 @@ def names(folder: Traversable) -> list[str]:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """``"; did you mean x?"``, or nothing where no known word is close."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    match = closest(word, known)
+    return f"; did you mean {match}?" if match else ""
 
 
 def _read(text: str, name: str) -> _Draft:

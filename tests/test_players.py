@@ -166,12 +166,12 @@ def test_leaves_are_one_unless_the_spec_or_the_caller_says_otherwise(game, monke
     taken, found = [], SimpleNamespace(config=Config(game=game.name))
     network = SimpleNamespace(description="")
 
-    def searching(name, algorithm, evaluate, game):
+    def search_player(name, algorithm, evaluate, game):
         taken.append(algorithm.leaves)
         return players.Player(name, lambda states, rngs: None)
 
     monkeypatch.setattr(players, "_network", lambda path, game, alone: (found, network))
-    monkeypatch.setattr(players, "searching", searching)
+    monkeypatch.setattr(players, "search_player", search_player)
     for options, leaves in (
         ("simulations=800", "1"), ("simulations=800", "auto"), ("simulations=200", "auto"),
         ("simulations=20", "auto"), ("simulations=800,leaves=3", "auto"),
@@ -190,10 +190,10 @@ def test_a_searching_player_asks_of_a_position_only_once(game):
         return evaluators.uniform(game)(states)
 
     algorithm = Gumbel(simulations=32).for_play()
-    player = players.searching("uniform", algorithm, evaluate, game)
+    player = players.search_player("uniform", algorithm, evaluate, game)
     states = positions(game, ["15", "159"])
     first = player(states, rngs(2))
-    plain = players.searching("uniform", algorithm, evaluators.uniform(game), game)
+    plain = players.search_player("uniform", algorithm, evaluators.uniform(game), game)
     assert len(asked) == len(set(asked)) > 20
     before = len(asked)
     for other in (player(states, rngs(2)), plain(states, rngs(2))):
@@ -299,7 +299,7 @@ def test_rollout_search_uses_the_rules_alone_and_sees_further_with_more_simulati
 
 def test_players_without_a_network_do_not_import_torch():
     program = (
-        "import sys, games; from alphazero import arena, evaluation, play, players\n"
+        "import sys, games; from alphazero.judging import arena, mistakes, players, terminal\n"
         "game = games.make('tic_tac_toe')\n"
         "for spec in ('random', 'mcts', 'minimax', 'solver'): players.make(spec, game)\n"
         "assert 'torch' not in sys.modules"

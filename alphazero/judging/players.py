@@ -4,10 +4,9 @@ Players are batched; their randomness comes with the call. All that they keep be
 the network said of positions, so that the next call need not ask again.
 """
 
-import difflib
 import inspect
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +26,7 @@ from alphazero.types import Evaluator, Generators, Search
 from games import solvers
 from games.base import Game, States
 from games.solvers import minimax as exact
+from games.spec import parse_options, split, suggest
 
 if TYPE_CHECKING:
     from alphazero.checkpoint import Checkpoint
@@ -37,7 +37,7 @@ ROLLOUT_SEARCH = PUCT(c_puct=3.0, fpu_reduction=0.0, proofs=False).for_play()
 """Values as coarse as one random game's ask for more exploration than a network's: of c_puct 1.25
 to 5, 3 made the fewest mistakes on solved Connect Four openings (23 % at 200 simulations)."""
 
-REMEMBERED = 2**16
+CACHED_POSITIONS = 2**16
 """Positions whose evaluation a searching player keeps; 5 MB in Connect Four, 20 in Othello."""
 
 
@@ -111,28 +111,24 @@ def check(spec: str, game: Game) -> None:
 
 
 def parse(spec: str) -> tuple[str, dict[str, str]]:
-    """Split ``kind[:key=value,...]`` into a known kind and its known options, still as text."""
-    kind, _, rest = spec.strip().partition(":")
+    """Split ``kind[:key=value,...]`` into a known kind and its known options, still as text.
+
+    ``"minimax:depth=5"`` gives ``("minimax", {"depth": "5"})``. ``ValueError``, one line: an
+    unknown kind, an unknown option, or one without a value or given twice.
+    """
+    kind, rest = split(spec)
     if kind not in KINDS:
-        raise ValueError(f"player {spec!r}: there is no kind {kind!r}; {_nearest(kind, KINDS)}")
+        raise ValueError(f"player {spec!r}: there is no kind {kind!r}; {suggest(kind, KINDS)}")
     parameters = inspect.signature(KINDS[kind]).parameters.values()
     known = [parameter.name for parameter in parameters if parameter.kind == parameter.KEYWORD_ONLY]
     options: dict[str, str] = {}
-    for item in rest.split(",") if rest else []:
-        key, _, value = (part.strip() for part in item.partition("="))
+    for key, value, _ in parse_options(rest):
         if key not in known:
-            raise ValueError(f"player {spec!r}: there is no option {key!r}; {_nearest(key, known)}")
+            raise ValueError(f"player {spec!r}: there is no option {key!r}; {suggest(key, known)}")
         if not value or key in options:
             raise ValueError(f"player {spec!r}: {key} needs one value: {key}=...")
         options[key] = value
     return kind, options
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
-    known = list(known)
-    close = difflib.get_close_matches(word, known, n=1)
-    listed = f"choose from {', '.join(known)}" if known else "it takes none"
-    return f"did you mean {close[0]!r}?" if close else listed
 
 
 def _complaint(error: ValidationError) -> str:
@@ -224,8 +220,8 @@ def from_checkpoint(
     """A trained network with tree search; what is left out is as it was in its training.
 
     Without ``path`` it is the bundled one. The network's precision is the one that a timing finds
-    fastest on this machine. ``leaves`` of a tree are evaluated at once; ``auto``: ``leaves_alone``,
-    and a network that is ready at once, without a timing.
+    fastest on this machine. ``leaves`` of a tree are evaluated at once; ``auto``:
+    ``leaves_for_single_game``, and a network that is ready at once, without a timing.
     """
     found, evaluate = _network(path, game, alone=leaves == "auto")
     algorithm: Search = found.config.search
@@ -233,12 +229,12 @@ def from_checkpoint(
         algorithm = {"gumbel": Gumbel, "puct": PUCT}[search]()
     algorithm = algorithm.for_play(simulations)
     if leaves == "auto":
-        leaves = leaves_alone(algorithm.simulations)
+        leaves = leaves_for_single_game(algorithm.simulations)
     algorithm = algorithm.for_play(leaves=leaves)
-    return replace(searching(name, algorithm, evaluate, game), inference=evaluate.description)
+    return replace(search_player(name, algorithm, evaluate, game), inference=evaluate.description)
 
 
-def leaves_alone(simulations: int) -> int:
+def leaves_for_single_game(simulations: int) -> int:
     """How many leaves to evaluate at once where one position is searched: what costs no strength.
 
     At 400 simulations, 8 leaves were as strong as one (-1 Elo), 16 were not (-15, 32 -151).
@@ -246,9 +242,9 @@ def leaves_alone(simulations: int) -> int:
     return min(8, max(1, simulations // 50))
 
 
-def searching(name: str, algorithm: Search, evaluate: Evaluator, game: Game) -> Player:
+def search_player(name: str, algorithm: Search, evaluate: Evaluator, game: Game) -> Player:
     """Moves by ``algorithm``; what ``evaluate`` says of a position must not change."""
-    remembering = cache.CachedEvaluator(game, evaluate, REMEMBERED)
+    remembering = cache.CachedEvaluator(game, evaluate, CACHED_POSITIONS)
     return Player(name, partial(_search, algorithm, remembering, game), algorithm.simulations)
 
 
@@ -259,10 +255,10 @@ def _policy(game: Game, name: str, *, path: Path | None = None) -> Player:
     Without ``path`` it is the bundled one.
     """
     _, evaluate = _network(path, game)
-    return replace(unsearching(name, evaluate, game), inference=evaluate.description)
+    return replace(policy_player(name, evaluate, game), inference=evaluate.description)
 
 
-def unsearching(name: str, evaluate: Evaluator, game: Game) -> Player:
+def policy_player(name: str, evaluate: Evaluator, game: Game) -> Player:
     """Makes the legal move to which ``evaluate`` gives the highest logit."""
 
     def decide(states: States, rngs: Generators) -> Decision:
@@ -319,13 +315,13 @@ def _network(
     path = path or agents.find(game.name)
     # Torch takes seconds to import; players that need no network do not wait for it.
     from alphazero import checkpoint
-    from alphazero.inference import AT_ONCE, NetworkEvaluator
+    from alphazero.inference import NO_TIMING, NetworkEvaluator
 
     loaded = checkpoint.load(checkpoint.resolve(path, partial(print, file=sys.stderr)))
     trained = games.make(loaded.config.game)
     if trained.name != game.name:
         raise ValueError(f"{loaded.path} plays {trained.name}, not {game.name}")
-    settings = AT_ONCE if alone else InferenceSettings()
+    settings = NO_TIMING if alone else InferenceSettings()
     evaluator = NetworkEvaluator(game, loaded.config.network, settings)
     evaluator.load(loaded.weights, loaded.step)
     return loaded, evaluator

@@ -26,7 +26,7 @@ def bench(chosen: Config, settings: BenchSettings) -> Figures:
     game, simulations = games.make(chosen.game), chosen.search.simulations
     evaluator = NetworkEvaluator(game, chosen.network, chosen.inference)
     evaluator.load(weights(chosen, game), 0)
-    leaves = players.leaves_alone(simulations)
+    leaves = players.leaves_for_single_game(simulations)
     several, single = (
         _Games(game, chosen.search.for_play(simulations, each), evaluator) for each in (leaves, 1)
     )
@@ -84,7 +84,7 @@ class _Games:
 
     def _begin(self) -> None:
         self._states = self.game.initial(1)
-        self._player = players.searching("bench", self.algorithm, self._evaluate, self.game)
+        self._player = players.search_player("bench", self.algorithm, self._evaluate, self.game)
 
     def _evaluate(self, states: States) -> Evaluation:
         self.asked += len(states)

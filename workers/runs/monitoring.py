@@ -61,7 +61,7 @@ class Sample:
         # Other backends take longer to build, for each new weights, than they save.
         inference = replace(settings.inference, backend="torch", precision="float32")
         self._network = NetworkEvaluator(self._game, settings.network, inference)
-        self._player = players.unsearching("network", self._network, self._game)
+        self._player = players.policy_player("network", self._network, self._game)
 
     def figures(self, weights: Weights, step: int) -> dict[str, float]:
         """For the metrics: the share of mistakes in each set, with the weights of ``step``."""
