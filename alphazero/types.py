@@ -88,7 +88,7 @@ class Search(Protocol):
         """
         ...
 
-    def for_play(self, simulations: int | None = None, leaves: int = 1) -> "Search":
+    def without_noise(self, simulations: int | None = None, leaves: int = 1) -> "Search":
         """The same algorithm without exploration noise, ``leaves`` leaves a tree and batch."""
         ...
 
@@ -118,7 +118,3 @@ class GameRecord:
 
     def __len__(self) -> int:
         return len(self.states)
-
-
-class RunFailed(RuntimeError):
-    """A run that cannot go on, through no mistake in what was typed; one line says why."""

@@ -10,14 +10,10 @@ from pathlib import Path
 import pytest
 
 from alphazero.config import Config
-from workers import cli
-from workers.commands import arguments
+from workers import cli, commands
 from workers.terminal import options
 
-COMMANDS = (
-    "train", "play", "arena", "ladder", "evaluate", "solve", "games", "bench", "export",
-    "supervised", "serve",
-)  # fmt: skip
+COMMANDS = cli.command_modules()
 
 
 def alphazero(*words: str, **options) -> subprocess.CompletedProcess:
@@ -115,8 +111,34 @@ def test_every_command_has_help(command, capsys):
     assert f"usage: alphazero {command}" in capsys.readouterr().out
 
 
-def test_every_command_has_a_handler():
-    assert set(cli.HANDLERS) == set(COMMANDS)
+def test_every_documented_command_is_found():
+    assert set(COMMANDS) == {
+        "arena", "bench", "evaluate", "export", "games", "ladder", "play", "serve", "solve",
+        "supervised", "train",
+    }  # fmt: skip
+
+
+def test_a_command_is_added_by_one_file(monkeypatch, tmp_path, capsys):
+    (tmp_path / "greet.py").write_text(
+        'HELP, EPILOG = "print a greeting", ""\n'
+        'def add_options(parser): parser.add_argument("name")\n'
+        'def run(options): print("hello", options.name); return 0\n'
+    )
+    monkeypatch.setattr(commands, "__path__", [*commands.__path__, str(tmp_path)])
+    assert cli.main(["greet", "you"]) == 0
+    assert capsys.readouterr().out == "hello you\n"
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    assert "print a greeting" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_its_help_options_and_function_in_its_own_module(command):
+    module = COMMANDS[command]
+    assert module.HELP
+    assert module.HELP[0].islower()
+    assert isinstance(module.EPILOG, str)
+    assert {"add_options", "run"} <= set(vars(module))
 
 
 @pytest.mark.parametrize(("text", "expected"), [("90s", 1.5), ("60m", 60), ("2h", 120)])
@@ -200,7 +222,7 @@ def test_evaluate_reports_the_figures_of_the_design_as_json(capsys, tmp_path):
 
 
 def test_evaluate_takes_players_in_one_list_or_in_several_and_says_where_the_game_goes(capsys):
-    parse = arguments.build_parser().parse_args
+    parse = cli.build_parser(COMMANDS).parse_args
     for words in (
         "x --suite --player a b",
         "--player a b --suite x",
@@ -263,7 +285,7 @@ def test_ctrl_c_ends_in_one_polite_line_and_exit_130(monkeypatch, capsys):
     def interrupted(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(cli.HANDLERS, "games", interrupted)
+    monkeypatch.setattr(COMMANDS["games"], "run", interrupted)
     assert cli.main(["games"]) == 130
     assert capsys.readouterr().err.splitlines() == ["", "alphazero: stopped"]
 
@@ -272,7 +294,7 @@ def test_a_full_disk_is_one_line_and_exit_1(monkeypatch, capsys):
     def full(_):
         raise OSError(28, "No space left on device", "runs/x")
 
-    monkeypatch.setitem(cli.HANDLERS, "games", full)
+    monkeypatch.setattr(COMMANDS["games"], "run", full)
     assert cli.main(["games"]) == 1
     assert "No space left on device: 'runs/x'" in capsys.readouterr().err
 
@@ -280,7 +302,8 @@ def test_a_full_disk_is_one_line_and_exit_1(monkeypatch, capsys):
 def test_a_reader_that_goes_away_is_no_error_message():
     script = (
         "import os, sys; reader, writer = os.pipe(); os.close(reader); os.dup2(writer, 1);"
-        "from workers import cli; cli.HANDLERS['games'] = lambda _: print('x' * 100_000) or 0;"
+        "from workers import cli; from workers.commands import games;"
+        "games.run = lambda _: print('x' * 100_000) or 0;"
         "sys.exit(cli.main(['games']))"
     )
     ended = subprocess.run([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)

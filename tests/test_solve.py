@@ -7,9 +7,8 @@ import pytest
 import games
 from alphazero.judging import mistakes
 from games import solvers
-from games.solvers import suite
+from games.solvers import files, suite
 from workers import cli
-from workers.commands import solve
 
 GAME = games.make("connect_four")
 MOVES = ["4444441562626237", "1122335566775566", "44444415626262371"]
@@ -38,8 +37,8 @@ def test_the_command_solves_a_file_into_one_that_evaluate_reads(source, tmp_path
 def test_a_position_file_is_solved_too_whatever_its_other_columns_say(source, tmp_path):
     wrong = tmp_path / "wrong.csv"
     wrong.write_text("moves,best\n" + "".join(f"{moves},99\n" for moves in MOVES))
-    solve.label(GAME, source, tmp_path / "a.csv", quiet)
-    solve.label(GAME, wrong, tmp_path / "b.csv", quiet)
+    files.label(GAME, source, tmp_path / "a.csv", quiet)
+    files.label(GAME, wrong, tmp_path / "b.csv", quiet)
     assert (tmp_path / "a.csv").read_text() == (tmp_path / "b.csv").read_text()
 
 
@@ -50,7 +49,7 @@ def test_after_an_interruption_the_same_call_solves_what_is_left(source, tmp_pat
 
     out = tmp_path / "solved.csv"
     with pytest.raises(KeyboardInterrupt):
-        solve.label(GAME, source, out, interrupted)
+        files.label(GAME, source, out, interrupted)
     assert not out.exists()
     with open(tmp_path / "solved.csv.part", "a") as part:
         part.write("444")  # torn
@@ -59,17 +58,17 @@ def test_after_an_interruption_the_same_call_solves_what_is_left(source, tmp_pat
         solvers, "label", lambda game, moves: asked.extend(moves) or real(game, moves)
     )
     heard = []
-    solve.label(GAME, source, out, lambda *news: heard.append(news))
+    files.label(GAME, source, out, lambda *news: heard.append(news))
     assert asked == MOVES[2:]
     assert heard == [("solved.csv", 3, 3)]
-    solve.label(GAME, source, tmp_path / "whole.csv", quiet)
+    files.label(GAME, source, tmp_path / "whole.csv", quiet)
     assert out.read_text() == (tmp_path / "whole.csv").read_text()
 
 
 def test_what_was_begun_with_other_positions_is_not_continued(source, tmp_path):
     (tmp_path / "solved.csv.part").write_text("moves,best\n44,1\n")
     with pytest.raises(ValueError, match=r"solved\.csv\.part holds other positions"):
-        solve.label(GAME, source, tmp_path / "solved.csv", quiet)
+        files.label(GAME, source, tmp_path / "solved.csv", quiet)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +85,7 @@ def test_a_bad_file_is_refused_in_one_line_that_says_where(text, complaint, tmp_
     if text is not None:
         path.write_text(text)
     with pytest.raises(ValueError, match=r"moves\.txt") as refused:
-        solve.label(GAME, path, tmp_path / "out.csv", quiet)
+        files.label(GAME, path, tmp_path / "out.csv", quiet)
     assert complaint in str(refused.value)
     assert [each.name for each in tmp_path.iterdir()] == (["moves.txt"] if text else [])
 
@@ -106,16 +105,16 @@ def test_a_file_that_is_there_is_never_written_over(there, source, tmp_path, cap
 def test_a_suite_that_was_interrupted_becomes_the_same_files(tmp_path, monkeypatch):
     monkeypatch.setattr(suite, "SETS", (suite.SETS[5], suite.SETS[3]))
     monkeypatch.setattr(suite, "_GAMES", 32)
-    monkeypatch.setattr(solve, "TABLE_BITS", 16)
+    monkeypatch.setattr(files, "TABLE_BITS", 16)
 
     def interrupted(name, total, done):
         if (name, done) == ("middle_easy.csv.gz", 3):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        solve.make_suite(GAME, tmp_path / "broken", 7, interrupted, size=5)
-    solve.make_suite(GAME, tmp_path / "broken", 7, quiet, size=5)
-    solve.make_suite(GAME, tmp_path / "whole", 7, quiet, size=5)
+        files.make_suite(GAME, tmp_path / "broken", 7, interrupted, size=5)
+    files.make_suite(GAME, tmp_path / "broken", 7, quiet, size=5)
+    files.make_suite(GAME, tmp_path / "whole", 7, quiet, size=5)
     for name in ("end_easy.csv.gz", "middle_easy.csv.gz"):
         packed = (tmp_path / "whole" / name).read_bytes()
         assert len(gzip.decompress(packed).splitlines()) == 6

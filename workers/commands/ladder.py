@@ -1,74 +1,112 @@
-"""What ``alphazero ladder`` does: shows the rungs, rates a player, or makes a ladder anew."""
+"""``alphazero ladder``: show the opponents of fixed Elo, rate a player, or calibrate a ladder."""
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from rich.table import Table
+from workers.terminal.options import PLAYERS, add_json, file_path
 
-import games
-from alphazero.judging import ladder, players
-from games.base import Game
-from workers.terminal import progress
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from alphazero.judging.ladder import Ladder, Rating
+    from games.base import Game
+
+HELP = "rate a player against opponents whose Elo is fixed"
+EPILOG = f"""\
+examples:
+  alphazero ladder connect_four                  # shows the opponents
+  alphazero ladder connect_four minimax:depth=5 --games 100
+
+{PLAYERS}"""
 
 GAMES = 200
-"""That a player is rated by, where no number is given."""
+"""Games that rate a player, where no number is given."""
 
 
-def run(options: argparse.Namespace) -> tuple[Table, dict[str, Any]]:
-    """What to print, and the same as plain types."""
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("game", metavar="GAME", help="one that has a ladder: connect_four")
+    parser.add_argument("player", metavar="PLAYER", nargs="?", help="the player to be rated")
+    parser.add_argument(
+        "--games",
+        type=int,
+        metavar="N",
+        help=f"in all, against the opponents nearest in strength; default {GAMES}",
+    )
+    parser.add_argument(
+        "--calibrate",
+        type=file_path,
+        metavar="FILE",
+        help="rate the opponents anew by matches between them; continues an unfinished FILE",
+    )
+    parser.add_argument("--seed", type=int, metavar="S", help="of PLAYER's games; default 0")
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    import games
+    from alphazero.judging import ladder
+    from workers.terminal import tables
+
     if options.player and options.calibrate:
-        raise ValueError("--calibrate lets the ladder's own players meet: leave PLAYER out")
+        raise ValueError("--calibrate rates the ladder's own players: leave PLAYER out")
     if not options.player and (options.games, options.seed) != (None, None):
         raise ValueError("--games and --seed are for rating a PLAYER; a ladder has its own")
     game = games.make(options.game)
-    found = ladder.load(game)
+    rungs = ladder.load(game)
     if options.player:
-        player = players.make(options.player, game)
-        games_asked = GAMES if options.games is None else options.games
-        with progress.games() as report:
-            rating = ladder.rate(game, player, found, games_asked, options.seed or 0, report)
-        return _rated(rating), rating.as_dict()
+        rating = _rate(options, game, rungs)
+        return tables.report(_rating_table(rating), rating.as_dict(), options.json)
     if options.calibrate:
-        found = _calibrated(game, found, options.calibrate)
-    return _rungs(found), found.as_dict()
+        rungs = _calibrate(game, rungs, options.calibrate)
+    return tables.report(_rungs_table(rungs), rungs.as_dict(), options.json)
 
 
-def _calibrated(game: Game, found: ladder.Ladder, path: Path) -> ladder.Ladder:
-    """``found``'s players rated anew in ``path``; one that is there already is gone on with."""
+def _rate(options: argparse.Namespace, game: "Game", rungs: "Ladder") -> "Rating":
+    from alphazero.judging import ladder, players
+    from workers.terminal import progress
+
+    player = players.make(options.player, game)
+    count = GAMES if options.games is None else options.games
+    with progress.games() as report:
+        return ladder.rate(game, player, rungs, count, options.seed or 0, report)
+
+
+def _calibrate(game: "Game", rungs: "Ladder", path: Path) -> "Ladder":
+    """The players of ``rungs`` rated anew in ``path``; an unfinished file there is continued."""
+    from alphazero.judging import ladder
+    from workers.terminal import progress
+
     with progress.games() as report:
         if not path.exists():
-            ladder.save(ladder.blank(game, found), path)
+            ladder.save(ladder.blank(game, rungs), path)
         for better in ladder.calibrate(game, ladder.load(game, path), report):
             ladder.save(better, path)
     return ladder.load(game, path)
 
 
-def _rungs(found: ladder.Ladder) -> Table:
-    table = _table(f"the ladder of {found.game}", "player", "Elo", "standard error", "games")
-    for rung in sorted(found.rungs, key=lambda each: each.elo):
+def _rungs_table(rungs: "Ladder") -> "Table":
+    from workers.terminal import tables
+
+    title = f"the ladder of {rungs.game}"
+    table = tables.make(title, "player", "Elo", "standard error", "games")
+    for rung in sorted(rungs.rungs, key=lambda rung: rung.elo):
         table.add_row(rung.player, f"{rung.elo:.0f}", f"{rung.error:.0f}", str(rung.games))
     return table
 
 
-def _rated(rating: ladder.Rating) -> Table:
+def _rating_table(rating: "Rating") -> "Table":
+    from workers.terminal import tables
+
     low, high = (
-        "open" if each is None else f"{each:.0f}" for each in (rating.elo_low, rating.elo_high)
+        "open" if end is None else f"{end:.0f}" for end in (rating.elo_low, rating.elo_high)
     )
-    table = _table(
+    table = tables.make(
         f"{rating.player}: Elo {rating.elo:.0f}, 95 % {low} to {high}; {rating.games} games",
         "opponent", "Elo", "wins", "draws", "losses", "score", "95 %",
     )  # fmt: skip
-    for met in rating.opponents:
-        counts = (str(each) for each in (met.wins, met.draws, met.losses))
-        interval = f"{met.low:.1%} to {met.high:.1%}"
-        table.add_row(met.name, f"{met.elo:.0f}", *counts, f"{met.score:.1%}", interval)
-    return table
-
-
-def _table(title: str, first: str, *others: str) -> Table:
-    table = Table(title=title)
-    table.add_column(first)
-    for name in others:
-        table.add_column(name, justify="right")
+    for record in rating.opponents:
+        counts = (str(count) for count in (record.wins, record.draws, record.losses))
+        interval = f"{record.low:.1%} to {record.high:.1%}"
+        table.add_row(record.name, f"{record.elo:.0f}", *counts, f"{record.score:.1%}", interval)
     return table

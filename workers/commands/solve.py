@@ -1,111 +1,103 @@
-"""Files of solved positions, written a position at a time: what is interrupted goes on later."""
+"""``alphazero solve``: exact scores, of one position or of files of positions."""
 
-import csv
-import gzip
-from collections.abc import Callable, Iterable
-from functools import partial
-from itertools import islice
+import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from games import solvers
-from games.base import Game, States
-from games.solvers import suite
-from games.solvers.connect_four import Solver
-from workers.terminal.progress import Report
+from workers.terminal.options import add_game, new_file
 
-TABLE_BITS = 26
-"""512 MiB for all sets of a suite together."""
+if TYPE_CHECKING:
+    from games.base import Game
 
+HELP = "exact scores of positions and of each of their moves"
+EPILOG = """\
+examples:
+  alphazero solve connect_four 4453
+  alphazero solve tic_tac_toe 159
+  alphazero solve connect_four --positions moves.txt --out solved.csv
 
-def label(game: Game, source: Path, out: Path, report: Report) -> None:
-    """Solve the positions of ``source`` into ``out``, a position file, in their order.
-
-    ``source`` has a game of 1-based moves a line, or is CSV whose first column is ``moves``.
-    ``report`` hears of the positions solved. ``ValueError`` names the line whose moves cannot be
-    played.
-    """
-    places, moves = _games(source)
-    try:
-        solvers.unfinished(game, moves)
-    except solvers.NotAPosition as error:
-        raise ValueError(f"{places[error.row]}: {error}") from None
-    solvers.scores(game, game.initial(0))  # refuses a game that has no solver
-    known = _known(out)
-    if known != moves[: len(known)]:
-        raise ValueError(f"{_part(out)} holds other positions: remove it or choose another --out")
-    rows = (solvers.label(game, [each])[0] for each in moves[len(known) :])
-    _write(out, game, rows, len(known), partial(report, out.name, len(moves)))
+scores are those of the player about to move: positive wins, 0 draws, negative loses;
+in Connect Four the number of stones that the winner has left counts too. Ctrl-C keeps
+what is solved, and the same command continues"""
 
 
-def make_suite(
-    game: Game, folder: Path, seed: int, report: Report, size: int = suite.POSITIONS
-) -> None:
-    """Draw and solve the six sets of ``size`` positions; files that are there already stay."""
-    if game.name != suite.GAME.name:
-        raise ValueError(f"--suite: there is one for {suite.GAME.name}, not for {game.name}")
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"--suite: {folder} is not a folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    solver = Solver(TABLE_BITS)
-
-    def solve(_: Game, states: States):
-        return solver.solve(states)
-
-    for aim in suite.SETS:
-        out = folder / f"{aim.name}.csv.gz"
-        if out.exists():
-            continue
-        known = _known(out)
-        drawn = islice(suite.draw(aim, seed, solver, known), len(known), size)
-        rows = (solvers.label(game, [each], solve)[0] for each in drawn)
-        _write(out, game, rows, len(known), partial(report, out.name, size))
-
-
-def _games(source: Path) -> tuple[list[str], list[str]]:
-    """The place (file and line) and the moves of each game in ``source``."""
-    if not source.is_file():
-        raise ValueError(f"{source}: there is no such file")
-    try:
-        with open(source, newline="", encoding="utf-8") as file:
-            rows = [(f"{source}:{n}", row[0]) for n, row in enumerate(csv.reader(file), 1) if row]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{source}: cannot be read as text: {error}") from None
-    if rows and rows[0][1] == "moves":
-        del rows[0]
-    if not rows:
-        raise ValueError(f"{source}: holds no positions")
-    return [place for place, _ in rows], [moves for _, moves in rows]
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_game(parser)
+    parser.add_argument(
+        "moves",
+        metavar="MOVES",
+        nargs="*",
+        help="1-based actions from the start: one word of digits where there are fewer than 10 "
+        "actions, else one word per action; none: the starting position",
+    )
+    parser.add_argument(
+        "--positions",
+        type=Path,
+        metavar="FILE",
+        help="solve these: MOVES per line, or CSV whose first column is `moves`",
+    )
+    parser.add_argument(
+        "--out",
+        type=new_file,
+        metavar="FILE",
+        help="a new CSV file for the solved positions, which `evaluate` reads; .csv.gz is "
+        "compressed",
+    )
+    parser.add_argument(
+        "--suite",
+        type=Path,
+        metavar="DIR",
+        help="draw and solve the six sets of `evaluate --suite` there: 25 minutes of one core",
+    )
+    parser.add_argument("--seed", type=int, metavar="S", help="of --suite; default 0")
 
 
-def _part(out: Path) -> Path:
-    return out.with_name(f"{out.name}.part")
+def run(options: argparse.Namespace) -> int:
+    import games
+
+    game = games.make(options.game)
+    files = options.positions, options.out
+    given = sum(map(bool, (options.moves, any(files), options.suite)))
+    if given > 1 or any(files) != all(files):
+        raise ValueError("give MOVES, or --positions with --out, or --suite")
+    if options.seed is not None and not options.suite:
+        raise ValueError("--seed: only --suite draws positions")
+    if any(files) or options.suite:
+        return _write_files(options, game)
+    return _show_position(options, game)
 
 
-def _known(out: Path) -> list[str]:
-    """The moves that an interrupted call has solved; a torn last line is cut off."""
-    part = _part(out)
-    if not part.exists():
-        return []
-    whole = part.read_text(encoding="utf-8")
-    whole = whole[: whole.rfind("\n") + 1]
-    part.write_text(whole, encoding="utf-8")
-    return [row[0] for row in csv.reader(whole.splitlines()[1:])]
+def _write_files(options: argparse.Namespace, game: "Game") -> int:
+    from games.solvers import files
+    from workers.terminal import progress
+
+    with progress.bars() as report:
+        if options.positions:
+            files.label(game, options.positions, options.out, report)
+        if options.suite:
+            files.make_suite(game, options.suite, options.seed or 0, report)
+    return 0
 
 
-def _write(
-    out: Path, game: Game, rows: Iterable[list[str]], known: int, progress: Callable[[int], None]
-) -> None:
-    """Append ``rows`` to the ``known`` ones of ``out``; it gets its name when all are there."""
-    part = _part(out)
-    with open(part, "a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if file.tell() == 0:
-            writer.writerow(["moves", "best", *(f"c{a + 1}" for a in range(game.num_actions))])
-        for done, row in enumerate(rows, known + 1):
-            writer.writerow(row)
-            file.flush()
-            progress(done)
-    content = part.read_bytes()
-    # Without a time stamp: the same positions are the same file.
-    out.write_bytes(gzip.compress(content, mtime=0) if out.suffix == ".gz" else content)
-    part.unlink()
+def _show_position(options: argparse.Namespace, game: "Game") -> int:
+    import numpy as np
+    from rich.console import Console
+
+    from games import solvers
+    from workers.terminal import tables
+
+    states = solvers.unfinished(game, [" ".join(options.moves)])
+    with Console(stderr=True).status("solving; positions of few moves take minutes"):
+        best, scores = (answer[0] for answer in solvers.scores(game, states))
+    verdict = f"score {tables.signed(best)}: {_result(best)} for the player about to move"
+    Console().print(f"{game.render(states[0])}\n{verdict}", markup=False, highlight=False)
+    table = tables.make(None, "move", "score", "result")
+    for action in np.flatnonzero(~np.isnan(scores)):
+        style = "bold" if scores[action] == best else None
+        score = tables.signed(scores[action]), _result(scores[action])
+        table.add_row(game.action_to_text(int(action)), *score, style=style)
+    return tables.report(table)
+
+
+def _result(score: float) -> str:
+    return "win" if score > 0 else "loss" if score < 0 else "draw"

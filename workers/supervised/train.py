@@ -1,6 +1,5 @@
 """``alphazero supervised``: train, judge and ask the toolkit's networks outside of games."""
 
-import argparse
 import json
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -16,18 +15,18 @@ from rich.markup import escape
 from rich.table import Table
 
 from alphazero import sealed
+from alphazero.errors import RunFailed
 from alphazero.nn import fit, gan, models
-from alphazero.nn.descent import Course, Diverged
 from alphazero.nn.fit import Examples, History
 from alphazero.nn.parallel import keep_memory
 from alphazero.nn.settings import GAN
+from alphazero.nn.training import Diverged, Progress
 from alphazero.nn.weights import Weights
 from alphazero.supervised import config as configs
 from alphazero.supervised import download, model, pictures, tasks, texts, vectors
 from alphazero.supervised.config import SupervisedConfig
 from alphazero.supervised.model import Model, Predictor
 from alphazero.supervised.tasks import Task
-from alphazero.types import RunFailed
 from workers.runs import run_directory
 from workers.runs.tracking import Tracker
 from workers.terminal import png, progress
@@ -53,8 +52,8 @@ class Training:
     run_dir: Path
 
     @property
-    def course(self) -> Course:
-        return self.trainer.course
+    def progress(self) -> Progress:
+        return self.trainer.progress
 
     def model(self, weights: Weights) -> Model:
         task = self.task
@@ -92,7 +91,7 @@ def train(config: SupervisedConfig, run_dir: Path, resume: bool) -> int:
         stop = stack.enter_context(run_directory.stop_on_signal(console))
 
         def heard(row: dict[str, float]) -> None:
-            tracker.log(training.course.step, row)
+            tracker.log(training.progress.step, row)
             run_directory.say(console, _epoch(row, config.fit.epochs))
 
         with progress.bars(console) as report:
@@ -104,7 +103,7 @@ def train(config: SupervisedConfig, run_dir: Path, resume: bool) -> int:
             )
             return run_directory.INTERRUPTED
         figures = finish(training, history)
-        tracker.log(training.course.step, figures)
+        tracker.log(training.progress.step, figures)
         run_directory.say(console, _summary(training, figures))
     return 0
 
@@ -152,14 +151,14 @@ def _hooks(
     stop: Callable[[], bool],
 ) -> fit.Hooks:
     """A bar, and after each epoch its figures, which are ``heard``, and a checkpoint."""
-    course = training.course
-    name, total = f"{training.config.model.kind} on {training.task.name}", course.steps
+    trained = training.progress
+    name, total = f"{training.config.model.kind} on {training.task.name}", trained.total_steps
 
     def saved(state: dict[str, Any]) -> None:
-        model.save(training.run_dir, course.step, training.model(state["best"]), state)
+        model.save(training.run_dir, trained.step, training.model(state["best"]), state)
 
     return fit.Hooks(
-        batch=lambda rows: report(name, total, course.step), epoch=heard, saved=saved, stop=stop
+        batch=lambda rows: report(name, total, trained.step), epoch=heard, saved=saved, stop=stop
     )
 
 
@@ -306,20 +305,12 @@ def fetched(config: SupervisedConfig) -> SupervisedConfig:
     return replace(config, data=replace(config.data, path=str(found)))
 
 
-def answer(options: argparse.Namespace) -> tuple[Table, dict[str, Any] | list[dict[str, Any]]]:
-    """What ``evaluate`` and ``predict`` show, and their figures."""
-    if options.action == "evaluate":
-        figures = evaluate(options.run, options.data, options.judge)
-        return _table([figures]), figures
-    rows = predict(options.run, options.text, options.image)
-    return _table(rows), rows
-
-
-def _table(rows: list[dict[str, Any]]) -> Table:
-    table = Table(*rows[0])
+def table(rows: list[dict[str, Any]]) -> Table:
+    """The figures of ``evaluate`` or ``predict``, one row per input."""
+    drawn = Table(*rows[0])
     for row in rows:
-        table.add_row(*(escape(_cell(value)) for value in row.values()))
-    return table
+        drawn.add_row(*(escape(_cell(value)) for value in row.values()))
+    return drawn
 
 
 def _cell(value: Any) -> str:

@@ -1,46 +1,53 @@
-"""What commands have in common on the command line: options, and how their words are read."""
+"""Options that several commands share, and the types of their values."""
 
 import argparse
 import re
 from pathlib import Path
-from typing import Any
+
+PLAYERS = """\
+a player is kind[:key=value,...]:
+  random                                          any legal move
+  mcts:simulations=800                            tree search with random rollouts
+  minimax:depth=5                                 full-width search to a depth
+  solver:slack=0,errors=0                         perfect play, where a solver exists; slack: also
+                                                  moves that keep the result so many stones later
+                                                  or sooner; errors: share of random moves
+  checkpoint:path=runs/x,simulations=200          a trained agent; a run directory means its
+                                                  newest valid checkpoint, no path the agent
+                                                  that comes with the program
+  policy:path=runs/x                              a trained network without search"""
 
 
-def add_command(commands: Any, name: str, purpose: str, more: str) -> argparse.ArgumentParser:
-    command = commands.add_parser(
-        name,
-        help=purpose,
-        description=f"{purpose[0].upper()}{purpose[1:]}.",
-        epilog=more,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    command.set_defaults(command=name)
-    return command
+def add_game(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("game", metavar="GAME", help="see `alphazero games`")
 
 
-def add_run(command: argparse.ArgumentParser) -> None:
-    """The options of every kind of training."""
-    command.add_argument(
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """The options of every command that trains."""
+    parser.add_argument(
         "overrides", metavar="key.sub=value", nargs="*", help="settings that replace the file's"
     )
-    command.add_argument(
+    parser.add_argument(
         "--run-dir", type=Path, metavar="DIR", help="default: runs/CONFIG-DATE-TIME"
     )
-    command.add_argument(
+    parser.add_argument(
         "--resume",
         action="store_true",
-        help="go on with DIR or, without --run-dir, with the newest run of CONFIG",
+        help="continue the run in DIR or, without --run-dir, the newest run of CONFIG",
     )
-    command.add_argument(
+    parser.add_argument(
         "--time-limit", type=minutes, metavar="60m", help="stop in time: 90s, 60m, 2h"
     )
 
 
-def add_json(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--json", type=json_destination, metavar="FILE", help="write the figures; - for stdout"
     )
+
+
+def add_seed(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="default 0")
 
 
 def count(text: str) -> int:
@@ -59,7 +66,7 @@ def minutes(text: str) -> float:
 
 
 def json_destination(text: str) -> str:
-    """Refuse a folder that is not there before the work, not after it."""
+    """Refuse a missing folder before the work, not after it."""
     if text != "-" and not Path(text).absolute().parent.is_dir():
         raise argparse.ArgumentTypeError(f"{Path(text).parent} is not a folder")
     if Path(text).is_dir():
@@ -68,14 +75,14 @@ def json_destination(text: str) -> str:
 
 
 def file_path(text: str) -> Path:
-    """As ``json_destination``, but for standard output."""
+    """A file in a folder that exists; not standard output."""
     if text == "-":
-        raise argparse.ArgumentTypeError("standard output will not do: give a file")
+        raise argparse.ArgumentTypeError("standard output cannot be used here: give a file")
     return Path(json_destination(text))
 
 
 def new_file(text: str) -> Path:
-    """Refuse what is there already, and a folder that is not."""
+    """A file that does not exist yet, in a folder that does."""
     path = file_path(text)
     if path.exists():
         raise argparse.ArgumentTypeError(f"{text} exists already: give a new file")

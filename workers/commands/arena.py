@@ -1,0 +1,68 @@
+"""``alphazero arena``: matches between players, and their Elo."""
+
+import argparse
+
+from workers.terminal.options import PLAYERS, add_json, add_seed
+
+HELP = "play matches between players and rate them"
+EPILOG = f"""\
+example:
+  alphazero arena mcts:simulations=200 minimax:depth=5 --game connect_four --games 100
+
+{PLAYERS}"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("players", metavar="PLAYER", nargs="+", help="two or more")
+    parser.add_argument("--game", required=True, metavar="GAME", help="see `alphazero games`")
+    parser.add_argument(
+        "--games",
+        type=int,
+        default=100,
+        metavar="N",
+        help="games per pairing, sides swapped; default 100",
+    )
+    parser.add_argument(
+        "--opening-plies",
+        type=int,
+        default=2,
+        metavar="N",
+        help="random moves at the start of each game; default 2",
+    )
+    parser.add_argument(
+        "--fixed-seats",
+        action="store_true",
+        help="the player named first begins every game of a pair; default: each begins half",
+    )
+    add_seed(parser)
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    import games
+    from alphazero.judging import arena, players
+    from workers.terminal import progress, tables
+
+    game = games.make(options.game)
+    entrants = [players.make(spec, game) for spec in options.players]
+    screen = Console(stderr=True)
+    for player in entrants:
+        if player.inference:
+            text = f"{player.name}: {player.inference}"
+            screen.print(text, markup=False, highlight=False, soft_wrap=True)
+    with progress.games() as report:
+        result = arena.play(
+            game, entrants, options.games, options.seed, options.opening_plies, report,
+            swap=not options.fixed_seats,
+        ).as_dict()  # fmt: skip
+    table = tables.make(
+        f"{result['game']}, {result['games']} games",
+        "player", "wins", "draws", "losses", "score", "Elo", "95 %",
+    )  # fmt: skip
+    for player in result["players"]:
+        elo, low, high = (tables.signed(player[key]) for key in ("elo", "elo_low", "elo_high"))
+        counts = [str(player[key]) for key in ("wins", "draws", "losses")]
+        table.add_row(player["name"], *counts, f"{player['score']:.1%}", elo, f"{low} to {high}")
+    return tables.report(table, result, options.json)

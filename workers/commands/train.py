@@ -1,0 +1,40 @@
+"""``alphazero train``: train an agent by self-play, on this machine or on a Ray cluster."""
+
+import argparse
+from pathlib import Path
+
+from workers.terminal.options import add_run
+
+HELP = "train an agent"
+EPILOG = """\
+examples:
+  alphazero train connect_four_quick
+  alphazero train connect_four network.blocks=10 seed=7 --ray local --time-limit 2h
+  alphazero train connect_four --resume          # continues its newest run
+
+a run directory holds config.yaml, metrics.jsonl, log.txt, games/ and checkpoints/"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", metavar="CONFIG", help="a name in configs/ or a YAML file")
+    add_run(parser)
+    parser.add_argument(
+        "--ray",
+        metavar="off|local|ADDRESS",
+        help="where self-play runs; default: the configuration's `ray`",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    from alphazero import config
+    from workers.runs import monitoring, run_directory
+
+    settings = config.load(options.config, options.overrides)
+    monitoring.check(settings)
+    folder = run_directory.directory(Path(options.config).stem, options.run_dir, options.resume)
+    if options.ray is not None:
+        config.check_ray(options.ray)
+    from workers.runs import train
+
+    ray = options.ray or settings.ray
+    return train.main(settings, folder, options.resume, ray, options.time_limit)
