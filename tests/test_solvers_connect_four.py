@@ -11,6 +11,7 @@ import pytest
 import games
 from games import solvers
 from games.solvers import connect_four
+from games.solvers import connect_four_kernels as kernels
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data" / "connect4"
 GAME = games.make("connect_four")
@@ -64,7 +65,7 @@ def wrong_openings(solver, rows):
 
 
 def wrong_eight_plies(solver, rows):
-    """A score is right when the solver grants it and not one more."""
+    """A score is right when it is reached and one more is not."""
     wrong = []
     for moves, score in rows:
         own, other = bitboards(moves)
@@ -176,11 +177,11 @@ def test_a_win_on_the_move_and_one_that_cannot_be_stopped_have_known_scores(solv
     assert solver.score(*bitboards(moves)) == score
 
 
-def test_a_bound_is_granted_up_to_the_score_and_not_beyond(solver):
+def test_at_least_holds_for_every_bound_up_to_the_score_and_for_none_above(solver):
     own, other = bitboards("4444441762711653")
     score = solver.score(own, other)
-    granted = [bound for bound in range(-21, 22) if solver.at_least(own, other, bound)]
-    assert granted == list(range(-21, score + 1))
+    reached = [bound for bound in range(-21, 22) if solver.at_least(own, other, bound)]
+    assert reached == list(range(-21, score + 1))
 
 
 @pytest.mark.parametrize(
@@ -194,9 +195,9 @@ def test_a_bound_is_granted_up_to_the_score_and_not_beyond(solver):
     ],
 )
 def test_finished_and_impossible_boards_are_refused_in_one_line(solver, own, other, words):
-    for ask in (solver.score, solver.move_scores, lambda a, b: solver.at_least(a, b, 0)):
+    for method in (solver.score, solver.move_scores, lambda a, b: solver.at_least(a, b, 0)):
         with pytest.raises(ValueError, match=words):
-            ask(own, other)
+            method(own, other)
 
 
 def test_a_batch_gives_the_best_score_and_marks_full_columns(solver):
@@ -226,7 +227,7 @@ def test_a_search_cut_into_slices_searches_the_same_nodes(monkeypatch):
 
 
 def test_an_interrupted_solver_can_still_be_used(monkeypatch):
-    search, calls = connect_four._search, []
+    search, calls = kernels.search, []
 
     def interrupted(*arguments):
         calls.append(1)
@@ -236,7 +237,7 @@ def test_an_interrupted_solver_can_still_be_used(monkeypatch):
 
     solver = connect_four.Solver(table_bits=18)
     monkeypatch.setattr(connect_four, "_BUDGET", 1000)
-    monkeypatch.setattr(connect_four, "_search", interrupted)
+    monkeypatch.setattr(kernels, "search", interrupted)
     with pytest.raises(KeyboardInterrupt):
         solver.score(*bitboards("44444415733"))
     moves = "4444441573326"
@@ -255,8 +256,8 @@ def test_a_tiny_table_only_costs_time(solver):
     assert connect_four.Solver(table_bits=1).score(own, other) == solver.score(own, other)
 
 
-def test_the_heuristic_knows_the_69_lines_and_sees_them_from_both_sides():
-    assert len(set(connect_four._LINES.tolist())) == 69
+def test_the_heuristic_counts_69_lines_and_changes_its_sign_with_the_side():
+    assert len(set(kernels.LINES.tolist())) == 69
     rng = np.random.default_rng(1)
     states = np.concatenate([solvers.position(GAME, random_moves(rng, p)) for p in range(30)])
     swapped = np.empty_like(states)
