@@ -96,8 +96,8 @@ def running(app, limits):
     """The address of a server of ``app`` on this machine, in a thread of its own."""
     from workers.serve import server
 
-    bound = server.listener("127.0.0.1", 0)
-    made = server.make(app, limits)
+    bound = server.bind("127.0.0.1", 0)
+    made = server.build(app, limits)
     thread = threading.Thread(target=made.run, kwargs={"sockets": [bound]})
     thread.start()
     try:

@@ -1,4 +1,4 @@
-"""The server's answers: they are the model's own, and every mistake gets one clear sentence."""
+"""The server's answers are the model's own, and every invalid request gets one clear sentence."""
 
 import argparse
 import asyncio
@@ -17,13 +17,13 @@ from made_up_models import SMALL, Corners, Shouting, Slow, client, same_bits, sh
 from prometheus_client.parser import text_string_to_metric_families
 
 import games
-import workers.serve
 from alphazero import agents
 from alphazero.evaluators import uniform
 from alphazero.judging import players
 from alphazero.search.gumbel import Gumbel
-from workers.serve import app, moves, predictions
-from workers.serve.limits import Limits
+from workers.commands import serve as command
+from workers.serve import app, loading, main, moves, predictions
+from workers.serve.limits import Address, Limits
 
 IMAGES = [[[255, 0, 3], [0, 0, 7]], [[0, 1, 2], [0, 0, 200]], [[9, 9, 9], [9, 9, 9]]]
 TEXTS = ["quiet", "LOUD and Clear", "a\x00b \u2603"]
@@ -35,15 +35,15 @@ def predict_app(predictor, limits=SMALL, log=lambda line: None):
 
 def move_app(name, limits=SMALL):
     game = games.make(name)
-    search = Gumbel(simulations=16).for_play()
+    search = Gumbel(simulations=16).without_noise()
 
-    def compute(questions):
-        return moves.think(game, search, uniform(game), questions)
+    def compute(requests):
+        return moves.search_positions(game, search, uniform(game), requests)
 
     return app.build(moves.service(game, compute, limits), limits, lambda line: None)
 
 
-def ask(application, *requests):
+def send(application, *requests):
     """The responses to ``(method, path, keywords)``, all sent at once."""
 
     async def scenario():
@@ -55,7 +55,7 @@ def ask(application, *requests):
 
 
 def post(application, path, body):
-    return ask(application, ("POST", path, {"json": body}))[0]
+    return send(application, ("POST", path, {"json": body}))[0]
 
 
 def array(image):
@@ -75,11 +75,11 @@ def problem(response, status, field, *words):
     """Checks an error answer."""
     assert response.status_code == status
     assert response.headers["content-type"] == "application/json"
-    found = response.json()
-    assert set(found) == {"error", "field"}
-    assert found["field"] == field
+    body = response.json()
+    assert set(body) == {"error", "field"}
+    assert body["field"] == field
     for word in words:
-        assert word in found["error"]
+        assert word in body["error"]
 
 
 def test_an_image_is_answered_with_the_bits_of_the_predictor():
@@ -104,16 +104,16 @@ def test_a_text_is_answered_with_the_bits_of_the_predictor():
         assert same_bits(response.json(), shown(Shouting(), text))
 
 
-def test_requests_that_come_together_are_computed_together_and_answered_apart():
+def test_simultaneous_requests_are_computed_together_and_answered_separately():
     predictor = Corners()
     sent = [("POST", "/predict", {"json": {"image": image}}) for image in IMAGES]
-    for image, response in zip(IMAGES, ask(predict_app(predictor), *sent), strict=True):
+    for image, response in zip(IMAGES, send(predict_app(predictor), *sent), strict=True):
         assert same_bits(response.json(), shown(predictor, array(image)))
     assert predictor.batches == [3]
 
 
-def test_a_networks_answers_are_its_own_bit_for_bit_alone_and_nearly_so_in_a_batch():
-    """Of another batch size torch may add in another order: 1e-5 is the promise then."""
+def test_a_networks_answers_are_exact_alone_and_within_1e_5_in_a_batch():
+    """Torch may add in another order in a batch of another size: 1e-5 is promised then."""
     import torch
 
     torch.manual_seed(0)
@@ -132,16 +132,16 @@ def test_a_networks_answers_are_its_own_bit_for_bit_alone_and_nearly_so_in_a_bat
 
     images = np.random.default_rng(0).integers(0, 256, (32, 8, 8), np.uint8)
     predictor, limits = Network(), Limits(batch=32, queue=64)
-    sent = [("POST", "/predict", {"json": {"image": each.tolist()}}) for each in images]
+    sent = [("POST", "/predict", {"json": {"image": image.tolist()}}) for image in images]
     application = predict_app(predictor, limits)
-    together = [response.json()["probabilities"] for response in ask(application, *sent)]
+    together = [response.json()["probabilities"] for response in send(application, *sent)]
     assert predictor.batches == [32]
-    for image, found in zip(images, together, strict=True):
+    for image, batched in zip(images, together, strict=True):
         alone = post(application, "/predict", {"image": image.tolist()}).json()
         own = predictor.predict(image[None, None])[0]
         assert list(alone["probabilities"].values()) == own.tolist()
         assert alone["label"] == str(own.argmax())
-        np.testing.assert_allclose(list(found.values()), own, atol=1e-5)
+        np.testing.assert_allclose(list(batched.values()), own, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn", "resnet", "textcnn", "lstm"])
@@ -151,7 +151,7 @@ def test_a_saved_model_answers_as_its_predictor_does(name, tmp_path):
 
     run_dir = untrained(name, tmp_path)
     limits = Limits(seconds=100.0)
-    application = app.build(workers.serve.load(str(run_dir), limits), limits, lambda line: None)
+    application = app.build(loading.load(str(run_dir), limits), limits, lambda line: None)
     predictor = Predictor(run_dir)
     inputs = ["a good one", "a bad, bad one", "nothing known here", "good " * 300]
     key = predictor.kind.removesuffix("s")
@@ -160,9 +160,9 @@ def test_a_saved_model_answers_as_its_predictor_does(name, tmp_path):
     given = inputs if key == "text" else inputs[:, 0].tolist()
     several = post(application, "/predict", {f"{key}s": given}).json()["predictions"]
     together = predictor.predict(inputs)
-    for place, each in enumerate(given):
+    for place, single in enumerate(given):
         own = predictor.predict(inputs[place : place + 1])[0]
-        alone = post(application, "/predict", {key: each}).json()
+        alone = post(application, "/predict", {key: single}).json()
         assert list(alone["probabilities"].values()) == own.tolist()
         assert alone["label"] == predictor.classes[own.argmax()]
         assert list(several[place]["probabilities"].values()) == together[place].tolist()
@@ -170,18 +170,18 @@ def test_a_saved_model_answers_as_its_predictor_does(name, tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "P"])
-def test_a_png_is_answered_like_the_array_in_it_as_body_and_as_upload(mode):
+def test_a_png_as_body_or_upload_is_answered_like_its_array(mode):
     data, application = png(IMAGES[0], mode), predict_app(Corners())
     body = {"content": data, "headers": {"content-type": "image/png"}}
     upload = {"files": {"image": ("digit.png", data, "image/png")}}
     for sent in (body, upload):
-        (response,) = ask(application, ("POST", "/predict", sent))
+        (response,) = send(application, ("POST", "/predict", sent))
         assert same_bits(response.json(), shown(Corners(), array(IMAGES[0])))
 
 
 def test_several_uploads_are_answered_with_a_list():
     files = [("image", (f"{place}.png", png(image))) for place, image in enumerate(IMAGES)]
-    (response,) = ask(predict_app(Corners()), ("POST", "/predict", {"files": files}))
+    (response,) = send(predict_app(Corners()), ("POST", "/predict", {"files": files}))
     expected = [shown(Corners(), array(image)) for image in IMAGES]
     assert same_bits(response.json(), {"predictions": expected})
 
@@ -197,15 +197,15 @@ def test_a_move_is_the_one_that_the_player_of_the_same_agent_makes(name):
         for action in played:
             states = game.step(states, np.array([action]))
         decision = player(states, [np.random.default_rng(0)])
-        found = post(application, "/move", {"moves": given}).json()
-        assert found["action"] == decision.action[0] + 1
-        assert found["move"] == game.action_to_text(int(decision.action[0]))
-        assert found["simulations"] == 60
-        assert found["value"] == pytest.approx(decision.value[0], abs=1e-4)
+        answer = post(application, "/move", {"moves": given}).json()
+        assert answer["action"] == decision.action[0] + 1
+        assert answer["move"] == game.action_to_text(int(decision.action[0]))
+        assert answer["simulations"] == 60
+        assert answer["value"] == pytest.approx(decision.value[0], abs=1e-4)
         legal = np.flatnonzero(game.legal(states)[0]).tolist()
-        assert list(found["policy"]) == [game.action_to_text(each) for each in legal]
+        assert list(answer["policy"]) == [game.action_to_text(action) for action in legal]
         np.testing.assert_allclose(
-            list(found["policy"].values()), decision.policy[0, legal], atol=1e-4
+            list(answer["policy"].values()), decision.policy[0, legal], atol=1e-4
         )
 
 
@@ -218,20 +218,20 @@ def test_moves_are_given_as_numbers_or_in_the_games_own_notation():
     assert one != str(first + 1)
     numbers = [first + 1, second + 1]
     application = move_app("othello:size=6")
-    found = [
+    answers = [
         post(application, "/move", {"moves": given}).json()
         for given in ([one, two], f"{first + 1} {second + 1}", numbers, [one, second + 1])
     ]
-    assert "action" in found[0]
-    assert all(same_bits(each, found[0]) for each in found)
+    assert "action" in answers[0]
+    assert all(same_bits(answer, answers[0]) for answer in answers)
 
 
-def test_moves_with_different_searches_share_a_batch_and_not_their_searches():
+def test_requests_with_different_simulations_share_a_batch_but_not_a_search():
     application = move_app("connect_four", Limits(batch=8, simulations=16, seconds=100.0))
     bodies = [{"moves": "44", "simulations": n} for n in (8, 32, 8)] + [{"moves": "1"}]
     alone = [post(application, "/move", body).json() for body in bodies]
-    together = ask(application, *(("POST", "/move", {"json": body}) for body in bodies))
-    assert [each["simulations"] for each in alone] == [8, 32, 8, 16]
+    together = send(application, *(("POST", "/move", {"json": body}) for body in bodies))
+    assert [answer["simulations"] for answer in alone] == [8, 32, 8, 16]
     for one, response in zip(alone, together, strict=True):
         assert same_bits(one, response.json())
 
@@ -273,10 +273,10 @@ A, B = IMAGES[:2]
         (b'{"image": "' + b"a" * 5000 + b'"}', 413, "body", "larger than 4096 bytes"),
     ],
 )  # fmt: skip
-def test_a_bad_body_gets_one_sentence_and_says_where(body, status, field, word):
+def test_a_bad_body_gets_one_sentence_and_the_field_at_fault(body, status, field, word):
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     sent = ("POST", "/predict", {"content": content, "headers": JSON})
-    problem(ask(predict_app(Corners()), sent)[0], status, field, word)
+    problem(send(predict_app(Corners()), sent)[0], status, field, word)
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_a_bad_body_gets_one_sentence_and_says_where(body, status, field, word):
         ({"text": ["a"]}, "text", "string"),
     ],
 )
-def test_a_bad_text_gets_one_sentence_and_says_where(body, field, word):
+def test_a_bad_text_gets_one_sentence_and_the_field_at_fault(body, field, word):
     problem(post(predict_app(Shouting()), "/predict", body), 422, field, word)
 
 
@@ -313,45 +313,45 @@ def test_a_bad_text_gets_one_sentence_and_says_where(body, field, word):
         ({"moves": "", "depth": 3}, "depth", "not permitted"),
     ],
 )
-def test_a_bad_position_gets_one_sentence_and_says_where(body, field, word):
+def test_a_bad_position_gets_one_sentence_and_the_field_at_fault(body, field, word):
     problem(post(move_app("connect_four"), "/move", body), 422, field, word)
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
-def test_another_content_type_is_refused_with_those_that_would_do(kind):
+def test_another_content_type_is_refused_with_a_list_of_the_valid_ones(kind):
     sent = {"content": b'{"image": 1}', "headers": {"content-type": kind} if kind else {}}
-    (response,) = ask(predict_app(Corners()), ("POST", "/predict", sent))
+    (response,) = send(predict_app(Corners()), ("POST", "/predict", sent))
     problem(response, 415, "content-type", "application/json", "image/png", "multipart/form-data")
 
 
-def test_paths_and_methods_that_are_not_there_are_refused_like_everything_else():
+def test_unknown_paths_and_methods_are_refused_in_the_same_form():
     application = predict_app(Corners())
     for path in ("/", "/move", "/predict/", "/predict/../x", "/%00", "/openapi.yaml"):
-        problem(ask(application, ("GET", path, {}))[0], 404, None, "Not Found")
+        problem(send(application, ("GET", path, {}))[0], 404, None, "Not Found")
     for method, path in (("GET", "/predict"), ("DELETE", "/health"), ("OPTIONS", "/metrics")):
-        (response,) = ask(application, (method, path, {}))
+        (response,) = send(application, (method, path, {}))
         problem(response, 405, None, "Method Not Allowed")
         assert response.headers["allow"] in ("GET", "POST")
 
 
-def test_a_full_queue_is_503_with_retry_after_and_passes():
+def test_a_full_queue_is_503_with_retry_after_until_there_is_room():
     predictor = Slow()
     application = predict_app(predictor, Limits(batch=1, queue=2))
 
     async def scenario():
         async with client(application) as http:
-            asked = [asyncio.create_task(http.post("/predict", json={"text": "a"}))]
+            tasks = [asyncio.create_task(http.post("/predict", json={"text": "a"}))]
             assert await asyncio.to_thread(predictor.began.wait, 30)
-            asked += [
+            tasks += [
                 asyncio.create_task(http.post("/predict", json={"text": text}))
                 for text in ("b", "c")
             ]
             while application.state.batcher.waiting < 2:
-                assert not any(each.done() for each in asked)
+                assert not any(task.done() for task in tasks)
                 await asyncio.sleep(0.001)
             refused = await http.post("/predict", json={"text": "d"})
             predictor.go.set()
-            answered = await asyncio.gather(*asked)
+            answered = await asyncio.gather(*tasks)
             return refused, answered, await http.post("/predict", json={"text": "d"})
 
     refused, answered, later = asyncio.run(scenario())
@@ -369,19 +369,19 @@ def test_a_network_that_does_not_answer_is_503_also_for_health():
             before = await http.get("/health")
             late = await http.post("/predict", json={"text": "a"})
             await asyncio.sleep(0.1)
-            sick = await http.get("/health")
+            unhealthy = await http.get("/health")
             predictor.go.set()
             again = await http.post("/predict", json={"text": "a"})
-            return before, late, sick, again, await http.get("/health")
+            return before, late, unhealthy, again, await http.get("/health")
 
-    before, late, sick, again, after = asyncio.run(scenario())
+    before, late, unhealthy, again, after = asyncio.run(scenario())
     problem(late, 503, None, "no answer within 0.3 s")
-    problem(sick, 503, None, "does not answer")
+    problem(unhealthy, 503, None, "does not answer")
     assert "retry-after" in late.headers
     assert {response.status_code for response in (before, again, after)} == {200}
 
 
-def test_a_mistake_of_ours_is_500_with_the_traceback_in_the_log_alone():
+def test_an_exception_in_the_server_is_500_with_the_traceback_only_in_the_log():
     class Broken(Shouting):
         def one(self, text):
             raise ZeroDivisionError("secret")
@@ -393,21 +393,21 @@ def test_a_mistake_of_ours_is_500_with_the_traceback_in_the_log_alone():
     assert "ZeroDivisionError: secret" in lines[0]["error"]
 
 
-def test_health_says_what_is_served():
-    (response,) = ask(predict_app(Corners()), ("GET", "/health", {}))
+def test_health_describes_the_model():
+    (response,) = send(predict_app(Corners()), ("GET", "/health", {}))
     model = {"kind": "images", "classes": ["left", "right", "none"], "shape": [1, 2, 3]}
     assert response.json() == {"status": "ok", "model": model}
-    (response,) = ask(move_app("connect_four"), ("GET", "/health", {}))
+    (response,) = send(move_app("connect_four"), ("GET", "/health", {}))
     assert response.json()["model"] == {"kind": "game", "game": "connect_four"}
 
 
-def test_figures_count_requests_batches_and_seconds_and_strangers_make_up_none():
+def test_metrics_count_requests_batches_and_seconds_and_unknown_paths_as_one():
     application = predict_app(Corners())
-    ask(application, *[("POST", "/predict", {"json": {"image": A}})] * 3)
-    ask(application, ("POST", "/predict", {"json": {}}))
+    send(application, *[("POST", "/predict", {"json": {"image": A}})] * 3)
+    send(application, ("POST", "/predict", {"json": {}}))
     for place in range(20):
-        ask(application, ("GET", f"/{place}", {}))
-    (response,) = ask(application, ("GET", "/metrics", {}))
+        send(application, ("GET", f"/{place}", {}))
+    (response,) = send(application, ("GET", "/metrics", {}))
     assert response.headers["content-type"].startswith("text/plain")
     samples = {
         (sample.name, *sorted(sample.labels.items())): sample.value
@@ -427,11 +427,11 @@ def test_figures_count_requests_batches_and_seconds_and_strangers_make_up_none()
 
 
 def test_each_request_leaves_one_line_of_json(capsys):
-    from workers.serve.observing import to_stderr
+    from workers.serve.logs import to_stderr
 
     application = predict_app(Corners(), log=to_stderr)
-    ask(application, *[("POST", "/predict", {"json": {"image": A}})] * 2)
-    ask(application, ("GET", "/a%0Ab" + "c" * 500, {}))
+    send(application, *[("POST", "/predict", {"json": {"image": A}})] * 2)
+    send(application, ("GET", "/a%0Ab" + "c" * 500, {}))
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert [line["status"] for line in lines] == [200, 200, 404]
     assert [line["batch"] for line in lines] == [2, 2, None]
@@ -443,9 +443,9 @@ def test_each_request_leaves_one_line_of_json(capsys):
 
 
 @pytest.mark.parametrize("make", [Corners, Shouting, None], ids=["images", "texts", "moves"])
-def test_the_description_is_whole_and_needs_no_network(make):
+def test_the_description_is_complete_and_needs_no_network(make):
     application = predict_app(make()) if make else move_app("connect_four")
-    described = ask(application, ("GET", "/openapi.json", {}))[0].json()
+    described = send(application, ("GET", "/openapi.json", {}))[0].json()
     path = described["paths"]["/predict" if make else "/move"]["post"]
     assert set(path["responses"]) == {"200", "400", "408", "413", "415", "422", "503"}
     wanted = {"application/json"}
@@ -461,18 +461,18 @@ def test_the_description_is_whole_and_needs_no_network(make):
 
 def options(*words):
     parser = argparse.ArgumentParser()
-    workers.serve.add_arguments(parser)
+    command.add_options(parser)
     return parser.parse_args(words)
 
 
-def test_without_options_the_limits_are_those_of_the_record_and_nobody_else_is_let_in():
+def test_without_options_the_limits_are_the_defaults_and_only_this_machine_can_connect():
     given = options("runs/x")
-    assert workers.serve._limits(given) == Limits()
+    assert command.limits(given) == Limits()
     assert given.host == "127.0.0.1"
 
 
 @pytest.mark.parametrize(
-    ("words", "complaint"),
+    ("words", "message"),
     [
         (["--queue", "8"], "--queue 8: at least as many as --batch"),
         (["--simulations", "1"], "--simulations: from 2"),
@@ -481,9 +481,9 @@ def test_without_options_the_limits_are_those_of_the_record_and_nobody_else_is_l
         ([], "no checkpoint in nowhere"),
     ],
 )
-def test_bad_options_are_refused_in_one_line(words, complaint):
-    with pytest.raises(ValueError, match=complaint) as refused:
-        workers.serve.main(options("nowhere", "--port", "0", *words))
+def test_bad_options_are_refused_in_one_line(words, message):
+    with pytest.raises(ValueError, match=message) as refused:
+        command.run(options("nowhere", "--port", "0", *words))
     assert "\n" not in str(refused.value)
 
 
@@ -496,62 +496,62 @@ def test_numbers_out_of_range_are_refused_by_the_command_line(words, capsys):
     assert words[1] in capsys.readouterr().err
 
 
-def test_a_missing_package_is_named_with_the_command_that_brings_it(monkeypatch):
-    monkeypatch.setitem(workers.serve.NEEDED, "no_such_package", "No-Such-Package")
-    with pytest.raises(ValueError, match=r"No-Such-Package: pip install 'alphazero\[serve\]'"):
-        workers.serve.main(options("x"))
+def test_a_missing_package_is_named_with_the_command_that_installs_it(monkeypatch):
+    monkeypatch.setitem(main.PACKAGES, "no_such_package", "No-Such-Package")
+    with pytest.raises(ValueError, match=r"No-Such-Package: .* pip install '\.\[serve\]'"):
+        command.run(options("x"))
 
 
-def test_the_options_are_known_without_importing_what_serves():
-    code = "import sys, workers.serve; print(*sys.modules)"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not {"torch", "ray", "fastapi", "uvicorn", "starlette"} & set(found.stdout.split())
+def test_the_command_is_imported_without_the_packages_that_serve():
+    code = "import sys, workers.commands.serve; print(*sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "ray", "fastapi", "uvicorn", "starlette"} & set(ended.stdout.split())
 
 
-def test_only_loopback_addresses_count_as_this_machine_alone():
+def test_only_loopback_addresses_are_private_to_this_machine():
     from workers.serve import server
 
     for host, alone in (("127.0.0.1", True), ("localhost", True), ("0.0.0.0", False)):
-        bound = server.listener(host, 0)
+        bound = server.bind(host, 0)
         assert server.is_loopback(bound) == alone
         bound.listen()
         with pytest.raises(OSError, match="cannot listen on") as refused:
-            server.listener(host, bound.getsockname()[1])
+            server.bind(host, bound.getsockname()[1])
         assert "\n" not in str(refused.value)
         bound.close()
 
 
-def test_whoever_reads_the_address_can_connect_to_it(monkeypatch, capsys):
-    from workers.serve import server
+def test_the_server_accepts_connections_once_its_address_is_printed(monkeypatch, capsys):
+    from workers.serve import logs, server
 
     class Connected:
         def run(self, sockets):
             assert "serving tic_tac_toe at http://127.0.0.1:" in capsys.readouterr().out
             socket.create_connection(sockets[0].getsockname(), timeout=10).close()
 
-    monkeypatch.setattr(server, "make", lambda *_: Connected())
-    monkeypatch.setattr(server, "log_all_as_lines", lambda log: None)
+    monkeypatch.setattr(server, "build", lambda *_: Connected())
+    monkeypatch.setattr(logs, "log_errors_as_json", lambda log: None)
     given = options("tic_tac_toe", "--port", "0", "--simulations", "2")
-    assert workers.serve.main(given) == 0
+    assert command.run(given) == 0
 
 
-def test_a_model_that_gives_no_numbers_is_not_served(tmp_path):
+def test_a_model_whose_results_are_not_finite_is_not_served(tmp_path):
     from dataclasses import replace
 
     from alphazero.supervised import model
 
     whole = model.load(untrained("mlp", tmp_path))
     with np.errstate(all="ignore"):
-        broken = {name: each / np.zeros_like(each) for name, each in whole.weights.items()}
+        broken = {name: array / np.zeros_like(array) for name, array in whole.weights.items()}
     model.save(tmp_path, 2, replace(whole, weights=broken), {})
     with pytest.raises(ValueError, match="answers with numbers that are not finite"):
-        workers.serve.load(str(tmp_path), Limits())
+        loading.load(str(tmp_path), Limits())
 
 
 def test_a_model_that_makes_pictures_is_not_served(tmp_path):
     untrained("gan", tmp_path)
     with pytest.raises(ValueError, match="makes pictures"):
-        workers.serve.load(str(tmp_path), Limits())
+        loading.load(str(tmp_path), Limits())
 
 
 def test_a_damaged_model_is_not_served(tmp_path):
@@ -562,30 +562,30 @@ def test_a_damaged_model_is_not_served(tmp_path):
     weights[len(weights) // 2] ^= 1
     (folder / "weights.safetensors").write_bytes(weights)
     with pytest.raises(ValueError, match="was altered"):
-        workers.serve.load(str(folder), Limits())
+        loading.load(str(folder), Limits())
 
 
 @pytest.mark.slow
-def test_on_ray_the_same_handlers_answer_from_every_replica(ray_session):
+def test_with_ray_every_replica_gives_the_same_answers(ray_session):
     import httpx
 
     serve = pytest.importorskip("ray.serve", reason="pip install 'ray[serve]'")
     from workers.serve import scale, server
 
-    bound = server.listener("127.0.0.1", 0)
+    bound = server.bind("127.0.0.1", 0)
     port = bound.getsockname()[1]
     bound.close()
-    given = options("tic_tac_toe", "--port", str(port), "--replicas", "2", "--body-kib", "1")
+    limits = command.limits(options("tic_tac_toe", "--body-kib", "1"))
     url = f"http://127.0.0.1:{port}"
     try:
-        scale.deploy(given, workers.serve._limits(given))
+        scale.deploy("tic_tac_toe", Address("127.0.0.1", port), limits, 2)
         with httpx.Client(base_url=url, timeout=60) as http:
             expected = http.post("/move", json={"moves": "5"}).json()
             assert expected["simulations"] == 600
-            found = [http.post("/move", json={"moves": [5]}).json() for _ in range(8)]
-            for each in found:
-                assert each["move"] == expected["move"]
-                assert each["policy"] == pytest.approx(expected["policy"], abs=1e-4)
+            for _ in range(8):
+                answer = http.post("/move", json={"moves": [5]}).json()
+                assert answer["move"] == expected["move"]
+                assert answer["policy"] == pytest.approx(expected["policy"], abs=1e-4)
             problem(http.post("/move", json={"moves": "55"}), 422, "moves", "cannot be played")
             problem(http.post("/move", content=b"a" * 2000), 413, "body", "larger than 1024")
             problem(http.get("/nothing"), 404, None)

@@ -539,7 +539,7 @@ def test_a_thousand_mixed_requests_end_with_nothing_above_499_but_503(lines, cap
 def move_app():
     from test_serve import move_app
 
-    limits = Limits(queue=1000, simulations=4, most_simulations=8)
+    limits = Limits(queue=1000, simulations=4, max_simulations=8)
     return move_app("connect_four", limits)
 
 

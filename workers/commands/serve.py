@@ -2,7 +2,7 @@
 
 import argparse
 
-from workers.serve.limits import Limits
+from workers.serve.limits import Address, Limits
 from workers.terminal.options import count
 
 HELP = "answer over HTTP with a trained agent or network"
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError("--replicas: only with --ray")
     from workers.serve import main
 
-    address = main.Address(options.host, options.port)
+    address = Address(options.host, options.port)
     return main.run(options.checkpoint, address, limits(options), options.ray, options.replicas)
 
 

@@ -1,4 +1,4 @@
-"""The server's application: a service, its health and figures, and errors that all look alike."""
+"""The HTTP application: a service, a health check, metrics, and errors of one form."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,14 +12,15 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from workers.serve.batching import Batcher, Busy
-from workers.serve.bodies import Refused, refusal
+from workers.serve.batching import Batcher, Unavailable
+from workers.serve.bodies import RequestError, error_response
 from workers.serve.limits import Limits
-from workers.serve.observing import Log, Metrics, Observed, to_stderr
+from workers.serve.logs import Log, to_stderr
+from workers.serve.metrics import Metrics, MetricsMiddleware
 from workers.serve.service import Service
 
-AGAIN = {"Retry-After": "1"}
-"""Seconds after which a refused client may come again."""
+RETRY_LATER = {"Retry-After": "1"}
+"""Seconds after which a client may send a request again that was answered 503."""
 
 DESCRIPTION = """\
 A model trained with `alphazero`. Every error is `{"error": ..., "field": ...}`; 503 comes with
@@ -28,10 +29,10 @@ page `/docs` loads its JavaScript from the internet."""
 
 ERRORS = {
     400: "The body is not JSON, or not a multipart upload.",
-    408: "The request did not come in in time.",
+    408: "The request did not arrive in time.",
     413: "The body is too large.",
-    415: "The body is of another content type than the listed ones.",
-    422: "The body is well-formed and not what is asked for; `field` says where.",
+    415: "The content type of the body is not one of those listed.",
+    422: "The body is well-formed but invalid; `field` names the part at fault.",
     503: "The queue is full, or no answer came in time: try again after `Retry-After` seconds.",
 }
 
@@ -39,7 +40,7 @@ ERRORS = {
 class Problem(BaseModel):
     error: str
     field: str | None
-    """Where in the request, as `images.0.3`."""
+    """The part of the request at fault, such as `images.0.3`."""
 
 
 class Health(BaseModel):
@@ -48,7 +49,7 @@ class Health(BaseModel):
 
 
 def build(service: Service, limits: Limits, log: Log = to_stderr) -> FastAPI:
-    """The application, with a batcher, a queue and figures of its own; ``log`` gets its lines."""
+    """An application with a batcher, a queue and metrics of its own; ``log`` receives its lines."""
     metrics = Metrics()
     batcher = Batcher(service.compute, limits, metrics.batch.observe)
     metrics.queue.set_function(lambda: batcher.waiting)
@@ -61,17 +62,17 @@ def build(service: Service, limits: Limits, log: Log = to_stderr) -> FastAPI:
     _add_metrics(app, metrics)
     _add_errors(app)
     paths = {getattr(route, "path", "") for route in app.routes}
-    app.add_middleware(Bounded, limits=limits)
-    app.add_middleware(Observed, paths=paths, metrics=metrics, log=log)
+    app.add_middleware(BodyLimitMiddleware, limits=limits)
+    app.add_middleware(MetricsMiddleware, paths=paths, metrics=metrics, log=log)
     return app
 
 
 def _add_service(app: FastAPI, service: Service, batcher: Batcher[Any, Any]) -> None:
     async def answer(request: Request) -> Response:
-        asked = await service.read(request)
-        batched = await batcher.ask(asked.items)
-        request.state.batch = batched.batch
-        return JSONResponse(service.show(batched.answers, asked.several))
+        parsed = await service.parse(request)
+        batched = await batcher.submit(parsed.inputs)
+        request.state.batch = batched.batch_size
+        return JSONResponse(service.to_json(batched.results, parsed.several))
 
     problems: dict[int | str, dict[str, Any]] = {
         status: {"model": Problem, "description": text} for status, text in ERRORS.items()
@@ -83,7 +84,7 @@ def _add_service(app: FastAPI, service: Service, batcher: Batcher[Any, Any]) -> 
         operation_id=service.path.strip("/"),
         summary=service.purpose,
         response_model=None,
-        responses=problems | {200: {"model": service.answer}},
+        responses=problems | {200: {"model": service.response_type}},
         openapi_extra={"requestBody": {"content": service.content, "required": True}},
     )
 
@@ -91,56 +92,59 @@ def _add_service(app: FastAPI, service: Service, batcher: Batcher[Any, Any]) -> 
 def _add_health(app: FastAPI, service: Service, batcher: Batcher[Any, Any]) -> None:
     async def health() -> Response:
         if batcher.stuck:
-            return refusal(503, "the network does not answer", headers=AGAIN)
-        return JSONResponse({"status": "ok", "model": service.about})
+            return error_response(503, "the network does not answer", headers=RETRY_LATER)
+        return JSONResponse({"status": "ok", "model": service.model})
 
     app.add_api_route(
         "/health",
         health,
-        summary="Whether the server answers, and what it serves.",
+        summary="Whether the server answers, and the model that it serves.",
         response_model=None,
         responses={200: {"model": Health}, 503: {"model": Problem}},
     )
 
 
 def _add_metrics(app: FastAPI, metrics: Metrics) -> None:
-    async def figures() -> Response:
+    async def show() -> Response:
         text = generate_latest(metrics.registry)
         return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
 
     app.add_api_route(
         "/metrics",
-        figures,
-        summary="Figures in Prometheus' text format.",
+        show,
+        summary="Metrics in Prometheus' text format.",
         response_model=None,
         response_class=PlainTextResponse,
     )
 
 
 def _add_errors(app: FastAPI) -> None:
-    async def refused(request: Request, error: Refused) -> Response:
-        return refusal(error.status, error.error, error.field)
+    async def request_error(request: Request, error: RequestError) -> Response:
+        return error_response(error.status, error.error, error.field)
 
-    async def busy(request: Request, error: Busy) -> Response:
-        return refusal(503, str(error), headers=AGAIN)
+    async def unavailable(request: Request, error: Unavailable) -> Response:
+        return error_response(503, str(error), headers=RETRY_LATER)
 
     async def http(request: Request, error: HTTPException) -> Response:
         headers = dict(error.headers or {})
-        return refusal(error.status_code, str(error.detail), headers=headers)
+        return error_response(error.status_code, str(error.detail), headers=headers)
 
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
-        return refusal(422, first["msg"], ".".join(map(str, first["loc"][1:])) or None)
+        return error_response(422, first["msg"], ".".join(map(str, first["loc"][1:])) or None)
 
     handlers: dict[type[Exception], Callable[..., Any]] = {
-        Refused: refused, Busy: busy, HTTPException: http, RequestValidationError: invalid,
-    }  # fmt: skip
+        RequestError: request_error,
+        Unavailable: unavailable,
+        HTTPException: http,
+        RequestValidationError: invalid,
+    }
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)
 
 
-class Bounded:
-    """Takes a request in whole, within bounds of size and time, before ``app`` sees it."""
+class BodyLimitMiddleware:
+    """Receives a whole request, within limits of size and time, before it is passed to ``app``."""
 
     def __init__(self, app: ASGIApp, limits: Limits):
         self.app, self.limits = app, limits
@@ -150,16 +154,18 @@ class Bounded:
             await self.app(scope, receive, send)
             return
         try:
-            if scope.get("state", {}).get("crowded"):
-                raise Busy("too many connections")
+            if scope.get("state", {}).get("over_capacity"):
+                raise Unavailable("too many connections")
             async with asyncio.timeout(self.limits.receive_seconds):
                 body = await self._body(scope, receive)
-        except Busy as error:
-            answer = refusal(503, str(error), headers=AGAIN | {"Connection": "close"})
+        except Unavailable as error:
+            headers = RETRY_LATER | {"Connection": "close"}
+            answer = error_response(503, str(error), headers=headers)
         except TimeoutError:
-            answer = refusal(408, "the body did not come in time", headers={"Connection": "close"})
-        except Refused as error:
-            answer = refusal(error.status, error.error, error.field)
+            headers = {"Connection": "close"}
+            answer = error_response(408, "the body did not come in time", headers=headers)
+        except RequestError as error:
+            answer = error_response(error.status, error.error, error.field)
         else:
             if body is None:
                 return
@@ -168,7 +174,8 @@ class Bounded:
         await answer(scope, receive, send)
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
-        """None where the client has gone; ``Refused``, 413, as soon as there is too much."""
+        """The body; None where the client has gone. A body too large is refused (413) at the
+        first sign: its announced length, or the part received so far."""
         length = dict(scope["headers"]).get(b"content-length", b"0")[:20]
         self._check(int(length) if length.isdigit() else 0)
         body, more = bytearray(), True
@@ -183,10 +190,12 @@ class Bounded:
 
     def _check(self, size: int) -> None:
         if size > self.limits.body_bytes:
-            raise Refused(413, f"the body is larger than {self.limits.body_bytes} bytes", "body")
+            text = f"the body is larger than {self.limits.body_bytes} bytes"
+            raise RequestError(413, text, "body")
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
+    """A ``receive`` that returns ``body`` first, as if it had just arrived."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replay() -> Message:

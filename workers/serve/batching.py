@@ -1,7 +1,11 @@
-"""Natural batching: whatever has queued while the last batch ran is the next batch.
+"""Natural batching: requests that arrive during a computation are queued.
 
-Nobody waits for a batch to fill: a lone request is answered at once, and under load the batches
-grow by themselves. All but the computation happens in the event loop, so nothing needs a lock.
+The whole queue, up to the largest batch, becomes the next batch. No request waits for a batch to
+fill: a single request is computed at once, and under load the batches grow. For example, with
+10 ms per computation and a request every 4 ms the first request is computed alone, the two that
+arrive meanwhile become the next batch, and so on.
+
+Everything but the computation runs in the event loop, so no lock is needed.
 """
 
 import asyncio
@@ -14,117 +18,122 @@ from typing import Generic, NamedTuple, TypeVar
 
 from workers.serve.limits import Limits
 
-Item = TypeVar("Item")
-Answer = TypeVar("Answer")
+Input = TypeVar("Input")
+Result = TypeVar("Result")
 
 
-class Busy(Exception):
-    """Too much is asked at the moment; later there may be an answer."""
+class Unavailable(Exception):
+    """The server cannot answer now; the same request may succeed later (HTTP status 503)."""
 
 
-class Batched(NamedTuple, Generic[Answer]):
-    """What became of one request."""
+class BatchedResults(NamedTuple, Generic[Result]):
+    """The results of one request."""
 
-    answers: Sequence[Answer]
-    """One for each of its items, in their order."""
-    batch: int
-    """Items that were computed together."""
+    results: Sequence[Result]
+    """One for each of its inputs, in their order."""
+    batch_size: int
+    """Inputs that were computed together, those of other requests included."""
 
 
 @dataclass(eq=False, slots=True)
-class _Request(Generic[Item, Answer]):
-    items: Sequence[Item]
-    batched: "asyncio.Future[Batched[Answer]]"
+class _QueuedRequest(Generic[Input, Result]):
+    inputs: Sequence[Input]
+    future: "asyncio.Future[BatchedResults[Result]]"
 
 
-class Batcher(Generic[Item, Answer]):
-    """Calls ``compute`` for one batch at a time, in a thread of its own, for many who ask."""
+class Batcher(Generic[Input, Result]):
+    """Calls ``compute`` for one batch at a time, in a thread of its own."""
 
     def __init__(
         self,
-        compute: Callable[[list[Item]], Sequence[Answer]],
+        compute: Callable[[list[Input]], Sequence[Result]],
         limits: Limits,
         report: Callable[[int], object] = lambda size: None,
     ):
-        """``compute`` gives one answer for each item; ``report`` hears of the size of a batch."""
+        """``compute`` returns one result for each input; ``report`` receives each batch's size."""
         self._compute, self._limits, self._report = compute, limits, report
         self._thread = ThreadPoolExecutor(1, "network")
-        self._queue: deque[_Request[Item, Answer]] = deque()
+        self._queue: deque[_QueuedRequest[Input, Result]] = deque()
         self._running: asyncio.Task[None] | None = None
-        self._began: float | None = None
+        self._computing_since: float | None = None
         self.waiting = 0
-        """Items in the queue."""
+        """Inputs in the queue."""
 
-    async def ask(self, items: Sequence[Item]) -> Batched[Answer]:
-        """Computed together, with those of other requests if there is room: ``limits.batch``.
+    async def submit(self, inputs: Sequence[Input]) -> BatchedResults[Result]:
+        """Compute ``inputs`` in one batch, with those of other requests where they fit.
 
-        ``Busy`` where the queue is full or no answer came in time; whatever ``compute`` raises.
+        Raises ``Unavailable`` where the queue is full or no result came in time, and whatever
+        ``compute`` raises for these inputs.
         """
-        if self.waiting + len(items) > self._limits.queue:
-            raise Busy(f"{self.waiting} inputs are waiting already")
-        request = _Request(items, asyncio.get_running_loop().create_future())
+        if self.waiting + len(inputs) > self._limits.queue:
+            raise Unavailable(f"{self.waiting} inputs are waiting already")
+        request = _QueuedRequest(inputs, asyncio.get_running_loop().create_future())
         self._queue.append(request)
-        self.waiting += len(items)
+        self.waiting += len(inputs)
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._run())
         try:
             async with asyncio.timeout(self._limits.seconds):
-                return await request.batched
+                return await request.future
         except TimeoutError:
-            raise Busy(f"no answer within {self._limits.seconds:g} s") from None
+            raise Unavailable(f"no answer within {self._limits.seconds:g} s") from None
         finally:
-            self._forget(request)
+            self._remove(request)
 
     @property
     def stuck(self) -> bool:
-        """Whether the batch that is being computed takes longer than anybody waits for it."""
-        return self._began is not None and time.monotonic() - self._began > self._limits.seconds
+        """Whether the current computation has lasted longer than any request may wait."""
+        since = self._computing_since
+        return since is not None and time.monotonic() - since > self._limits.seconds
 
     def close(self) -> None:
+        """End the thread after the current computation."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _forget(self, request: _Request[Item, Answer]) -> None:
-        """Take a request that is not waited for any more out of the queue, if it is there yet."""
+    def _remove(self, request: _QueuedRequest[Input, Result]) -> None:
+        """Take a request whose client has gone, or whose time is over, out of the queue."""
         if request in self._queue:
             self._queue.remove(request)
-            self.waiting -= len(request.items)
+            self.waiting -= len(request.inputs)
 
     async def _run(self) -> None:
         while self._queue:
-            await self._answer(self._take())
+            await self._compute_batch(self._next_batch())
 
-    def _take(self) -> list[_Request[Item, Answer]]:
-        """The oldest requests, none of them split: one at the least, together one batch at most."""
-        batch, size = [], 0
-        while self._queue and (not batch or size + len(self._queue[0].items) <= self._limits.batch):
+    def _next_batch(self) -> list[_QueuedRequest[Input, Result]]:
+        """The oldest requests that fit into one batch, at least one; no request is split."""
+        batch, size, limit = [], 0, self._limits.batch
+        while self._queue and (not batch or size + len(self._queue[0].inputs) <= limit):
             batch.append(self._queue.popleft())
-            size += len(batch[-1].items)
+            size += len(batch[-1].inputs)
         self.waiting -= size
         return batch
 
-    async def _answer(self, batch: list[_Request[Item, Answer]]) -> None:
-        items = [item for request in batch for item in request.items]
-        self._began = time.monotonic()
+    async def _compute_batch(self, batch: list[_QueuedRequest[Input, Result]]) -> None:
+        inputs = [item for request in batch for item in request.inputs]
+        self._computing_since = time.monotonic()
         try:
             loop = asyncio.get_running_loop()
-            answers = await loop.run_in_executor(self._thread, self._compute, items)
+            results = await loop.run_in_executor(self._thread, self._compute, inputs)
         except Exception as error:
-            await self._answer_apart(batch, error)
+            await self._compute_separately(batch, error)
             return
         finally:
-            self._began = None
-        self._report(len(items))
+            self._computing_since = None
+        self._report(len(inputs))
         start = 0
         for request in batch:
-            end = start + len(request.items)
-            if not request.batched.done():
-                request.batched.set_result(Batched(answers[start:end], len(items)))
+            end = start + len(request.inputs)
+            if not request.future.done():
+                request.future.set_result(BatchedResults(results[start:end], len(inputs)))
             start = end
 
-    async def _answer_apart(self, batch: list[_Request[Item, Answer]], error: Exception) -> None:
-        """Each request of a failed batch, alone: one that cannot be computed spoils no other."""
+    async def _compute_separately(
+        self, batch: list[_QueuedRequest[Input, Result]], error: Exception
+    ) -> None:
+        """Compute each request of a failed batch alone, so that only the faulty one fails."""
         if len(batch) > 1:
             for request in batch:
-                await self._answer([request])
-        elif not batch[0].batched.done():
-            batch[0].batched.set_exception(error)
+                await self._compute_batch([request])
+        elif not batch[0].future.done():
+            batch[0].future.set_exception(error)

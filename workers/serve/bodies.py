@@ -1,4 +1,4 @@
-"""What strangers send, read with care: JSON, PNG, multipart uploads."""
+"""Parse request bodies that clients send: JSON, PNG, multipart uploads. None of it is trusted."""
 
 import json
 from itertools import takewhile
@@ -15,82 +15,87 @@ from workers.terminal import png
 
 JSON, PNG, UPLOAD = "application/json", "image/png", "multipart/form-data"
 
-MOST_MISTAKES = 50
-"""That a list is made of: a stranger may make a hundred thousand, to keep the server busy."""
+MAX_LISTED_ERRORS = 50
+"""Errors of one body that are examined. A body can contain a hundred thousand, and listing them
+would keep the server busy."""
 
 Body = TypeVar("Body", bound=BaseModel)
 
 
-class Refused(Exception):
-    """A request that cannot be answered, and what would be right."""
+class RequestError(Exception):
+    """A request that cannot be answered: the HTTP status, one sentence, and the field at fault."""
 
     def __init__(self, status: int, error: str, field: str | None = None):
         super().__init__(error)
         self.status, self.error, self.field = status, error, field
 
 
-def refusal(
+def error_response(
     status: int, error: str, field: str | None = None, headers: dict[str, str] | None = None
 ) -> Response:
-    """An error as all of them look."""
-    # In ASCII: what a stranger sent and is named here need not be valid Unicode.
+    """The response for an error; all errors have this form."""
+    # ASCII only: a name that a client sent, quoted in the message, may be invalid Unicode.
     body = json.dumps({"error": error, "field": field})
     return Response(body, status, headers, media_type=JSON)
 
 
 def content_type(request: Request) -> str:
+    """The content type without its parameters, in lower case."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def unsupported(request: Request, *supported: str) -> Refused:
-    """415: the body is something else than ``supported``."""
+def unsupported(request: Request, *supported: str) -> RequestError:
+    """The error 415 for a body whose content type is none of ``supported``."""
     sent = content_type(request) or "no content type"
-    return Refused(415, f"{sent[:100]}: send {' or '.join(supported)}", "content-type")
+    return RequestError(415, f"{sent[:100]}: send {' or '.join(supported)}", "content-type")
 
 
 async def json_body(request: Request, kind: type[Body]) -> Body:
-    """The JSON body, checked; ``Refused`` with the first thing that is wrong with it."""
+    """The JSON body as a ``kind``; ``RequestError`` with the first error in it."""
     try:
         return kind.model_validate_json(await request.body())
     except ValidationError as error:
-        raise _explained(error) from None
+        raise _first_error(error) from None
 
 
-def _explained(error: ValidationError) -> Refused:
-    if error.error_count() > MOST_MISTAKES:
-        return Refused(422, f"{error.error_count()} mistakes: /openapi.json says what is asked for")
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    if found[0]["type"] == "json_invalid":
-        return Refused(400, found[0]["msg"])
-    # Where several types are possible, there is a complaint on behalf of each of them.
-    same = [each for each in found if each["loc"][:1] == found[0]["loc"][:1]]
-    levels = zip(*(each["loc"] for each in same), strict=False)
-    field = ".".join(str(parts[0]) for parts in takewhile(_equal, levels))
-    messages = dict.fromkeys(each["msg"] for each in same)
-    return Refused(422, ", or ".join(messages), field[:100] or None)
+def _first_error(error: ValidationError) -> RequestError:
+    if error.error_count() > MAX_LISTED_ERRORS:
+        return RequestError(
+            422, f"{error.error_count()} mistakes: /openapi.json describes a valid request"
+        )
+    errors = error.errors(include_url=False, include_context=False, include_input=False)
+    if errors[0]["type"] == "json_invalid":
+        return RequestError(400, errors[0]["msg"])
+    # A field with several possible types has one error for each of them: name the part of the
+    # location that they share, and join their messages.
+    same = [other for other in errors if other["loc"][:1] == errors[0]["loc"][:1]]
+    levels = zip(*(other["loc"] for other in same), strict=False)
+    field = ".".join(str(parts[0]) for parts in takewhile(_all_equal, levels))
+    messages = dict.fromkeys(other["msg"] for other in same)
+    return RequestError(422, ", or ".join(messages), field[:100] or None)
 
 
-def _equal(parts: tuple[int | str, ...]) -> bool:
+def _all_equal(parts: tuple[int | str, ...]) -> bool:
     return len(set(parts)) == 1
 
 
 async def uploads(request: Request, field: str, most: int) -> list[bytes]:
-    """The files of a multipart body, all of them named ``field``."""
+    """The files of a multipart body, at most ``most``, all of them named ``field``."""
     try:
         async with request.form(max_files=most, max_fields=0) as form:
             files = [(name, file) for name, file in form.multi_items()]
             if not files or any(name != field for name, _ in files):
-                raise Refused(422, f"upload one file or more, each as {field!r}", field)
+                raise RequestError(422, f"upload one file or more, each as {field!r}", field)
             return [await file.read() for _, file in files if isinstance(file, UploadFile)]
-    except (HTTPException, Refused):
+    except (HTTPException, RequestError):
         raise
-    except Exception as error:  # whatever a parser may stumble over in a stranger's bytes
-        raise Refused(400, f"not a multipart body: {type(error).__name__}") from None
+    except Exception as error:  # parsers raise many kinds for bytes that are no multipart body
+        raise RequestError(400, f"not a multipart body: {type(error).__name__}") from None
 
 
 def picture(data: bytes, height: int, width: int, field: str) -> NDArray[np.uint8]:
-    """A PNG as grey levels ``[height, width]``; ``Refused`` where it is anything else."""
+    """A PNG as grey levels ``[height, width]``; ``RequestError`` for any other bytes."""
     try:
         return png.read(data, height, width)
     except ValueError as error:
-        raise Refused(422, str(error), field) from None
+        raise RequestError(422, str(error), field) from None

@@ -1,29 +1,40 @@
-"""What a server takes from strangers at most."""
+"""A server's address, and its limits: sizes, numbers and times of what clients may send."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Address(NamedTuple):
+    """The address to listen on."""
+
+    host: str
+    port: int
+    """0: any free one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """Every size and every wait has one; all are above 0, which the command line sees to."""
+    """All limits are above 0; the command line checks that."""
 
     batch: int = 64
-    """Inputs that the network takes at once, and that one request may hold."""
+    """Most inputs that the network computes at once, and that one request may hold."""
     queue: int = 256
-    """Inputs that may wait for the network."""
+    """Most inputs that may wait for the network."""
     seconds: float = 10.0
-    """Until an answer, waiting included."""
+    """Longest time from a whole request to its answer, waiting included."""
     receive_seconds: float = 10.0
-    """Until a request has come in, head and body, and again until its answer is taken."""
+    """Longest time for a request, head and body, to arrive, and again for its answer to be read."""
     keep_alive_seconds: int = 5
-    """That a connection may stay open between two requests."""
+    """Longest time that a connection may stay open between two requests."""
     connections: int = 256
-    """Beyond them a request is answered 503; beyond twice as many a connection is cut."""
+    """With more connections a request is answered 503; with twice as many a new one is closed."""
     head_bytes: int = 2**14
+    """Largest size of a request's head."""
     body_bytes: int = 2**20
+    """Largest size of a request's body."""
     characters: int = 20_000
-    """Of one text."""
+    """Most characters of one text."""
     simulations: int = 600
-    """Of the search for a move that asks for no number; 2 at the least."""
-    most_simulations: int = 2000
-    """That a move may ask for."""
+    """Simulations of a search whose request names no number; at least 2."""
+    max_simulations: int = 2000
+    """Most simulations that a request may name."""

@@ -1,4 +1,4 @@
-"""A trained agent behind HTTP: what ``/move`` reads, searches and answers."""
+"""A trained agent behind HTTP: the service ``/move``."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -10,165 +10,163 @@ from fastapi import Request
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-import games
-from alphazero.judging import players
+from alphazero.judging import agent
 from alphazero.search import run
 from alphazero.types import Evaluator, Search
 from games import solvers
 from games.base import Game, States
 from workers.serve import bodies
-from workers.serve.bodies import Refused
+from workers.serve.bodies import RequestError
 from workers.serve.limits import Limits
-from workers.serve.service import Asked, Service
+from workers.serve.service import ParsedRequest, Service
 
 PATH = "/move"
+MOVES_DESCRIPTION = """\
+the moves from the start: a text of 1-based actions, digits where the game has fewer than 10, else
+separated by spaces; or a list of 1-based actions and of moves in the game's own notation"""
+SIMULATIONS_DESCRIPTION = "simulations of the search: more take longer and search deeper"
 
 
-class Question(NamedTuple):
+class MoveRequest(NamedTuple):
+    """One position to search."""
+
     states: States
     """``[1]``, not finished."""
     simulations: int
 
 
-class Thought(NamedTuple):
-    question: Question
+class MoveResult(NamedTuple):
+    """The result of one search."""
+
+    request: MoveRequest
     action: int
     policy: NDArray[np.float32]
-    """``[A]``."""
+    """``[A]``, sums to one."""
     value: float
+    """In [-1, 1], for the player about to move."""
 
 
 class Move(BaseModel):
     move: str
     """In the notation of the game's players."""
     action: int
-    """The same, counted from 1."""
+    """The same move as a number, counted from 1."""
     value: float
-    """What the search expects for the player about to move: +1 a win, 0 a draw, -1 a loss."""
+    """The search's estimate for the player about to move: +1 a win, 0 a draw, -1 a loss."""
     policy: dict[str, float]
-    """How much the search thinks of each legal move; sums to one."""
+    """The search's preference for each legal move; sums to one."""
     simulations: int
 
 
 def load(path: Path, limits: Limits) -> Service:
-    """The agent at ``path``, a run, one of its checkpoints or an exported agent, with its search.
+    """The service of the agent at ``path``: a run, one of its checkpoints or an exported agent.
 
-    Its network computes in float32. ``ValueError``, one line: there is no whole checkpoint.
+    Its network computes in float32. ``ValueError``, one line: there is no valid checkpoint.
     """
-    # Torch takes seconds to import; who reads this module's help shall not wait for it.
-    from alphazero import checkpoint
-    from alphazero.cache import CachedEvaluator
-    from alphazero.inference import AT_ONCE, NetworkEvaluator
-
-    found = checkpoint.load(path)
-    game = games.make(found.config.game)
-    network = NetworkEvaluator(game, found.config.network, AT_ONCE)
-    network.load(found.weights, found.step)
-    remembering = CachedEvaluator(game, network, players.REMEMBERED)
-    return service(game, partial(think, game, found.config.search, remembering), limits)
+    network = agent.load_network(path)
+    game, search = network.game, network.checkpoint.config.search
+    return service(game, partial(search_positions, game, search, network.cached()), limits)
 
 
-def think(
-    game: Game, search: Search, evaluate: Evaluator, questions: Sequence[Question]
-) -> list[Thought]:
-    """Searches the positions together that are to be searched equally long.
+def search_positions(
+    game: Game, search: Search, evaluate: Evaluator, requests: Sequence[MoveRequest]
+) -> list[MoveResult]:
+    """Search the positions of ``requests``; those with the same number of simulations together.
 
-    The same question gets the same answer, whatever the others are, but for the rounding of a
-    network that is asked in batches of another size.
+    A request's result does not depend on the other requests, except for the rounding of a network
+    whose batches have another size.
     """
-    thoughts: dict[int, Thought] = {}
-    for simulations in {question.simulations for question in questions}:
-        rows = [row for row, each in enumerate(questions) if each.simulations == simulations]
-        algorithm = search.for_play(simulations, players.leaves_alone(simulations))
-        states = np.concatenate([questions[row].states for row in rows])
+    results: dict[int, MoveResult] = {}
+    for simulations in {request.simulations for request in requests}:
+        rows = [row for row, one in enumerate(requests) if one.simulations == simulations]
+        leaves = agent.leaves_for_single_game(simulations)
+        algorithm = search.without_noise(simulations, leaves)
+        states = np.concatenate([requests[row].states for row in rows])
         rngs = [np.random.default_rng(0) for _ in rows]
-        strongest = np.zeros(len(rows), np.float32)
-        found = run(algorithm(game, states, rngs, strongest), evaluate)
+        temperature = np.zeros(len(rows), np.float32)
+        result = run(algorithm(game, states, rngs, temperature), evaluate)
         for row, action, policy, value in zip(
-            rows, found.action.tolist(), found.policy, found.value.tolist(), strict=True
+            rows, result.action.tolist(), result.policy, result.value.tolist(), strict=True
         ):
-            thoughts[row] = Thought(questions[row], action, policy, value)
-    return [thoughts[row] for row in range(len(questions))]
+            results[row] = MoveResult(requests[row], action, policy, value)
+    return [results[row] for row in range(len(requests))]
 
 
 def service(
-    game: Game, compute: Callable[[list[Question]], Sequence[Thought]], limits: Limits
+    game: Game, compute: Callable[[list[MoveRequest]], Sequence[MoveResult]], limits: Limits
 ) -> Service:
-    """What answers ``/move`` in ``game`` by ``compute``."""
-    body = _body(game, limits)
+    """The service ``/move`` for ``game``, whose results come from ``compute``."""
+    body = _body_model(game, limits)
 
-    async def read(request: Request) -> Asked:
+    async def parse(request: Request) -> ParsedRequest:
         if bodies.content_type(request) != bodies.JSON:
             raise bodies.unsupported(request, bodies.JSON)
         given: Any = await bodies.json_body(request, body)
-        return Asked([Question(position(game, given.moves), given.simulations)], False)
+        position = MoveRequest(parse_position(game, given.moves), given.simulations)
+        return ParsedRequest([position], False)
 
     return Service(
         path=PATH,
         purpose=f"A move in {game.name}, its value and the policy, from a search.",
-        about={"kind": "game", "game": game.name},
+        model={"kind": "game", "game": game.name},
         content={bodies.JSON: {"schema": body.model_json_schema()}},
-        answer=Move,
-        read=read,
+        response_type=Move,
+        parse=parse,
         compute=compute,
-        show=lambda thoughts, several: _shown(game, thoughts[0]),
-        example=Question(game.initial(1), limits.simulations),
+        to_json=lambda results, several: _as_json(game, results[0]),
+        example=MoveRequest(game.initial(1), limits.simulations),
     )
 
 
-def position(game: Game, given: str | list[int | str]) -> States:
-    """``[1]``: the unfinished position after ``given``; ``Refused`` where there is none.
+def parse_position(game: Game, moves: str | list[int | str]) -> States:
+    """The unfinished position ``[1]`` after ``moves`` from the start of the game.
 
-    It is a text as ``alphazero solve`` takes it, or a list of 1-based actions and of moves in the
-    game's notation.
+    ``moves`` is a text in the format of ``alphazero solve``, or a list of 1-based actions and of
+    moves in the game's notation. ``RequestError`` where a move is illegal or the game is over.
     """
-    if isinstance(given, list):
-        given = solvers.separator(game).join(map(partial(_word, game), given))
+    if isinstance(moves, list):
+        moves = solvers.separator(game).join(map(partial(_as_number, game), moves))
     try:
-        return solvers.unfinished(game, [given])
+        return solvers.unfinished(game, [moves])
     except solvers.NotAPosition as error:
-        raise Refused(422, str(error), "moves") from None
+        raise RequestError(422, str(error), "moves") from None
 
 
-def _word(game: Game, move: int | str) -> str:
+def _as_number(game: Game, move: int | str) -> str:
     if isinstance(move, int):
         return str(move)
     try:
         return str(game.text_to_action(move) + 1)
     except ValueError as error:
-        raise Refused(422, str(error), "moves") from None
+        raise RequestError(422, str(error), "moves") from None
 
 
-def _body(game: Game, limits: Limits) -> type[BaseModel]:
+def _body_model(game: Game, limits: Limits) -> type[BaseModel]:
     digits = len(str(game.num_actions))
     text: Any = Annotated[str, Field(max_length=game.max_plies * (digits + 1))]
     action: Any = Annotated[int, Field(strict=True, ge=1, le=game.num_actions)]
     word: Any = Annotated[str, Field(min_length=1, max_length=20)]
     words: Any = Annotated[list[action | word], Field(max_length=game.max_plies)]
-    most = max(limits.most_simulations, limits.simulations)
+    most = max(limits.max_simulations, limits.simulations)
     fields: dict[str, Any] = {
         "moves": (
             text | words,
-            Field(
-                description="from the start: a text of 1-based actions, digits where the game has "
-                "fewer than 10, else separated by spaces; or a list of 1-based actions and of "
-                "moves in the game's own notation"
-            ),
+            Field(description=MOVES_DESCRIPTION),
         ),
         "simulations": (
             Annotated[int, Field(strict=True, ge=2, le=most)],
-            Field(limits.simulations, description="of the search: more take longer and see more"),
+            Field(limits.simulations, description=SIMULATIONS_DESCRIPTION),
         ),
     }
     return create_model("MoveBody", __config__=ConfigDict(extra="forbid"), **fields)
 
 
-def _shown(game: Game, thought: Thought) -> dict[str, Any]:
-    legal = np.flatnonzero(game.legal(thought.question.states)[0]).tolist()
+def _as_json(game: Game, result: MoveResult) -> dict[str, Any]:
+    legal = np.flatnonzero(game.legal(result.request.states)[0]).tolist()
     return {
-        "move": game.action_to_text(thought.action),
-        "action": thought.action + 1,
-        "value": thought.value,
-        "policy": {game.action_to_text(each): float(thought.policy[each]) for each in legal},
-        "simulations": thought.question.simulations,
+        "move": game.action_to_text(result.action),
+        "action": result.action + 1,
+        "value": result.value,
+        "policy": {game.action_to_text(move): float(result.policy[move]) for move in legal},
+        "simulations": result.request.simulations,
     }

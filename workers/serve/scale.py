@@ -1,17 +1,17 @@
 """The same application in several processes, on one machine or many, behind Ray Serve's proxy.
 
-Each replica has a model, a queue and figures of its own: ``/metrics`` answers for the replica that
-happened to be asked, and Ray's own figures for all. Ray's proxy takes requests in, so it is the
-proxy that a slow client holds up: deadlines for heads, and a bound on connections, are uvicorn's
-alone (``server.Guarded``). A request's body has the same bounds as there. On a cluster that serves
-already, the proxy stays where it is, whatever host and port are asked for.
+Each replica has a model, a queue and metrics of its own: ``/metrics`` returns those of the replica
+that the proxy chose, Ray's own metrics cover all of them. The limits of a body's size and time are
+the same as in one process. Deadlines for heads and the limit of connections are not: Ray's proxy
+receives the requests, and only ``server.DeadlineProtocol`` has them. On a cluster that serves other
+applications already, the proxy keeps its host and port, whatever the options say.
 """
 
-import argparse
 import contextlib
 import os
+import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 from ray import serve
@@ -19,79 +19,87 @@ from ray.exceptions import RayError
 from ray.serve.config import HTTPOptions
 
 from alphazero.types import RunFailed
-from workers.cluster import fleet
-from workers.serve import find, load, warning
-from workers.serve.limits import Limits
-from workers.serve.observing import to_stderr
+from workers.cluster import connection
+from workers.serve import loading, logs
+from workers.serve.limits import Address, Limits
 
 REPLICAS = 2
 NAME = "alphazero"
-PATIENCE = "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60"
-"""Ray gives its proxy thrice 5 seconds to start, and then up: a busy machine needs more."""
+PROXY_TIMEOUT = "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60"
+"""Ray gives its proxy 3 times 5 seconds to start and then fails: a busy machine needs more."""
 
 
-def main(options: argparse.Namespace, limits: Limits) -> int:
-    """Serve until Ctrl-C; errors as for ``fleet.connect`` and ``find``, and ``RunFailed``."""
-    find(options.checkpoint)
-    os.environ.setdefault(*PATIENCE)
-    started = fleet.connect(options.ray)
+class Cluster(NamedTuple):
+    """The Ray cluster that serves, and the number of its processes that do."""
+
+    address: str
+    """``local`` or the address of a cluster."""
+    replicas: int = REPLICAS
+
+
+def run(checkpoint: str, address: Address, limits: Limits, cluster: Cluster) -> int:
+    """Serve until Ctrl-C; raises what ``connection.connect`` and ``loading.find`` do, and
+    ``RunFailed``."""
+    loading.find(checkpoint)
+    os.environ.setdefault(*PROXY_TIMEOUT)
+    started = connection.connect(cluster.address)
     try:
-        deploy(options, limits)
-        print(f"serving {options.checkpoint} at http://{options.host}:{options.port}", flush=True)
-        if options.host not in ("127.0.0.1", "::1", "localhost"):
-            to_stderr(warning(options.host))
+        deploy(checkpoint, address, limits, cluster.replicas)
+        print(f"serving {checkpoint} at http://{address.host}:{address.port}", flush=True)
+        if address.host not in ("127.0.0.1", "::1", "localhost"):
+            logs.to_stderr(logs.exposure_warning(address.host))
         wait()
     finally:
-        with contextlib.suppress(RayError, RuntimeError):  # where it never started
-            serve.delete(NAME)  # which would else stay on a cluster of others
+        with contextlib.suppress(RayError, RuntimeError):  # the deployment may not exist
+            # A cluster that was running before would keep the application.
+            serve.delete(NAME)
         if started:
             ray.shutdown()
     return 0
 
 
-def deploy(options: argparse.Namespace, limits: Limits) -> None:
-    """Start proxy and replicas, and return when they answer; ``RunFailed`` where they do not."""
-    application = deployment(options.checkpoint, limits, options.replicas or REPLICAS)
+def deploy(checkpoint: str, address: Address, limits: Limits, replicas: int) -> None:
+    """Start the proxy and the replicas, and wait for them; ``RunFailed`` if they do not answer."""
+    application = deployment(checkpoint, limits, replicas)
     try:
-        serve.start(http_options=_http(options, limits))
+        serve.start(http_options=_http(address, limits))
         serve.run(application, name=NAME, route_prefix="/")
     except (RayError, RuntimeError, TimeoutError) as error:
-        why = str(error).partition("\n")[0]
-        raise RunFailed(f"Ray Serve did not start: {why}") from error
+        reason = str(error).partition("\n")[0]
+        raise RunFailed(f"Ray Serve did not start: {reason}") from error
 
 
 def deployment(checkpoint: str, limits: Limits, replicas: int) -> Any:
     """An application for ``serve.run``; every replica loads ``checkpoint`` from its own disk."""
-    place = Path(checkpoint)
-    where = str(place.resolve()) if place.exists() else checkpoint
+    path = Path(checkpoint)
+    # A replica has another working directory.
+    source = str(path.resolve()) if path.exists() else checkpoint
 
     def build() -> Any:
         from workers.serve import app
 
-        return app.build(load(where, limits), limits)
+        return app.build(loading.load(source, limits), limits)
 
     ingress: Any = serve.deployment(
         serve.ingress(build)(),
         name=NAME,
         num_replicas=replicas,
-        # More than the replica's own queue holds, which refuses the rest: with 503, and at once.
+        # More than the replica's own queue holds: the queue then refuses the rest at once, 503.
         max_ongoing_requests=limits.queue + 2 * limits.batch,
         ray_actor_options={"num_cpus": 1},
     )
     return ingress.bind()
 
 
-def _http(options: argparse.Namespace, limits: Limits) -> HTTPOptions:
+def _http(address: Address, limits: Limits) -> HTTPOptions:
     return HTTPOptions(
-        host=options.host,
-        port=options.port,
+        host=address.host,
+        port=address.port,
         request_timeout_s=limits.seconds + 2 * limits.receive_seconds,
         keep_alive_timeout_s=limits.keep_alive_seconds,
     )
 
 
 def wait() -> None:
-    """Until somebody stops this process."""
-    import threading
-
+    """Wait until this process is stopped."""
     threading.Event().wait()

@@ -1,4 +1,4 @@
-"""What is served: how a request becomes inputs, what computes answers, how these are shown."""
+"""A trained model as a service: parse a request, compute results, show them as JSON."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -8,33 +8,33 @@ if TYPE_CHECKING:
     from fastapi import Request
 
 
-class Asked(NamedTuple):
+class ParsedRequest(NamedTuple):
     """The inputs of one request."""
 
-    items: list[Any]
+    inputs: list[Any]
     several: bool
-    """Whether a list was sent, so that a list is the answer, be it of one."""
+    """Whether the request held a list; its answer is then a list too, even for one input."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Service:
-    """A trained model's side of the server; it knows nothing of batches, queues or sockets."""
+    """The part of a server that depends on the model; batches, queues and sockets are elsewhere."""
 
     path: str
-    """Of its URL."""
+    """The path of its URL."""
     purpose: str
-    """In one sentence, for the documentation."""
-    about: dict[str, Any]
-    """What ``/health`` says of the model."""
+    """One sentence for the documentation."""
+    model: dict[str, Any]
+    """The description of the model in the answer of ``/health``."""
     content: dict[str, Any]
     """OpenAPI's description of a request's body: a schema for each content type."""
-    answer: Any
-    """The type of what ``show`` returns, for the documentation."""
-    read: Callable[["Request"], Awaitable[Asked]]
-    """``bodies.Refused`` where a request is no good."""
+    response_type: Any
+    """The type of ``to_json``'s result, for the documentation."""
+    parse: Callable[["Request"], Awaitable[ParsedRequest]]
+    """Raises ``bodies.RequestError`` for an invalid request."""
     compute: Callable[[list[Any]], Sequence[Any]]
-    """An answer for each input; called in a thread of its own, one call at a time."""
-    show: Callable[[Sequence[Any], bool], dict[str, Any]]
-    """Answers as JSON; the second argument is ``Asked.several``."""
+    """One result for each input; called in a thread of its own, one call at a time."""
+    to_json: Callable[[Sequence[Any], bool], dict[str, Any]]
+    """Results as JSON; the second argument is ``ParsedRequest.several``."""
     example: Any
-    """An input, to try the model with before the first request comes."""
+    """An input with which the model is tried before the first request."""

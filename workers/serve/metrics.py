@@ -1,34 +1,23 @@
-"""What a server tells of itself: figures for Prometheus, and a line of JSON for each request."""
+"""Metrics of a server for Prometheus, and the middleware that measures and logs each request."""
 
-import json
-import sys
 import time
 import traceback
-from collections.abc import Callable, Collection
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Collection
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from workers.serve.bodies import refusal
+from workers.serve.bodies import error_response
+from workers.serve.logs import Log
 
-Log = Callable[[dict[str, Any]], object]
-
-CLIENT_GONE = 499
-"""Of a request whose sender left before there was an answer; the custom of other servers' logs."""
+CLIENT_CLOSED_REQUEST = 499
+"""The status of a request whose client left before the answer; nginx logs the same number."""
 OTHER = "other"
-"""Stands for all paths that are not there: strangers shall not make up figures."""
-
-
-def to_stderr(line: dict[str, Any]) -> None:
-    """One line of JSON, with the time before all else."""
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    print(json.dumps({"time": now, **line}), file=sys.stderr, flush=True)
+"""Counted in place of every path that does not exist, so that clients cannot create metrics."""
 
 
 class Metrics:
-    """The figures of one server, in a registry of its own."""
+    """The metrics of one server, in a registry of its own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -38,7 +27,7 @@ class Metrics:
         )
         self.seconds = Histogram(
             "alphazero_request_seconds",
-            "From a request's head to the end of its answer.",
+            "Time from a request's head to the end of its answer.",
             ["path"],
             registry=self.registry,
         )
@@ -53,15 +42,17 @@ class Metrics:
         )
 
     def count(self, path: str, status: int, seconds: float) -> None:
+        """Count one answered request and its duration."""
         self.requests.labels(path, str(status)).inc()
         self.seconds.labels(path).observe(seconds)
 
 
-class Observed:
-    """Counts, times and logs the requests of ``app``, and answers 500 where it fails.
+class MetricsMiddleware:
+    """Counts, times and logs the requests of ``app``; an exception in it is answered 500.
 
-    ``scope["state"]`` carries notes: ``batch``, the size of the batch that answered, and
-    ``status``, with which the connection itself was ended.
+    Other parts of the server leave values in ``scope["state"]``: ``batch`` is the size of the
+    batch in which the request was computed, ``status`` the status with which the connection was
+    closed before ``app`` could answer.
     """
 
     def __init__(self, app: ASGIApp, paths: Collection[str], metrics: Metrics, log: Log):
@@ -71,23 +62,25 @@ class Observed:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        began, notes = time.perf_counter(), scope.setdefault("state", {})
-        sent: list[int] = []
+        start, state = time.perf_counter(), scope.setdefault("state", {})
+        statuses: list[int] = []
 
-        async def noted(message: Message) -> None:
+        async def record_status(message: Message) -> None:
             if message["type"] == "http.response.start":
-                sent.append(message["status"])
+                statuses.append(message["status"])
             await send(message)
 
         try:
-            await self.app(scope, receive, noted)
+            await self.app(scope, receive, record_status)
         except Exception:
-            notes["error"] = traceback.format_exc()
-            if not sent:
-                await refusal(500, "this server made a mistake")(scope, receive, noted)
+            state["error"] = traceback.format_exc()
+            if not statuses:
+                await error_response(500, "this server made a mistake")(
+                    scope, receive, record_status
+                )
         finally:
-            status = notes.get("status") or (sent[0] if sent else CLIENT_GONE)
-            self._report(scope, status, time.perf_counter() - began)
+            status = state.get("status") or (statuses[0] if statuses else CLIENT_CLOSED_REQUEST)
+            self._report(scope, status, time.perf_counter() - start)
 
     def _report(self, scope: Scope, status: int, seconds: float) -> None:
         path = scope["path"] if scope["path"] in self.paths else OTHER

@@ -1,0 +1,56 @@
+"""Load the model to be served, and compute one result with it."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workers.serve.limits import Limits
+
+if TYPE_CHECKING:
+    from workers.serve.service import Service
+
+
+def load(checkpoint: str, limits: Limits) -> "Service":
+    """The service of the model at ``checkpoint``, after one result was computed with it.
+
+    ``ValueError``, one line: there is no valid model, or its results are not finite.
+    """
+    path = find(checkpoint)
+    import torch  # takes seconds: after the mistakes that can be found without it
+
+    # One thread for the network; the event loop has the other core.
+    torch.set_num_threads(1)
+    service = _service(path, limits)
+    # Whatever is compiled at the first call is compiled here, before the first request.
+    results = service.compute([service.example])
+    try:
+        json.dumps(service.to_json(results, False), allow_nan=False)
+    except ValueError:
+        raise ValueError(f"{path} answers with numbers that are not finite") from None
+    return service
+
+
+def find(checkpoint: str) -> Path:
+    """The folder of a checkpoint, its hashes checked.
+
+    ``checkpoint`` is such a folder, a run (whose newest checkpoint is used), or the name of a game
+    with a bundled agent. ``ValueError``, one line: there is none, or it is damaged.
+    """
+    from alphazero import agents, sealed
+
+    path = Path(checkpoint)
+    if not path.exists() and checkpoint in agents.names():
+        path = agents.find(checkpoint)
+    return sealed.resolve(path)
+
+
+def _service(path: Path, limits: Limits) -> "Service":
+    from alphazero.supervised import model
+    from workers.serve import moves, predictions
+
+    if not model.is_supervised(path):
+        return moves.load(path, limits)
+    predictor = model.Predictor(path)
+    if predictor.config.model.kind == "gan":
+        raise ValueError(f"{path} makes pictures; only classifiers and agents can be served")
+    return predictions.service(predictor, limits)
