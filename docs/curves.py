@@ -23,9 +23,8 @@ from typing import Any
 import numpy as np
 
 import games
-from alphazero import checkpoint, sealed
+from alphazero import checkpoint, metrics_file, sealed
 from alphazero.judging import ladder, players
-from workers.runs import tracking
 
 DOCS = Path(__file__).parent
 POINTS = 100
@@ -115,7 +114,7 @@ def _kept(run: Path, elo_games: int | None) -> Iterator[Rows]:
 
 
 def _metrics(run: Path) -> list[dict[str, Any]]:
-    return tracking.read(run / "metrics.jsonl")
+    return metrics_file.read(run / "metrics.jsonl")
 
 
 def write(rows: Rows, path: Path) -> None:

@@ -5,20 +5,24 @@ the network said of positions, so that the next call need not ask again.
 """
 
 import inspect
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, ValidationError, validate_call
 
-import games
 from alphazero import agents, cache, evaluators
 from alphazero.config import Count, InferenceSettings, Natural
+from alphazero.judging.agent import (
+    CACHED_POSITIONS,
+    TrainedNetwork,
+    leaves_for_single_game,
+    load_network,
+)
 from alphazero.search import run
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
@@ -28,17 +32,9 @@ from games.base import Game, States
 from games.solvers import minimax as exact
 from games.spec import parse_options, split, suggest
 
-if TYPE_CHECKING:
-    from alphazero.checkpoint import Checkpoint
-    from alphazero.inference import NetworkEvaluator
-
-
-ROLLOUT_SEARCH = PUCT(c_puct=3.0, fpu_reduction=0.0, proofs=False).for_play()
+ROLLOUT_SEARCH = PUCT(c_puct=3.0, fpu_reduction=0.0, proofs=False).without_noise()
 """Values as coarse as one random game's ask for more exploration than a network's: of c_puct 1.25
 to 5, 3 made the fewest mistakes on solved Connect Four openings (23 % at 200 simulations)."""
-
-CACHED_POSITIONS = 2**16
-"""Positions whose evaluation a searching player keeps; 5 MB in Connect Four, 20 in Othello."""
 
 
 class Decision(NamedTuple):
@@ -223,23 +219,15 @@ def from_checkpoint(
     fastest on this machine. ``leaves`` of a tree are evaluated at once; ``auto``:
     ``leaves_for_single_game``, and a network that is ready at once, without a timing.
     """
-    found, evaluate = _network(path, game, alone=leaves == "auto")
-    algorithm: Search = found.config.search
-    if search not in (None, found.config.search.kind):
+    _, trained, evaluate = _network(path, game, single=leaves == "auto")
+    algorithm: Search = trained.config.search
+    if search not in (None, trained.config.search.kind):
         algorithm = {"gumbel": Gumbel, "puct": PUCT}[search]()
-    algorithm = algorithm.for_play(simulations)
+    algorithm = algorithm.without_noise(simulations)
     if leaves == "auto":
         leaves = leaves_for_single_game(algorithm.simulations)
-    algorithm = algorithm.for_play(leaves=leaves)
+    algorithm = algorithm.without_noise(leaves=leaves)
     return replace(search_player(name, algorithm, evaluate, game), inference=evaluate.description)
-
-
-def leaves_for_single_game(simulations: int) -> int:
-    """How many leaves to evaluate at once where one position is searched: what costs no strength.
-
-    At 400 simulations, 8 leaves were as strong as one (-1 Elo), 16 were not (-15, 32 -151).
-    """
-    return min(8, max(1, simulations // 50))
 
 
 def search_player(name: str, algorithm: Search, evaluate: Evaluator, game: Game) -> Player:
@@ -254,7 +242,7 @@ def _policy(game: Game, name: str, *, path: Path | None = None) -> Player:
 
     Without ``path`` it is the bundled one.
     """
-    _, evaluate = _network(path, game)
+    evaluate = _network(path, game).evaluate
     return replace(policy_player(name, evaluate, game), inference=evaluate.description)
 
 
@@ -307,21 +295,11 @@ def _spread(weight: NDArray) -> NDArray[np.float32]:
     return (weight / weight.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def _network(
-    path: Path | None, game: Game, alone: bool = False
-) -> tuple["Checkpoint", "NetworkEvaluator"]:
-    """The checkpoint at ``path``, the newest of the run at ``path``, or without one the bundled
-    agent; and its network, where it is asked ``alone`` on a backend chosen without a timing."""
-    path = path or agents.find(game.name)
-    # Torch takes seconds to import; players that need no network do not wait for it.
-    from alphazero import checkpoint
-    from alphazero.inference import NO_TIMING, NetworkEvaluator
+def _network(path: Path | None, game: Game, single: bool = False) -> TrainedNetwork:
+    """The network at ``path``, or without it the bundled one.
 
-    loaded = checkpoint.load(checkpoint.resolve(path, partial(print, file=sys.stderr)))
-    trained = games.make(loaded.config.game)
-    if trained.name != game.name:
-        raise ValueError(f"{loaded.path} plays {trained.name}, not {game.name}")
-    settings = NO_TIMING if alone else InferenceSettings()
-    evaluator = NetworkEvaluator(game, loaded.config.network, settings)
-    evaluator.load(loaded.weights, loaded.step)
-    return loaded, evaluator
+    ``single``: for one position per call, on a backend that is chosen without a timing.
+    """
+    return load_network(
+        path or agents.find(game.name), game, None if single else InferenceSettings()
+    )

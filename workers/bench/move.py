@@ -9,7 +9,7 @@ import games
 from alphazero.config import Config
 from alphazero.evaluators import random_actions
 from alphazero.inference import NetworkEvaluator
-from alphazero.judging import players
+from alphazero.judging import agent, players
 from alphazero.types import Evaluation, Search
 from games.base import Game, States
 from workers.bench.measuring import BenchSettings, Figures, Work, circumstances, measure, weights
@@ -26,9 +26,10 @@ def bench(chosen: Config, settings: BenchSettings) -> Figures:
     game, simulations = games.make(chosen.game), chosen.search.simulations
     evaluator = NetworkEvaluator(game, chosen.network, chosen.inference)
     evaluator.load(weights(chosen, game), 0)
-    leaves = players.leaves_for_single_game(simulations)
+    leaves = agent.leaves_for_single_game(simulations)
     several, single = (
-        _Games(game, chosen.search.for_play(simulations, each), evaluator) for each in (leaves, 1)
+        _Games(game, chosen.search.without_noise(simulations, each), evaluator)
+        for each in (leaves, 1)
     )
     measure(
         [Work(each.move, threads=1) for each in (several, single)], settings.seconds, warm=False

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from alphazero import checkpoint
+from alphazero import checkpoint, metrics_file
 from alphazero.agents import CARD
 from alphazero.checkpoint import CONFIG, MANIFEST, WEIGHTS, Checkpoint
-from workers.runs import tracking
 
 RESTART_SECONDS = 2.0
 """Between two lines of metrics, a difference between the clock and the run's own minutes of more
@@ -84,7 +83,9 @@ def _own(run: Path, step: int) -> dict[str, Any]:
     """The totals of ``run`` alone, up to ``step``."""
     path, machine = run / "metrics.jsonl", run / "environment.json"
     # A line that a match wrote has no counts.
-    lines = [line for line in tracking.read(path, step) if "games" in line] if path.exists() else []
+    lines = (
+        [line for line in metrics_file.read(path, step) if "games" in line] if path.exists() else []
+    )
     result: dict[str, Any] = {"steps": step}
     if lines:
         parts, last = _parts(lines), lines[-1]

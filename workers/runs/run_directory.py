@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.highlighter import NullHighlighter
 from rich.logging import RichHandler
+
+from alphazero import resuming
 
 log = logging.getLogger(__name__)
 
@@ -42,28 +43,13 @@ def directory(config_name: str, asked: Path | None, resume: bool) -> Path:
 def compare(before: dict, now: dict, fixed: tuple[str, ...], resolved: tuple[str, ...] = ()) -> str:
     """A line on the settings that a resumed run changes, empty where there are none.
 
-    ``ValueError`` for one whose dotted key begins with any of ``fixed``; of those that begin with
-    any of ``resolved`` nothing is said.
+    ``fixed``, ``resolved`` and ``ValueError``: see ``resuming.compare``.
     """
-    changed = differences(before, now)
-    for key in sorted(changed, key=lambda key: not key.endswith(".kind")):  # the cause before all
-        was, becomes = changed[key]
-        if key.startswith(fixed):
-            raise ValueError(f"--resume: {key} was {was} and cannot become {becomes}")
-    told = [key for key in changed if not key.startswith(resolved)]
-    return f"resuming with changed settings: {', '.join(told)}" if told else ""
-
-
-def differences(before: dict, now: dict, prefix: str = "") -> dict[str, tuple[Any, Any]]:
-    """By dotted key the values that differ, ``(before, now)``."""
-    changed = {}
-    for key, value in now.items():
-        earlier = before.get(key)
-        if isinstance(value, dict) and isinstance(earlier, dict):
-            changed |= differences(earlier, value, f"{prefix}{key}.")
-        elif value != earlier:
-            changed[prefix + key] = earlier, value
-    return changed
+    try:
+        changed = resuming.compare(before, now, fixed, resolved)
+    except ValueError as error:
+        raise ValueError(f"--{error}") from None
+    return f"resuming with changed settings: {', '.join(changed)}" if changed else ""
 
 
 def say(console: Console, line: str) -> None:

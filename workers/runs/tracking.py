@@ -6,17 +6,15 @@ is one warning line and its last act.
 """
 
 import html
-import json
 import logging
-import math
 import os
 import secrets
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from alphazero.config import TrackingSettings
+from alphazero.metrics_file import MetricsFile, as_json_number
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +46,7 @@ class Tracker:
     ):
         run_dir = Path(run_dir)
         run_dir.mkdir(parents=True, exist_ok=True)
-        self._metrics = _MetricsFile(run_dir / "metrics.jsonl", resume, step)
+        self._metrics = MetricsFile(run_dir / "metrics.jsonl", resume, step)
         self._texts = run_dir / "examples.txt"
         self._mirror = _Mirror(run_dir, settings, config)
         self.status = self._mirror.status
@@ -59,7 +57,7 @@ class Tracker:
 
         Not-a-number and infinities are written as null: JSON has no other word for them.
         """
-        values = {name: _number(value) for name, value in metrics.items()}
+        values = {name: as_json_number(value) for name, value in metrics.items()}
         self._metrics.write(step, values)
         self._mirror.log(step, {name: value for name, value in values.items() if value is not None})
 
@@ -79,63 +77,6 @@ class Tracker:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class _MetricsFile:
-    """JSON lines with strictly increasing steps, each line handed over before ``write`` returns."""
-
-    def __init__(self, path: Path, resume: bool, step: int | None):
-        self._path = path
-        self._keep(read(path, step) if resume and path.exists() else [])
-
-    def write(self, step: int, values: dict[str, float | None]) -> None:
-        if step < self._last["step"]:
-            self._file.close()
-            self._keep(read(self._path, step - 1))
-        if step == self._last["step"]:
-            self._file.seek(self._last_start)
-            self._file.truncate()
-            self._last = self._last | values
-        else:
-            self._last_start = self._file.tell()
-            self._last = {"step": step, "time": round(time.time(), 3), **values}
-        self._file.write(_as_line(self._last))
-        self._file.flush()
-
-    def close(self) -> None:
-        self._file.close()
-
-    def _keep(self, lines: list[dict[str, Any]]) -> None:
-        """Replace the file by ``lines``, in one step, and go on after them."""
-        temporary = self._path.with_suffix(".tmp")
-        temporary.write_bytes(b"".join(map(_as_line, lines)))
-        temporary.replace(self._path)
-        self._file = self._path.open("r+b")
-        self._last: dict[str, Any] = lines[-1] if lines else {"step": -1}
-        self._last_start = self._file.seek(0, os.SEEK_END) - len(_as_line(self._last))
-
-
-def _as_line(values: dict[str, Any]) -> bytes:
-    return json.dumps(values, allow_nan=False).encode() + b"\n"
-
-
-def read(path: Path, step: int | None = None) -> list[dict[str, Any]]:
-    """The valid lines of a ``metrics.jsonl`` up to ``step``; one that a crash cut short is not."""
-    lines: list[dict[str, Any]] = []
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            line = json.loads(text)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(line, dict) and (step is None or line["step"] <= step):
-            lines.append(line)
-    return lines
-
-
-def _number(value: float) -> float | None:
-    if isinstance(value, int):
-        return value
-    return float(value) if math.isfinite(value) else None
 
 
 class _Mirror:

@@ -1,38 +1,24 @@
 """One training run in its directory: who plays, where the figures go, how it ends."""
 
 import math
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from rich.console import Console
 
-import games
-from alphazero import checkpoint, config, loop
+from alphazero import checkpoint, config_file, local_run, loop
 from alphazero.checkpoint import Checkpoint
 from alphazero.config import Config
-from alphazero.inference import NetworkEvaluator
-from alphazero.learner import Learner
-from alphazero.local_fleet import LocalFleet
 from alphazero.loop import Hooks, Run
 from alphazero.nn.device import cores
-from alphazero.nn.parallel import keep_memory
-from alphazero.nn.weights import Weights
-from alphazero.replay import Replay
-from alphazero.types import GameRecord
+from alphazero.resuming import FIXED, RESOLVED
 from workers.runs import monitoring, run_directory
-from workers.terminal.dashboard import Dashboard
 from workers.runs.tracking import Tracker
+from workers.terminal.dashboard import Dashboard
 
-RESOLVED = ("ray", "training.threads")
-"""Settings that ``resolve`` spells out: no change when a run is resumed."""
-FIXED = ("game", "network.", "seed", "optimizer.name", "training.initial_weights")
-"""Settings, or what they begin with, that a resumed run keeps."""
-SMALLEST_SHARE = 64
-"""Rows of a batch that one thread of the learner should have at the least."""
 SMALL_MACHINE = 4
 """CPU cores up to which a machine without a GPU trains faster in one process than on Ray."""
 
@@ -50,10 +36,10 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
     with ExitStack() as stack:
         run = stack.enter_context(_parts(settings, run_dir, console, start is not None))
         before = loop.resume(run, start.path if start else None) if resume else 0.0
-        run_directory.describe(run_dir, config.describe(settings))
+        run_directory.describe(run_dir, config_file.as_yaml(settings))
         stack.enter_context(run_directory.logging_to(run_dir / "log.txt", console))
         first = run.learner.step
-        tracker = Tracker(run_dir, settings.tracking, config.as_dict(settings), resume, first)
+        tracker = Tracker(run_dir, settings.tracking, config_file.as_dict(settings), resume, first)
         stack.callback(tracker.close)
         dashboard = Dashboard(settings.training.steps, console, limit, first, before)
         dashboard.message(f"{_summary(run)}\n{tracker.status}")
@@ -75,7 +61,9 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
             run_directory.say(console, _too_short(run))
         monitor.ended(run.learner.step, path)
         player = f"--player checkpoint:path={run_dir}"
-        run_directory.say(console, f"play against it: alphazero play {settings.game} {player} --hints")
+        run_directory.say(
+            console, f"play against it: alphazero play {settings.game} {player} --hints"
+        )
     return 0
 
 
@@ -94,9 +82,8 @@ def resolve(settings: Config, ray: str) -> Config:
         ray = choose_ray()
     training = settings.training
     if training.threads == "auto":
-        # Playing and learning share all cores in one process; BatchNorm wants large shares.
-        most = max(1, training.batch_size // SMALLEST_SHARE)
-        threads = min(cores(), most) if ray == "off" else 1
+        local = ray == "off"
+        threads = local_run.learner_threads(training.batch_size, cores()) if local else 1
         training = replace(training, threads=threads)
     return replace(settings, ray=ray, training=training)
 
@@ -115,7 +102,7 @@ def newest_checkpoint(run_dir: Path, settings: Config, console: Console) -> Chec
         console.print(f"{run_dir} holds no checkpoint yet: starting from step 0")
         return None
     found = checkpoint.load(path)
-    before, now = config.as_dict(found.config), config.as_dict(settings)
+    before, now = config_file.as_dict(found.config), config_file.as_dict(settings)
     if line := run_directory.compare(before, now, FIXED, RESOLVED):
         console.print(line)
     return found
@@ -126,44 +113,15 @@ def _parts(
     settings: Config, run_dir: Path, console: Console, resumed: bool = False
 ) -> Iterator[Run]:
     """Learner, replay and fleet; closed in the end. ``resumed``: the weights are a checkpoint's."""
-    game = games.make(settings.game)
-    # Several torch threads in a process wait for each other whenever another process takes a core.
-    torch.set_num_threads(1)
-    keep_memory()
-    learner = Learner(game, settings.network, settings.optimizer, settings.training, settings.seed)
-    if settings.training.initial_weights and not resumed:
-        learner.begin_with(_trained(settings, settings.training.initial_weights))
-    with ExitStack() as stack:
-        if settings.ray == "off":
-            evaluator = NetworkEvaluator(game, settings.network, settings.inference)
-            replay = Replay(game, run_dir / "games", settings.replay, console.print)
-            stack.callback(replay.close)
-            fleet = LocalFleet(game, settings.search, settings.selfplay, evaluator, settings.seed)
-        else:
-            from workers.cluster.fleet import RayFleet  # which takes Ray's seconds to import
+    if settings.ray == "off":
+        with local_run.local_run(settings, run_dir, None, resumed, console.print) as run:
+            yield run
+        return
+    from workers.cluster.fleet import RayFleet  # which takes Ray's seconds to import
 
-            fleet = RayFleet(settings, run_dir, settings.ray)
-            replay = fleet.replay
-        stack.callback(fleet.close)
-        yield Run(settings, run_dir, learner, replay, fleet)
-
-
-def _trained(settings: Config, path: str) -> Weights:
-    """The weights at ``path``. ``ValueError`` where they are not of these settings' network, or of
-    one that has only fewer blocks."""
-    try:
-        found = checkpoint.load(path)
-    except ValueError as error:
-        raise ValueError(f"training.initial_weights: {error}") from None
-    trees = config.as_dict(found.config), config.as_dict(settings)
-    for key, (theirs, ours) in run_directory.differences(*trees).items():
-        deeper = key == "network.blocks" and theirs < ours
-        if key.partition(".")[0] in ("game", "network") and not deeper:
-            raise ValueError(
-                f"training.initial_weights: {found.path} was trained with {key} {theirs}, these "
-                f"settings say {ours}"
-            )
-    return found.weights
+    learner = local_run.make_learner(settings, resumed)
+    with closing(RayFleet(settings, run_dir, settings.ray)) as fleet:
+        yield Run(settings, run_dir, learner, fleet.replay, fleet)
 
 
 def _summary(run: Run) -> str:

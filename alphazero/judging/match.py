@@ -1,0 +1,53 @@
+"""Matches between agents, players and players' texts, as ``import alphazero`` offers them."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from alphazero.judging import arena, players
+from alphazero.judging.agent import Agent
+from alphazero.judging.arena import ArenaResult
+from alphazero.judging.players import Decision, Player
+from alphazero.types import Generators
+from games.base import Game, States
+
+
+def play_match(
+    game: Game,
+    players: Sequence[Player | Agent | str],
+    games: int = 100,
+    seed: int = 0,
+    *,
+    opening_plies: int = 2,
+    swap: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> ArenaResult:
+    """Let every pair of ``players`` play ``games`` games of ``game``, and rate them.
+
+    A player is an ``Agent``, a ``Player`` or a text such as ``"minimax:depth=5"``. Each game begins
+    with ``opening_plies`` random moves. Each opening is played twice, with sides exchanged; without
+    ``swap`` it is played once, and the player named first begins. ``progress`` is called with the
+    numbers of finished games and of all games. The result depends on the arguments alone.
+
+    ``ValueError``, one line: fewer than two players, no game, openings that end the game, an
+    unknown player, or an agent of another game.
+    """
+    opponents = [as_player(player, game) for player in players]
+    return arena.play(game, opponents, games, seed, opening_plies, progress, swap)
+
+
+def as_player(player: Player | Agent | str, game: Game) -> Player:
+    """``player`` as a ``Player`` of ``game``. ``ValueError``, one line: it cannot play it."""
+    if isinstance(player, str):
+        return players.make(player, game)
+    if not isinstance(player, Agent):
+        return player
+    if player.game.name != game.name:
+        raise ValueError(f"the agent {player.name} plays {player.game.name}, not {game.name}")
+    return Player(
+        player.name, partial(_decide, player), player.search.simulations, player.inference
+    )
+
+
+def _decide(agent: Agent, states: States, rngs: Generators) -> Decision:
+    result = agent.search_positions(states, rngs)
+    return Decision(result.action, result.policy, result.value, result.visits)

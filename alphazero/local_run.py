@@ -1,0 +1,196 @@
+"""A training run in this process, without Ray: its parts put together, and trained."""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+import games
+from alphazero import checkpoint, config_file, loop, resuming
+from alphazero.checkpoint import Checkpoint
+from alphazero.config import Config
+from alphazero.inference import NetworkEvaluator
+from alphazero.learner import Learner
+from alphazero.local_fleet import LocalFleet
+from alphazero.loop import Hooks, Run
+from alphazero.metrics_file import MetricsFile, as_json_number
+from alphazero.nn.device import cores
+from alphazero.nn.parallel import keep_memory
+from alphazero.nn.weights import Weights
+from alphazero.replay import Replay
+from alphazero.types import Search
+
+log = logging.getLogger(__name__)
+
+SMALLEST_SHARE = 64
+"""Rows of a batch that one thread of the learner should have at the least."""
+
+
+def train(
+    settings: Config,
+    directory: str | Path,
+    *,
+    resume: bool = False,
+    search: Search | None = None,
+    time_limit_minutes: float | None = None,
+    on_log: Callable[[int, dict[str, float]], object] = lambda step, metrics: None,
+    on_checkpoint: Callable[[int, Path], object] = lambda step, path: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Path:
+    """Train an agent by self-play in this process; the path of the last checkpoint.
+
+    ``directory`` becomes a run's: ``config.yaml``, ``metrics.jsonl``, ``games/`` and
+    ``checkpoints/``. ``load_agent(directory)`` and the commands accept it. ``resume`` continues the
+    run in ``directory`` from its newest checkpoint, bit for bit where there is no time limit.
+
+    ``search`` replaces ``settings.search``; it is not written down, so pass it again on resuming
+    and to ``load_agent``. ``time_limit_minutes``, earlier parts of the run included, replaces
+    ``training.time_limit_minutes``. ``settings.ray`` is ignored. ``on_log(step, metrics)`` is
+    called each ``tracking.log_every`` steps, ``on_checkpoint(step, path)`` after each checkpoint.
+    ``stop`` is called between two steps; True saves a checkpoint and ends the training. No match is
+    played at the end, and nothing is sent to Weights & Biases.
+
+    ``ValueError``, one line: ``directory`` is not empty and ``resume`` is False, or the run there
+    cannot be resumed with these settings. ``RunFailed``: the training diverged.
+    """
+    directory = Path(directory)
+    settings = _resolve(settings)
+    start = _newest(directory, settings, resume)
+    minutes = time_limit_minutes or settings.training.time_limit_minutes
+    limit = minutes * 60 if minutes else math.inf
+    with (
+        _torch_threads_restored(),
+        local_run(settings, directory, search, start is not None, log.warning) as run,
+    ):
+        before = loop.resume(run, start.path if start else None) if resume else 0.0
+        (directory / "config.yaml").write_text(config_file.as_yaml(settings), encoding="utf-8")
+        metrics = MetricsFile(directory / "metrics.jsonl", resume, run.learner.step)
+        with closing(metrics):
+            hooks = _hooks(metrics, before, on_log, on_checkpoint, stop)
+            loop.train(run, hooks, limit)
+    return checkpoint.resolve(directory, log.warning)
+
+
+@contextmanager
+def local_run(
+    settings: Config,
+    directory: Path,
+    search: Search | None = None,
+    resumed: bool = False,
+    report: Callable[[str], object] = print,
+) -> Iterator[Run]:
+    """The parts of a run in this process; closed at the end.
+
+    ``search`` replaces ``settings.search``. ``resumed``: a checkpoint's weights will be loaded, so
+    ``training.initial_weights`` are not needed. ``report`` is called with a line for each damaged
+    file of games. ``ValueError``, one line: another run writes to ``directory``, the initial
+    weights do not fit, or a device is not available.
+    """
+    learner = make_learner(settings, resumed)
+    game = games.make(settings.game)
+    evaluator = NetworkEvaluator(game, settings.network, settings.inference)
+    algorithm = settings.search if search is None else search
+    with closing(Replay(game, directory / "games", settings.replay, report)) as replay:
+        fleet = LocalFleet(game, algorithm, settings.selfplay, evaluator, settings.seed)
+        with closing(fleet):
+            yield Run(settings, directory, learner, replay, fleet)
+
+
+def make_learner(settings: Config, resumed: bool) -> Learner:
+    """The learner of a run, in a process prepared for it: torch then uses one thread per call."""
+    game = games.make(settings.game)
+    # Several torch threads in a process wait for each other whenever another process takes a core.
+    torch.set_num_threads(1)
+    keep_memory()
+    learner = Learner(game, settings.network, settings.optimizer, settings.training, settings.seed)
+    if settings.training.initial_weights and not resumed:
+        learner.initialize_from(_initial_weights(settings, settings.training.initial_weights))
+    return learner
+
+
+def learner_threads(batch_size: int, available: int) -> int:
+    """How many threads share a batch where playing and learning share ``available`` cores.
+
+    Each has at least ``SMALLEST_SHARE`` rows: BatchNorm needs large shares.
+    """
+    return min(available, max(1, batch_size // SMALLEST_SHARE))
+
+
+def _resolve(settings: Config) -> Config:
+    training = settings.training
+    if training.threads == "auto":
+        training = replace(training, threads=learner_threads(training.batch_size, cores()))
+    return replace(settings, ray="off", training=training)
+
+
+def _newest(directory: Path, settings: Config, resume: bool) -> Checkpoint | None:
+    """The checkpoint to continue from; None for a new run and for one stopped before its first."""
+    if not resume:
+        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+            raise ValueError(f"{directory} is not empty: resume=True continues the run there")
+        return None
+    if not directory.is_dir():
+        raise ValueError(f"resume: there is no run directory {directory}")
+    path = checkpoint.newest(directory, log.warning)
+    if path is None:
+        return None
+    start = checkpoint.load(path)
+    resuming.compare(config_file.as_dict(start.config), config_file.as_dict(settings))
+    return start
+
+
+def _initial_weights(settings: Config, path: str) -> Weights:
+    """The weights at ``path``. ``ValueError`` where they are not of these settings' network, or of
+    one that has only fewer blocks."""
+    try:
+        first = checkpoint.load(path)
+    except ValueError as error:
+        raise ValueError(f"training.initial_weights: {error}") from None
+    trees = config_file.as_dict(first.config), config_file.as_dict(settings)
+    for key, (theirs, ours) in resuming.differences(*trees).items():
+        deeper = key == "network.blocks" and theirs < ours
+        if key.partition(".")[0] in ("game", "network") and not deeper:
+            raise ValueError(
+                f"training.initial_weights: {first.path} was trained with {key} {theirs}, these "
+                f"settings say {ours}"
+            )
+    return first.weights
+
+
+def _hooks(
+    metrics: MetricsFile,
+    before: float,
+    on_log: Callable[[int, dict[str, float]], object],
+    on_checkpoint: Callable[[int, Path], object],
+    stop: Callable[[], bool],
+) -> Hooks:
+    """``before``: the seconds that earlier parts of the run have lasted."""
+    began = time.monotonic() - before
+
+    def seconds() -> float:
+        return time.monotonic() - began
+
+    def write(step: int, values: dict[str, float]) -> None:
+        spent = {"minutes": seconds() / 60, "cpu_minutes": time.process_time() / 60}
+        values = values | spent
+        metrics.write(step, {name: as_json_number(value) for name, value in values.items()})
+        on_log(step, values)
+
+    def saved(step: int, path: Path) -> None:
+        on_checkpoint(step, path)
+
+    return Hooks(log=write, saved=saved, seconds=seconds, stop=stop)
+
+
+@contextmanager
+def _torch_threads_restored() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,42 @@
+"""Which settings a resumed run may change, and which it must keep."""
+
+from typing import Any
+
+FIXED = ("game", "network.", "seed", "optimizer.name", "training.initial_weights")
+"""Settings, or what they begin with, that a resumed run keeps."""
+RESOLVED = ("ray", "training.threads")
+"""Settings whose ``auto`` is replaced by a value when a run starts: no change on resuming."""
+
+
+def compare(
+    before: dict[str, Any],
+    now: dict[str, Any],
+    fixed: tuple[str, ...] = FIXED,
+    resolved: tuple[str, ...] = RESOLVED,
+) -> list[str]:
+    """The dotted keys of the settings that a resumed run changes.
+
+    Keys that begin with any of ``resolved`` are left out. ``ValueError``, one line, for a changed
+    setting whose key begins with any of ``fixed``.
+    """
+    changed = differences(before, now)
+    # A changed kind (of an optimizer, of a model) is the cause of other changes beside it.
+    for key in sorted(changed, key=lambda key: not key.endswith(".kind")):
+        was, becomes = changed[key]
+        if key.startswith(fixed):
+            raise ValueError(f"resume: {key} was {was} and cannot become {becomes}")
+    return [key for key in changed if not key.startswith(resolved)]
+
+
+def differences(
+    before: dict[str, Any], now: dict[str, Any], prefix: str = ""
+) -> dict[str, tuple[Any, Any]]:
+    """By dotted key the values that differ, ``(before, now)``."""
+    changed = {}
+    for key, value in now.items():
+        earlier = before.get(key)
+        if isinstance(value, dict) and isinstance(earlier, dict):
+            changed |= differences(earlier, value, f"{prefix}{key}.")
+        elif value != earlier:
+            changed[prefix + key] = earlier, value
+    return changed
