@@ -1,12 +1,56 @@
-"""The contract every game fulfils: batched, stateless rules over plain NumPy records.
+"""The contract of a game: batched, stateless rules over plain NumPy records.
 
-States are a 1-D array ``[B]`` of records of the game's own ``dtype``. They index, compare, hash
-(as bytes), store into a search tree and travel between processes without help from the game.
+Write a subclass of ``Game``, and self-play, search, training, arena, solvers and the terminal can
+use it; ``games/tic_tac_toe.py`` is the example to copy. ``games.conformance.check(game)`` executes
+every promise made on this page; run it first.
 
-Shapes: ``B`` positions, ``A`` actions, ``C, H, W`` observation planes. The batch axis leads.
-Every value is seen by the player about to move: +1 a win, 0 a draw, -1 a loss.
+**States.** A batch of positions is a 1-D array ``[B]`` of records of the game's own ``dtype``, a
+NumPy structured dtype. States are indexed, compared, hashed (as bytes), stored in a search tree
+and sent between processes without any help from the game. So a record has no padding bytes, holds
+no Python objects, and encodes a position in one way only: equal bytes mean equal positions.
+Everything that the future of the game depends on is in the state (the side to move where it cannot
+be derived, castling rights, the ko point); nothing is in the instance, which holds rules only.
 
-``games.conformance.check(game)`` executes the promises made on this page.
+**Shapes.** The batch axis leads, in every argument and every result. ``B`` is the number of
+positions and may be 0 or 1, ``A`` is ``num_actions``, and ``C, H, W`` are the planes, rows and
+columns of an observation. Row ``i`` of a result depends on row ``i`` of the arguments only.
+
+**Point of view.** "The mover" is the player about to move. Every value, outcome and observation is
+the mover's: +1 is a win, 0 a draw, -1 a loss. In most games a player wins by moving, so that in the
+finished position, where the *other* player would move next, the outcome is -1. Players are numbered
+0 (who began) and 1; only ``to_move`` and ``render`` use that number.
+
+**Actions** are numbered 0 to ``A - 1``, and a number means the same move in every position; which
+are legal changes. A pass is an action like any other. Who moves next is for ``step`` to decide: a
+player may move twice running, and the sign of a value changes only where the mover does.
+
+**Purity.** No method changes its arguments or returns a view of them; a result is a new array. The
+same arguments give the same bytes: nothing is random, nothing is kept from one call to the next.
+
+**Example.** Tic-tac-toe, two games at once; X has the cells 0 and 1 of the first row, O 3 and 4::
+
+    >>> import games, numpy as np
+    >>> game = games.make("tic_tac_toe")
+    >>> states = game.initial(2)                                   # [2], two empty boards
+    >>> for cell in (0, 3, 1, 4):
+    ...     states = game.step(states, np.array([cell, cell]))
+    >>> game.legal(states)[0].nonzero()[0]                         # row 0 of bool [2, 9]
+    array([2, 5, 6, 7, 8])
+    >>> states = game.step(states, np.array([2, 8]))               # X wins in game 0 only
+    >>> game.to_move(states)                                       # int8 [2]: O in both
+    array([1, 1], dtype=int8)
+    >>> game.outcome(states)                                       # float32 [2]: O has lost game 0
+    array([-1., nan], dtype=float32)
+    >>> game.legal(states).any(axis=1)                             # all False = that game is over
+    array([False,  True])
+
+**Naming conventions** in games and their callers: ``states`` (``[B]``), ``state`` (one record),
+``actions`` (``[B]``), ``action`` (an int), ``legal`` (``[B, A]``), ``outcome`` (a fact, against
+``value``, an estimate), ``mover`` (player 0 or 1), ``after`` (the states that a step leads to).
+
+**Errors.** Methods over states need not check their arguments: callers pass legal actions of
+unfinished games. Only what a person types is checked: ``text_to_action`` and ``__init__`` raise
+``ValueError`` with one line that says what would be right.
 """
 
 from abc import ABC, abstractmethod
@@ -19,85 +63,133 @@ States = np.ndarray
 """``[B]`` records of one game's ``dtype``."""
 
 Symmetry = tuple[NDArray[np.intp], NDArray[np.intp]]
-"""``(cells [H*W], actions [A])``, both gathers: ``new[i] = old[index[i]]``."""
+"""One symmetry of the board: ``(cells [H*W], actions [A])``, two permutations used as gathers.
+
+In the image, cell ``i`` (row by row) shows what cell ``cells[i]`` showed, and action ``a`` is the
+action that was ``actions[a]``: ``new[i] = old[index[i]]``, in NumPy ``new = old[index]``. Mirroring
+a board of one row and three columns whose actions are its columns: ``([2, 1, 0], [2, 1, 0])``.
+"""
 
 
 class Transition(NamedTuple):
-    """Where moves lead, and all that a search must know of it."""
+    """The states after a step and everything that a search needs to know of them."""
 
     states: States
-    """``[B]``."""
+    """``[B]``, as from ``step``."""
     legal: NDArray[np.bool_]
-    """``[B, A]``."""
+    """``[B, A]`` of these states."""
     outcome: NDArray[np.float32]
-    """``[B]``."""
+    """``[B]`` of these states: for the player to move in them; NaN while the game goes on."""
     to_move: NDArray[np.int8]
-    """``[B]``."""
+    """``[B]`` of these states: 0 or 1."""
 
 
 class Game(ABC):
-    """A set of rules for two players and zero sum. Instances hold no position and are immutable.
+    """The rules of a zero-sum game of two players with perfect information and without chance.
 
+    An instance holds rules and no position; it is immutable and may be shared between threads.
     ``Othello(6)`` and ``Othello(8)`` are two instances; equal ``name`` means equal rules.
+
+    Parameters are keyword arguments of ``__init__`` with defaults of type int, float, str or bool,
+    so that ``games.make("othello:size=6")`` can set them. The first line of the class's docstring
+    describes the game where games are listed (``alphazero games``).
     """
 
     name: str
-    """What ``games.make`` builds this instance from, parameters included: ``"othello:size=6"``."""
+    """The text from which ``games.make`` builds this instance, all parameters included.
+
+    ``"othello:size=6"``; for a game outside the registry ``"package.module:Class"``. It is stored
+    in checkpoints and sent to other processes.
+    """
     num_actions: int
+    """``A``, the number of actions, at least 1; the network has one policy output for each."""
     observation_shape: tuple[int, int, int]
-    """``(C, H, W)`` of one observation."""
+    """``(C, H, W)`` of one observation, each at least 1."""
     max_plies: int
-    """No game is longer, passes counted."""
+    """An upper bound on the moves of one game, both players' and passes counted."""
     dtype: np.dtype
-    """Of one state. No padding and one encoding a position: equal bytes mean equal states."""
+    """The dtype of one state: a record with named fields, without padding or Python objects.
+
+    ``np.dtype([("cells", "i1", (9,))])``. Search copies and stores many states: keep it small.
+    """
 
     @abstractmethod
     def initial(self, batch: int) -> States:
-        """``batch`` copies of the starting position."""
+        """``batch`` copies of the starting position, player 0 to move; a new array in each call."""
 
     @abstractmethod
     def legal(self, states: States) -> NDArray[np.bool_]:
-        """``[B, A]``, True = allowed. A row is all False exactly when that game is over."""
+        """``bool [B, A]``, True where an action is allowed.
+
+        A row is all False exactly where that game is over, that is, where ``outcome`` is not NaN.
+        A player without a move in a game that goes on must pass: give the pass an action.
+        """
 
     @abstractmethod
     def step(self, states: States, actions: NDArray[np.integer]) -> States:
-        """The states after ``actions [B]``. Pure. An illegal action's result is undefined."""
+        """``[B]``: the states after ``actions [B]``, one in each position.
+
+        Pure: a new array, every byte of it written. The result for an illegal action, or in a
+        finished game, is undefined; callers pass legal ones.
+        """
 
     @abstractmethod
     def outcome(self, states: States) -> NDArray[np.float32]:
-        """``[B]`` in {-1, 0, +1} for the player about to move; NaN while the game goes on."""
+        """``float32 [B]``: +1, 0 or -1 for the player about to move; NaN while the game goes on.
+
+        In a finished game that is the player who would move next: -1 where the last move won.
+        """
 
     @abstractmethod
     def to_move(self, states: States) -> NDArray[np.int8]:
-        """``[B]``: 0 for the player who began, 1 for the other; defined in finished games too."""
+        """``int8 [B]``: 0 where the player who began is about to move, 1 where the other one is.
+
+        Finished games count as well: the player who would move next.
+        """
 
     @abstractmethod
     def observe(self, states: States) -> NDArray[np.float32]:
-        """``[B, C, H, W]``, as the player about to move sees the board."""
+        """``float32 [B, C, H, W]``: the network's input, seen by the player about to move.
+
+        Finite, about 0 to 1. The mover's pieces are in the same planes whichever player it is, so
+        that one network plays both sides; commonly plane 0 is the mover's, plane 1 the opponent's.
+        """
 
     def advance(self, states: States, actions: NDArray[np.integer]) -> Transition:
-        """``step`` and what the other methods say of its result, all in arrays of their own.
+        """``step``, then ``legal``, ``outcome`` and ``to_move`` of its result, in new arrays.
 
-        This is what a search calls; a game whose methods are compiled saves time with a faster one.
+        This is what a search calls, once for each simulation. The default calls the four methods; a
+        game whose methods are compiled saves time by doing all in one compiled function.
         """
         after = self.step(states, actions)
         return Transition(after, self.legal(after), self.outcome(after), self.to_move(after))
 
     def symmetries(self) -> list[Symmetry]:
-        """The board's symmetries, identity first; a game without any keeps this default."""
+        """The symmetries of the rules, the identity first; training data is augmented with them.
+
+        They form a group: one after another is again in the list. The default is the identity
+        alone, which is always right.
+        """
         _, height, width = self.observation_shape
         return [(np.arange(height * width), np.arange(self.num_actions))]
 
     @abstractmethod
     def render(self, state: np.void) -> str:
-        """A multi-line drawing of one state with coordinates; ``X`` began, ``O`` is the other."""
+        """A multi-line drawing of one state (``states[i]``) for people, with coordinates.
+
+        ``X`` stands for player 0, who began, ``O`` for player 1; it does not matter who is to move.
+        """
 
     def action_to_text(self, action: int) -> str:
-        """The action in the notation the game's players use; by default counted from 1."""
+        """The action in the notation that players of this game use; by default 1 to ``A``."""
         return str(action + 1)
 
     def text_to_action(self, text: str) -> int:
-        """The inverse of ``action_to_text``; ``ValueError`` (one line, what would be right)."""
+        """The inverse of ``action_to_text``; spaces around ``text`` do not matter.
+
+        ``ValueError``, one line that says what would be right, for a text that names no action.
+        Whether the action is legal in some position is not checked here.
+        """
         by_text = {self.action_to_text(action): action for action in range(self.num_actions)}
         key = text.strip()
         if key not in by_text:

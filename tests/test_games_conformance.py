@@ -1,11 +1,14 @@
 """Every registered game keeps the contract, and the check catches games that break it."""
 
+import doctest
+import re
 from itertools import count
 
 import numpy as np
 import pytest
 
 import games
+from games import base
 from games.conformance import check
 from games.tic_tac_toe import TicTacToe
 
@@ -92,14 +95,14 @@ def _step_looks_at_neighbours(self, states, actions):
 
 
 def _advance_in_place(self, states, actions):
-    said = _good.advance(states, actions)
-    states[:] = said.states
-    return said
+    result = _good.advance(states, actions)
+    states[:] = result.states
+    return result
 
 
-def _read_only(said):
-    said.outcome.flags.writeable = False
-    return said
+def _read_only(result):
+    result.outcome.flags.writeable = False
+    return result
 
 
 def _legal_in_finished_games(self, states):
@@ -146,7 +149,7 @@ def _changed(method, change):
 
 BROKEN = [
     ({"name": ""}, "name must be"),
-    ({"name": "unheard_of"}, "games.make must know name 'unheard_of'"),
+    ({"name": "unheard_of"}, "games.make must accept name 'unheard_of'"),
     ({}, "must build this very game"),
     ({"num_actions": 9.0}, "num_actions must be a positive int"),
     ({"max_plies": 0}, "max_plies must be a positive int"),
@@ -184,9 +187,12 @@ BROKEN = [
     ({"step": _step_leaves_bytes}, "step must write every byte"),
     ({"step": _step_looks_at_neighbours}, "step of one state must equal its batch row"),
     ({"advance": _advance_in_place}, "advance must not modify what it is given"),
-    (_changed("advance", lambda said: said._replace(to_move=1 - said.to_move)), "give the to_move"),
     (
-        _changed("advance", lambda said: _read_only(said)),
+        _changed("advance", lambda after: after._replace(to_move=1 - after.to_move)),
+        "give the to_move",
+    ),
+    (
+        _changed("advance", lambda after: _read_only(after)),
         "outcome as a contiguous array of its own",
     ),
     ({"render": lambda self, state: None}, "render must return a drawing"),
@@ -221,7 +227,26 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("changes", "promise"), BROKEN)
-def test_a_game_that_breaks_a_promise_is_told_which(changes, promise):
+def test_a_broken_promise_is_named_in_the_error(changes, promise):
     broken = type("Broken", (TicTacToe,), changes)
     with pytest.raises(AssertionError, match=promise):
         check(broken())
+
+
+def test_the_error_gives_the_actions_that_lead_to_the_broken_promise():
+    broken = type("Broken", (TicTacToe,), {"legal": _legal_in_finished_games})
+    with pytest.raises(AssertionError) as refused:
+        check(broken())
+    assert "\n" not in str(refused.value)
+    (actions,) = re.findall(r"broken after the actions \[(.*)\]", str(refused.value))
+    states = _good.initial(1)
+    for action in actions.split(", "):
+        assert np.isnan(_good.outcome(states)).all()
+        states = _good.step(states, np.array([int(action)]))
+    assert not np.isnan(_good.outcome(states)).any()
+
+
+def test_the_example_in_the_contract_gives_what_it_shows():
+    result = doctest.testmod(base)
+    assert result.attempted > 5
+    assert result.failed == 0

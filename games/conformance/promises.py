@@ -1,0 +1,55 @@
+"""How a broken promise is reported: one line that says what, where, and what would be right."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from games.base import States
+
+
+class Ply(NamedTuple):
+    """One move in each of the games still going on, and how they came there."""
+
+    states: States
+    """``[B]``, before the move."""
+    actions: NDArray[np.int64]
+    """``[B]``."""
+    after: States
+    """``[B]``, after the move."""
+    history: NDArray[np.int64]
+    """``[B, plies]``, the actions from the start that led to ``after``."""
+
+
+def require(condition: object, promise: str) -> None:
+    if not condition:
+        raise AssertionError(promise)
+
+
+def require_rows(kept: NDArray[np.bool_], promise: str, history: NDArray[np.int64]) -> None:
+    """``kept [B]``: whether each row keeps the promise; ``history`` as in ``Ply``."""
+    if not kept.all():
+        row = int(np.flatnonzero(~kept)[0])
+        raise AssertionError(f"{promise}; broken {place(history[row])}")
+
+
+def place(actions: NDArray[np.int64]) -> str:
+    """Where something is wrong, as actions that can be replayed from the start."""
+    return f"after the actions {actions.tolist()}" if len(actions) else "at the start"
+
+
+def require_array(
+    call: str, array: NDArray, shape: tuple[int, ...], dtype: np.dtype | type
+) -> None:
+    kind = type(array).__name__
+    require(isinstance(array, np.ndarray), f"{call} must return a NumPy array, not a {kind}")
+    require(array.shape == shape, f"{call} must have shape {shape}, not {array.shape}")
+    require(array.dtype == dtype, f"{call} must be of dtype {np.dtype(dtype)}, not {array.dtype}")
+
+
+def equal_rows(one: NDArray, two: NDArray) -> NDArray[np.bool_]:
+    """``[B]``: whether the rows of two arrays of one shape are equal, NaN being equal to NaN."""
+    same = one == two
+    if one.dtype.kind == "f":
+        same = same | (np.isnan(one) & np.isnan(two))
+    return same.reshape(len(one), -1).all(axis=1)
