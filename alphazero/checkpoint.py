@@ -1,10 +1,10 @@
-"""A run's checkpoints, and agents without what only training needs.
+"""The checkpoints of a run, and released agents, which are checkpoints without training state.
 
-``RUN/checkpoints/step_000123/`` holds ``weights.safetensors`` (what plays), ``training.pt`` (what
-resuming needs), ``config.yaml`` and ``MANIFEST.json``: a ``sealed`` folder. A *released* agent is
-the same less ``training.pt``, in any folder.
+``RUN/checkpoints/step_000123/`` is a ``sealed`` folder: ``weights.safetensors`` (for playing),
+``training.pt`` (for resuming), ``config.yaml`` and ``MANIFEST.json``. A *released* agent is the
+same without ``training.pt``, in any folder.
 
-``RUN`` may be given as the run's folder wherever a function asks for a checkpoint.
+Where a function takes the path of a checkpoint, the folder ``RUN`` stands for its newest one.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ import numpy as np
 import yaml
 from pydantic import TypeAdapter
 
-from alphazero import sealed
+from alphazero import config_file, sealed
 from alphazero.config import Config
 from alphazero.nn import state as states
 from alphazero.nn.weights import Weights
@@ -32,7 +32,7 @@ _CONFIG = TypeAdapter(Config)
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What plays: one checkpoint's weights and the configuration they were trained with."""
+    """The weights of one checkpoint, and the configuration that they were trained with."""
 
     path: Path
     step: int
@@ -43,44 +43,47 @@ class Checkpoint:
 def save(
     directory: Path, step: int, weights: Weights, state: dict, config: Config, keep: int = 5
 ) -> Path:
-    """Write ``directory/checkpoints/step_NNNNNN`` and return it; then keep the newest ``keep``.
+    """Write ``directory/checkpoints/step_NNNNNN``, delete all but the newest ``keep``; the path.
 
     ``state`` holds plain types, NumPy arrays and tensors only. Raises ``ValueError`` if it holds
-    anything else and ``OSError`` if the disk does not take it, one line each; what was saved
-    before is untouched then. A kill at any moment leaves the checkpoints before, or this one too.
+    anything else and ``OSError`` if it cannot be written, one line each; earlier checkpoints are
+    unchanged then. A process that is killed at any moment leaves the earlier checkpoints undamaged,
+    and this one complete or absent.
     """
     files = {
         WEIGHTS: sealed.dump_weights(weights),
         TRAINING: states.dump(state),
-        CONFIG: _dump_config(config),
+        CONFIG: config_file.as_yaml(config).encode(),
     }
     folder = Path(directory) / "checkpoints"
     return sealed.save_step(folder, step, files, {"game": config.game}, keep)
 
 
 def release(path: Path | str, folder: Path, training: dict[str, Any], half: bool = False) -> str:
-    """Write what plays of the checkpoint at ``path`` into ``folder``; the SHA-256 of its weights.
+    """Write the agent of checkpoint ``path`` to ``folder``; return the SHA-256 of its weights.
 
-    ``training`` goes into the manifest: what it took to train them. ``half`` stores them as
-    float16, half the size; they are computed with in float32 all the same. ``ValueError`` where
-    there is no undamaged checkpoint, or float16 cannot hold its weights.
+    ``training`` goes into the manifest: the cost of the training. ``half`` stores the weights as
+    float16, half the size; evaluation converts them to float32. ``ValueError`` if there is no
+    undamaged checkpoint, or if float16 cannot hold its weights.
     """
-    found = load(path)
-    data = sealed.dump_weights(_halved(found.weights) if half else found.weights)
-    fields = {"step": found.step, "game": found.config.game, "training": training}
-    sealed.write(folder, {WEIGHTS: data, CONFIG: _dump_config(found.config)}, fields)
+    trained = load(path)
+    data = sealed.dump_weights(_as_float16(trained.weights) if half else trained.weights)
+    fields = {"step": trained.step, "game": trained.config.game, "training": training}
+    sealed.write(
+        folder, {WEIGHTS: data, CONFIG: config_file.as_yaml(trained.config).encode()}, fields
+    )
     return hashlib.sha256(data).hexdigest()
 
 
 def newest(directory: Path, report: Callable[[str], object] = print) -> Path | None:
-    """The newest undamaged checkpoint of a run; newer damaged ones are named through ``report``."""
+    """The newest undamaged checkpoint of a run; ``report`` gets a line per newer damaged one."""
     return sealed.newest(Path(directory) / "checkpoints", report)
 
 
 def load(path: Path | str) -> Checkpoint:
-    """What plays. Raises ``ValueError`` (one line) if there is no undamaged checkpoint."""
+    """Load weights and configuration. ``ValueError`` (one line) if no checkpoint is undamaged."""
     path = resolve(path)
-    manifest = sealed.manifest(path)
+    manifest = sealed.read_manifest(path)
     if kind := manifest.get("supervised"):
         raise ValueError(f"{path} is a supervised model ({kind}), not an agent that plays a game")
     try:
@@ -92,15 +95,15 @@ def load(path: Path | str) -> Checkpoint:
 
 
 def load_state(path: Path | str) -> dict[str, Any]:
-    """What resuming needs, as given to ``save``; tensors on the CPU. Errors as for ``load``."""
+    """The training state as given to ``save``, with tensors on the CPU. Errors as for ``load``."""
     path = resolve(path) / TRAINING
     if not path.exists():
         raise ValueError(f"{path.parent} is a released agent: it plays, but cannot be resumed")
     return states.load(path.read_bytes())
 
 
-def _halved(weights: Weights) -> Weights:
-    """Those in float32 as float16; ``ValueError`` where one is too large for it."""
+def _as_float16(weights: Weights) -> Weights:
+    """``weights`` with float32 as float16; ``ValueError`` if a number is too large for float16."""
     with np.errstate(over="ignore"):
         halves = {
             name: array.astype(np.float16) if array.dtype == np.float32 else array
@@ -109,7 +112,3 @@ def _halved(weights: Weights) -> Weights:
     if too_large := [name for name, array in halves.items() if not np.isfinite(array).all()]:
         raise ValueError(f"float16 cannot hold {', '.join(too_large)}: leave --half out")
     return halves
-
-
-def _dump_config(config: Config) -> bytes:
-    return yaml.safe_dump(_CONFIG.dump_python(config, mode="json"), sort_keys=False).encode()

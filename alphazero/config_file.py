@@ -1,7 +1,7 @@
 """Settings from a YAML file and ``key.sub=value`` overrides, with every error at once.
 
-Works for any frozen pydantic dataclass whose fields are values or further such dataclasses and
-knows nothing of what they mean. ``alphazero.config.load`` is the one for a training run.
+Works for any frozen pydantic dataclass whose fields are values or further such dataclasses;
+``alphazero.config`` and ``alphazero.supervised.config`` define the settings themselves.
 """
 
 import re
@@ -19,14 +19,13 @@ from games.spec import closest
 T = TypeVar("T")
 
 Checks = Mapping[str, Callable[[str], object]]
-"""By dotted key: called with a word that was given there, raises ``ValueError`` if it will not do.
-"""
+"""By dotted key, a function that raises ``ValueError`` for an invalid text."""
 
 COMMAND_LINE = "command line"
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be used; ``lines`` has one entry for each thing wrong with it."""
+    """An invalid configuration; ``lines`` has one entry per error."""
 
     def __init__(self, lines: Sequence[str]):
         self.lines = tuple(lines)
@@ -34,7 +33,7 @@ class ConfigError(ValueError):
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's words and numbers: ``wandb: off`` means the mode ``off``, ``1e-4`` a number."""
+    """YAML 1.2's booleans and numbers: ``wandb: off`` is the text ``off``, ``1e-4`` a number."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 (yaml's own class attribute)
         first: [rule for rule in rules if not rule[0].endswith((":bool", ":timestamp"))]
@@ -52,7 +51,7 @@ _Loader.add_implicit_resolver(
 
 @dataclass
 class _Draft:
-    """The values as given, before validation, and where each one came from."""
+    """The values as given, before validation, and the place where each one was given."""
 
     name: str
     values: dict[str, Any]
@@ -60,7 +59,7 @@ class _Draft:
     errors: list[str]
 
     def origin(self, key: str) -> str:
-        """Where ``key`` (or, failing that, something in it or around it) was given."""
+        """The place where ``key`` was given, else that of a key below it, else of its section."""
         for given in self.origins:
             if _within(given, key):
                 return self.origins[given]
@@ -68,7 +67,7 @@ class _Draft:
         return self.origin(parent) if parent else self.name
 
     def refuse(self, key: str, problem: str) -> None:
-        """``key`` is empty where the problem is with several together."""
+        """Add an error; ``key`` is empty where the problem concerns several keys together."""
         origin = self.origin(key)
         if not key and COMMAND_LINE in self.origins.values():
             origin = f"{origin} and {COMMAND_LINE}"
@@ -81,9 +80,8 @@ def parse(
     """A ``kind`` from YAML ``text`` (called ``name`` in messages) and ``key.sub=value`` overrides.
 
     An override's value is YAML too, so ``search={kind: puct}`` replaces a whole section; of two
-    overrides of one key the later counts. Its key may be shortened to its last parts where no
-    other setting ends in them: ``learning_rate=1e-3``. Raises ``ConfigError`` with every error
-    found.
+    overrides of one key the later one counts. Its key may be shortened to its last parts where no
+    other setting ends in them: ``learning_rate=1e-3``. Raises ``ConfigError`` with all errors.
     """
     draft, known = _read(text, name), paths(kind)
     for override in overrides:
@@ -102,7 +100,7 @@ def parse(
 
 
 def find(name_or_path: str, folder: Traversable) -> tuple[str, str]:
-    """What to call a configuration in messages, and its text: a name in ``folder``, or a path."""
+    """A configuration's name for messages, and its text; from a name in ``folder`` or a path."""
     if name_or_path in names(folder):
         file = folder / f"{name_or_path}.yaml"
         return file.name, file.read_text(encoding="utf-8")
@@ -120,6 +118,16 @@ def find(name_or_path: str, folder: Traversable) -> tuple[str, str]:
 def names(folder: Traversable) -> list[str]:
     """The configurations in ``folder``."""
     return sorted(file.name[:-5] for file in folder.iterdir() if file.name.endswith(".yaml"))
+
+
+def as_dict(settings: Any) -> dict[str, Any]:
+    """A pydantic dataclass as plain dictionaries, lists and values, defaults included."""
+    return TypeAdapter(type(settings)).dump_python(settings, mode="json")
+
+
+def as_yaml(settings: Any) -> str:
+    """``as_dict`` as YAML text, which ``parse`` reads back unchanged."""
+    return yaml.safe_dump(as_dict(settings), sort_keys=False)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -147,7 +155,7 @@ def _read(text: str, name: str) -> _Draft:
 
 
 def _note_lines(draft: _Draft, node: yaml.MappingNode, prefix: str) -> None:
-    """Remember the line of every key; YAML itself would let a duplicate key win in silence."""
+    """Note the line of every key, and report duplicates, which YAML would accept without a word."""
     for key_node, value_node in node.value:
         key = f"{prefix}{key_node.value}"
         line = key_node.start_mark.line + 1
@@ -188,7 +196,7 @@ def _apply(draft: _Draft, override: str, known: Sequence[str]) -> None:
 
 
 def in_full(key: str, known: Sequence[str]) -> str:
-    """The only one of the ``known`` keys that ``key`` is the end of; else ``key`` as it is."""
+    """The only key of ``known`` that ends in ``key``, where there is one; else ``key`` itself."""
     longer = [path for path in known if path.endswith(f".{key}")]
     return longer[0] if key not in known and len(longer) == 1 else key
 
@@ -214,12 +222,12 @@ def _sections(kind: Any) -> dict[str, tuple[type, ...]]:
 
 
 def _kind(choice: Any) -> str:
-    """What ``choice`` answers to where several are possible: the default of its ``kind``."""
+    """The value of ``kind`` that selects the dataclass ``choice``: the default of that field."""
     return str(next(field.default for field in fields(choice) if field.name == "kind"))
 
 
 def _fill_kinds(kind: Any, draft: _Draft) -> None:
-    """A section of several kinds that names none is of the default's kind."""
+    """Where a section may be of several kinds and names none, set that of the default."""
     for field in fields(kind):
         section = draft.values.get(field.name)
         if len(_sections(kind)[field.name]) > 1 and isinstance(section, dict):
@@ -227,14 +235,14 @@ def _fill_kinds(kind: Any, draft: _Draft) -> None:
 
 
 def _explain(kind: Any, error: ValidationError, draft: _Draft) -> None:
-    """Pydantic's findings as one line a key, in the words of the file."""
+    """Turn pydantic's errors into one line per key, in the words of the file."""
     problems: dict[str, list[str]] = {}
-    for found in error.errors(include_url=False):
-        key, section = _locate(kind, found["loc"])
-        key += ".kind" if found["type"] == "union_tag_invalid" else ""
-        problem = _problem(kind, key, section, dict(found), draft)
-        if key in problems:  # the branches of a union complain one by one of the same value
-            problem = problem.removeprefix(f"got {found['input']!r}, ")
+    for detail in error.errors(include_url=False):
+        key, section = _locate(kind, detail["loc"])
+        key += ".kind" if detail["type"] == "union_tag_invalid" else ""
+        problem = _problem(kind, key, section, dict(detail), draft)
+        if key in problems:  # each branch of a union reports the same value
+            problem = problem.removeprefix(f"got {detail['input']!r}, ")
         problems.setdefault(key, []).append(problem)
     for key, alternatives in problems.items():
         draft.refuse(key, ", or ".join(alternatives))
@@ -244,7 +252,7 @@ def _locate(kind: Any, location: tuple[int | str, ...]) -> tuple[str, Any]:
     """The dotted key of a pydantic location, and the dataclass the key was looked up in.
 
     Pydantic puts the chosen kind (``search.puct.simulations``) and the branch of a union
-    (``selfplay.workers.constrained-int``) into its locations; the file knows neither.
+    (``selfplay.workers.constrained-int``) into its locations; neither stands in the file.
     """
     key, section, parts = "", kind, list(location)
     while parts:
@@ -263,24 +271,24 @@ def _locate(kind: Any, location: tuple[int | str, ...]) -> tuple[str, Any]:
     return key + index, section
 
 
-def _problem(kind: Any, key: str, section: Any, found: dict[str, Any], draft: _Draft) -> str:
-    match found["type"]:
+def _problem(kind: Any, key: str, section: Any, detail: dict[str, Any], draft: _Draft) -> str:
+    match detail["type"]:
         case "unexpected_keyword_argument":
             return _unknown(kind, key, section, draft)
         case "missing":
             return "has no value and no default"
         case "union_tag_invalid":
-            given, known = found["ctx"]["tag"], found["ctx"]["expected_tags"].replace("'", "")
+            given, known = detail["ctx"]["tag"], detail["ctx"]["expected_tags"].replace("'", "")
             return f"got {given!r}, should be one of {known}{nearest(given, known.split(', '))}"
         case "value_error":
-            return str(found["ctx"]["error"])
+            return str(detail["ctx"]["error"])
         case "dataclass_type" | "dataclass_exact_type":
-            return f"got {found['input']!r}, should be a section with keys of its own"
-    return f"got {found['input']!r}, {found['msg'].removeprefix('Input ')}"
+            return f"got {detail['input']!r}, should be a section with keys of its own"
+    return f"got {detail['input']!r}, {detail['msg'].removeprefix('Input ')}"
 
 
 def _unknown(kind: Any, key: str, section: Any, draft: _Draft) -> str:
-    """What to say of a key that ``section`` does not have."""
+    """The message for a key that ``section`` does not have."""
     parent, _, leaf = key.rpartition(".")
     for choice in _sections(kind).get(parent, ()):
         if leaf in _sections(choice):
@@ -299,13 +307,13 @@ def _unknown(kind: Any, key: str, section: Any, draft: _Draft) -> str:
 
 
 def paths(kind: Any, prefix: str = "") -> list[str]:
-    """Every dotted key below ``kind``, whatever kinds its sections are of."""
-    found = []
+    """Every dotted key below ``kind``, those of all kinds of its sections included."""
+    keys = []
     for name, choices in _sections(kind).items():
-        found.append(f"{prefix}{name}")
+        keys.append(f"{prefix}{name}")
         for choice in choices:
-            found += [path for path in paths(choice, f"{prefix}{name}.") if path not in found]
-    return found
+            keys += [key for key in paths(choice, f"{prefix}{name}.") if key not in keys]
+    return keys
 
 
 def _check(draft: _Draft, key: str, check: Callable[[Any], object]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from alphazero import config
+from alphazero import config, config_file
 from alphazero.config import Config, ConfigError
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
@@ -24,7 +24,7 @@ def errors(name: str, *overrides: str) -> tuple[str, ...]:
     return caught.value.lines
 
 
-@pytest.mark.parametrize("name", config.names())
+@pytest.mark.parametrize("name", config_file.names(config.FOLDER))
 def test_every_configuration_that_ships_is_valid(name):
     assert isinstance(config.load(name), Config)
 
@@ -34,11 +34,11 @@ def test_a_name_is_found_from_any_working_directory(tmp_path, monkeypatch):
     assert config.load("tic_tac_toe").game == "tic_tac_toe"
 
 
-@pytest.mark.parametrize("name", config.names())
+@pytest.mark.parametrize("name", config_file.names(config.FOLDER))
 def test_a_description_reads_back_as_the_same_configuration(tmp_path, name):
     overrides = ["ray=off", "optimizer.l2=1e-5", "optimizer.schedule.milestones=[0.5, 0.9]"]
     original = config.load(name, overrides)
-    assert config.load(write(tmp_path, config.describe(original))) == original
+    assert config.load(write(tmp_path, config_file.as_yaml(original))) == original
 
 
 def test_overrides_replace_the_files_values_and_the_last_one_counts(tmp_path):
@@ -129,7 +129,7 @@ def test_the_value_of_a_union_is_named_once():
     [
         ("search.kind=pukt", "search.kind: got 'pukt', should be one of puct, gumbel; did you"),
         ("ray=loca", "ray: got 'loca', should be off, local, auto or an address"),
-        ("selfplay.random_opening_plies=9", "would be whole games of tic_tac_toe"),
+        ("selfplay.random_opening_plies=9", "leave nothing to train on: games of tic_tac_toe last at most 9"),
         ("training.initial_weights=''", "should have at least 1 character"),
         ("device=cpu", "did you mean training.device or inference.device?"),
         ("game.size=4", "game is a value, not a section"),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from alphazero import config_file
 from alphazero.config_file import ConfigError
 from alphazero.supervised import config as configs
 from alphazero.supervised import images, tasks
@@ -28,10 +29,10 @@ def of_texts(path: str, *overrides: str, **data) -> SupervisedConfig:
     )
 
 
-@pytest.mark.parametrize("name", configs.names())
+@pytest.mark.parametrize("name", config_file.names(configs.FOLDER))
 def test_every_configuration_survives_being_written_out(name, tmp_path):
     config = configs.load(name)
-    (tmp_path / "again.yaml").write_text(configs.describe(config))
+    (tmp_path / "again.yaml").write_text(config_file.as_yaml(config))
     assert configs.load(str(tmp_path / "again.yaml")) == config
 
 

@@ -12,7 +12,7 @@ import yaml
 
 import games
 from alphazero import checkpoint, config, loop, wire
-from workers.runs import monitoring, run_directory, train
+from workers.runs import matches, monitoring, run_directory, train
 
 TINY = [
     "search.simulations=4", "selfplay.games=8", "network.blocks=1", "network.channels=8",
@@ -101,7 +101,7 @@ def test_mistakes_are_counted_on_the_way_and_change_nothing_that_is_trained(tmp_
     )
     assert all(np.array_equal(counted[name], array) for name, array in without.items())
     lines = metrics(tmp_path / "1e-6")
-    names = {f"policy_mistakes/{name}" for name in monitoring.SAMPLED}
+    names = {f"policy_mistakes/{name}" for name in matches.SAMPLED}
     assert names <= lines[0].keys()
     assert names <= lines[-1].keys()
     assert all(0 < lines[-1][name] < 1 for name in names)
@@ -242,7 +242,7 @@ def test_matches_are_held_at_the_first_checkpoint_after_each_interval(tmp_path):
 )
 def test_what_would_fail_at_the_end_is_refused_at_the_beginning(override, message):
     with pytest.raises(ValueError, match=message):
-        monitoring.check(tiny(override))
+        matches.check(tiny(override))
 
 
 @pytest.mark.parametrize(

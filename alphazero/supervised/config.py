@@ -6,12 +6,12 @@ would be right. Nothing here imports torch.
 
 from collections.abc import Sequence
 from importlib import resources
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+import configs
 from alphazero import config_file
 from alphazero.nn.settings import (
     CNN,
@@ -87,26 +87,15 @@ class SupervisedConfig:
             )
 
 
+FOLDER = resources.files(configs) / "supervised"
+"""The configurations that come with the package."""
+
+
 def load(name_or_path: str, overrides: Sequence[str] = ()) -> SupervisedConfig:
     """The configuration called ``name_or_path``: a name in ``configs/supervised`` or a YAML file.
 
     ``overrides`` are ``key.sub=value`` texts from the command line. Raises ``ConfigError`` with one
     line for each thing wrong.
     """
-    name, text = config_file.find(name_or_path, resources.files("configs") / "supervised")
+    name, text = config_file.find(name_or_path, FOLDER)
     return config_file.parse(SupervisedConfig, text, name, overrides)
-
-
-def names() -> list[str]:
-    """The configurations that ship with the package."""
-    return config_file.names(resources.files("configs") / "supervised")
-
-
-def as_dict(config: SupervisedConfig) -> dict[str, Any]:
-    """``config`` as plain dictionaries, lists and values; defaults included."""
-    return TypeAdapter(SupervisedConfig).dump_python(config, mode="json")
-
-
-def describe(config: SupervisedConfig) -> str:
-    """``config`` as YAML with every default spelled out; ``load`` reads it back unchanged."""
-    return yaml.safe_dump(as_dict(config), sort_keys=False)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from torch import nn
 
-from alphazero import sealed
+from alphazero import config_file, sealed
 from alphazero.nn import fit, gan, models, weights
 from alphazero.nn import state as states
 from alphazero.nn.settings import GAN
@@ -48,7 +48,7 @@ def save(run_dir: Path, step: int, model: Model, state: dict[str, Any]) -> Path:
     files = {
         WEIGHTS: sealed.dump_weights(model.weights),
         TRAINING: states.dump(state),
-        CONFIG: configs.describe(model.config).encode(),
+        CONFIG: config_file.as_yaml(model.config).encode(),
         DESCRIPTION: json.dumps({"classes": model.classes, "shape": model.shape}).encode(),
     }
     if model.vocabulary is not None:
@@ -59,13 +59,13 @@ def save(run_dir: Path, step: int, model: Model, state: dict[str, Any]) -> Path:
 
 def is_supervised(path: Path | str) -> bool:
     """Whether the checkpoint at ``path`` is one of these and not a game's; ``ValueError``: none."""
-    return "supervised" in sealed.manifest(sealed.resolve(path))
+    return "supervised" in sealed.read_manifest(sealed.resolve(path))
 
 
 def load(path: Path | str) -> Model:
     """``ValueError``, one line, where there is no whole checkpoint of a supervised training."""
     path = sealed.resolve(path)
-    if "supervised" not in sealed.manifest(path):
+    if "supervised" not in sealed.read_manifest(path):
         raise ValueError(f"{path} is a game's checkpoint, not a supervised model's")
     text = (path / CONFIG).read_text(encoding="utf-8")
     try:

@@ -20,12 +20,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from alphazero import config_file
 from alphazero.config_file import ConfigError
 from alphazero.nn import extras, fit, models
-from alphazero.nn.descent import Diverged
 from alphazero.nn.fit import Examples
 from alphazero.nn.settings import GAN
-from alphazero.supervised import config as configs
+from alphazero.nn.training import Diverged
 from alphazero.supervised import tasks
 from alphazero.supervised.candidates import Candidate, untracked
 from alphazero.supervised.config import Images, SupervisedConfig
@@ -290,7 +290,7 @@ def _view(config: SupervisedConfig, base: SupervisedConfig) -> SupervisedConfig:
 
 
 def _trial(config: SupervisedConfig, folds: Folds, fold: int, content: str) -> Trial:
-    parts = [configs.as_dict(untracked(config)), folds.count, folds.seed, fold, content]
+    parts = [config_file.as_dict(untracked(config)), folds.count, folds.seed, fold, content]
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     return Trial(key, config, folds, fold)
 

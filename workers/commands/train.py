@@ -27,10 +27,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from alphazero import config
-    from workers.runs import monitoring, run_directory
+    from workers.runs import matches, run_directory
 
     settings = config.load(options.config, options.overrides)
-    monitoring.check(settings)
+    matches.check(settings)
     folder = run_directory.directory(Path(options.config).stem, options.run_dir, options.resume)
     if options.ray is not None:
         config.check_ray(options.ray)

@@ -12,6 +12,7 @@ from rich.console import Console
 from alphazero import checkpoint, config_file, local_run, loop
 from alphazero.checkpoint import Checkpoint
 from alphazero.config import Config
+from alphazero.limiter import Limiter
 from alphazero.loop import Hooks, Run
 from alphazero.nn.device import cores
 from alphazero.resuming import FIXED, RESOLVED
@@ -69,7 +70,7 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
 
 def _too_short(run: Run) -> str:
     settings = run.config
-    needed = loop.Limiter(settings.replay, settings.training.batch_size).needed(0)
+    needed = Limiter(settings.replay, settings.training.batch_size).needed(0)
     return (
         f"nothing was learned: {run.replay.positions:,} positions are stored, the first step asks "
         f"for {needed:,}"

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from alphazero import sealed
+from alphazero import config_file, sealed
 from alphazero.errors import RunFailed
 from alphazero.nn import fit, gan, models
 from alphazero.nn.fit import Examples, History
@@ -22,7 +22,6 @@ from alphazero.nn.parallel import keep_memory
 from alphazero.nn.settings import GAN
 from alphazero.nn.training import Diverged, Progress
 from alphazero.nn.weights import Weights
-from alphazero.supervised import config as configs
 from alphazero.supervised import download, model, pictures, tasks, texts, vectors
 from alphazero.supervised.config import SupervisedConfig
 from alphazero.supervised.model import Model, Predictor
@@ -81,9 +80,9 @@ def train(config: SupervisedConfig, run_dir: Path, resume: bool) -> int:
     with ExitStack() as stack:
         training = prepare(config, run_dir, lambda line: run_directory.say(console, line))
         state = _state(training, lambda line: run_directory.say(console, line)) if resume else None
-        run_directory.describe(run_dir, configs.describe(training.config))
+        run_directory.describe(run_dir, config_file.as_yaml(training.config))
         stack.enter_context(run_directory.logging_to(run_dir / "log.txt", console))
-        shown = configs.as_dict(training.config)
+        shown = config_file.as_dict(training.config)
         step = state["trainer"]["course"]["step"] if state else 0
         tracker = Tracker(run_dir, config.tracking, shown, resume, step)
         stack.callback(tracker.close)
@@ -119,7 +118,7 @@ def _state(training: Training, report: Callable[[str], object]) -> dict[str, Any
         report(f"{run_dir} holds no checkpoint yet: starting from the beginning")
         return None
     found, task = model.load(path), training.task
-    before, now = (configs.as_dict(each) for each in (found.config, training.config))
+    before, now = (config_file.as_dict(each) for each in (found.config, training.config))
     if line := run_directory.compare(before, now, FIXED):
         report(line)
     mine = task.classes, task.shape, task.vocabulary

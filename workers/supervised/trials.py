@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from alphazero.types import RunFailed
+from alphazero.errors import RunFailed
 
 QUANTUM = 1.0
 """Seconds between two chances of Ctrl-C to be heard while Ray works."""
@@ -46,9 +46,9 @@ def on_ray(address: str, parallel: int | None) -> Any:
         import ray
         from ray import exceptions
 
-        from workers.cluster import fleet
+        from workers.cluster import connection
 
-        started = fleet.connect(address)
+        started = connection.connect(address)
         try:
             yield from _tasks(ray, function, deque(zip(trials, pools, strict=True)), parallel)
         except exceptions.RayTaskError as error:

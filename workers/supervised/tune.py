@@ -19,10 +19,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from alphazero import config_file
+from alphazero.errors import RunFailed
 from alphazero.supervised import candidates, config
 from alphazero.supervised.candidates import Candidate, Choices
 from alphazero.supervised.config import SupervisedConfig
-from alphazero.types import RunFailed
 from workers.runs import run_directory
 from workers.terminal import progress
 
@@ -221,7 +222,7 @@ def _write_best(path: Path, chosen: Candidate, best: "Result", folds: int) -> No
     path.write_text(
         f"# {chosen.name}\n"
         f"# accuracy {best.mean:.4f}, standard deviation {best.deviation:.4f}, over {folds} folds\n"
-        f"{config.describe(chosen.config)}",
+        f"{config_file.as_yaml(chosen.config)}",
         encoding="utf-8",
     )
 
