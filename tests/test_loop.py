@@ -1,5 +1,6 @@
 """The loop: balance, determinism, and resuming as if nothing had been."""
 
+import copy
 import dataclasses
 import math
 import multiprocessing
@@ -18,11 +19,13 @@ from pydantic import TypeAdapter
 
 import games
 from alphazero import checkpoint, evaluators, loop, wire
+from alphazero.batches import Batches
 from alphazero.config import Config, ReplaySettings
 from alphazero.inference import NetworkEvaluator
 from alphazero.learner import Learner
+from alphazero.limiter import Limiter
 from alphazero.local_fleet import LocalFleet
-from alphazero.loop import Hooks, Limiter
+from alphazero.loop import Hooks
 from alphazero.replay import Replay, Samples, to_batch
 
 TINY = {
@@ -227,11 +230,11 @@ def test_a_run_stopped_before_its_first_checkpoint_begins_again_bit_for_bit(part
 def test_batches_prepared_beside_the_step_are_those_drawn_when_they_are_needed(parts, monkeypatch):
     expected, prepared = final_state(parts("one").train()), []
 
-    def take(batches, ahead):
+    def take(batches, step, ahead):
         prepared.append(ahead)
-        return batches._draw(batches._run.learner.step)
+        return batches._draw(step)
 
-    monkeypatch.setattr(loop._Batches, "take", take)
+    monkeypatch.setattr(Batches, "take", take)
     assert final_state(parts("two").train()) == expected
     assert 10 < sum(prepared) < len(prepared)
 
@@ -242,14 +245,17 @@ class Gate:
     choice = None
 
     def __init__(self, game):
-        self.open, self.asked = threading.Event(), threading.Semaphore(0)
+        self.open, self.requests = threading.Event(), threading.Semaphore(0)
         self._answer, self.version, self.rows = evaluators.uniform(game), -1, []
 
     def load(self, weights, version):
         self.version = version
 
+    def snapshot(self):
+        return copy.copy(self)
+
     def __call__(self, states):
-        self.asked.release()
+        self.requests.release()
         self.open.wait()
         self.rows.append(len(states))
         return self._answer(states)._replace(version=self.version)
@@ -265,7 +271,7 @@ def test_a_ply_is_played_with_the_weights_it_began_with_whenever_others_come(par
     fleet.allow(0)
     with ThreadPoolExecutor(1) as pool:
         collected = pool.submit(fleet.collect)
-        gate.asked.acquire()  # the first ply of the first games is under way
+        gate.requests.acquire()  # the first ply of the first games is under way
         fleet.publish({}, 2)
         gate.open.set()
         records = collected.result()
@@ -323,7 +329,7 @@ def test_what_is_played_does_not_depend_on_how_long_the_caller_takes(parts):
     at_once = played("one", lambda fleet: None)
     assert len(at_once) > 10
     # Here every ply under way has ended before the next weights come.
-    assert played("two", lambda fleet: [seat.played() for seat in fleet._seats]) == at_once
+    assert played("two", lambda fleet: [group.played() for group in fleet._groups]) == at_once
 
 
 def first_positions(game, size):

@@ -127,7 +127,7 @@ def test_no_simulation_goes_to_a_move_that_is_known_to_lose(kind, leaves):
 def test_the_value_lies_within_what_is_proven(kind):
     game = games.make("tic_tac_toe")
     states = random_positions(game, 200, 6)
-    search = kind(simulations=60).for_play()
+    search = kind(simulations=60).without_noise()
     trees = grown(game, states, search, hashing(game), temperature=0)
     result = searched(game, states, search, hashing(game))
     roots = trees.nodes[:, 0]

@@ -65,7 +65,7 @@ def test_noise_is_drawn_anew_in_every_search_and_never_for_play():
 
     assert visits(search) != visits(search)
     before = rngs[0].bit_generator.state
-    assert visits(search.for_play()) == visits(search.for_play())
+    assert visits(search.without_noise()) == visits(search.without_noise())
     assert rngs[0].bit_generator.state == before, "a search for play at temperature 0 draws nothing"
 
 

@@ -152,7 +152,7 @@ def test_a_forced_move_gets_the_whole_policy(kind):
     game = DoubleNim()
     search = kind(simulations=5, proofs=False)
     for leaves in (1, 4):
-        steps = search.for_play(leaves=leaves)(
+        steps = search.without_noise(leaves=leaves)(
             game, game.piles(1), generators(1), np.ones(1, np.float32)
         )
         result = run(steps, uniform(game))

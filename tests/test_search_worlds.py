@@ -32,7 +32,7 @@ def connect_four_after(columns):
 def test_a_player_who_moves_twice_is_understood(kind, leaves):
     game = DoubleNim()
     stones = np.arange(1, 10)
-    search = kind(simulations=1000).for_play(leaves=leaves)
+    search = kind(simulations=1000).without_noise(leaves=leaves)
     result = searched(game, game.piles(*stones.tolist()), search, uniform(game))
     for i, action in enumerate(result.action):
         values = double_nim_values(i + 1)
@@ -42,7 +42,7 @@ def test_a_player_who_moves_twice_is_understood(kind, leaves):
 
 def test_the_value_of_taking_two_keeps_its_sign_since_the_same_player_moves_on():
     game = DoubleNim()
-    search = PUCT(simulations=400, proofs=False).for_play()
+    search = PUCT(simulations=400, proofs=False).without_noise()
     result = searched(game, game.piles(3), search, uniform(game))
     # One more stone after taking two wins at once; taking one leaves two, which the other wins.
     assert result.action_value[0, 1] == pytest.approx(1, abs=0.01)
@@ -52,7 +52,7 @@ def test_the_value_of_taking_two_keeps_its_sign_since_the_same_player_moves_on()
 @BOTH
 def test_a_win_in_one_is_found_and_its_value_is_exact(kind):
     game, state = connect_four_after("414141")
-    result = searched(game, state, kind(simulations=64).for_play(), uniform(game))
+    result = searched(game, state, kind(simulations=64).without_noise(), uniform(game))
     assert result.action.tolist() == [3]
     assert result.action_value[0, 3] == 1
     assert result.policy[0].argmax() == 3
@@ -62,7 +62,7 @@ def test_a_win_in_one_is_found_and_its_value_is_exact(kind):
 def test_a_threat_is_blocked(kind):
     # Column 1 holds three stones of the first player, the second one moves.
     game, state = connect_four_after("14131")
-    result = searched(game, state, kind(simulations=100).for_play(), uniform(game))
+    result = searched(game, state, kind(simulations=100).without_noise(), uniform(game))
     assert result.action.tolist() == [0]
     assert np.nanmax(np.delete(result.action_value[0], 0)) < result.action_value[0, 0]
 
@@ -75,7 +75,7 @@ def test_a_misleading_evaluator_does_not_hide_a_win(kind):
         logits = np.tile(np.array([3, 1, 0, 1, 0], np.float32), (len(states), 1))
         return uniform(game)(states)._replace(logits=logits)
 
-    result = searched(game, game.initial(3), kind(simulations=200).for_play(), evaluate)
+    result = searched(game, game.initial(3), kind(simulations=200).without_noise(), evaluate)
     assert result.action.tolist() == [2, 2, 2]
     assert result.action_value[:, 2].tolist() == [1, 1, 1]
     assert result.action_value[:, 1].tolist() == [0, 0, 0]
@@ -92,7 +92,7 @@ def test_a_finished_game_is_never_sent_to_the_evaluator(kind):
         assert game.legal(states).any(axis=1).all()
         return hashing(game)(states)
 
-    result = searched(game, state.repeat(4), kind(simulations=300).for_play(), evaluate)
+    result = searched(game, state.repeat(4), kind(simulations=300).without_noise(), evaluate)
     assert result.visits.sum(axis=1).tolist() == [300] * 4
     assert sum(asked) < 4 * 301, "some of these games end within the search"
 
@@ -104,7 +104,7 @@ def test_values_are_exact_where_every_line_is_searched_to_its_end(kind):
     for cell in (5, 1, 9, 3, 2, 8, 6):
         state = game.step(state, np.array([cell - 1]))
     # X: 2 5 6 9, O: 1 3 8, O moves; 4 blocks and draws, 7 lets X win on 4.
-    result = searched(game, state, kind(simulations=40).for_play(), uniform(game))
+    result = searched(game, state, kind(simulations=40).without_noise(), uniform(game))
     assert result.action.tolist() == [3]
     assert result.action_value[0, 3] == 0
     assert -1 <= result.action_value[0, 6] < -0.4

@@ -1,4 +1,4 @@
-"""Batched tree search: generators that yield states to evaluate and return what they concluded."""
+"""Batched tree search: generators that yield states to evaluate and return their results."""
 
 from collections.abc import Generator
 from typing import TypeVar
@@ -10,7 +10,10 @@ Result = TypeVar("Result")
 
 
 def run(steps: Generator[States, Evaluation, Result], evaluate: Evaluator) -> Result:
-    """Drive a search (or any generator that asks for evaluations) to its end in this process."""
+    """Run a search, or any generator that yields states, to its end and return its result.
+
+    Each batch of states that it yields is evaluated and sent back.
+    """
     try:
         states = next(steps)
         while True:

@@ -16,21 +16,21 @@ from pydantic.dataclasses import dataclass
 
 from alphazero.nn.settings import STRICT, Positive
 from alphazero.search import kernels
-from alphazero.search.tree import Rows, choosable, grow, plant, root_statistics
+from alphazero.search.tree import Rows, grow, init_trees, root_statistics, undominated_actions
 from alphazero.types import Generators, SearchResult, SearchSteps
 from games.base import Game, States
 
-BEHIND = np.float32(1e4)
-"""Taken off the scores of actions that are not considered: their turn comes when proofs have
-refuted all that are."""
+NOT_CONSIDERED = np.float32(1e4)
+"""Subtracted from the scores of actions outside the first ``max_considered_actions``, so that they
+are searched only after proofs have refuted all the others."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Gumbel:
-    """Constants. ``sigma(q) = (visit_offset + max n) * value_scale * q`` with q in [-1, 1].
+    """The algorithm's constants: ``sigma(q) = (visit_offset + max n) * value_scale * q``.
 
-    The paper's min-max rescaling of q is for games of unknown reward range; it would magnify mere
-    noise wherever all actions are worth about the same.
+    ``q`` is in [-1, 1] and stays so: the paper's min-max rescaling of q is for games whose range of
+    rewards is unknown, and it would magnify mere noise where all actions have about the same value.
     """
 
     kind: Literal["gumbel"] = "gumbel"
@@ -39,22 +39,22 @@ class Gumbel:
     visit_offset: Positive = 50.0
     value_scale: Positive = 0.1
     leaves: Annotated[int, Field(ge=1)] = 1
-    """Leaves a tree evaluates at once, kept apart by virtual losses."""
+    """Leaves evaluated at once per tree, kept apart by virtual losses."""
     proofs: bool = True
-    """Conclude from finished games what is certain of the positions before them."""
+    """Propagate proven results from finished games upwards in the tree (MCTS-Solver)."""
 
     def __call__(
         self, game: Game, states: States, rngs: Generators, temperature: NDArray[np.float32]
     ) -> SearchSteps:
         evaluation = yield states
-        tree = plant(game, states, evaluation, self.simulations)
+        tree = init_trees(game, states, evaluation, self.simulations)
         legal = tree.edges[:, 0]["prior"] >= 0
         logits = np.where(legal, evaluation.logits, -np.inf).astype(np.float32)
         logits -= logits.max(axis=1, keepdims=True)
         scores = logits + _noise(rngs, temperature, game.num_actions)
         considered = np.minimum(legal.sum(axis=1), self.max_considered_actions)
         if game.num_actions > self.max_considered_actions:
-            scores[_rank_descending(scores) >= considered[:, None]] -= BEHIND
+            scores[_rank_descending(scores) >= considered[:, None]] -= NOT_CONSIDERED
         schedule = _halving_schedules(game.num_actions, self.simulations)
         offset, scale = np.float32(self.visit_offset), np.float32(self.value_scale)
 
@@ -67,12 +67,12 @@ class Gumbel:
         oldest = yield from grow(game, tree, select, self.simulations, self.leaves, self.proofs)
         _, visits, action_value = root_statistics(tree)
         bonus = kernels.completed_root_values(*tree[:2], offset, scale)
-        open_to_choice = choosable(tree)
-        policy = _softmax(np.where(open_to_choice, logits + bonus, -np.inf))
+        undominated = undominated_actions(tree)
+        policy = _softmax(np.where(undominated, logits + bonus, -np.inf))
         completed = bonus / ((offset + visits.max(axis=1, keepdims=True)) * scale)
-        counted = np.where(open_to_choice, visits, -1)
+        counted = np.where(undominated, visits, -1)
         finalists = counted == counted.max(axis=1, keepdims=True)
-        # The mean over all simulations would count the actions that halving tried and dropped.
+        # Not the mean over all simulations, which includes the actions that halving has dropped.
         value = np.where(legal, policy * completed, 0).sum(axis=1)
         lower, upper = tree.nodes[:, 0]["lower"], tree.nodes[:, 0]["upper"]
         return SearchResult(
@@ -85,12 +85,16 @@ class Gumbel:
             version=evaluation.version if oldest is None else min(oldest, evaluation.version),
         )
 
-    def for_play(self, simulations: int | None = None, leaves: int = 1) -> "Gumbel":
+    def without_noise(self, simulations: int | None = None, leaves: int = 1) -> "Gumbel":
+        """As ``types.Search``. At temperature 0 there is no noise in this search anyway."""
         return replace(self, simulations=simulations or self.simulations, leaves=leaves)
 
 
 def _noise(rngs: Generators, temperature: NDArray[np.float32], actions: int) -> NDArray[np.float32]:
-    """``-log(-log(u))`` for each root action, times the temperature; each game draws its own."""
+    """``float32[B, A]``: Gumbel noise ``-log(-log(u))`` times the temperature.
+
+    Each position's noise is drawn from its own generator; at temperature 0 nothing is drawn.
+    """
     uniform = np.full((len(rngs), actions), 0.5)
     warm = np.flatnonzero(temperature > 0)
     for i in warm.tolist():
@@ -100,6 +104,7 @@ def _noise(rngs: Generators, temperature: NDArray[np.float32], actions: int) -> 
 
 
 def _rank_descending(scores: NDArray[np.float32]) -> NDArray[np.intp]:
+    """``[B, A]``: 0 for the highest score of each row, 1 for the next one, and so on."""
     order = np.argsort(-scores, axis=1, kind="stable")
     return np.argsort(order, axis=1, kind="stable")
 
@@ -111,16 +116,27 @@ def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=64)
 def _halving_schedules(actions: int, simulations: int) -> NDArray[np.int32]:
-    """``[actions + 1, simulations, 2]``: ``_halving_schedule`` of each number of actions."""
+    """``[actions + 1, simulations, 2]``: row ``m`` is ``_halving_schedule(m, simulations)``."""
     return np.stack([_halving_schedule(max(1, m), simulations) for m in range(actions + 1)])
 
 
 def _halving_schedule(considered: int, simulations: int) -> NDArray[np.int32]:
-    """``[simulations, 2]``: the visits that the next action to search must already have, and 1
-    where that choice drops actions.
+    """``[simulations, 2]``: for each simulation the visits that the action to search must already
+    have, and 1 where the choice among those actions is the one that drops the worse half.
 
-    Sequential halving over ``considered`` actions: each phase gives every survivor the same number
-    of visits, then the worse half drops out (the paper's figure 1).
+    Sequential halving (the paper's figure 1) has ``ceil(log2(considered))`` phases. Each one spends
+    an equal share of the simulations on its survivors, in turns, and leaves half of them.
+
+    Example: 4 considered actions, 16 simulations. There are 2 phases of 8 simulations: the first
+    visits each of the 4 actions twice, the second each of the best 2 four times.
+
+        visits  0 0 0 0 1 1 1 1   2 2 3 3 4 4 5 5
+        drops   0 0 0 0 0 0 0 0   1 0 0 0 0 0 0 0
+
+    The four 0s select four times an action without visits, that is each action once. At the first
+    2, all four actions have 2 visits; the best of them is searched, then the best of the other
+    three. From then on only these two reach 3 visits and more: the first 2 is the choice that drops
+    the worse half. In the end the visits are 6, 6, 2, 2.
     """
     if considered <= 1:
         return np.stack([np.arange(simulations), np.zeros(simulations)], axis=1).astype(np.int32)

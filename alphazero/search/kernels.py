@@ -1,10 +1,27 @@
-"""The search's kernels. They see arrays, described in ``tree.py``, and know no game and no network.
+"""The search's compiled functions, on the arrays that ``tree.py`` describes.
 
-They stand in one file, because Numba's disk cache does not notice edits to a function that lives in
-another; only ``softmax.py`` stands apart. A simulation that waits for its evaluation counts as a
-visit that lost (virtual loss). Everything is float32, in a fixed order and without fastmath: the
-same search makes the same visits on every machine, but for the last bit of the library's
-exponential. Choices are written without branches on counts, which a CPU cannot foresee.
+Their order here: backup, proofs, new nodes (``attach``, ``expand``), the end of a descent, and the
+two rules of descent (``puct``, ``gumbel``). They contain no rules of a game and no network.
+
+Why one file, and a long one: all of them share the backup and the proven ranges, and Numba's disk
+cache does not notice an edit to a compiled function of another file. Split up, they would keep
+running old code after an edit. Only ``softmax.py`` stands apart.
+
+Parameters that occur throughout:
+    nodes [B, N], edges [B, N, A], raw [B, N, itemsize], size [B]: the arrays of ``tree.Tree``
+    tree, node, action: indices into them; an edge is (tree, node, action)
+    where, row_states: the arrays of ``tree.Rows``
+    virtual: whether a tree may wait for several evaluations at once, kept apart by virtual losses
+
+Points of view: a node's sums, value and bounds are for its own mover; an edge's are for the mover
+of the node it leaves. A sign changes only where two movers differ, because a player may move twice
+in a row.
+
+Reproducibility: everything is float32, computed in a fixed order and without fastmath. The same
+search makes the same visits on every machine, except for the last bit of the library's exponential.
+
+Speed: the best action is chosen with conditional expressions on counts instead of branches, because
+the CPU's branch prediction often fails on them.
 """
 
 import numpy as np
@@ -13,19 +30,38 @@ from alphazero.search import softmax
 from alphazero.search.softmax import LOWEST, ONE, ZERO, jit
 
 WAITING, EXPANDED, FINISHED = 0, 1, 2
-"""A node's status: its evaluation is under way, it has edges, or the game is over there."""
+"""A node's status: its evaluation is under way; it has edges; or its result is certain, because the
+game is over or because the result is proven."""
 
 NEW, BACKED_UP, BLOCKED = 0, 1, 2
-"""How a descent ended: at an edge to follow, in a finished game, or where others wait already."""
+"""The end of a descent: an edge without a child; a FINISHED node, whose value is backed up; or an
+edge or node that waits for its evaluation already."""
 
-FLOOR, HOPELESS = np.float32(1e-12), np.float32(-1e30)
+FLOOR = np.float32(1e-12)
+"""The least prior in Gumbel's improved policy."""
+
+REFUTED = np.float32(-1e30)
+"""PUCT's score of an action that is proven lost: below all others, above the illegal ones."""
+
+
+# Backup
 
 
 @jit()
 def _back_up(nodes, edges, tree, node, value, virtual):
-    """Add ``value``, seen by ``node``'s mover, to every node and edge up to the root.
+    """Add one visit of ``value``, for ``node``'s mover, to every node and edge up to the root.
 
-    From a node on whose result is proven it is that result.
+    A FINISHED node on the way replaces the value: from there upwards it is that node's result.
+    ``virtual``: also take back the descent's pending marks.
+
+    Example: a leaf is worth +0.6 for white. Its parent's mover is black, its grandparent's white:
+
+        leaf          white  value_sum += 0.6
+        parent        black  value_sum -= 0.6, edge to the leaf: value_sum -= 0.6
+        grandparent   white  value_sum += 0.6, edge to the parent: value_sum += 0.6
+
+    Were the parent FINISHED with the result -1 for black, the parent would get -1 instead of -0.6,
+    and the grandparent and its edge +1. The edge to the leaf keeps its -0.6.
     """
     mover = nodes[tree, node].to_move
     while True:
@@ -47,10 +83,19 @@ def _back_up(nodes, edges, tree, node, value, virtual):
         node = parent
 
 
+# Proofs: score-bounded tree search (Cazenave & Saffidine 2010), which is MCTS-Solver (Winands et
+# al. 2008) with draws. Every node has bounds [lower, upper] on its result under best play, for its
+# mover. They begin as [-1, 1]; a finished game has lower == upper; a node's bounds are the highest
+# lower and the highest upper bound among its legal actions.
+
+
 @jit()
 def _range(nodes, edges, tree, node, action):
-    """Between what results an action's lies for all that is proven, ``(lower, upper)`` for the
-    node's mover; one never tried may be worth anything."""
+    """The proven bounds ``(lower, upper)`` on an action's result, for the node's mover.
+
+    An action without a child has (-1, 1). A child with the bounds [0, 1] for the other player gives
+    (-1, 0): its mover has at least a draw, so that the action brings at best a draw.
+    """
     child = edges[tree, node, action].child
     if child < 0:
         return -1, 1
@@ -62,8 +107,16 @@ def _range(nodes, edges, tree, node, action):
 
 @jit()
 def _settle(nodes, edges, tree, node):
-    """The result of ``node`` is proven: from now on it counts as a finished game, as though all its
-    visits had found that result."""
+    """Make ``node``, whose result is proven, FINISHED, as if all its visits had had that result.
+
+    Example: a node has 5 visits, value_sum +1.5, and is proven lost. Its value_sum becomes
+    5 * -1 = -5, a change of -6.5, which is added to the sums of all nodes and edges above it: +6.5
+    where the other player moves, -6.5 where the same one does. A parent of 9 visits and value_sum
+    -0.5 so goes from a mean of -0.06 to 6.0 / 9 = 0.67.
+
+    A FINISHED node above ends the way: its own sum is its visits times its result already, whatever
+    its edges say.
+    """
     here = nodes[tree, node]
     mover, value = here.to_move, np.float32(here.lower)
     here.status, here.value = FINISHED, value
@@ -81,10 +134,18 @@ def _settle(nodes, edges, tree, node):
 
 @jit()
 def _prove(nodes, edges, tree, node):
-    """Draw all conclusions from the result of ``node``, which has just become known.
+    """Update the bounds of all nodes above ``node``, whose own bounds have just changed.
 
-    Score-bounded tree search (Cazenave & Saffidine 2010): each node's result lies between bounds,
-    which are those of its best action. A refuted action keeps no prior.
+    Goes up until a node's bounds stay as they were. A node whose bounds meet is settled. An action
+    that is proven lost is refuted: its prior becomes 0, so that no search policy favours it.
+
+    Example: a node, white to move, with three legal actions. All bounds are for white.
+
+        a [-1, -1]  b [-1, 1]  c [0, 1]   node [0, 1]: c is a draw at least, b or c may win
+        a [-1, -1]  b [0, 0]   c [0, 1]   node [0, 1]: unchanged, so that the update ends here
+        a [-1, -1]  b [0, 0]   c [0, 0]   node [0, 0]: settled as a draw; its parent comes next
+
+    For the parent, black to move, the same node's bounds [0, 1] read [-1, 0].
     """
     while True:
         parent, action = nodes[tree, node].parent, nodes[tree, node].action
@@ -107,20 +168,27 @@ def _prove(nodes, edges, tree, node):
         node = parent
 
 
+# New nodes
+
+
 @jit()
 def attach(
     nodes, edges, raw, size,
     where,
     states, legal, outcome, to_move, virtual, prove,
 ):  # fmt: skip
-    """Add a node behind each row's edge; finished ones are backed up, the others stay as rows.
-    ``prove``: and what follows from them for the nodes above.
+    """Add a node at the end of each row's edge; back the finished ones up, keep the others as rows.
 
-    ``states [n * itemsize], legal [n, A], outcome, to_move [n]`` describe the new nodes. What
-    belongs to the unfinished ones moves to the front of ``states``, ``legal`` and ``where``, which
-    names the new nodes from then on; returns how many they are.
+    ``states [n * itemsize]``, bytes, ``legal [n, A]``, ``outcome [n]`` and ``to_move [n]`` describe
+    the new nodes. Returns how many of them are unfinished, ``m``. The first ``m`` rows of
+    ``states`` and ``legal`` are then theirs, and the first ``m`` columns of ``where`` hold their
+    trees and their own node indices. ``prove``: finished games update the bounds of the nodes above
+    them.
+
+    Example: of 3 new nodes the second one is finished. It is backed up; the third one's state and
+    legal actions move to row 1; 2 is returned.
     """
-    found, width = 0, raw.shape[2]
+    unfinished, width = 0, raw.shape[2]
     for i in range(len(outcome)):
         tree, parent, action = where[0, i], where[1, i], where[2, i]
         child = size[tree]
@@ -136,13 +204,13 @@ def attach(
         node.lower, node.upper = -1, 1
         if np.isnan(outcome[i]):
             node.status = WAITING
-            where[0, found], where[1, found] = tree, child
-            if found < i:
+            where[0, unfinished], where[1, unfinished] = tree, child
+            if unfinished < i:
                 for byte in range(width):
-                    states[found * width + byte] = raw[tree, child, byte]
-                for each in range(legal.shape[1]):
-                    legal[found, each] = legal[i, each]
-            found += 1
+                    states[unfinished * width + byte] = raw[tree, child, byte]
+                for other in range(legal.shape[1]):
+                    legal[unfinished, other] = legal[i, other]
+            unfinished += 1
         else:
             node.status = FINISHED
             node.value = outcome[i]
@@ -150,14 +218,17 @@ def attach(
             if prove:
                 node.lower = node.upper = np.int8(outcome[i])
                 _prove(nodes, edges, tree, child)
-    return found
+    return unfinished
 
 
 @jit()
 def expand(nodes, edges, where, logits, value, legal, virtual):
-    """Give each row's leaf its edges, with ``softmax(logits)`` over the legal actions as prior,
-    and back its ``value [n]`` up. ``logits, legal [n, A]``. False where a value or a legal action's
-    logit is not finite, and then the trees are spoilt; -inf beside finite ones is a prior of 0."""
+    """Give each row's leaf its edges and back its value up.
+
+    The priors are ``softmax(logits)`` over the legal actions; ``logits, legal [n, A]`` and
+    ``value [n]``, for the leaf's mover. A logit of -inf beside finite ones gives a prior of 0.
+    Returns whether all values and sums of the softmax are finite; if not, the trees are unusable.
+    """
     actions, finite = legal.shape[1], True
     weights = softmax.unnormalized(logits, legal)
     for i in range(len(value)):
@@ -178,11 +249,15 @@ def expand(nodes, edges, where, logits, value, legal, virtual):
     return finite
 
 
+# The end of a descent
+
+
 @jit()
 def _arrive(nodes, edges, tree, node, action, virtual):
-    """Deal with the end of a descent, the edge ``action`` of ``node``: NEW, BACKED_UP or BLOCKED.
+    """Process the end of a descent, the edge ``action`` of ``node``: NEW, BACKED_UP or BLOCKED.
 
-    A finished game is backed up at once. A new edge is marked as pending to the root.
+    The value of a FINISHED child is backed up at once. A NEW edge adds its prior to the node's
+    visited mass. With ``virtual``, the whole path to the root is marked as pending.
     """
     child = edges[tree, node, action].child
     if child >= 0:
@@ -202,17 +277,31 @@ def _arrive(nodes, edges, tree, node, action, virtual):
 
 @jit()
 def _mark_pending(nodes, edges, tree, node, action):
+    """Count one simulation that waits for its evaluation, on every edge and node up to the root.
+
+    This is the virtual loss: until the evaluation arrives, the rules of descent count it as a visit
+    with the result -1, so that the next descent of the same round takes another path. Example: an
+    edge of 3 visits and value_sum 1.2 has the mean 0.4. With one pending simulation its mean is
+    (1.2 - 1) / (3 + 1) = 0.05, and PUCT divides its prior by 1 + 4 instead of 1 + 3. When the
+    evaluation 0.5 is backed up, the edge has 4 visits, value_sum 1.7 and nothing pending.
+    """
     while node >= 0:
         edges[tree, node, action].pending += 1
         nodes[tree, node].pending += 1
         node, action = nodes[tree, node].parent, nodes[tree, node].action
 
 
+# PUCT
+
+
 @jit()
 def _puct_action(nodes, edges, tree, node, exploration, fpu_reduction):
     """The legal action of the highest ``Q + c(N) sqrt(N) P / (1 + n)``, the first of equals.
 
-    Refuted ones come last: from them there is nothing to learn.
+    ``N`` and ``n`` count pending simulations, too. The ``Q`` of an unvisited action is the node's
+    mean minus ``fpu_reduction * sqrt(visited prior mass)``: with a mean of 0.2, a reduction of 0.2
+    and visited priors of 0.49 in all, 0.2 - 0.2 * 0.7 = 0.06. Refuted actions come last, because a
+    visit there cannot change any bound.
     """
     here = nodes[tree, node]
     mass = here.prior_mass if here.prior_mass > 0 else ZERO  # rounding may leave less than 0
@@ -226,7 +315,7 @@ def _puct_action(nodes, edges, tree, node, exploration, fpu_reduction):
         q = (edge.value_sum - pending) / (n if n > 0 else ONE)
         score = (q if n > 0 else urgency) + explore * edge.prior / (ONE + n)
         if edge.prior == 0 and _range(nodes, edges, tree, node, action)[1] == -1:
-            score = HOPELESS
+            score = REFUTED
         score = score if edge.prior >= 0 else LOWEST
         best = action if score > highest else best
         highest = score if score > highest else highest
@@ -238,7 +327,10 @@ def puct(
     nodes, edges, raw, leaves, remaining, where, row_states,
     exploration, fpu_reduction,
 ):  # fmt: skip
-    """Descend by PUCT; ``exploration [n]`` is ``c(n) * sqrt(n)`` at ``n`` visits of a node."""
+    """The ``tree.Select`` of PUCT; returns the number of rows written.
+
+    ``exploration [simulations + 2]``: ``c(N) * sqrt(N)`` at ``N`` visits of a node.
+    """
     new = 0
     for tree in range(len(remaining)):
         if nodes[tree, 0].status == FINISHED:
@@ -266,12 +358,26 @@ def puct(
     return new
 
 
+# Gumbel AlphaZero (Danihelka et al. 2022)
+
+
 @jit()
 def _complete(nodes, edges, tree, node, visit_offset, value_scale, sigma):
     """Fill ``sigma [A]`` with ``(visit_offset + max n) * value_scale * completed Q(a)``.
 
-    Unvisited actions get the mixed value (Danihelka et al. 2022, equations 10 and 33), whose sigma
-    is returned after the number of visits of the node's edges, those that wait included.
+    The completed Q (equation 10) of a visited action is its mean, and that of an unvisited one the
+    mixed value (equation 33), the weighted mean of the node's own value and of the visited actions'
+    means. Returns the visits of all edges. Pending simulations count as lost visits throughout.
+
+    Example: the node's own value is 0.1; visit_offset 50, value_scale 0.1.
+
+        action a: prior 0.5,  2 visits, mean +0.4
+        action b: prior 0.25, 1 visit,  mean -0.2
+        action c: prior 0.25, unvisited
+
+    The means weighted by priors are (0.5 * 0.4 - 0.25 * 0.2) / 0.75 = 0.2, and the mixed value is
+    (0.1 + 3 * 0.2) / (1 + 3) = 0.175. The scale is 0.1 * (50 + 2) = 5.2, so that sigma is
+    (2.08, -1.04, 0.91) and 3 is returned.
     """
     begun = most = mass = weighted = ZERO
     for action in range(edges.shape[2]):
@@ -286,7 +392,7 @@ def _complete(nodes, edges, tree, node, visit_offset, value_scale, sigma):
         weighted += share * q
         sigma[action] = q
     mixed = nodes[tree, node].value
-    if mass > 0:  # else nothing was visited but what is refuted
+    if mass > 0:  # otherwise only refuted actions, whose priors are 0, were visited
         mixed = (mixed + begun * weighted / mass) / (ONE + begun)
     scale = value_scale * (visit_offset + most)
     for action in range(edges.shape[2]):
@@ -297,14 +403,19 @@ def _complete(nodes, edges, tree, node, visit_offset, value_scale, sigma):
 
 @jit()
 def _improved_action(nodes, edges, tree, node, visit_offset, value_scale, sigma):
-    """``argmax pi'(a) - n(a) / (1 + sum n)``, equation 14: visits follow the improved policy."""
+    """``argmax pi'(a) - n(a) / (1 + sum n)``, equation 14: visits follow the improved policy.
+
+    ``pi'`` is ``softmax(logits + sigma)`` (equation 11), computed as ``prior * exp(sigma)``,
+    normalised. ``sigma [A]`` is memory to work in.
+    """
     begun = _complete(nodes, edges, tree, node, visit_offset, value_scale, sigma)
     highest, total = LOWEST, ZERO
     for action in range(edges.shape[2]):
         bonus = sigma[action] if edges[tree, node, action].prior >= 0 else LOWEST
         highest = bonus if bonus > highest else highest
     for action in range(edges.shape[2]):
-        # Floored, or all would underflow where the best value has no prior to speak of.
+        # Without a floor all shares underflow to 0 where the action of the highest sigma has a
+        # prior of almost 0.
         prior = edges[tree, node, action].prior
         share = (prior if prior > FLOOR else FLOOR) * np.exp(sigma[action] - highest)
         sigma[action] = share if prior >= 0 else ZERO
@@ -324,8 +435,11 @@ def _improved_action(nodes, edges, tree, node, visit_offset, value_scale, sigma)
 def _halving_action(
     nodes, edges, tree, scores, wanted, visit_offset, value_scale, sigma
 ):  # fmt: skip
-    """At the root: of the actions with ``wanted`` visits, the one with the highest
-    ``scores[a] + sigma(completed Q(a))``; of all, where none has that many. No refuted one."""
+    """The root action to search next: of those with ``wanted`` visits, the one of the highest
+    ``scores[a] + sigma(completed Q(a))``.
+
+    Where no action has that many visits, all of them compete. Illegal and refuted ones never do.
+    """
     _complete(nodes, edges, tree, 0, visit_offset, value_scale, sigma)
     best, best_score, best_due = -1, LOWEST, False
     for action in range(scores.shape[1]):
@@ -343,12 +457,16 @@ def gumbel(
     nodes, edges, raw, leaves, remaining, where, row_states,
     scores, considered, schedule, visit_offset, value_scale,
 ):  # fmt: skip
-    """Descend by sequential halving at the root and by the improved policy below it.
+    """The ``tree.Select`` of Gumbel AlphaZero; returns the number of rows written.
 
-    ``scores [B, A]`` are Gumbel noise + logits; ``schedule [A + 1, simulations, 2]`` says of a
-    root with ``considered [B]`` actions how many visits an action must have to be searched next,
-    given the simulations begun so far, and whether that choice drops actions. Such a choice waits
-    until every evaluation is in: virtual losses would drop whatever was searched last.
+    Sequential halving at the root, the improved policy below it. ``scores [B, A]``: Gumbel noise
+    plus logits. ``considered [B]``: the number of root actions that take part in the halving.
+    ``schedule [A + 1, simulations, 2]``: for that number and for the simulations begun so far, the
+    visits that the next action must have, and 1 where this choice drops actions
+    (``gumbel._halving_schedule``).
+
+    A choice that drops actions is made only when nothing is pending, because virtual losses would
+    drop the actions that were searched last.
     """
     new = 0
     sigma = np.empty(edges.shape[2], np.float32)
@@ -358,6 +476,7 @@ def gumbel(
         want = min(leaves, remaining[tree])
         while want > 0:
             node, waiting = 0, nodes[tree, 0].pending
+            # The root's own evaluation is a visit, too, but not a simulation.
             wanted, drops = schedule[considered[tree], nodes[tree, 0].visits - 1 + waiting]
             if drops and waiting:
                 break
@@ -388,11 +507,11 @@ def gumbel(
 
 @jit()
 def completed_root_values(nodes, edges, visit_offset, value_scale):
-    """``sigma(completed Q)`` at every root, ``[B, W]``."""
+    """``float32[B, A]``: ``sigma(completed Q)`` of every root's actions."""
     result = np.empty((edges.shape[0], edges.shape[2]), np.float32)
     sigma = np.empty(edges.shape[2], np.float32)
     for tree in range(len(result)):
         _complete(nodes, edges, tree, 0, visit_offset, value_scale, sigma)
-        for action in range(edges.shape[2]):  # to assign the row takes two seconds to compile
+        for action in range(edges.shape[2]):  # assigning whole rows takes two seconds to compile
             result[tree, action] = sigma[action]
     return result

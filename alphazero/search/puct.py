@@ -11,14 +11,14 @@ from pydantic.dataclasses import dataclass
 from alphazero.nn.settings import STRICT, Fraction, Positive
 from alphazero.search import kernels
 from alphazero.search.softmax import jit
-from alphazero.search.tree import Rows, Tree, choosable, grow, plant, root_statistics
+from alphazero.search.tree import Rows, Tree, grow, init_trees, root_statistics, undominated_actions
 from alphazero.types import Generators, SearchResult, SearchSteps
 from games.base import Game, States
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PUCT:
-    """Constants of PUCT. An action's score in a node of ``N`` visits, the node's own included, is
+    """The constants of PUCT. An action's score in a node of ``N`` visits, its own included, is
 
     ``Q(a) + c(N) * P(a) * sqrt(N) / (1 + n(a))`` with
     ``c(N) = c_puct + log((N + c_base + 1) / c_base)``.
@@ -29,23 +29,23 @@ class PUCT:
     c_puct: Positive = 1.25
     c_base: Positive = 19652.0
     fpu_reduction: Annotated[float, Field(ge=0)] = 0.2
-    """First-play urgency: an unvisited action counts as the node's mean value minus this times
-    the square root of the prior mass already visited (Wu 2019, section 3)."""
+    """First-play urgency: an unvisited action has the node's mean value minus this times the square
+    root of the prior mass already visited (Wu 2019, section 3)."""
     dirichlet_fraction: Fraction = 0.25
-    """Share of noise in the root's prior; drawn anew for each search."""
+    """Share of Dirichlet noise in the root's prior; drawn anew for each search."""
     dirichlet_total: Positive = 10.0
-    """The noise's alpha is this divided by the number of legal actions: 0.28 at chess's 35, as
-    in AlphaZero, 1.4 at Connect Four's 7."""
+    """The noise's alpha is this divided by the number of legal actions: about 0.3 for chess's 35,
+    as in AlphaZero, and 1.4 for Connect Four's 7."""
     leaves: Annotated[int, Field(ge=1)] = 1
-    """Leaves a tree evaluates at once, kept apart by virtual losses."""
+    """Leaves evaluated at once per tree, kept apart by virtual losses."""
     proofs: bool = True
-    """Conclude from finished games what is certain of the positions before them."""
+    """Propagate proven results from finished games upwards in the tree (MCTS-Solver)."""
 
     def __call__(
         self, game: Game, states: States, rngs: Generators, temperature: NDArray[np.float32]
     ) -> SearchSteps:
         evaluation = yield states
-        tree = plant(game, states, evaluation, self.simulations)
+        tree = init_trees(game, states, evaluation, self.simulations)
         if self.dirichlet_fraction:
             _mix_noise(tree, rngs, self.dirichlet_fraction, self.dirichlet_total)
         visits = np.arange(self.simulations + 2)
@@ -58,10 +58,10 @@ class PUCT:
 
         oldest = yield from grow(game, tree, select, self.simulations, self.leaves, self.proofs)
         value, visits, action_value = root_statistics(tree)
-        open_to_choice = choosable(tree)
-        counts = np.where(open_to_choice, visits, 0)
-        # All that was searched may be refuted while something else is left.
-        counts = np.where(counts.any(axis=1, keepdims=True), counts, open_to_choice)
+        undominated = undominated_actions(tree)
+        counts = np.where(undominated, visits, 0)
+        # Where all visited actions are refuted, the unvisited ones are equally likely.
+        counts = np.where(counts.any(axis=1, keepdims=True), counts, undominated)
         lower, upper = tree.nodes[:, 0]["lower"], tree.nodes[:, 0]["upper"]
         return SearchResult(
             action=sample(counts, rngs, temperature),
@@ -73,7 +73,8 @@ class PUCT:
             version=evaluation.version if oldest is None else min(oldest, evaluation.version),
         )
 
-    def for_play(self, simulations: int | None = None, leaves: int = 1) -> "PUCT":
+    def without_noise(self, simulations: int | None = None, leaves: int = 1) -> "PUCT":
+        """As ``types.Search``: without Dirichlet noise."""
         simulations = simulations or self.simulations
         return replace(self, simulations=simulations, leaves=leaves, dirichlet_fraction=0.0)
 
@@ -83,7 +84,8 @@ def sample(
 ) -> NDArray[np.int64]:
     """``[B]`` actions drawn with probability ``visits ** (1 / temperature)``, normalised.
 
-    Where the temperature is 0: the most visited, the first of equals.
+    ``visits [B, A]``, ``temperature [B]``. At temperature 0: the most visited action, the first of
+    equals, and nothing is drawn from ``rngs``.
     """
     chances = np.zeros(len(visits))
     for i in np.flatnonzero(temperature > 0).tolist():
@@ -93,8 +95,11 @@ def sample(
 
 @jit()
 def _draw(visits, chances, temperature):
-    """``[B]`` actions: where ``chances [B]`` in [0, 1) fall among the cumulated
-    ``visits [B, A] ** (1 / temperature [B])``; at temperature 0 the first of the most visited."""
+    """``[B]`` actions: the inverse of the cumulative distribution at ``chances [B]`` in [0, 1).
+
+    The weights are ``visits [B, A] ** (1 / temperature [B])``, divided by the highest of them so
+    that none overflows. At temperature 0: the first of the most visited.
+    """
     chosen = np.empty(len(visits), np.int64)
     weights = np.empty(visits.shape[1])
     for i in range(len(visits)):
@@ -110,7 +115,10 @@ def _draw(visits, chances, temperature):
 
 
 def _mix_noise(tree: Tree, rngs: Generators, fraction: float, total: float) -> None:
-    """Dirichlet noise as normalised gamma variates, of which each game draws its own."""
+    """Mix Dirichlet noise into the priors of all roots, from each position's own generator.
+
+    The noise is a set of gamma variates divided by their sum.
+    """
     counts = (tree.edges[:, 0]["prior"] >= 0).sum(axis=1)
     drawn = np.empty((len(counts), tree.edges.shape[2]))
     for rng, count, row in zip(rngs, counts.tolist(), drawn, strict=True):
@@ -120,9 +128,10 @@ def _mix_noise(tree: Tree, rngs: Generators, fraction: float, total: float) -> N
 
 @jit()
 def _mix(edges, drawn, fraction):
-    """Mix ``fraction`` of noise into every root's prior: the first of ``drawn [B, A]``, normalised.
+    """Replace every root's priors by ``(1 - fraction) * prior + fraction * noise``.
 
-    As many as there are legal actions, in their order.
+    A root of ``m`` legal actions uses the first ``m`` entries of its row of ``drawn [B, A]``,
+    divided by their sum, for its legal actions in order.
     """
     for tree in range(len(edges)):
         count, total = 0, 0.0

@@ -1,7 +1,7 @@
-"""The softmax of many rows at once, for the kernels, and how all of them are compiled.
+"""The softmax of many rows at once, for the kernels, and the decorator that compiles all of them.
 
-What Numba's disk cache holds of the kernels does not notice an edit in this file: remove it after
-one (CONTRIBUTING.md says how).
+Numba's disk cache of the kernels does not notice an edit of this file: remove the cache afterwards
+(see CONTRIBUTING.md).
 """
 
 from functools import partial
@@ -9,7 +9,8 @@ from functools import partial
 import numba
 import numpy as np
 
-# Where Python's division raises NumPy's gives infinity, and a loop that may raise is a slow one.
+# error_model: division by 0 gives infinity as in NumPy, instead of raising an exception as in
+# Python; loops that may raise are slower.
 jit = partial(numba.njit, cache=True, nogil=True, error_model="numpy")
 
 ZERO, ONE, LOWEST = np.float32(0), np.float32(1), np.float32(-np.inf)
@@ -17,14 +18,15 @@ ZERO, ONE, LOWEST = np.float32(0), np.float32(1), np.float32(-np.inf)
 
 @jit()
 def _exponentials(exponents):
-    """Replace each ``x <= 0`` by ``e ** x`` to 1.2e-7, by 0 below -87.
+    """Replace each ``x <= 0`` by ``e ** x``, to a relative error of 1.2e-7; by 0 below -87.
 
-    ``2 ** k * e ** r`` with ``|r| <= log(2) / 2`` and a polynomial for the second factor (Moshier,
-    Cephes, expf): without a call in the loop the CPU computes several at once.
+    ``e ** x = 2 ** k * e ** r`` with ``|r| <= log(2) / 2`` and a polynomial for the second factor
+    (Moshier's Cephes library, expf). Example: x = -1 gives k = -1, r = -0.307 and
+    0.5 * 0.736 = 0.368. A loop without function calls lets the CPU compute several values at once.
     """
     for i in range(len(exponents)):
         x = exponents[i]
-        # Not max(), which would take a NaN for -87.
+        # Not max(), which would turn NaN into -87.
         inside = np.float32(-87) if x < np.float32(-87) else x
         k = np.floor(inside * np.float32(1.44269504) + np.float32(0.5))
         r = (inside - k * np.float32(0.693359375)) + k * np.float32(2.12194440e-4)
@@ -41,7 +43,10 @@ def _exponentials(exponents):
 
 @jit()
 def unnormalized(logits, legal):
-    """``[n * A]``: ``e ** (logit - highest logit)``, 0 where not legal."""
+    """``float32[n * A]``: ``e ** (logit - highest legal logit of the row)``, 0 where not legal.
+
+    ``logits, legal [n, A]``. The softmax before its division by the sum of each row.
+    """
     actions = legal.shape[1]
     result = np.empty(legal.size, np.float32)
     for i in range(len(legal)):
@@ -49,7 +54,7 @@ def unnormalized(logits, legal):
         for action in range(actions):
             logit = logits[i, action] if legal[i, action] else LOWEST
             result[i * actions + action] = logit
-            # Not max(), which may pass over a NaN.
+            # Not max(), which may ignore a NaN.
             highest = highest if highest > logit else logit
         for action in range(actions):
             result[i * actions + action] -= highest

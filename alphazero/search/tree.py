@@ -1,8 +1,15 @@
 """Search trees for ``B`` positions as arrays, grown in lock step.
 
-A round of search is ``select`` (each algorithm's own kernel) -> ``game.advance`` -> ``attach`` ->
-the evaluator -> ``expand`` with its backup. Finished games are backed up exactly and never leave
-for the evaluator: those that the tree knows within the descent, new ones when they are attached.
+A round of search (``grow``):
+
+    select          each algorithm's own kernel descends from the roots to edges without a child
+    game.advance    plays those edges' actions
+    attach          adds the new nodes to the trees
+    evaluator       evaluates the new nodes that are not finished games
+    expand          gives them edges with priors, and backs their values up to the root
+
+A finished game is never sent to the evaluator; its outcome is backed up instead: by ``attach`` when
+it is new, by ``select`` when a later descent ends there again.
 """
 
 from collections.abc import Callable, Generator
@@ -19,35 +26,35 @@ NODE = np.dtype(
     [
         ("parent", np.int32),  # -1 at the root
         ("action", np.int32),  # the parent's edge that leads here
-        ("visits", np.int32),  # its own evaluation + the visits of its edges
-        ("pending", np.int32),  # simulations below it that wait for an evaluation
-        ("value_sum", np.float32),  # over visits, as this node's mover sees it
-        ("value", np.float32),  # the evaluator's, or the outcome of a finished game
+        ("visits", np.int32),  # 1 for its own evaluation + the visits of its edges
+        ("pending", np.int32),  # simulations through it that wait for an evaluation
+        ("value_sum", np.float32),  # over all visits, for this node's mover
+        ("value", np.float32),  # the evaluator's, or the result where FINISHED
         ("prior_mass", np.float32),  # of the edges visited so far
-        ("to_move", np.int8),
+        ("to_move", np.int8),  # the node's mover, 0 or 1
         ("status", np.int8),  # kernels.WAITING, EXPANDED or FINISHED
-        ("lower", np.int8),  # the result proven so far lies in [lower, upper], for its mover
-        ("upper", np.int8),
+        ("lower", np.int8),  # proven: under best play its mover gets at least this result
+        ("upper", np.int8),  # and at most this one; both are -1, 0 or 1
     ],
     align=True,
 )
 
 EDGE = np.dtype(
     [
-        ("child", np.int32),  # node index, -1 while never visited
+        ("child", np.int32),  # node index, -1 before the first visit
         ("visits", np.int32),
-        ("pending", np.int32),
-        ("value_sum", np.float32),  # over visits, as the parent's mover sees it
-        ("prior", np.float32),  # -1 where the action is illegal
+        ("pending", np.int32),  # simulations through it that wait for an evaluation
+        ("value_sum", np.float32),  # over all visits, for the mover of the node it leaves
+        ("prior", np.float32),  # -1 where the action is illegal, 0 once it is refuted
     ],
     align=True,
 )
 
 
 class Tree(NamedTuple):
-    """``B`` trees of at most ``N`` nodes. Node 0 is the root; nodes stand in order of first visit.
+    """``B`` trees of at most ``N`` nodes, in the order of their first visits; node 0 is the root.
 
-    Memory: ``N * (20 A + 32 + game.dtype.itemsize)`` bytes a tree.
+    Memory: ``N * (20 A + 32 + game.dtype.itemsize)`` bytes per tree.
     """
 
     nodes: NDArray
@@ -55,39 +62,46 @@ class Tree(NamedTuple):
     edges: NDArray
     """``[B, N, A]`` of ``EDGE``; meaningful once a node is EXPANDED."""
     raw: NDArray[np.uint8]
-    """``[B, N, itemsize]``: the memory of ``states``, so that one kernel serves every game."""
+    """``[B, N, itemsize]``: the memory of ``states`` as bytes, so that one kernel serves every
+    game."""
     size: NDArray[np.int32]
-    """``[B]``, nodes in use."""
+    """``[B]``, the number of nodes in use."""
     states: States
     """``[B, N]`` of the game's dtype."""
 
 
 class Rows(NamedTuple):
-    """The edges without a child that one round's descents ended at, in the order of the trees.
+    """The edges without a child at which one round's descents ended, in the order of the trees.
 
     Row ``i`` is action ``where[2, i]`` of node ``where[1, i]`` in tree ``where[0, i]``; that node's
-    state is ``states[i]``. Once attached, the first rows are the unfinished new nodes themselves.
+    state is ``states[i]``. After ``attach`` the first rows are the unfinished new nodes: tree
+    ``where[0, i]``, node ``where[1, i]``.
     """
 
     where: NDArray[np.int32]
     """``[3, B * leaves]``: trees, nodes and actions."""
     raw: NDArray[np.uint8]
-    """``[B * leaves, itemsize]``: the memory of ``states``."""
+    """``[B * leaves, itemsize]``: the memory of ``states`` as bytes."""
     states: States
+    """``[B * leaves]`` of the game's dtype."""
 
 
 Select = Callable[[NDArray[np.int32], Rows], int]
-"""``select(remaining, rows)`` descends from the roots and writes down how many rows it returns.
+"""``select(remaining, rows)`` descends from the roots, writes rows, and returns their number.
 
-A tree adds as many rows as it may evaluate leaves at once, each of which takes one from its
-``remaining [B]``, the simulations not yet begun. Finished games that it meets are backed up at
-once and take one from ``remaining`` too. A tree whose descent meets an edge or a node that already
-waits for its evaluation adds no more in this round. No rows: every tree is done.
+``remaining [B]`` counts the simulations that each tree has not yet begun. A tree writes one row per
+descent, at most as many as its leaves evaluated at once, and each takes one from ``remaining``. A
+descent that ends in a finished game is backed up at once: it takes one from ``remaining``, too, but
+writes no row. A descent that ends at an edge or node already waiting for its evaluation ends the
+tree's part in this round. 0 rows mean that all trees are done.
 """
 
 
-def plant(game: Game, states: States, evaluation: Evaluation, capacity: int) -> Tree:
-    """Trees of one expanded root each, with room for ``capacity`` nodes beside it."""
+def init_trees(game: Game, states: States, evaluation: Evaluation, capacity: int) -> Tree:
+    """Trees of one expanded root each, with room for ``capacity`` more nodes.
+
+    ``ValueError`` for an ``evaluation`` of the wrong shape or with values that are not finite.
+    """
     batch = len(states)
     stored = np.empty((batch, capacity + 1), game.dtype)
     tree = Tree(
@@ -112,10 +126,11 @@ def plant(game: Game, states: States, evaluation: Evaluation, capacity: int) -> 
 def grow(
     game: Game, tree: Tree, select: Select, simulations: int, leaves: int = 1, prove: bool = False
 ) -> Generator[States, Evaluation, int | None]:
-    """Run ``simulations`` in every tree, up to ``leaves`` at once with virtual losses.
+    """Run ``simulations`` in every tree.
 
-    Yields the leaves' states and receives their evaluation. Returns the oldest weights version
-    that answered; None when nothing had to be asked.
+    ``leaves``: evaluated at most per tree and round; several are kept apart by virtual losses.
+    ``prove``: propagate proven results. Yields the leaves' states and receives their evaluation.
+    Returns the oldest weights version among the evaluations, None if there were none.
     """
     batch, virtual, oldest = len(tree.size), leaves > 1, None
     remaining = np.full(batch, simulations, np.int32)
@@ -123,14 +138,14 @@ def grow(
     rows = Rows(np.empty((3, len(parents)), np.int32), _bytes(parents), parents)
     while new := select(remaining, rows):
         states, legal, outcome, to_move = game.advance(rows.states[:new], rows.where[2, :new])
-        found = kernels.attach(
+        unfinished = kernels.attach(
             *tree[:4], rows.where, states.view(np.uint8), legal, outcome, to_move, virtual, prove
         )
-        if not found:  # this round met finished games only
+        if not unfinished:
             continue
-        evaluation = yield states[:found]
+        evaluation = yield states[:unfinished]
         oldest = evaluation.version if oldest is None else min(oldest, evaluation.version)
-        _expand(tree, rows.where, evaluation, legal[:found], virtual)
+        _expand(tree, rows.where, evaluation, legal[:unfinished], virtual)
     return oldest
 
 
@@ -141,7 +156,7 @@ def _expand(
     legal: NDArray[np.bool_],
     virtual: bool,
 ) -> None:
-    """``kernels.expand``; ``ValueError`` for an evaluation that cannot be right."""
+    """``kernels.expand``; ``ValueError`` for wrong shapes and for values that are not finite."""
     logits, value, _ = evaluation
     if logits.shape != legal.shape or value.shape != legal.shape[:1]:
         raise ValueError(
@@ -153,14 +168,23 @@ def _expand(
 
 
 def _bytes(states: States) -> NDArray[np.uint8]:
+    """The same memory as bytes, with one more axis."""
     return states.view(np.uint8).reshape(*states.shape, states.dtype.itemsize)
 
 
-def choosable(tree: Tree) -> NDArray[np.bool_]:
-    """``[B, A]``: the roots' legal actions that no proof speaks against, at least one a root.
+def undominated_actions(tree: Tree) -> NDArray[np.bool_]:
+    """``[B, A]``: the roots' legal actions without those that proven bounds rule out.
 
-    Left out are those proven to be worth less than another surely is, and, where another may be
-    better, those proven lost.
+    The root's bounds are [lower, upper]. An action is kept if it may still turn out better than
+    ``lower``, or if it is proven to reach ``lower``. A lost action reaches ``lower`` = -1, too, but
+    is kept only where the root itself is proven lost. Examples, bounds for the root's mover:
+
+        a [-1, -1]  b [0, 1]  c [-1, 1]   root [0, 1]: b and c are kept
+        a [0, 0]    b [0, 1]  c [-1, 0]   root [0, 1]: a and b are kept
+        a [-1, -1]  b [-1, 1]             root [-1, 1]: b is kept
+        a [-1, -1]  b [-1, -1]            root [-1, -1]: both are kept
+
+    Every root keeps at least one action.
     """
     roots, edges = tree.nodes[:, :1], tree.edges[:, 0]
     tried = edges["child"] >= 0
@@ -168,14 +192,17 @@ def choosable(tree: Tree) -> NDArray[np.bool_]:
     same = below["to_move"] == roots["to_move"]
     lower = np.where(tried, np.where(same, below["lower"], -below["upper"]), -1)
     upper = np.where(tried, np.where(same, below["upper"], -below["lower"]), 1)
-    as_good = (lower == roots["lower"]) & ((lower > -1) | (roots["upper"] == -1))
-    return (edges["prior"] >= 0) & (as_good | (upper > roots["lower"]))
+    reaches_lower = (lower == roots["lower"]) & ((lower > -1) | (roots["upper"] == -1))
+    return (edges["prior"] >= 0) & (reaches_lower | (upper > roots["lower"]))
 
 
 def root_statistics(
     tree: Tree,
 ) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.float32]]:
-    """``(value [B], visits [B, A], action_value [B, A])`` at the roots, for the root's mover."""
+    """``(value [B], visits [B, A], action_value [B, A])`` of the roots, for the root's mover.
+
+    Values are means over visits; that of an unvisited action is NaN.
+    """
     roots, edges = tree.nodes[:, 0], tree.edges[:, 0]
     visits = edges["visits"].copy()
     action_value = np.full(visits.shape, np.nan, np.float32)

@@ -110,7 +110,7 @@ def instrument(game: object) -> tuple[Clocks, Count, Count]:
     clocks.wrap(WANTED[0], NetworkEvaluator, "__call__")
     clocks.wrap(WANTED[1], Learner, "train_step")
     clocks.wrap(WANTED[1], parallel.Replica, "backward")
-    clocks.wrap("self-play between kernels and network", loop, "drive")
+    clocks.wrap("self-play between kernels and network", local_fleet, "drive")
     clocks.wrap("storing games", Replay, "extend")
     clocks.wrap("drawing batches", Replay, "sample")
     clocks.wrap("drawing batches", loop, "to_batch")
