@@ -1,4 +1,4 @@
-"""Tiny predictors whose answers can be computed by hand, and servers of them."""
+"""Tiny predictors whose answers can be computed by hand, and servers that use them."""
 
 import contextlib
 import json
@@ -16,7 +16,7 @@ SMALL = Limits(
 
 
 class Rows:
-    """Answers row by row, so that an answer's bits do not depend on the batch."""
+    """Computes row by row, so that a result's bits do not depend on the batch."""
 
     def __init__(self):
         self.batches = []
@@ -24,7 +24,7 @@ class Rows:
     def predict(self, inputs):
         assert threading.current_thread().name.startswith("network")
         self.batches.append(len(inputs))
-        return np.stack([self.one(each) for each in inputs])
+        return np.stack([self.one(single) for single in inputs])
 
 
 def softmax(logits):
@@ -114,9 +114,9 @@ def running(app, limits):
 
 
 def shown(predictor, item):
-    """What an answer to ``item`` looks like, from the predictor's own numbers."""
+    """The expected answer to ``item``, from the predictor's own numbers."""
     row = predictor.one(item)
-    probabilities = {name: float(each) for name, each in zip(predictor.classes, row, strict=True)}
+    probabilities = {name: float(value) for name, value in zip(predictor.classes, row, strict=True)}
     return {"label": predictor.classes[int(row.argmax())], "probabilities": probabilities}
 
 

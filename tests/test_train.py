@@ -1,4 +1,4 @@
-"""A whole run through the front door, in miniature: train, stop, resume, match."""
+"""A whole run in miniature, through the function of the command: train, stop, resume, match."""
 
 import json
 import os
@@ -36,11 +36,11 @@ def metrics(directory):
     return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_a_run_leaves_all_that_the_readme_promises(tmp_path, capsys):
+def test_a_run_writes_all_files_that_the_readme_names(tmp_path, capsys):
     assert run(tmp_path / "run", tiny()) == 0
     names = {path.name for path in (tmp_path / "run").iterdir()}
-    promised = {"config.yaml", "metrics.jsonl", "games", "checkpoints", "environment.json"}
-    assert promised | {"log.txt", "examples.txt"} <= names
+    documented = {"config.yaml", "metrics.jsonl", "games", "checkpoints", "environment.json"}
+    assert documented | {"log.txt", "examples.txt"} <= names
     lines = metrics(tmp_path / "run")
     assert [line["step"] for line in lines] == list(range(1, 31))
     assert {"loss", "games", "positions", "learning_rate", "minutes"} <= lines[-1].keys()
@@ -54,14 +54,16 @@ def test_a_run_leaves_all_that_the_readme_promises(tmp_path, capsys):
     assert f"--player checkpoint:path={tmp_path}/run" in out.replace("\n", "")
 
 
-def test_a_run_too_short_to_learn_says_so(tmp_path, capsys):
+def test_a_run_too_short_to_learn_reports_it(tmp_path, capsys):
     assert run(tmp_path, tiny("replay.min_positions=100000"), time_limit=0.001) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "nothing was learned: " in out
-    assert "the first step asks for 100,000" in out
+    assert "the first step needs 100,000" in out
 
 
-def test_a_run_asked_to_stop_saves_and_goes_on_to_the_end_when_resumed(tmp_path, monkeypatch):
+def test_an_interrupted_run_saves_a_checkpoint_and_reaches_its_end_when_resumed(
+    tmp_path, monkeypatch
+):
     real = monitoring.Monitor.log
 
     def log(self, step, values):
@@ -89,7 +91,7 @@ def test_the_time_of_earlier_parts_counts_towards_the_limit(tmp_path, monkeypatc
     assert metrics(tmp_path)[-1]["step"] <= 31
 
 
-def test_mistakes_are_counted_on_the_way_and_change_nothing_that_is_trained(tmp_path):
+def test_mistakes_are_counted_during_a_run_and_do_not_change_the_training(tmp_path):
     small = [*TINY, "evaluation.games=0", "replay.window_min=100", "selfplay.games=16"]
     for minutes in ("0", "1e-6"):
         settings = config.load(
@@ -101,19 +103,19 @@ def test_mistakes_are_counted_on_the_way_and_change_nothing_that_is_trained(tmp_
     )
     assert all(np.array_equal(counted[name], array) for name, array in without.items())
     lines = metrics(tmp_path / "1e-6")
-    names = {f"policy_mistakes/{name}" for name in matches.SAMPLED}
+    names = {f"policy_mistakes/{name}" for name in matches.SAMPLED_SETS}
     assert names <= lines[0].keys()
     assert names <= lines[-1].keys()
     assert all(0 < lines[-1][name] < 1 for name in names)
     assert not any(names & line.keys() for line in metrics(tmp_path / "0"))
 
 
-def test_a_run_without_a_suite_says_so_and_goes_on(tmp_path, capsys):
+def test_a_run_of_a_game_without_a_suite_reports_it_and_continues(tmp_path, capsys):
     assert run(tmp_path, tiny("evaluation.suite_every_minutes=1")) == 0
     assert "no suite for tic_tac_toe" in capsys.readouterr().out
 
 
-def test_a_run_killed_before_its_first_checkpoint_begins_again_bit_for_bit(tmp_path, monkeypatch):
+def test_a_run_killed_before_its_first_checkpoint_restarts_bit_for_bit(tmp_path, monkeypatch):
     assert run(tmp_path / "whole", tiny()) == 0
 
     def killed(self, step, values):
@@ -131,8 +133,8 @@ def test_a_run_killed_before_its_first_checkpoint_begins_again_bit_for_bit(tmp_p
         assert np.array_equal(array, ends[1].weights[name]), name
 
 
-def test_the_same_front_door_leads_to_ray(tmp_path, ray_session, monkeypatch):
-    """With the real network and its inference server: train, stop, resume, finish."""
+def test_a_run_on_ray_trains_stops_resumes_and_finishes(tmp_path, ray_session, monkeypatch):
+    """With the real network and its inference server."""
     real = monitoring.Monitor.log
 
     def log(self, step, values):
@@ -160,30 +162,30 @@ def test_the_same_front_door_leads_to_ray(tmp_path, ray_session, monkeypatch):
 
 def test_a_resume_with_another_network_or_optimizer_is_refused_in_one_line(tmp_path):
     assert run(tmp_path, tiny()) == 0
-    for change, said in (
+    for change, message in (
         ("network.blocks=2", "--resume: network.blocks was 1 and cannot become 2"),
         ("optimizer.name=sgd", "--resume: optimizer.name was adam and cannot become sgd"),
     ):
-        with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
             run(tmp_path, tiny(change), resume=True)
 
 
 def test_changed_settings_are_named_on_resuming(tmp_path, capsys):
     assert run(tmp_path, tiny()) == 0
     assert run(tmp_path, tiny("optimizer.l2=0.01", "training.steps=31"), resume=True) == 0
-    said = capsys.readouterr().out.replace("\n", " ")
-    assert "resuming with changed settings: optimizer.l2, training.steps" in said
+    output = capsys.readouterr().out.replace("\n", " ")
+    assert "resuming with changed settings: optimizer.l2, training.steps" in output
 
 
-def test_a_run_can_begin_with_the_weights_of_another_one(tmp_path):
+def test_a_run_can_start_from_the_weights_of_another_run(tmp_path):
     assert run(tmp_path / "first", tiny()) == 0
     first = checkpoint.load(checkpoint.resolve(tmp_path / "first"))
     start = f"training.initial_weights={tmp_path / 'first'}"
     console, resolved = train.Console(), train.resolve(tiny(start, "seed=3"), "off")
     with train._parts(resolved, tmp_path / "second", console) as parts:
-        found = parts.learner.weights()
-    assert found.keys() == first.weights.keys()
-    assert all(np.array_equal(found[name], first.weights[name]) for name in found)
+        initial = parts.learner.weights()
+    assert initial.keys() == first.weights.keys()
+    assert all(np.array_equal(initial[name], first.weights[name]) for name in initial)
     with (
         pytest.raises(
             ValueError, match=r"000030 was trained with network.channels 8, these settings say 2"
@@ -196,13 +198,13 @@ def test_a_run_can_begin_with_the_weights_of_another_one(tmp_path):
     deeper = train.resolve(tiny(start, "network.blocks=2"), "off")
     with train._parts(deeper, tmp_path / "deeper", console) as parts:
         grown = parts.learner.weights()
-    assert all(np.array_equal(grown[name], first.weights[name]) for name in found)
-    added = grown.keys() - found.keys()
+    assert all(np.array_equal(grown[name], first.weights[name]) for name in initial)
+    added = grown.keys() - initial.keys()
     assert {name.split(".")[1] for name in added} == {"4"}
     assert not grown["tower.4.body.4.weight"].any()
 
 
-def test_a_resumed_run_no_longer_needs_the_weights_that_it_began_with(tmp_path):
+def test_a_resumed_run_does_not_need_its_initial_weights_again(tmp_path):
     assert run(tmp_path / "first", tiny("training.steps=2")) == 0
     start = f"training.initial_weights={tmp_path / 'first'}"
     assert run(tmp_path / "second", tiny(start, "training.steps=2")) == 0
@@ -225,7 +227,7 @@ def test_two_runs_cannot_write_to_one_directory(tmp_path):
         pass
 
 
-def test_matches_are_held_at_the_first_checkpoint_after_each_interval(tmp_path):
+def test_matches_are_played_at_the_first_checkpoint_after_each_interval(tmp_path):
     settings = tiny("evaluation.every=15", "training.checkpoint_every=10", "training.steps=40")
     assert run(tmp_path, settings) == 0
     assert [line["step"] for line in metrics(tmp_path) if "elo" in line] == [20, 30, 40]
@@ -240,7 +242,7 @@ def test_matches_are_held_at_the_first_checkpoint_after_each_interval(tmp_path):
         ("ray=x:y", "host:port"),
     ],
 )
-def test_what_would_fail_at_the_end_is_refused_at_the_beginning(override, message):
+def test_settings_that_would_fail_at_the_first_match_are_refused_at_the_start(override, message):
     with pytest.raises(ValueError, match=message):
         matches.check(tiny(override))
 
@@ -249,19 +251,19 @@ def test_what_would_fail_at_the_end_is_refused_at_the_beginning(override, messag
     ("cores", "gpu", "choice"),
     [(2, False, "off"), (4, False, "off"), (8, False, "local"), (2, True, "local")],
 )
-def test_ray_is_left_out_on_small_machines_without_a_gpu(monkeypatch, cores, gpu, choice):
+def test_small_machines_without_a_gpu_train_without_ray(monkeypatch, cores, gpu, choice):
     monkeypatch.setattr(train, "cores", lambda: cores)
     monkeypatch.setattr(train.torch.cuda, "is_available", lambda: gpu)
     assert train.choose_ray() == choice
 
 
 @pytest.mark.parametrize(("cores", "batch", "threads"), [(2, 512, 2), (64, 512, 8), (4, 32, 1)])
-def test_the_learners_threads_have_64_rows_each_at_the_least(monkeypatch, cores, batch, threads):
+def test_each_thread_of_the_learner_has_at_least_64_rows(monkeypatch, cores, batch, threads):
     monkeypatch.setattr(train, "cores", lambda: cores)
     settings = train.resolve(tiny(f"training.batch_size={batch}"), "off")
     assert settings.training.threads == threads
 
 
-def test_a_run_needs_no_git(monkeypatch):
+def test_a_run_does_not_need_git(monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert run_directory.environment()["git"] is None

@@ -53,7 +53,7 @@ def _train(options: argparse.Namespace) -> int:
     from workers.runs import run_directory
 
     settings = config.load(options.config, options.overrides)
-    folder = run_directory.directory(Path(options.config).stem, options.run_dir, options.resume)
+    folder = run_directory.choose(Path(options.config).stem, options.run_dir, options.resume)
     from workers.supervised import train
 
     return train.main(settings, folder, options.resume, options.download, options.time_limit)

@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
 
     settings = config.load(options.config, options.overrides)
     matches.check(settings)
-    folder = run_directory.directory(Path(options.config).stem, options.run_dir, options.resume)
+    folder = run_directory.choose(Path(options.config).stem, options.run_dir, options.resume)
     if options.ray is not None:
         config.check_ray(options.ray)
     from workers.runs import train

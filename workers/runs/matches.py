@@ -1,4 +1,4 @@
-"""Matches of a run's checkpoints, mistakes of its network, and its games as text."""
+"""Measures of a run's strength: matches of its checkpoints, and mistakes of its network."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,15 +14,18 @@ from alphazero.types import GameRecord
 from games.base import Game
 
 OPENING_PLIES = 2
-"""Random moves before a match's games begin, so that they differ."""
-SAMPLED = ("opening_medium", "opening_hard", "middle_medium")
-"""The sets of the suite that tell most while a run lasts."""
-SAMPLE = 200
-"""Positions of each."""
+"""Random moves at the start of each game, so that the games of a match differ."""
+SAMPLED_SETS = ("opening_medium", "opening_hard", "middle_medium")
+"""The sets of the suite whose results change most during a run."""
+SAMPLED_POSITIONS = 200
+"""Positions of each set."""
 
 
 def check(settings: Config) -> None:
-    """``ValueError``, one line, for what would otherwise come up at the first match."""
+    """Check the settings that are used at the first match; ``ValueError``, one line.
+
+    Without this check such an error would end a run after minutes or hours.
+    """
     try:
         players.check(settings.evaluation.opponent, games.make(settings.game))
     except ValueError as error:
@@ -34,32 +37,47 @@ def check(settings: Config) -> None:
         raise ValueError(f"evaluation.simulations: {reason} for {settings.search.kind}") from None
 
 
-def match(path: Path, settings: Config) -> ArenaResult:
-    """The checkpoint at ``path`` against ``settings.evaluation.opponent``."""
-    game, asked = games.make(settings.game), settings.evaluation
-    name = f"{path.name} with {asked.simulations} simulations"
-    agent = players.from_checkpoint(game, name, path=path, simulations=asked.simulations)
-    pair = [agent, players.make(asked.opponent, game)]
-    return arena.play(game, pair, asked.games, settings.seed, OPENING_PLIES)
+def play_match(path: Path, settings: Config) -> ArenaResult:
+    """Play the checkpoint at ``path`` against ``settings.evaluation.opponent``."""
+    game, evaluation = games.make(settings.game), settings.evaluation
+    name = f"{path.name} with {evaluation.simulations} simulations"
+    agent = players.from_checkpoint(game, name, path=path, simulations=evaluation.simulations)
+    pair = [agent, players.make(evaluation.opponent, game)]
+    return arena.play(game, pair, evaluation.games, settings.seed, OPENING_PLIES)
 
 
-class Sample:
-    """Counts a network's mistakes, without search, in a part of the game's suite."""
+def as_metrics(result: ArenaResult) -> dict[str, float]:
+    """The agent's share of the points, in [0, 1], and its Elo above the opponent."""
+    agent = result.players[0]
+    return {"arena_score": agent.score, "elo": agent.elo}
+
+
+def summary(result: ArenaResult) -> str:
+    """The result of a match in one line."""
+    agent, opponent = result.players
+    return (
+        f"{agent.wins} wins, {agent.draws} draws and {agent.losses} losses against {opponent.name} "
+        f"({agent.score:.0%} of the points, {agent.elo:+.0f} Elo)"
+    )
+
+
+class SuiteSample:
+    """Measures a network's mistakes, without search, in a part of the game's suite."""
 
     def __init__(self, settings: Config):
-        """``ValueError`` where there is no suite of the game."""
+        """``ValueError`` where the game has no suite."""
         from alphazero.inference import NetworkEvaluator  # torch, which takes seconds to import
 
         self._game = games.make(settings.game)
-        sets = mistakes.load_suite(self._game, SAMPLED)
-        self._sets = {name: positions.head(SAMPLE) for name, positions in sets.items()}
-        # Other backends take longer to build, for each new weights, than they save.
+        sets = mistakes.load_suite(self._game, SAMPLED_SETS)
+        self._sets = {name: positions.head(SAMPLED_POSITIONS) for name, positions in sets.items()}
+        # Other backends take longer to load new weights than they save in so few positions.
         inference = replace(settings.inference, backend="torch", precision="float32")
         self._network = NetworkEvaluator(self._game, settings.network, inference)
         self._player = players.policy_player("network", self._network, self._game)
 
-    def figures(self, weights: Weights, step: int) -> dict[str, float]:
-        """For the metrics: the share of mistakes in each set, with the weights of ``step``."""
+    def measure(self, weights: Weights, step: int) -> dict[str, float]:
+        """The share of mistakes in each set, in [0, 1], with the weights of ``step``."""
         self._network.load(weights, step)
         return {
             f"policy_mistakes/{name}": mistakes.evaluate(
@@ -69,22 +87,8 @@ class Sample:
         }
 
 
-def figures(result: ArenaResult) -> dict[str, float]:
-    """For the metrics: the agent's share of points and its Elo above the opponent."""
-    agent = result.players[0]
-    return {"arena_score": agent.score, "elo": agent.elo}
-
-
-def sentence(result: ArenaResult) -> str:
-    agent, opponent = result.players
-    return (
-        f"{agent.wins} wins, {agent.draws} draws and {agent.losses} losses against {opponent.name} "
-        f"({agent.score:.0%} of the points, {agent.elo:+.0f} Elo)"
-    )
-
-
-def as_text(game: Game, record: GameRecord) -> str:
-    """One game: its moves, result and last recorded position."""
+def game_as_text(game: Game, record: GameRecord) -> str:
+    """A game's moves, its result and its last recorded position."""
     moves = " ".join(game.action_to_text(int(action)) for action in record.actions)
     result = {1: "won", 0: "drew", -1: "lost"}[int(record.outcome[0])]
     first = "XO"[int(game.to_move(record.states[:1])[0])]

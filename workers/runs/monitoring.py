@@ -2,57 +2,63 @@
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import games
-from alphazero.loop import Run
+from alphazero.loop import Hooks, Run
 from alphazero.types import GameRecord
 from workers.runs import matches
 from workers.runs.tracking import Tracker
 from workers.terminal.dashboard import Dashboard
 
+RATE_SECONDS = 5.0
+"""Rates such as games per second are measured over at least this time."""
+SUITE_SHARE = 0.01
+"""Largest share of a run's time that counting mistakes may take."""
+
 
 class Monitor:
-    """Turns what the loop reports into figures, examples and matches."""
+    """Passes the loop's metrics on, and adds rates, example games, mistakes and matches."""
 
     def __init__(self, run: Run, tracker: Tracker, dashboard: Dashboard, before: float):
-        """``before``: how many seconds the run had lasted when it was resumed."""
+        """``before``: the seconds that the run had lasted when it was resumed."""
         self._settings, self._learner = run.config, run.learner
         self._tracker, self._dashboard = tracker, dashboard
-        self._window_began = time.monotonic()
-        self._began = self._window_began - before
-        self._played = self._rows = self._steps = 0
+        self._window_start = time.monotonic()
+        self._run_start = self._window_start - before
+        self._games = self._positions = self._steps = 0
         self._rates: dict[str, float] = {}
         self._matches = run.learner.step // max(1, run.config.evaluation.every)
-        self._matched: Path | None = None
+        self._last_match: Path | None = None
         self._example: GameRecord | None = None
         self._sample_due, self._sample = math.inf, None
         if run.config.evaluation.suite_every_minutes:
             try:
-                self._sample, self._sample_due = matches.Sample(run.config), 0.0
+                self._sample, self._sample_due = matches.SuiteSample(run.config), 0.0
             except ValueError as error:
                 dashboard.message(f"mistakes are not counted: {error}")
 
+    def hooks(self, stop: Callable[[], bool]) -> Hooks:
+        """The functions that the loop calls; the run ends once ``stop`` returns True."""
+        return Hooks(
+            log=self.log, games=self.games, saved=self.saved, seconds=self.seconds, stop=stop
+        )
+
     def seconds(self) -> float:
-        """How long the run has lasted, its earlier parts included."""
-        return time.monotonic() - self._began
+        """The time that the run has lasted, its earlier parts included."""
+        return time.monotonic() - self._run_start
 
     def games(self, records: list[GameRecord]) -> None:
-        self._played += len(records)
-        self._rows += sum(map(len, records))
+        """Count games that were played."""
+        self._games += len(records)
+        self._positions += sum(map(len, records))
         self._example = records[-1] if records else self._example
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
+        """Write ``metrics`` with rates, times and, when it is due, the share of mistakes."""
         self._steps += 1
-        seconds = time.monotonic() - self._window_began
-        if seconds > 5:
-            batch = self._settings.training.batch_size * self._settings.tracking.log_every
-            self._rates = {
-                "games_per_second": self._played / seconds,
-                "positions_per_second": self._rows / seconds,
-                "samples_per_second": self._steps * batch / seconds,
-            }
-            self._window_began, self._played, self._rows, self._steps = time.monotonic(), 0, 0, 0
+        self._update_rates()
         spent = {"minutes": self.seconds() / 60, "cpu_minutes": time.process_time() / 60}
         metrics = metrics | self._rates | spent
         if self.seconds() >= self._sample_due:
@@ -60,37 +66,55 @@ class Monitor:
         self._tracker.log(step, metrics)
         self._dashboard.update(step, metrics)
 
-    def _mistakes(self, step: int) -> dict[str, float]:
-        """The sample of the suite, and when it is time for the next."""
-        assert self._sample is not None
-        began = self.seconds()
-        figures = self._sample.figures(self._learner.weights(), step)
-        took = self.seconds() - began
-        pause = 60 * self._settings.evaluation.suite_every_minutes
-        self._sample_due = began + max(pause, 100 * took)
-        return figures
-
     def saved(self, step: int, path: Path) -> None:
-        """A new checkpoint: show a game and, when it is time again, let it play a match."""
+        """Write an example game, and play a match with the new checkpoint if one is due."""
         if self._example is not None:
             game = games.make(self._settings.game)
-            self._tracker.text(step, "example_game", matches.as_text(game, self._example))
+            self._tracker.text(step, "example_game", matches.game_as_text(game, self._example))
         every = self._settings.evaluation.every
+        # A match is due at the first checkpoint at or after each multiple of ``every``. With 15 and
+        # checkpoints at 10, 20, 30 and 40 it is at 20 (20 // 15 = 1) and at 30 (30 // 15 = 2).
         if every and step // every > self._matches:
             self._matches = step // every
-            self.match(step, path)
+            self.play_match(step, path)
 
     def ended(self, step: int, path: Path) -> None:
-        """The last figures of a run that has come to its end."""
+        """Write the last metrics of a run that has reached its end."""
         if self._sample is not None:
             self._tracker.log(step, self._mistakes(step))
-        self.match(step, path)
+        self.play_match(step, path)
 
-    def match(self, step: int, path: Path) -> None:
-        """Let the checkpoint meet the opponent of the settings, unless it just has."""
-        if self._settings.evaluation.games == 0 or path == self._matched:
+    def play_match(self, step: int, path: Path) -> None:
+        """Play the checkpoint against the opponent of the settings, unless it has just played."""
+        if self._settings.evaluation.games == 0 or path == self._last_match:
             return
-        self._matched = path
-        result = matches.match(path, self._settings)
-        self._tracker.log(step, matches.figures(result))
-        self._dashboard.message(f"step {step:,}: {matches.sentence(result)}")
+        self._last_match = path
+        result = matches.play_match(path, self._settings)
+        self._tracker.log(step, matches.as_metrics(result))
+        self._dashboard.message(f"step {step:,}: {matches.summary(result)}")
+
+    def _update_rates(self) -> None:
+        seconds = time.monotonic() - self._window_start
+        if seconds <= RATE_SECONDS:
+            return
+        batch = self._settings.training.batch_size * self._settings.tracking.log_every
+        self._rates = {
+            "games_per_second": self._games / seconds,
+            "positions_per_second": self._positions / seconds,
+            "samples_per_second": self._steps * batch / seconds,
+        }
+        self._window_start, self._games, self._positions, self._steps = time.monotonic(), 0, 0, 0
+
+    def _mistakes(self, step: int) -> dict[str, float]:
+        """The share of mistakes in the sample; also sets the time of the next measurement.
+
+        A measurement of 10 s is followed by at least 1,000 s without one, however short
+        ``suite_every_minutes`` is.
+        """
+        assert self._sample is not None
+        start = self.seconds()
+        shares = self._sample.measure(self._learner.weights(), step)
+        duration = self.seconds() - start
+        pause = 60 * self._settings.evaluation.suite_every_minutes
+        self._sample_due = start + max(pause, duration / SUITE_SHARE)
+        return shares

@@ -1,4 +1,4 @@
-"""A training in its directory: what every kind of training needs around it."""
+"""The directory of a run: its choice, settings, environment and log, for every kind of training."""
 
 import json
 import logging
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.highlighter import NullHighlighter
@@ -21,52 +22,62 @@ log = logging.getLogger(__name__)
 
 PACKAGES = ("torch", "ray", "numpy", "numba", "wandb", "openvino")
 INTERRUPTED = 130
-"""A process's exit status."""
+"""The exit status of a process that was stopped by a signal."""
 
 
-def directory(config_name: str, asked: Path | None, resume: bool) -> Path:
-    """Where the run lives; ``ValueError`` where a new one would mix with what is there already."""
-    if asked is None and resume:
+def choose(config_name: str, directory: Path | None, resume: bool) -> Path:
+    """The run's directory: ``directory``, or one in ``runs/`` that is named after ``config_name``.
+
+    To resume, the newest such directory; else a new one with the date and time. ``ValueError``: a
+    new run's directory is not empty, or there is no run to resume.
+    """
+    if directory is None and resume:
         runs = sorted(Path("runs").glob(f"{config_name}-????????-??????"))
         if not runs:
             raise ValueError(f"--resume: there is no run of {config_name} in runs/ yet")
         print(f"resuming {runs[-1]}")
         return runs[-1]
-    run_dir = asked or Path("runs") / f"{config_name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    run_dir = directory or Path("runs") / f"{config_name}-{time.strftime('%Y%m%d-%H%M%S')}"
     if resume and not run_dir.is_dir():
         raise ValueError(f"--resume: there is no run directory {run_dir}")
     if not resume and run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
-        raise ValueError(f"{run_dir} holds something already: --resume goes on with a run")
+        raise ValueError(f"{run_dir} is not empty: --resume continues the run in it")
     return run_dir
 
 
-def compare(before: dict, now: dict, fixed: tuple[str, ...], resolved: tuple[str, ...] = ()) -> str:
-    """A line on the settings that a resumed run changes, empty where there are none.
+def describe_changes(
+    before: dict[str, Any],
+    now: dict[str, Any],
+    fixed: tuple[str, ...],
+    resolved: tuple[str, ...] = (),
+) -> str:
+    """One line that names the settings that a resumed run changes; empty where there are none.
 
-    ``fixed``, ``resolved`` and ``ValueError``: see ``resuming.compare``.
+    ``before`` and ``now`` are trees of settings. Keys that begin with any of ``resolved`` are not
+    named; ``ValueError``, one line, for a changed one that begins with any of ``fixed``.
     """
     try:
         changed = resuming.compare(before, now, fixed, resolved)
     except ValueError as error:
-        raise ValueError(f"--{error}") from None
+        raise ValueError(f"--{error}") from None  # "resume: ..." becomes the option's name
     return f"resuming with changed settings: {', '.join(changed)}" if changed else ""
 
 
-def say(console: Console, line: str) -> None:
-    """On the terminal as one line, however long, and in log.txt."""
+def report(console: Console, line: str) -> None:
+    """Print ``line`` unbroken, however long it is, and write it to log.txt."""
     console.print(line, markup=False, soft_wrap=True, highlight=False)
     log.info(line)
 
 
-def describe(run_dir: Path, settings: str) -> None:
-    """Write down what the run is told, as YAML, and where it runs."""
+def write_settings(run_dir: Path, settings: str) -> None:
+    """Write the run's settings, as YAML, and its environment into the directory."""
     run_dir.mkdir(parents=True, exist_ok=True)
     (run_dir / "config.yaml").write_text(settings, encoding="utf-8")
     (run_dir / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n")
 
 
 def environment() -> dict[str, object]:
-    """Versions, machine and git revision, so that a run can be explained later."""
+    """Versions, machine and git revision, so that a run's results can be explained later."""
     from alphazero.nn.device import cores  # torch, which takes seconds to import
 
     versions = {}
@@ -85,20 +96,20 @@ def environment() -> dict[str, object]:
 
 
 def _revision(folder: Path) -> str | None:
-    """Of the source, where it is a checkout and git is installed."""
+    """The revision of the source, where it is a checkout and git is installed."""
     if not (folder / ".git").exists():
         return None
     command = ["git", "-C", str(folder), "describe", "--always", "--dirty"]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return found.stdout.strip() or None
+    return ended.stdout.strip() or None
 
 
 @contextmanager
-def logging_to(path: Path, console: Console) -> Iterator[None]:
-    """Everything to a file, warnings to the terminal too."""
+def log_to_file(path: Path, console: Console) -> Iterator[None]:
+    """Write the log of this program to a file, and its warnings to the terminal too."""
     handler = logging.FileHandler(path, encoding="utf-8")
     screen = RichHandler(
         logging.WARNING, console, show_time=False, show_level=False, show_path=False,
@@ -119,18 +130,18 @@ def logging_to(path: Path, console: Console) -> Iterator[None]:
 
 @contextmanager
 def stop_on_signal(console: Console) -> Iterator[list[int]]:
-    """A list that fills when Ctrl-C or SIGTERM asks to stop; a second one stops at once."""
-    asked: list[int] = []
+    """A list of the signals received: Ctrl-C or SIGTERM is added, a second one stops at once."""
+    signals: list[int] = []
 
     def handle(number: int, _: object) -> None:
-        if asked:
+        if signals:
             raise KeyboardInterrupt
-        asked.append(number)
+        signals.append(number)
         console.print("stopping after this step")
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield asked
+        yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,5 +1,6 @@
-"""One training run in its directory: who plays, where the figures go, how it ends."""
+"""Train an agent in a run directory: choose the parts, run the loop, report the result."""
 
+import importlib.util
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -13,10 +14,12 @@ from alphazero import checkpoint, config_file, local_run, loop
 from alphazero.checkpoint import Checkpoint
 from alphazero.config import Config
 from alphazero.limiter import Limiter
-from alphazero.loop import Hooks, Run
+from alphazero.loop import Run
+from alphazero.nn import extras
 from alphazero.nn.device import cores
 from alphazero.resuming import FIXED, RESOLVED
-from workers.runs import monitoring, run_directory
+from workers.runs import run_directory
+from workers.runs.monitoring import Monitor
 from workers.runs.tracking import Tracker
 from workers.terminal.dashboard import Dashboard
 
@@ -25,9 +28,11 @@ SMALL_MACHINE = 4
 
 
 def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: float | None) -> int:
-    """Train in ``run_dir``; ``time_limit`` in minutes. The process's exit status.
+    """Train in ``run_dir`` and return the process's exit status.
 
-    ``ValueError`` where ``resume`` finds a checkpoint that these settings cannot follow.
+    ``resume`` continues the run there. ``ray`` is ``off``, ``local``, an address or ``auto``;
+    ``time_limit`` in minutes replaces that of ``settings``. ``ValueError``, one line: the run's
+    checkpoint cannot be continued with these settings.
     """
     console = Console()
     start = newest_checkpoint(run_dir, settings, console) if resume else None
@@ -37,48 +42,44 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
     with ExitStack() as stack:
         run = stack.enter_context(_parts(settings, run_dir, console, start is not None))
         before = loop.resume(run, start.path if start else None) if resume else 0.0
-        run_directory.describe(run_dir, config_file.as_yaml(settings))
-        stack.enter_context(run_directory.logging_to(run_dir / "log.txt", console))
+        run_directory.write_settings(run_dir, config_file.as_yaml(settings))
+        stack.enter_context(run_directory.log_to_file(run_dir / "log.txt", console))
         first = run.learner.step
-        tracker = Tracker(run_dir, settings.tracking, config_file.as_dict(settings), resume, first)
-        stack.callback(tracker.close)
+        resolved = config_file.as_dict(settings)
+        tracker = stack.enter_context(Tracker(run_dir, settings.tracking, resolved, resume, first))
         dashboard = Dashboard(settings.training.steps, console, limit, first, before)
         dashboard.message(f"{_summary(run)}\n{tracker.status}")
-        monitor = monitoring.Monitor(run, tracker, dashboard, before)
-        with dashboard, run_directory.stop_on_signal(console) as stop:
-            hooks = Hooks(
-                log=monitor.log, games=monitor.games, saved=monitor.saved,
-                seconds=monitor.seconds, stop=lambda: bool(stop),
-            )  # fmt: skip
-            loop.train(run, hooks, limit)
+        monitor = Monitor(run, tracker, dashboard, before)
+        with dashboard, run_directory.stop_on_signal(console) as signals:
+            loop.train(run, monitor.hooks(stop=lambda: bool(signals)), limit)
         path = checkpoint.resolve(run_dir)
-        if stop:
-            run_directory.say(
-                console, f"stopped; {path} is saved, --resume --run-dir {run_dir} goes on from it"
+        if signals:
+            run_directory.report(
+                console, f"stopped; {path} is saved, --resume --run-dir {run_dir} continues from it"
             )
             return run_directory.INTERRUPTED
-        run_directory.say(console, f"done: {path}")
-        if not run.learner.step:
-            run_directory.say(console, _too_short(run))
-        monitor.ended(run.learner.step, path)
-        player = f"--player checkpoint:path={run_dir}"
-        run_directory.say(
-            console, f"play against it: alphazero play {settings.game} {player} --hints"
-        )
+        _finish(run, path, monitor, console)
     return 0
 
 
-def _too_short(run: Run) -> str:
-    settings = run.config
-    needed = Limiter(settings.replay, settings.training.batch_size).needed(0)
-    return (
-        f"nothing was learned: {run.replay.positions:,} positions are stored, the first step asks "
-        f"for {needed:,}"
-    )
+def newest_checkpoint(run_dir: Path, settings: Config, console: Console) -> Checkpoint | None:
+    """The checkpoint to continue from; None where the run was stopped before its first one.
+
+    Prints which settings differ from the run's; ``ValueError`` for one that cannot change.
+    """
+    path = checkpoint.newest(run_dir, report=lambda line: console.print(line, markup=False))
+    if path is None:
+        console.print(f"{run_dir} holds no checkpoint yet: starting from step 0")
+        return None
+    start = checkpoint.load(path)
+    before, now = config_file.as_dict(start.config), config_file.as_dict(settings)
+    if line := run_directory.describe_changes(before, now, FIXED, RESOLVED):
+        console.print(line)
+    return start
 
 
 def resolve(settings: Config, ray: str) -> Config:
-    """``settings`` with every ``auto`` spelled out that decides how a run goes on after a break."""
+    """``settings`` without the ``auto`` values that a resumed run must not choose again."""
     if ray == "auto":
         ray = choose_ray()
     training = settings.training
@@ -95,30 +96,21 @@ def choose_ray() -> str:
     return "off" if small else "local"
 
 
-def newest_checkpoint(run_dir: Path, settings: Config, console: Console) -> Checkpoint | None:
-    """Where to go on from. Says which settings differ from the run's, and refuses those that
-    cannot. None when the run was stopped before its first checkpoint."""
-    path = checkpoint.newest(run_dir, report=lambda line: console.print(line, markup=False))
-    if path is None:
-        console.print(f"{run_dir} holds no checkpoint yet: starting from step 0")
-        return None
-    found = checkpoint.load(path)
-    before, now = config_file.as_dict(found.config), config_file.as_dict(settings)
-    if line := run_directory.compare(before, now, FIXED, RESOLVED):
-        console.print(line)
-    return found
-
-
 @contextmanager
 def _parts(
     settings: Config, run_dir: Path, console: Console, resumed: bool = False
 ) -> Iterator[Run]:
-    """Learner, replay and fleet; closed in the end. ``resumed``: the weights are a checkpoint's."""
+    """The run's learner, replay and fleet, closed at the end.
+
+    ``resumed``: a checkpoint's weights will be loaded, so the initial weights are not needed.
+    """
     if settings.ray == "off":
         with local_run.local_run(settings, run_dir, None, resumed, console.print) as run:
             yield run
         return
-    from workers.cluster.fleet import RayFleet  # which takes Ray's seconds to import
+    if importlib.util.find_spec("ray") is None:
+        raise ValueError(extras.missing(f"ray={settings.ray} needs Ray", "cluster"))
+    from workers.cluster.fleet import RayFleet  # Ray takes seconds to import
 
     learner = local_run.make_learner(settings, resumed)
     with closing(RayFleet(settings, run_dir, settings.ray)) as fleet:
@@ -127,10 +119,29 @@ def _parts(
 
 def _summary(run: Run) -> str:
     settings = run.config
-    where = "in this process" if settings.ray == "off" else f"on Ray ({settings.ray})"
-    first = settings.training.initial_weights
-    began = f"\nthe first weights are those of {first}" if first else ""
+    place = "in this process" if settings.ray == "off" else f"on Ray ({settings.ray})"
+    source = settings.training.initial_weights
+    initial = f"\nthe initial weights are those of {source}" if source else ""
     return (
-        f"{settings.game}: self-play {where}; learner {run.learner.precision}, "
-        f"{settings.training.threads} threads{began}"
+        f"{settings.game}: self-play {place}; learner {run.learner.precision}, "
+        f"{settings.training.threads} threads{initial}"
+    )
+
+
+def _finish(run: Run, path: Path, monitor: Monitor, console: Console) -> None:
+    """Report the last checkpoint, let it play the last match, and print how to play against it."""
+    run_directory.report(console, f"done: {path}")
+    if not run.learner.step:
+        run_directory.report(console, _too_short(run))
+    monitor.ended(run.learner.step, path)
+    player = f"--player checkpoint:path={run.directory}"
+    command = f"alphazero play {run.config.game} {player} --hints"
+    run_directory.report(console, f"play against it: {command}")
+
+
+def _too_short(run: Run) -> str:
+    needed = Limiter(run.config.replay, run.config.training.batch_size).needed(0)
+    return (
+        f"nothing was learned: {run.replay.positions:,} positions are stored, the first step needs "
+        f"{needed:,}"
     )
