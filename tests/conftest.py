@@ -1,17 +1,44 @@
-"""What several test files share: one Ray session a test run, started by the first that needs it."""
+"""Fixtures of several test files: one Ray session per test run, started when first needed."""
 
 import logging
 import os
 import tempfile
+from pathlib import Path
 
 import pytest
+
+PROCESS = os.environ.get("PYTEST_XDIST_WORKER")
+"""The name of this process when pytest-xdist runs the tests in several, as `make test` does."""
+LONGEST = ("ray", "test_notebooks", "test_readme")
+"""Groups of tests that start first, so that no process waits for one of them at the end."""
+
+if PROCESS:
+    # One torch thread per process, and a cache of compiled code per process: Numba updates the
+    # index of a cache without a lock.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    cache = Path(__file__).parents[1] / ".pytest_cache" / f"numba-{PROCESS}"
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file in one process, and all tests that use Ray in the same one."""
+    if not PROCESS:
+        return
+    groups = {item: _group(item) for item in items}
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: LONGEST.index(groups[item]) if groups[item] in LONGEST else 99)
+
+
+def _group(item: pytest.Item) -> str:
+    return "ray" if "ray_session" in getattr(item, "fixturenames", ()) else item.path.stem
 
 
 @pytest.fixture(scope="session")
 def ray_session():
-    """A private cluster of this machine, of eight pretended cores, whatever it really has."""
+    """A private cluster on this machine that offers eight cores, however many there are."""
     ray = pytest.importorskip("ray")
-    # A short path: the sockets in it may not be longer than 107 bytes.
+    # A short path: those of the sockets in it may not be longer than 107 bytes.
     with tempfile.TemporaryDirectory(prefix="r", dir="/tmp", ignore_cleanup_errors=True) as folder:
         environment = {"RAY_TMPDIR": folder, "RAY_USAGE_STATS_ENABLED": "0"}
         before = {name: os.environ.get(name) for name in environment}
