@@ -1,4 +1,4 @@
-"""The house rules of imports and sizes, checked on every file of the three rooms."""
+"""The rules of imports and sizes, checked on every file of the packages."""
 
 import ast
 import statistics
@@ -21,17 +21,25 @@ FORBIDDEN = {
     "alphazero": {"workers", "ray", "wandb"},
     "workers": set(),
 }
-"""Top-level packages that a room may not import; everyone may import what is below."""
+"""Top-level packages that a package may not import."""
 
-SOLVERS_WELCOME = {
-    "alphazero.judging.players",
-    "alphazero.judging.mistakes",
-    "alphazero.judging.ladder",
-}
-"""Judges compare with exact answers; nothing that learns may see them."""
+COMMAND = "alphazero.__main__"
+"""``python -m alphazero`` is the command line: the one module that imports from above."""
 
-CLEAN = ("games", "alphazero.config", "alphazero.search", "alphazero.nn.settings", "workers.cli")
-"""What must be imported without any of ``HEAVY``."""
+FLOORS = (
+    {"terminal"}, {"cluster"}, {"runs"}, {"supervised", "serve", "bench"}, {"commands"}, {"cli"},
+)  # fmt: skip
+"""The parts of ``workers``, lowest first: each imports from lower ones only."""
+
+FRONT_DOOR = "alphazero"
+"""``alphazero/__init__.py``: exports the judging functions to users."""
+
+CLEAN = ("alphazero", "games", "alphazero.config", "alphazero.search", "alphazero.nn.settings",
+         "workers.cli", "workers.commands.train")  # fmt: skip
+"""Modules that must be imported without any of ``HEAVY``."""
+
+LONGEST, LONGEST_WITH_REASON, NEAR_THE_LIMIT = 400, 800, 0.95
+"""Lines of a file; a kernel or the rules of a game may be longer where its docstring says why."""
 
 
 def module_name(path: Path) -> str:
@@ -44,7 +52,7 @@ def tree(path: Path) -> ast.Module:
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Every module ``path`` imports, at any depth; ``from a import b`` counts as ``a.b`` too."""
+    """Every module that ``path`` imports, at any depth; ``from a import b`` is ``a.b``."""
     package = path.relative_to(ROOT).parent.parts
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
@@ -76,18 +84,44 @@ def each_file(test):
 
 @each_file
 def test_imports_point_down(path):
-    room = module_name(path).partition(".")[0]
-    wrong = {name for name in imports(path) if name.partition(".")[0] in FORBIDDEN[room]}
-    assert not wrong
+    name = module_name(path)
+    room = name.partition(".")[0]
+    wrong = {other for other in imports(path) if other.partition(".")[0] in FORBIDDEN[room]}
+    assert name == COMMAND or not wrong
+
+
+def floor(name: str) -> int | None:
+    """The height of a module of ``workers``; None for one that belongs to no floor."""
+    part = name.split(".")[1] if name.startswith("workers.") else None
+    return next((height for height, parts in enumerate(FLOORS) if part in parts), None)
 
 
 @each_file
-def test_the_algorithm_knows_the_contract_and_no_concrete_game(path):
+def test_parts_of_workers_import_lower_parts_only(path):
+    name = module_name(path)
+    if (own := floor(name)) is None:
+        return
+    part = name.split(".")[1]
+    wrong = {
+        other for other in imports(path)
+        if (height := floor(other)) is not None and height >= own and other.split(".")[1] != part
+    }  # fmt: skip
+    assert not wrong
+
+
+def test_every_module_of_workers_has_a_floor():
+    names = [module_name(path) for path in FILES if module_name(path).startswith("workers.")]
+    assert [name for name in names if floor(name) is None] == []
+
+
+@each_file
+def test_the_algorithm_imports_the_contract_and_no_concrete_game(path):
     name = module_name(path)
     if name.partition(".")[0] != "alphazero":
         return
     allowed = {"games.base", "games.spec"}
-    allowed |= {"games.solvers"} if name in SOLVERS_WELCOME else set()
+    if name.startswith("alphazero.judging"):  # players are compared with exact answers
+        allowed |= {"games.solvers"}
     concrete = {
         other
         for other in imports(path)
@@ -99,13 +133,23 @@ def test_the_algorithm_knows_the_contract_and_no_concrete_game(path):
 
 
 @each_file
+def test_nothing_that_learns_imports_what_judges(path):
+    name = module_name(path)
+    if name == FRONT_DOOR or not name.startswith("alphazero."):
+        return
+    judging = {other for other in imports(path) if other.startswith("alphazero.judging")}
+    assert name.startswith("alphazero.judging") or not judging
+
+
+@each_file
 def test_the_network_toolkit_and_what_is_built_on_it_alone_stay_apart(path):
     name, own = module_name(path), "alphazero.nn"
     if not name.startswith((own, "alphazero.supervised")):
         return
     below = (own,)
     if name.startswith("alphazero.supervised"):
-        below += ("alphazero.supervised", "alphazero.sealed", "alphazero.config_file")
+        below += ("alphazero.supervised", "alphazero.sealed", "alphazero.config_file",
+                  "alphazero.errors", "alphazero.packages")  # fmt: skip
     wrong = {
         n for n in imports(path)
         if n.startswith("alphazero.") and not n.startswith(below) and is_module(n)
@@ -115,7 +159,7 @@ def test_the_network_toolkit_and_what_is_built_on_it_alone_stay_apart(path):
 
 
 @each_file
-def test_nobody_imports_tests_or_notebooks(path):
+def test_no_package_imports_tests_or_notebooks(path):
     assert not {n for n in imports(path) if n.partition(".")[0] in ("tests", "notebooks")}
 
 
@@ -155,18 +199,26 @@ def test_only_the_folders_of_the_design_exist():
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode:
         pytest.skip("not a git checkout")
-    found = {line.split("/")[0] for line in listed.stdout.splitlines() if "/" in line}
-    assert {name for name in found if not name.startswith(".")} <= FOLDERS
+    folders = {line.split("/")[0] for line in listed.stdout.splitlines() if "/" in line}
+    assert {name for name in folders if not name.startswith(".")} <= FOLDERS
 
 
 LONGER = {"alphazero.search.kernels"}
 """Files that say in their first lines why they are not split."""
 
 
+def may_be_long(path: Path) -> bool:
+    """Whether the file is a kernel or a game's rules, and its docstring says why it is long."""
+    reason = "long because" in " ".join((ast.get_docstring(tree(path)) or "").split()).lower()
+    kernels = any("jit" in ast.unparse(d) for node in functions(path) for d in node.decorator_list)
+    return reason and (kernels or path.parent.name == "games")
+
+
 @each_file
-def test_no_file_has_more_than_400_lines_of_at_most_100_characters(path):
+def test_no_file_is_longer_than_400_lines_or_stands_close_to_that(path):
     lines = path.read_text(encoding="utf-8").splitlines()
-    assert len(lines) <= 400 or module_name(path) in LONGER
+    longest = LONGEST_WITH_REASON if may_be_long(path) else LONGEST * NEAR_THE_LIMIT
+    assert len(lines) <= longest
     assert not [number for number, line in enumerate(lines, 1) if len(line) > 100]
 
 
@@ -175,24 +227,25 @@ def test_no_file_has_more_than_400_lines_of_at_most_100_characters(path):
     [path for path in FILES if path.parent.name == "games" and path.name != "__init__.py"],
     ids=module_name,
 )
-def test_a_game_has_at_most_150_lines(path):
+def test_a_game_has_at_most_150_lines_unless_it_says_why(path):
     is_game = any(
         isinstance(node, ast.ClassDef) and any(getattr(b, "id", "") == "Game" for b in node.bases)
         for node in tree(path).body
     )
-    assert not is_game or len(path.read_text(encoding="utf-8").splitlines()) <= 150
+    short = len(path.read_text(encoding="utf-8").splitlines()) <= 150
+    assert not is_game or short or may_be_long(path)
 
 
 @each_file
 def test_no_function_has_more_than_60_lines_or_5_required_parameters(path):
     for node in functions(path):
         assert length(node) <= 60, node.name
-        given = [each.arg for each in (*node.args.posonlyargs, *node.args.args)]
+        given = [argument.arg for argument in (*node.args.posonlyargs, *node.args.args)]
         required = len([name for name in given if name not in ("self", "cls")])
         required -= len(node.args.defaults)
-        decorators = {ast.unparse(each) for each in node.decorator_list}
+        decorators = {ast.unparse(decorator) for decorator in node.decorator_list}
         # A kernel takes its arrays one by one: Numba compiles no records of arrays.
-        kernel = any("jit" in each for each in decorators)
+        kernel = any("jit" in decorator for decorator in decorators)
         assert kernel or required <= 5, f"{node.name} has {required} required parameters"
 
 
@@ -204,12 +257,12 @@ def test_most_functions_are_short():
 
 def test_no_function_branches_more_than_ten_ways():
     command = [sys.executable, "-m", "ruff", "check", "--select", "C901", *ROOMS]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert found.returncode == 0, found.stdout + found.stderr
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 @pytest.mark.parametrize("module", CLEAN)
-def test_what_answers_at_once_imports_no_heavy_library(module):
+def test_modules_that_commands_load_first_import_no_heavy_library(module):
     code = f"import sys, {module}; print(*({HEAVY} & set(sys.modules)))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.split() == []
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == []
