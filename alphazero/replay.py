@@ -1,8 +1,8 @@
 """The replay buffer: finished games on disk in append-only shards, the newest positions in memory.
 
-On disk lies everything ever stored; in memory a ring of the positions that may still be sampled.
-The window grows sublinearly with the run, as in KataGo: early games are soon forgotten, later the
-window is long.
+All games ever stored are on disk; the positions that may still be sampled are in memory, in a ring
+buffer. The window of these positions grows sublinearly with the run, as in KataGo: the weak games
+of the beginning leave it soon, and later it is long.
 """
 
 import fcntl
@@ -22,26 +22,26 @@ from alphazero.types import GameRecord
 from games.base import Game, States
 
 SHARD_BYTES = 64 * 2**20
-"""A shard that has grown to this size is closed and the next one begun."""
+"""A shard of at least this size is closed, and the next one is begun."""
 
 
 class Samples(NamedTuple):
-    """``n`` stored positions as they travel: states, not observations."""
+    """``n`` stored positions, as states rather than observations, with their records."""
 
     states: States
     """``[n]``."""
     symmetry: NDArray[np.int64]
-    """``[n]``, which of ``game.symmetries()`` to apply."""
+    """``[n]``, the index into ``game.symmetries()`` of the symmetry to apply."""
     policy: NDArray[np.float32]
-    """``[n, A]``, in the untransformed position; sums to one up to float16's rounding."""
+    """``[n, A]``, before the symmetry is applied; sums to one up to the rounding of float16."""
     value: NDArray[np.float32]
-    """``[n]``, the search's value for the mover."""
+    """``[n]`` in [-1, 1], the value of the search from the mover's point of view."""
     outcome: NDArray[np.float32]
-    """``[n]`` in {-1, 0, +1}, how the game ended for the mover."""
+    """``[n]`` in {-1, 0, +1}, the result of the game from the mover's point of view."""
 
 
 class Batch(NamedTuple):
-    """What the learner eats, as NumPy; symmetries are applied, every row belongs together."""
+    """Inputs and targets of ``n`` positions for the learner, with symmetries applied."""
 
     observations: NDArray[np.float32]
     """``[n, C, H, W]``."""
@@ -50,17 +50,22 @@ class Batch(NamedTuple):
     policy: NDArray[np.float32]
     """``[n, A]``, sums to one."""
     wdl: NDArray[np.float32]
-    """``[n, 3]``: probabilities of a win, draw and loss for the mover."""
+    """``[n, 3]``, probabilities of a win, a draw and a loss of the mover."""
 
 
 def to_batch(game: Game, samples: Samples, value_mixing: float) -> Batch:
     """Apply each sample's symmetry and build the targets.
 
-    The value target mixes outcome and search value as distributions over win, draw and loss,
-    ``(1 - m) * onehot(outcome) + m * (max(q, 0), 1 - |q|, max(-q, 0))``, so that its expectation is
-    ``(1 - m) * outcome + m * q``. Policies are renormalised here, in float32: float16 rounds their
-    sums by up to 1e-3.
+    The value target mixes outcome and search value ``q`` as distributions over win, draw and loss,
+    ``(1 - m) * onehot(outcome) + m * (max(q, 0), 1 - |q|, max(-q, 0))`` with ``m`` =
+    ``value_mixing``, so that its expectation is ``(1 - m) * outcome + m * q``. A won game with
+    ``q`` = 0.5 and ``m`` = 0.2 gives 0.8 * (1, 0, 0) + 0.2 * (0.5, 0.5, 0) = (0.9, 0.1, 0).
+
+    Policies are normalised again here, in float32: their sums in float16 are off by up to 1e-3.
     """
+    count = len(samples.states)
+    assert samples.policy.shape == (count, game.num_actions)
+    assert samples.symmetry.shape == samples.value.shape == samples.outcome.shape == (count,)
     observations = game.observe(samples.states)
     flat = observations.reshape(*observations.shape[:2], -1)
     legal = game.legal(samples.states)
@@ -84,35 +89,51 @@ def _wdl(samples: Samples, mixing: float) -> NDArray[np.float32]:
 
 
 def window_size(settings: ReplaySettings, positions: int) -> int:
-    """How many of the newest positions are sampled from when ``positions`` were ever stored.
+    """The number of newest positions to sample from when ``positions`` were ever stored.
 
-    ``c * (1 + beta * ((n / c)**alpha - 1) / alpha)`` from ``n = c`` on, all of them before (Wu
-    2019, appendix C): it starts with slope beta and then grows as ``n**alpha``.
+    All ``n`` positions up to ``n = c``, then ``c * (1 + beta * ((n / c)**alpha - 1) / alpha)``,
+    with ``c`` = ``window_min``, ``alpha`` = ``window_exponent`` and ``beta`` = ``window_scale``
+    (Wu 2019, "Accelerating Self-Play Learning in Go", appendix C). At ``n = c`` the window grows by
+    beta positions per new position, later as ``n**alpha``. With ``alpha`` = 0 it is the limit
+    ``c * (1 + beta * log(n / c))``.
+
+    Example with the defaults, ``c`` = 20,000, ``alpha`` = 0.75, ``beta`` = 0.4:
+
+        n =    20,000: (n / c)**0.75 =  1, window =  20,000
+        n =   320,000: (n / c)**0.75 =  8, window =  20,000 * (1 + 0.4 *  7 / 0.75) =  94,667
+        n = 5,120,000: (n / c)**0.75 = 64, window =  20,000 * (1 + 0.4 * 63 / 0.75) = 692,000
+
+    So 16 times as many games make the window longer by a factor that tends to 8.
     """
     start, alpha = settings.window_min, settings.window_exponent
     if positions <= start:
         return positions
     growth = math.log(positions / start)
+    # ((n / c)**alpha - 1) / alpha, without loss of digits where alpha is close to 0.
     tapered = math.expm1(alpha * growth) / alpha if alpha else growth
     return min(positions, int(start * (1 + settings.window_scale * tapered) + 0.5))
 
 
 EMPTY = {"games": 0, "positions": 0, "shard": 0, "offset": 0}
-"""The ``Replay.state`` before the first game."""
+"""The ``Replay.state`` of a buffer without games."""
 
 
 class Replay:
-    """Finished games, stored for ever, of which the newest positions are sampled uniformly.
+    """Finished games, all kept on disk; their newest positions are sampled uniformly.
 
-    A record is written before it is counted, unbuffered: killing this process loses no accepted
-    record. ``state`` and the end of a shard also fsync, so that a machine that loses power keeps
-    all that a checkpoint refers to. Not for several threads at once.
+    A record is written to the file, unbuffered, before it is counted: if this process is killed, no
+    accepted record is lost. ``state`` and the end of a shard also fsync: if the machine loses power
+    all games that a checkpoint refers to are kept. Not for several threads at once.
 
-    Memory: at most 9/8 of the window's rows (36 bytes each in Connect Four), and the ids.
+    Games are told apart by ``game_id`` alone: a second record with a known id is skipped, whatever
+    it holds. So a sender that got no acknowledgement may send again: after games 1, 2, 3 an
+    ``extend`` with games 2, 3, 4 stores game 4 only and returns 1.
+
+    Memory: at most 9/8 of the rows of the window (36 bytes each in Connect Four), and the ids.
     """
 
     positions: int
-    """Ever stored."""
+    """Number of positions ever stored."""
 
     def __init__(
         self,
@@ -120,14 +141,13 @@ class Replay:
         directory: Path,
         settings: ReplaySettings,
         report: Callable[[str], object] = print,
-        patience: float = 0.0,
+        lock_timeout: float = 0.0,
     ):
-        """Open the shards in ``directory`` (made if missing) and index what they hold.
+        """Lock ``directory`` (made if missing), read its shards and fill the window.
 
-        Nobody else can open them until ``close`` or the end of this process. ``ValueError`` where
-        somebody has them open and keeps them for ``patience`` seconds: two runs would share a
-        directory; and for shards of another game. Damaged records are named through ``report``
-        and left out.
+        The lock is held until ``close`` or the end of this process. ``ValueError`` if another
+        process holds it for ``lock_timeout`` seconds, because two runs must not share a directory,
+        and for shards of another game. Damaged records are skipped; ``report`` gets one line each.
         """
         self.game = game
         self.directory = Path(directory)
@@ -142,41 +162,41 @@ class Replay:
                 ("outcome", np.float32),
             ]
         )
-        self._lock = _lock(self.directory, patience)
+        self._lock = _acquire_lock(self.directory, lock_timeout)
         try:
-            self._index()
+            self._read_shards()
         except BaseException:
             os.close(self._lock)
             raise
 
     @property
     def games(self) -> int:
-        """Ever stored."""
+        """Number of games ever stored."""
         return len(self._ids)
 
     @property
     def window(self) -> int:
-        """Positions that are sampled from now: the newest ones."""
+        """Number of the newest positions that ``sample`` draws from now."""
         return window_size(self.settings, self.positions)
 
     def extend(self, records: Iterable[GameRecord]) -> int:
-        """Store finished games; how many were new. A known ``game_id`` is passed over.
+        """Store finished games, skip those with a known ``game_id``; the number of new games.
 
-        Raises ``OSError`` (one line) where the disk does not take a record: that one and those
-        behind it are not stored, nor is any part of them; and ``ValueError`` for a malformed one.
+        Raises ``OSError`` (one line) if a record cannot be written: neither this record nor the
+        following ones are stored, not even in part. Raises ``ValueError`` for a malformed record.
         """
         accepted = 0
         for record in records:
             if record.game_id not in self._ids:
                 self._append(wire.encode(self.game, record))
-                self._remember(record)
+                self._add_to_window(record)
                 accepted += 1
         return accepted
 
     def sample(self, size: int, rng: np.random.Generator) -> Samples:
         """``size`` positions, uniform over the window, each with a uniformly drawn symmetry.
 
-        The same contents and generator give the same samples. ``ValueError`` while empty.
+        The same contents and generator give the same samples. ``ValueError`` if there are none.
         """
         if not self.positions:
             raise ValueError(f"no position is stored in {self.directory} yet")
@@ -192,7 +212,7 @@ class Replay:
         )
 
     def state(self) -> dict:
-        """What ``restore`` needs to come back to exactly these contents; plain types."""
+        """The description of the present contents for ``restore``, in plain types."""
         os.fsync(self._file)
         return {
             "games": self.games,
@@ -204,9 +224,9 @@ class Replay:
     def restore(self, state: dict, truncate: bool):
         """Return to the contents that ``state()`` described.
 
-        ``truncate``: drop the games stored since, as a fleet does that plays them again bit for
-        bit; else keep them. Contents that fell short of ``state`` (lost or damaged shards) are
-        named through ``report``.
+        ``truncate``: drop the games stored since, because the fleet will play them again bit for
+        bit; else keep them. If games of ``state`` are missing (lost or damaged shards), ``report``
+        gets a line.
         """
         if truncate and (self._shard, self._offset) > (state["shard"], state["offset"]):
             self._close_shard()
@@ -215,15 +235,15 @@ class Replay:
                     path.unlink()
                 elif number == state["shard"]:
                     os.truncate(path, min(state["offset"], path.stat().st_size))
-            self._index()
+            self._read_shards()
         if self.games < state["games"]:
             self._report(
                 f"{self.directory} holds {self.games} games where the checkpoint counted "
-                f"{state['games']}: training goes on with those, not bit for bit"
+                f"{state['games']}: training continues with these, not bit for bit"
             )
 
     def close(self):
-        """Flush to disk and let others open it; the object is of no use afterwards."""
+        """Flush to disk and release the lock; the object cannot be used afterwards."""
         self._close_shard()
         os.close(self._lock)
 
@@ -231,7 +251,7 @@ class Replay:
         os.fsync(self._file)
         os.close(self._file)
 
-    def _index(self):
+    def _read_shards(self):
         """Read every shard, oldest first, and open the last one for appending."""
         self.positions = 0
         self._ids: set[int] = set()
@@ -243,7 +263,7 @@ class Replay:
             for end, record in wire.read_shard(self.game, path, self._report):
                 self._offset = end
                 if record.game_id not in self._ids:
-                    self._remember(record)
+                    self._add_to_window(record)
         self._open(self._shard, self._offset)
 
     def _shards(self) -> list[tuple[int, Path]]:
@@ -251,7 +271,7 @@ class Replay:
         return sorted((int(path.stem.removeprefix("shard_")), path) for path in paths)
 
     def _open(self, shard: int, end: int):
-        """Append to ``shard`` from byte ``end`` on: a half-written record behind it goes."""
+        """Append to ``shard`` from byte ``end`` on; a half-written record there is cut off."""
         path = self.directory / f"shard_{shard:06}.bin"
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         os.ftruncate(self._file, end)
@@ -259,7 +279,7 @@ class Replay:
         self._shard, self._offset = shard, end
 
     def _append(self, frame: bytes):
-        """All of ``frame`` or nothing; straight to the kernel, where a kill cannot lose it."""
+        """Write all of ``frame`` or nothing; unbuffered, so that it survives a killed process."""
         if self._offset >= SHARD_BYTES:
             full = self._file
             self._open(self._shard + 1, 0)
@@ -273,11 +293,11 @@ class Replay:
             os.ftruncate(self._file, self._offset)
             raise OSError(
                 f"a game could not be stored in {self.directory}: {error.strerror}; "
-                "it is not counted, everything before it is safe"
+                "it is not counted; all games before it are safe"
             ) from None
         self._offset += len(data)
 
-    def _remember(self, record: GameRecord):
+    def _add_to_window(self, record: GameRecord):
         self._ids.add(int(record.game_id))
         self._grow(window_size(self.settings, self.positions + len(record)))
         slots = np.arange(self._head, self._head + len(record)) % len(self._ring)
@@ -289,7 +309,7 @@ class Replay:
         self.positions += len(record)
 
     def _grow(self, needed: int):
-        """Make the ring hold ``needed`` rows, an eighth more at a time, the oldest row first."""
+        """Enlarge a ring of fewer than ``needed`` rows to ``needed`` rows and an eighth more."""
         if needed <= len(self._ring):
             return
         held = self._rows(np.arange(min(self.positions, len(self._ring)), 0, -1))
@@ -298,15 +318,18 @@ class Replay:
         self._head = len(held)
 
     def _rows(self, age: NDArray[np.integer]) -> np.ndarray:
-        """The rows of that age; the newest position's is 1."""
+        """The rows by age; the newest position has age 1.
+
+        In a ring of 8 rows whose next free row is 3, age 1 is row 2 and age 4 is row -1 % 8 = 7.
+        """
         return self._ring[(self._head - age) % len(self._ring)]
 
 
-def _lock(directory: Path, patience: float) -> int:
-    """Keep every other writer out of ``directory`` until the handle returned is closed."""
+def _acquire_lock(directory: Path, timeout: float) -> int:
+    """Lock ``directory`` against other writers until the returned file handle is closed."""
     directory.mkdir(parents=True, exist_ok=True)
     handle = os.open(directory / ".lock", os.O_WRONLY | os.O_CREAT, 0o644)
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,8 +1,13 @@
-"""Folders that are whole or absent: written aside, hashed, renamed into place.
+"""Folders that are complete or absent: written under another name, hashed, then renamed.
 
-Beside its files a sealed folder holds ``MANIFEST.json`` with every file's size and SHA-256, and its
-own: without the hashes a flipped bit would load as silently wrong numbers. Nothing here knows what
-the files mean, except that weights are safetensors, which cannot run code.
+A sealed folder holds, beside its files, ``MANIFEST.json`` with the size and SHA-256 of every file,
+and its own SHA-256: without the hashes a flipped bit would load as silently wrong numbers. The
+contents of the files do not matter here, except that weights are safetensors, which cannot run
+code.
+
+Example: ``step_000120`` is written to ``.saving-step_000120``, every file is flushed to disk, and
+the folder is renamed. A process that is killed before the rename leaves a ``.saving`` folder, which
+no reader looks at and the next save removes.
 """
 
 import hashlib
@@ -26,20 +31,20 @@ _STEP = re.compile(r"step_(\d+)")
 def save_step(
     folder: Path, step: int, files: dict[str, bytes], fields: dict[str, Any], keep: int
 ) -> Path:
-    """Write ``folder/step_NNNNNN`` and return it; then keep the newest ``keep``.
+    """Write ``folder/step_NNNNNN``, delete all but the newest ``keep``; the path.
 
-    ``fields`` go into the manifest beside the step. ``OSError``, one line, if the disk does not
-    take it; what was saved before is untouched then. A kill at any moment leaves the folders
-    before, or this one too.
+    ``fields`` go into the manifest beside the step. ``OSError``, one line, if it cannot be written;
+    earlier folders are unchanged then. A process that is killed at any moment leaves the earlier
+    folders undamaged, and this one complete or absent.
     """
     path = folder / f"step_{step:06}"
-    aside = folder / f".saving-{path.name}"
+    unfinished = folder / f".saving-{path.name}"
     try:
-        shutil.rmtree(aside, ignore_errors=True)
-        write(aside, files, {"step": step, **fields})
-        _move_into_place(aside, path)
+        shutil.rmtree(unfinished, ignore_errors=True)
+        write(unfinished, files, {"step": step, **fields})
+        _move_into_place(unfinished, path)
     except OSError as error:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
         raise OSError(f"checkpoint {path} could not be saved: {error.strerror or error}") from None
     _prune(folder, path, keep)
     return path
@@ -48,7 +53,7 @@ def save_step(
 def write(folder: Path, files: dict[str, bytes], fields: dict[str, Any]) -> None:
     """Write ``files`` into ``folder`` and, last, their manifest, which holds ``fields`` too."""
     hashes = {name: _fingerprint(data) for name, data in files.items()}
-    manifest = _manifest({"format": FORMAT, **fields, "files": hashes})
+    manifest = _dump_manifest({"format": FORMAT, **fields, "files": hashes})
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in (*files.items(), (MANIFEST, manifest)):
         with open(folder / name, "wb") as file:
@@ -58,21 +63,21 @@ def write(folder: Path, files: dict[str, bytes], fields: dict[str, Any]) -> None
     sync_folder(folder)
 
 
-def manifest(path: Path) -> dict[str, Any]:
-    """The fields of a whole folder's manifest."""
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The fields in the manifest of an undamaged folder."""
     return json.loads((path / MANIFEST).read_bytes())
 
 
 def steps(folder: Path) -> list[Path]:
-    """All of ``folder/step_N``, damaged or not, oldest first."""
-    found = [(_STEP.fullmatch(path.name), path) for path in folder.glob("step_*")]
-    return [path for _, path in sorted((int(match[1]), path) for match, path in found if match)]
+    """The folders ``folder/step_N``, damaged ones too, by ascending step."""
+    matches = [(_STEP.fullmatch(path.name), path) for path in folder.glob("step_*")]
+    return [path for _, path in sorted((int(match[1]), path) for match, path in matches if match)]
 
 
 def newest(folder: Path, report: Callable[[str], object] = print) -> Path | None:
-    """The newest whole ``folder/step_N``; newer damaged ones are named through ``report``."""
+    """The newest undamaged ``folder/step_N``; ``report`` gets a line for each newer damaged one."""
     for path in reversed(steps(folder)):
-        problem = fault(path)
+        problem = find_damage(path)
         if problem is None:
             return path
         report(f"skipped damaged checkpoint {path}: {problem}")
@@ -80,30 +85,30 @@ def newest(folder: Path, report: Callable[[str], object] = print) -> Path | None
 
 
 def resolve(path: Path | str, report: Callable[[str], object] = print) -> Path:
-    """The sealed folder that ``path`` means: itself, or the newest whole checkpoint of a run.
+    """The sealed folder for ``path``: a checkpoint itself, or the newest undamaged one of a run.
 
-    ``ValueError``, one line, where there is none.
+    ``ValueError``, one line, if there is none.
     """
     path = Path(path)
     if _STEP.fullmatch(path.name) or (path / MANIFEST).exists():
-        if problem := fault(path):
+        if problem := find_damage(path):
             raise ValueError(f"{path} is not a usable checkpoint: {problem}")
         return path
-    found = newest(path if path.name == "checkpoints" else path / "checkpoints", report)
-    if found is None:
+    checkpoint = newest(path if path.name == "checkpoints" else path / "checkpoints", report)
+    if checkpoint is None:
         raise ValueError(
             f"no checkpoint in {path}; give a run's folder or one of its checkpoints/step_NNNNNN"
         )
-    return found
+    return checkpoint
 
 
-def fault(path: Path) -> str | None:
-    """What is wrong with the folder ``path``, in one line; None if it is whole."""
+def find_damage(path: Path) -> str | None:
+    """The damage of the folder ``path`` in one line; None if all files are as written."""
     try:
         text = (path / MANIFEST).read_bytes()
         fields = json.loads(text)
         fields.pop("sha256")
-        if text != _manifest(fields):
+        if text != _dump_manifest(fields):
             return f"{MANIFEST} was altered"
         if fields["format"] != FORMAT:
             return f"format {fields['format']} instead of {FORMAT}"
@@ -120,6 +125,7 @@ def fault(path: Path) -> str | None:
 
 
 def dump_weights(weights: dict[str, NDArray]) -> bytes:
+    """``weights`` as the bytes of a safetensors file."""
     # safetensors writes the memory of a transposed array as if it were not transposed.
     return safetensors.numpy.save(
         {name: np.asarray(array, order="C") for name, array in weights.items()}
@@ -127,6 +133,7 @@ def dump_weights(weights: dict[str, NDArray]) -> bytes:
 
 
 def load_weights(path: Path) -> dict[str, NDArray]:
+    """The weights in a safetensors file, by name."""
     return safetensors.numpy.load_file(path)
 
 
@@ -143,25 +150,28 @@ def _fingerprint(data: bytes) -> dict[str, Any]:
     return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
-def _manifest(fields: dict) -> bytes:
-    """The manifest's text, its own hash included."""
+def _dump_manifest(fields: dict) -> bytes:
+    """The text of the manifest, with its own hash."""
     own = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
     return (json.dumps(fields | {"sha256": own}, indent=2, sort_keys=True) + "\n").encode()
 
 
-def _move_into_place(aside: Path, path: Path) -> None:
+def _move_into_place(unfinished: Path, path: Path) -> None:
     if path.exists():
         # A folder that is not empty cannot be replaced in one step.
         replaced = path.with_name(f".replaced-{path.name}")
         shutil.rmtree(replaced, ignore_errors=True)
         path.rename(replaced)
-    aside.rename(path)
+    unfinished.rename(path)
     sync_folder(path.parent)
 
 
 def _prune(folder: Path, newest: Path, keep: int) -> None:
-    """Delete all but ``newest``, once it reads back well, and ``keep - 1`` others."""
-    problem = fault(newest)
+    """Delete all but ``newest`` and ``keep - 1`` others, after ``newest`` was read back undamaged.
+
+    Leftovers of interrupted saves are deleted too.
+    """
+    problem = find_damage(newest)
     if problem:
         raise OSError(f"checkpoint {newest} was damaged while it was saved: {problem}")
     others = [path for path in steps(folder) if path != newest]

@@ -1,4 +1,4 @@
-"""The bundled agents: whole, small, described, found without a path, and in the package."""
+"""The bundled agents: undamaged, small, described, found without a path, and in the package."""
 
 import hashlib
 import shutil
@@ -28,8 +28,7 @@ def test_connect_four_and_tic_tac_toe_have_an_agent():
 @each_agent
 def test_an_agent_is_undamaged_small_and_plays_the_game_of_its_name(name):
     folder = agents.find(name)
-    found = checkpoint.load(folder)
-    assert found.config.game == name
+    assert checkpoint.load(folder).config.game == name
     assert sum(path.stat().st_size for path in folder.iterdir()) <= LARGEST
 
 
@@ -40,7 +39,7 @@ def test_a_model_card_names_the_weights_beside_it_and_their_measured_strength(na
     assert UNKNOWN_STRENGTH not in agents.card(name)
 
 
-def test_a_single_flipped_bit_is_noticed_and_named_in_one_line(tmp_path):
+def test_a_single_flipped_bit_is_an_error_of_one_line_that_names_the_file(tmp_path):
     folder = shutil.copytree(agents.find("tic_tac_toe"), tmp_path / "agent")
     weights = bytearray((folder / checkpoint.WEIGHTS).read_bytes())
     weights[len(weights) // 2] ^= 1
@@ -70,7 +69,7 @@ def test_a_game_without_an_agent_is_refused_in_one_line_that_lists_those_with_on
         assert "\n" not in str(refused.value)
 
 
-def test_a_human_who_names_nobody_meets_the_agent_or_else_rollouts():
+def test_the_default_opponent_is_the_bundled_agent_or_else_rollouts():
     assert players.default(games.make("connect_four")) == "checkpoint:simulations=600"
     assert players.default(games.make("othello:size=4")) == "mcts:simulations=1000"
 
@@ -88,7 +87,7 @@ def test_play_begins_with_nothing_but_a_game(game, said, monkeypatch, capsys):
     assert capsys.readouterr().out.startswith(said)
 
 
-def test_play_shows_the_model_card_of_the_agent_or_says_that_there_is_none(capsys):
+def test_play_shows_the_model_card_of_the_agent_or_reports_that_there_is_none(capsys):
     assert cli.main(["play", "tic_tac_toe", "--about"]) == 0
     assert "How strong" in capsys.readouterr().out
     assert cli.main(["play", "tic_tac_toe", "--about", "--player", "random"]) == 2
@@ -104,18 +103,18 @@ def test_the_tic_tac_toe_agent_never_errs_even_without_search():
 
 
 def test_the_agents_are_in_the_wheel_that_users_install(tmp_path):
-    pytest.importorskip("setuptools")
+    pytest.importorskip("hatchling")
     source = tmp_path / "source"
     source.mkdir()
     for room in ("alphazero", "games", "workers", "configs"):
         shutil.copytree(ROOT / room, source / room, ignore=shutil.ignore_patterns("__pycache__"))
-        # As whoever has imported the source leaves it.
+        # As after an import of the source.
         for folder in {path.parent for path in (source / room).rglob("*.py")}:
             (folder / "__pycache__").mkdir()
             (folder / "__pycache__/compiled.cpython-311.pyc").touch()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    code = "import sys; from setuptools import build_meta; build_meta.build_wheel(sys.argv[1])"
+    code = "import sys; from hatchling.build import build_wheel; build_wheel(sys.argv[1])"
     command = [sys.executable, "-c", code, str(tmp_path)]
     built = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr

@@ -1,4 +1,4 @@
-"""Checkpoints: what comes back, which damage is noticed, what a kill or a full disk leaves."""
+"""Checkpoints: round trips, detection of damage, and what a kill or a full disk leaves."""
 
 import collections
 import os
@@ -70,14 +70,14 @@ def steps(run: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory) -> Path:
-    """A run with two checkpoints; tests put back what they damage."""
+    """A run with two checkpoints; tests restore the files that they damage."""
     run = tmp_path_factory.mktemp("run")
     save(run, 1)
     save(run, 2)
     return run
 
 
-def test_what_was_saved_comes_back_bit_for_bit(tmp_path):
+def test_a_checkpoint_is_loaded_bit_for_bit_as_it_was_saved(tmp_path):
     path = save(tmp_path, 123)
     assert path == tmp_path / "checkpoints" / "step_000123"
     loaded = checkpoint.load(path)
@@ -119,14 +119,14 @@ def test_a_renamed_checkpoint_can_be_loaded(saved, tmp_path):
 
 
 @pytest.mark.parametrize("given_path", [".", "missing"])
-def test_a_folder_without_a_checkpoint_is_told_in_one_line(tmp_path, given_path):
+def test_a_folder_without_a_checkpoint_is_an_error_of_one_line(tmp_path, given_path):
     assert checkpoint.newest(tmp_path / given_path) is None
     with pytest.raises(ValueError, match=r"no checkpoint in .*checkpoints/step_NNNNNN") as caught:
         checkpoint.load(tmp_path / given_path)
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_checkpoint_is_told_in_one_line(saved):
+def test_a_missing_checkpoint_is_an_error_of_one_line(saved):
     with pytest.raises(ValueError, match=r"step_000009 is not a usable checkpoint: MANIFEST"):
         checkpoint.load(saved / "checkpoints" / "step_000009")
 
@@ -137,15 +137,15 @@ def test_a_missing_checkpoint_is_told_in_one_line(saved):
     place=st.floats(0, 1, exclude_max=True),
     flip=st.integers(1, 255),
 )
-def test_any_changed_byte_is_noticed_and_the_checkpoint_before_is_taken(saved, name, place, flip):
+def test_any_changed_byte_is_detected_and_the_earlier_checkpoint_is_used(saved, name, place, flip):
     path = saved / "checkpoints" / "step_000002"
     whole = (path / name).read_bytes()
     damaged = bytearray(whole)
     damaged[int(place * len(damaged))] ^= flip
     (path / name).write_bytes(damaged)
     try:
-        found, lines = newest(saved)
-        assert found == saved / "checkpoints" / "step_000001"
+        path_used, lines = newest(saved)
+        assert path_used == saved / "checkpoints" / "step_000001"
         assert len(lines) == 1
         assert f"skipped damaged checkpoint {path}: {name}" in lines[0]
         with pytest.raises(ValueError, match=name):
@@ -156,7 +156,7 @@ def test_any_changed_byte_is_noticed_and_the_checkpoint_before_is_taken(saved, n
 
 @pytest.mark.parametrize("name", ["training.pt", "weights.safetensors", "MANIFEST.json"])
 @pytest.mark.parametrize("how", ["flipped", "cut", "empty", "gone"])
-def test_every_kind_of_damage_to_every_file_is_named(saved, name, how):
+def test_every_kind_of_damage_to_every_file_is_reported_with_its_name(saved, name, how):
     path = saved / "checkpoints" / "step_000002" / name
     whole = path.read_bytes()
     middle = len(whole) // 2
@@ -165,8 +165,8 @@ def test_every_kind_of_damage_to_every_file_is_named(saved, name, how):
     if how == "gone":
         path.unlink()
     try:
-        found, lines = newest(saved)
-        assert found == saved / "checkpoints" / "step_000001"
+        path_used, lines = newest(saved)
+        assert path_used == saved / "checkpoints" / "step_000001"
         assert len(lines) == 1
         assert name in lines[0]
         with pytest.raises(ValueError, match=name):
@@ -197,12 +197,12 @@ def test_a_checkpoint_may_be_written_again(tmp_path):
     assert steps(tmp_path) == ["step_000003"]
 
 
-def test_what_an_interrupted_save_left_is_ignored_and_cleared_away(tmp_path):
+def test_leftovers_of_an_interrupted_save_are_ignored_and_deleted_by_the_next(tmp_path):
     save(tmp_path, 1)
     for leftover in (".saving-step_000002", ".replaced-step_000001"):
         shutil.copytree(tmp_path / "checkpoints/step_000001", tmp_path / "checkpoints" / leftover)
-    found, lines = newest(tmp_path)
-    assert found == tmp_path / "checkpoints" / "step_000001"
+    path_used, lines = newest(tmp_path)
+    assert path_used == tmp_path / "checkpoints" / "step_000001"
     assert lines == []
     save(tmp_path, 2)
     assert steps(tmp_path) == ["step_000001", "step_000002"]
@@ -230,7 +230,7 @@ def test_a_state_that_could_not_be_read_again_is_refused_before_anything_is_writ
     assert steps(tmp_path) == ["step_000001"]
 
 
-def test_a_full_disk_is_told_in_one_line_and_leaves_the_checkpoint_before(tmp_path):
+def test_a_full_disk_is_an_error_of_one_line_and_leaves_the_earlier_checkpoint(tmp_path):
     save(tmp_path, 1)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     # The kernel takes a part of the first file and then refuses.
@@ -254,8 +254,8 @@ import torch
 from alphazero import checkpoint
 from alphazero.config import Config
 
-# Many lives in one interpreter, because importing torch takes longer than all of them: each is a
-# process of its own that saves until it is killed.
+# Many processes forked from one interpreter, because importing torch takes longer than all their
+# work: each saves until it is killed.
 run, rounds = Path(sys.argv[1]), int(sys.argv[2])
 for life in range(rounds):
     child = os.fork()

@@ -1,4 +1,4 @@
-"""Benchmarks of the whole Ray topology, in miniature, and their arithmetic."""
+"""Benchmarks of the whole Ray topology, at a small size, and their arithmetic."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from alphazero.config import Config, ReplaySettings
 from alphazero.replay import Replay
 from workers import bench, cli
 from workers.bench import fleet, processes
-from workers.bench.synthetic import SleepingEvaluator, played
+from workers.bench.synthetic import SleepingEvaluator, play_games
 
 GAME = games.make("connect_four")
 SMALL = ["config=tic_tac_toe", "games=4", "simulations=4", "blocks=1", "channels=8"]
@@ -36,7 +36,7 @@ def test_self_play_on_ray_is_compared_with_the_network_alone():
     share = figures["evaluations_per_second"] / figures["ceiling_evaluations_per_second"]
     assert figures["fraction_of_ceiling"] == pytest.approx(share)
     assert figures["simulations_per_second"] == pytest.approx(4 * figures["positions_per_second"])
-    # A finished game costs no evaluation, nor does a position that is known already.
+    # A finished game needs no evaluation, nor does a position in the cache.
     assert 0 < figures["evaluations_per_second"] < figures["simulations_per_second"]
 
 
@@ -47,16 +47,16 @@ def figures(ray_session):
 
 
 @linux
-def test_a_fleet_is_measured_with_ever_more_workers(figures):
+def test_a_fleet_is_measured_with_one_worker_and_with_two(figures):
     assert [row["workers"] for row in figures["by_workers"]] == [1, 2]
     assert figures["first_bottleneck"] in ("driver", "replay", "server")
 
 
 @linux
-def test_who_asks_and_who_answers_count_the_same(figures):
+def test_workers_and_servers_count_the_same_evaluations(figures):
     for row in figures["by_workers"]:
         counted, groups = row["counted"], row["workers"] * 2
-        # Two looks see each actor a moment before or after another one.
+        # A snapshot takes the counters of the actors at slightly different moments.
         assert abs(counted["evaluated"] - counted["evaluations"]) <= 2 * groups * 4
         assert 0 < counted["batches"] <= counted["requests"]
         assert row["mean_batch"] == pytest.approx(counted["evaluations"] / counted["batches"])
@@ -64,34 +64,34 @@ def test_who_asks_and_who_answers_count_the_same(figures):
 
 
 @linux
-def test_every_link_and_every_kind_of_process_is_seen_at_work(figures):
+def test_every_link_and_every_kind_of_process_has_positive_figures(figures):
     for row in figures["by_workers"]:
-        for what in ("messages_per_second", "bytes_per_second"):
-            assert len(row[what]) == 4
-            assert all(figure > 0 for figure in row[what].values())
+        for rates in ("messages_per_second", "bytes_per_second"):
+            assert len(row[rates]) == 4
+            assert all(figure > 0 for figure in row[rates].values())
         assert set(row["cpu"]) == {"driver", "replay", "server", "worker", "ray"}
         assert row["cpu"]["worker"] > 0
         assert row["worker_megabytes"] > 10
 
 
 @linux
-def test_each_process_alone_takes_something(figures):
-    for alone in ("server_alone", "replay_alone", "driver_alone"):
-        assert all(figure > 0 for row in figures[alone] for figure in row.values())
+def test_each_single_process_has_positive_rates(figures):
+    for process in ("server_alone", "replay_alone", "driver_alone"):
+        assert all(figure > 0 for row in figures[process] for figure in row.values())
 
 
 def test_bytes_of_games_and_samples_are_those_of_their_arrays(tmp_path):
-    record = next(record for record in played(GAME, 40) if len(record) == len(record.actions))
+    record = next(record for record in play_games(GAME, 40) if len(record) == len(record.actions))
     replay = Replay(GAME, tmp_path, ReplaySettings(window_min=50))
     replay.extend([record])
     samples = replay.sample(10, np.random.default_rng(0))
     states = record.states
     counted = Counter(evaluations=len(states), positions=len(record), samples=1)
-    found = fleet.link_bytes(GAME, counted, batch_size=10)
+    sent = fleet.link_bytes(GAME, counted, batch_size=10)
     fields = ("actions", "states", "policy", "value", "outcome")
     stored = sum(getattr(record, name).nbytes for name in fields)
     evaluation = SleepingEvaluator(Config(game=GAME.name), 0)(states)
-    assert found == {
+    assert sent == {
         "worker_to_server": states.nbytes,
         "server_to_worker": evaluation.logits.nbytes + evaluation.value.nbytes,
         "worker_to_replay": stored,
@@ -99,7 +99,7 @@ def test_bytes_of_games_and_samples_are_those_of_their_arrays(tmp_path):
     }
 
 
-def test_a_question_and_its_answer_are_a_message_each():
+def test_a_request_and_its_answer_are_one_message_each():
     counted = Counter(requests=5, batches=2, pushes=3, reads=7, samples=11)
     assert fleet.link_messages(counted) == {
         "worker_to_server": 5,
@@ -109,14 +109,14 @@ def test_a_question_and_its_answer_are_a_message_each():
     }
 
 
-def test_the_fullest_part_holds_the_others_up_if_it_is_full():
-    assert fleet.full({"driver": 0.3, "device": 0.95, "cores": 0.9}) == "device"
-    assert fleet.full({"driver": 0.3, "device": 0.6}) == "none"
+def test_the_fullest_part_is_named_if_it_is_full():
+    assert fleet.fullest({"driver": 0.3, "device": 0.95, "cores": 0.9}) == "device"
+    assert fleet.fullest({"driver": 0.3, "device": 0.6}) == "none"
 
 
-def test_growth_is_what_lies_between_two_looks():
-    before = fleet.Look(10.0, Counter(games=3), Counter(driver=1.5), [])
-    after = fleet.Look(12.5, Counter(games=7, samples=2), Counter(driver=2.0), [])
+def test_growth_is_the_difference_of_two_snapshots():
+    before = fleet.Snapshot(10.0, Counter(games=3), Counter(driver=1.5), [])
+    after = fleet.Snapshot(12.5, Counter(games=7, samples=2), Counter(driver=2.0), [])
     grown = fleet.growth(before, after)
     assert grown.seconds == 2.5
     assert grown.counted == {"games": 4, "samples": 2}
@@ -124,14 +124,14 @@ def test_growth_is_what_lies_between_two_looks():
 
 
 @linux
-def test_cpu_time_is_what_the_process_itself_knows():
+def test_cpu_time_equals_that_reported_by_the_process_itself():
     sum(range(3_000_000))
     assert processes.cpu_seconds([os.getpid()]) == pytest.approx(time.process_time(), abs=0.1)
     assert processes.cpu_seconds([2**22 + 1]) == 0.0  # above the largest id
 
 
 @linux
-def test_the_family_is_this_process_its_children_and_theirs():
+def test_the_process_tree_is_this_process_its_children_and_their_children():
     shell = subprocess.Popen(["sh", "-c", "sleep 60; true"])
     try:
         while not (Path("/proc") / str(shell.pid) / "task").exists():
@@ -140,14 +140,14 @@ def test_the_family_is_this_process_its_children_and_theirs():
         while not children.read_text():
             time.sleep(0.01)
         grandchild = int(children.read_text())
-        assert {os.getpid(), shell.pid, grandchild} <= set(processes.family())
-        assert os.getppid() not in processes.family()
+        assert {os.getpid(), shell.pid, grandchild} <= set(processes.process_tree())
+        assert os.getppid() not in processes.process_tree()
     finally:
         os.kill(grandchild, 9)
         shell.wait()
 
 
-def test_the_pretended_network_answers_a_position_always_alike():
+def test_the_synthetic_network_gives_a_position_always_the_same_answer():
     evaluate = SleepingEvaluator(Config(game=GAME.name), 0)
     evaluate.load({}, 3)
     states = positions(GAME, 50, seed=0)
@@ -157,24 +157,25 @@ def test_the_pretended_network_answers_a_position_always_alike():
     assert np.abs(together.value).max() <= 1
     assert len(np.unique(together.value)) > 10
     for row in range(0, 50, 7):
-        alone = evaluate(states[row : row + 1])
-        np.testing.assert_array_equal(alone.logits[0], together.logits[row])
-        assert alone.value[0] == together.value[row]
+        single = evaluate(states[row : row + 1])
+        np.testing.assert_array_equal(single.logits[0], together.logits[row])
+        assert single.value[0] == together.value[row]
 
 
-def test_pretended_games_have_ids_of_their_own():
-    records = played(GAME, 70)
+def test_synthetic_games_have_distinct_ids():
+    records = play_games(GAME, 70)
     assert len({record.game_id for record in records}) == 70
 
 
 @pytest.mark.parametrize("module", ["workers.bench.synthetic", "workers.cluster.selfplay"])
-def test_workers_and_pretended_servers_need_no_torch(module):
+def test_workers_and_synthetic_servers_need_no_torch(module):
     code = f"import sys, {module}; print('torch' in sys.modules)"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "False"
+    command = [sys.executable, "-c", code]
+    output = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert output.stdout.strip() == "False"
 
 
-def test_figures_for_several_numbers_of_workers_stand_side_by_side(monkeypatch, capsys):
+def test_figures_for_several_numbers_of_workers_are_printed_side_by_side(monkeypatch, capsys):
     def row(workers, rate):
         return {
             "workers": workers,

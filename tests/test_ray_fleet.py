@@ -1,4 +1,4 @@
-"""The fleet on a real Ray, and what it does when its processes are killed or stopped."""
+"""The fleet on a real Ray, and its behaviour when its processes are killed or stopped."""
 
 import logging
 import os
@@ -19,7 +19,7 @@ from alphazero.search.gumbel import Gumbel
 from alphazero.types import Evaluation
 from games import solvers
 from workers.cluster.fleet import RayFleet
-from workers.cluster.supervisor import Patience
+from workers.cluster.members import Timeouts
 
 GAME = games.make("tic_tac_toe")
 CONFIG = Config(
@@ -28,12 +28,12 @@ CONFIG = Config(
     selfplay=SelfPlaySettings(games=8, groups=2, workers=2),
     inference=InferenceSettings(batch_size=64),
 )
-PATIENCE = Patience(tick=0.1, ping=20.0, start=90.0, stall=120.0, failures=4)
+TIMEOUTS = Timeouts(interval=0.1, ping=20.0, start=90.0, stall=120.0, max_failures=4)
 pytestmark = pytest.mark.usefixtures("ray_session", "_pickled_by_value")
 
 
 class Hashing:
-    """Values and logits are a hash of the state and the weights; torch is not needed."""
+    """An evaluator without torch: values and logits are a hash of the state and the weights."""
 
     def __init__(self, num_actions):
         self.num_actions = num_actions
@@ -71,16 +71,16 @@ def weights(salt: int) -> dict:
 def wait_until(condition, seconds=60.0):
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         time.sleep(0.05)
 
 
 class Run:
-    """A fleet and all that was ever collected from it."""
+    """A fleet and all games that were collected from it."""
 
-    def __init__(self, directory: Path, config=CONFIG, make_evaluator=hashing, patience=PATIENCE):
+    def __init__(self, directory: Path, config=CONFIG, make_evaluator=hashing, timeouts=TIMEOUTS):
         self.directory = directory
-        self.fleet = RayFleet(config, directory, "local", make_evaluator, patience)
+        self.fleet = RayFleet(config, directory, "local", make_evaluator, timeouts)
         self.records = []
 
     def collect_until(self, enough, seconds=60.0) -> list:
@@ -93,27 +93,27 @@ class Run:
         return records
 
     def collect(self, games: int) -> list:
-        return self.collect_until(lambda found: len(found) >= games)
+        return self.collect_until(lambda records: len(records) >= games)
 
     def members(self, kind):
         """The actors of a kind, once all have answered."""
-        found = [m for m in self.fleet._watchdog.members if m.kind == kind]
-        wait_until(lambda: all(m.alive for m in found))
-        return found
+        members = [m for m in self.fleet._supervisor.members if m.kind == kind]
+        wait_until(lambda: all(m.alive for m in members))
+        return members
 
     def kill(self, kind):
         os.kill(self.members(kind)[0].pid, signal.SIGKILL)
 
     def settle(self):
-        """Collect what is still on its way while play holds."""
+        """Collect the games that are still on their way while play holds."""
         quiet = 0
         while quiet < 3:
-            found = self.fleet.collect()
-            self.records += found
-            quiet = 0 if found else quiet + 1
+            records = self.fleet.collect()
+            self.records += records
+            quiet = 0 if records else quiet + 1
 
     def assert_stored_exactly_once(self):
-        """What was collected is what lies on disk, each game once and in the same order."""
+        """The collected games are those on disk, each once and in the same order."""
         self.fleet.allow(0)
         self.settle()
         shards = sorted((self.directory / "games").glob("shard_*.bin"))
@@ -129,7 +129,7 @@ def incarnations(records) -> set[int]:
 
 
 def assert_valid(record):
-    """The moves lead through the recorded states to the outcome, or to where it is no secret."""
+    """The moves lead through the recorded states to the outcome, or to a proven position."""
     state = GAME.initial(1)
     for t, action in enumerate(record.actions):
         assert record.states[t].tobytes() == state[0].tobytes()
@@ -153,17 +153,17 @@ def shared(ray_session, _pickled_by_value, tmp_path_factory):
 
 @pytest.fixture
 def run(shared):
-    """One fleet for all tests that leave it in good health; it plays on with new weights."""
+    """One fleet for all tests that leave it working; it plays on with new weights."""
     shared.fleet.allow(10**9)
     version = len(shared.records)
     shared.fleet.publish(weights(version), version)
-    shared.collect_until(lambda found: any(record.version == version for record in found))
+    shared.collect_until(lambda records: any(record.version == version for record in records))
     return shared
 
 
 @pytest.fixture
 def start(tmp_path):
-    """Starts runs of the test's own, which end with it."""
+    """A function that starts runs for one test, which end with the test."""
     runs = []
 
     def start_one(**settings) -> Run:
@@ -177,7 +177,7 @@ def start(tmp_path):
 
 
 def test_games_are_whole_stored_and_collected_once(run):
-    records = run.collect_until(lambda found: len(found) >= 100 and len(incarnations(found)) > 1)
+    records = run.collect_until(lambda got: len(got) >= 100 and len(incarnations(got)) > 1)
     for record in records:
         assert_valid(record)
     stats = run.fleet.stats()
@@ -200,36 +200,36 @@ def test_self_play_holds_at_the_allowance_and_goes_on_above_it(run):
     run.collect_until(lambda _: run.fleet.replay.positions >= held + 100)
 
 
-def test_a_killed_worker_is_replaced_and_no_stored_game_is_lost_or_doubled(run, caplog):
+def test_a_killed_worker_is_replaced_and_no_stored_game_is_lost_or_duplicated(run, caplog):
     before, restarts = incarnations(run.records), run.fleet.stats()["restarts"]
     with caplog.at_level(logging.WARNING, logger="workers.cluster.supervisor"):
         run.kill("worker")
-        run.collect_until(lambda found: incarnations(found) - before)
+        run.collect_until(lambda records: incarnations(records) - before)
     assert run.fleet.stats()["restarts"] == restarts + 1
     assert caplog.messages[0].startswith("self-play worker 0 died")
     assert "\n" not in caplog.messages[0]
     run.assert_stored_exactly_once()
 
 
-def test_a_killed_server_comes_back_with_the_newest_weights_and_the_games_go_on(run):
+def test_a_restarted_server_gets_the_newest_weights_and_the_games_go_on(run):
     before, newest = incarnations(run.records), len(run.records) + 1
     run.members("server")
     run.fleet.publish(weights(newest), newest)
     run.kill("server")
-    run.collect_until(lambda found: sum(r.version == newest for r in found) > 50)
-    assert incarnations(run.records) == before  # the workers went on with the games they had
+    run.collect_until(lambda records: sum(r.version == newest for r in records) > 50)
+    assert incarnations(run.records) == before  # the workers continued their games
     run.assert_stored_exactly_once()
 
 
-def test_a_killed_replay_actor_reopens_all_that_it_acknowledged(run):
+def test_a_restarted_replay_actor_has_all_acknowledged_games(run):
     before = incarnations(run.records)
     run.kill("replay")
     run.collect(games=100)
-    assert incarnations(run.records) == before  # the workers outlived it
+    assert incarnations(run.records) == before  # the workers were not restarted
     run.assert_stored_exactly_once()
 
 
-def test_every_server_answers_with_the_published_weights_after_its_death_too(ray_session, start):
+def test_every_server_uses_the_published_weights_also_after_a_restart(ray_session, start):
     settings = InferenceSettings(servers=2, batch_size=64)
     selfplay = SelfPlaySettings(games=8, groups=2, workers=1)
     run = start(config=replace(CONFIG, inference=settings, selfplay=selfplay))
@@ -251,7 +251,7 @@ def test_every_server_answers_with_the_published_weights_after_its_death_too(ray
     run.collect(games=30)
 
 
-def test_a_resumed_run_goes_on_under_new_ids(start):
+def test_a_resumed_run_gives_its_games_new_ids(start):
     first = start()
     first.collect(games=10)
     state = {"fleet": first.fleet.state(), "replay": first.fleet.replay.state()}
@@ -266,7 +266,7 @@ def test_a_resumed_run_goes_on_under_new_ids(start):
     assert again.fleet.replay.games >= stored + len(records)
 
 
-def test_an_evaluator_that_always_fails_ends_the_run_with_its_reason(start):
+def test_an_evaluator_that_always_fails_ends_the_run_with_its_error(start):
     def failing(config):
         class Failing(Hashing):
             def __call__(self, states):
@@ -282,7 +282,7 @@ def test_an_evaluator_that_always_fails_ends_the_run_with_its_reason(start):
         run.fleet.publish(weights(1), 1)
 
 
-def test_a_server_that_cannot_start_ends_the_run_with_its_reason(start):
+def test_a_server_that_cannot_start_ends_the_run_with_its_error(start):
     def broken(config):
         raise ValueError("no such device: cuda:7")
 
@@ -300,8 +300,8 @@ def test_closing_leaves_no_process_behind(start):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["worker", "server", "replay"])
-def test_a_stopped_actor_is_found_out_and_replaced(start, kind):
-    run = start(patience=replace(PATIENCE, ping=3.0))
+def test_a_stopped_actor_is_detected_and_replaced(start, kind):
+    run = start(timeouts=replace(TIMEOUTS, ping=3.0))
     run.collect(games=30)
     stopped = run.members(kind)[0].pid
     os.kill(stopped, signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""The inference server as a plain class: threads ask, no Ray."""
+"""The inference server as a plain class: requests from threads, no Ray."""
 
 import threading
 import time
@@ -14,7 +14,7 @@ ACTIONS = 3
 
 
 class Doubling:
-    """Logits are the state plus 0, 1, 2; the value is the weights'. Notes its batch sizes."""
+    """Logits are twice the state plus 0, 1, 2; the value is the weight. Records batch sizes."""
 
     def __init__(self):
         self.loaded = (0.0, -1)
@@ -31,7 +31,7 @@ class Doubling:
 
 
 class Gated(Doubling):
-    """Stops in its first ``calls`` calls, each in a lane of its own, until the gate opens."""
+    """Waits for the gate in its first ``calls`` calls, one per lane."""
 
     def __init__(self, calls=1):
         super().__init__()
@@ -53,7 +53,7 @@ def server_of(evaluator, batch_size=1000, version=0, lanes=1):
 
 
 def queue_behind_a_batch(server, evaluator, requests):
-    """The answers to ``requests`` that all arrive while a first batch of one is in each lane."""
+    """The answers to ``requests``, all sent while each lane evaluates a first batch of one."""
     with ThreadPoolExecutor(len(requests) + evaluator.calls) as pool:
         first = [pool.submit(server.evaluate, np.array([0])) for _ in range(evaluator.calls)]
         assert evaluator.entered.wait(10)
@@ -62,12 +62,12 @@ def queue_behind_a_batch(server, evaluator, requests):
         while len(server._queue) < len(requests) and time.monotonic() < deadline:
             time.sleep(0.001)
         evaluator.gate.set()
-        for each in first:
-            each.result(10)
+        for answer in first:
+            answer.result(10)
         return [answer.result(10) for answer in answers]
 
 
-def test_what_queues_during_a_batch_is_the_next_batch():
+def test_requests_that_arrive_during_a_batch_are_the_next_batch():
     evaluator = Gated()
     server = server_of(evaluator)
     requests = [np.arange(n) + 100 * n for n in (1, 5, 2, 7)]
@@ -84,16 +84,16 @@ def test_a_batch_takes_whole_requests_up_to_its_size():
     assert evaluator.sizes == [1, 8, 8, 4]
 
 
-def test_lanes_evaluate_at_the_same_time_and_share_what_waits():
+def test_lanes_evaluate_at_the_same_time_and_share_the_queue():
     evaluator = Gated(calls=2)
     server = server_of(evaluator, lanes=2)
     queue_behind_a_batch(server, evaluator, [np.arange(5)] * 4)
-    # Half of what waits, each time: the other lane is to have work too.
+    # Half of the queue each time: the rest is left for the other lane.
     assert sorted(evaluator.sizes) == [1, 1, 5, 5, 10]
 
 
 @pytest.mark.parametrize("lanes", [1, 3])
-def test_every_asker_gets_the_answer_to_its_own_question(lanes):
+def test_every_client_gets_the_answer_to_its_own_request(lanes):
     server = server_of(Doubling(), batch_size=64, lanes=lanes)
     rng = np.random.default_rng(0)
     requests = [rng.integers(0, 10**6, rng.integers(1, 40)) for _ in range(400)]
@@ -108,12 +108,13 @@ def test_every_asker_gets_the_answer_to_its_own_question(lanes):
     assert status["requests"] == len(requests) >= status["batches"]
 
 
-def test_from_far_away_the_answer_is_the_same():
+def test_an_answer_as_bytes_is_the_same():
     server, states = server_of(Doubling(), version=7), np.arange(5) * 3
-    near, far = server.evaluate(states), unpack(server.ask(states.tobytes()), len(states))
-    np.testing.assert_array_equal(far.logits, near.logits)
-    np.testing.assert_array_equal(far.value, near.value)
-    assert far.version == near.version == 7
+    local = server.evaluate(states)
+    remote = unpack(server.evaluate_bytes(states.tobytes()), len(states))
+    np.testing.assert_array_equal(remote.logits, local.logits)
+    np.testing.assert_array_equal(remote.value, local.value)
+    assert remote.version == local.version == 7
 
 
 def test_a_request_larger_than_a_batch_is_answered_in_one_piece():
@@ -137,26 +138,26 @@ def test_one_version_answers_all_of_a_large_request():
     np.testing.assert_array_equal(answer.value, np.full(10, 5, np.float32))
 
 
-def test_new_weights_drop_no_request_and_the_version_tells_whose_answer_it_is():
+def test_new_weights_drop_no_request_and_every_answer_has_the_version_of_its_weights():
     server = server_of(Doubling())
     answers = []
 
-    def ask():
+    def request():
         answers.extend(server.evaluate(np.arange(3)) for _ in range(200))
 
-    askers = [threading.Thread(target=ask) for _ in range(4)]
-    for asker in askers:
-        asker.start()
+    clients = [threading.Thread(target=request) for _ in range(4)]
+    for client in clients:
+        client.start()
     for version in range(1, 50):
         server.load({"w": np.array(float(version))}, version)
-    for asker in askers:
-        asker.join(20)
+    for client in clients:
+        client.join(20)
     assert len(answers) == 800
     assert all((answer.value == answer.version).all() for answer in answers)
     assert server.evaluate(np.arange(1)).version == 49
 
 
-def test_a_failing_evaluation_is_told_to_all_that_asked_and_the_next_one_works():
+def test_an_error_reaches_all_requests_of_its_batch_and_the_next_batch_works():
     class Failing(Gated):
         def __call__(self, states):
             answer = super().__call__(states)
@@ -171,13 +172,13 @@ def test_a_failing_evaluation_is_told_to_all_that_asked_and_the_next_one_works()
     assert server.evaluate(np.array([2])).logits[0, 0] == 4
 
 
-def test_without_weights_a_question_ends_in_time():
+def test_a_request_without_weights_times_out():
     server = InferenceServer(Doubling, np.dtype(np.int64), 8)
     with pytest.raises(TimeoutError, match="no weights were published"):
         server.evaluate(np.arange(2), timeout=0.05)
 
 
-def test_a_question_behind_a_batch_that_never_ends_ends_in_time():
+def test_a_request_behind_a_batch_that_never_ends_times_out():
     evaluator = Gated()
     server = server_of(evaluator)
     with ThreadPoolExecutor(1) as pool:

@@ -1,4 +1,4 @@
-"""The worker's parts without Ray: tables, outbox, plan."""
+"""The parts of the self-play worker and the plan of a fleet, without Ray."""
 
 from types import SimpleNamespace
 
@@ -9,13 +9,14 @@ from ray.exceptions import ActorUnavailableError
 from alphazero.config import Config, InferenceSettings, SelfPlaySettings
 from alphazero.types import Evaluation
 from workers.cluster import selfplay
-from workers.cluster.fleet import Node, insist_on_token, plan
-from workers.cluster.selfplay import Outbox, Table
-from workers.cluster.supervisor import Incarnations
+from workers.cluster.connection import require_token
+from workers.cluster.members import Incarnations
+from workers.cluster.plan import Node, make_plan
+from workers.cluster.selfplay import Outbox, PendingMove
 
 
-class TwoQuestions:
-    """A group whose moves ask twice; each answer's values are the "games" they finish."""
+class TwoRequests:
+    """A group whose moves make two requests; the values of the answers are its "games"."""
 
     def move(self):
         first = yield np.array([1, 2])
@@ -23,7 +24,7 @@ class TwoQuestions:
         return [*first.value, *second.value]
 
 
-class NoQuestion:
+class NoRequest:
     """A group whose moves need no evaluation."""
 
     def move(self):
@@ -35,24 +36,24 @@ def evaluation(*values) -> Evaluation:
     return Evaluation(np.zeros((len(values), 1), np.float32), np.array(values, np.float32))
 
 
-def test_a_table_passes_answers_to_the_move_that_asked():
-    table = Table(TwoQuestions())
-    assert table.begin() == []
-    assert table.states.tolist() == [1, 2]
-    assert table.answer(evaluation(10, 20)) == []
-    assert table.states.tolist() == [3]
-    assert table.answer(evaluation(30)) == [10, 20, 30]
-    assert table.states is None
+def test_a_pending_move_resumes_with_the_answer_to_each_of_its_requests():
+    move = PendingMove(TwoRequests())
+    assert move.begin() == []
+    assert move.states.tolist() == [1, 2]
+    assert move.resume(evaluation(10, 20)) == []
+    assert move.states.tolist() == [3]
+    assert move.resume(evaluation(30)) == [10, 20, 30]
+    assert move.states is None
 
 
-def test_a_move_without_a_question_ends_at_once():
-    table = Table(NoQuestion())
-    assert table.begin() == ["game"]
-    assert table.states is None
+def test_a_move_without_a_request_ends_at_once():
+    move = PendingMove(NoRequest())
+    assert move.begin() == ["game"]
+    assert move.states is None
 
 
 class Post:
-    """Stands in for Ray and the replay actor: deliveries, and what becomes of them."""
+    """Replaces Ray and the replay actor: records deliveries, returns prepared results."""
 
     def __init__(self, monkeypatch):
         self.deliveries: list[list] = []
@@ -110,7 +111,7 @@ def test_play_holds_while_too_many_games_wait_for_their_acknowledgement(post):
     assert not outbox.hold
 
 
-def test_held_play_asks_now_and_then_whether_it_may_go_on(post):
+def test_held_play_polls_at_intervals_until_it_may_go_on(post):
     outbox = Outbox(3, post.push)
     outbox.add(["a"])
     outbox.exchange()
@@ -120,7 +121,7 @@ def test_held_play_asks_now_and_then_whether_it_may_go_on(post):
     assert post.deliveries[1:] == [[]]
     post.results[1] = True
     outbox.exchange()
-    assert len(post.deliveries) == 2  # not at once again
+    assert len(post.deliveries) == 2  # the next poll comes after a pause
     post.now += 1
     outbox.exchange()
     post.results[2] = False
@@ -134,11 +135,11 @@ def planned(nodes, workers="auto", servers=1, **inference):
         selfplay=SelfPlaySettings(workers=workers),
         inference=InferenceSettings(servers=servers, **inference),
     )
-    return plan(config, nodes)
+    return make_plan(config, nodes)
 
 
 @pytest.mark.parametrize(
-    ("cpus", "gpus", "servers", "asked", "expected"),
+    ("cpus", "gpus", "servers", "workers", "expected"),
     [
         (2, 0, 1, "auto", (1, 1, 1.0, 0.0)),
         (1, 0, 1, "auto", (1, 1, 0.5, 0.0)),
@@ -148,8 +149,8 @@ def planned(nodes, workers="auto", servers=1, **inference):
         (2, 0, 1, 7, (7, 1, 0.25, 0.0)),
     ],
 )
-def test_the_plan_fits_the_cluster(cpus, gpus, servers, asked, expected):
-    layout = planned([Node(cpus, gpus)], asked, servers)
+def test_the_plan_fits_the_cluster(cpus, gpus, servers, workers, expected):
+    layout = planned([Node(cpus, gpus)], workers, servers)
     assert (layout.workers, layout.servers, layout.cpus, layout.gpus) == expected
     assert layout.cpus * (layout.workers + layout.servers) <= cpus
 
@@ -163,7 +164,7 @@ def test_without_a_gpu_the_servers_of_a_node_share_its_cores():
     assert planned([Node(2, 0)]).lanes == 2
     assert planned([Node(16, 0)], servers=2).lanes == 8
     assert planned([Node(16, 0)] * 4, servers=4).lanes == 16
-    assert planned([Node(16, 0), Node(4, 0)]).lanes == 4  # wherever the server is put
+    assert planned([Node(16, 0), Node(4, 0)]).lanes == 4  # the server may be on either node
     assert planned([Node(1, 0)], servers=3).lanes == 1
 
 
@@ -173,22 +174,22 @@ def test_a_gpu_evaluates_one_batch_at_a_time():
     assert (layout.lanes, layout.gpus) == (16, 0.0)
 
 
-def test_there_is_a_group_for_each_lane_and_one_in_each_workers_hand():
+def test_there_is_one_group_per_lane_and_one_more_per_worker():
     assert planned([Node(2, 0)]).groups == 3
     assert planned([Node(16, 0)]).groups == 3
     assert planned([Node(16, 1)]).groups == 2
-    assert planned([Node(16, 0)], workers=1).groups <= 8  # thousands of games help nobody
+    assert planned([Node(16, 0)], workers=1).groups <= 8  # more groups are no faster
 
 
 @pytest.mark.parametrize("mode", ["", "disabled"])
 def test_a_cluster_without_a_token_is_refused_in_one_line(mode):
     with pytest.raises(ValueError, match="needs token authentication") as refusal:
-        insist_on_token("10.0.0.1:6379", mode)
+        require_token("10.0.0.1:6379", mode)
     assert "\n" not in str(refusal.value)
-    insist_on_token("10.0.0.1:6379", "token")
+    require_token("10.0.0.1:6379", "token")
 
 
-def test_no_two_lives_of_a_worker_share_a_number_in_any_session(tmp_path):
+def test_no_incarnation_number_is_drawn_twice_in_any_session(tmp_path):
     first = Incarnations(tmp_path / "number")
     drawn = [first.draw() for _ in range(3)]
     drawn.append(Incarnations(tmp_path / "number").draw())

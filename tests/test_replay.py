@@ -1,4 +1,4 @@
-"""The replay buffer: what is kept, what is sampled, what survives; and the learner's targets."""
+"""The replay buffer: storage, sampling, recovery after damage; and the targets of the learner."""
 
 import dataclasses
 import os
@@ -30,7 +30,7 @@ OPEN: dict[Path, Replay] = {}
 
 
 def opened(directory: Path, lines: list | None = None, settings=SETTINGS) -> Replay:
-    """As by a new process: who had the directory open is dead, its lock gone."""
+    """A replay buffer as a new process opens it, after the process that held the lock died."""
     before = OPEN.pop(directory, None)
     if before is not None:
         os.close(before._lock)
@@ -104,9 +104,9 @@ def test_extreme_exponents_give_a_linear_and_a_logarithmic_window():
     beta=st.floats(0.01, 3),
     positions=st.integers(1, 10**6),
 )
-def test_the_window_never_reaches_back_to_a_forgotten_position(start, alpha, beta, positions):
-    those = ReplaySettings(window_min=start, window_exponent=alpha, window_scale=beta)
-    before, after = window_size(those, positions), window_size(those, positions + 1)
+def test_a_position_that_left_the_window_never_returns_to_it(start, alpha, beta, positions):
+    chosen = ReplaySettings(window_min=start, window_exponent=alpha, window_scale=beta)
+    before, after = window_size(chosen, positions), window_size(chosen, positions + 1)
     assert 1 <= before <= after <= before + 1
     assert before <= positions
 
@@ -139,7 +139,7 @@ def test_samples_are_the_stored_rows_uniformly_over_the_newest_positions(tmp_pat
     kinds, multiplicity = np.unique(newest, return_counts=True)
     assert np.array_equal(rows, kinds)
     expected = 200 * multiplicity
-    # Each count is binomial with mean and variance close to 200 a row: 6 standard deviations.
+    # Each count is binomial with mean and variance close to 200 per row: 6 standard deviations.
     assert (np.abs(drawn_count - expected) < 6 * np.sqrt(expected)).all()
 
 
@@ -177,7 +177,7 @@ def test_symmetries_are_drawn_only_where_they_are_wanted(tmp_path, symmetries, e
     assert not symmetries or 400 < symmetry.sum() < 600
 
 
-def test_sampling_from_nothing_says_so(tmp_path):
+def test_sampling_from_an_empty_buffer_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="no position is stored"):
         drawn(opened(tmp_path))
 
@@ -215,7 +215,7 @@ def test_reopening_gives_the_same_samples_across_several_shards(tmp_path, monkey
 
 @pytest.mark.parametrize("more", [1, 30], ids=["the same shard", "later shards"])
 @pytest.mark.parametrize("reopen", [True, False], ids=["reopened", "still open"])
-def test_restoring_with_truncation_forgets_what_came_later(tmp_path, monkeypatch, more, reopen):
+def test_restoring_with_truncation_drops_the_later_games(tmp_path, monkeypatch, more, reopen):
     monkeypatch.setattr(replay_module, "SHARD_BYTES", 5000)
     replay = opened(tmp_path)
     replay.extend(RECORDS[:20])
@@ -245,7 +245,7 @@ def test_restoring_to_an_empty_buffer_empties_it(tmp_path):
     assert replay.extend(RECORDS[:5]) == 5
 
 
-def test_restoring_without_truncation_keeps_what_came_later(tmp_path):
+def test_restoring_without_truncation_keeps_the_later_games(tmp_path):
     replay = opened(tmp_path)
     replay.extend(RECORDS[:20])
     state = replay.state()
@@ -258,7 +258,7 @@ def test_restoring_without_truncation_keeps_what_came_later(tmp_path):
     assert_same_samples(after, drawn(replay))
 
 
-def test_games_missing_since_the_checkpoint_are_named(tmp_path):
+def test_games_missing_since_the_checkpoint_are_reported(tmp_path):
     replay = opened(tmp_path)
     replay.extend(RECORDS[:9])
     state = replay.state()
@@ -271,7 +271,7 @@ def test_games_missing_since_the_checkpoint_are_named(tmp_path):
 
 
 @pytest.mark.parametrize("cut", [1, 30, 10**6], ids=["one byte", "30 bytes", "header too"])
-def test_a_torn_tail_is_dropped_and_appending_goes_on_behind_whole_records(tmp_path, cut):
+def test_a_half_written_end_is_cut_off_and_appending_goes_on_behind_whole_records(tmp_path, cut):
     replay = opened(tmp_path)
     replay.extend(RECORDS[:1] if cut == 10**6 else RECORDS[:3])
     close(replay)
@@ -289,7 +289,7 @@ def test_a_torn_tail_is_dropped_and_appending_goes_on_behind_whole_records(tmp_p
     assert lines == []
 
 
-def test_a_damaged_record_is_named_and_the_others_are_kept(tmp_path):
+def test_a_damaged_record_is_reported_and_the_others_are_kept(tmp_path):
     replay = opened(tmp_path)
     replay.extend(RECORDS[:9])
     close(replay)
@@ -311,7 +311,7 @@ def test_another_games_directory_is_refused(tmp_path):
         Replay(GAMES[0], tmp_path, SETTINGS)
 
 
-def test_who_has_a_directory_open_keeps_others_out_until_it_is_closed(tmp_path):
+def test_an_open_directory_is_locked_until_it_is_closed(tmp_path):
     replay = opened(tmp_path)
     replay.extend(RECORDS[:3])
     for _ in range(2):
@@ -322,7 +322,7 @@ def test_who_has_a_directory_open_keeps_others_out_until_it_is_closed(tmp_path):
     assert opened(tmp_path).games == 0
 
 
-def test_a_directory_that_could_not_be_opened_is_not_kept(tmp_path):
+def test_a_directory_that_could_not_be_opened_is_not_locked(tmp_path):
     replay = opened(tmp_path)
     replay.extend(RECORDS[:1])
     close(replay)
@@ -331,7 +331,7 @@ def test_a_directory_that_could_not_be_opened_is_not_kept(tmp_path):
     assert opened(tmp_path).games == 1
 
 
-def test_a_full_disk_is_told_in_one_line_and_costs_only_the_game_that_did_not_fit(tmp_path):
+def test_a_full_disk_is_one_line_and_costs_only_the_game_that_did_not_fit(tmp_path):
     replay = opened(tmp_path)
     replay.extend(RECORDS[:5])
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -345,7 +345,7 @@ def test_a_full_disk_is_told_in_one_line_and_costs_only_the_game_that_did_not_fi
     assert "\n" not in str(caught.value)
     assert replay.games == 5
     assert replay.state()["offset"] == (tmp_path / "shard_000000.bin").stat().st_size
-    # Once there is room again the same object goes on.
+    # Once there is room again the same object stores the games.
     assert replay.extend(RECORDS[5:8]) == 3
     close(replay)
     lines: list[str] = []
@@ -447,13 +447,13 @@ def test_a_mirrored_connect_four_position_as_drawn_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("game", "checked"), [(GAMES[0], 8), (GAMES[1], 2), (GAMES[2], 4)], ids=lambda each: str(each)
+    ("game", "checked"), [(GAMES[0], 8), (GAMES[1], 2), (GAMES[2], 4)], ids=str
 )
 def test_a_transformed_policy_points_at_the_transformed_move(game, checked):
     """Follow a game and its image in parallel: the image's moves are read off one-hot policies.
 
     Four of Othello's symmetries exchange the colours of its first four stones, so that the image
-    is no game from the usual beginning; they are passed over.
+    is no game from the usual beginning; they are skipped.
     """
     record = random_record(game, 3)
     hot = np.eye(game.num_actions, dtype=np.float16)[record.actions]
@@ -493,7 +493,7 @@ def test_policies_sum_to_one_and_stay_on_legal_moves(tmp_path):
     replay.extend(RECORDS)
     samples = drawn(replay, 1024)
     batch: Batch = to_batch(GAME, samples, 0.25)
-    assert np.abs(samples.policy.sum(1) - 1).max() > 1e-4  # float16's rounding is there to mend
+    assert np.abs(samples.policy.sum(1) - 1).max() > 1e-4  # float16's rounding is to be corrected
     assert np.allclose(batch.policy.sum(1), 1, atol=1e-6)
     assert (batch.policy[~batch.legal] == 0).all()
     assert np.allclose(batch.wdl.sum(1), 1, atol=1e-6)

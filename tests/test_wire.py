@@ -1,4 +1,4 @@
-"""Records as bytes: round trips, and what truncated or damaged bytes turn into."""
+"""Records as bytes: round trips, and the reading of truncated or damaged bytes."""
 
 import dataclasses
 import tracemalloc
@@ -43,7 +43,7 @@ def random_record(game: Game, game_id: int, opening: int = 0) -> GameRecord:
 
 
 def same(one: GameRecord, other: GameRecord) -> bool:
-    """Bit for bit, dtypes and shapes included."""
+    """Whether two records are equal bit for bit, dtypes and shapes included."""
     for field in dataclasses.fields(GameRecord):
         a, b = (np.asarray(getattr(record, field.name)) for record in (one, other))
         if a.dtype != b.dtype or a.shape != b.shape or a.tobytes() != b.tobytes():
@@ -68,9 +68,9 @@ def read(path: Path, data: bytes) -> tuple[list[tuple[int, GameRecord]], list[st
     return list(wire.read_shard(CONNECT_FOUR, path, lines.append)), lines
 
 
-def assert_survivors(found: list[tuple[int, GameRecord]], ids: list[int]):
-    assert [record.game_id for _, record in found] == ids
-    assert all(same(record, RECORDS[record.game_id]) for _, record in found)
+def assert_survivors(entries: list[tuple[int, GameRecord]], ids: list[int]):
+    assert [record.game_id for _, record in entries] == ids
+    assert all(same(record, RECORDS[record.game_id]) for _, record in entries)
 
 
 @pytest.mark.parametrize("game", GAMES, ids=repr)
@@ -129,7 +129,7 @@ def test_a_frame_of_another_game_is_refused():
         wire.decode(GAMES[0], FRAMES[0])
 
 
-def test_a_shard_of_another_game_is_refused_by_name(shard_path):
+def test_a_shard_of_another_game_is_refused_and_both_games_are_named(shard_path):
     shard_path.write_bytes(SHARD)
     with pytest.raises(wire.WireError, match=r"connect_four.*not othello:size=6") as caught:
         list(wire.read_shard(GAMES[2], shard_path))
@@ -137,30 +137,30 @@ def test_a_shard_of_another_game_is_refused_by_name(shard_path):
 
 
 def test_a_whole_shard_is_read_with_the_offset_behind_every_record(shard_path):
-    found, lines = read(shard_path, SHARD)
-    assert_survivors(found, [0, 1, 2, 3, 4])
-    assert [end for end, _ in found] == ENDS
+    entries, lines = read(shard_path, SHARD)
+    assert_survivors(entries, [0, 1, 2, 3, 4])
+    assert [end for end, _ in entries] == ENDS
     assert lines == []
 
 
 @settings(max_examples=150, deadline=None)
 @given(length=st.integers(0, len(SHARD) - 1))
 def test_truncation_anywhere_keeps_every_whole_record_and_reports(shard_path, length):
-    found, lines = read(shard_path, SHARD[:length])
-    assert_survivors(found, [game_id for game_id, end in enumerate(ENDS) if end <= length])
+    entries, lines = read(shard_path, SHARD[:length])
+    assert_survivors(entries, [game_id for game_id, end in enumerate(ENDS) if end <= length])
     assert bool(lines) == (length not in (0, len(wire.header(CONNECT_FOUR)), *ENDS))
 
 
 @settings(max_examples=300, deadline=None)
 @given(position=st.integers(0, 8 * len(SHARD) - 1))
-def test_a_flipped_bit_costs_at_most_the_record_it_hit_and_is_reported(shard_path, position):
+def test_a_flipped_bit_costs_at_most_the_record_that_holds_it_and_is_reported(shard_path, position):
     data = bytearray(SHARD)
     data[position // 8] ^= 1 << position % 8
-    found, lines = read(shard_path, bytes(data))
+    entries, lines = read(shard_path, bytes(data))
     header = len(wire.header(CONNECT_FOUR))
     starts = [header, *ENDS[:-1]]
     hit = [start <= position // 8 < end for start, end in zip(starts, ENDS, strict=True)]
-    assert_survivors(found, [game_id for game_id in range(5) if not hit[game_id]])
+    assert_survivors(entries, [game_id for game_id in range(5) if not hit[game_id]])
     damaged = hit.index(True) if any(hit) else None
     expected = "header" if damaged is None else f"bytes {starts[damaged]} to {ENDS[damaged]}"
     assert len(lines) == 1
@@ -181,21 +181,21 @@ def test_a_frame_with_a_flipped_bit_is_refused(position):
 @given(noise=st.binary(max_size=200), cut=st.integers(0, 4))
 def test_foreign_bytes_between_records_are_skipped(shard_path, noise, cut):
     head = len(wire.header(CONNECT_FOUR)) if cut == 0 else ENDS[cut - 1]
-    found, lines = read(shard_path, SHARD[:head] + noise + SHARD[head:])
-    assert_survivors(found, [0, 1, 2, 3, 4])
+    entries, lines = read(shard_path, SHARD[:head] + noise + SHARD[head:])
+    assert_survivors(entries, [0, 1, 2, 3, 4])
     assert len(lines) == bool(noise)
 
 
-def test_a_length_beyond_any_game_is_not_believed(shard_path):
+def test_a_length_beyond_that_of_any_record_is_rejected(shard_path):
     # Without the limit this would be checked, and its payload inflated, however long it is.
     body = b"\0" * 50_000
     forged = wire._PREFIX.pack(wire.MARKER, len(body), wire._crc(CONNECT_FOUR, body)) + body
-    found, lines = read(shard_path, wire.header(CONNECT_FOUR) + forged + FRAMES[0])
-    assert_survivors(found, [0])
+    entries, lines = read(shard_path, wire.header(CONNECT_FOUR) + forged + FRAMES[0])
+    assert_survivors(entries, [0])
     assert len(lines) == 1
 
 
-def test_a_payload_that_inflates_without_end_is_cut_short():
+def test_a_payload_that_inflates_beyond_any_record_is_cut_short():
     bomb = zlib.compress(b"\0" * 2_000_000)
     frame = wire._PREFIX.pack(wire.MARKER, len(bomb), wire._crc(CONNECT_FOUR, bomb)) + bomb
     assert len(frame) < wire._limit(CONNECT_FOUR)

@@ -1,6 +1,7 @@
-"""The cluster and the command line: the top floor, where Ray and Weights & Biases live."""
+"""The command line, and all that uses Ray or Weights & Biases."""
 
 import os
 
-# Read when Ray is imported: else it would say so on stdout, amid the JSON that a pipe waits for.
+# Ray reads this when it is imported. Without it Ray prints "worker processes have been started" to
+# stdout, in the middle of JSON that another program reads from there.
 os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "worker processes have been started")

@@ -1,6 +1,6 @@
-"""The trained agents that come with the package: a folder a game, as ``alphazero export`` wrote it.
+"""The trained agents that come with the package: one folder per game, from ``alphazero export``.
 
-Each is a released checkpoint (``checkpoint.release``) with its model card beside it.
+Each folder is a released checkpoint (``checkpoint.release``) with a model card.
 """
 
 from pathlib import Path
@@ -8,16 +8,16 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 CARD = "MODEL_CARD.md"
 SIMULATIONS = 600
-"""A move, where an agent plays against a human who asks for nothing else."""
+"""Simulations per move of an agent that plays against a human, by default."""
 
 
 def names() -> list[str]:
-    """The games that have one."""
+    """The names of the games that have a bundled agent, sorted."""
     return sorted(path.parent.name for path in FOLDER.glob(f"*/{CARD}"))
 
 
 def find(game: str) -> Path:
-    """The folder of the agent for ``game``, a game's own ``name``; ``ValueError``: it has none."""
+    """The folder of the agent for ``game``, a game's ``name``; ``ValueError`` if there is none."""
     if game not in names():
         raise ValueError(
             f"no agent for {game} comes with this program, only for {' and '.join(names())}; "
@@ -27,5 +27,5 @@ def find(game: str) -> Path:
 
 
 def card(game: str) -> str:
-    """Its model card in Markdown: how it was trained, how strong it is. Errors as for ``find``."""
+    """The model card in Markdown: training and strength of the agent. Errors as for ``find``."""
     return (find(game) / CARD).read_text(encoding="utf-8")

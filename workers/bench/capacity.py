@@ -1,4 +1,4 @@
-"""What each single process of the Ray topology can take, driven by itself as fast as may be."""
+"""The highest rate of each single process of the Ray topology, measured by itself."""
 
 import itertools
 import os
@@ -20,48 +20,48 @@ from alphazero.replay import to_batch
 from alphazero.types import GameRecord
 from workers.bench import processes
 from workers.bench.measuring import BenchSettings, Figures, midgame, weights
-from workers.bench.synthetic import SleepingEvaluator, played
+from workers.bench.synthetic import SleepingEvaluator, play_games
 from workers.cluster.inference import InferenceServer
-from workers.cluster.replay import CACHED, RemoteReplay, ReplayStore, stored_games
+from workers.cluster.replay import CACHED_GAMES, RemoteReplay, ReplayStore, stored_games
 
 CALLERS = 2
 IN_FLIGHT = 4
-"""Calls of each caller that are under way."""
+"""Calls that each caller has under way."""
 REQUESTS = (16, 256, 1024)
-"""Positions a request to the inference server."""
+"""Positions per request to the inference server."""
 DELIVERIES = (1, 32)
-"""Games a delivery to the replay actor."""
+"""Games per delivery to the replay actor."""
 GAMES = 256
-"""Different ones."""
+"""Number of different games that are delivered."""
 BATCHES = 50
-"""That the driver makes."""
+"""Number of batches that the driver makes."""
 
 
-Ask = Callable[[int], Any]
+MakeCall = Callable[[int], Any]
+"""Starts the call of a number and returns its reference."""
 
 
 class Caller:
     """Keeps calls under way with another actor."""
 
-    def __init__(self, ask: Ask):
-        """``ask(n)`` makes the ``n``-th call."""
-        self._ask, self._numbers = ask, itertools.count()
+    def __init__(self, make_call: MakeCall):
+        self._make_call, self._numbers = make_call, itertools.count()
 
     def run(self, seconds: float) -> int:
-        """How many were answered."""
-        calls = [self._ask(next(self._numbers)) for _ in range(IN_FLIGHT)]
+        """Call for ``seconds``; the number of calls that were answered."""
+        calls = [self._make_call(next(self._numbers)) for _ in range(IN_FLIGHT)]
         answered, end = 0, time.monotonic() + seconds
         while time.monotonic() < end:
             done, calls = ray.wait(calls, timeout=seconds)
             ray.get(done)
             answered += len(done)
-            calls += [self._ask(next(self._numbers)) for _ in done]
+            calls += [self._make_call(next(self._numbers)) for _ in done]
         ray.get(calls, timeout=60.0)
         return answered
 
 
 def measure(chosen: Config, settings: BenchSettings, report: Callable[[str], object]) -> Figures:
-    """Each for a few seconds."""
+    """Measure server, replay actor and driver for some seconds each."""
     seconds = min(5.0, settings.seconds)
     report("one inference server by itself")
     servers = [_server(chosen, size, seconds) for size in REQUESTS]
@@ -72,14 +72,16 @@ def measure(chosen: Config, settings: BenchSettings, report: Callable[[str], obj
 
 
 def _server(chosen: Config, size: int, seconds: float) -> Figures:
-    """Requests of so many positions, answered at once."""
+    """Rates of one inference server at requests of ``size`` positions, without latency."""
     game = games.make(chosen.game)
     actor = ray.remote(InferenceServer).options(num_cpus=0, max_concurrency=CALLERS * IN_FLIGHT + 1)
     make = partial(SleepingEvaluator, chosen, 0.0)
     server: Any = actor.remote(make, game.dtype, chosen.inference.batch_size)
     ray.get(server.load.remote(weights(chosen, game), 0), timeout=60.0)
     states = midgame(game, size).tobytes()
-    rate, cpu = _saturate(server, [lambda _: server.ask.remote(states)] * CALLERS, seconds)
+    rate, cpu = _saturate(
+        server, [lambda _: server.evaluate_bytes.remote(states)] * CALLERS, seconds
+    )
     ray.kill(server)
     return {
         "positions_a_request": size,
@@ -90,8 +92,8 @@ def _server(chosen: Config, size: int, seconds: float) -> Figures:
 
 
 def _store(chosen: Config, size: int, seconds: float) -> Figures:
-    """Deliveries of so many games, and then samples of them for the learner."""
-    records = played(games.make(chosen.game), GAMES)
+    """Rates of one replay actor: deliveries of ``size`` games, then samples for the learner."""
+    records = play_games(games.make(chosen.game), GAMES)
     batch = chosen.training.batch_size
     with _replay(chosen) as store:
         deliver = [_deliveries(store, records, size, caller) for caller in range(CALLERS)]
@@ -110,26 +112,26 @@ def _store(chosen: Config, size: int, seconds: float) -> Figures:
 
 
 def _driver(chosen: Config) -> Figures:
-    """This process as it collects games that are stored, and as it makes batches of them."""
+    """Rates of this process when it collects stored games and when it makes batches."""
     game, batch = games.make(chosen.game), chosen.training.batch_size
-    records = played(game, GAMES)
+    records = play_games(game, GAMES)
     with _replay(chosen) as store:
         remote = RemoteReplay(store, check=lambda: None)
-        deliver = _deliveries(store, records, CACHED // 20, 0)
+        deliver = _deliveries(store, records, CACHED_GAMES // 20, 0)
         for number in range(20):
             ray.get(deliver(number), timeout=60.0)
         began, before = time.monotonic(), processes.cpu_seconds([os.getpid()])
-        found = 0
-        while fresh := remote.fresh():
-            found += len(fresh)
+        collected = 0
+        while records_read := remote.new_games():
+            collected += len(records_read)
         reading, cpu = time.monotonic() - began, processes.cpu_seconds([os.getpid()]) - before
         rng, began = np.random.default_rng(0), time.monotonic()
         for _ in range(BATCHES):
             to_batch(game, remote.sample(batch, rng), chosen.replay.value_mixing)
         making = time.monotonic() - began
     return {
-        "games_per_second": found / reading,
-        "positions_per_second": found / reading * _mean_length(records),
+        "games_per_second": collected / reading,
+        "positions_per_second": collected / reading * _mean_length(records),
         "cpu": cpu / reading,
         "samples_per_second": BATCHES * batch / making,
     }
@@ -137,7 +139,7 @@ def _driver(chosen: Config) -> Figures:
 
 @contextmanager
 def _replay(chosen: Config) -> Iterator[Any]:
-    """A replay actor with nothing in it."""
+    """An empty replay actor, ended afterwards."""
     actor: Any = ray.remote(ReplayStore).options(num_cpus=0)
     with TemporaryDirectory(prefix="alphazero-bench-") as folder:
         store = actor.remote(partial(stored_games, chosen, Path(folder)), Path(folder))
@@ -146,13 +148,13 @@ def _replay(chosen: Config) -> Iterator[Any]:
         ray.kill(store)
 
 
-def _deliveries(store: Any, records: list[GameRecord], size: int, caller: int) -> Ask:
-    """The same games over and over, under new ids."""
+def _deliveries(store: Any, records: list[GameRecord], size: int, caller: int) -> MakeCall:
+    """Calls that deliver the same games again and again, with new ids."""
 
     def deliver(number: int) -> Any:
         first = (caller << 40) + number * size
-        named = [replace(records[n % GAMES], game_id=n) for n in range(first, first + size)]
-        return store.push.remote(named)
+        renumbered = [replace(records[n % GAMES], game_id=n) for n in range(first, first + size)]
+        return store.push.remote(renumbered)
 
     return deliver
 
@@ -161,9 +163,12 @@ def _mean_length(records: list[GameRecord]) -> float:
     return sum(map(len, records)) / len(records)
 
 
-def _saturate(actor: Any, asks: list[Ask], seconds: float) -> tuple[float, float]:
-    """Calls a second, each of ``asks`` made by a process of its own; and the actor's cores."""
-    callers: list[Any] = [ray.remote(Caller).options(num_cpus=0).remote(ask) for ask in asks]
+def _saturate(actor: Any, calls: list[MakeCall], seconds: float) -> tuple[float, float]:
+    """Answered calls per second, one calling process per item of ``calls``; and cores in use.
+
+    The cores are those that ``actor`` used, in seconds of CPU time per second.
+    """
+    callers: list[Any] = [ray.remote(Caller).options(num_cpus=0).remote(call) for call in calls]
     ray.get([caller.run.remote(0.5) for caller in callers], timeout=120.0)
     status: Any = ray.get(actor.status.remote(), timeout=60.0)
     began, before = time.monotonic(), processes.cpu_seconds([status["pid"]])

@@ -1,7 +1,7 @@
-"""The whole Ray topology with ever more workers: what goes where, and which part is full first.
+"""The whole Ray topology with 1, 2, 4, ... workers: traffic of each link, load of each part.
 
-A real training run, less the network: the evaluator sleeps as long as a device would compute, and
-the learner learns nothing.
+It is a real training run without a network: the evaluator sleeps as long as a device would compute,
+and the learner does nothing.
 """
 
 import os
@@ -25,8 +25,10 @@ from games.base import Game
 from workers.bench import capacity, processes
 from workers.bench.measuring import BenchSettings, Figures, weights
 from workers.bench.synthetic import IdleLearner, SleepingEvaluator
-from workers.cluster.fleet import Plan, RayFleet, connect, nodes, plan
-from workers.cluster.supervisor import Patience
+from workers.cluster.connection import connect
+from workers.cluster.fleet import RayFleet
+from workers.cluster.members import Timeouts
+from workers.cluster.plan import Plan, list_nodes, make_plan
 
 DEFAULTS = (
     # Small workers: many of them share few cores, and their games have to end in time.
@@ -36,37 +38,37 @@ DEFAULTS = (
     "training.checkpoint_every=1000000000",
     "training.steps=1000000000",
 )
-PATIENCE = Patience(start=900.0)
-"""Dozens of processes that begin on two cores take minutes."""
+TIMEOUTS = Timeouts(start=900.0)
+"""Dozens of processes that start on two cores take minutes."""
 FULL = 0.85
-"""Of what a part can do: from here on it holds the others up."""
+"""Utilization from which on a part counts as the bottleneck."""
 WARM = 10
-"""Moves of each group before measuring begins."""
+"""Moves per group before the measurement begins."""
 
 COUNTED = {
     "requests", "evaluations", "batches", "evaluated", "moves",
     "games", "positions", "pushes", "reads", "samples",
 }  # fmt: skip
-"""What is taken from the words of servers, workers and the replay actor."""
+"""The counters taken from the statuses of servers, workers and the replay actor."""
 
 Report = Callable[[str], object]
 
 
 def bench(chosen: Config, settings: BenchSettings) -> Figures:
-    """Figures for 1, 2, 4, ... workers, and what each single process can take by itself."""
-    processes.insist_on_linux()
+    """Figures for 1, 2, 4, ... workers, and the highest rates of each single process."""
+    processes.require_linux()
     numbers = [2**n for n in range(settings.max_workers.bit_length())]
     started = connect("local")
     try:
         with Console(stderr=True).status("") as status:
             rows = [_row(chosen, settings, number, status.update) for number in numbers]
-            alone = capacity.measure(chosen, settings, status.update)
+            single = capacity.measure(chosen, settings, status.update)
     finally:
         if started:
             ray.shutdown()
     return {
         "first_bottleneck": first_bottleneck(rows[-1]),
-        **alone,
+        **single,
         "by_workers": rows,
         "game": chosen.game,
         "cores": cores(),
@@ -78,22 +80,22 @@ def bench(chosen: Config, settings: BenchSettings) -> Figures:
 
 
 def first_bottleneck(row: Figures) -> str:
-    """Which of the single processes would fill a core first if there were ever more workers."""
+    """The one of the single processes that would fill a core first with more and more workers."""
     cpu = row["cpu"]
     return max(("driver", "replay", "server"), key=lambda kind: cpu[kind])
 
 
-def full(use: dict[str, float]) -> str:
-    """The part that is used most, each given as a share of what it can do.
+def fullest(use: dict[str, float]) -> str:
+    """The part with the highest utilization, given as a share of its capacity, 0 to 1.
 
-    ``none`` where none is full: then they wait for each other's messages.
+    ``none`` if no utilization reaches ``FULL``: then the parts wait for each other's messages.
     """
     part = max(use, key=lambda name: use[name])
     return part if use[part] >= FULL else "none"
 
 
 def link_bytes(game: Game, counted: Counter[str], batch_size: int) -> dict[str, int]:
-    """What the arrays hold that went over each link; Ray's envelopes are not in it."""
+    """Bytes of the arrays that were sent over each link, without the overhead of Ray."""
     state, actions = game.dtype.itemsize, game.num_actions
     recorded = state + 2 * actions + 2 + 2 + 4  # policy, value, action and outcome of a position
     sampled = state + 4 * actions + 8 + 4 + 4  # policy, symmetry, value and outcome
@@ -107,6 +109,7 @@ def link_bytes(game: Game, counted: Counter[str], batch_size: int) -> dict[str, 
 
 
 def link_messages(counted: Counter[str]) -> dict[str, int]:
+    """Messages that were sent over each link; an answer is a message too."""
     return {
         "worker_to_server": counted["requests"],
         "server_to_worker": counted["requests"],
@@ -115,78 +118,78 @@ def link_messages(counted: Counter[str]) -> dict[str, int]:
     }
 
 
-class Look(NamedTuple):
-    """What all actors had counted, and used of the CPU, at one moment."""
+class Snapshot(NamedTuple):
+    """Counters and CPU time of all actors at one moment."""
 
     at: float
     counted: Counter[str]
     cpu: Counter[str]
-    """Seconds by kind of process."""
+    """Seconds of CPU time by kind of process."""
     workers: list[dict]
-    """What each of them said."""
+    """The status of every worker."""
 
 
-def look(fleet: RayFleet) -> Look:
-    at, answers = time.monotonic(), fleet.ask()
+def take_snapshot(fleet: RayFleet) -> Snapshot:
+    at, statuses = time.monotonic(), fleet.fetch_statuses()
     counted, pids = Counter[str](), {"driver": [os.getpid()]}
-    for kind, status in answers:
+    for kind, status in statuses:
         pids.setdefault(kind, []).append(status["pid"])
         counted.update({name: status[name] for name in COUNTED & status.keys()})
     known = {pid for group in pids.values() for pid in group}
-    pids["ray"] = [pid for pid in processes.family() if pid not in known]
+    pids["ray"] = [pid for pid in processes.process_tree() if pid not in known]
     cpu = Counter({kind: processes.cpu_seconds(group) for kind, group in pids.items()})
-    return Look(at, counted, cpu, [status for kind, status in answers if kind == "worker"])
+    return Snapshot(at, counted, cpu, [status for kind, status in statuses if kind == "worker"])
 
 
 @dataclass
 class Watch:
-    """Looks at a fleet when each group of games has made ``WARM`` moves, and again later."""
+    """Takes a snapshot when each group of games has made ``WARM`` moves, and a second one later."""
 
     fleet: RayFleet
     seconds: float
-    """Between the two looks."""
+    """Time between the two snapshots."""
     report: Report
-    looks: list[Look] = field(default_factory=list)
+    snapshots: list[Snapshot] = field(default_factory=list)
     _next: float = 0.0
 
     def enough(self) -> bool:
-        """Asked over and over by whoever drives the fleet; True when both looks are taken."""
+        """The ``stop`` hook of the run: True when both snapshots are taken."""
         now = time.monotonic()
         if now >= self._next:
-            self._look()
-        return len(self.looks) > 1
+            self._check()
+        return len(self.snapshots) > 1
 
-    def _look(self) -> None:
-        found, layout = look(self.fleet), self.fleet.plan
-        warm = min(worker["moves"] for worker in found.workers) >= WARM * layout.groups
-        going = warm and found.counted["positions"] > 0
-        if self.looks or going:
-            self.looks.append(found)
-        self._next = found.at + (self.seconds if self.looks else 1.0)
-        self.report(f"{layout.workers} workers: {'measuring' if self.looks else 'warming up'}")
+    def _check(self) -> None:
+        snapshot, layout = take_snapshot(self.fleet), self.fleet.plan
+        warm = min(worker["moves"] for worker in snapshot.workers) >= WARM * layout.groups
+        started = warm and snapshot.counted["positions"] > 0
+        if self.snapshots or started:
+            self.snapshots.append(snapshot)
+        self._next = snapshot.at + (self.seconds if self.snapshots else 1.0)
+        self.report(f"{layout.workers} workers: {'measuring' if self.snapshots else 'warming up'}")
 
 
 def _row(chosen: Config, settings: BenchSettings, workers: int, report: Report) -> Figures:
-    """The figures of so many workers."""
+    """The figures for this number of workers."""
     report(f"{workers} workers: starting")
     selfplay = replace(chosen.selfplay, workers=workers)
     chosen = replace(chosen, selfplay=selfplay)
     # As with a GPU: the device is not one of the cores, and computes one batch at a time.
-    layout = replace(plan(chosen, nodes()), lanes=1, groups=selfplay.groups)
+    layout = replace(make_plan(chosen, list_nodes()), lanes=1, groups=selfplay.groups)
     make = partial(SleepingEvaluator, latency=settings.latency_ms / 1000)
     game = games.make(chosen.game)
     with TemporaryDirectory(prefix="alphazero-bench-") as folder:
-        fleet = RayFleet(chosen, Path(folder), "local", make, PATIENCE, layout)
+        fleet = RayFleet(chosen, Path(folder), "local", make, TIMEOUTS, layout)
         try:
             watch = Watch(fleet, settings.seconds, report)
             learner = cast(Any, IdleLearner(weights(chosen, game)))
             run = Run(chosen, Path(folder), learner, fleet.replay, fleet)
             train(run, Hooks(stop=watch.enough))
-            pids = [worker["pid"] for worker in watch.looks[-1].workers]
+            pids = [worker["pid"] for worker in watch.snapshots[-1].workers]
             memory = processes.memory(pids) / workers
         finally:
             fleet.close()
-    counts = growth(*watch.looks)
+    counts = growth(*watch.snapshots)
     row = figures(game, layout, counts, chosen.training.batch_size)
     use = {
         "cores": sum(row["cpu"].values()) / cores(),
@@ -196,18 +199,18 @@ def _row(chosen: Config, settings: BenchSettings, workers: int, report: Report) 
         "driver": row["cpu"]["driver"],
         "worker": row["cpu"]["worker"] / workers,
     }
-    return row | {"worker_megabytes": memory / 2**20, "use": use, "full": full(use)}
+    return row | {"worker_megabytes": memory / 2**20, "use": use, "full": fullest(use)}
 
 
 class Growth(NamedTuple):
-    """What lies between two looks."""
+    """Differences between two snapshots."""
 
     seconds: float
     counted: Counter[str]
     cpu: Counter[str]
 
 
-def growth(before: Look, after: Look) -> Growth:
+def growth(before: Snapshot, after: Snapshot) -> Growth:
     def difference(one: Counter[str], other: Counter[str]) -> Counter[str]:
         return Counter({name: one[name] - other[name] for name in one})
 
@@ -216,7 +219,7 @@ def growth(before: Look, after: Look) -> Growth:
 
 
 def figures(game: Game, layout: Plan, counts: Growth, batch_size: int) -> Figures:
-    """What was counted, as rates."""
+    """The counts as rates, and the mean sizes of requests and batches."""
     seconds, counted = counts.seconds, counts.counted
 
     def rates(numbers: Mapping[str, float]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""How much of a core each process takes, as Linux counts it in ``/proc``."""
+"""CPU time and memory of processes, as Linux counts them in ``/proc``."""
 
 import os
 from collections.abc import Iterable
@@ -8,31 +8,32 @@ TICK = 1 / os.sysconf("SC_CLK_TCK")
 PROC = Path("/proc")
 
 
-def insist_on_linux() -> None:
+def require_linux() -> None:
+    """Raise ``ValueError`` on a system without ``/proc``."""
     if not (PROC / "self" / "stat").exists():
         raise ValueError("bench fleet counts CPU time in /proc, which this system does not have")
 
 
-def family() -> list[int]:
-    """This process and all that descend from it."""
+def process_tree() -> list[int]:
+    """The ids of this process and of all its descendants."""
     children: dict[int, list[int]] = {}
     for path in PROC.iterdir():
         if path.name.isdigit() and (stat := _stat(int(path.name))):
             children.setdefault(int(stat[1]), []).append(int(path.name))
-    found = [os.getpid()]
-    for pid in found:
-        found += children.get(pid, [])
-    return found
+    pids = [os.getpid()]
+    for pid in pids:
+        pids += children.get(pid, [])
+    return pids
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """That they have used since they began; those that are gone count for nothing."""
+    """Seconds of CPU time that these processes have used so far; ended ones count as 0."""
     stats = [_stat(pid) for pid in pids]
     return sum(TICK * (int(stat[11]) + int(stat[12])) for stat in stats if stat)
 
 
 def memory(pids: Iterable[int]) -> int:
-    """Bytes of RAM, each process's share of what they have in common included."""
+    """Bytes of RAM of these processes; shared pages are divided among the processes that share."""
     total = 0
     for pid in pids:
         rollup = (PROC / str(pid) / "smaps_rollup").read_text()
@@ -41,7 +42,10 @@ def memory(pids: Iterable[int]) -> int:
 
 
 def _stat(pid: int) -> list[str] | None:
-    """Of ``/proc/PID/stat`` what follows the name: state, parent, ..., [11] user, [12] system."""
+    """The fields of ``/proc/PID/stat`` behind the name: state, parent, ..., [11] user, [12] system.
+
+    None for a process that has ended.
+    """
     try:
         return (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):

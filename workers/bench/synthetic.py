@@ -1,7 +1,7 @@
-"""What stands in for the network where only the way to it is measured. No torch in here.
+"""Replacements of network and learner for measurements of everything else. Imports no torch.
 
-The evaluator takes as long as a device would without taking a core, and the learner learns nothing;
-all else in a run is as it always is.
+The evaluator takes as long as a device would but uses no core, and the learner does nothing; the
+rest of a run is unchanged.
 """
 
 import threading
@@ -21,12 +21,14 @@ from alphazero.types import Evaluation, GameRecord
 from games.base import Game, States
 
 ANSWERS = 4096
-"""Different answers; which one a position gets is a hash of it."""
+"""Number of different answers; a hash of the position selects one."""
 
 
 class SleepingEvaluator:
-    """Answers at random, yet the same position always alike, ``latency`` seconds after the batch
-    before: as a device that computes one batch at a time."""
+    """Random answers, always the same for the same position, from a device that sleeps.
+
+    A batch takes ``latency`` seconds, and the device computes one batch at a time.
+    """
 
     def __init__(self, config: Config, latency: float):
         self._latency = latency
@@ -50,7 +52,7 @@ class SleepingEvaluator:
 
 
 class IdleLearner:
-    """What ``loop.train`` needs of a learner, less the learning."""
+    """The part of a learner that ``loop.train`` calls; its steps change nothing."""
 
     def __init__(self, weights: Weights):
         self._weights = weights
@@ -67,8 +69,8 @@ class IdleLearner:
         return {}
 
 
-def played(game: Game, number: int) -> list[GameRecord]:
-    """So many games of an agent that knows nothing; the same ones every time."""
+def play_games(game: Game, number: int) -> list[GameRecord]:
+    """``number`` games of an untrained agent; the same ones at every call."""
     settings = SelfPlaySettings(games=64, random_opening_plies=game.max_plies // 4)
     group = GameGroup(game, Gumbel(simulations=2), settings, 0, count())
     records: list[GameRecord] = []

@@ -1,8 +1,12 @@
-"""The inference server: one network, many askers, natural batching.
+"""The inference server: one network, many clients, batches that form by themselves.
 
-Whoever asks while a batch is being evaluated waits, and whatever has queued when it is done makes
-up the next batch. Nobody waits for a batch to fill: a lone asker is answered at once, and under
-load the batches grow by themselves.
+Requests that arrive during an evaluation are queued; the whole queue becomes the next batch, up to
+``batch_size`` positions. The server never waits for a batch to fill: a single request is evaluated
+at once, and under load the batches grow.
+
+Example with one lane and ``batch_size`` 256. A request of 16 positions arrives at an idle server
+and is evaluated by itself. Meanwhile nine requests of 32 positions arrive, 288 positions in all.
+The next batch takes eight of them (256 positions); the ninth goes into the batch after that.
 """
 
 import math
@@ -32,7 +36,7 @@ class LoadableEvaluator(Protocol):
 
 
 def network_evaluator(config: Config) -> LoadableEvaluator:
-    """The network of ``config``; torch is imported here, in the server's own process."""
+    """The network of ``config``; torch is imported here, in the process of the server."""
     import torch
 
     from alphazero.inference import NetworkEvaluator
@@ -42,13 +46,16 @@ def network_evaluator(config: Config) -> LoadableEvaluator:
 
 
 def pack(evaluation: Evaluation) -> bytes:
-    """``evaluation`` as it travels; Ray carries bytes a third cheaper than arrays."""
+    """``evaluation`` as bytes, which Ray carries at two thirds of the cost of arrays.
+
+    8 bytes version, then ``B`` float32 values, then ``B * A`` float32 logits.
+    """
     version = np.array([evaluation.version], np.int64)
     return b"".join([version.tobytes(), evaluation.value.tobytes(), evaluation.logits.tobytes()])
 
 
 def unpack(data: bytes, positions: int) -> Evaluation:
-    """What ``pack`` made of so many positions; its arrays are read-only."""
+    """The inverse of ``pack`` for this number of positions; the arrays are read-only."""
     (version,) = np.frombuffer(data, np.int64, 1)
     value = np.frombuffer(data, np.float32, positions, version.nbytes)
     logits = np.frombuffer(data, np.float32, -1, version.nbytes + value.nbytes)
@@ -57,14 +64,14 @@ def unpack(data: bytes, positions: int) -> Evaluation:
 
 class _Request(NamedTuple):
     states: States
-    answer: "Future[Evaluation]"
+    result: "Future[Evaluation]"
 
 
 class InferenceServer:
     """Evaluates the requests of many threads in few large batches, ``lanes`` batches at a time.
 
-    A lane is a thread, which on a CPU keeps one core busy. On a GPU there should be one only: a
-    second would take what the first one's next batch could have been.
+    A lane is a thread; on a CPU it keeps one core busy. On a GPU there should be one lane only: a
+    second one would take the requests that could have been the next batch of the first.
     """
 
     def __init__(
@@ -74,7 +81,7 @@ class InferenceServer:
         batch_size: int,
         lanes: int = 1,
     ):
-        """``dtype`` is the states'."""
+        """``dtype``: that of the states; ``batch_size``: positions per evaluation at most."""
         self._evaluator = make_evaluator()
         self._dtype = dtype
         self._batch_size = batch_size
@@ -87,26 +94,26 @@ class InferenceServer:
         self._requests = self._evaluations = self._batches = 0
         self._busy_seconds = 0.0
         for lane in range(lanes):
-            threading.Thread(target=self._work, name=f"lane {lane}", daemon=True).start()
+            threading.Thread(target=self._run_lane, name=f"lane {lane}", daemon=True).start()
 
     def load(self, weights: Weights, version: int) -> int:
-        """Answer with these weights from the next batch on; none is dropped meanwhile."""
-        # Arrays that live in Ray's memory would pin it: copy them at the door.
+        """Evaluate with these weights from the next batch on; no request is dropped meanwhile."""
+        # Copies, because arrays that are views into Ray's memory would keep it allocated.
         copied = {name: np.array(array) for name, array in weights.items()}
         self._evaluator.load(copied, version)
         self._version = version
         self._loaded.set()
         return version
 
-    def ask(self, states: bytes) -> bytes:
-        """``evaluate`` for those who are far away."""
+    def evaluate_bytes(self, states: bytes) -> bytes:
+        """``evaluate`` for other processes: the bytes of states in, ``pack`` of the result out."""
         return pack(self.evaluate(np.frombuffer(states, self._dtype)))
 
     def evaluate(self, states: States, timeout: float = 60.0) -> Evaluation:
-        """Of ``states [B]``, any ``B >= 1``; one version of the weights answers all of it.
+        """Evaluate ``states [B]``, any ``B >= 1``, all with the same version of the weights.
 
-        Raises ``TimeoutError`` where no weights or no answer came in ``timeout`` seconds, and
-        whatever the evaluator raised.
+        Raises ``TimeoutError`` if there are no weights or no result within ``timeout`` seconds,
+        and whatever the evaluator raises.
         """
         deadline = time.monotonic() + timeout
         if not self._loaded.wait(timeout):
@@ -117,12 +124,12 @@ class InferenceServer:
             self._queued += len(states)
             self._arrived.notify()
         try:
-            return request.answer.result(deadline - time.monotonic())
+            return request.result.result(deadline - time.monotonic())
         except TimeoutError:
             raise TimeoutError(f"no answer within {timeout:g} s") from None
 
     def status(self) -> dict:
-        """Counters since the start of this process, and whose weights answer (-1: none yet)."""
+        """Counters since the start of this process, and the weights' version (-1: none yet)."""
         return {
             "pid": os.getpid(),
             "version": self._version,
@@ -132,12 +139,16 @@ class InferenceServer:
             "busy_seconds": self._busy_seconds,
         }
 
-    def _work(self):
+    def _run_lane(self):
         while True:
-            self._answer(self._take())
+            self._process(self._take_batch())
 
-    def _take(self) -> list[_Request]:
-        """The oldest requests: this lane's share of all that wait, one at the least."""
+    def _take_batch(self) -> list[_Request]:
+        """The oldest requests, at least one: this lane's share of all queued positions.
+
+        With two lanes and four queued requests of 5 positions each, the share is 20 / 2 = 10: two
+        requests are taken, and two are left for the other lane.
+        """
         with self._arrived:
             while not self._queue:
                 self._arrived.wait()
@@ -149,13 +160,14 @@ class InferenceServer:
             self._queued -= size
             return batch
 
-    def _answer(self, batch: list[_Request]):
+    def _process(self, batch: list[_Request]):
+        """Evaluate a batch and give every request its rows of the result, or the error."""
         began = time.perf_counter()
         try:
             evaluation, parts = self._evaluate(np.concatenate([r.states for r in batch]))
         except Exception as error:
             for request in batch:
-                request.answer.set_exception(error)
+                request.result.set_exception(error)
             return
         with self._arrived:  # the lanes share these counters
             self._requests += len(batch)
@@ -165,21 +177,24 @@ class InferenceServer:
         start = 0
         for request in batch:
             rows = slice(start, start + len(request.states))
-            request.answer.set_result(
+            request.result.set_result(
                 Evaluation(evaluation.logits[rows], evaluation.value[rows], evaluation.version)
             )
             start = rows.stop
 
     def _evaluate(self, states: States) -> tuple[Evaluation, int]:
-        """In parts of at most ``batch_size``, for a single request may be larger; and how many."""
-        size, asked = self._batch_size, 0
+        """The evaluation of ``states`` and the number of evaluator calls that it took.
+
+        A single request may be larger than ``batch_size``; it is evaluated in parts.
+        """
+        size, calls = self._batch_size, 0
         while True:
             parts = [
                 self._evaluator(states[start : start + size])
                 for start in range(0, len(states), size)
             ]
-            asked += len(parts)
+            calls += len(parts)
             if len({part.version for part in parts}) == 1:
-                break  # Otherwise new weights came between two parts: ask them all again.
+                break  # Otherwise new weights were loaded between two parts: evaluate all again.
         logits, value = (np.concatenate(column) for column in list(zip(*parts, strict=True))[:2])
-        return Evaluation(logits, value, parts[0].version), asked
+        return Evaluation(logits, value, parts[0].version), calls

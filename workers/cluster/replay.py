@@ -1,11 +1,14 @@
-"""The replay buffer as an actor, and the face it has in the driver.
+"""The replay buffer as an actor, and the object that stands for it in the driver.
 
-A finished game is safe when this actor has acknowledged it: it is then in a shard on disk, which
-the death of any process leaves whole. Deliveries may be repeated freely, a known game id is passed
-over; so nothing is lost and nothing counted twice, whoever dies when.
+A finished game is safe once this actor has acknowledged it: it is then in a shard on disk, which
+stays whole whatever process dies. A delivery may be repeated; games with a known id are skipped. So
+nothing is lost and nothing is counted twice.
 
-The order of storage is the log that ``fresh`` reads: the driver asks for everything behind the
-games it has seen, and an actor that was killed and has reopened its files gives the same answer.
+The order of storage is a log: the driver reads the games behind those that it has read, and an
+actor that was restarted and has reopened its files gives the same answer. Example: games 7, 9, 8
+were stored in this order and the driver has read two of them. The actor dies and is restarted; a
+worker, which got no acknowledgement for game 8, sends 8 and 10. Game 8 is skipped, 10 is appended,
+and the driver, which asks for the log from position 2 on, receives 8 and 10.
 """
 
 import os
@@ -22,18 +25,21 @@ from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 import games
 from alphazero import wire
 from alphazero.config import Config
+from alphazero.errors import RunFailed
 from alphazero.replay import Replay, Samples
-from alphazero.types import GameRecord, RunFailed
+from alphazero.types import GameRecord
 
-CACHED = 10_000
-"""Newest games that ``fresh`` finds in memory; it reads older ones from the shards."""
-AT_ONCE = 2_000
-"""Games in one answer of ``fresh``."""
-PATIENCE = 30.0
-"""Seconds a reborn actor waits for the one that died to let go of the files."""
+CACHED_GAMES = 10_000
+"""The newest games, kept in memory; ``games_after`` reads older ones from the shards."""
+MAX_GAMES_PER_REPLY = 2_000
+"""Games in one reply of ``games_after``."""
+LOCK_TIMEOUT = 30.0
+"""Seconds that a restarted actor waits for the lock of the process that died."""
 
 
 class Totals(NamedTuple):
+    """Numbers of games and positions ever stored, and of positions in the window."""
+
     games: int
     positions: int
     window: int
@@ -43,134 +49,140 @@ Report = Callable[[str], object]
 
 
 def stored_games(config: Config, directory: Path, report: Report) -> Replay:
-    """The store of one run, opened in the actor's own process."""
-    return Replay(games.make(config.game), directory, config.replay, report, PATIENCE)
+    """The replay buffer of one run, opened in the process of the actor."""
+    return Replay(games.make(config.game), directory, config.replay, report, LOCK_TIMEOUT)
 
 
 class ReplayStore:
-    """``Replay`` with what distance asks for: a log to read on from, and a brake on self-play."""
+    """``Replay`` as an actor: with a log of games for the driver, and a limit on self-play."""
 
     def __init__(self, make_replay: Callable[[Report], Replay], directory: Path):
         self._directory = Path(directory)
         self._reports: list[str] = []
         self._replay = make_replay(self._reports.append)
         self._allowance: int | None = None
-        self._flaw: str | None = None
+        self._storage_error: str | None = None
         self._calls = {"pushes": 0, "reads": 0, "samples": 0}
-        self._forget()
+        self._clear_cache()
 
     def push(self, records: list[GameRecord]) -> bool:
-        """Store finished games; True asks the sender to hold play.
+        """Store finished games; True means that the sender is to hold play.
 
-        Returning means that they are on disk. An ``OSError`` (a full disk) is raised and kept for
-        ``status``; nothing is acknowledged then.
+        All of them are on disk when this returns. An ``OSError`` (a full disk) is raised and kept
+        for ``status``; nothing is acknowledged then.
         """
         self._calls["pushes"] += 1
         try:
             for record in records:
                 if self._replay.extend([record]):
-                    self._newest.append(_own(record))
+                    self._newest.append(_copied(record))
         except OSError as error:
-            self._flaw = str(error)
+            self._storage_error = str(error)
             raise
         return self._allowance is not None and self._replay.positions >= self._allowance
 
-    def fresh(self, seen: int) -> tuple[list[GameRecord], Totals]:
-        """The games stored after the first ``seen`` ones, oldest first, a bounded number."""
+    def games_after(self, count: int) -> tuple[list[GameRecord], Totals]:
+        """The games stored after the first ``count`` ones, oldest first, a bounded number."""
         self._calls["reads"] += 1
         first = self._replay.games - len(self._newest)
-        if seen >= first:
-            found = list(self._newest)[seen - first :]
+        if count >= first:
+            records = list(self._newest)[count - first :]
         else:
-            found = list(self._from_shards(seen))
-        return found[:AT_ONCE], self.totals()
+            records = list(self._read_shards(count))
+        return records[:MAX_GAMES_PER_REPLY], self.totals()
 
     def allow(self, positions: int):
-        """Self-play is to hold while more than this many positions are stored."""
+        """Hold self-play while at least this many positions are stored."""
         self._allowance = positions
 
     def totals(self) -> Totals:
         return Totals(self._replay.games, self._replay.positions, self._replay.window)
 
     def sample(self, size: int, seed: int) -> Samples:
+        """As ``Replay.sample``, with a generator made from ``seed``."""
         self._calls["samples"] += 1
         return self._replay.sample(size, np.random.default_rng(seed))
 
     def state(self) -> dict:
+        """As ``Replay.state``."""
         return self._replay.state()
 
     def restore(self, state: dict, truncate: bool) -> Totals:
+        """As ``Replay.restore``; the totals afterwards."""
         self._replay.restore(state, truncate)
-        self._forget()
+        self._clear_cache()
         return self.totals()
 
     def close(self):
         self._replay.close()
 
     def status(self) -> dict:
+        """Numbers of stored games and positions, messages, and counts of calls so far."""
         return {
             "pid": os.getpid(),
             "games": self._replay.games,
             "positions": self._replay.positions,
-            "flaw": self._flaw,
+            "storage_error": self._storage_error,
             "reports": list(self._reports),
             **self._calls,
         }
 
-    def _forget(self):
-        self._newest: deque[GameRecord] = deque(maxlen=CACHED)
+    def _clear_cache(self):
+        self._newest: deque[GameRecord] = deque(maxlen=CACHED_GAMES)
 
-    def _from_shards(self, seen: int) -> Iterator[GameRecord]:
-        """Only after this actor was killed: the games on disk from number ``seen`` on."""
+    def _read_shards(self, count: int) -> Iterator[GameRecord]:
+        """The games on disk behind the first ``count`` ones: needed after a restart only."""
         known: set[int] = set()
         for path in sorted(self._directory.glob("shard_*.bin")):
             for _, record in wire.read_shard(self._replay.game, path, report=lambda line: None):
-                if record.game_id not in known and len(known) >= seen:
+                if record.game_id not in known and len(known) >= count:
                     yield record
                 known.add(record.game_id)
 
 
 class RemoteReplay:
-    """``alphazero.replay.Replay`` for a driver whose games are stored by an actor.
+    """The interface of ``alphazero.replay.Replay`` in a driver whose games an actor stores.
 
-    A call outlives the actor's death: it is repeated until the actor has reopened its files, and
-    every one of them may run twice without harm. ``RunFailed`` after ``timeout`` seconds.
+    If the actor dies during a call, the call is repeated until the actor has reopened its files;
+    every call may run twice without harm. ``RunFailed`` after ``timeout`` seconds.
     """
 
     def __init__(self, actor: Any, check: Callable[[], None], timeout: float = 300.0):
-        """``check`` is called while waiting and raises what ends the run."""
+        """``check`` is called while waiting and raises the error that ends the run, if any."""
         self._actor = actor
         self._check = check
         self._timeout = timeout
-        self._seen, self.positions, self.window = self._call("totals")
-        self.games = self._seen
+        self._games_read, self.positions, self.window = self._call("totals")
+        self.games = self._games_read
         """Ever stored; like ``positions`` and ``window`` as of the last call."""
 
-    def fresh(self) -> list[GameRecord]:
+    def new_games(self) -> list[GameRecord]:
         """The games stored since the last call, each exactly once."""
-        records, totals = self._call("fresh", self._seen)
-        self._seen += len(records)
+        records, totals = self._call("games_after", self._games_read)
+        self._games_read += len(records)
         self.games, self.positions, self.window = totals
-        return [_own(record) for record in records]
+        return [_copied(record) for record in records]
 
     def extend(self, records: Sequence[GameRecord]) -> int:
-        """Nothing is left to do: what ``fresh`` returned is stored, and new; how many."""
+        """Count ``records``; they came from ``new_games``, so they are stored and new already."""
         return len(records)
 
     def sample(self, size: int, rng: np.random.Generator) -> Samples:
+        """As ``Replay.sample``; takes one draw from ``rng``, a seed for the actor."""
         samples = self._call("sample", size, int(rng.integers(2**63)))
         return Samples(*(np.array(column) for column in samples))
 
     def state(self) -> dict:
+        """As ``Replay.state``."""
         return self._call("state")
 
     def restore(self, state: dict, truncate: bool):
-        """As ``Replay.restore``; what is stored then counts as seen."""
-        self._seen, self.positions, self.window = self._call("restore", state, truncate)
-        self.games = self._seen
+        """As ``Replay.restore``; games that are stored then are no new games."""
+        self._games_read, self.positions, self.window = self._call("restore", state, truncate)
+        self.games = self._games_read
 
     def close(self):
-        """Flush to disk; the actor is of no use afterwards."""
+        """Flush to disk; the actor cannot be used afterwards."""
         self._call("close")
 
     def _call(self, method: str, *args: Any) -> Any:
@@ -178,14 +190,14 @@ class RemoteReplay:
         while time.monotonic() < deadline:
             self._check()
             try:
-                return self._answer(getattr(self._actor, method).remote(*args), deadline)
+                return self._result(getattr(self._actor, method).remote(*args), deadline)
             except RayTaskError as error:
                 raise error.cause from None
             except RayError:
                 time.sleep(0.2)
         raise RunFailed(f"the replay actor did not answer {method} in {self._timeout:g} s")
 
-    def _answer(self, reference: Any, deadline: float) -> Any:
+    def _result(self, reference: Any, deadline: float) -> Any:
         while not ray.wait([reference], timeout=1.0)[0]:
             self._check()
             if time.monotonic() > deadline:
@@ -193,8 +205,8 @@ class RemoteReplay:
         return ray.get(reference, timeout=10.0)
 
 
-def _own(record: GameRecord) -> GameRecord:
-    """A copy outside Ray's memory, which a kept view would pin."""
+def _copied(record: GameRecord) -> GameRecord:
+    """A copy whose arrays are no views into Ray's memory, which would keep it allocated."""
     return GameRecord(
         game_id=record.game_id,
         version=record.version,

@@ -1,8 +1,8 @@
-"""The self-play worker: groups of games that take turns at waiting for the inference server.
+"""The self-play worker: groups of games that take turns while their leaves are being evaluated.
 
-While one group's leaves are away to be evaluated the worker advances another, so that neither side
-waits for the other. A finished game leaves for the replay actor at once and is kept here until that
-actor has acknowledged it, which it does when the game lies on disk.
+While the inference server evaluates the leaves of one group, the worker advances another group, so
+that neither side is idle. A finished game is sent to the replay actor at once. The worker keeps it
+until the replay actor has acknowledged it, that is, until the game is on disk.
 """
 
 import itertools
@@ -23,34 +23,36 @@ from games.base import States
 from workers.cluster.inference import unpack
 
 PAUSE = 0.1
-"""Seconds between two looks at something that is not ready; no wait in this file is longer."""
+"""Seconds between two checks of something that is not ready; no wait in this file is longer."""
 
 
 class Group(Protocol):
-    """What a worker needs of ``alphazero.selfplay.GameGroup``."""
+    """The part of ``alphazero.selfplay.GameGroup`` that a worker uses."""
 
-    def move(self) -> Generator[States, Evaluation, list[GameRecord]]: ...
+    def move(self) -> Generator[States, Evaluation, list[GameRecord]]:
+        """Play one move in every game: yields states, receives evaluations, returns records."""
+        ...
 
 
 MakeGroups = Callable[[Iterator[int]], Sequence[Group]]
-"""From fresh game ids to the groups of one worker."""
+"""Makes the groups of one worker, whose games take their ids from the iterator."""
 
 
-class Remembering(NamedTuple):
-    """A group that asks only for what it has not been told already."""
+class CachedGroup(NamedTuple):
+    """A group whose requests hold only the positions that are not in its evaluation cache."""
 
     group: Group
-    memory: EvaluationCache
+    cache: EvaluationCache
 
     def move(self) -> Generator[States, Evaluation, list[GameRecord]]:
-        return self.memory.through(self.group.move())
+        return self.cache.wrap(self.group.move())
 
 
-def game_groups(config: Config, game_ids: Iterator[int]) -> list[Remembering]:
-    """The groups that ``config`` asks for, to be made in the worker's own process."""
+def game_groups(config: Config, game_ids: Iterator[int]) -> list[CachedGroup]:
+    """The groups of one worker as ``config`` describes them; called in the worker's process."""
     game, settings = games.make(config.game), config.selfplay
     return [
-        Remembering(
+        CachedGroup(
             GameGroup(game, config.search, settings, config.seed, game_ids),
             EvaluationCache(game, settings.cache),
         )
@@ -58,22 +60,22 @@ def game_groups(config: Config, game_ids: Iterator[int]) -> list[Remembering]:
     ]
 
 
-class Table:
-    """One group of games and the move it is in the middle of."""
+class PendingMove:
+    """The move that one group of games is in the middle of; reused for its next move."""
 
     def __init__(self, group: Group):
         self._group = group
         self._move: Any = None
         self.states: States | None = None
-        """Waiting to be evaluated; None between two moves."""
+        """Positions that wait for their evaluation; None between two moves."""
 
     def begin(self) -> list[GameRecord]:
-        """Start the next move; games that finish without a question are returned."""
+        """Start the next move; games that finish without an evaluation are returned."""
         self._move = self._group.move()
         return self._advance(lambda: next(self._move))
 
-    def answer(self, evaluation: Evaluation) -> list[GameRecord]:
-        """Go on with the move; the games that finished with it."""
+    def resume(self, evaluation: Evaluation) -> list[GameRecord]:
+        """Go on with the evaluation of ``states``; games that finish with it are returned."""
         return self._advance(lambda: self._move.send(evaluation))
 
     def _advance(self, step: Callable[[], States]) -> list[GameRecord]:
@@ -88,11 +90,14 @@ class Table:
 class Outbox:
     """Finished games until they are acknowledged; one delivery under way at a time.
 
-    ``push`` starts a delivery and returns its reference, whose value says whether to hold play.
-    A delivery that fails is repeated: the receiver knows by the games' ids what it has already.
+    ``push`` starts a delivery and returns its reference, whose value is True where play is to hold.
+    A delivery that fails is repeated. The receiver recognizes by its game ids what is stored
+    already: if games 1, 2, 3 were stored but their acknowledgement was lost, they are sent again
+    together with game 4, and only game 4 is added.
     """
 
     def __init__(self, bound: int, push: Callable[[list[GameRecord]], Any] | None = None):
+        """``bound``: from this number of unacknowledged games on, play holds."""
         self.push = push
         self._bound = bound
         self._waiting: list[GameRecord] = []
@@ -106,12 +111,12 @@ class Outbox:
 
     @property
     def hold(self) -> bool:
-        """No new move should begin: there are positions enough, or too many games wait here."""
+        """Whether no new move may begin: enough positions are stored, or too many games wait."""
         return self._held or len(self._waiting) + len(self._sent) >= self._bound
 
     def exchange(self):
-        """Take the acknowledgement if it is there and send what waits. Does not block."""
-        if self._delivery is not None and not self._acknowledged():
+        """Take the acknowledgement if it is there, and send waiting games. Does not block."""
+        if self._delivery is not None and not self._finish_delivery():
             return
         now = time.monotonic()
         if self.push and now >= self._not_before and (self._waiting or self._sent or self._held):
@@ -119,8 +124,8 @@ class Outbox:
             self._delivery = self.push(self._sent)
             self._not_before = now + PAUSE if self._held else 0.0
 
-    def _acknowledged(self) -> bool:
-        """Whether the delivery is over, for good or ill."""
+    def _finish_delivery(self) -> bool:
+        """Take the result of the delivery under way; False while there is none yet."""
         if not ray.wait([self._delivery], timeout=0)[0]:
             return False
         delivery, self._delivery = self._delivery, None
@@ -128,94 +133,104 @@ class Outbox:
             self._held = bool(ray.get(delivery, timeout=PAUSE))
             self._sent = []
         except RayTaskError:
-            raise  # It was refused (a full disk): repeating it would not help.
+            raise  # The replay actor refused the games (a full disk): repeating would not help.
         except RayError:
             self._not_before = time.monotonic() + PAUSE
         return True
 
 
 class Peers(NamedTuple):
-    """Whom a worker talks to, as actor handles; they stay valid when Ray restarts an actor."""
+    """The actor handles that a worker calls; they stay valid when Ray restarts an actor."""
 
     servers: list[Any]
     replay: Any
 
 
-class Question(NamedTuple):
-    """A table whose states are with a server."""
+class PendingRequest(NamedTuple):
+    """A move whose states are being evaluated by a server."""
 
-    table: Table
+    move: PendingMove
     server: int
 
 
 class SelfPlayWorker:
-    """Plays without end. ``run`` is its life; ``status`` is asked from another thread."""
+    """Plays without end in ``run``; ``status`` is answered on another thread meanwhile."""
 
     def __init__(self, make_groups: MakeGroups, bound: int):
-        """``bound``: finished games kept here at most."""
+        """``bound``: from this number of unacknowledged games on, no new move begins."""
         self._make_groups = make_groups
         self._outbox = Outbox(bound)
-        self._turns = self._moves = self._evaluated = 0
+        self._iterations = self._moves = self._evaluated = 0
 
     def run(self, incarnation: int, peers: Peers):
-        """Play until killed. Game ids begin with the ``incarnation``, unique in a run."""
-        # Handles come here and not to __init__: Ray may lose what it restarts an actor with.
+        """Play until the process is killed.
+
+        Game ids begin at ``incarnation * 2**32``; no two calls in a run have the same incarnation.
+        Incarnation 3 gives the ids 12884901888, 12884901889, ...: 2**32 games before the next one.
+        """
+        # Handles are passed here and not to __init__: Ray may lose the arguments of a restart.
         self._servers = peers.servers
         self._outbox.push = peers.replay.push.remote
-        self._questions: dict[Any, Question] = {}
+        self._requests: dict[Any, PendingRequest] = {}
         groups = self._make_groups(itertools.count(incarnation << 32))
-        self._idle = [Table(group) for group in groups]
+        self._idle = [PendingMove(group) for group in groups]
         self._next_server = incarnation
         while True:
-            self._turn()
+            self._iterate()
 
     def status(self) -> dict:
-        """``turns`` grows at least once a ``PAUSE`` and a move's arithmetic."""
+        """Counters since the start of this process.
+
+        ``iterations`` grows at least once per ``PAUSE`` plus the computation of one move.
+        """
         return {
             "pid": os.getpid(),
-            "turns": self._turns,
+            "iterations": self._iterations,
             "moves": self._moves,
             "evaluated": self._evaluated,
         }
 
-    def _turn(self):
-        self._turns += 1
+    def _iterate(self):
+        self._iterations += 1
         self._outbox.exchange()
         if not self._outbox.hold:
             idle, self._idle = self._idle, []
-            for table in idle:
-                self._go_on(table, table.begin())
-        if not self._questions:
+            for move in idle:
+                self._submit(move, move.begin())
+        if not self._requests:
             time.sleep(PAUSE / 10)
             return
-        for reference in ray.wait(list(self._questions), timeout=PAUSE)[0]:
+        for reference in ray.wait(list(self._requests), timeout=PAUSE)[0]:
             self._receive(reference)
 
-    def _go_on(self, table: Table, finished: list[GameRecord], server: int | None = None):
-        """Send a table's next question, to the server it asked before where it has one."""
+    def _submit(self, move: PendingMove, finished: list[GameRecord], server: int | None = None):
+        """Send the states of a move to be evaluated: all of one move to the same server.
+
+        ``finished``: games to be delivered. A move without states is over and becomes idle.
+        """
         self._outbox.add(finished)
-        if table.states is None:
-            self._idle.append(table)
+        if move.states is None:
+            self._idle.append(move)
             self._moves += 1
             return
         if server is None:
             self._next_server += 1
             server = self._next_server % len(self._servers)
-        reference = self._servers[server].ask.remote(table.states.tobytes())
-        self._questions[reference] = Question(table, server)
+        reference = self._servers[server].evaluate_bytes.remote(move.states.tobytes())
+        self._requests[reference] = PendingRequest(move, server)
 
     def _receive(self, reference: Any):
-        """Pass an answer on; a question that a dying server dropped goes to the next one."""
-        table, server = self._questions.pop(reference)
+        """Resume a move with its evaluation, or send the request of a dead server to the next."""
+        move, server = self._requests.pop(reference)
         try:
             answer: Any = ray.get(reference, timeout=PAUSE)
         except RayTaskError:
-            raise  # The evaluation itself failed, and would again.
+            raise  # The evaluation itself failed, and would fail again.
         except RayError:
             time.sleep(PAUSE)
-            self._go_on(table, [], (server + 1) % len(self._servers))
+            self._submit(move, [], (server + 1) % len(self._servers))
             return
-        assert table.states is not None
-        evaluation = unpack(answer, len(table.states))
-        self._evaluated += len(table.states)
-        self._go_on(table, table.answer(evaluation), server)
+        assert move.states is not None
+        evaluation = unpack(answer, len(move.states))
+        self._evaluated += len(move.states)
+        self._submit(move, move.resume(evaluation), server)
