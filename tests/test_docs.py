@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import pytest
 
 import games
-from alphazero import config
+from alphazero import config, config_file
 from alphazero.judging import players
 from alphazero.supervised import config as supervised
 from workers import cli
@@ -61,7 +61,7 @@ def command_lines() -> Iterator[list[str]]:
         spans = "\n".join(re.findall(SPAN, BLOCK.sub("", page.read_text(encoding="utf-8"))))
         lines = f"{shell}\n{spans}".replace("\\\n", " ")
         for call in re.findall(r"^(?:.* \| |\S*/)?alphazero (.+)$", lines, re.M):
-            if not re.search(r"COMMAND|CONFIG|\bRUN\b|\.\.\.|\|", call):
+            if not re.search(r"COMMAND|CONFIG|\bRUN\b|--help|\.\.\.|\|", call):
                 yield shlex.split(call, comments=True)
 
 
@@ -123,9 +123,10 @@ def test_the_pages_for_a_new_user_have_commands_that_run():
 @pytest.mark.parametrize("words", LINES.values(), ids=LINES.keys())
 def test_every_command_line_is_one_that_the_program_takes(words):
     options = cli.parse(cli.build_parser(cli.command_modules()), words)
-    if options.command == "train" and options.config in config.names():
+    if options.command == "train" and options.config in config_file.names(config.FOLDER):
         config.load(options.config, options.overrides)
-    if getattr(options, "action", "") in ("train", "tune") and options.config in supervised.names():
+    known = config_file.names(supervised.FOLDER)
+    if getattr(options, "action", "") in ("train", "tune") and options.config in known:
         supervised.load(options.config, options.overrides)
     if getattr(options, "action", "") == "tune":
         tune._candidates(options)
@@ -236,7 +237,7 @@ def test_every_file_that_a_page_refers_to_exists(page):
     missing = [link for link in links if not (page.parent / link).exists()]
     missing += [test for test in tests if not (ROOT / "tests" / test).exists()]
     if not {"decisions", "changelog.md"} & {*page.parts} and page.name != "CHANGELOG.md":
-        paths = re.findall(r"`((?:alphazero|workers|games|configs|docs|tests)/[\w./]+)`", content)
+        paths = re.findall(r"`((?:alphazero|workers|games|configs|docs|tests)/[a-z0-9_./]+)`", content)
         missing += [path for path in paths if not (ROOT / path).exists()]
     assert missing == []
 
