@@ -1,4 +1,4 @@
-"""Evaluators that need no network; ``alphazero.inference`` has the one that does."""
+"""Evaluators without a network; the one with a network is in ``alphazero.inference``."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from games.base import Game, States
 
 
 def uniform(game: Game) -> Evaluator:
-    """Knows nothing: equal logits and value 0."""
+    """An evaluator without any knowledge: equal logits and value 0."""
 
     def evaluate(states: States) -> Evaluation:
         batch = len(states)
@@ -19,7 +19,7 @@ def uniform(game: Game) -> Evaluator:
 
 
 def rollout(game: Game, rng: np.random.Generator) -> Evaluator:
-    """Equal logits, and as value the outcome of one uniformly random game from each position."""
+    """An evaluator by random games: equal logits, and the outcome of one playout as the value."""
 
     def evaluate(states: States) -> Evaluation:
         batch = len(states)
@@ -30,7 +30,7 @@ def rollout(game: Game, rng: np.random.Generator) -> Evaluator:
 
 
 def playout(game: Game, states: States, rng: np.random.Generator) -> np.ndarray:
-    """``float32[B]``: how one uniformly random game from each state ends, for its mover."""
+    """``float32[B]``: the outcome of one uniformly random game from each state, for its mover."""
     mover, states = game.to_move(states), states.copy()
     value, active = np.zeros(len(states), np.float32), np.arange(len(states))
     while len(active):
@@ -45,6 +45,6 @@ def playout(game: Game, states: States, rng: np.random.Generator) -> np.ndarray:
 
 
 def random_actions(legal: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """``int64[B]``: one allowed action of each row of ``legal [B, A]``, all equally likely."""
+    """``int64[B]``: one legal action of each row of ``legal [B, A]``, all equally likely."""
     chances = rng.random(len(legal)) * legal.sum(axis=1)
     return (np.cumsum(legal, axis=1) > chances[:, None]).argmax(axis=1)

@@ -1,4 +1,4 @@
-"""Self-play: games in lock step, each with its own randomness."""
+"""Self-play: groups of games that move together, each game with its own randomness."""
 
 from collections.abc import Generator, Iterator
 
@@ -10,16 +10,16 @@ from alphazero.evaluators import random_actions
 from alphazero.types import Evaluation, GameRecord, Search, SearchResult, Stream
 from games.base import Game, States
 
+# Attributes of a GameGroup that make up its state; their names are keys in checkpoints.
 _HISTORY = ("_actions", "_states", "_policy", "_value")
 _COUNTERS = ("_ids", "_versions", "_plies", "_opening", "_hopeless", "_may_resign", "_current")
 
 
 class GameGroup:
-    """``settings.games`` games of self-play that move together, so that a search fills a batch.
+    """``settings.games`` games that move together, so that their searches share batches.
 
-    A finished game makes room for the next one. What happens in a game depends on
-    ``(seed, game_id)`` and the evaluations alone, not on the games beside it. ``game_ids`` must
-    never end.
+    Where a game ends, the next one begins. A game is a function of ``(seed, game_id)`` and of its
+    evaluations; the other games of the group have no influence on it.
     """
 
     def __init__(
@@ -30,6 +30,7 @@ class GameGroup:
         seed: int,
         game_ids: Iterator[int],
     ):
+        """``game_ids`` must never end; no two groups of a run may have an id in common."""
         self._game, self._search, self._settings = game, search, settings
         self._seed, self._game_ids, self._started = seed, game_ids, 0
         batch, plies, actions = settings.games, game.max_plies, game.num_actions
@@ -42,14 +43,15 @@ class GameGroup:
         self._versions = np.zeros(batch, np.int64)
         self._plies = np.zeros(batch, np.int64)
         self._opening = np.zeros(batch, np.int64)
-        self._hopeless = np.zeros((batch, 2), np.int64)  # own moves in a row, by player
+        # Each player's own moves in a row whose value was below minus resign_value.
+        self._hopeless = np.zeros((batch, 2), np.int64)
         self._may_resign = np.zeros(batch, np.bool_)
         self._rngs: list[np.random.Generator] = [np.random.default_rng(0)] * batch
         for i in range(batch):
             self._start(i)
 
     def move(self) -> Generator[States, Evaluation, list[GameRecord]]:
-        """One ply in every game: yields states to evaluate, returns the games it finished."""
+        """Play one ply in every game: yields states to evaluate, returns the games that ended."""
         result = yield from self._search(self._game, self._current, self._rngs, self._temperature())
         rows = np.arange(len(self._current))
         self._actions[rows, self._plies] = result.action
@@ -59,24 +61,26 @@ class GameGroup:
         self._plies += 1
         np.minimum(self._versions, result.version, out=self._versions)
         mover = self._game.to_move(self._current)
-        called = self._called(mover, result)
+        adjudicated = self._adjudicated(mover, result)
         self._current = self._game.step(self._current, result.action)
         outcome = self._game.outcome(self._current)
         same = self._game.to_move(self._current) == mover
-        outcome = np.where(np.isnan(outcome), np.where(same, called, -called), outcome)
+        adjudicated = np.where(same, adjudicated, -adjudicated)  # now for the player to move
+        outcome = np.where(np.isnan(outcome), adjudicated, outcome)
         over = np.flatnonzero(~np.isnan(outcome))
         return [self._finish(int(i), float(outcome[i])) for i in over]
 
     def state(self) -> dict:
-        """Everything needed to go on from here, bit for bit, as bytes and plain values."""
+        """All that ``restore`` needs to continue bit for bit, as bytes and plain values."""
         arrays = {name: getattr(self, name).tobytes() for name in _HISTORY + _COUNTERS}
         rngs = [rng.bit_generator.state for rng in self._rngs]
         return {"started": self._started, "rngs": rngs, "arrays": arrays}
 
     def restore(self, state: dict) -> None:
-        """Continue from ``state()`` of a group with the same game and settings.
+        """Continue from the ``state()`` of a group with the same game and settings.
 
-        ``ValueError`` when it was of another size. Ids are drawn until as many are gone as then.
+        ``ValueError`` where sizes differ. The ids that the other group had used are drawn from
+        ``game_ids`` and skipped.
         """
         for name, stored in state["arrays"].items():
             array = getattr(self, name)
@@ -93,29 +97,31 @@ class GameGroup:
             self._started += 1
 
     def _temperature(self) -> NDArray[np.float32]:
+        """``[B]``, by each game's ply."""
         settings = self._settings
         early = self._plies < settings.temperature_plies
         return np.where(early, settings.temperature, settings.final_temperature).astype(np.float32)
 
-    def _called(self, mover: NDArray[np.int8], result: SearchResult) -> NDArray[np.float32]:
-        """``[B]``: the result, for the mover, of the games that are not played on; NaN elsewhere.
+    def _adjudicated(self, mover: NDArray[np.int8], result: SearchResult) -> NDArray[np.float32]:
+        """``[B]``: the results, for the mover, of the games that end early; NaN for the others.
 
-        It is proven, or the mover gives up: two own moves in a row were hopeless.
+        A game ends early where its result is proven, or where the mover resigns: the values of two
+        own moves in a row were below minus ``resign_value``.
         """
         settings = self._settings
         stop = np.zeros(len(mover), np.bool_)
         if settings.stop_when_proven and result.proven is not None:
             stop = result.proven
-        called = np.where(stop, result.value, np.float32(np.nan))
+        adjudicated = np.where(stop, result.value, np.float32(np.nan))
         if settings.resign_value is not None:
             rows, low = np.arange(len(mover)), result.value < -settings.resign_value
             self._hopeless[rows, mover] = np.where(low, self._hopeless[rows, mover] + 1, 0)
             resigned = self._may_resign & (self._hopeless[rows, mover] >= 2)
-            called[resigned & ~stop] = -1
-        return called
+            adjudicated[resigned & ~stop] = -1
+        return adjudicated
 
     def _start(self, i: int) -> None:
-        """Begin the next game in place ``i``, with its random opening."""
+        """Begin the next game at index ``i``, with its random opening."""
         game_id = next(self._game_ids)
         self._started += 1
         rng = np.random.default_rng([self._seed, Stream.GAME, game_id])
@@ -130,7 +136,10 @@ class GameGroup:
         self._may_resign[i] = rng.random() >= self._settings.resign_disabled_fraction
 
     def _finish(self, i: int, outcome: float) -> GameRecord:
-        """The record of game ``i``; ``outcome`` is as the player to move at its end sees it."""
+        """The record of the game at index ``i``, where the next one begins.
+
+        ``outcome`` is for the player to move in the last position.
+        """
         played, recorded = slice(0, self._plies[i]), slice(self._opening[i], self._plies[i])
         states = self._states[i, recorded].copy()
         same = self._game.to_move(states) == self._game.to_move(self._current[i : i + 1])
@@ -148,9 +157,10 @@ class GameGroup:
 
 
 def random_opening(game: Game, plies: int, rng: np.random.Generator) -> list[int]:
-    """Uniformly random actions from the start that do not finish the game.
+    """Uniformly random actions from the initial position that do not finish the game.
 
-    Their number is drawn first, 0 to ``plies``, all equally likely.
+    Their number is drawn first, 0 to ``plies``, each equally likely. An opening that finishes the
+    game is drawn again.
     """
     length = rng.integers(plies + 1)
     while True:
