@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from games.base import Game, States
 
 Opponent = Callable[[States, np.random.Generator], NDArray[np.integer]]
-"""``states [1] -> actions [1]``; all its randomness is drawn from the generator."""
+"""``states [1] -> actions [1]``; all randomness comes from the generator."""
 
 
 class GymnasiumGame(gymnasium.Env):
     """One seat of ``game``; ``opponent`` answers from the other within the same ``step``.
 
     ``seat`` is 0 (begins), 1, or None for a seat drawn anew in each episode. An observation is
-    float32 ``[C, H, W]`` as this player sees the board when about to move (in a finished game: as
-    whoever would move next). ``info["action_mask"]`` (int8 ``[A]``) marks the legal actions; an
-    illegal one loses at once. The reward comes with the end: +1, 0 or -1.
+    float32 ``[C, H, W]`` as this player sees the board when about to move; in a finished game, as
+    the player who would move next sees it. ``info["action_mask"]`` (int8 ``[A]``) marks the legal
+    actions; an illegal one loses at once. The reward comes with the end: +1, 0 or -1.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class GymnasiumGame(gymnasium.Env):
 
 
 def random_opponent(game: Game) -> Opponent:
-    """Any legal move, each as likely."""
+    """An opponent that plays every legal move with the same probability."""
 
     def play(states: States, rng: np.random.Generator) -> NDArray[np.integer]:
         return np.array([rng.choice(np.flatnonzero(game.legal(states)[0]))])

@@ -1,4 +1,4 @@
-"""A game as a PettingZoo environment, for libraries that speak its agent-environment cycle."""
+"""A game as a PettingZoo environment, for libraries that use its agent-environment cycle."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ class PettingZooGame(AECEnv):
         return self.action_spaces[agent]
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
-        """Start anew. Nothing here is random, so ``seed`` changes nothing."""
+        """Start a new game. Nothing here is random, so ``seed`` has no effect."""
         self._states = self.game.initial(1)
         self.agents = list(_PLAYERS)
         self.rewards = dict.fromkeys(_PLAYERS, 0.0)
@@ -74,7 +74,7 @@ class PettingZooGame(AECEnv):
         return self.game.render(self._states[0]) if self.render_mode == "ansi" else None
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: the environment holds no window or file open."""
 
     def _mover(self) -> str:
         return _PLAYERS[self.game.to_move(self._states)[0]]

@@ -15,7 +15,7 @@ from games.solvers import suite
 from games.solvers.connect_four import Solver
 
 FOLDER = Path(__file__).parent / "data" / "connect_four"
-BY_NAME = {aim.name: aim for aim in suite.SETS}
+BY_NAME = {target.name: target for target in suite.SETS}
 LATE = ("middle_easy", "middle_medium", "end_easy")
 each_set = pytest.mark.parametrize("name", BY_NAME)
 
@@ -104,10 +104,10 @@ def test_perfect_play_lasts_as_long_as_the_score_says(name, solver):
 def test_a_position_fits_the_set_that_its_exact_score_says(stage, solver):
     for name in LATE:
         for moves, best, _ in rows(name)[::60]:
-            for aim in (aim for aim in suite.SETS if aim.name.startswith(stage)):
+            for target in (target for target in suite.SETS if target.name.startswith(stage)):
                 left = suite.plies_left(best, len(moves))
-                assert suite.fits(moves, aim, solver) == (
-                    len(moves) in aim.plies and left in aim.left
+                assert suite.fits(moves, target, solver) == (
+                    len(moves) in target.plies and left in target.left
                 )
 
 
@@ -142,7 +142,7 @@ def test_what_is_known_is_not_solved_again():
 
 
 def test_what_another_seed_has_drawn_is_refused(monkeypatch, solver):
-    monkeypatch.setattr(suite, "_PATIENCE", 300)
+    monkeypatch.setattr(suite, "_ATTEMPTS", 300)
     known = [moves for moves, *_ in rows("middle_medium")[:3]]
     with pytest.raises(ValueError, match="middle_medium: position 1 cannot be found with seed 1"):
         next(suite.draw(BY_NAME["middle_medium"], 1, solver, known))

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from games.base import States
 
@@ -22,14 +22,16 @@ class Ply(NamedTuple):
 
 
 def require(condition: object, promise: str) -> None:
+    """Raise ``AssertionError`` with ``promise`` unless ``condition`` holds."""
     if not condition:
         raise AssertionError(promise)
 
 
-def require_rows(kept: NDArray[np.bool_], promise: str, history: NDArray[np.int64]) -> None:
-    """``kept [B]``: whether each row keeps the promise; ``history`` as in ``Ply``."""
-    if not kept.all():
-        row = int(np.flatnonzero(~kept)[0])
+def require_rows(kept: ArrayLike, promise: str, history: NDArray[np.int64]) -> None:
+    """Require a promise of every row: ``kept`` is ``bool [B]``, ``history`` as in ``Ply``."""
+    broken = np.flatnonzero(~np.asarray(kept))
+    if broken.size:
+        row = int(broken[0])
         raise AssertionError(f"{promise}; broken {place(history[row])}")
 
 
@@ -41,6 +43,7 @@ def place(actions: NDArray[np.int64]) -> str:
 def require_array(
     call: str, array: NDArray, shape: tuple[int, ...], dtype: np.dtype | type
 ) -> None:
+    """Require an array of exactly this shape and dtype; ``call`` is how it was obtained."""
     kind = type(array).__name__
     require(isinstance(array, np.ndarray), f"{call} must return a NumPy array, not a {kind}")
     require(array.shape == shape, f"{call} must have shape {shape}, not {array.shape}")

@@ -84,7 +84,7 @@ def _check_views(game: Game, states: States, history: NDArray[np.int64]) -> NDAr
         np.isin(mover, (0, 1)), "to_move must be 0 or 1 (0: the player who began)", history
     )
     require_rows(
-        np.isfinite(observation).all(axis=(1, 2, 3)),
+        np.isfinite(observation).reshape(batch, -1).all(axis=1),
         "observe must be finite, without NaN or infinity",
         history,
     )
@@ -170,6 +170,7 @@ def check_single(game: Game, ply: Ply, row: int) -> None:
 
 
 def check_render(game: Game, state: np.void) -> None:
+    """``render`` must give a text and leave the state as it is."""
     before = state.tobytes()
     drawing = game.render(state)
     require(

@@ -1,7 +1,8 @@
-"""Exact answers: what perfect play makes of a position and of each of its moves.
+"""Exact scores of positions and moves under perfect play, and texts of moves.
 
-``scores`` and ``label`` answer for the games that can be solved: Connect Four, in stones the winner
-has left, and tic-tac-toe, in results (+1, 0, -1). The sign is always the result for the mover.
+``scores`` and ``label`` are for the games that can be solved: Connect Four, where a score counts
+the stones that the winner has left, and tic-tac-toe, where it is the result (+1, 0, -1). The sign
+of a score is always the result for the mover.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from games.base import Game, States
 from games.solvers import connect_four, minimax
 
 Solve = Callable[[Game, States], tuple[NDArray[np.integer], NDArray[np.float32]]]
+"""``(game, states [B]) -> (best [B], scores [B, A])``, as ``scores`` does."""
 
 _EXHAUSTIVE = ("tic_tac_toe",)
 
@@ -21,25 +23,26 @@ _EXHAUSTIVE = ("tic_tac_toe",)
 def scores(game: Game, states: States) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """``(best [B], scores [B, A])`` of unfinished positions, the mover's view; NaN = illegal.
 
+    ``best`` is the score of the best move, which is the position's own score.
     ``ValueError`` for a game without a solver and for a finished position.
     """
     if game.name == "connect_four":
-        best, each = _connect_four().solve(states)
-        return best.astype(np.int64), each
+        best, move_scores = _connect_four().solve(states)
+        return best.astype(np.int64), move_scores
     if game.name in _EXHAUSTIVE:
-        places, solution = _exhaustive(game.name, game)
-        return _find(states, places, solution)
+        rows, solution = _exhaustive(game.name, game)
+        return _look_up(states, rows, solution)
     solved = ", ".join(("connect_four", *_EXHAUSTIVE))
     raise ValueError(f"{game.name} has no solver; there is one for {solved}")
 
 
 def heuristic(game: Game) -> minimax.Heuristic:
-    """How good unfinished positions look at a glance: 0 for games that nobody wrote one for."""
+    """The heuristic value of unfinished positions; 0 everywhere in games that have no heuristic."""
     return connect_four.heuristic if game.name == "connect_four" else minimax.zero
 
 
 class NotAPosition(ValueError):
-    """``row`` says which of several games will not do."""
+    """Moves that lead to no usable position; ``row`` is the index among several games."""
 
     def __init__(self, row: int, why: str) -> None:
         super().__init__(why)
@@ -47,25 +50,25 @@ class NotAPosition(ValueError):
 
 
 def separator(game: Game) -> str:
-    """Between the moves of a text: nothing where the game has fewer than ten actions."""
+    """The text between two moves: empty where the game has fewer than ten actions, else a space."""
     return "" if game.num_actions < 10 else " "
 
 
 def moves(game: Game, text: str) -> list[str]:
-    """The moves of a text, not yet checked."""
+    """Split a text into moves, without checking them: ``"4453"`` gives ``["4", "4", "5", "3"]``."""
     return text.split() if separator(game) else list(text.strip())
 
 
 def positions(game: Game, games: Sequence[str]) -> States:
     """``[B]``: the states after each of ``games``, 1-based actions from the start.
 
-    Digits where the game has fewer than ten actions, else separated by spaces. All are played
-    together, ply by ply. ``NotAPosition`` names the first move that cannot be.
+    Actions are digits where the game has fewer than ten of them, else separated by spaces. All
+    games are played together, ply by ply. ``NotAPosition`` names the first move that is not legal.
     """
-    words = [moves(game, each) for each in games]
+    words = [moves(game, text) for text in games]
     states = game.initial(len(games))
     for ply in range(max(map(len, words), default=0)):
-        rows = np.array([row for row, each in enumerate(words) if len(each) > ply])
+        rows = np.array([row for row, line in enumerate(words) if len(line) > ply])
         actions = np.array([_action(game, words[row][ply]) for row in rows])
         allowed = (actions >= 0) & game.legal(states[rows])[np.arange(len(rows)), actions]
         for row in map(int, rows[~allowed]):
@@ -76,7 +79,7 @@ def positions(game: Game, games: Sequence[str]) -> States:
 
 
 def unfinished(game: Game, games: Sequence[str]) -> States:
-    """``[B]``: as ``positions``; ``NotAPosition`` where a game is over as well."""
+    """``[B]``: the same as ``positions``; ``NotAPosition`` also where a game is over."""
     states = positions(game, games)
     for row in map(int, np.flatnonzero(~game.legal(states).any(axis=1))):
         raise NotAPosition(row, f"the game is over after {games[row]!r}")
@@ -84,25 +87,25 @@ def unfinished(game: Game, games: Sequence[str]) -> States:
 
 
 def position(game: Game, moves: str) -> States:
-    """``[1]``: as ``positions``, of one game."""
+    """``[1]``: the state after one game's ``moves``; errors as in ``positions``."""
     return positions(game, [moves])
 
 
 def _action(game: Game, text: str) -> int:
-    """-1 for what is no action of the game."""
+    """The action that a 1-based number names; -1 for a text that names none."""
     action = int(text) - 1 if text.isascii() and text.isdigit() else -1
     return action if action < game.num_actions else -1
 
 
 def label(game: Game, games: Sequence[str], solve: Solve = scores) -> list[list[str]]:
-    """The rows ``moves, best, c1..cA`` of a position file, an illegal move's cell left empty.
+    """Rows of a position file, ``moves, best, c1..cA``: the cell of an illegal move is empty.
 
     ``ValueError`` as in ``scores`` and ``positions``.
     """
-    best, each = solve(game, positions(game, games))
+    best, move_scores = solve(game, positions(game, games))
     return [
         [text, str(top), *("" if np.isnan(x) else str(int(x)) for x in row)]
-        for text, top, row in zip(games, best, each, strict=True)
+        for text, top, row in zip(games, best, move_scores, strict=True)
     ]
 
 
@@ -115,18 +118,19 @@ _solutions: dict[str, tuple[dict[bytes, int], minimax.Solution]] = {}
 
 
 def _exhaustive(name: str, game: Game) -> tuple[dict[bytes, int], minimax.Solution]:
+    """The solution of a small game, computed once, and each state's row in it by its bytes."""
     if name not in _solutions:
         solution = minimax.solve_all(game)
-        places = {state.tobytes(): place for place, state in enumerate(solution.states)}
-        _solutions[name] = places, solution
+        rows = {state.tobytes(): row for row, state in enumerate(solution.states)}
+        _solutions[name] = rows, solution
     return _solutions[name]
 
 
-def _find(
-    states: States, places: dict[bytes, int], solution: minimax.Solution
+def _look_up(
+    states: States, row_of: dict[bytes, int], solution: minimax.Solution
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     try:
-        found = [places[state.tobytes()] for state in states]
+        rows = [row_of[state.tobytes()] for state in states]
     except KeyError:
         raise ValueError("a position is finished or cannot be reached: it has no scores") from None
-    return solution.value[found].astype(np.int64), solution.move_values[found]
+    return solution.value[rows].astype(np.int64), solution.move_values[rows]

@@ -18,7 +18,7 @@ opponent's score is then at most ``-bound``.
 to seven moves (bitboards of one cell), the most promising one last.
 
 **Cursor.** ``int64[4]``: the stack level being searched, the nodes searched since the solver was
-made, the stones on the board at the root, and the bound asked at the root.
+made, the stones on the board at the root, and the bound tested at the root.
 
 **Table.** ``uint64[2**k]``; an entry holds the whole 49-bit key, so that no two positions are ever
 confused, then six bits for each bound on the score (plus 22, so 0 to 44) and three for how much
@@ -103,7 +103,7 @@ def playable(both):
 def _not_losing(own, both):
     """The moves that the opponent cannot answer by winning at once.
 
-    They are only asked for where the mover has no such win itself.
+    Only called where the mover has no such win itself.
     """
     danger = threats(own ^ both, both)
     moves = playable(both)

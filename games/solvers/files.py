@@ -52,12 +52,12 @@ def make_suite(
     def solve(_: Game, states: States):
         return solver.solve(states)
 
-    for aim in suite.SETS:
-        out = folder / f"{aim.name}.csv.gz"
+    for target in suite.SETS:
+        out = folder / f"{target.name}.csv.gz"
         if out.exists():
             continue
         known = _known(out)
-        drawn = islice(suite.draw(aim, seed, solver, known), len(known), size)
+        drawn = islice(suite.draw(target, seed, solver, known), len(known), size)
         rows = (solvers.label(game, [text], solve)[0] for text in drawn)
         _write(out, game, rows, len(known), partial(report, out.name, size))
 

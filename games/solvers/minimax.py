@@ -17,13 +17,14 @@ Heuristic = Callable[[States], NDArray[np.float32]]
 """``[B]`` unfinished states to ``float32[B]`` in (-1, 1), the mover's view."""
 
 UNSURE = 0.9
-"""What a heuristic is scaled by in ``search``: larger values, either way, are proven results."""
+"""The factor of heuristic values in ``search``: values beyond +-0.9 are proven results."""
 
 _WIDTH = 1 << 16
+"""The largest number of positions expanded at once; more are searched in parts."""
 
 
 class Solution(NamedTuple):
-    """Every unfinished position of a game, each once."""
+    """All unfinished positions of a game, none twice, with their exact values."""
 
     states: States
     """``[n]``, ordered by ply."""
@@ -34,7 +35,11 @@ class Solution(NamedTuple):
 
 
 class _Level(NamedTuple):
-    """The distinct positions of one ply and their moves."""
+    """The distinct positions of one ply and their ``m`` moves.
+
+    ``row [m]`` is the position a move belongs to, ``child [m]`` the position it leads to, in the
+    next level; ``sign [m]`` is -1 where the other player moves there, +1 where the same one does.
+    """
 
     states: States
     row: NDArray[np.intp]
@@ -44,7 +49,10 @@ class _Level(NamedTuple):
 
 
 def solve_all(game: Game, limit: int = 1_000_000) -> Solution:
-    """Solve every position reachable from the start; ``ValueError`` where a ply has > ``limit``."""
+    """Solve every position reachable from the start, by backward induction, a ply at a time.
+
+    ``ValueError`` where more than ``limit`` distinct positions are reachable in one ply.
+    """
     levels = []
     states = game.initial(1)
     while len(states):
@@ -58,7 +66,7 @@ def solve_all(game: Game, limit: int = 1_000_000) -> Solution:
 
 
 def zero(states: States) -> NDArray[np.float32]:
-    """The heuristic that knows nothing."""
+    """The heuristic without any knowledge: 0 for every position."""
     return np.zeros(len(states), np.float32)
 
 
@@ -67,21 +75,25 @@ def search(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Full-width minimax ``depth`` plies deep: ``(values [B], move_values [B, A])``, mover's view.
 
-    A game that ends after ``d`` plies is worth ``outcome * (1 - 0.1 * d / (depth + 1))``: faster
-    wins and slower losses are better, and both lie beyond ``UNSURE``, to which the heuristic of a
-    game still open at the depth is scaled. Illegal moves are NaN; a finished state keeps its
-    outcome and has no moves. Memory is bounded whatever ``B`` and ``depth`` are.
+    A game that ends after ``d`` plies has the value ``outcome * (1 - 0.1 * d / (depth + 1))``:
+    faster wins and slower losses are better, and both lie beyond ``UNSURE``, the factor of the
+    heuristic where a game goes on at the depth. Example: with ``depth`` 3 a win by the next move is
+    0.975, one by the mover's second move 0.925, and no heuristic exceeds 0.9. Illegal moves are
+    NaN; a finished state keeps its outcome and has no moves. ``ValueError``: ``depth`` below 1.
+    Memory is bounded for any ``B`` and ``depth``.
     """
     if depth < 1:
         raise ValueError(f"depth must be at least 1, not {depth}")
     parts = [states[i : i + _WIDTH] for i in range(0, len(states), _WIDTH)] or [states]
-    each = [_search_roots(game, part, depth, heuristic) for part in parts]
-    return np.concatenate([part[0] for part in each]), np.concatenate([part[1] for part in each])
+    results = [_search_roots(game, part, depth, heuristic) for part in parts]
+    values, move_values = zip(*results, strict=True)
+    return np.concatenate(values), np.concatenate(move_values)
 
 
 def _search_roots(
     game: Game, states: States, depth: int, heuristic: Heuristic
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """``search`` of at most ``_WIDTH`` states."""
     discount = 1 - (1 - UNSURE) * np.arange(depth + 1) / (depth + 1)
     move_values = np.full((len(states), game.num_actions), np.nan, np.float32)
     row, action, sign, children = _expand(game, states)
@@ -119,7 +131,7 @@ def _values(
 def _expand(
     game: Game, states: States
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32], States]:
-    """Every move of every state: its row, its action, the sign of its child's value, the child."""
+    """Every move of every state: row, action, sign of the child's value, child (see ``_Level``)."""
     row, action = np.nonzero(game.legal(states))
     children = game.step(states[row], action)
     same = game.to_move(children) == game.to_move(states)[row]
@@ -134,6 +146,7 @@ def _distinct(states: States) -> tuple[States, NDArray[np.intp]]:
 
 
 def _back_up(game: Game, levels: list[_Level]) -> Solution:
+    """From the last level to the first: a position's value is its best move's."""
     solved: list[Solution] = []
     below = np.empty(0, np.float32)
     for level in reversed(levels):

@@ -22,66 +22,74 @@ from games.solvers.connect_four import CELLS, Solver
 GAME = games.make("connect_four")
 
 
-class Set(NamedTuple):
+class PositionSet(NamedTuple):
+    """A stage of the game and a difficulty."""
+
     name: str
     plies: range
-    """Played before its positions, each equally often."""
+    """The numbers of plies played before its positions; each is there equally often."""
     left: range
     """Plies to the end under perfect play."""
 
 
 SETS = (
     # Earlier positions would take most of the time: all moves of one of 8 plies take seconds.
-    Set("opening_easy", range(9, 15), range(1, 14)),
-    Set("opening_medium", range(11, 15), range(14, 29)),
-    Set("opening_hard", range(8, 14), range(29, CELLS + 1)),
-    Set("middle_easy", range(15, 29), range(1, 14)),
-    Set("middle_medium", range(15, 29), range(14, 29)),
+    PositionSet("opening_easy", range(9, 15), range(1, 14)),
+    PositionSet("opening_medium", range(11, 15), range(14, 29)),
+    PositionSet("opening_hard", range(8, 14), range(29, CELLS + 1)),
+    PositionSet("middle_easy", range(15, 29), range(1, 14)),
+    PositionSet("middle_medium", range(15, 29), range(14, 29)),
     # With three cells left or fewer there is hardly a choice.
-    Set("end_easy", range(29, 39), range(1, 14)),
+    PositionSet("end_easy", range(29, 39), range(1, 14)),
 )
 
 POSITIONS = 1000
-"""Of each set, in the suite that is committed."""
+"""The size of each set in the suite that is committed."""
 
 _LEFT_OUT = ("54655445", "73442756")
 """Drawn with seed 0 and fitting, but in the set of openings that this project tunes on."""
 
+# Games played at once; the depth of minimax in them, up to the ply from which the solver plays.
 _GAMES = 256
 _DEPTH = 3
 _SOLVED_FROM = 20
-_PATIENCE = 10_000
+# Games tried for one position before the draw is given up.
+_ATTEMPTS = 10_000
 
 
-def draw(aim: Set, seed: int, solver: Solver, known: Sequence[str] = ()) -> Iterator[str]:
+def draw(
+    target: PositionSet, seed: int, solver: Solver, known: Sequence[str] = ()
+) -> Iterator[str]:
     """The set's positions as 1-based moves, without end; ``seed`` alone decides which.
 
-    Each is taken from a game of its own, after the plies whose turn it is. ``known`` are the first
-    ones where an earlier call has found them; they are not solved again. ``ValueError`` where they
-    are of another seed.
+    Each position is taken from a game of its own; the numbers of plies played take turns.
+    ``known`` are the first positions of the set from an earlier call, which are not solved again.
+    ``ValueError`` where they were drawn with another seed.
     """
-    lines = _played(np.random.default_rng([seed, SETS.index(aim)]), aim.plies.stop)
+    lines = _play_games(np.random.default_rng([seed, SETS.index(target)]), target.plies.stop)
     seen = {_with_mirror_image(moves) for moves in _LEFT_OUT}
     for number in count():
-        plies = aim.plies[number % len(aim.plies)]
-        for _ in range(_PATIENCE):
+        plies = target.plies[number % len(target.plies)]
+        for _ in range(_ATTEMPTS):
             line = next(lines)
             moves, both = line[:plies], _with_mirror_image(line[:plies])
             if len(line) <= plies or both in seen:
                 continue
-            if moves == known[number] if number < len(known) else fits(moves, aim, solver):
+            if moves == known[number] if number < len(known) else fits(moves, target, solver):
                 break
         else:
-            raise ValueError(f"{aim.name}: position {number + 1} cannot be found with seed {seed}")
+            raise ValueError(
+                f"{target.name}: position {number + 1} cannot be found with seed {seed}"
+            )
         seen.add(both)
         yield moves
 
 
-def fits(moves: str, aim: Set, solver: Solver) -> bool:
+def fits(moves: str, target: PositionSet, solver: Solver) -> bool:
     """Whether the unfinished position after ``moves`` belongs to the set: cheaper than to solve."""
-    first, last = aim.left[0], aim.left[-1]
+    first, last = target.left[0], target.left[-1]
     return (
-        len(moves) in aim.plies
+        len(moves) in target.plies
         and _lasts(moves, first, solver)
         and not _lasts(moves, last + 1, solver)
     )
@@ -91,7 +99,8 @@ def plies_left(score: int, played: int) -> int:
     """How long a game of this score, seen by the mover, lasts under perfect play."""
     if score == 0:
         return CELLS - played
-    # The winner's stones by the end, less those that lie already.
+    # The winner's stones at the end, less those on the board: with score 18 after 6 plies it ends
+    # with 22 - 18 = 4 stones, of which 3 are there, so one ply is left.
     mine, theirs = played // 2, (played + 1) // 2
     return 2 * (22 - score - mine) - 1 if score > 0 else 2 * (22 + score - theirs)
 
@@ -101,6 +110,7 @@ def _lasts(moves: str, plies: int, solver: Solver) -> bool:
     played = len(moves)
     if plies <= 1 or played + plies > CELLS:
         return plies <= 1
+    # Perfect play ends sooner exactly where the score is at least ``win`` or at most ``-loss``.
     win = min(s for s in range(1, 22) if plies_left(s, played) < plies)
     loss = min(s for s in range(1, 22) if plies_left(-s, played) < plies)
     state = solvers.position(GAME, moves)[0]
@@ -108,8 +118,11 @@ def _lasts(moves: str, plies: int, solver: Solver) -> bool:
     return not solver.at_least(own, other, win) and solver.at_least(own, other, 1 - loss)
 
 
-def _played(rng: np.random.Generator, plies: int) -> Iterator[str]:
-    """Games of at most ``plies`` moves without end, of all mixtures of random and sound moves."""
+def _play_games(rng: np.random.Generator, plies: int) -> Iterator[str]:
+    """Games of at most ``plies`` moves, without end, in all mixtures of random and sound moves.
+
+    The probability of a random move is drawn for each game, uniformly from 0 to 1.
+    """
     while True:
         random_share = rng.random(_GAMES)
         states, lines = GAME.initial(_GAMES), [""] * _GAMES
@@ -117,7 +130,7 @@ def _played(rng: np.random.Generator, plies: int) -> Iterator[str]:
             going = np.flatnonzero(GAME.legal(states).any(axis=1))
             if len(going) == 0:
                 break
-            sound = _sound(states[going], ply)
+            sound = _sound_moves(states[going], ply)
             randomly = rng.random(len(going)) < random_share[going]
             allowed = np.where(randomly[:, None], GAME.legal(states[going]), sound)
             actions = (rng.random(allowed.shape) * allowed).argmax(axis=1)
@@ -127,8 +140,8 @@ def _played(rng: np.random.Generator, plies: int) -> Iterator[str]:
         yield from lines
 
 
-def _sound(states: States, ply: int) -> NDArray[np.bool_]:
-    """``[B, 7]``: the best moves, exactly where that is cheap, else those that look best."""
+def _sound_moves(states: States, ply: int) -> NDArray[np.bool_]:
+    """``[B, 7]``: the best moves, from the solver where that is cheap, else from minimax."""
     if ply >= _SOLVED_FROM:
         _, scores = solvers.scores(GAME, states)
     else:
@@ -137,5 +150,6 @@ def _sound(states: States, ply: int) -> NDArray[np.bool_]:
 
 
 def _with_mirror_image(moves: str) -> frozenset[bytes]:
+    """The states after ``moves`` and after their mirror image, as bytes: equal for both."""
     mirrored = "".join(str(8 - int(move)) for move in moves)
-    return frozenset(solvers.position(GAME, each).tobytes() for each in (moves, mirrored))
+    return frozenset(solvers.position(GAME, text).tobytes() for text in (moves, mirrored))
