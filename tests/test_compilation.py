@@ -1,4 +1,4 @@
-"""A first run says why it waits; the next ones find what it compiled."""
+"""The first run prints that it compiles; later runs use the cache."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ import sys
 GAME = ["arena", "mcts:simulations=2", "random", "--game", "tic_tac_toe", "--games", "1"]
 
 
-def test_a_first_run_says_that_it_compiles_and_where_to_and_a_second_one_does_not(tmp_path):
+def test_only_the_first_run_prints_that_it_compiles_and_the_folder_of_the_cache(tmp_path):
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
     errors = []
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""What ``alphazero export`` writes, what it refuses, and what it says of the training."""
+"""``alphazero export``: the files it writes, the folders it refuses, the training it reports."""
 
 import json
 import shutil
@@ -36,12 +36,14 @@ def run(tmp_path):
     lines[1]["time"] += 0.4  # a part's clock and minutes drift
     # A line that a match added has no counts.
     lines.insert(2, {"step": 11, "time": 1130.0, "elo": 3.0})
-    (tmp_path / "run/metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
+    (tmp_path / "run/metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines))
     (tmp_path / "run/environment.json").write_text('{"cores": 2}')
     return tmp_path / "run"
 
 
-def test_what_plays_is_the_checkpoints_bit_for_bit_and_nothing_else_is_kept(run, tmp_path):
+def test_the_exported_weights_are_the_checkpoints_bit_for_bit_and_nothing_else_is_kept(
+    run, tmp_path
+):
     export.export(run, tmp_path / "agent")
     before, after = checkpoint.load(run), checkpoint.load(tmp_path / "agent")
     assert after.config == before.config
@@ -52,7 +54,7 @@ def test_what_plays_is_the_checkpoints_bit_for_bit_and_nothing_else_is_kept(run,
     assert files == {"weights.safetensors", "config.yaml", "MANIFEST.json", "MODEL_CARD.md"}
 
 
-def test_the_card_and_the_manifest_say_what_training_took_up_to_that_checkpoint(run, tmp_path):
+def test_the_card_and_the_manifest_state_the_cost_of_training_up_to_that_checkpoint(run, tmp_path):
     card = export.export(run, tmp_path / "agent").read_text()
     training = json.loads((tmp_path / "agent/MANIFEST.json").read_text())["training"]
     assert training == {
@@ -63,7 +65,7 @@ def test_the_card_and_the_manifest_say_what_training_took_up_to_that_checkpoint(
     assert export.STRENGTH in card
 
 
-def test_a_checkpoint_that_has_left_its_run_is_exported_without_the_totals(run, tmp_path):
+def test_a_checkpoint_moved_out_of_its_run_is_exported_without_the_totals(run, tmp_path):
     lonely = tmp_path / "elsewhere/checkpoints/step_000020"
     lonely.parent.mkdir(parents=True)
     (run / "checkpoints/step_000020").rename(lonely)
@@ -84,7 +86,7 @@ def test_a_run_is_found_from_within_and_its_metrics_may_be_torn(run, tmp_path, m
     assert training_of(tmp_path / "again") == training_of(tmp_path / "agent")
 
 
-def test_an_exported_agent_that_is_exported_keeps_what_is_known_of_its_training(run, tmp_path):
+def test_exporting_an_exported_agent_keeps_the_totals_of_its_training(run, tmp_path):
     export.export(run, tmp_path / "agent")
     for name, half in (("half", True), ("half_again", False)):
         card = export.export(tmp_path / "agent", tmp_path / name, half).read_text()
@@ -94,7 +96,7 @@ def test_an_exported_agent_that_is_exported_keeps_what_is_known_of_its_training(
     assert "stored in float16" in card
 
 
-def test_a_card_on_which_somebody_wrote_the_strength_is_not_overwritten(run, tmp_path):
+def test_a_card_that_states_a_strength_is_not_overwritten(run, tmp_path):
     card = export.export(run, tmp_path / "agent")
     assert export.export(run, tmp_path / "agent") == card
     blank = card.read_text()
@@ -108,7 +110,7 @@ def test_a_card_on_which_somebody_wrote_the_strength_is_not_overwritten(run, tmp
 
 @pytest.fixture
 def second(run, tmp_path):
-    """A run of 10 steps that began with the weights of ``run``."""
+    """A run of 10 steps whose initial weights are those of ``run``."""
     path = tmp_path / "second"
     config = replace(CONFIG, training=TrainingSettings(initial_weights=str(run)))
     checkpoint.save(path, 10, checkpoint.load(run).weights, {}, config)
@@ -117,7 +119,7 @@ def second(run, tmp_path):
 
 
 @pytest.mark.parametrize("exported", [False, True])
-def test_an_agent_that_began_with_anothers_weights_says_so_and_counts_both(
+def test_an_agent_with_anothers_initial_weights_names_it_and_adds_its_totals(
     exported, run, second, tmp_path
 ):
     export.export(run, tmp_path / "first")
@@ -139,8 +141,8 @@ def test_an_agent_that_began_with_anothers_weights_says_so_and_counts_both(
     }  # fmt: skip
 
 
-def test_what_the_first_weights_cost_is_not_guessed(run, second, tmp_path):
-    # Of the first run's CPU time nothing is known, so that of both is not known either.
+def test_unknown_totals_of_the_initial_weights_are_left_out(run, second, tmp_path):
+    # The CPU time of the first run is not recorded, so the sum is unknown too.
     text = (run / "metrics.jsonl").read_text().replace("cpu_minutes", "something_else")
     (run / "metrics.jsonl").write_text(text)
     export.export(second, tmp_path / "agent")
@@ -153,7 +155,7 @@ def test_what_the_first_weights_cost_is_not_guessed(run, second, tmp_path):
     assert training_of(tmp_path / "agent")["steps"] == 10
 
 
-def test_half_takes_half_the_room_and_changes_little(run, tmp_path):
+def test_half_takes_half_the_space_and_changes_little(run, tmp_path):
     sizes, outputs = [], []
     observations = torch.from_numpy(GAME.observe(GAME.step(GAME.initial(9), np.arange(9))))
     for half in (False, True):
@@ -187,13 +189,13 @@ def test_an_agent_is_replaced_but_no_other_folder_is(run, tmp_path):
     assert checkpoint.load_state(run) == {"seconds": 240.0}
 
 
-def test_a_released_agent_says_that_it_cannot_be_resumed(run, tmp_path):
+def test_an_exported_agent_cannot_be_resumed(run, tmp_path):
     export.export(run, tmp_path / "agent")
     with pytest.raises(ValueError, match="plays, but cannot be resumed"):
         checkpoint.load_state(tmp_path / "agent")
 
 
-def test_the_command_line_exports_and_answers_bad_input_in_one_line(run, tmp_path, capsys):
+def test_the_command_exports_and_answers_bad_input_in_one_line(run, tmp_path, capsys):
     assert cli.main(["export", str(run), "--to", str(tmp_path / "agent")]) == 0
     assert "MODEL_CARD.md" in capsys.readouterr().out
     assert cli.main(["export", str(tmp_path / "none"), "--to", str(tmp_path / "b")]) == 2

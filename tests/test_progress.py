@@ -1,4 +1,4 @@
-"""The bars of what takes long, drawn for a terminal and for nobody else."""
+"""Progress bars of long work, drawn only on a terminal."""
 
 import io
 
@@ -10,14 +10,14 @@ from workers.terminal import progress
 
 @pytest.fixture
 def screen(monkeypatch):
-    """What a terminal of 100 columns is sent."""
+    """The text that is written to a terminal of 100 columns."""
     screen = io.StringIO()
     terminal = Console(file=screen, force_terminal=True, width=100, color_system=None)
     monkeypatch.setattr(progress, "Console", lambda stderr: terminal)
     return screen
 
 
-def test_each_name_has_a_bar_of_its_own_with_what_is_done_of_how_much(screen):
+def test_each_name_has_its_own_bar_with_the_finished_and_total_number(screen):
     with progress.bars() as report:
         for done in (1, 3):
             report("end[easy]", 10, done)
@@ -28,21 +28,21 @@ def test_each_name_has_a_bar_of_its_own_with_what_is_done_of_how_much(screen):
     assert "7/7" in last
 
 
-def test_games_are_counted_as_an_arena_counts_them(screen):
+def test_the_bar_of_games_shows_finished_and_total_games(screen):
     with progress.games() as report:
         report(2, 30)
     assert "2/30" in screen.getvalue()
 
 
-def test_what_is_heard_in_pieces_is_added_up():
-    heard = []
-    add = progress.added(heard.append)
+def test_increments_are_added_up():
+    totals = []
+    add = progress.running_total(totals.append)
     for count in (256, 256, 88):
         add(count)
-    assert heard == [256, 512, 600]
+    assert totals == [256, 512, 600]
 
 
-def test_what_is_no_terminal_sees_nothing(capsys):
+def test_nothing_is_drawn_without_a_terminal(capsys):
     with progress.games() as report:
         report(2, 30)
     assert capsys.readouterr().err == ""

@@ -1,4 +1,4 @@
-"""The record of a run's figures, and its mirror."""
+"""The record of a run's metrics, and its mirror."""
 
 import json
 import math
@@ -19,7 +19,7 @@ OFF = TrackingSettings(wandb="off")
 
 
 @pytest.fixture(autouse=True)
-def nobody_is_logged_in(tmp_path, monkeypatch):
+def logged_out(tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
@@ -45,7 +45,7 @@ def steps(run_dir: Path) -> list[int]:
     return [line["step"] for line in lines(run_dir)]
 
 
-def test_every_step_is_one_line_that_is_on_disk_at_once(tmp_path):
+def test_every_step_is_one_line_written_immediately(tmp_path):
     with Tracker(tmp_path, OFF, {}) as tracker:
         for step in (20, 40):
             tracker.log(step, {"loss": 1 / step, "games": np.float32(step), "workers": 2})
@@ -73,7 +73,7 @@ def test_a_second_call_for_a_step_adds_to_its_line(tmp_path):
     assert lines(tmp_path)[1] | {"time": 0} == {"step": 2, "time": 0, "loss": 3, "elo": 5}
 
 
-def test_a_resumed_run_drops_what_it_writes_again_and_a_line_cut_short(tmp_path):
+def test_a_resumed_run_removes_later_lines_and_a_line_cut_short(tmp_path):
     with Tracker(tmp_path, OFF, {}) as tracker:
         for step in (20, 40, 60, 80):
             tracker.log(step, {"loss": step})
@@ -94,27 +94,27 @@ def test_a_resumed_run_adds_to_the_line_of_the_step_it_resumes_from(tmp_path):
     assert (line["loss"], line["elo"]) == (1, 2)
 
 
-def test_steps_increase_whatever_is_logged(tmp_path):
+def test_steps_increase_in_any_order_of_calls(tmp_path):
     with Tracker(tmp_path, OFF, {}) as tracker:
         for step in (20, 40, 60, 40, 41):
             tracker.log(step, {"loss": 1})
     assert steps(tmp_path) == [20, 40, 41]
 
 
-def test_a_new_run_begins_an_empty_file(tmp_path):
+def test_a_new_run_starts_an_empty_file(tmp_path):
     for loss in (1, 2):
         with Tracker(tmp_path, OFF, {}) as tracker:
             tracker.log(20, {"loss": loss})
     assert [line["loss"] for line in lines(tmp_path)] == [2]
 
 
-def test_a_text_is_kept_with_its_step(tmp_path):
+def test_a_text_is_written_with_its_step(tmp_path):
     with Tracker(tmp_path, OFF, {}) as tracker:
         tracker.text(20, "example_game", "1 2 3")
     assert (tmp_path / "examples.txt").read_text() == "step 20, example_game\n1 2 3\n\n"
 
 
-def test_switched_off_the_mirror_is_not_even_imported(tmp_path):
+def test_a_mirror_that_is_off_is_not_imported(tmp_path):
     code = (
         "import sys; from alphazero.config import TrackingSettings as S; "
         "from workers.runs.tracking import Tracker; "
@@ -125,26 +125,26 @@ def test_switched_off_the_mirror_is_not_even_imported(tmp_path):
     assert ended.stdout == "False\n"
 
 
-def test_without_a_key_auto_is_off_and_says_how_to_turn_it_on(tmp_path, wandb):
+def test_without_a_key_auto_is_off_and_the_status_explains_how_to_turn_it_on(tmp_path, wandb):
     with Tracker(tmp_path, TrackingSettings(), {}) as tracker:
         tracker.log(1, {"loss": 1})
     assert tracker.status == HOW_TO_TURN_ON
     assert not (tmp_path / "wandb").exists()
 
 
-def test_without_a_key_online_is_off_too_and_asks_nothing(tmp_path, wandb, monkeypatch):
-    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked a question"))
+def test_without_a_key_online_is_off_without_a_prompt(tmp_path, wandb, monkeypatch):
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("a prompt"))
     with Tracker(tmp_path, TrackingSettings(wandb="online"), {}) as tracker:
         assert tracker.status == HOW_TO_TURN_ON
 
 
-@pytest.mark.parametrize(("mode", "begun"), [("offline", True), ("disabled", False)])
-def test_auto_does_what_the_environment_says(tmp_path, wandb, monkeypatch, mode, begun):
+@pytest.mark.parametrize(("mode", "started"), [("offline", True), ("disabled", False)])
+def test_auto_follows_the_environment_variable(tmp_path, wandb, monkeypatch, mode, started):
     monkeypatch.setenv("WANDB_MODE", mode)
     with Tracker(tmp_path, TrackingSettings(), {}) as tracker:
         tracker.log(1, {"loss": 1})
-    assert bool(list(tmp_path.glob("wandb/offline-run-*/*.wandb"))) == begun
-    assert tracker.status.startswith("Weights & Biases: off" + "line, in " * begun)
+    assert bool(list(tmp_path.glob("wandb/offline-run-*/*.wandb"))) == started
+    assert tracker.status.startswith("Weights & Biases: off" + "line, in " * started)
 
 
 def test_an_offline_run_holds_every_step_for_a_later_sync(tmp_path, wandb):
@@ -167,11 +167,11 @@ def test_an_offline_run_holds_every_step_for_a_later_sync(tmp_path, wandb):
     identity = (tmp_path / "wandb_id").read_text()
     assert {run.run_id for run in (contents(first)[0], resumed)} == {identity}
     assert resumed.project == "test"
-    assert any(each.key == "seed" and each.value_json == "7" for each in resumed.config.update)
+    assert any(item.key == "seed" and item.value_json == "7" for item in resumed.config.update)
 
 
 class Broken(types.ModuleType):
-    """A wandb whose every call ends in an error after some that went well."""
+    """A wandb in which every call fails after the first ``working_calls``."""
 
     def __init__(self, working_calls: int):
         super().__init__("wandb")
@@ -188,7 +188,7 @@ class Broken(types.ModuleType):
 
 
 @pytest.mark.parametrize("working_calls", range(9))
-def test_a_mirror_that_fails_costs_one_warning_and_no_line(
+def test_a_mirror_that_fails_logs_one_warning_and_loses_no_line(
     tmp_path, monkeypatch, caplog, working_calls
 ):
     monkeypatch.setitem(sys.modules, "wandb", Broken(working_calls))

@@ -97,7 +97,7 @@ def _suite(options: argparse.Namespace, game: "Game") -> int:
         for spec in specs:
             report(spec, total, 0)
         for player in [players.make(spec, game) for spec in specs]:
-            counts = progress.added(partial(report, player.name, total))
+            counts = progress.running_total(partial(report, player.name, total))
             reports = {
                 name: mistakes.evaluate(player, positions, game, options.seed, counts)
                 for name, positions in sets.items()

@@ -1,4 +1,4 @@
-"""A run's agent as a folder of its own: what plays, and a model card that says where it is from."""
+"""Export a run's agent to a folder: weights, configuration, checksums and a model card."""
 
 import json
 from itertools import pairwise
@@ -12,10 +12,10 @@ from alphazero.agents import CARD
 from alphazero.checkpoint import CONFIG, MANIFEST, WEIGHTS, Checkpoint
 
 RESTART_SECONDS = 2.0
-"""Between two lines of metrics, a difference between the clock and the run's own minutes of more
-than this means that the run was stopped and resumed in between."""
+"""The run was stopped and resumed between two lines of metrics where the clock advanced by this
+much more, or less, than the run's own ``minutes``."""
 TOTALS = ("steps", "games", "positions", "minutes", "cpu_minutes", "parts")
-"""What an agent that began with another's weights has of both together."""
+"""Totals that an agent with another's initial weights adds to those of the other's training."""
 BEGAN_WITH = "began_with"
 UNKNOWN_STRENGTH = "Not measured yet."
 STRENGTH = f"""\
@@ -25,42 +25,45 @@ STRENGTH = f"""\
 
 ## Use
 """
-"""This much of a card that nobody has written on."""
+"""The section of a card before its strength was written down."""
 
 
 def export(run: Path, folder: Path, half: bool = False) -> Path:
-    """Write the newest agent of ``run``, or the checkpoint ``run``, into ``folder``; the card.
+    """Write the newest agent of ``run``, or the checkpoint ``run``, to ``folder``; return the card.
 
-    The weights are the averaged ones. An agent that lies in ``folder`` is replaced. ``ValueError``
-    where there is no undamaged checkpoint, ``folder`` holds anything else, or somebody has written
-    on its card how strong the agent there is.
+    The weights are the averaged ones; ``half``: stored as float16. An agent in ``folder`` is
+    replaced. ``ValueError``, one line: there is no valid checkpoint, ``folder`` holds anything
+    else, or the card in it states the strength of its agent.
     """
     others = {path.name for path in folder.glob("*")} - {WEIGHTS, CONFIG, MANIFEST, CARD}
     if others or folder.is_file():
-        raise ValueError(f"{folder} holds something already that is no exported agent")
+        raise ValueError(f"{folder} holds something already that is not an exported agent")
     card = folder / CARD
     if card.exists() and STRENGTH not in card.read_text(encoding="utf-8"):
-        raise ValueError(f"{card} says how strong its agent is: remove it first, or export beside")
-    found = checkpoint.load(run)
-    training = totals(found)
-    digest = checkpoint.release(found.path, folder, training, half)
-    card.write_text(describe(found, training, digest, half), encoding="utf-8")
+        raise ValueError(
+            f"{card} states how strong its agent is: remove it first, or export to another folder"
+        )
+    exported = checkpoint.load(run)
+    training = totals(exported)
+    digest = checkpoint.release(exported.path, folder, training, half)
+    card.write_text(model_card(exported, training, digest, half), encoding="utf-8")
     return card
 
 
-def totals(found: Checkpoint) -> dict[str, Any]:
-    """What the training of ``found`` took, as far as is known: ``TOTALS`` and ``cores``.
+def totals(exported: Checkpoint) -> dict[str, Any]:
+    """The cost of a checkpoint's training, as far as it is recorded: ``TOTALS`` and ``cores``.
 
-    ``minutes`` are of wall clock, ``cpu_minutes`` of this run's own process; ``parts``: 1 more than
-    it was resumed. An exported agent has them in its manifest. One that began with the weights of
-    another adds its totals to that one's, which ``began_with`` holds beside its ``path``; that is
-    all it holds where nothing is found there any more.
+    ``minutes`` are of wall clock, ``cpu_minutes`` of the training process; ``parts`` is the number
+    of resumptions plus one. An exported agent has them in its manifest. Where the initial weights
+    were those of another agent, its totals are added: 20 steps after 10 steps are 30. Then
+    ``began_with`` holds the other's totals and its ``path``, or the path alone if there is no agent
+    at it any more.
     """
-    manifest = json.loads((found.path / MANIFEST).read_bytes())
+    manifest = json.loads((exported.path / MANIFEST).read_bytes())
     if "training" in manifest:
         return manifest["training"]
-    run = _run(found)
-    own, source = _own(run, found.step), found.config.training.initial_weights
+    run = _run(exported)
+    own, source = _own_totals(run, exported.step), exported.config.training.initial_weights
     if source is None:
         return own
     earlier: dict[str, Any] = {}
@@ -68,21 +71,22 @@ def totals(found: Checkpoint) -> dict[str, Any]:
         first = checkpoint.load(source)
         earlier = totals(first) if _run(first) != run else {}
     except ValueError:
-        pass  # it was moved, or removed
+        pass  # moved or removed since
     if earlier:
         own = {key: value for key, value in own.items() if key not in TOTALS or key in earlier}
         own |= {key: round(own[key] + earlier[key], 1) for key in TOTALS if key in own}
     return own | {BEGAN_WITH: {"path": source} | earlier}
 
 
-def _run(found: Checkpoint) -> Path:
-    return found.path.resolve().parents[1]
+def _run(loaded: Checkpoint) -> Path:
+    """The run directory of a checkpoint."""
+    return loaded.path.resolve().parents[1]
 
 
-def _own(run: Path, step: int) -> dict[str, Any]:
+def _own_totals(run: Path, step: int) -> dict[str, Any]:
     """The totals of ``run`` alone, up to ``step``."""
     path, machine = run / "metrics.jsonl", run / "environment.json"
-    # A line that a match wrote has no counts.
+    # The line of a match has no counts.
     lines = (
         [line for line in metrics_file.read(path, step) if "games" in line] if path.exists() else []
     )
@@ -92,7 +96,7 @@ def _own(run: Path, step: int) -> dict[str, Any]:
         result |= {key: int(last[key]) for key in ("games", "positions")}
         result |= {"minutes": round(last["minutes"], 1), "parts": len(parts)}
         if all("cpu_minutes" in part[-1] for part in parts):
-            # Each part counts from 0.
+            # The CPU time of a process: each part starts at 0.
             result["cpu_minutes"] = round(sum(part[-1]["cpu_minutes"] for part in parts), 1)
     if machine.exists():
         result["cores"] = json.loads(machine.read_text(encoding="utf-8"))["cores"]
@@ -100,23 +104,29 @@ def _own(run: Path, step: int) -> dict[str, Any]:
 
 
 def _parts(lines: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """As the run was divided: the moment it seems to have begun moves at each resume."""
+    """The lines of each part of the run, divided where it was resumed.
+
+    ``time`` minus ``minutes`` is the moment at which the run seems to have started. It is constant
+    within a part, and moves at each resumption by the time in between: lines at clock 10:01 and
+    10:02 with minutes 1 and 2 give 10:00, one at 11:03 with minutes 3 gives 11:00.
+    """
     began = np.array([line["time"] - 60 * line["minutes"] for line in lines])
     first = np.flatnonzero(np.abs(np.diff(began)) > RESTART_SECONDS) + 1
     edges = [0, *first.tolist(), len(lines)]
     return [lines[start:stop] for start, stop in pairwise(edges)]
 
 
-def describe(found: Checkpoint, training: dict[str, Any], digest: str, half: bool) -> str:
-    """The model card, in Markdown; its strength is left to be measured."""
-    config, network, search = found.config, found.config.network, found.config.search
-    parameters = sum(array.size for array in found.weights.values())
-    halved = half or any(array.dtype == np.float16 for array in found.weights.values())
+def model_card(exported: Checkpoint, training: dict[str, Any], digest: str, half: bool) -> str:
+    """The model card in Markdown; the strength is to be filled in after a measurement."""
+    config = exported.config
+    network, search = config.network, config.search
+    parameters = sum(array.size for array in exported.weights.values())
+    halved = half or any(array.dtype == np.float16 for array in exported.weights.values())
     stored = "float16" if halved else "float32"
     figures = {
         "network": f"{network.blocks} residual blocks of {network.channels} channels, attention "
         f"{network.attention}, {parameters:,} parameters, stored in {stored}",
-        "search in self-play": f"{search.kind}, {search.simulations} simulations a move",
+        "search in self-play": f"{search.kind}, {search.simulations} simulations per move",
         "seed": str(config.seed),
         **{name: f"{value:,}" for name, value in training.items() if name != BEGAN_WITH},
     }
@@ -137,12 +147,12 @@ An agent that learned {config.game} from the rules alone, by playing against its
 
 Every setting is in `{CONFIG}` beside this card; `alphazero train` takes that file{needs}. Minutes
 are of the wall clock, all parts together; a part is what ran between two interruptions; CPU minutes
-are those of the training process, which without Ray is all there is. The weights are the averaged
+are those of the training process, which without Ray is the only one. The weights are the averaged
 ones of the last step.
 
 {STRENGTH}
-Made to play this game with these rules, in this program, and for nothing else. It has seen nothing
-but its own games: no human's, no solver's.
+Made to play this game with these rules, in this program, and for nothing else. It was trained on
+its own games alone: no games of humans, no solver.
 
 SHA-256 of `{WEIGHTS}`: `{digest}`
 
@@ -151,7 +161,7 @@ Licence: that of the program, Apache-2.0.
 
 
 def _origin(began_with: dict[str, Any] | None) -> str:
-    """A paragraph on whose weights were the first ones."""
+    """A paragraph that names the initial weights; empty where they were random."""
     if began_with is None:
         return ""
     counted = "counted below" if "steps" in began_with else "not counted: nothing is known of it"

@@ -1,8 +1,8 @@
 """A run's metrics: ``metrics.jsonl``, which is the record, and Weights & Biases, which mirrors it.
 
 The record is complete whatever happens to the mirror. The mirror is imported lazily, is called from
-this process only, never asks a question, never raises and never holds the run up: its first failure
-is one warning line and its last act.
+this process only, shows no prompt, raises no error and does not delay the run: after its first
+failure, which is logged as one warning, it is off.
 """
 
 import html
@@ -25,15 +25,15 @@ HOW_TO_TURN_ON = (
 INIT_SECONDS = 5.0
 """Longest wait for an online run to begin; without a network wandb would wait 90 seconds."""
 FINISH_SECONDS = 10.0
-"""Longest wait for the last upload; what is not sent by then can be sent by `wandb sync`."""
+"""Longest wait for the last upload; `wandb sync` can send the rest later."""
 
 
 class Tracker:
-    """Writes one line of ``run_dir/metrics.jsonl`` a step and mirrors it to Weights & Biases.
+    """Writes ``run_dir/metrics.jsonl``, one line per logged step, and mirrors it to Weights & Biases.
 
     ``config`` is the resolved configuration, for the mirror. A resumed run keeps its lines and its
-    W&B identity; ``step`` is the one it goes on from, and lines beyond it are dropped, because the
-    run is about to write them again.
+    W&B identity; ``step`` is the step it continues from, and lines beyond it are removed, because
+    the run is about to write them again.
     """
 
     def __init__(
@@ -50,25 +50,25 @@ class Tracker:
         self._texts = run_dir / "examples.txt"
         self._mirror = _Mirror(run_dir, settings, config)
         self.status = self._mirror.status
-        """One line for the terminal: where the run can be watched, or how that is turned on."""
+        """One line for the terminal: the run's address at W&B, or how to turn the mirror on."""
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """One step's figures; a second call for the same step adds to its line.
+        """Write the metrics of one step; a second call for the same step adds to its line.
 
-        Not-a-number and infinities are written as null: JSON has no other word for them.
+        Infinities and not-a-number are written as null: JSON cannot express them.
         """
         values = {name: as_json_number(value) for name, value in metrics.items()}
         self._metrics.write(step, values)
         self._mirror.log(step, {name: value for name, value in values.items() if value is not None})
 
     def text(self, step: int, name: str, text: str) -> None:
-        """A text that shows what the figures do not, such as an example game."""
+        """Write a text that belongs to a step, such as an example game."""
         with self._texts.open("a", encoding="utf-8") as file:
             file.write(f"step {step}, {name}\n{text}\n\n")
         self._mirror.text(step, name, text)
 
     def close(self) -> None:
-        """Close the file and end the mirror's run; more calls do nothing."""
+        """Close the file and end the mirror's run; further calls do nothing."""
         self._metrics.close()
         self._mirror.close()
 
@@ -80,12 +80,12 @@ class Tracker:
 
 
 class _Mirror:
-    """Weights & Biases, or nothing."""
+    """Weights & Biases, or nothing where it is off or has failed."""
 
     def __init__(self, run_dir: Path, settings: TrackingSettings, config: dict[str, Any]):
         self._run: Any = None
         self.status = "Weights & Biases: off"
-        self._attempt(lambda: self._begin(run_dir, settings, config))
+        self._attempt(lambda: self._start(run_dir, settings, config))
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         self._attempt(lambda: self._run and self._run.log(dict(values), step=step))
@@ -97,18 +97,18 @@ class _Mirror:
         run, self._run = self._run, None
         self._attempt(lambda: run and run.finish())
 
-    def _begin(self, run_dir: Path, settings: TrackingSettings, config: dict[str, Any]) -> None:
-        asked = settings.wandb
-        if asked == "auto":
-            asked = _MODES.get(os.environ.get("WANDB_MODE", ""), "auto")
-        if asked == "off":
+    def _start(self, run_dir: Path, settings: TrackingSettings, config: dict[str, Any]) -> None:
+        mode = settings.wandb
+        if mode == "auto":
+            mode = _MODES.get(os.environ.get("WANDB_MODE", ""), "auto")
+        if mode == "off":
             return
-        # Error reports to wandb's makers are not ours to send.
+        # Do not send error reports to the makers of wandb without the user's consent.
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         import wandb
 
         wandb.setup(wandb.Settings(silent=True))
-        if asked != "offline" and not wandb.login(prompt=False, verify=False):
+        if mode != "offline" and not wandb.login(prompt=False, verify=False):
             self.status = HOW_TO_TURN_ON
             return
         self._run = wandb.init(
@@ -117,7 +117,7 @@ class _Mirror:
             id=_identity(run_dir),
             name=run_dir.name,
             config=config,
-            mode="offline" if asked == "offline" else "online",
+            mode="offline" if mode == "offline" else "online",
             resume="allow",
             settings=wandb.Settings(
                 silent=True,
@@ -132,7 +132,7 @@ class _Mirror:
         self.status = f"Weights & Biases: {self._run.url or f'offline, in {run_dir}/wandb'}"
 
     def _attempt(self, call: Callable[[], object]) -> None:
-        """Make a call that may fail in any way a library and a network can."""
+        """Make a call to wandb; after any exception the mirror is off and the run continues."""
         try:
             call()
         except Exception as error:
@@ -143,7 +143,7 @@ class _Mirror:
 
 
 _MODES = {"online": "online", "offline": "offline", "dryrun": "offline", "disabled": "off"}
-"""What the values of the WANDB_MODE variable mean here."""
+"""Values of the environment variable WANDB_MODE, and the setting that each stands for."""
 
 
 def _as_html(text: str) -> Any:
@@ -153,7 +153,7 @@ def _as_html(text: str) -> Any:
 
 
 def _identity(run_dir: Path) -> str:
-    """The run's W&B id, drawn once and kept, so that a resumed run continues its own curves."""
+    """The run's W&B id, drawn once and stored, so that a resumed run continues its own curves."""
     path = run_dir / "wandb_id"
     if not path.exists():
         path.write_text(secrets.token_hex(8), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Says that the search is being compiled, which only a first run has to wait for."""
+"""A message while the search is compiled, which only the first run on a machine has to wait for."""
 
 import logging
 
@@ -10,14 +10,14 @@ logger = logging.getLogger(__name__)
 
 
 class _Announcement(event.Listener):
-    """Speaks when Numba begins to compile anything that its disk cache does not hold, once."""
+    """Logs one warning when Numba starts to compile a function that its disk cache lacks."""
 
     def __init__(self):
-        self._said = False
+        self._logged = False
 
     def on_start(self, event: event.Event):
-        if not self._said:
-            self._said = True
+        if not self._logged:
+            self._logged = True
             logger.warning(
                 "compiling for this machine: some seconds, where a game or a search is used the "
                 "first time (kept in %s)",
@@ -29,5 +29,5 @@ class _Announcement(event.Listener):
 
 
 def announce() -> None:
-    """From now on, in this process."""
+    """Log a message at the first compilation in this process from now on."""
     event.register("numba:compile", _Announcement())

@@ -1,7 +1,7 @@
 """A training run in the terminal: a live panel, or plain lines where there is no terminal.
 
-Reads the figures ``train`` logs anyway and shows those it knows; a figure that is missing is left
-out, so the panel needs no change when a run measures more or less.
+It shows those of a run's logged metrics that are listed in ``METRICS``, and leaves out those that a
+run does not measure.
 """
 
 import logging
@@ -18,46 +18,50 @@ from rich.table import Table
 log = logging.getLogger(__name__)
 
 PLAIN_SECONDS = 10.0
-"""Between two lines where there is no terminal."""
+"""Time between two lines where there is no terminal."""
 
 
-class Figure(NamedTuple):
-    """A metric's name in ``metrics.jsonl``, its name on the screen and how it is written."""
+class Metric(NamedTuple):
+    """A metric that is shown."""
 
-    metric: str
+    name: str
+    """Its name in ``metrics.jsonl``."""
     label: str
+    """Its name on the screen."""
     form: str
+    """The format of its value."""
 
 
-FIGURES = (
-    Figure("games", "games", ",.0f"),
-    Figure("positions", "positions", ",.0f"),
-    Figure("games_per_second", "games/s", ",.1f"),
-    Figure("positions_per_second", "positions/s", ",.0f"),
-    Figure("evaluations_per_second", "evaluations/s", ",.0f"),
-    Figure("samples_per_second", "samples/s", ",.0f"),
-    Figure("loss", "loss", ".4f"),
-    Figure("policy_loss", "policy loss", ".4f"),
-    Figure("value_loss", "value loss", ".4f"),
-    Figure("learning_rate", "learning rate", ".2e"),
-    Figure("staleness", "staleness", ",.1f"),
-    Figure("samples_per_position", "samples/position", ".2f"),
-    Figure("batch_fill", "batch fill", ".0%"),
-    Figure("workers", "workers alive", ".0f"),
-    Figure("restarts", "restarts", ".0f"),
-    Figure("cache_hits", "cache hits", ".0%"),
-    Figure("policy_mistakes/opening_medium", "mistakes, medium openings", ".1%"),
-    Figure("policy_mistakes/opening_hard", "mistakes, hard openings", ".1%"),
-    Figure("policy_mistakes/middle_medium", "mistakes, medium middle", ".1%"),
-    Figure("elo", "arena Elo", "+.0f"),
+METRICS = (
+    Metric("games", "games", ",.0f"),
+    Metric("positions", "positions", ",.0f"),
+    Metric("games_per_second", "games/s", ",.1f"),
+    Metric("positions_per_second", "positions/s", ",.0f"),
+    Metric("evaluations_per_second", "evaluations/s", ",.0f"),
+    Metric("samples_per_second", "samples/s", ",.0f"),
+    Metric("loss", "loss", ".4f"),
+    Metric("policy_loss", "policy loss", ".4f"),
+    Metric("value_loss", "value loss", ".4f"),
+    Metric("learning_rate", "learning rate", ".2e"),
+    Metric("staleness", "staleness", ",.1f"),
+    Metric("samples_per_position", "samples/position", ".2f"),
+    Metric("batch_fill", "batch fill", ".0%"),
+    Metric("workers", "workers alive", ".0f"),
+    Metric("restarts", "restarts", ".0f"),
+    Metric("cache_hits", "cache hits", ".0%"),
+    Metric("policy_mistakes/opening_medium", "mistakes, medium openings", ".1%"),
+    Metric("policy_mistakes/opening_hard", "mistakes, hard openings", ".1%"),
+    Metric("policy_mistakes/middle_medium", "mistakes, medium middle", ".1%"),
+    Metric("elo", "arena Elo", "+.0f"),
 )
 
 
 class Dashboard:
     """A context manager around a run of ``total_steps`` optimizer steps.
 
-    With ``time_limit`` (seconds) the bar and the expected end follow whichever of steps and time
-    is further on. A resumed run goes on from ``step`` and has lasted ``seconds``.
+    With a ``time_limit`` in seconds the bar shows the larger of two shares, that of the steps and
+    that of the time: 0.5 after 10 of 100 steps and 30 of 60 s. A resumed run continues from
+    ``step`` and has lasted ``seconds``.
     """
 
     def __init__(
@@ -74,7 +78,7 @@ class Dashboard:
         self._time_limit = time_limit
         self._next_line = time.monotonic()
         self._started = self._next_line - seconds
-        self._figures: dict[str, str] = {}
+        self._values: dict[str, str] = {}
         self._progress = Progress(
             TextColumn("step {task.fields[step]:,} of {task.fields[steps]:,}"),
             BarColumn(bar_width=None),
@@ -99,15 +103,15 @@ class Dashboard:
         if self._live:
             self._live.update(self._panel())
             self._live.stop()
-        elif self._figures:
+        elif self._values:
             self._print_line()
 
     def update(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Show ``metrics``; a figure stays until a later call brings a new one."""
+        """Show ``metrics``; a value is shown until a later call replaces it."""
         self._step = step
-        known = [figure for figure in FIGURES if figure.metric in metrics]
-        for label, value, form in ((f.label, metrics[f.metric], f.form) for f in known):
-            self._figures[label] = format(value, form)
+        for metric in METRICS:
+            if metric.name in metrics:
+                self._values[metric.label] = format(metrics[metric.name], metric.form)
         self._progress.update(self._task, completed=self.fraction(), step=step)
         if self._live:
             self._live.update(self._panel())
@@ -116,12 +120,12 @@ class Dashboard:
             self._print_line()
 
     def message(self, text: str) -> None:
-        """A line above the panel, which stays."""
+        """Print a line that stays above the panel."""
         self._console.print(text, markup=False, highlight=False)
         log.info(text)
 
     def fraction(self) -> float:
-        """How much of the whole run is done, 0 to 1."""
+        """The share of the whole run that is done, 0 to 1."""
         done = self._step / self._total
         elapsed = (time.monotonic() - self._started) / max(1.0, self._time_limit)
         return min(1.0, max(done, elapsed))
@@ -132,13 +136,13 @@ class Dashboard:
         for _ in range(columns):
             grid.add_column(style="dim", no_wrap=True)
             grid.add_column(justify="right", no_wrap=True)
-        cells = [text for figure in self._figures.items() for text in figure]
+        cells = [text for item in self._values.items() for text in item]
         for start in range(0, len(cells), 2 * columns):
             grid.add_row(*cells[start : start + 2 * columns])
         return Group(self._progress, grid)
 
     def _print_line(self) -> None:
-        figures = ", ".join(f"{label} {value}" for label, value in self._figures.items())
-        text = f"step {self._step:,} of {self._total:,} ({self.fraction():.0%}): {figures}"
+        values = ", ".join(f"{label} {value}" for label, value in self._values.items())
+        text = f"step {self._step:,} of {self._total:,} ({self.fraction():.0%}): {values}"
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
         log.info(text)

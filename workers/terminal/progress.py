@@ -1,4 +1,4 @@
-"""Bars on standard error for what takes long, where that is a terminal."""
+"""Progress bars on standard error, where that is a terminal."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,14 +8,15 @@ from rich.markup import escape
 from rich.progress import MofNCompleteColumn, Progress, TaskID
 
 Report = Callable[[str, int, int], None]
-"""Hears the name of what is going on, how much it will be, and how much of it is done."""
+"""Called with the name of a piece of work, its total, and the number of finished units."""
 
 
 @contextmanager
 def bars(screen: Console | None = None) -> Iterator[Report]:
-    """Draws a bar for each name that it hears of; all are gone in the end.
+    """Draw one bar for each name that is reported; all bars are removed at the end.
 
-    On ``screen``, where lines may come meanwhile, or else on standard error.
+    They are drawn on ``screen``, which keeps lines printed on it meanwhile intact, or on standard
+    error.
     """
     screen = screen or Console(stderr=True)
     tasks: dict[str, TaskID] = {}
@@ -34,18 +35,18 @@ def bars(screen: Console | None = None) -> Iterator[Report]:
 
 @contextmanager
 def games() -> Iterator[Callable[[int, int], None]]:
-    """One bar, of games; hears how many are over and how many there are, as an arena says it."""
+    """Draw one bar for games, reported as (finished, total), the order in which an arena does."""
     with bars() as report:
         yield lambda done, total: report("games", total, done)
 
 
-def added(hear: Callable[[int], None]) -> Callable[[int], None]:
-    """Hears how much was done since the last call; ``hear``, how much that is in all."""
+def running_total(report: Callable[[int], None]) -> Callable[[int], None]:
+    """A function that takes increments and calls ``report`` with their sum so far."""
     done = 0
 
-    def add(more: int) -> None:
+    def add(increment: int) -> None:
         nonlocal done
-        done += more
-        hear(done)
+        done += increment
+        report(done)
 
     return add
