@@ -13,11 +13,14 @@ LONGEST = ("ray", "test_notebooks", "test_readme")
 """Groups of tests that start first, so that no process waits for one of them at the end."""
 
 if PROCESS:
-    # One torch thread per process, and a cache of compiled code per process: Numba updates the
-    # index of a cache without a lock.
-    os.environ["OMP_NUM_THREADS"] = "1"
+    # Numba updates the index of its disk cache without a lock: one cache per process.
     cache = Path(__file__).parents[1] / ".pytest_cache" / f"numba-{PROCESS}"
     os.environ.setdefault("NUMBA_CACHE_DIR", str(cache))
+    # The processes fill the cores. An environment variable would bind the tests' own threads and
+    # commands, too, which choose for themselves.
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
