@@ -67,8 +67,11 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def _is_command() -> bool:
-    """Whether this process is the command: its script, or ``python -m`` before the module runs."""
-    program = sys.argv[0] if sys.argv else ""
-    if program == "-m":
+    """Whether this process was started as ``alphazero`` or as ``python -m alphazero``.
+
+    While ``python -m`` looks for the module, its name is not in ``sys.argv`` yet.
+    """
+    program = Path(sys.argv[0] if sys.argv else "")
+    if program == Path("-m"):
         return "alphazero" in sys.orig_argv
-    return Path(program).stem == "alphazero"
+    return program.stem == "alphazero" or program == ROOT / "alphazero" / "__main__.py"
