@@ -31,7 +31,7 @@ def session(script, player=None, game="connect_four", **options):
 
 
 def leftmost(game):
-    """Plays the first legal move and is sure to win."""
+    """Plays the first legal move, with value 1 for the player about to move."""
 
     def decide(states, rngs):
         action = game.legal(states).argmax(axis=1)
@@ -55,7 +55,7 @@ def test_a_whole_game_is_played_to_the_humans_win():
     assert transcript.rstrip().endswith("Goodbye.")
 
 
-def test_the_agent_wins_when_the_human_lets_it():
+def test_an_agent_that_completes_a_line_wins():
     transcript = session(["7", "7", "6", "6"], begin=False)
     assert "The game is over: the agent wins." in transcript
     assert "You resigned" not in transcript
@@ -63,16 +63,16 @@ def test_the_agent_wins_when_the_human_lets_it():
 
 def test_a_draw_is_called_a_draw():
     game = games.make("tic_tac_toe")
-    transcript = session(["1", "2", "7", "6", "9"], order(game, "5348"), game="tic_tac_toe")
+    transcript = session(["1", "2", "7", "6", "9"], in_order(game, "5348"), game="tic_tac_toe")
     assert "The game is over: a draw." in transcript
 
 
-def order(game, cells):
+def in_order(game, cells):
     """Plays the first of ``cells`` that is free."""
-    wish = [game.text_to_action(cell) for cell in cells]
+    order = [game.text_to_action(cell) for cell in cells]
 
     def decide(states, rngs):
-        return Decision(np.array([next(a for a in wish if row[a]) for row in game.legal(states)]))
+        return Decision(np.array([next(a for a in order if row[a]) for row in game.legal(states)]))
 
     return Player("order", decide)
 
@@ -119,7 +119,7 @@ def test_bad_input_is_explained_and_the_board_stays(text, explained):
     assert len(boards(transcript)) == 1
 
 
-def test_a_move_that_cannot_be_played_names_those_that_can():
+def test_after_an_illegal_move_the_legal_ones_are_listed():
     transcript = session(["1", "1", "1", "1"])
     assert "1 cannot be played here; possible are 2 3 4 5 6 7." in transcript
 
@@ -134,11 +134,11 @@ def test_resigning_ends_the_game_until_undone_or_a_new_one_begins():
 
 
 def test_hints_show_the_evaluation_from_the_humans_side():
-    asked = session(["h"])
-    assert "The agent would play 1." in asked
-    assert "+1.00 for you" in asked
+    hint = session(["h"])
+    assert "The agent would play 1." in hint
+    assert "+1.00 for you" in hint
     shown = session(["4"], hints=True)
-    # Sure to win itself after its own move, and sure that whoever is to move wins.
+    # The agent gives +1 to the player about to move, itself, which is -1 for the human.
     assert "-1.00 for you" in shown
     assert "Its top moves: 1 (100%)." in shown
     assert "for you" not in session(["4"])
@@ -159,7 +159,7 @@ def test_moves_of_no_percent_are_left_out():
     assert terminal.top_moves(Decision(np.array([1]))) == []
 
 
-def test_a_session_says_what_the_players_network_runs_on():
+def test_a_session_names_what_the_players_network_runs_on():
     player = leftmost(games.make("connect_four"))
     assert "network" not in session([], player)
     line = "Its network runs on torch float32 on cpu: the fastest (of [2])."
@@ -168,7 +168,7 @@ def test_a_session_says_what_the_players_network_runs_on():
     )
 
 
-def test_a_player_without_an_opinion_still_gives_a_hint():
+def test_a_player_without_policy_and_value_still_gives_a_hint():
     game = games.make("tic_tac_toe")
     silent = Player("silent", lambda states, rngs: Decision(game.legal(states).argmax(axis=1)))
     transcript = session(["h"], silent, "tic_tac_toe")
@@ -188,7 +188,7 @@ def test_the_end_of_input_and_an_interrupt_end_politely(end):
     assert session(["4", end]).rstrip().endswith("Goodbye.")
 
 
-def test_an_interrupt_while_the_agent_thinks_ends_politely():
+def test_an_interrupt_during_the_agents_search_ends_politely():
     def interrupted(states, rngs):
         raise KeyboardInterrupt
 

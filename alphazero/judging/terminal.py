@@ -9,10 +9,11 @@ from rich.console import Console
 from rich.text import Text
 
 from alphazero.judging.players import Decision, Player
-from games.base import Game, States
+from alphazero.judging.session import Session
+from games.base import Game
 
 Read = Callable[[str], str]
-"""Shows a prompt and returns the answer; ``EOFError`` where there is no more of it."""
+"""Shows a prompt and returns the line typed; ``EOFError`` at the end of the input."""
 
 STONES = "XO"
 COLOURS = {"X": "bold red", "O": "bold yellow"}
@@ -21,109 +22,102 @@ TOP_MOVES = 3
 
 @dataclass(frozen=True, slots=True)
 class PlaySettings:
+    """How the human plays."""
+
     begin: bool = True
     """Whether the human has the first move."""
     hints: bool = False
-    """Show the agent's evaluation and top moves all the time, not only when asked."""
+    """Whether the agent's evaluation and top moves are shown in every position."""
     seed: int = 0
-    """Of the agent's randomness."""
+    """The seed of the agent's randomness."""
 
 
 def play(game: Game, player: Player, settings: PlaySettings, read: Read, console: Console) -> None:
     """Play until the human quits, input ends, or Ctrl-C; none of these is an error."""
-    session = Session(game, player, settings, console)
+    session = TerminalSession(game, player, settings, console)
     console.print(f"{game.name} against {player.name}. Type a move, or ? for help.", markup=False)
     if player.inference:
         console.print(f"Its network runs on {player.inference}.", markup=False, highlight=False)
     try:
         while not session.left:
             session.until_human()
-            session.obey(read(session.prompt()))
+            session.execute(read(session.prompt()))
     except (EOFError, KeyboardInterrupt):
         console.print()
     console.print("Goodbye.")
 
 
 def terminal_read(prompt: str) -> str:
-    """``input``; scripted answers are echoed, so that a transcript reads like a session."""
+    """``input``; lines that are not typed are echoed, so that a transcript reads like a session."""
     answer = input(prompt)
     if not sys.stdin.isatty():
         print(answer)
     return answer
 
 
-class Session:
-    """One human, one agent and the positions since the game began."""
+class TerminalSession:
+    """A session between one human and one agent, shown on a console."""
 
     def __init__(
         self, game: Game, player: Player, settings: PlaySettings, console: Console
     ) -> None:
         self.game, self.player, self.console = game, player, console
         self.hints = settings.hints
-        self.seat = 0 if settings.begin else 1
+        self.side = 0 if settings.begin else 1
         self.rng = np.random.default_rng(settings.seed)
         self.left = False
-        self.start()
+        self.session = Session(game)
+        self.changed = True
+        """Whether the position must be shown before the next prompt."""
 
     def start(self) -> None:
-        self.history = [self.game.initial(1)]
-        self.resigned = False
+        self.session.start()
         self.changed = True
 
-    @property
-    def states(self) -> States:
-        """``[1]``, the position on the board."""
-        return self.history[-1]
-
-    def over(self) -> bool:
-        return self.resigned or not self.game.legal(self.states).any()
-
     def human_to_move(self) -> bool:
-        return self.game.to_move(self.states)[0] == self.seat
+        return self.session.to_move == self.side
 
-    def say(self, text: str, style: str = "") -> None:
+    def print_line(self, text: str, style: str = "") -> None:
         self.console.print(text, style=style, markup=False, highlight=False)
 
     def until_human(self) -> None:
-        """Let the agent move while it is its turn, then show what the human must answer."""
-        while not self.over() and not self.human_to_move():
+        """Let the agent move while it is its turn, then show the position to the human."""
+        while not self.session.over() and not self.human_to_move():
             self.agent_moves()
         if self.changed:
             self.show()
         self.changed = False
 
     def agent_moves(self) -> None:
-        decision = self.ask()
+        decision = self.decide()
         action = int(decision.action[0])
-        self.say(f"The agent plays {self.game.action_to_text(action)}.")
+        self.print_line(f"The agent plays {self.game.action_to_text(action)}.")
         if self.hints:
             self.explain(decision, mine=False)
-        self.advance(action)
-
-    def advance(self, action: int) -> None:
-        self.history.append(self.game.step(self.states, np.array([action])))
+        self.session.play(action)
         self.changed = True
 
-    def ask(self) -> Decision:
-        """What the agent would do here, whoever is to move."""
+    def decide(self) -> Decision:
+        """The agent's decision in this position, for the side about to move."""
         with self.console.status("The agent is thinking ..."):
-            return self.player(self.states, [self.rng])
+            return self.player(self.session.states, [self.rng])
 
     def show(self) -> None:
         self.console.print()
         self.console.print(self.board())
-        if self.over():
-            self.say(self.result(), "bold")
+        if self.session.over():
+            self.print_line(self.result(), "bold")
             return
-        self.say(f"It is your turn; you play {STONES[self.seat]}.")
+        self.print_line(f"It is your turn; you play {STONES[self.side]}.")
         if self.hints:
             self.hint()
 
     def board(self) -> Text:
         """The drawing in colour; a stone where there was none before is the last move."""
-        drawing = self.game.render(self.states[0])
-        before = self.game.render(self.history[-2][0]) if len(self.history) > 1 else drawing
-        if len(before) != len(drawing):  # a drawing that grows says nothing of what is new in it
+        history = self.session.history
+        drawing = self.game.render(history[-1][0])
+        before = self.game.render(history[-2][0]) if len(history) > 1 else drawing
+        if len(before) != len(drawing):  # in drawings of two sizes characters do not correspond
             before = drawing
         text = Text(drawing)
         for index, (old, new) in enumerate(zip(before, drawing, strict=True)):
@@ -135,21 +129,20 @@ class Session:
         return text
 
     def result(self) -> str:
-        if self.resigned:
+        if self.session.resigned is not None:
             return "You resigned: the agent wins."
-        outcome = self.game.outcome(self.states)[0]
-        if outcome == 0:
+        result = self.session.result(self.side)
+        if result == 0:
             return "The game is over: a draw."
-        won = (outcome > 0) == self.human_to_move()
-        return f"The game is over: {'you win' if won else 'the agent wins'}."
+        return f"The game is over: {'you win' if result == 1 else 'the agent wins'}."
 
     def prompt(self) -> str:
-        if self.over():
+        if self.session.over():
             return "n new game, u undo, q quit > "
-        return f"{STONES[self.seat]} to move > "
+        return f"{STONES[self.side]} to move > "
 
-    def obey(self, text: str) -> None:
-        """A command, or else a move in the game's notation; bad input is explained."""
+    def execute(self, text: str) -> None:
+        """Run a command, or else play a move in the game's notation; bad input is explained."""
         word = text.strip()
         for names, action, _ in COMMANDS:
             if word.lower() in names:
@@ -158,85 +151,78 @@ class Session:
         try:
             self.move(word)
         except ValueError as error:
-            self.say(f"{error}. Type ? for help.", "red")
+            self.print_line(f"{error}. Type ? for help.", "red")
 
     def move(self, text: str) -> None:
-        if self.over():
+        if self.session.over():
             raise ValueError("the game is over; n begins a new one")
-        action, legal = self.game.text_to_action(text), self.game.legal(self.states)[0]
-        if not legal[action]:
-            raise ValueError(f"{text} cannot be played here; possible are {self.possible()}")
-        self.advance(action)
-
-    def possible(self) -> str:
-        actions = np.flatnonzero(self.game.legal(self.states)[0])
-        return " ".join(self.game.action_to_text(int(action)) for action in actions)
+        self.session.move(text)
+        self.changed = True
 
     def explain(self, decision: Decision, mine: bool) -> None:
-        """The agent's view of the position it decided in; ``mine``: the human was to move."""
+        """Show the agent's evaluation of the position of ``decision``, from the human's side.
+
+        ``mine``: the human was to move there.
+        """
         if decision.value is not None:
             # Adding 0 turns -0.0, which would be shown as -0.00, into 0.0.
             value = float(decision.value[0]) * (1 if mine else -1) + 0.0
-            self.say(f"  It rates the position {value:+.2f} for you (+1 won, 0 even, -1 lost).")
+            self.print_line(
+                f"  It rates the position {value:+.2f} for you (+1 won, 0 even, -1 lost)."
+            )
         listed = [
             f"{self.game.action_to_text(action)} ({share:.0%})"
             for action, share in top_moves(decision)
         ]
         if listed:
-            self.say(f"  Its top moves: {', '.join(listed)}.")
+            self.print_line(f"  Its top moves: {', '.join(listed)}.")
 
     def undo(self) -> None:
-        """Back to the human's last decision, resigning included."""
-        own = [ply for ply, states in enumerate(self.history[:-1]) if self._is_own(states)]
-        if self.resigned:
-            self.resigned = False
-        elif own:
-            self.history = self.history[: own[-1] + 1]
+        """Go back to the human's last decision; resigning is one."""
+        if self.session.undo(self.side):
+            self.changed = True
         else:
-            self.say("You have no move to take back.", "red")
-            return
-        self.changed = True
-
-    def _is_own(self, states: States) -> bool:
-        return self.game.to_move(states)[0] == self.seat
+            self.print_line("You have no move to take back.", "red")
 
     def switch(self) -> None:
-        if self.over():
-            self.say("The game is over: start a new one to change seats.", "red")
+        if self.session.over():
+            self.print_line("The game is over: start a new one to change seats.", "red")
             return
-        self.seat = 1 - self.seat
-        self.say(f"You play {STONES[self.seat]} now.")
+        self.side = 1 - self.side
+        self.print_line(f"You play {STONES[self.side]} now.")
         self.changed = True
 
     def hint(self) -> None:
-        if self.over():
-            self.say("The game is over: there is nothing to advise.", "red")
+        if self.session.over():
+            self.print_line("The game is over: there is nothing to advise.", "red")
             return
-        decision = self.ask()
-        self.say(f"The agent would play {self.game.action_to_text(int(decision.action[0]))}.")
+        decision = self.decide()
+        action = int(decision.action[0])
+        self.print_line(f"The agent would play {self.game.action_to_text(action)}.")
         self.explain(decision, mine=True)
 
     def resign(self) -> None:
-        if self.over():
-            self.say("The game is over already.", "red")
+        if self.session.over():
+            self.print_line("The game is over already.", "red")
             return
-        self.resigned = self.changed = True
+        self.session.resign(self.side)
+        self.changed = True
 
     def help(self) -> None:
         for names, _, meaning in COMMANDS:
-            self.say(f"  {', '.join(names):12} {meaning}")
-        if not self.over():
-            self.say(f"  or a move, one of {self.possible()}")
+            self.print_line(f"  {', '.join(names):12} {meaning}")
+        if not self.session.over():
+            self.print_line(f"  or a move, one of {' '.join(self.session.legal_moves())}")
 
     def leave(self) -> None:
         self.left = True
 
 
 def top_moves(decision: Decision) -> list[tuple[int, float]]:
-    """The move of the first position and those searched most beside it, with their policy.
+    """The move chosen in the first position, then those searched most, each with its policy.
 
-    Of the policy alone Gumbel's search may prefer a move that it gave up on the way. Moves of less
-    than half a percent are left out.
+    The order is by visits, because Gumbel's search may give a high policy to a move that it stopped
+    searching early. Moves of less than half a percent are left out.
     """
     if decision.policy is None:
         return []
@@ -244,15 +230,15 @@ def top_moves(decision: Decision) -> list[tuple[int, float]]:
     visits = np.zeros_like(policy) if decision.visits is None else decision.visits[0]
     others = [int(other) for other in np.lexsort((-policy, -visits)) if other != action]
     ranked = [action, *others][:TOP_MOVES]
-    return [(each, float(policy[each])) for each in ranked if policy[each] >= 0.005]
+    return [(move, float(policy[move])) for move in ranked if policy[move] >= 0.005]
 
 
-COMMANDS: list[tuple[tuple[str, ...], Callable[[Session], None], str]] = [
-    (("u", "undo"), Session.undo, "take your last move back"),
-    (("s", "switch"), Session.switch, "switch sides with the agent"),
-    (("h", "hint"), Session.hint, "ask what the agent would play"),
-    (("r", "resign"), Session.resign, "give this game up"),
-    (("n", "new"), Session.start, "begin a new game"),
-    (("?", "help"), Session.help, "this list"),
-    (("q", "quit"), Session.leave, "leave"),
+COMMANDS: list[tuple[tuple[str, ...], Callable[[TerminalSession], None], str]] = [
+    (("u", "undo"), TerminalSession.undo, "take your last move back"),
+    (("s", "switch"), TerminalSession.switch, "switch sides with the agent"),
+    (("h", "hint"), TerminalSession.hint, "ask what the agent would play"),
+    (("r", "resign"), TerminalSession.resign, "give this game up"),
+    (("n", "new"), TerminalSession.start, "begin a new game"),
+    (("?", "help"), TerminalSession.help, "this list"),
+    (("q", "quit"), TerminalSession.leave, "leave"),
 ]
