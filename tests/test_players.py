@@ -170,7 +170,8 @@ def test_leaves_are_one_unless_the_spec_or_the_caller_says_otherwise(game, monke
         taken.append(algorithm.leaves)
         return players.Player(name, lambda states, rngs: None)
 
-    monkeypatch.setattr(players, "_network", lambda path, game, alone: (found, network))
+    trained = players.TrainedNetwork(game, found, network)
+    monkeypatch.setattr(players, "_network", lambda path, game, single: trained)
     monkeypatch.setattr(players, "search_player", search_player)
     for options, leaves in (
         ("simulations=800", "1"), ("simulations=800", "auto"), ("simulations=200", "auto"),
@@ -189,7 +190,7 @@ def test_a_searching_player_asks_of_a_position_only_once(game):
         asked.extend(state.tobytes() for state in states)
         return evaluators.uniform(game)(states)
 
-    algorithm = Gumbel(simulations=32).for_play()
+    algorithm = Gumbel(simulations=32).without_noise()
     player = players.search_player("uniform", algorithm, evaluate, game)
     states = positions(game, ["15", "159"])
     first = player(states, rngs(2))
