@@ -1,13 +1,14 @@
-"""Pictures of how runs grew stronger: mistakes, Elo and losses over minutes.
+"""Draw learning curves of runs: mistakes, Elo and losses over minutes.
 
-    python docs/curves.py keep runs/MY_RUN connect_four_seed_0   # into docs/data/..., some ten KB
-    python docs/curves.py keep runs/MY_RUN connect_four_seed_0 --elo 100     # and rates checkpoints
-    python docs/curves.py                                        # docs/curves_*.svg of all of them
-    python docs/curves.py --folder mine keep ...                 # into mine/data; the same to draw
+    python docs/curves.py keep runs/MY_RUN connect_four_seed_0   # to docs/data/..., some ten KB
+    python docs/curves.py keep runs/MY_RUN connect_four_seed_0 --elo 100     # rate checkpoints too
+    python docs/curves.py                                        # draw docs/curves_*.svg of all
+    python docs/curves.py --folder mine keep ...                 # to mine/data; likewise to draw
 
-Needs matplotlib (`pip install 'alphazero[dev]'`). A picture is drawn for each kind of figure that
-any of the runs has, with a panel for each run. Rating takes about a minute for each 100 games;
-train with `training.keep_checkpoints=100`, or the older ones are gone.
+Needs matplotlib: `python -m pip install '.[dev]'` in the source folder. There is one picture for
+each kind of metric that any of the runs has, with a panel for each run. A rating takes about a
+minute per 100 games. Train with `training.keep_checkpoints=100`, or the older checkpoints are
+deleted during the run.
 """
 
 import argparse
@@ -28,33 +29,34 @@ from alphazero.judging import ladder, players
 
 DOCS = Path(__file__).parent
 POINTS = 100
-"""Of one curve; the figures between two are averaged."""
+"""Points of one curve; each is the mean of the values in its span of time."""
 RATED = 10
-"""Checkpoints of a run that are rated, the last one among them."""
+"""Checkpoints of a run that are rated, including the last one."""
 SIMULATIONS = 200
-"""Of the player that is rated beside the network alone."""
+"""Simulations of the player with search; the network alone is rated too."""
 
 PICTURES = {
     "mistakes": (r"(\w*_)?mistakes/\w+", "mistakes, % of the positions"),
     "elo": (r"ladder_elo/\w+", "Elo on the ladder"),
     "losses": (r"(policy_|value_)?loss", "loss"),
 }
-"""Which metrics a picture shows, and what its axis is called."""
+"""For each picture the pattern of its metrics' names, and the label of its axis."""
 
 GREY = "#808080"
 COLOURS = ("#2a86d1", "#cc6a1f", "#2f9160", "#b662c4", "#8f7f10", "#d9537f")
-"""Each at least 3 to 1 against white and against a dark page: the background is transparent."""
+"""Each has a contrast of at least 3 to 1 with white and with a dark page: the background is
+transparent."""
 STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
-"""So that colours alone need not tell curves apart."""
+"""Curves differ in style as well as in colour, for readers who do not see the colours."""
 
 Rows = list[dict[str, float]]
 
 
 def thin(lines: Iterable[dict[str, Any]], points: int = POINTS) -> Rows:
-    """At most ``points`` rows for the lines of a ``metrics.jsonl``: means over equal spans of time.
+    """Reduce the lines of a ``metrics.jsonl`` to ``points`` rows: means over equal spans of time.
 
-    Keeps ``minutes``, ``games``, ``positions`` and what ``PICTURES`` shows. A line without minutes,
-    as a match writes, belongs to those of the line before.
+    Keeps ``minutes``, ``games``, ``positions`` and the metrics of ``PICTURES``. A line without
+    minutes, such as that of a match, has the minutes of the line before it.
     """
     rows, minutes = [], 0.0
     for line in lines:
@@ -76,14 +78,15 @@ def _shown(rows: Rows) -> list[str]:
 
 def _mean(rows: Rows, names: list[str]) -> dict[str, float]:
     values = {name: [row[name] for row in rows if row.get(name) is not None] for name in names}
-    return {name: fmean(found) for name, found in values.items() if found}
+    return {name: fmean(numbers) for name, numbers in values.items() if numbers}
 
 
-def rated(run: Path, elo_games: int) -> Iterator[dict[str, float]]:
-    """The ladder's Elo of up to ``RATED`` of a run's checkpoints, each with its minutes.
+def rate(run: Path, elo_games: int) -> Iterator[dict[str, float]]:
+    """Rate up to ``RATED`` of a run's checkpoints on the ladder; yield a row for each.
 
-    Of the network alone and of its search, by ``elo_games`` games each. ``ValueError``: there is no
-    checkpoint, or no ladder of the game.
+    A row holds the checkpoint's minutes and two Elo ratings from ``elo_games`` games each: of the
+    network alone and of its search. ``ValueError``: there is no checkpoint, or the game has no
+    ladder.
     """
     newest = checkpoint.load(run)
     game = games.make(newest.config.game)
@@ -103,12 +106,12 @@ def rated(run: Path, elo_games: int) -> Iterator[dict[str, float]]:
         yield row
 
 
-def _kept(run: Path, elo_games: int | None) -> Iterator[Rows]:
-    """What is known of ``run``, more with each checkpoint that was rated: none may be lost."""
+def _rows(run: Path, elo_games: int | None) -> Iterator[Rows]:
+    """The rows of ``run``, yielded again after each rating, so that an error loses no rating."""
     rows = thin(_metrics(run))
     yield rows
     if elo_games is not None:
-        for row in rated(run, elo_games):
+        for row in rate(run, elo_games):
             rows.append(row)
             yield rows
 
@@ -118,7 +121,7 @@ def _metrics(run: Path) -> list[dict[str, Any]]:
 
 
 def write(rows: Rows, path: Path) -> None:
-    """As CSV; what a row lacks stays empty."""
+    """Write ``rows`` as CSV; values that a row lacks are empty."""
     path.parent.mkdir(parents=True, exist_ok=True)
     names = list(dict.fromkeys(name for row in rows for name in row))
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -128,6 +131,7 @@ def write(rows: Rows, path: Path) -> None:
 
 
 def read(path: Path) -> Rows:
+    """Read rows that ``write`` wrote."""
     with path.open(encoding="utf-8", newline="") as file:
         return [
             {name: float(text) for name, text in row.items() if text}
@@ -136,7 +140,7 @@ def read(path: Path) -> Rows:
 
 
 def draw(runs: dict[str, Rows], kind: str, path: Path) -> bool:
-    """One picture, a panel for each of ``runs``; False where none of them has such figures."""
+    """Draw one picture with a panel for each run; False where no run has metrics of this kind."""
     pattern, label = PICTURES[kind]
     names = sorted({n for rows in runs.values() for row in rows for n in row})
     names = [name for name in names if re.fullmatch(pattern, name)]
@@ -182,7 +186,7 @@ def _curve(panel: Any, rows: Rows, name: str, index: int) -> None:
 
 
 def _look() -> dict[str, Any]:
-    """Grey on a transparent ground, which a light page carries as well as a dark one."""
+    """Grey on a transparent background, readable on a light and on a dark page."""
     coloured = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
     return {
         **dict.fromkeys(coloured, GREY),
@@ -197,11 +201,15 @@ def _look() -> dict[str, Any]:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     commands = parser.add_subparsers(dest="command", metavar="keep RUN NAME")
-    parser.add_argument("--folder", type=Path, default=DOCS, help="of data and pictures (docs)")
+    parser.add_argument(
+        "--folder", type=Path, default=DOCS, help="folder of data and pictures (docs)"
+    )
     keep = commands.add_parser("keep", help="thin a run's metrics into docs/data/NAME.csv")
     keep.add_argument("run", type=Path)
     keep.add_argument("name")
-    keep.add_argument("--elo", type=int, metavar="GAMES", help="to rate each checkpoint by")
+    keep.add_argument(
+        "--elo", type=int, metavar="GAMES", help="rate checkpoints by so many games each"
+    )
     options = parser.parse_args(arguments)
     if options.command == "keep":
         if not (options.run / "metrics.jsonl").is_file():
@@ -209,7 +217,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 2
         path = options.folder / "data" / f"{options.name}.csv"
         try:
-            for rows in _kept(options.run, options.elo):
+            for rows in _rows(options.run, options.elo):
                 write(sorted(rows, key=lambda row: row["minutes"]), path)
         except ValueError as error:
             print(error, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The pictures of the docs: what is kept of a run's metrics, and whether a picture can be read."""
+"""The pictures of the docs: the metrics kept of a run, and the legibility of a picture."""
 
 import importlib.util
 import json
@@ -41,7 +41,7 @@ def lines():
     yield {"step": 1025, "ladder_elo/search": 123.0, "elo": 5.0}
 
 
-def test_spans_keep_their_mean_and_figures_that_are_rare(curves):
+def test_a_span_has_the_mean_of_its_values_and_rare_metrics_are_kept(curves):
     rows = curves.thin(lines(), points=64)
     assert len(rows) == 64
     assert rows[0] == {"minutes": 8.5 / 128, "games": 17, "loss": 8.5}
@@ -51,7 +51,7 @@ def test_spans_keep_their_mean_and_figures_that_are_rare(curves):
     assert "elo" not in rows[-1]
 
 
-def test_what_was_written_is_what_is_read_and_is_small(curves, tmp_path):
+def test_written_rows_are_read_back_and_the_file_is_small(curves, tmp_path):
     rows = curves.thin(lines(), points=100)
     curves.write(rows, tmp_path / "run.csv")
     assert (tmp_path / "run.csv").stat().st_size < 10_000
@@ -96,8 +96,8 @@ def run(tmp_path):
 
 
 @pytest.fixture
-def asked(monkeypatch):
-    """Whom the ladder was asked to rate, in how many games; each gets more Elo than the last."""
+def ratings(monkeypatch):
+    """The players that were rated and their games; each gets 100 Elo more than the last."""
     rated = []
 
     def rate(game, player, rungs, games):
@@ -109,15 +109,15 @@ def asked(monkeypatch):
     return rated
 
 
-def test_ten_checkpoints_are_rated_without_and_with_search_the_first_and_the_last_among_them(
-    curves, run, asked
+def test_ten_checkpoints_including_first_and_last_are_rated_without_and_with_search(
+    curves, run, ratings
 ):
-    rows = list(curves.rated(run, 4))
+    rows = list(curves.rate(run, 4))
     minutes = [9, 10, 11, 13, 14, 15, 16, 18, 19, 20]
     assert [row["minutes"] for row in rows] == pytest.approx(minutes, abs=1)
     assert (rows[0]["minutes"], rows[-1]["minutes"], len(rows)) == (9, 20, 10)
     last = run / "checkpoints/step_1000000"
-    assert asked[-2:] == [
+    assert ratings[-2:] == [
         (f"policy:path={last}", 4),
         (f"checkpoint:path={last},simulations=200", 4),
     ]
@@ -125,7 +125,7 @@ def test_ten_checkpoints_are_rated_without_and_with_search_the_first_and_the_las
     assert [rows[-1][kind] for kind in kinds] == [1900, 2000]
 
 
-def test_what_was_rated_before_something_went_wrong_is_kept(curves, run, asked, tmp_path, capsys):
+def test_ratings_before_an_error_are_kept(curves, run, ratings, tmp_path, capsys):
     (run / "checkpoints/step_1000000/weights.safetensors").write_bytes(b"torn")
     arguments = ["--folder", str(tmp_path), "keep", str(run), "mine", "--elo", "4"]
     assert curves.main(arguments) == 2
@@ -134,13 +134,13 @@ def test_what_was_rated_before_something_went_wrong_is_kept(curves, run, asked, 
     assert sum("ladder_elo/network_alone" in row for row in kept) == 9
 
 
-def test_without_such_figures_there_is_no_picture(curves, tmp_path):
+def test_without_metrics_of_a_kind_there_is_no_picture(curves, tmp_path):
     runs = {"run": curves.thin(line for line in lines() if "ladder_elo/search" not in line)}
     assert not curves.draw(runs, "elo", tmp_path / "a.svg")
     assert not (tmp_path / "a.svg").exists()
 
 
-def test_every_colour_stands_out_from_a_light_page_and_from_a_dark_one(curves):
+def test_every_colour_has_enough_contrast_on_a_light_and_on_a_dark_page(curves):
     for colour in (*curves.COLOURS, curves.GREY):
         assert min(contrast(colour, page) for page in PAGES) >= 3, colour
 
@@ -164,6 +164,6 @@ def test_a_folder_without_runs_is_refused_in_one_line(curves, tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_a_folder_that_is_no_run_is_refused_in_one_line(curves, tmp_path, capsys):
+def test_a_folder_that_is_not_a_run_is_refused_in_one_line(curves, tmp_path, capsys):
     assert curves.main(["keep", str(tmp_path), "name"]) == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -1,13 +1,13 @@
-"""How many times more requests a server answers that computes them in batches.
+"""Compare a server that computes requests in batches with one that computes them one by one.
 
     python tests/benchmarks/serving.py [lstm move resnet cnn mlp ...]
 
-For each model two servers run, ``--batch 64`` and ``--batch 1``, each a process of its own with all
-that ``alphazero serve`` does, and CLIENTS connections ask them in turns, one request after another
-each. The supervised networks are those of configs/supervised, for MNIST's images and for reviews of
-230 words, with weights as they are before training, which take as long as any others; ``move`` is
-the bundled Connect Four agent with 64 simulations, asked about a different position each time.
-Clients and servers share the machine.
+For each model two servers run, ``--batch 64`` and ``--batch 1``, each a process of ``alphazero
+serve``. CLIENTS connections send requests to one and to the other in turns, each connection one
+request after another. The supervised networks are those of configs/supervised, for MNIST's images
+and for reviews of 230 words, with untrained weights, which take as long as any others. ``move`` is
+the bundled Connect Four agent with 64 simulations and a different position in each request. Clients
+and servers share the machine.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def main():
 
 def measure(name: str, folder: Path):
     checkpoint = "connect_four" if name == "move" else str(untrained(name, folder / name))
-    bodies = questions(name)
+    bodies = request_bodies(name)
     path = "/move" if name == "move" else "/predict"
     sent = cycle([request(path, json.dumps(body).encode()) for body in bodies])
     rates, costs = {64: [], 1: []}, {64: [], 1: []}
@@ -54,22 +54,22 @@ def measure(name: str, folder: Path):
                 before = psutil.Process(process).cpu_times()
                 answered, seconds = asyncio.run(load(port, sent, SECONDS if turn else 1.0))
                 after = psutil.Process(process).cpu_times()
-                if turn:  # the first one warms up
+                if turn:  # the first turn is a warm-up
                     used = after.user + after.system - before.user - before.system
                     rates[batch].append(answered / seconds)
                     costs[batch].append(1000 * used / answered)
-    (many, cheap), (one, dear) = (
+    (many, many_cost), (one, one_cost) = (
         (statistics.median(rates[batch]), statistics.median(costs[batch])) for batch in (64, 1)
     )
     print(
         f"{name:12} batched {many:7.1f}/s   one by one {one:7.1f}/s   {many / one:5.2f} times   "
-        f"processor {cheap:6.2f} and {dear:6.2f} ms a request",
+        f"processor {many_cost:6.2f} and {one_cost:6.2f} ms per request",
         flush=True,
     )
 
 
 def untrained(name: str, run_dir: Path) -> Path:
-    """A checkpoint of the network of ``configs/supervised/NAME``, as it is before training."""
+    """A checkpoint of the network of ``configs/supervised/NAME`` before training."""
     from alphazero.nn import models
     from alphazero.supervised import config as configs
     from alphazero.supervised import model
@@ -86,35 +86,35 @@ def untrained(name: str, run_dir: Path) -> Path:
 
 
 def words() -> list[str]:
-    """20,000, none twice."""
+    """20,000 different words."""
     return ["".join(letters) for letters in islice(product(ascii_lowercase, repeat=4), 20_000)]
 
 
-def questions(name: str) -> list[dict]:
-    """Bodies of different requests."""
+def request_bodies(name: str) -> list[dict]:
+    """The bodies of different requests."""
     rng = np.random.default_rng(0)
     if name == "move":
         return [{"moves": moves, "simulations": 64} for moves in openings(rng, 4000)]
     if name in ("lstm", "gru", "transformer", "textcnn"):
-        known = words()
-        return [{"text": " ".join(rng.choice(known, 230))} for _ in range(500)]
+        vocabulary = words()
+        return [{"text": " ".join(rng.choice(vocabulary, 230))} for _ in range(500)]
     return [{"image": image.tolist()} for image in rng.integers(0, 256, (500, 28, 28))]
 
 
 def openings(rng: np.random.Generator, number: int) -> list[str]:
-    """Of Connect Four: so many different unfinished games of 6 to 14 plies."""
+    """The moves of ``number`` different unfinished games of Connect Four, 6 to 14 plies long."""
     import games
     from games import solvers
 
-    game, found = games.make("connect_four"), set()
-    while len(found) < number:
+    game, unfinished = games.make("connect_four"), set()
+    while len(unfinished) < number:
         text = "".join(map(str, rng.integers(1, 8, rng.integers(6, 15))))
         try:
             solvers.unfinished(game, [text])
         except solvers.NotAPosition:
             continue
-        found.add(text)
-    return sorted(found)
+        unfinished.add(text)
+    return sorted(unfinished)
 
 
 def request(path: str, body: bytes) -> bytes:
@@ -135,16 +135,16 @@ def server(checkpoint: str, batch: int) -> Iterator[tuple[int, int]]:
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
-        found = re.search(r":(\d+)/", line)
-        assert found, f"{checkpoint} is not served"
-        yield process.pid, int(found[1])
+        address = re.search(r":(\d+)/", line)
+        assert address, f"{checkpoint} is not served"
+        yield process.pid, int(address[1])
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(30)
 
 
 async def load(port: int, requests: Iterator[bytes], seconds: float) -> tuple[int, float]:
-    """How many requests of CLIENTS connections were answered, and in how many seconds."""
+    """Send requests on CLIENTS connections; return the number of answers, and the seconds."""
     deadline, answered = time.perf_counter() + seconds, 0
 
     async def client():
@@ -160,9 +160,9 @@ async def load(port: int, requests: Iterator[bytes], seconds: float) -> tuple[in
             answered += 1
         writer.close()
 
-    began = time.perf_counter()
+    start = time.perf_counter()
     await asyncio.gather(*(client() for _ in range(CLIENTS)))
-    return answered, time.perf_counter() - began
+    return answered, time.perf_counter() - start
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ FINISH_SECONDS = 10.0
 
 
 class Tracker:
-    """Writes ``run_dir/metrics.jsonl``, one line per logged step, and mirrors it to Weights & Biases.
+    """Writes one line per logged step to ``run_dir/metrics.jsonl``, and to Weights & Biases.
 
     ``config`` is the resolved configuration, for the mirror. A resumed run keeps its lines and its
     W&B identity; ``step`` is the step it continues from, and lines beyond it are removed, because

@@ -36,12 +36,10 @@ def find(checkpoint: str) -> Path:
     ``checkpoint`` is such a folder, a run (whose newest checkpoint is used), or the name of a game
     with a bundled agent. ``ValueError``, one line: there is none, or it is damaged.
     """
-    from alphazero import agents, sealed
+    from alphazero import sealed
+    from alphazero.judging import agent
 
-    path = Path(checkpoint)
-    if not path.exists() and checkpoint in agents.names():
-        path = agents.find(checkpoint)
-    return sealed.resolve(path)
+    return sealed.resolve(agent.find(checkpoint))
 
 
 def _service(path: Path, limits: Limits) -> "Service":

@@ -18,7 +18,7 @@ from ray import serve
 from ray.exceptions import RayError
 from ray.serve.config import HTTPOptions
 
-from alphazero.types import RunFailed
+from alphazero.errors import RunFailed
 from workers.cluster import connection
 from workers.serve import loading, logs
 from workers.serve.limits import Address, Limits
