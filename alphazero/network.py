@@ -32,18 +32,19 @@ class PolicyValueNetwork(nn.Module):
     def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """``[B, C, H, W]`` to policy logits ``[B, A]`` and value logits ``[B, 3]`` or ``[B, 1]``.
 
-        The three are win, draw and loss for the player about to move; the one is a scalar value
-        before its tanh.
+        Three value logits are those of win, draw and loss for the player about to move; a single
+        one is the value before tanh.
         """
         features = self.tower(observations)
         return self.policy(features), self.value(features)
 
 
 def scalar_value(value_logits: Tensor) -> Tensor:
-    """Value logits ``[B, 3]`` or ``[B, 1]`` to values ``[B]`` in [-1, 1], for the mover.
+    """Value logits ``[B, 3]`` or ``[B, 1]`` to values ``[B]`` in [-1, 1] for the player to move.
 
-    Of three it is the expected result: P(win) - P(loss).
+    From three logits it is the expected outcome P(win) - P(loss): 0.5, 0.3, 0.2 give 0.3.
     """
+    assert value_logits.shape in ((len(value_logits), 1), (len(value_logits), 3))
     if value_logits.shape[1] == 1:
         return torch.tanh(value_logits[:, 0])
     probabilities = torch.softmax(value_logits, dim=1)
@@ -51,7 +52,7 @@ def scalar_value(value_logits: Tensor) -> Tensor:
 
 
 def build(game: Game, settings: NetworkSettings, seed: int) -> PolicyValueNetwork:
-    """A network for ``game`` whose weights depend on ``seed`` alone; in training mode."""
+    """Build a network for ``game`` whose weights depend on ``seed`` alone; in training mode."""
     with torch.random.fork_rng(devices=[]):  # torch's own first weights would use its global state
         network = PolicyValueNetwork(game.observation_shape, game.num_actions, settings)
     generator = torch.Generator().manual_seed(seed)
@@ -61,10 +62,11 @@ def build(game: Game, settings: NetworkSettings, seed: int) -> PolicyValueNetwor
 
 
 def deepen(network: PolicyValueNetwork, weights: Weights) -> Weights:
-    """For ``network``, the ``weights`` of one that has only its first blocks; computes the same.
+    """Extend ``weights`` of a network with fewer blocks to ``network``; the outputs stay the same.
 
-    The blocks which that one lacks begin as identities: a scale of 0 in the last BatchNorm of a
-    residual branch silences it (Goyal et al. 2017, section 5.1), and its input is at least 0.
+    The additional blocks start as identities. A scale of 0 in the last BatchNorm of a residual
+    branch makes the branch 0 (Goyal et al. 2017, section 5.1), so a block computes ReLU(x + 0),
+    which is x: the block before ends with a ReLU, so x is at least 0.
     """
     grown, own = dict(weights), arrays(network.state_dict())
     for index, block in enumerate(network.tower):

@@ -9,9 +9,9 @@ from random_positions import positions
 import games
 from alphazero import inference, network
 from alphazero.config import InferenceSettings, NetworkSettings
+from alphazero.errors import RunFailed
 from alphazero.inference import NetworkEvaluator
 from alphazero.nn.weights import Weights, arrays
-from alphazero.types import RunFailed
 from games.base import Game, States
 
 SMALL = NetworkSettings(blocks=3, channels=32)
@@ -145,14 +145,14 @@ def test_every_call_is_answered_by_one_version_while_others_are_loaded(backend):
 
 def test_new_weights_are_ready_for_as_many_calls_at_once_as_there_were_before():
     made = loaded("openvino")
-    copy = made._loaded.copy
-    under_way = copy._idle.pop()
+    session = made._loaded.session
+    busy = session._idle.pop()
     made(states())
-    copy._idle.append(under_way)
-    assert copy.requests == 2
+    session._idle.append(busy)
+    assert session.requests == 2
     made.load(weights(seed=1), version=4)
-    assert made._loaded.copy is not copy
-    assert made._loaded.copy.requests == len(made._loaded.copy._idle) == 2
+    assert made._loaded.session is not session
+    assert made._loaded.session.requests == len(made._loaded.session._idle) == 2
 
 
 def test_left_to_itself_it_takes_the_fastest_candidate_and_says_why(monkeypatch):

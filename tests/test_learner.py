@@ -8,11 +8,11 @@ from random_positions import positions
 import games
 from alphazero import network
 from alphazero.config import NetworkSettings, TrainingSettings
+from alphazero.errors import RunFailed
 from alphazero.learner import Learner
 from alphazero.nn.settings import OptimizerSettings, ScheduleSettings
 from alphazero.nn.weights import arrays, load
 from alphazero.replay import Batch
-from alphazero.types import RunFailed
 
 SMALL = NetworkSettings(blocks=2, channels=16)
 
@@ -122,11 +122,11 @@ def same(first: dict, second: dict) -> bool:
 def test_weights_from_elsewhere_are_the_first_ones_and_nothing_but():
     theirs = trained_weights(seed=1)
     begun = learner(seed=2)
-    begun.begin_with(theirs)
+    begun.initialize_from(theirs)
     assert all(np.array_equal(begun.weights()[name], theirs[name]) for name in theirs)
     trained(begun, 0, 1)
-    with pytest.raises(ValueError, match="at step 1: it has weights of its own"):
-        begun.begin_with(theirs)
+    with pytest.raises(ValueError, match="at step 1: initial weights come too late"):
+        begun.initialize_from(theirs)
 
 
 def trained_weights(seed):
@@ -150,7 +150,7 @@ def test_a_state_is_a_snapshot_that_later_steps_leave_alone():
 def test_a_restored_learner_keeps_the_precision_the_first_one_timed():
     first = learner(precision="auto")
     assert first.precision in ("float32", "bfloat16")
-    first._descent.compute_in("float32" if first.precision == "bfloat16" else "bfloat16")
+    first._optimization.set_precision("float32" if first.precision == "bfloat16" else "bfloat16")
     second = learner(precision="auto")
     second.restore(first.state())
     assert second.precision == first.precision

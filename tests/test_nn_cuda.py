@@ -12,7 +12,7 @@ import torch
 from test_nn_export import SHAPE, inputs, parts, reference
 
 from alphazero.nn import cuda
-from alphazero.nn.cuda import BucketedCopy, bucket
+from alphazero.nn.cuda import CudaGraphSession, bucket
 
 CPU = torch.device("cpu")
 GPU = pytest.param(
@@ -21,8 +21,8 @@ GPU = pytest.param(
 )
 
 
-def copied(device=CPU, sizes=(), capture=None) -> BucketedCopy:
-    return BucketedCopy(*parts(), torch.float32, device, SHAPE, sizes, capture)
+def copied(device=CPU, sizes=(), capture=None) -> CudaGraphSession:
+    return CudaGraphSession(*parts(), torch.float32, device, SHAPE, sizes, capture)
 
 
 def counting(captured: list) -> cuda.Capture:
@@ -36,7 +36,7 @@ def counting(captured: list) -> cuda.Capture:
     return capture
 
 
-def assert_right(copy: BucketedCopy, batch: int) -> None:
+def assert_right(copy: CudaGraphSession, batch: int) -> None:
     tolerance = 5e-3 if torch.cuda.is_available() else 2e-5  # there TF32 has three digits
     x = np.random.default_rng(batch).random((batch, *SHAPE), dtype=np.float32)
     for got, expected in zip(copy(x), reference(*parts(), x), strict=True):
@@ -91,7 +91,7 @@ def test_a_refused_capture_leaves_the_same_answers_one_warning_and_no_further_tr
             assert_right(copy, batch)
     assert len(tries) == 1
     assert [record.message for record in caplog.records] == [
-        "inference goes on without CUDA graphs: operation not permitted when stream is capturing"
+        "inference continues without CUDA graphs: operation not permitted when stream is capturing"
     ]
 
 
@@ -113,7 +113,7 @@ def test_a_graph_is_captured_after_warming_up_with_arguments_that_torch_knows(mo
 
 
 def test_an_error_of_the_modules_themselves_is_not_taken_for_a_refused_capture():
-    copy = BucketedCopy(*parts(), torch.float32, CPU, (SHAPE[0] + 1, *SHAPE[1:]))
+    copy = CudaGraphSession(*parts(), torch.float32, CPU, (SHAPE[0] + 1, *SHAPE[1:]))
     with pytest.raises(RuntimeError, match="channels"):
         copy(np.zeros((2, SHAPE[0] + 1, *SHAPE[1:]), np.float32))
 

@@ -87,8 +87,8 @@ def copies(backend: str, attention, dtype: torch.dtype):
     trunk, heads = parts(attention)
     if backend == "openvino":
         pytest.importorskip("openvino", reason="the openvino extra is not installed")
-        return trunk, heads, export.OpenVINOCopy(trunk, heads, dtype, SHAPE)
-    return trunk, heads, export.TorchCopy(trunk, heads, dtype, CPU)
+        return trunk, heads, export.OpenVINOSession(trunk, heads, dtype, SHAPE)
+    return trunk, heads, export.TorchSession(trunk, heads, dtype, CPU)
 
 
 @pytest.mark.parametrize("backend", ["torch", "openvino"])
@@ -147,12 +147,12 @@ def test_a_call_in_a_new_thread_keeps_to_one_core():
 def test_a_module_openvino_cannot_be_given_is_named():
     pytest.importorskip("openvino", reason="the openvino extra is not installed")
     with pytest.raises(ValueError, match="LayerNorm"):
-        export.OpenVINOCopy(nn.Sequential(nn.LayerNorm(7)), [], torch.float32, SHAPE)
+        export.OpenVINOSession(nn.Sequential(nn.LayerNorm(7)), [], torch.float32, SHAPE)
 
 
 def test_openvino_asked_for_and_missing_is_one_clear_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     trunk, heads = parts()
     with pytest.raises(ValueError, match=r"not installed.*pip install '\.\[openvino\]'"):
-        export.OpenVINOCopy(trunk, heads, torch.float32, SHAPE)
+        export.OpenVINOSession(trunk, heads, torch.float32, SHAPE)
     assert not export.openvino_installed()

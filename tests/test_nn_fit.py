@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from alphazero.nn import descent, fit, layers, models, state
-from alphazero.nn.descent import Course, Descent, Diverged, threads
+from alphazero.nn import fit, layers, models, state, training
 from alphazero.nn.device import PRECISIONS, cores
 from alphazero.nn.fit import Examples, Hooks, Trainer
 from alphazero.nn.settings import (
@@ -24,6 +23,7 @@ from alphazero.nn.settings import (
     TextCNN,
     Transformer,
 )
+from alphazero.nn.training import Diverged, Optimization, Progress, threads_per_batch
 from alphazero.nn.weights import load
 
 CONSTANT = ScheduleSettings(kind="constant", warmup_steps=0)
@@ -155,13 +155,13 @@ def one_step(optimizer: OptimizerSettings, gradient: list[float]):
     with torch.no_grad():
         module.weight.copy_(torch.tensor([[2.0, -3.0]]))
     before = module.weight.detach().clone()
-    made = Descent(module, optimizer)
+    made = Optimization(module, optimizer)
 
     def forward(own, slope):
         loss = (own.weight * slope).sum()
         return loss, {"loss": loss}
 
-    figures = made.descend(forward, [torch.tensor([gradient])], 0.5)
+    figures = made.step(forward, [torch.tensor([gradient])], 0.5)
     return before[0].tolist(), module.weight[0].tolist(), figures
 
 
@@ -196,7 +196,7 @@ def test_the_learning_rate_follows_the_share_of_the_steps_that_is_over():
 
 def test_the_time_limit_drives_the_learning_rate_and_ends_an_epoch_early(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("alphazero.nn.descent.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("alphazero.nn.training.time.monotonic", lambda: now[0])
     schedule = ScheduleSettings(kind="cosine", warmup_steps=0, final_factor=0.0)
     optimizer = OptimizerSettings(name="sgd", learning_rate=0.1, schedule=schedule)
     made = trainer(optimizer=optimizer, epochs=100, time_limit_minutes=1.0)
@@ -211,7 +211,7 @@ def test_the_time_limit_drives_the_learning_rate_and_ends_an_epoch_early(monkeyp
     assert [row["epoch"] for row in history] == [1, 2]
     assert history[-1]["minutes"] == pytest.approx(1.0)
     assert history[-1]["learning_rate"] == pytest.approx(0.05 * (1 + math.cos(math.pi * 5 / 6)))
-    assert made.course.over
+    assert made.progress.finished
 
 
 def test_the_averaged_weights_are_validated_kept_and_left_in_the_model():
@@ -237,18 +237,18 @@ class Scripted:
 
     def __init__(self, accuracies, losses=None, patience=0, epochs=100):
         self.settings = FitSettings(epochs=epochs, patience=patience)
-        self.course = Course(self.settings, 10**9)
+        self.progress = Progress(self.settings, 10**9)
         self.accuracies, self.losses = accuracies, losses or [1.0] * len(accuracies)
         self.now = 0.0
 
     def epoch(self, train, progress):
         progress(len(train.labels))
-        self.course.epochs += 1
-        self.now = float(self.course.epochs)
+        self.progress.epochs += 1
+        self.now = float(self.progress.epochs)
         return {"loss": 1.0}
 
     def validate(self, examples):
-        index = self.course.epochs - 1
+        index = self.progress.epochs - 1
         return {
             "validation_loss": self.losses[index],
             "validation_accuracy": self.accuracies[index],
@@ -261,10 +261,10 @@ class Scripted:
         self.now = float(weights["epoch"])
 
     def state(self):
-        return {"course": self.course.state()}
+        return {"course": self.progress.state()}
 
     def restore(self, state):
-        self.course.restore(state["course"])
+        self.progress.restore(state["course"])
 
 
 @pytest.mark.parametrize(
@@ -343,7 +343,7 @@ def test_auto_is_the_precision_that_was_faster_and_stays_it_after_a_restore(fast
         timed.append(replicas)
         return float(replicas._weights.dtype != PRECISIONS[faster])
 
-    monkeypatch.setattr(descent, "_seconds", seconds)
+    monkeypatch.setattr(training, "_seconds", seconds)
     first, second = trainer(precision="auto"), trainer(precision="auto")
     first.epoch(quadrants())
     assert first.state()["descent"]["precision"] == faster
@@ -354,13 +354,13 @@ def test_auto_is_the_precision_that_was_faster_and_stays_it_after_a_restore(fast
 
 
 def test_timing_the_precisions_changes_nothing_the_training_starts_from(monkeypatch):
-    really = descent._seconds
+    really = training._seconds
 
     def seconds(replicas, *batch):
         really(replicas, *batch)
         return float(replicas._weights.dtype != torch.float32)
 
-    monkeypatch.setattr(descent, "_seconds", seconds)
+    monkeypatch.setattr(training, "_seconds", seconds)
     model, found = MLP(hidden=(16,), batch_norm=True, dropout=0.3), []
     for precision in ("auto", "float32"):
         network = models.build(model, (1, 8, 8), 4, seed=0)
@@ -501,7 +501,7 @@ def test_label_smoothing_is_trained_with_and_not_validated_with():
     made = trainer(label_smoothing=0.9, optimizer=with_(learning_rate=1e-9), threads=1)
     figures = made.epoch(quadrants())
     plain = made.validate(quadrants())["validation_loss"]
-    probabilities = fit.predict(made._descent.module, prepare, quadrants().inputs)
+    probabilities = fit.predict(made._optimization.module, prepare, quadrants().inputs)
     right = -np.log(probabilities[np.arange(120), quadrants().labels]).mean()
     smooth = 0.1 * right - 0.9 * np.log(probabilities).mean()
     assert plain == pytest.approx(right, rel=1e-5)
@@ -512,7 +512,7 @@ def test_the_squared_error_trains_too():
     made = trainer(loss="mse", epochs=15, batch_size=16, optimizer=with_(learning_rate=2.0))
     history = fit.fit(made, quadrants(), quadrants(60, 1))
     assert history[-1]["validation_accuracy"] > 0.8
-    probabilities = fit.predict(made._descent.module, prepare, quadrants(60, 1).inputs)
+    probabilities = fit.predict(made._optimization.module, prepare, quadrants(60, 1).inputs)
     squares = (probabilities - np.eye(4)[quadrants(60, 1).labels]) ** 2
     best = history[fit.best_epoch(history) - 1]
     assert best["validation_loss"] == pytest.approx(squares.mean(), rel=1e-4)
@@ -539,10 +539,10 @@ def test_batchnorms_statistics_are_those_of_the_batches_by_hand():
 
 
 def test_threads_are_the_cores_as_long_as_each_has_some_rows():
-    assert threads(FitSettings(batch_size=16, device="cpu")) == 1
-    assert threads(FitSettings(batch_size=32 * 1024, device="cpu")) == cores()
-    assert threads(FitSettings(batch_size=64, device="cpu")) == min(2, cores())
-    assert threads(FitSettings(batch_size=16, device="cpu", threads=3)) == 3
+    assert threads_per_batch(FitSettings(batch_size=16, device="cpu")) == 1
+    assert threads_per_batch(FitSettings(batch_size=32 * 1024, device="cpu")) == cores()
+    assert threads_per_batch(FitSettings(batch_size=64, device="cpu")) == min(2, cores())
+    assert threads_per_batch(FitSettings(batch_size=16, device="cpu", threads=3)) == 3
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "rmsprop"])

@@ -91,9 +91,11 @@ def test_the_first_steps_losses_equal_the_hand_computation():
     """Goodfellow et al. 2014: -log D(G(z)) for the one; for the other binary cross entropy with
     0.9 for real images and 0 for made ones."""
     _, made = trainer(threads=1)
-    critic = made._critic._replicas._replicas[0].module
+    discriminator = made._discriminator._replicas._replicas[0].module
     seen = []
-    critic.register_forward_hook(lambda module, given, answer: seen.append((given[0], answer)))
+    discriminator.register_forward_hook(
+        lambda module, given, answer: seen.append((given[0], answer))
+    )
     figures = made._step(
         torch.from_numpy(stripes(7).inputs) / 147.5 - 1, torch.from_numpy(stripes(7).labels)
     )
@@ -120,15 +122,15 @@ def test_made_images_reach_the_discriminator_in_the_order_of_their_labels():
     """Whichever thread made them: each image belongs to the noise that stood beside its label."""
     _, made = trainer(threads=3)
     image_of, handed = {}, []
-    for replica in made._artist._replicas._replicas:
+    for replica in made._generator._replicas._replicas:
         replica.module.register_forward_hook(
             lambda module, given, answer: image_of.update(
                 zip(map(bytes, given[0].numpy()), answer.detach(), strict=True)
             )
         )
-    for part in (made._artist, made._critic):
-        part.descend = lambda forward, tensors, done, descend=part.descend: (
-            handed.append(tensors) or descend(forward, tensors, done)
+    for part in (made._generator, made._discriminator):
+        part.step = lambda forward, tensors, done, step=part.step: (
+            handed.append(tensors) or step(forward, tensors, done)
         )
     made.epoch(Examples(*(part[:32] for part in stripes())))
     (noise, told, _), (_, images, labels) = handed
@@ -141,7 +143,7 @@ def test_each_step_moves_one_network_by_its_own_gradient():
     """The generator's step leaves the discriminator alone and the other way round."""
     _, made = trainer()
     before = made.state()
-    made._critic.descend = lambda *_: {"loss": 0.0, "accuracy": 0.0, "learning_rate": 0.0}
+    made._discriminator.step = lambda *_: {"loss": 0.0, "accuracy": 0.0, "learning_rate": 0.0}
     made.epoch(stripes())
     after = made.state()
     same = [

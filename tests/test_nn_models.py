@@ -13,7 +13,6 @@ import games
 from alphazero import network
 from alphazero.config import NetworkSettings
 from alphazero.nn import layers, models, text_layers
-from alphazero.nn.descent import Descent
 from alphazero.nn.device import PRECISIONS
 from alphazero.nn.settings import (
     CNN,
@@ -25,6 +24,7 @@ from alphazero.nn.settings import (
     TextCNN,
     Transformer,
 )
+from alphazero.nn.training import Optimization
 from alphazero.nn.weights import load
 
 ROOT = Path(__file__).parents[1]
@@ -385,7 +385,7 @@ def trained_embedding(frozen: bool, ema: float = 0.9):
     settings = Recurrent(embedding=words, hidden=5, cell="rnn", dropout=0.0)
     model = models.build(settings, (WORDS,), 2, seed=0, vectors=vectors())
     strict = OptimizerSettings(learning_rate=0.1, l2=0.5, l1=0.1)
-    descent = Descent(model, strict, ema, threads=2)
+    optimization = Optimization(model, strict, ema, threads=2)
 
     def forward(module, texts, labels):
         loss = nn.functional.cross_entropy(module(texts), labels)
@@ -393,9 +393,9 @@ def trained_embedding(frozen: bool, ema: float = 0.9):
 
     for step in range(5):
         texts = tokens(*range(1, 13), seed=step)
-        descent.descend(forward, [texts, torch.arange(12) % 2], 0.0)
+        optimization.step(forward, [texts, torch.arange(12) % 2], 0.0)
     key = "embedding.0.weight"
-    return model.state_dict()[key], descent.average()[key], descent.weights()[key]
+    return model.state_dict()[key], optimization.averaged_state()[key], optimization.weights()[key]
 
 
 def test_frozen_vectors_do_not_move_under_penalties_averages_and_several_threads():
@@ -425,14 +425,14 @@ def test_words_that_do_not_occur_are_not_forgotten():
     """Adam takes full steps along the smallest slope: under L2 they would be gone in no time."""
     model = models.build(TextCNN(embedding=SMALL), (WORDS,), 2, seed=0)
     before = model.embedding[0].weight.detach().clone()
-    descent = Descent(model, OptimizerSettings(learning_rate=0.1, l2=0.5))
+    optimization = Optimization(model, OptimizerSettings(learning_rate=0.1, l2=0.5))
 
     def forward(module, texts):
         loss = module(texts).square().mean()
         return loss, {"loss": loss}
 
     for _ in range(5):
-        descent.descend(forward, [torch.tensor([[1, 2, 3], [3, 2, 0]])], 0.0)
+        optimization.step(forward, [torch.tensor([[1, 2, 3], [3, 2, 0]])], 0.0)
     assert torch.equal(model.embedding[0].weight[4:], before[4:])
     assert not torch.equal(model.embedding[0].weight[1:4], before[1:4])
     assert not model.embedding[0].weight[0].any()  # though windows reached into the padding
@@ -494,7 +494,7 @@ def test_bfloat16_replicas_of_every_model_give_nearly_the_same_gradient():
         norms = []
         for precision in ("float32", "bfloat16"):
             model = models.build(settings, shape, 2, seed=0)
-            descent = Descent(model, optimizer, precision=precision)
+            optimization = Optimization(model, optimizer, precision=precision)
 
             def forward(module, x, labels, dtype=PRECISIONS[precision]):
                 layers.seed_dropout(module, x.device, 0)
@@ -502,6 +502,6 @@ def test_bfloat16_replicas_of_every_model_give_nearly_the_same_gradient():
                 loss = nn.functional.cross_entropy(found, labels)
                 return loss, {"loss": loss}
 
-            norms.append(descent.descend(forward, [inputs, torch.arange(8) % 2], 0.0))
+            norms.append(optimization.step(forward, [inputs, torch.arange(8) % 2], 0.0))
         assert norms[0]["loss"] == pytest.approx(norms[1]["loss"], rel=0.02)
         assert norms[0]["gradient_norm"] == pytest.approx(norms[1]["gradient_norm"], rel=0.1)

@@ -1,11 +1,12 @@
-"""Inference copies for a CUDA device: batches of a few fixed sizes, each a graph captured once.
+"""Inference sessions for a CUDA device: a few fixed batch sizes, each with a captured CUDA graph.
 
 A small network's forward pass is some forty kernels of a few microseconds each, and launching them
 one by one takes longer than running them. A CUDA graph launches them all at once, but for one
-batch size only; so a batch is padded to the next size there is.
+batch size only, so a batch is padded to the next larger size. A batch of 70, for example, becomes
+one of 96 with 26 rows of zeros, whose results are dropped.
 
-Nothing but ``graphs``, the stream and the pinned memory asks for such a device: on a CPU the same
-code runs the modules eagerly, which is how it is tested.
+Only ``graphs``, the stream and the pinned memory need such a device: on a CPU the same code runs
+the modules eagerly, and so it is tested.
 """
 
 import logging
@@ -22,37 +23,37 @@ from torch import Tensor, nn
 from alphazero.nn.export import fold
 
 LARGEST = 4096
-"""Rows of one pass; a larger batch is several passes."""
+"""Most rows of one pass; a larger batch is split into several passes."""
 
 WARM_UP = 2
-"""Runs before a capture, in which libraries choose their kernels and take their memory."""
+"""Runs before a capture, in which libraries choose their kernels and allocate their memory."""
 
 Forward = Callable[[], list[Tensor]]
-"""Runs the modules on inputs that stay in one place; a new tensor a head."""
+"""Runs the modules on inputs at a fixed address; returns a new tensor per head."""
 
 Capture = Callable[[Forward], tuple[Callable[[], None], list[Tensor]]]
-"""``(replay, outputs)``: each ``replay()`` runs ``forward`` again and overwrites ``outputs``.
+"""Turns ``forward`` into ``(replay, outputs)``: each ``replay()`` runs it again into ``outputs``.
 
-``RuntimeError`` where that cannot be had.
+Raises ``RuntimeError`` where the device refuses the capture.
 """
 
 log = logging.getLogger(__name__)
 _capturing = threading.Lock()
-"""CUDA allows one capture at a time in a process."""
+"""Held during a capture: CUDA allows one at a time per process."""
 
 
 class Pass(NamedTuple):
-    """What computes a batch of one size, again and again in the same memory."""
+    """A forward pass for one batch size, repeated in the same memory."""
 
     inputs: Tensor
     """``[size, ...]``, float32."""
     replay: Callable[[], None]
     outputs: list[Tensor]
-    """``[size, K]`` a head, float32."""
+    """``[size, K]`` per head, float32."""
 
 
 def bucket(rows: int) -> int:
-    """The smallest size that holds ``rows``: 1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, ...
+    """The smallest batch size that holds ``rows``: 1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, ...
 
     Above 16 rows less than a third of a pass is padding.
     """
@@ -62,7 +63,7 @@ def bucket(rows: int) -> int:
 
 
 def eagerly(forward: Forward) -> tuple[Callable[[], None], list[Tensor]]:
-    """A ``Capture`` that captures nothing: each replay is ``forward`` anew."""
+    """A ``Capture`` without a graph: each replay calls ``forward`` again."""
     outputs = forward()
 
     def replay() -> None:
@@ -73,7 +74,7 @@ def eagerly(forward: Forward) -> tuple[Callable[[], None], list[Tensor]]:
 
 
 def graphs() -> Capture:
-    """A ``Capture`` of CUDA graphs on the current stream; they share the memory in between."""
+    """A ``Capture`` of CUDA graphs on the current stream; they share intermediate memory."""
     pool = torch.cuda.graph_pool_handle()
 
     def capture(forward: Forward) -> tuple[Callable[[], None], list[Tensor]]:
@@ -82,7 +83,7 @@ def graphs() -> Capture:
         with _capturing:
             for _ in range(WARM_UP):
                 forward()
-            # Of this thread's calls only: others may be using the device meanwhile.
+            # Capture this thread's calls only: other threads may use the device meanwhile.
             with torch.cuda.graph(graph, pool, stream, capture_error_mode="thread_local"):
                 outputs = forward()
         return graph.replay, outputs
@@ -90,12 +91,12 @@ def graphs() -> Capture:
     return capture
 
 
-class BucketedCopy:
-    """Folded modules, channels last: float32 ``[B, ...]`` to one float32 ``[B, K]`` a head.
+class CudaGraphSession:
+    """Folded modules, channels last: float32 ``[B, ...]`` to one float32 ``[B, K]`` per head.
 
-    A pass is made when a batch first needs its size, those of ``sizes`` beforehand. Calls are
-    thread-safe. Only beginning a pass is done one at a time: while a call waits for the device the
-    next one hands in its batch, so that two callers keep the device busy.
+    A pass is captured when a batch first needs its size; those of ``sizes`` at construction. Calls
+    are thread-safe. They start one at a time, but while one call waits for the device the next can
+    submit its batch, so that two callers keep the device busy.
     """
 
     def __init__(
@@ -108,8 +109,10 @@ class BucketedCopy:
         sizes: Iterable[int] = (),
         capture: Capture | None = None,
     ):
-        """``shape``: of one input. ``capture``: left out, graphs on CUDA and ``eagerly`` elsewhere;
-        the latter too, with a warning, where the device refuses it."""
+        """``shape``: one input's. ``capture``: by default ``graphs`` on CUDA, else ``eagerly``.
+
+        Where the device refuses a capture, a warning is logged and ``eagerly`` takes its place.
+        """
         on_cuda = device.type == "cuda"
         self._shape, self._pinned = tuple(shape), on_cuda
         self._stream = torch.cuda.Stream(device) if on_cuda else None
@@ -125,54 +128,54 @@ class BucketedCopy:
 
     @property
     def sizes(self) -> list[int]:
-        """Of the passes made by now."""
+        """Batch sizes captured until now."""
         return list(self._passes)
 
     def __call__(self, inputs: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        begun = [self._begin(inputs[i : i + LARGEST]) for i in range(0, len(inputs), LARGEST)]
-        # Joining them copies: the memory of a pass goes back to where the next one takes its own.
-        return [np.concatenate(parts) for parts in zip(*(wait() for wait in begun), strict=True)]
+        waits = [self._submit(inputs[i : i + LARGEST]) for i in range(0, len(inputs), LARGEST)]
+        # Concatenating copies: the pinned memory of this pass is reused by a later one.
+        return [np.concatenate(parts) for parts in zip(*(wait() for wait in waits), strict=True)]
 
-    def _begin(self, inputs: NDArray[np.float32]) -> Callable[[], list[NDArray[np.float32]]]:
-        """Hand ``inputs`` to the device; what is returned waits for its answer."""
+    def _submit(self, inputs: NDArray[np.float32]) -> Callable[[], list[NDArray[np.float32]]]:
+        """Start the pass of ``inputs``; the function returned waits for its outputs."""
         rows = len(inputs)
         padded = self._host((bucket(rows), *self._shape)).zero_()
         padded[:rows] = torch.from_numpy(inputs)
         with self._lock, torch.inference_mode(), torch.cuda.stream(self._stream):
-            made = self._pass(len(padded))
-            made.inputs.copy_(padded, non_blocking=True)
-            made.replay()
-            answers = [self._host(o.shape).copy_(o, non_blocking=True) for o in made.outputs]
-            # Blocking: the thread that waits sleeps and leaves its core to the search.
+            run = self._pass(len(padded))
+            run.inputs.copy_(padded, non_blocking=True)
+            run.replay()
+            outputs = [self._host(o.shape).copy_(o, non_blocking=True) for o in run.outputs]
+            # Blocking: the waiting thread sleeps, so that the search can use its core.
             done = self._stream and self._stream.record_event(torch.cuda.Event(blocking=True))
 
         def wait() -> list[NDArray[np.float32]]:
             if done:
                 done.synchronize()
-            return [answer[:rows].numpy() for answer in answers]
+            return [output[:rows].numpy() for output in outputs]
 
         return wait
 
     def _host(self, shape: Sequence[int]) -> Tensor:
-        """Memory that the device reads and writes by itself, while the processor goes on."""
+        """Host memory; pinned for CUDA, which then copies to and from it asynchronously."""
         return torch.empty(shape, pin_memory=self._pinned)
 
     def _pass(self, size: int) -> Pass:
         if size not in self._passes:
             inputs = torch.zeros((size, *self._shape), device=self._format["device"])
-            self._passes[size] = Pass(inputs, *self._captured(partial(self._forward, inputs)))
+            self._passes[size] = Pass(inputs, *self._try_capture(partial(self._forward, inputs)))
         return self._passes[size]
 
     def _forward(self, inputs: Tensor) -> list[Tensor]:
         features = self._trunk(inputs.to(**self._format))
         return [head(features).float() for head in self._heads]
 
-    def _captured(self, forward: Forward) -> tuple[Callable[[], None], list[Tensor]]:
+    def _try_capture(self, forward: Forward) -> tuple[Callable[[], None], list[Tensor]]:
         try:
             return self._capture(forward)
         except RuntimeError as error:
             if self._capture is eagerly:
                 raise
-            log.warning("inference goes on without CUDA graphs: %s", str(error).split("\n")[0])
+            log.warning("inference continues without CUDA graphs: %s", str(error).split("\n")[0])
             self._capture = eagerly
             return eagerly(forward)

@@ -1,23 +1,24 @@
-"""Where tensors live, in what precision they compute, and how many cores there are."""
+"""Devices, precisions and the number of cores."""
 
 import os
 
 import torch
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+"""torch's types by the names used in settings."""
 
 
 def cores() -> int:
-    """CPU cores that this process may use."""
+    """How many CPU cores this process may use."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def choose(name: str) -> torch.device:
-    """``auto`` is the first of cuda, mps and cpu that is present; else torch's own names.
+    """Return the device ``name``; ``auto`` is the first of cuda, mps and cpu that this machine has.
 
-    ValueError where the device does not exist.
+    ValueError where there is no such device.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -35,7 +36,7 @@ def choose(name: str) -> torch.device:
 
 
 def computes_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 is worth a timing: NVIDIA's devices compute in it from capability 8.0 on."""
+    """Whether bfloat16 is worth timing: NVIDIA devices have it from compute capability 8.0 on."""
     if device.type == "cuda" and torch.version.hip is None:
         return torch.cuda.get_device_capability(device) >= (8, 0)
     return True

@@ -1,7 +1,7 @@
-"""Inference copies of a trained module: BatchNorm folded away, then torch or OpenVINO.
+"""Inference sessions of a trained module: BatchNorm is folded, then torch or OpenVINO runs it.
 
-A module is translated part by part, so whatever is built from ``nn.layers`` can be exported. The
-originals are never changed.
+A module is translated part by part, so every network built from ``nn.layers`` can be exported. The
+original modules are never changed.
 """
 
 import copy
@@ -24,17 +24,22 @@ PLANES = (2, 3)
 """The axes of a board in ``[B, C, H, W]``."""
 
 HINTS = {torch.float32: "f32", torch.bfloat16: "bf16"}
+"""OpenVINO's names of the precisions."""
 
 PROPERTIES = {"ENABLE_CPU_PINNING": False, "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
-"""Pinned, two processes would share one core."""
+"""Of each compiled model. Without the first, two processes would be pinned to the same core."""
 
 
 def fold(module: Module) -> Module:
-    """A copy in evaluation mode with each BatchNorm folded into the convolution before it.
+    """Return a copy in evaluation mode, each BatchNorm folded into the convolution before it.
 
     With BatchNorm's running mean m, variance v, scale g and shift b, the convolution's weight is
     multiplied by g / sqrt(v + eps) and its bias becomes b - m * g / sqrt(v + eps) (Ioffe & Szegedy
-    2015, algorithm 2, line 11).
+    2015, algorithm 2, line 11). The two then compute the same up to rounding.
+
+    An example with one number: weight 0.5, m = 2, v = 4, g = 3, b = 1 and eps about 0. An input of
+    8 becomes 0.5 * 8 = 4, and (4 - 2) / sqrt(4) * 3 + 1 = 4. Folded: the factor is 3 / sqrt(4) =
+    1.5, the weight 0.5 * 1.5 = 0.75, the bias 1 - 2 * 1.5 = -2, and 0.75 * 8 - 2 = 4.
     """
     folded = copy.deepcopy(module).eval().requires_grad_(False)
     for part in folded.modules():
@@ -51,10 +56,10 @@ def _fold_pairs(sequence: nn.Sequential) -> None:
             del sequence[i + 1]
 
 
-class TorchCopy:
-    """Folded modules in torch: float32 ``[B, ...]`` to one float32 ``[B, K]`` a head.
+class TorchSession:
+    """Folded modules in torch: float32 ``[B, ...]`` to one float32 ``[B, K]`` per head.
 
-    Calls are thread-safe and, where torch has one thread a process, run in parallel.
+    Calls are thread-safe. They run in parallel where torch is set to one thread.
     """
 
     def __init__(
@@ -69,19 +74,18 @@ class TorchCopy:
         self._heads = [fold(head).to(**self._format) for head in heads]
 
     def __call__(self, inputs: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        torch.get_num_threads()  # a thread obeys set_num_threads only once torch has looked at it
+        torch.get_num_threads()  # set_num_threads takes effect in a new thread only after this call
         with torch.inference_mode():
             features = self._trunk(torch.from_numpy(inputs).to(**self._format))
             return [head(features).float().cpu().numpy() for head in self._heads]
 
 
-class OpenVINOCopy:
-    """The same on OpenVINO, on the CPU; ``shape`` is one input's, without the batch.
+class OpenVINOSession:
+    """Folded modules on OpenVINO, on the CPU: float32 ``[B, ...]`` to ``[B, K]`` per head.
 
-    The graph is built from the folded weights directly: a tenth of the time of OpenVINO's own
-    conversion. Calls are thread-safe and run in parallel: each takes an idle request, a compiled
-    model of its own, and compiles one where there is none. ``requests`` are compiled beforehand.
-    ValueError where OpenVINO is missing or cannot be given one of the modules.
+    The graph is built from the folded weights directly, in a tenth of the time of OpenVINO's own
+    conversion. Calls are thread-safe and run in parallel: each takes an idle request, which has a
+    compiled model of its own, and compiles a new one where none is idle.
     """
 
     def __init__(
@@ -92,6 +96,10 @@ class OpenVINOCopy:
         shape: Sequence[int],
         requests: int = 1,
     ):
+        """``shape``: one input's, without the batch. ``requests``: how many are compiled now.
+
+        ValueError where OpenVINO is not installed or a module has no translation.
+        """
         runtime, ops = _import_openvino()
         inputs = ops.parameter([-1, *shape], np.float32)
         features = _translate(fold(trunk), inputs, ops)
@@ -99,34 +107,34 @@ class OpenVINOCopy:
         self._model = runtime.Model(outputs, [inputs])
         self._core = runtime.Core()
         self._properties = PROPERTIES | {"INFERENCE_PRECISION_HINT": HINTS[dtype]}
-        self._made: list[Any] = []
-        self._idle = [self._request() for _ in range(requests)]
+        self._all: list[Any] = []
+        self._idle = [self._compile() for _ in range(requests)]
 
     @property
     def requests(self) -> int:
-        """How many there are by now: as many as calls were ever under way at once."""
-        return len(self._made)
+        """Compiled requests: the largest number of simultaneous calls until now."""
+        return len(self._all)
 
     def __call__(self, inputs: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         try:
             request = self._idle.pop()  # atomic: no other call gets the same one
         except IndexError:
-            request = self._request()
+            request = self._compile()
         # Without share_outputs the arrays are copies; with it the next call would overwrite them.
-        # The input stands alone: looking into a list of one takes 50 microseconds.
+        # The input is passed without a list: OpenVINO takes 50 microseconds to unpack one.
         outputs = list(request.infer(inputs, share_inputs=True).values())
         self._idle.append(request)
         return outputs
 
-    def _request(self) -> Any:
-        """A way to run the model that is independent of the other ones.
+    def _compile(self) -> Any:
+        """Compile the model once more and return a request for it, independent of the others.
 
-        Each has its own compiled model of one stream: requests of one such model wait for each
-        other, and several streams cost a single caller 6 % of its speed.
+        Requests of one compiled model with one stream would wait for each other, and several
+        streams cost a single caller 6 % of its speed.
         """
         compiled = self._core.compile_model(self._model, "CPU", self._properties)
-        self._made.append(compiled.create_infer_request())
-        return self._made[-1]
+        self._all.append(compiled.create_infer_request())
+        return self._all[-1]
 
 
 def openvino_installed() -> bool:
@@ -146,14 +154,14 @@ def _import_openvino() -> tuple[Any, Any]:
 
 
 def _translate(module: nn.Module, node: Any, ops: Any) -> Any:
-    """The graph's node that follows ``node`` when ``module`` is applied to it."""
+    """Add ``module`` to the graph: return the node that applies it to ``node``."""
     if type(module) not in TRANSLATIONS:
         raise ValueError(f"no OpenVINO translation of {type(module).__name__}")
     return TRANSLATIONS[type(module)](module, node, ops)
 
 
 def _constant(tensor: torch.Tensor, ops: Any) -> Any:
-    """A node that holds ``tensor``; given as a bare array it would be looked through for ms."""
+    """A node that holds ``tensor``; OpenVINO would take milliseconds to convert a bare array."""
     return ops.constant(tensor.detach().float().cpu().contiguous().numpy())
 
 

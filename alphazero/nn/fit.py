@@ -1,11 +1,10 @@
-"""Supervised training: shuffled batches, validation, early stopping, and what a network answers."""
+"""Supervised training: shuffled batches, validation, early stopping, and predictions."""
 
 import copy
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -13,22 +12,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from alphazero.nn import descent, layers, losses
-from alphazero.nn.descent import Course
+from alphazero.nn import layers, losses, training
+from alphazero.nn.batches import batches, bounds, text_lengths
 from alphazero.nn.parallel import compute_dtype
 from alphazero.nn.settings import FitSettings, OptimizerSettings
+from alphazero.nn.training import Progress
 from alphazero.nn.weights import Weights
 
 Prepare = Callable[[NDArray[Any], np.random.Generator | None], Tensor]
-"""A batch's raw inputs to what the network takes; with a generator while training, to augment."""
+"""Turns a batch's raw inputs into the network's input; in training it gets a random generator, for
+augmentation, otherwise None."""
 
 History = list[dict[str, float]]
-"""A row an epoch: ``epoch`` (from 1), ``minutes`` since the start, ``loss``, ``accuracy``,
-``gradient_norm`` (means over the epoch, the weights moving), ``learning_rate`` (the last one) and,
-of the averaged weights after it, ``validation_loss`` and ``validation_accuracy``."""
-
-POOLED_BATCHES = 32
-"""Texts are sorted by length among so many batches: a text pays for its batch's longest."""
+"""One row per epoch: ``epoch`` (from 1), ``minutes`` since the start, ``loss``, ``accuracy`` and
+``gradient_norm`` (means over the epoch, while the weights change), ``learning_rate`` (of its last
+step) and, for the averaged weights after it, ``validation_loss`` and ``validation_accuracy``."""
 
 
 class Examples(NamedTuple):
@@ -48,28 +46,28 @@ def never() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """What ``fit`` calls."""
+    """Functions that ``fit`` calls."""
 
     batch: Callable[[int], object] = ignore
-    """After each batch: how many examples it had."""
+    """Called after each batch, with its number of examples."""
     epoch: Callable[[dict[str, float]], object] = ignore
-    """After each epoch: its row of the history."""
+    """Called after each epoch, with its row of the history."""
     saved: Callable[[dict[str, Any]], object] = ignore
-    """Then: what ``fit`` resumes from, of plain types, arrays and tensors."""
+    """Called then, with the state from which ``fit`` resumes: plain types, arrays and tensors."""
     stop: Callable[[], bool] = never
-    """Asked after each batch: whether to leave off. The epoch under way is lost."""
+    """Called after each batch; True ends the training, and the current epoch is lost."""
 
 
-SILENT = Hooks()
+NO_HOOKS = Hooks()
 
 
-class Trains(Protocol):
-    """What ``fit`` needs of a trainer."""
+class EpochTrainer(Protocol):
+    """The methods of a trainer that ``fit`` calls."""
 
-    course: Course
+    progress: Progress
     settings: FitSettings
 
-    def epoch(self, train: Examples, progress: Callable[[int], object]) -> dict[str, float]: ...
+    def epoch(self, train: Examples, on_batch: Callable[[int], object]) -> dict[str, float]: ...
     def validate(self, examples: Examples) -> dict[str, float]: ...
     def weights(self) -> Weights: ...
     def load(self, weights: Weights) -> None: ...
@@ -78,11 +76,11 @@ class Trains(Protocol):
 
 
 class Trainer:
-    """Trains a classifier, in place.
+    """Trains a classifier in place.
 
-    On a CPU each thread computes a share of every batch, for which torch itself should be set to
-    one thread. Order, augmentation and dropout follow from the seed, so that two epochs, ``state``,
-    ``restore`` and two more equal four bit for bit, on the same machine with as many threads.
+    On a CPU each thread computes a share of every batch, so torch itself should be set to one
+    thread. Order, augmentation and dropout follow from the seed: two epochs, ``state``, ``restore``
+    and two more epochs equal four epochs bit for bit, on the same machine with as many threads.
     """
 
     def __init__(
@@ -94,77 +92,79 @@ class Trainer:
         steps: int,
         seed: int = 0,
     ):
-        """``steps``: of the whole training (``planned_steps``), which the learning rate follows."""
-        self.settings, self.course = settings, Course(settings, steps)
+        """``steps``: those of the whole training (``planned_steps``); the learning rate follows."""
+        self.settings, self.progress = settings, Progress(settings, steps)
         self._prepare, self._seed = prepare, seed
-        self._descent = descent.begin(model, optimizer, settings)
+        self._optimization = training.create(model, optimizer, settings)
         self._averaged = copy.deepcopy(model).eval()
 
     def epoch(
-        self, train: Examples, progress: Callable[[int], object] = ignore
+        self, train: Examples, on_batch: Callable[[int], object] = ignore
     ) -> dict[str, float]:
-        """One pass; ``progress`` hears of each batch. Ends early where time is up.
+        """Train one pass, or until time is up; ``on_batch`` gets the size of each batch.
 
-        ValueError for inputs that are not finite, before they reach the network: BatchNorm's
-        statistics would remember a NaN for ever. Diverged: see ``Descent.descend``.
+        ValueError for inputs that are not finite, before they reach the network: a NaN would stay
+        in BatchNorm's statistics for good. Diverged: see ``Optimization.step``.
         """
         check(train)
-        rng = np.random.default_rng((self._seed, self.course.epochs))
+        rng = np.random.default_rng((self._seed, self.progress.epochs))
 
         def step(rows: NDArray[np.int64]) -> dict[str, float]:
             inputs = _tensor(self._prepare, train.inputs, rows, rng)
             return self._step(inputs, torch.from_numpy(train.labels[rows]))
 
         order = batches(train.inputs, self.settings.batch_size, rng)
-        return one_pass(order, step, self.course, progress)
+        return one_pass(order, step, self.progress, on_batch)
 
     def validate(self, examples: Examples) -> dict[str, float]:
         """``validation_loss`` and ``validation_accuracy`` of the averaged weights."""
-        self._averaged.load_state_dict(self._descent.average())
-        count = self._descent.threads
-        found = logits(self._averaged, self._prepare, examples.inputs, threads=count)
+        self._averaged.load_state_dict(self._optimization.averaged_state())
+        count = self._optimization.threads
+        predicted = logits(self._averaged, self._prepare, examples.inputs, threads=count)
         labels = torch.from_numpy(examples.labels)
         return {
-            "validation_loss": losses.class_loss(found, labels, self.settings.loss).item(),
-            "validation_accuracy": losses.accuracy(found, labels).item(),
+            "validation_loss": losses.class_loss(predicted, labels, self.settings.loss).item(),
+            "validation_accuracy": losses.accuracy(predicted, labels).item(),
         }
 
     def weights(self) -> Weights:
         """Copies of the averaged weights."""
-        return self._descent.weights()
+        return self._optimization.weights()
 
     def load(self, weights: Weights) -> None:
-        """Take these for the newest weights and for the averaged ones."""
-        self._descent.load(weights)
+        """Replace the newest weights and the averaged ones by ``weights``."""
+        self._optimization.load(weights)
 
     def state(self) -> dict[str, Any]:
-        return {"course": self.course.state(), "descent": self._descent.state()}
+        return {"course": self.progress.state(), "descent": self._optimization.state()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue from a ``state`` of a trainer with the same settings."""
-        self.course.restore(state["course"])
-        self._descent.restore(state["descent"])
+        """Continue from the ``state`` of a trainer with the same settings."""
+        self.progress.restore(state["course"])
+        self._optimization.restore(state["descent"])
 
     def _step(self, inputs: Tensor, labels: Tensor) -> dict[str, float]:
-        # Each share of the batch knows its first row, and by that its own random numbers.
+        # The rows' numbers travel with each share: the first one seeds the share's dropout.
         rows = torch.arange(len(labels))
-        tensors = [place(tensor, self._descent.device) for tensor in (inputs, labels, rows)]
-        if self.course.step == 0:
-            self._descent.measure(self._forward, tensors)
-        figures = self._descent.descend(self._forward, tensors, self.course.progress)
-        self.course.step += 1
+        tensors = [
+            to_device(tensor, self._optimization.device) for tensor in (inputs, labels, rows)
+        ]
+        if self.progress.step == 0:
+            self._optimization.choose_precision(self._forward, tensors)
+        figures = self._optimization.step(self._forward, tensors, self.progress.fraction)
+        self.progress.step += 1
         return figures
 
     def _forward(
         self, model: nn.Module, inputs: Tensor, labels: Tensor, rows: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        layers.seed_dropout(model, rows.device, self._seed, self._descent.step, int(rows[0]))
+        layers.seed_dropout(model, rows.device, self._seed, self._optimization.steps, int(rows[0]))
         if inputs.is_floating_point():
             inputs = inputs.to(compute_dtype(model))
-        found = model(inputs).float()
-        loss = losses.class_loss(found, labels, self.settings.loss, self.settings.label_smoothing)
+        output, smoothing = model(inputs).float(), self.settings.label_smoothing
+        loss = losses.class_loss(output, labels, self.settings.loss, smoothing)
         with torch.no_grad():
-            return loss, {"loss": loss, "accuracy": losses.accuracy(found, labels)}
+            return loss, {"loss": loss, "accuracy": losses.accuracy(output, labels)}
 
 
 class _Stopped(Exception):
@@ -172,23 +172,23 @@ class _Stopped(Exception):
 
 
 def fit(
-    trainer: Trains,
+    trainer: EpochTrainer,
     train: Examples,
     validation: Examples | None = None,
-    hooks: Hooks = SILENT,
+    hooks: Hooks = NO_HOOKS,
     state: dict[str, Any] | None = None,
 ) -> History:
-    """Train until the epochs or the time are over, or nothing gets better (``patience``).
+    """Train until epochs or time are over, or validation stops improving (``patience``).
 
-    In the end the trainer has the weights of the best epoch: the highest validation accuracy, of
-    equals the lowest loss; without ``validation`` the last one's. ``state``: as given to
-    ``hooks.saved`` earlier; the training goes on from there bit for bit.
+    In the end the trainer has the weights of the best epoch: the one with the highest validation
+    accuracy, among equals the lowest loss; without ``validation`` the last one. ``state``: one that
+    ``hooks.saved`` was given; the training continues from there bit for bit.
     """
     history, best = [], None
     if state is not None:
         trainer.restore(state["trainer"])
         history, best = list(state["history"]), state["best"]
-    while not (trainer.course.over or _stale(history, trainer.settings.patience)):
+    while not (trainer.progress.finished or _stale(history, trainer.settings.patience)):
         try:
             history.append(_row(trainer, train, validation, hooks))
         except _Stopped:
@@ -203,7 +203,7 @@ def fit(
 
 
 def best_epoch(history: History) -> int:
-    """The number of the epoch whose weights are kept."""
+    """The number, from 1, of the epoch whose weights are kept."""
 
     def merit(row: dict[str, float]) -> tuple[float, float]:
         if "validation_accuracy" in row:
@@ -214,30 +214,12 @@ def best_epoch(history: History) -> int:
 
 
 def planned_steps(rows: int, settings: FitSettings) -> int:
-    """Optimizer steps of a training on so many examples."""
-    return settings.epochs * (len(_bounds(rows, settings.batch_size)) - 1)
-
-
-def batches(
-    inputs: NDArray[Any], size: int, rng: np.random.Generator
-) -> Iterator[NDArray[np.int64]]:
-    """The rows of each batch of one pass, in random order; a text's batch has about its length.
-
-    A last batch of one row, which BatchNorm cannot take, joins the one before.
-    """
-    order, bounds = rng.permutation(len(inputs)), _bounds(len(inputs), size)
-    lengths, reach = _lengths(inputs), POOLED_BATCHES * size
-    if lengths is not None:
-        for pool in np.split(order, range(reach, len(order), reach)):
-            pool[:] = pool[np.argsort(lengths[pool], kind="stable")]
-    found = [order[start:end] for start, end in pairwise(bounds)]
-    if lengths is not None:
-        found = [found[index] for index in rng.permutation(len(found))]
-    return iter(found)
+    """How many optimizer steps a training on ``rows`` examples takes."""
+    return settings.epochs * (len(bounds(rows, settings.batch_size)) - 1)
 
 
 def check(examples: Examples) -> None:
-    """ValueError for examples that nothing can be learned from."""
+    """Raise ValueError for fewer than two examples, or labels that do not fit the inputs."""
     if len(examples.inputs) != len(examples.labels) or len(examples.labels) < 2:
         raise ValueError(
             f"training needs two examples at least and a label for each, got "
@@ -254,25 +236,25 @@ def logits(
     batch_size: int = 512,
     threads: int = 1,
 ) -> Tensor:
-    """``[N, K]`` float32 on the CPU, in evaluation mode; ``threads`` share the batches."""
+    """Logits ``[N, K]``, float32 on the CPU, in evaluation mode; ``threads`` share the batches."""
     device, training = next(model.parameters()).device, model.training
-    lengths = _lengths(inputs)
+    lengths = text_lengths(inputs)
     order = np.arange(len(inputs)) if lengths is None else np.argsort(lengths, kind="stable")
 
-    def answer(rows: NDArray[np.int64]) -> Tensor:
-        torch.get_num_threads()  # a thread obeys set_num_threads only once torch has looked at it
+    def evaluate(rows: NDArray[np.int64]) -> Tensor:
+        torch.get_num_threads()  # set_num_threads takes effect in a new thread only after this call
         with torch.inference_mode():
-            return model(place(_tensor(prepare, inputs, rows), device)).float().cpu()
+            return model(to_device(_tensor(prepare, inputs, rows), device)).float().cpu()
 
     pieces = np.split(order, range(batch_size, len(order), batch_size))
     model.eval()
     try:
         with ThreadPoolExecutor(threads) as pool:
             apply = pool.map if threads > 1 else map
-            found = torch.cat(list(apply(answer, pieces)))
+            result = torch.cat(list(apply(evaluate, pieces)))
     finally:
         model.train(training)
-    return torch.empty_like(found).index_copy_(0, torch.from_numpy(order), found)
+    return torch.empty_like(result).index_copy_(0, torch.from_numpy(order), result)
 
 
 def predict(
@@ -282,14 +264,14 @@ def predict(
     batch_size: int = 512,
     threads: int = 1,
 ) -> NDArray[np.float32]:
-    """``[N, K]``: the probability of each class, in evaluation mode."""
+    """Probabilities of the classes ``[N, K]``, in evaluation mode."""
     return torch.softmax(logits(model, prepare, inputs, batch_size, threads), dim=1).numpy()
 
 
 def confusion(
     labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
 ) -> NDArray[np.int64]:
-    """``[K, K]``: how many examples of the row's class were taken for the column's."""
+    """Confusion matrix ``[K, K]``: examples of the row's class predicted as the column's."""
     cells = np.bincount(labels * classes + predicted, minlength=classes**2)
     return cells.reshape(classes, classes).astype(np.int64)
 
@@ -297,23 +279,23 @@ def confusion(
 def one_pass(
     order: Iterator[NDArray[np.int64]],
     step: Callable[[NDArray[np.int64]], dict[str, float]],
-    course: Course,
-    progress: Callable[[int], object],
+    progress: Progress,
+    on_batch: Callable[[int], object],
 ) -> dict[str, float]:
-    """An epoch: a ``step`` for the rows of each batch, until the last one or until time is up."""
+    """Run an epoch: ``step`` on the rows of each batch, to the last one or until time is up."""
     figures, sizes = [], []
     for rows in order:
         figures.append(step(rows))
         sizes.append(len(rows))
-        progress(len(rows))
-        if course.progress == 1:
+        on_batch(len(rows))
+        if progress.fraction == 1:
             break
-    course.epochs += 1
+    progress.epochs += 1
     return summary(figures, sizes)
 
 
 def summary(figures: list[dict[str, float]], sizes: list[int]) -> dict[str, float]:
-    """Means over the examples of an epoch; of the learning rate the last."""
+    """Means over an epoch's examples; for the learning rate the last value."""
     means = {
         name: math.fsum(row[name] * size for row, size in zip(figures, sizes, strict=True))
         / sum(sizes)
@@ -322,44 +304,29 @@ def summary(figures: list[dict[str, float]], sizes: list[int]) -> dict[str, floa
     return means | {"learning_rate": figures[-1]["learning_rate"]}
 
 
-def place(tensor: Tensor, device: torch.device) -> Tensor:
-    """On ``device``; planes with their channels last."""
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Move ``tensor`` to ``device``; planes ``[B, C, H, W]`` get the channels-last layout."""
     if tensor.ndim == 4:
         return tensor.to(device, memory_format=torch.channels_last)
     return tensor.to(device)
 
 
 def _row(
-    trainer: Trains, train: Examples, validation: Examples | None, hooks: Hooks
+    trainer: EpochTrainer, train: Examples, validation: Examples | None, hooks: Hooks
 ) -> dict[str, float]:
-    def progress(count: int) -> None:
+    def on_batch(count: int) -> None:
         hooks.batch(count)
         if hooks.stop():
             raise _Stopped
 
-    figures = trainer.epoch(train, progress)
-    found = {} if validation is None else trainer.validate(validation)
-    course = trainer.course
-    return {"epoch": course.epochs, "minutes": course.minutes} | figures | found
+    figures = trainer.epoch(train, on_batch)
+    validated = {} if validation is None else trainer.validate(validation)
+    done = trainer.progress
+    return {"epoch": done.epochs, "minutes": done.minutes} | figures | validated
 
 
 def _stale(history: History, patience: int) -> bool:
     return bool(patience and history) and len(history) - best_epoch(history) >= patience
-
-
-def _bounds(rows: int, size: int) -> list[int]:
-    """Where each batch begins, and the end."""
-    starts = list(range(0, rows, size))
-    if len(starts) > 1 and rows - starts[-1] == 1:
-        starts.pop()
-    return [*starts, rows]
-
-
-def _lengths(inputs: NDArray[Any]) -> NDArray[np.int64] | None:
-    """Of texts; None where the inputs are something else."""
-    if inputs.ndim == 2 and inputs.dtype.kind == "i":
-        return np.count_nonzero(inputs, axis=1)
-    return None
 
 
 def _tensor(
@@ -368,7 +335,7 @@ def _tensor(
     rows: NDArray[np.int64],
     rng: np.random.Generator | None = None,
 ) -> Tensor:
-    """What the network takes; ValueError where it is not finite."""
+    """The network's input for these rows; ValueError where it is not finite."""
     tensor = prepare(inputs[rows], rng)
     if tensor.is_floating_point():
         finite = torch.isfinite(tensor).flatten(1).all(dim=1)

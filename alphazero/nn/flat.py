@@ -1,7 +1,7 @@
-"""A module's numbers in one vector, so that one operation reaches all of them.
+"""A module's parameters and statistics in one vector, on which one operation reaches them all.
 
 A small network has dozens of tensors of some hundred to some thousand numbers. An optimizer step, a
-norm or an average that visits them one by one spends its time between them, on a single core.
+norm or an average that takes them one by one spends most of its time on the overhead of each call.
 """
 
 from collections.abc import Sequence
@@ -16,15 +16,15 @@ class Flat:
     """Moves a module's parameters and BatchNorm's statistics into the vector ``values``.
 
     The module's tensors become views of it, with the shapes and strides they had; from then on they
-    must be changed in place only. In this order:
+    must be changed in place only. The vector has four sections, in this order:
 
     * ``matrices``: the weights of convolutional, linear, recurrent and attention layers,
     * ``biases``, of the same, LayerNorm's parameters and embeddings,
     * ``scales``: BatchNorm's scales and shifts,
     * ``statistics``: BatchNorm's running means and variances.
 
-    Other buffers stay where they are: integers (BatchNorm's counts of batches) and constants (word
-    vectors that are not trained), which no optimizer and no average can reach then.
+    Other buffers are not moved, so that no optimizer and no average changes them: integers
+    (BatchNorm's counts of batches) and constants (word vectors that are not trained).
     """
 
     def __init__(self, module: nn.Module):
@@ -38,21 +38,21 @@ class Flat:
             tensor.data = view.copy_(tensor.detach())
         self.matrices, self.biases, self.scales, self.statistics = self.values.split(sizes)
         self.gradient = torch.zeros_like(self.values[: sum(sizes[:3])])
-        """Of matrices, biases and scales; the parameters' own ``grad`` are not set."""
+        """The gradient of matrices, biases and scales; the parameters' own ``grad`` is not set."""
 
     def leaves(self) -> tuple[nn.Parameter, nn.Parameter]:
-        """Matrices, and all other parameters, for an optimizer; ``gradient`` is theirs."""
-        matrices, ends = len(self.matrices), len(self.gradient)
-        found = []
-        for part in (slice(0, matrices), slice(matrices, ends)):
-            found.append(nn.Parameter(self.values[part]))
-            found[-1].grad = self.gradient[part]
-        return found[0], found[1]
+        """Two parameters for an optimizer: the matrices, and all others; with their gradients."""
+        matrices, end = len(self.matrices), len(self.gradient)
+        leaves = []
+        for part in (slice(0, matrices), slice(matrices, end)):
+            leaves.append(nn.Parameter(self.values[part]))
+            leaves[-1].grad = self.gradient[part]
+        return leaves[0], leaves[1]
 
     def named(self, values: Tensor) -> dict[str, Tensor]:
-        """Views of ``values``, laid out like ``self.values``, with the names of ``state_dict``.
+        """Views of ``values``, laid out like ``self.values``, by the names of ``state_dict``.
 
-        Buffers that are not in ``self.values`` are the module's own.
+        Buffers that are not in ``self.values`` are returned as they are in the module.
         """
         memory = self.values.untyped_storage().data_ptr()
         return {
@@ -64,27 +64,29 @@ class Flat:
 
 
 def sections(module: nn.Module) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
-    """The tensors of ``Flat``'s four sections, in the module's order."""
+    """The tensors of the four sections of ``Flat``, each in the module's order."""
     norms = [part for part in module.modules() if isinstance(part, BATCH_NORMS)]
-    scales: list[Tensor] = [each for part in norms for each in part.parameters(recurse=False)]
-    known = {id(parameter) for parameter in scales}
-    others = [parameter for parameter in module.parameters() if id(parameter) not in known]
+    scales: list[Tensor] = [
+        parameter for part in norms for parameter in part.parameters(recurse=False)
+    ]
+    scale_ids = {id(parameter) for parameter in scales}
+    others = [parameter for parameter in module.parameters() if id(parameter) not in scale_ids]
     vectors = {id(part.weight) for part in module.modules() if isinstance(part, nn.Embedding)}
     return (
-        [each for each in others if each.ndim > 1 and id(each) not in vectors],
-        [each for each in others if each.ndim <= 1 or id(each) in vectors],
+        [tensor for tensor in others if tensor.ndim > 1 and id(tensor) not in vectors],
+        [tensor for tensor in others if tensor.ndim <= 1 or id(tensor) in vectors],
         scales,
         [
-            each
+            buffer
             for part in norms
-            for each in part.buffers(recurse=False)
-            if each.is_floating_point()
+            for buffer in part.buffers(recurse=False)
+            if buffer.is_floating_point()
         ],
     )
 
 
 def views(tensors: Sequence[Tensor], vector: Tensor) -> list[Tensor]:
-    """Pieces of ``vector``, one behind the other, of the shapes and strides of ``tensors``."""
+    """Consecutive pieces of ``vector`` with the shapes and strides of ``tensors``."""
     pieces = vector.split([tensor.numel() for tensor in tensors])
     return [
         piece.as_strided(tensor.shape, tensor.stride())

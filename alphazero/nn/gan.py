@@ -1,9 +1,10 @@
-"""A generator of images and the discriminator that it learns from (Goodfellow et al. 2014).
+"""A generator of images and the discriminator it is trained against (Goodfellow et al. 2014).
 
-Both are convolutional (Radford et al. 2016) and may be told the class of an image (Mirza & Osindero
-2014).
+Both are convolutional (Radford et al. 2016). Where they are conditional, an image's class is an
+input of both (Mirza & Osindero 2014).
 
-Shapes: ``B`` images of ``C`` channels, ``H, W`` pixels and ``K`` classes, 1 where no class is told.
+Shapes: ``B`` images of ``C`` channels, ``H, W`` pixels and ``K`` classes; ``K`` is 1 where they are
+not conditional.
 """
 
 from collections.abc import Callable
@@ -15,21 +16,24 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from alphazero.nn import descent
-from alphazero.nn.descent import Course
-from alphazero.nn.fit import Examples, batches, check, ignore, one_pass, place
+from alphazero.nn import training
+from alphazero.nn.batches import batches
+from alphazero.nn.fit import Examples, check, ignore, one_pass, to_device
 from alphazero.nn.parallel import compute_dtype
 from alphazero.nn.settings import GAN, FitSettings, OptimizerSettings
+from alphazero.nn.training import Progress
 from alphazero.nn.weights import Weights
 
 DEVIATION = 0.02
-"""Of the first weights (Radford et al. 2016, section 4)."""
+"""Standard deviation of the first weights (Radford et al. 2016, section 4)."""
 
 REAL = 0.9
-"""What the discriminator is to say of a real image (Salimans et al. 2016, section 3.4)."""
+"""The discriminator's target for a real image (Salimans et al. 2016, section 3.4)."""
 
 SLOPE = 0.2
+"""Slope of the discriminator's leaky ReLU below 0 (Radford et al. 2016, section 4)."""
 HALF = 127.5
+"""Pixels 0 to 255 become -1 to 1: divided by this, minus 1."""
 
 
 class Generator(nn.Module):
@@ -53,22 +57,24 @@ class Generator(nn.Module):
         )
 
     def forward(self, noise: Tensor, labels: Tensor) -> Tensor:
-        told = functional.one_hot(_told(labels, self.classes), self.classes).to(noise)
-        return self.image(torch.cat([noise, told], dim=1))
+        assert noise.shape == (len(labels), self.noise)
+        condition = functional.one_hot(_condition(labels, self.classes), self.classes).to(noise)
+        return self.image(torch.cat([noise, condition], dim=1))
 
 
 class Discriminator(nn.Module):
-    """Images ``[B, C, H, W]`` and labels ``[B]`` to the logit ``[B]`` of being real ones."""
+    """Images ``[B, C, H, W]`` and labels ``[B]`` to logits ``[B]``: above 0 means real."""
 
     def __init__(self, settings: GAN, shape: tuple[int, ...], classes: int):
         super().__init__()
         wide, (channels, height, width) = 2 * settings.channels, shape
         self.classes = classes if settings.conditional else 1
+        # The name "judge" is part of saved training states.
         self.judge = nn.Sequential(
             nn.Conv2d(channels, settings.channels, 4, stride=2, padding=1),
             nn.LeakyReLU(SLOPE, inplace=True),
             nn.Conv2d(settings.channels, wide, 4, stride=2, padding=1, bias=False),
-            # By the batch's own mean and variance always: there is nothing to predict later.
+            # Always with the batch's own mean and variance: only training uses this network.
             nn.BatchNorm2d(wide, track_running_stats=False),
             nn.LeakyReLU(SLOPE, inplace=True),
             nn.Flatten(),
@@ -76,15 +82,16 @@ class Discriminator(nn.Module):
         )
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        return self.judge(images).gather(1, _told(labels, self.classes)[:, None])[:, 0]
+        assert labels.shape == (len(images),)
+        return self.judge(images).gather(1, _condition(labels, self.classes)[:, None])[:, 0]
 
 
 def build(
     settings: GAN, shape: tuple[int, ...], classes: int, seed: int
 ) -> tuple[Generator, Discriminator]:
-    """Both for images ``(C, H, W)``; their weights depend on ``seed`` alone.
+    """Build both networks for images ``(C, H, W)``; their weights depend on ``seed`` alone.
 
-    ValueError where 4 divides H or W not: the images are made from a quarter of them.
+    ValueError where 4 does not divide H and W: images start at a quarter of their height and width.
     """
     if shape[1] % 4 or shape[2] % 4:
         raise ValueError(f"gan: 4 does not divide the height and width of {shape[1]}x{shape[2]}")
@@ -107,7 +114,7 @@ def generate(
     labels: NDArray[np.int64] | None = None,
     batch_size: int = 256,
 ) -> NDArray[np.uint8]:
-    """``[count, C, H, W]``, of ``labels`` ``[count]`` or else of each class in turn."""
+    """Images ``[count, C, H, W]`` of the classes ``labels`` ``[count]``; default: each in turn."""
     if labels is None:
         labels = np.arange(count) % generator.classes
     device = next(generator.parameters()).device
@@ -115,14 +122,14 @@ def generate(
     parts = zip(noise, torch.from_numpy(labels).split(batch_size), strict=True)
     generator.eval()
     with torch.inference_mode():
-        found = [generator(one.to(device), told.to(device)).cpu() for one, told in parts]
-    return ((torch.cat(found) + 1) * HALF).round().to(torch.uint8).contiguous().numpy()
+        images = [generator(part.to(device), label.to(device)).cpu() for part, label in parts]
+    return ((torch.cat(images) + 1) * HALF).round().to(torch.uint8).contiguous().numpy()
 
 
 class GanTrainer:
-    """Trains both in place, step by step in turn, for ``fit.fit`` without validation.
+    """Trains both networks in place, one step of each in turn, for ``fit.fit`` without validation.
 
-    ``weights`` are the generator's, averaged. Goes on bit for bit, as ``fit.Trainer`` does.
+    ``weights`` are the generator's averaged ones. Resumes bit for bit, like ``fit.Trainer``.
     """
 
     def __init__(
@@ -133,88 +140,97 @@ class GanTrainer:
         steps: int,
         seed: int = 0,
     ):
-        self.settings, self.course = settings, Course(settings, steps)
+        self.settings, self.progress = settings, Progress(settings, steps)
         self._seed, self._width = seed, pair[0].noise
-        self._artist, self._critic = (
-            descent.begin(network, optimizer, settings) for network in pair
+        self._generator, self._discriminator = (
+            training.create(network, optimizer, settings) for network in pair
         )
-        # The generator looks at the discriminator itself; what trains that are its replicas.
+        # The generator's loss uses the discriminator's own module, which needs no gradient there:
+        # the discriminator's replicas compute its gradient.
         pair[1].requires_grad_(False)
-        self._made: dict[int, Tensor] = {}
+        self._generated: dict[int, Tensor] = {}
+        """Images of the current step, by their first row in the batch."""
 
     def epoch(
-        self, train: Examples, progress: Callable[[int], object] = ignore
+        self, train: Examples, on_batch: Callable[[int], object] = ignore
     ) -> dict[str, float]:
-        """One pass over images ``uint8 [N, C, H, W]``; ends early where time is up."""
+        """Train one pass over images ``uint8 [N, C, H, W]``, or until time is up."""
         check(train)
-        rng = np.random.default_rng((self._seed, self.course.epochs))
+        rng = np.random.default_rng((self._seed, self.progress.epochs))
 
         def step(rows: NDArray[np.int64]) -> dict[str, float]:
             images = torch.from_numpy(train.inputs[rows]) / HALF - 1
             return self._step(images, torch.from_numpy(train.labels[rows]))
 
         order = batches(train.inputs, self.settings.batch_size, rng)
-        return one_pass(order, step, self.course, progress)
+        return one_pass(order, step, self.progress, on_batch)
 
     def validate(self, examples: Examples) -> dict[str, float]:
         return {}
 
     def weights(self) -> Weights:
         """Copies of the generator's averaged weights."""
-        return self._artist.weights()
+        return self._generator.weights()
 
     def load(self, weights: Weights) -> None:
-        """Take these for the generator's."""
-        self._artist.load(weights)
+        """Replace the generator's weights by ``weights``."""
+        self._generator.load(weights)
 
     def state(self) -> dict[str, Any]:
-        parts = {"generator": self._artist, "discriminator": self._critic}
-        return {"course": self.course.state()} | {
+        parts = {"generator": self._generator, "discriminator": self._discriminator}
+        return {"course": self.progress.state()} | {
             name: part.state() for name, part in parts.items()
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.course.restore(state["course"])
-        self._artist.restore(state["generator"])
-        self._critic.restore(state["discriminator"])
+        self.progress.restore(state["course"])
+        self._generator.restore(state["generator"])
+        self._discriminator.restore(state["discriminator"])
 
     def _step(self, images: Tensor, labels: Tensor) -> dict[str, float]:
-        """Of the generator, and then of the discriminator on what the generator made in it."""
-        rng, count = np.random.default_rng((self._seed, self._artist.step)), len(labels)
+        """One step of the generator, then one of the discriminator on the same generated images."""
+        rng, count = np.random.default_rng((self._seed, self._generator.steps)), len(labels)
         noise = _noise(count, self._width, int(rng.integers(2**63)))
-        device, done = self._artist.device, self.course.progress
-        real, told, noise, rows = (
-            place(each, device) for each in (images, labels, noise, torch.arange(count))
+        device, done = self._generator.device, self.progress.fraction
+        real, labels, noise, rows = (
+            to_device(tensor, device) for tensor in (images, labels, noise, torch.arange(count))
         )
-        self._made.clear()
-        artist = self._artist.descend(self._fool, [noise, told, rows], done)
-        made = torch.cat([self._made[first] for first in sorted(self._made)])
-        critic = self._critic.descend(self._tell, [real, made, told], done)
-        self.course.step += 1
-        return artist | {f"discriminator_{name}": critic[name] for name in ("loss", "accuracy")}
+        self._generated.clear()
+        figures = self._generator.step(self._generator_loss, [noise, labels, rows], done)
+        generated = torch.cat([self._generated[first] for first in sorted(self._generated)])
+        other = self._discriminator.step(self._discriminator_loss, [real, generated, labels], done)
+        self.progress.step += 1
+        return figures | {f"discriminator_{name}": other[name] for name in ("loss", "accuracy")}
 
-    def _fool(
+    def _generator_loss(
         self, generator: nn.Module, noise: Tensor, labels: Tensor, rows: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss that does not saturate (Goodfellow et al. 2014, section 3)."""
+        """The non-saturating loss -log D(G(z)) (Goodfellow et al. 2014, section 3)."""
+        assert labels.shape == rows.shape == (len(noise),)
         images = generator(noise.to(compute_dtype(generator)), labels).float()
-        self._made[int(rows[0])] = images.detach()
-        loss = functional.softplus(-self._critic.module(images, labels)).mean()
+        self._generated[int(rows[0])] = images.detach()
+        loss = functional.softplus(-self._discriminator.module(images, labels)).mean()
         return loss, {"loss": loss}
 
-    def _tell(
-        self, discriminator: nn.Module, real: Tensor, made: Tensor, labels: Tensor
+    def _discriminator_loss(
+        self, discriminator: nn.Module, real: Tensor, generated: Tensor, labels: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Real and made images apart: as one batch BatchNorm would tell each about the others."""
-        parts = [images.to(compute_dtype(discriminator)) for images in (real, made)]
-        found = torch.cat([discriminator(images, labels) for images in parts]).float()
-        right = torch.cat([torch.full_like(labels, REAL, dtype=torch.float32), labels * 0.0])
-        loss = functional.binary_cross_entropy_with_logits(found, right)
-        accuracy = ((found > 0) == (right > 0)).float().mean()
+        """Binary cross entropy with ``REAL`` for real images and 0 for generated ones.
+
+        The two are separate batches: in one batch BatchNorm's mean and variance would depend on
+        both kinds.
+        """
+        assert real.shape == generated.shape == (len(labels), *real.shape[1:])
+        parts = [images.to(compute_dtype(discriminator)) for images in (real, generated)]
+        logits = torch.cat([discriminator(images, labels) for images in parts]).float()
+        target = torch.cat([torch.full_like(labels, REAL, dtype=torch.float32), labels * 0.0])
+        loss = functional.binary_cross_entropy_with_logits(logits, target)
+        accuracy = ((logits > 0) == (target > 0)).float().mean()
         return loss, {"loss": loss, "accuracy": accuracy}
 
 
-def _told(labels: Tensor, classes: int) -> Tensor:
+def _condition(labels: Tensor, classes: int) -> Tensor:
+    """The class on which both networks are conditioned: always 0 where there is one class."""
     return labels if classes > 1 else torch.zeros_like(labels)
 
 

@@ -1,6 +1,6 @@
-"""First weights: which layer gets which of ``torch.nn.init``'s distributions.
+"""Initial weights: the distribution of ``torch.nn.init`` for each kind of layer.
 
-BatchNorm and LayerNorm keep torch's start (scale 1, shift 0); biases are zero.
+BatchNorm and LayerNorm keep torch's initial values (scale 1, shift 0); biases are zero.
 """
 
 from collections.abc import Iterable
@@ -11,9 +11,11 @@ from torch import nn
 from alphazero.nn.settings import Activation, Initialization
 
 OUTPUT_DEVIATION = 0.01
-"""Of an output layer's weights: an untrained policy is near uniform, an untrained value near 0."""
+"""Standard deviation of an output layer's weights: so an untrained policy is nearly uniform and an
+untrained value nearly 0."""
 
 EMBEDDING_DEVIATION = 0.1
+"""Standard deviation of word vectors."""
 
 
 def initialize(
@@ -23,13 +25,13 @@ def initialize(
     outputs: Iterable[nn.Module] = (),
     activation: Activation = "relu",
 ) -> None:
-    """Draw every layer's weights anew, in place; not an embedding's, which may have been given.
+    """Draw the weights of every layer, in place; embeddings are left, they may be pretrained.
 
     ``he``: normal with variance gain² / fan-in (He et al. 2015, equation 10), where the gain is
-    that of the ``activation`` behind the layer: √2 for ReLU, 5/3 for tanh, 1 for sigmoid.
+    that of the ``activation`` after the layer: √2 for ReLU, 5/3 for tanh, 1 for sigmoid.
     ``xavier``: uniform with variance 2 / (fan-in + fan-out) (Glorot & Bengio 2010, equation 16).
-    The layers in ``outputs`` start near zero instead, whatever the kind, so that a first search is
-    led by the game's results and not by an accident of the draw.
+    The layers in ``outputs`` start near zero instead, with either kind, so that the first searches
+    follow the results of finished games and not random network outputs.
     """
     small = {id(layer) for layer in outputs}
     for layer in module.modules():
@@ -47,7 +49,7 @@ def initialize(
 
 
 def embedding(layer: nn.Embedding, generator: torch.Generator) -> None:
-    """Small random vectors, and 0 for padding."""
+    """Draw small random vectors, and set padding's to 0."""
     nn.init.normal_(layer.weight, std=EMBEDDING_DEVIATION, generator=generator)
     if layer.padding_idx is not None:
         nn.init.zeros_(layer.weight.detach()[layer.padding_idx])
@@ -63,9 +65,10 @@ def _draw(
 
 
 def _recurrent(layer: nn.RNNBase, kind: Initialization, generator: torch.Generator) -> None:
-    """Gate by gate; from one step to the next orthogonal (Saxe et al. 2014), which keeps lengths.
+    """Draw each gate's matrices by themselves.
 
-    An LSTM's forget gates start open (Jozefowicz et al. 2015).
+    Matrices between time steps are orthogonal, which keeps the length of the hidden state (Saxe et
+    al. 2014). An LSTM's forget gates start open, with bias 1 (Jozefowicz et al. 2015).
     """
     for name, weight in layer.named_parameters():
         for gate in weight.detach().split(layer.hidden_size):

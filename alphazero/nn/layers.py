@@ -1,9 +1,9 @@
-"""Building blocks of perceptrons and convolutional networks; none knows what its inputs mean.
+"""Building blocks of perceptrons and convolutional networks, independent of what the inputs mean.
 
-Shapes: ``B`` examples, ``C`` channels, ``H, W`` planes. Every convolution of a tower keeps ``H, W``
-and has no bias, because the BatchNorm behind it (Ioffe & Szegedy 2015) subtracts any. Towers and
-heads are made of ``nn.Sequential`` and two small modules, so that ``nn.export`` can fold and
-translate the parts without knowing the whole.
+Shapes: ``B`` examples, ``C`` channels, planes of ``H, W``. Every convolution of a tower keeps
+``H, W`` and has no bias, because the BatchNorm after it (Ioffe & Szegedy 2015) subtracts any.
+Towers and heads are made of ``nn.Sequential`` and a few small modules, so that ``nn.export`` can
+fold and translate them part by part.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ ACTIVATIONS = {
 }
 
 REDUCTION = 4
-"""Squeeze-and-excitation's bottleneck is this much narrower than the block."""
+"""The bottleneck of squeeze-and-excitation has this factor fewer channels than the block."""
 
 
 def convolution(inputs: int, outputs: int, kernel: int = 3) -> nn.Sequential:
@@ -58,8 +58,8 @@ class SqueezeExcitation(nn.Module):
 class GlobalPoolingBias(nn.Module):
     """Adds to each channel a bias computed from all channels' means and maxima.
 
-    Wu 2019, "Accelerating Self-Play Learning in Go", section 3.3, for boards of one size: the
-    pooled mean scaled by the board's width is left out, since it would only repeat the mean.
+    Wu 2019, "Accelerating Self-Play Learning in Go", section 3.3, for boards of one size: the mean
+    scaled by the board's width is left out, since for one width it holds the same as the mean.
     ``[B, C, H, W]`` to the same.
     """
 
@@ -73,7 +73,7 @@ class GlobalPoolingBias(nn.Module):
 
 
 LAST_NORM = 4
-"""Where in the body of a ``residual_block`` its last BatchNorm is."""
+"""Index of the last BatchNorm in the body of a ``residual_block``."""
 
 
 class Residual(nn.Module):
@@ -100,7 +100,7 @@ def residual_block(channels: int, attention: Attention = "none") -> Residual:
 def residual_tower(
     inputs: int, channels: int, blocks: int, attention: Attention = "none"
 ) -> nn.Sequential:
-    """A convolutional block and ``blocks`` residual ones: ``[B, inputs, ...]`` to ``channels``."""
+    """A convolutional block, then ``blocks`` residual ones: to ``[B, channels, H, W]``."""
     tower = convolutional_block(inputs, channels)
     return tower.extend(residual_block(channels, attention) for _ in range(blocks))
 
@@ -116,9 +116,9 @@ def policy_head(inputs: int, cells: int, channels: int, outputs: int) -> nn.Sequ
 
 
 def value_head(inputs: int, cells: int, channels: int, hidden: int, outputs: int) -> nn.Sequential:
-    """``[B, inputs, H, W]`` to ``[B, outputs]``: like the policy's, with a hidden layer.
+    """``[B, inputs, H, W]`` to ``[B, outputs]``: like the policy head, with a hidden layer.
 
-    ``outputs`` is 3 for the logits of win, draw and loss, 1 for a scalar before its tanh.
+    ``outputs`` is 3 for the logits of win, draw and loss, 1 for a scalar value before tanh.
     """
     return convolutional_block(inputs, channels, 1).extend(
         [nn.Flatten(), nn.Linear(channels * cells, hidden), nn.ReLU(), nn.Linear(hidden, outputs)]
@@ -126,14 +126,14 @@ def value_head(inputs: int, cells: int, channels: int, hidden: int, outputs: int
 
 
 def activation(name: Activation) -> nn.Module:
-    """Of each number by itself; ``leaky_relu`` has a slope of 0.01 below 0 (Maas et al. 2013)."""
+    """Elementwise activation; ``leaky_relu`` has a slope of 0.01 below 0 (Maas et al. 2013)."""
     return ACTIVATIONS[name]()
 
 
 class Dropout(nn.Dropout):
-    """torch's, but drawing from ``generator`` where that is set and not from the global one.
+    """torch's dropout, which draws from ``generator`` where one is set.
 
-    Several threads would take the global one's numbers in an order of chance.
+    Several threads would draw from torch's global generator in an order that varies between runs.
     """
 
     generator: torch.Generator | None = None
@@ -146,9 +146,9 @@ class Dropout(nn.Dropout):
 
 
 def seed_dropout(module: nn.Module, device: torch.device, *seed: int) -> None:
-    """Let every ``Dropout`` in ``module`` draw from one generator of this ``seed``."""
-    drawn = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
-    generator = torch.Generator(device).manual_seed(int(drawn))
+    """Make every ``Dropout`` in ``module`` draw from one generator with this ``seed``."""
+    mixed = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
+    generator = torch.Generator(device).manual_seed(int(mixed))
     for part in module.modules():
         if isinstance(part, Dropout):
             part.generator = generator
@@ -166,7 +166,7 @@ def perceptron_layer(
 
 
 def pooled_block(inputs: int, outputs: int, name: Activation) -> nn.Sequential:
-    """3×3 convolution - activation - 2×2 max pooling: ``H, W`` are halved, rounding down."""
+    """3×3 convolution - activation - 2×2 max pooling: halves ``H, W``, rounding down."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, padding=1), activation(name), nn.MaxPool2d(2)
     )

@@ -1,4 +1,4 @@
-"""The supervised networks, each assembled from its settings."""
+"""Supervised networks, built from their settings."""
 
 from collections import OrderedDict
 
@@ -31,23 +31,23 @@ def build(
     seed: int,
     vectors: Vectors = None,
 ) -> nn.Module:
-    """A network from inputs of this shape to logits ``[B, classes]``; in training mode.
+    """Build a network from inputs of this shape to logits ``[B, classes]``; in training mode.
 
-    Images have the shape (channels, height, width), texts (words known, padding included).
-    ``vectors`` ``[words, D]`` are the embedding's first ones, and D counts instead of the
-    settings'; no file is read here. All else depends on ``seed`` alone. ValueError where settings
-    and shape do not fit.
+    ``shape`` is (channels, height, width) for images and (vocabulary size, with padding) for texts.
+    ``vectors`` ``[words, D]`` are the embedding's initial ones, and D replaces the settings' number
+    of dimensions; no file is read here. All other weights depend on ``seed`` alone. ValueError
+    where settings and shape do not fit.
     """
     with torch.random.fork_rng(devices=[]):  # torch's own first weights would use its global state
         if isinstance(settings, Images):
-            model = _of_images(settings, shape, classes)
+            model = _image_model(settings, shape, classes)
         else:
-            model = _of_texts(settings, shape[0], classes, vectors)
+            model = _text_model(settings, shape[0], classes, vectors)
     generator = torch.Generator().manual_seed(seed)
     outputs = [[part for part in model.modules() if isinstance(part, nn.Linear)][-1]]
     if isinstance(settings, Images):
-        behind = "relu" if isinstance(settings, ResNet) else settings.activation
-        initialization.initialize(model, settings.initialization, generator, outputs, behind)
+        activation = "relu" if isinstance(settings, ResNet) else settings.activation
+        initialization.initialize(model, settings.initialization, generator, outputs, activation)
         return model
     kind = "he" if isinstance(settings, TextCNN) else "xavier"
     initialization.initialize(model, kind, generator, outputs)
@@ -57,7 +57,7 @@ def build(
     return model
 
 
-def _of_images(settings: Images, shape: tuple[int, ...], classes: int) -> nn.Sequential:
+def _image_model(settings: Images, shape: tuple[int, ...], classes: int) -> nn.Sequential:
     if isinstance(settings, MLP):
         return _mlp(settings, shape, classes)
     if isinstance(settings, CNN):
@@ -95,7 +95,7 @@ def _cnn(settings: CNN, shape: tuple[int, ...], classes: int) -> nn.Sequential:
 
 
 def _resnet(settings: ResNet, shape: tuple[int, ...], classes: int) -> nn.Sequential:
-    """The tower and the policy's head of a policy-value network, behind ``shrink``."""
+    """The tower and the policy head of a policy-value network, after pixels are made channels."""
     (inputs, height, width), side = shape, settings.shrink
     if height % side or width % side:
         raise ValueError(f"model.shrink {side} does not divide images of {height}x{width}; 1 does")
@@ -107,12 +107,11 @@ def _resnet(settings: ResNet, shape: tuple[int, ...], classes: int) -> nn.Sequen
     return nn.Sequential(OrderedDict(shrink=nn.PixelUnshuffle(side), tower=tower, policy=head))
 
 
-def _of_texts(settings: Texts, words: int, classes: int, vectors: Vectors) -> TextClassifier:
+def _text_model(settings: Texts, words: int, classes: int, vectors: Vectors) -> TextClassifier:
     if vectors is not None and len(vectors) != words:
         raise ValueError(f"{len(vectors)} vectors were given for a vocabulary of {words} words")
-    given = settings.embedding
-    dimensions = given.dimensions if vectors is None else vectors.shape[1]
-    embedding = _embedding(given, words, dimensions, vectors)
+    dimensions = settings.embedding.dimensions if vectors is None else vectors.shape[1]
+    embedding = _embedding(settings.embedding, words, dimensions, vectors)
     encoder, width, pooling = _encoder(settings, dimensions)
     head = nn.Sequential(layers.Dropout(settings.dropout), nn.Linear(width, classes))
     return TextClassifier(embedding, encoder, pooling, head)
@@ -122,26 +121,26 @@ def _embedding(
     settings: EmbeddingSettings, words: int, dimensions: int, vectors: Vectors
 ) -> nn.Sequential:
     if settings.frozen and settings.vectors is None and vectors is None:
-        raise ValueError("model.embedding.frozen needs model.embedding.vectors: what is to stay?")
-    found = text_layers.embed(words, dimensions, vectors, settings.frozen)
-    return nn.Sequential(found, layers.Dropout(settings.dropout))
+        raise ValueError("model.embedding.frozen needs pretrained vectors: model.embedding.vectors")
+    embedding = text_layers.embed(words, dimensions, vectors, settings.frozen)
+    return nn.Sequential(embedding, layers.Dropout(settings.dropout))
 
 
 def _encoder(settings: Texts, dimensions: int) -> tuple[nn.Module, int, Pooling]:
-    """From word vectors to the numbers of each word, how many these are, and how to pool them."""
+    """The encoder of word vectors, the number of features per word, and the pooling after it."""
     if isinstance(settings, TextCNN):
-        found = text_layers.WordConvolutions(dimensions, settings.channels, settings.widths)
-        return found, settings.channels * len(settings.widths), "max"
+        encoder = text_layers.WordConvolutions(dimensions, settings.channels, settings.widths)
+        return encoder, settings.channels * len(settings.widths), "max"
     if isinstance(settings, Recurrent):
-        found = text_layers.Recurrence(
+        encoder = text_layers.Recurrence(
             settings.cell, dimensions, settings.hidden, settings.layers, settings.bidirectional
         )
-        return found, settings.hidden * (1 + settings.bidirectional), settings.pooling
+        return encoder, settings.hidden * (1 + settings.bidirectional), settings.pooling
     if dimensions % settings.heads:
         raise ValueError(
             f"model.heads {settings.heads} do not divide a word's {dimensions} dimensions"
         )
-    found = text_layers.SelfAttention(
+    encoder = text_layers.SelfAttention(
         dimensions, settings.heads, settings.layers, settings.feedforward, settings.dropout
     )
-    return found, dimensions, "mean"
+    return encoder, dimensions, "mean"

@@ -1,8 +1,8 @@
 """Data parallelism over the cores of one machine, by threads, in mixed precision.
 
-torch's own threads split every single operation and meet after each; when another process takes
-a core they wait for each other and training becomes ten times slower. Here each thread computes a
-whole share of the batch with one torch thread, and they meet once a step.
+torch's own threads split each operation and synchronize after it; when another process takes a
+core they wait for each other, and training becomes ten times slower. Here each thread computes the
+whole network on its share of the batch, with one torch thread, and they synchronize once per step.
 """
 
 import copy
@@ -16,18 +16,18 @@ from torch import Tensor, nn
 from alphazero.nn.flat import BATCH_NORMS, Flat, sections, views
 
 Forward = Callable[..., tuple[Tensor, dict[str, Tensor]]]
-"""``forward(module, *tensors) -> (loss, figures)``: means over the rows given."""
+"""``forward(module, *tensors) -> (loss, figures)``: both are means over the rows of the tensors."""
 
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # of malloc.h
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # as in malloc.h
 KEPT_BYTES = 2**30
 GROWTH_BYTES = LARGEST_BYTES = 2**25
 
 
 def keep_memory() -> None:
-    """Let the C library keep for the next step what a step frees; for the whole process.
+    """Make the C library keep freed memory for the next step, in the whole process.
 
-    glibc would return most of it to the kernel, which then clears the same pages again for each
-    step: 5 to 12 % of a step's time. Other C libraries are left as they are.
+    glibc would return most of it to the kernel, which then clears the same pages again in each
+    step: 5 to 12 % of a step's time. Other C libraries are not changed.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
@@ -37,21 +37,25 @@ def keep_memory() -> None:
 
 
 def compute_dtype(module: nn.Module) -> torch.dtype:
-    """What a replica's convolutions and linear layers compute in, and so its inputs should be."""
+    """The type in which a replica's convolutions and linear layers compute: that of its inputs."""
     return next(weights.dtype for weights in module.parameters() if weights.ndim > 1)
 
 
 class Replicas:
-    """Copies of a module that compute in ``dtype``, each a share of the batch.
+    """Copies of a module, of which each computes a share of the batch in ``dtype``.
 
-    Buffers that are not BatchNorm's are copied once: they are taken for constants.
+    A share's loss is the mean over its rows, so the gradient of the whole batch is the mean of the
+    shares' gradients, weighted by their rows. An example: 5 rows with the gradients 0, 1, 2, 1, 3
+    for some weight go to two threads as 0, 1, 2 and 1, 3. Their means are 1 and 2, the weights 3/5
+    and 2/5, and 0.6 * 1 + 0.4 * 2 = 1.4 is the mean of all five.
 
-    With bfloat16 convolutions, linear layers and what flows between them are bfloat16; BatchNorm's
-    parameters and statistics and the module itself stay float32, as under ``torch.autocast``, but
-    the weights are converted once a step.
+    With bfloat16, convolutions, linear layers and the activations between them are bfloat16;
+    BatchNorm's parameters and statistics and the module itself stay float32. This is as under
+    ``torch.autocast``, but the weights are converted only once per step.
 
-    As in distributed data parallel training, BatchNorm normalizes each share by its own mean and
-    variance, and the running statistics become the mean of the shares'.
+    As in distributed data parallel training, BatchNorm normalizes each share by the share's own
+    mean and variance, and the running statistics become the weighted mean of the shares'. Buffers
+    of other layers are copied once, as constants.
     """
 
     def __init__(self, flat: Flat, count: int, dtype: torch.dtype = torch.float32):
@@ -62,10 +66,12 @@ class Replicas:
         self._pool = ThreadPoolExecutor(count, "learner") if count > 1 else None
 
     def backward(self, forward: Forward, tensors: list[Tensor]) -> dict[str, Tensor]:
-        """Leave the gradient of the loss over all rows in ``flat.gradient``; the figures' means.
+        """Write the gradient of the mean loss to ``flat.gradient``; return the figures' means.
 
-        Rows are shared out evenly; a rest that does not divide goes to the first shares.
+        Rows are divided evenly; the first shares get one more where there is a remainder. Fewer
+        than two rows per share are left to one replica.
         """
+        assert all(len(tensor) == len(tensors[0]) for tensor in tensors)
         rows, count = len(tensors[0]), len(self._replicas)
         used = self._replicas if rows >= 2 * count else self._replicas[:1]
         pieces = zip(*(tensor.tensor_split(len(used)) for tensor in tensors), strict=True)
@@ -83,7 +89,7 @@ class Replicas:
         return dict(zip(figures[0], means.unbind(), strict=True))
 
     def _combine(self, used: list["Replica"], weights: list[float]) -> None:
-        """Weighted means over the replicas, of gradients and of statistics, into the module's."""
+        """Set the module's gradient and statistics to weighted means over the replicas'."""
         cast, kept = self._flat.gradient.split([len(self._source), len(self._flat.scales)])
         _mean(cast, [replica.cast_gradient for replica in used], weights)
         _mean(kept, [replica.scales_gradient for replica in used], weights)
@@ -92,9 +98,9 @@ class Replicas:
 
 
 class Replica:
-    """A copy of a module whose weights all replicas share; gradients are its own.
+    """A copy of a module; replicas share their weights, and each has its own gradients.
 
-    The ``first`` one's statistics and counts are the module's own.
+    The ``first`` replica's statistics and batch counts are the module's own.
     """
 
     def __init__(self, flat: Flat, weights: Tensor, first: bool):
@@ -108,14 +114,14 @@ class Replica:
         self.scales_gradient = torch.zeros_like(flat.scales)
         self.statistics = flat.statistics if first else flat.statistics.clone()
         matrices, biases, scales, statistics = sections(self.module)
-        _lay(matrices + biases, weights, self.cast_gradient)
-        _lay(scales, flat.scales, self.scales_gradient)
-        _lay(statistics, self.statistics, None)
+        _make_views(matrices + biases, weights, self.cast_gradient)
+        _make_views(scales, flat.scales, self.scales_gradient)
+        _make_views(statistics, self.statistics, None)
         if first:
             _share_counts(self.module, flat.module)
 
     def backward(self, forward: Forward, tensors: list[Tensor]) -> dict[str, Tensor]:
-        """The gradients of the loss over these rows; the figures."""
+        """Compute this replica's gradients of the loss over these rows; return the figures."""
         self.cast_gradient.zero_()
         self.scales_gradient.zero_()
         loss, figures = forward(self.module, *tensors)
@@ -123,8 +129,8 @@ class Replica:
         return {name: figure.detach() for name, figure in figures.items()}
 
 
-def _lay(tensors: list[Tensor], values: Tensor, gradient: Tensor | None) -> None:
-    """Let ``tensors`` be views of ``values``, and their gradients of ``gradient``."""
+def _make_views(tensors: list[Tensor], values: Tensor, gradient: Tensor | None) -> None:
+    """Make ``tensors`` views of ``values``, and their gradients views of ``gradient``."""
     for tensor, view in zip(tensors, views(tensors, values), strict=True):
         tensor.data = view
     if gradient is not None:
@@ -133,20 +139,20 @@ def _lay(tensors: list[Tensor], values: Tensor, gradient: Tensor | None) -> None
 
 
 def _keep_layout(_: nn.Module, inputs: tuple[Tensor]) -> None:
-    """Bring the gradient of planes into their layout: mixed ones slow all that comes before."""
+    """Keep the gradient of planes channels last: mixed layouts slow the layers before."""
     if inputs[0].requires_grad and inputs[0].ndim == 4:
-        inputs[0].register_hook(lambda slope: slope.contiguous(memory_format=torch.channels_last))
+        inputs[0].register_hook(lambda grad: grad.contiguous(memory_format=torch.channels_last))
 
 
 def _share_counts(module: nn.Module, other: nn.Module) -> None:
-    """Let ``module`` count in ``other``'s integer buffers."""
+    """Make ``module``'s integer buffers those of ``other``: BatchNorm's counts of batches."""
     for own, source in zip(module.buffers(), other.buffers(), strict=True):
         if not own.is_floating_point():
             own.data = source.data
 
 
 def _mean(target: Tensor, parts: list[Tensor], weights: list[float]) -> None:
-    """``target`` becomes the weighted mean of ``parts``, of which it may be the first."""
+    """Set ``target`` to the weighted mean of ``parts``; ``target`` may be the first of them."""
     target.copy_(parts[0]).mul_(weights[0])
     for weight, part in zip(weights[1:], parts[1:], strict=True):
         target.add_(part, alpha=weight)

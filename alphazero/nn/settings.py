@@ -20,66 +20,79 @@ Attention = Literal["none", "squeeze_excitation", "global_pooling"]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ScheduleSettings:
-    """Learning rate over optimizer steps, as a factor on the base rate."""
+    """Learning rate over the course of a training, as a factor on ``optimizer.learning_rate``.
+
+    AlphaGo Zero and AlphaZero divided the rate by ten at fixed numbers of optimizer steps. The
+    default, cosine, ends with a small rate whatever the length of the run.
+    """
 
     kind: Literal["constant", "cosine", "step"] = "cosine"
     warmup_steps: Natural = 100
-    """A factor beside that of ``kind``: linear from 0 to 1 over this many steps."""
+    """Another factor rises from 0 to 1 over this many steps; it multiplies that of ``kind``."""
     final_factor: Fraction = 0.05
-    """cosine: the factor reached at the last step."""
+    """For cosine: the factor at the last step."""
     milestones: tuple[Fraction, ...] = (0.6, 0.85)
-    """step: fractions of the whole run at which the factor is multiplied by ``decay``."""
+    """For step: shares of the whole run after which the factor is multiplied by ``decay``."""
     decay: Fraction = 0.1
+    """For step: 0.1 makes the rate a tenth at each milestone."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class OptimizerSettings:
+    """The optimizer and its penalties.
+
+    AlphaGo Zero and AlphaZero used sgd with momentum 0.9 and an L2 penalty of 1e-4, KataGo sgd with
+    momentum 0.9 and a penalty of 3e-5.
+    """
+
     name: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
+    """adam learns well over a wide range of learning rates; sgd is what the papers used."""
     learning_rate: Positive = 2e-3
+    """Base rate, before the factor of ``schedule``. 2e-3 suits adam; sgd needs about 0.02."""
     l2: NotNegative = 1e-4
-    """L2 penalty (decoupled decay for adamw); biases, BatchNorm's parameters and embeddings are
-    excluded."""
+    """L2 penalty ``l2 / 2 * |w|^2`` (decoupled decay for adamw) of all weights but biases,
+    BatchNorm's parameters and embeddings."""
     l1: NotNegative = 0.0
-    """L1 penalty: ``l1 * sum |w|`` of the same weights that ``l2`` shrinks."""
+    """L1 penalty ``l1 * sum |w|`` of the same weights."""
     momentum: BelowOne = 0.9
-    """sgd's, where 0 is plain gradient descent; adam's and adamw's beta 1."""
+    """Momentum of sgd, where 0 is plain gradient descent; beta 1 of adam and adamw."""
     gradient_clip: NotNegative = 1.0
-    """Largest gradient norm; 0 turns clipping off."""
+    """Largest norm of the gradient; a longer one is scaled down to it. 0: no limit."""
     schedule: ScheduleSettings = ScheduleSettings()
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class TrackingSettings:
-    """Where a training's figures go."""
+    """Where a training's metrics are written."""
 
     wandb: Literal["auto", "online", "offline", "off"] = "auto"
     project: str = "alphazero"
     log_every: Count = 1
-    """Optimizer steps between two lines of self-play's metrics.jsonl; of a supervised training it
-    has one an epoch."""
+    """Optimizer steps between two lines of a self-play run's metrics.jsonl. A supervised training
+    writes one line per epoch instead."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class FitSettings:
-    """How a supervised network is trained."""
+    """Settings of a supervised training."""
 
     epochs: Count = 10
     batch_size: Annotated[int, Field(ge=2)] = 128
     loss: Literal["cross_entropy", "mse"] = "cross_entropy"
-    """mse: of the softmax's probabilities and the one-hot labels."""
+    """mse: mean squared error between the softmax's probabilities and the one-hot labels."""
     label_smoothing: Fraction = 0.0
-    """This much of every label is shared out evenly among all classes; cross_entropy only."""
+    """This share of each label is divided evenly among all classes; for cross_entropy only."""
     patience: Natural = 0
-    """Stop after so many epochs in a row without a better validation accuracy, or an equal one at a
-    lower loss; 0: never."""
+    """Stop after this many epochs in a row without a better validation accuracy, or an equal one at
+    a lower loss; 0: never."""
     ema: BelowOne = 0.0
-    """Decay of the averaged weights that are validated and kept; 0: the newest are."""
+    """Decay of the averaged weights, which are validated and kept; 0: no averaging."""
     precision: Literal["auto", "float32", "bfloat16"] = "float32"
-    """auto: the one in which the first batch takes less time; a gan's, and a trial's of a
-    search for settings, is float32 then."""
+    """auto: the faster one, timed on the first batch. For a gan, and in a search for settings, auto
+    is float32."""
     device: str = "auto"
     threads: Count | Literal["auto"] = "auto"
-    """On a CPU, how many share each batch; auto: all cores, as long as each gets 32 rows."""
+    """Threads that share each batch on a CPU; auto: one per core, but 32 rows each at least."""
     time_limit_minutes: Positive | None = None
 
 
@@ -115,8 +128,8 @@ class ResNet:
     blocks: Count = 3
     channels: Count = 48
     shrink: Count = 2
-    """So many pixels each way are one cell of the tower, as its channels: nothing is lost, and 2
-    quarters the work. Must divide the images' height and width."""
+    """A square of this many pixels by as many becomes one cell of the tower, with the pixels as
+    channels: 2 quarters the work and loses nothing. Must divide the images' height and width."""
     attention: Attention = "none"
     head_channels: Count = 16
     initialization: Initialization = "he"
@@ -128,22 +141,22 @@ class GAN:
 
     kind: Literal["gan"] = "gan"
     noise: Count = 64
-    """Numbers that an image is made from."""
+    """Length of the random vector from which an image is generated."""
     channels: Count = 32
-    """At half the images' height and width; twice as many at a quarter."""
+    """Channels at half the images' height and width; twice as many at a quarter."""
     conditional: bool = True
-    """Both networks are told the class (Mirza & Osindero 2014)."""
+    """The class is an input of both networks (Mirza & Osindero 2014)."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class EmbeddingSettings:
-    """A vector for each word."""
+    """One vector per word."""
 
     dimensions: Count = 100
     vectors: str | None = None
-    """A file in GloVe's text format whose vectors are the first ones; sets the dimensions."""
+    """A file of pretrained vectors in GloVe's text format; it also sets the dimensions."""
     frozen: bool = False
-    """Pretrained vectors stay as they are, and so do the small random ones of other words."""
+    """Do not train the vectors: neither pretrained ones nor the random ones of other words."""
     dropout: BelowOne = 0.2
 
 
@@ -154,9 +167,9 @@ class TextCNN:
     kind: Literal["textcnn"] = "textcnn"
     embedding: EmbeddingSettings = EmbeddingSettings()
     widths: Annotated[tuple[Count, ...], Field(min_length=1)] = (3, 4, 5)
-    """Words that a convolution spans."""
+    """Words per convolution window, one set of convolutions for each width."""
     channels: Count = 100
-    """Of each width."""
+    """Channels per width."""
     dropout: BelowOne = 0.5
 
 
@@ -166,7 +179,7 @@ class Recurrent:
 
     kind: Literal["recurrent"] = "recurrent"
     cell: Literal["rnn", "lstm", "gru"] = "lstm"
-    """Elman 1990, Hochreiter & Schmidhuber 1997, Cho et al. 2014."""
+    """rnn: Elman 1990; lstm: Hochreiter & Schmidhuber 1997; gru: Cho et al. 2014."""
     embedding: EmbeddingSettings = EmbeddingSettings()
     hidden: Count = 128
     layers: Count = 1

@@ -1,4 +1,4 @@
-"""Training states as bytes: plain types, NumPy arrays and tensors, nothing that can run code."""
+"""Training states as bytes: plain types, NumPy arrays and tensors; reading them runs no code."""
 
 import io
 import pickle
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-# What NumPy arrays and scalars are made of when unpickled; none of it can run code.
+# The types and functions that pickled NumPy arrays and scalars refer to; none of them runs code.
 _NUMPY = [
     np.ndarray,
     np.dtype,
@@ -18,14 +18,14 @@ _NUMPY = [
 
 
 def dump(state: dict) -> bytes:
-    """Of plain types, NumPy arrays and tensors; ``ValueError`` where it holds anything else."""
+    """Serialize ``state``; ``ValueError`` where it holds other types than those named above."""
     buffer = io.BytesIO()
     rule = "it may hold plain types, NumPy arrays and tensors"
     try:
         torch.save(state, buffer)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise ValueError(f"the training state cannot be saved: {error}; {rule}") from None
-    # Reading refuses more types than writing does, and must not be the first to find out.
+    # Reading refuses more types than writing does; this finds them before the state is needed.
     buffer.seek(0)
     with torch.serialization.safe_globals(_NUMPY):
         refused = torch.serialization.get_unsafe_globals_in_checkpoint(buffer)
@@ -35,6 +35,6 @@ def dump(state: dict) -> bytes:
 
 
 def load(data: bytes) -> dict[str, Any]:
-    """Tensors on the CPU."""
+    """Read what ``dump`` wrote; tensors are on the CPU."""
     with torch.serialization.safe_globals(_NUMPY):
         return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)

@@ -1,8 +1,8 @@
-"""Building blocks of networks that read texts; none of them knows what the words mean.
+"""Building blocks of networks for texts.
 
-Shapes: ``B`` texts, ``T`` words, ``D`` numbers a word. A text is a row of tokens ``[B, T]``, which
-stand for its words, and then ``PADDING``; ``mask`` ``[B, T]`` is True on words. How much padding a
-text's batch needs changes nothing of what is computed from its words.
+Shapes: ``B`` texts, ``T`` words, ``D`` numbers per word. A text is a row of tokens ``[B, T]``, one
+for each word, followed by ``PADDING``; ``mask`` ``[B, T]`` is True on words. The results for a text
+do not depend on how much padding its batch needs.
 """
 
 import math
@@ -17,20 +17,20 @@ from torch.nn import functional
 from alphazero.nn.layers import Dropout
 
 PADDING = 0
-"""The token behind a text's last word; its vector is 0 and stays so."""
+"""The token after a text's last word; its vector is always 0."""
 
 CELLS = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 Pooling = Literal["last", "mean", "max"]
 
 LONGEST_WAVE = 10_000
-"""Of the positions' sines, in words per 2 pi (Vaswani et al. 2017, section 3.5)."""
+"""Longest period of the positions' sines, in words per 2 pi (Vaswani et al. 2017, section 3.5)."""
 
 
 class FixedEmbedding(nn.Module):
     """Word vectors ``[V, D]`` that are not trained: ``[B, T]`` to ``[B, T, D]``.
 
-    A buffer, which is saved with the model but which no optimizer and no average sees.
+    The weight is a buffer: it is saved with the model, but neither trained nor averaged.
     """
 
     weight: Tensor
@@ -46,9 +46,9 @@ class FixedEmbedding(nn.Module):
 def embed(
     vocabulary: int, dimensions: int, vectors: NDArray[np.float32] | None, frozen: bool
 ) -> nn.Embedding | FixedEmbedding:
-    """``[B, T]`` tokens to ``[B, T, D]``; ``vectors`` ``[V, D]``, or zeros, are its first ones.
+    """Embedding of tokens ``[B, T]`` to ``[B, T, D]``, initially ``vectors`` ``[V, D]`` or zeros.
 
-    Whatever they hold for padding, it becomes 0. ``frozen``: they are not trained.
+    Padding's vector is set to 0. ``frozen``: the vectors are not trained.
     """
     values = torch.zeros(vocabulary, dimensions)
     if vectors is not None:
@@ -60,56 +60,57 @@ def embed(
 
 
 def trim(tokens: Tensor) -> Tensor:
-    """Without the last columns, where all is padding; one column is left at least."""
+    """Drop the last columns where all texts have padding; at least one column is left."""
     return tokens[:, : max(1, int((tokens != PADDING).any(dim=0).sum()))]
 
 
 def pool(features: Tensor, mask: Tensor, kind: Pooling) -> Tensor:
-    """``[B, T, D]`` to ``[B, D]``: the last word's, or means or maxima over the words.
+    """``[B, T, D]`` to ``[B, D]``: the last word's features, or means or maxima over the words.
 
     A text without words gets zeros.
     """
-    lengths, there = mask.sum(dim=1, keepdim=True), mask[:, :, None]
+    assert mask.shape == features.shape[:2]
+    lengths, present = mask.sum(dim=1, keepdim=True), mask[:, :, None]
     if kind == "mean":
-        return (features * there).sum(dim=1) / lengths.clamp(min=1)
+        return (features * present).sum(dim=1) / lengths.clamp(min=1)
     if kind == "max":
         low = torch.finfo(features.dtype).min
-        return features.masked_fill(~there, low).max(dim=1).values * (lengths > 0)
+        return features.masked_fill(~present, low).max(dim=1).values * (lengths > 0)
     last = (lengths - 1).clamp(min=0)[:, :, None]
     return features.take_along_dim(last, dim=1)[:, 0] * (lengths > 0)
 
 
 def reverse(words: Tensor, mask: Tensor) -> Tensor:
-    """``[B, T, D]`` with each text's words in reverse order and its padding still behind them."""
-    place = torch.arange(mask.shape[1], device=mask.device)
-    source = torch.where(mask, mask.sum(dim=1, keepdim=True) - 1 - place, place)
+    """Reverse the order of each text's words in ``[B, T, D]``; padding stays at the end."""
+    position = torch.arange(mask.shape[1], device=mask.device)
+    source = torch.where(mask, mask.sum(dim=1, keepdim=True) - 1 - position, position)
     return words.take_along_dim(source[:, :, None], dim=1)
 
 
 class WordConvolutions(nn.Module):
     """Convolutions over ``widths`` words, ReLU: ``[B, T, D]`` to ``[B, T, channels * widths]``.
 
-    Kim 2014, section 2. Row t has the windows that begin at word t; the words missing behind the
-    text's end are zeros.
+    Kim 2014, section 2. Row t has the windows that begin at word t; words after the text's end
+    count as zeros.
     """
 
     def __init__(self, dimensions: int, channels: int, widths: tuple[int, ...]):
         super().__init__()
-        self.beyond = max(widths) - 1
+        self.padding = max(widths) - 1
         self.windows = nn.ModuleList(nn.Conv1d(dimensions, channels, width) for width in widths)
 
     def forward(self, words: Tensor, mask: Tensor) -> Tensor:
-        planes = functional.pad(words.transpose(1, 2), (0, self.beyond))
-        found = [window(planes)[:, :, : mask.shape[1]] for window in self.windows]
-        return torch.relu(torch.cat(found, dim=1)).transpose(1, 2)
+        planes = functional.pad(words.transpose(1, 2), (0, self.padding))
+        features = [window(planes)[:, :, : mask.shape[1]] for window in self.windows]
+        return torch.relu(torch.cat(features, dim=1)).transpose(1, 2)
 
 
 class Recurrence(nn.Module):
     """Recurrent layers: ``[B, T, D]`` to ``[B, T, hidden]``, twice as wide if ``bidirectional``.
 
-    Row t is the answer after t + 1 words: of the text and, in the second half, of the text read
-    backwards. With several layers the two readings meet only at the end (Peters et al. 2018,
-    section 3.1).
+    Row t is the output after t + 1 words of the text and, in the second half, after t + 1 words of
+    the reversed text. With several layers the two directions are joined only after the last one
+    (Peters et al. 2018, section 3.1).
     """
 
     def __init__(self, cell: str, dimensions: int, hidden: int, layers: int, bidirectional: bool):
@@ -122,15 +123,15 @@ class Recurrence(nn.Module):
 
     def forward(self, words: Tensor, mask: Tensor) -> Tensor:
         readings = (words, reverse(words, mask)) if len(self.readers) > 1 else (words,)
-        found = [reader(text)[0] for reader, text in zip(self.readers, readings, strict=True)]
-        return torch.cat(found, dim=2)
+        outputs = [reader(text)[0] for reader, text in zip(self.readers, readings, strict=True)]
+        return torch.cat(outputs, dim=2)
 
 
 class SelfAttention(nn.Module):
     """A transformer encoder: ``[B, T, D]`` to the same.
 
-    Vaswani et al. 2017, with their sines as positions; LayerNorm stands before each part and not
-    behind it, which spares the warm-up (Xiong et al. 2020).
+    Vaswani et al. 2017, with sinusoidal positions. LayerNorm comes before each part instead of
+    after it, which makes a warm-up unnecessary (Xiong et al. 2020).
     """
 
     def __init__(self, dimensions: int, heads: int, layers: int, feedforward: int, dropout: float):
@@ -146,14 +147,14 @@ class SelfAttention(nn.Module):
     def forward(self, words: Tensor, mask: Tensor) -> Tensor:
         length, dimensions = words.shape[1:]
         placed = words * math.sqrt(dimensions) + positions(length, dimensions).to(words)
-        # Where nothing may be looked at all becomes NaN: a text without words looks at its padding.
+        # Attention over no words at all is NaN: a text without words attends to its first padding.
         hidden = ~mask
         hidden[:, 0] = False
         return self.encoder(placed, src_key_padding_mask=hidden)
 
 
 def positions(length: int, dimensions: int) -> Tensor:
-    """``[length, dimensions]``: sines and cosines in turn (Vaswani et al. 2017, section 3.5)."""
+    """Sinusoidal positions ``[length, dimensions]`` (Vaswani et al. 2017, section 3.5)."""
     waves = LONGEST_WAVE ** (-torch.arange(0, dimensions, 2) / dimensions)
     angles = torch.arange(length)[:, None] * waves
     return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)[:, :dimensions]

@@ -1,26 +1,26 @@
-"""A module's weights as NumPy arrays, which are published, stored and loaded."""
+"""A module's weights as NumPy arrays: the form in which they are published, stored and loaded."""
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:  # torch takes seconds to import, and who only carries weights need not have it
+if TYPE_CHECKING:  # torch takes seconds to import, and passing weights on does not need it
     from torch import Tensor, nn
 
 Weights = dict[str, NDArray[Any]]
-"""Parameters *and buffers* by name: without BatchNorm's statistics others play amiss."""
+"""Parameters *and buffers* by name: without BatchNorm's statistics the outputs would be wrong."""
 
 
 def arrays(state: dict[str, "Tensor"]) -> Weights:
-    """A state dictionary's tensors as arrays of their own, contiguous."""
+    """Copy a state dictionary's tensors into contiguous arrays."""
     return {name: np.array(tensor.cpu().numpy(), order="C") for name, tensor in state.items()}
 
 
 def load(module: "nn.Module", weights: Weights) -> None:
     """Copy ``weights`` into ``module``.
 
-    ValueError, and nothing is changed, where its names and shapes are not exactly theirs.
+    ValueError where names or shapes differ from the module's; nothing is changed then.
     """
     own = module.state_dict()
     missing, unknown = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
