@@ -150,7 +150,7 @@ def test_unknown_totals_of_the_initial_weights_are_left_out(run, second, tmp_pat
     assert training_of(tmp_path / "agent")["steps"] == 30
     shutil.rmtree(run)
     card = export.export(second, tmp_path / "agent").read_text()
-    assert "whose training is not counted: nothing is known of it." in card
+    assert "whose training is not counted: there is no record of it." in card
     assert training_of(tmp_path / "agent")["began_with"] == {"path": str(run)}
     assert training_of(tmp_path / "agent")["steps"] == 10
 

@@ -264,7 +264,7 @@ A, B = IMAGES[:2]
         (b'{"image": [[1, 2, -Infinity], [0, 0, 0]]}', 422, "image.0.2", "integer"),
         (b'{"image": [[1, 2, 1e999], [0, 0, 0]]}', 422, "image.0.2", "integer"),
         (b'{"image": [[1, 2, ' + b"9" * 3000 + b"], [0, 0, 0]]}", 422, "image.0.2", ""),
-        ({str(place): 1 for place in range(300)}, 422, None, "300 mistakes"),
+        ({str(place): 1 for place in range(300)}, 422, None, "300 errors"),
         (b"", 400, None, "Invalid JSON"),
         (b'{"image": [[1,', 400, None, "Invalid JSON"),
         (b"[" * 4000, 400, None, "recursion"),
@@ -388,7 +388,7 @@ def test_an_exception_in_the_server_is_500_with_the_traceback_only_in_the_log():
 
     lines = []
     response = post(predict_app(Broken(), log=lines.append), "/predict", {"text": "a"})
-    problem(response, 500, None, "mistake")
+    problem(response, 500, None, "internal server error")
     assert "secret" not in response.text
     assert "ZeroDivisionError: secret" in lines[0]["error"]
 

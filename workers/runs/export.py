@@ -110,8 +110,8 @@ def _parts(lines: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     within a part, and moves at each resumption by the time in between: lines at clock 10:01 and
     10:02 with minutes 1 and 2 give 10:00, one at 11:03 with minutes 3 gives 11:00.
     """
-    began = np.array([line["time"] - 60 * line["minutes"] for line in lines])
-    first = np.flatnonzero(np.abs(np.diff(began)) > RESTART_SECONDS) + 1
+    starts = np.array([line["time"] - 60 * line["minutes"] for line in lines])
+    first = np.flatnonzero(np.abs(np.diff(starts)) > RESTART_SECONDS) + 1
     edges = [0, *first.tolist(), len(lines)]
     return [lines[start:stop] for start, stop in pairwise(edges)]
 
@@ -164,5 +164,5 @@ def _origin(began_with: dict[str, Any] | None) -> str:
     """A paragraph that names the initial weights; empty where they were random."""
     if began_with is None:
         return ""
-    counted = "counted below" if "steps" in began_with else "not counted: nothing is known of it"
+    counted = "counted below" if "steps" in began_with else "not counted: there is no record of it"
     return f"\n\nIt began with the weights of `{began_with['path']}`, whose training is {counted}."

@@ -61,7 +61,7 @@ async def json_body(request: Request, kind: type[Body]) -> Body:
 def _first_error(error: ValidationError) -> RequestError:
     if error.error_count() > MAX_LISTED_ERRORS:
         return RequestError(
-            422, f"{error.error_count()} mistakes: /openapi.json describes a valid request"
+            422, f"{error.error_count()} errors: /openapi.json describes a valid request"
         )
     errors = error.errors(include_url=False, include_context=False, include_input=False)
     if errors[0]["type"] == "json_invalid":

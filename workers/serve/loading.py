@@ -16,7 +16,7 @@ def load(checkpoint: str, limits: Limits) -> "Service":
     ``ValueError``, one line: there is no valid model, or its results are not finite.
     """
     path = find(checkpoint)
-    import torch  # takes seconds: after the mistakes that can be found without it
+    import torch  # takes seconds: errors that need no torch are reported before it
 
     # One thread for the network; the event loop has the other core.
     torch.set_num_threads(1)

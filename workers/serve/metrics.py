@@ -75,7 +75,7 @@ class MetricsMiddleware:
         except Exception:
             state["error"] = traceback.format_exc()
             if not statuses:
-                await error_response(500, "this server made a mistake")(
+                await error_response(500, "internal server error; the log has the traceback")(
                     scope, receive, record_status
                 )
         finally:
