@@ -125,9 +125,9 @@ class Replay:
     accepted record is lost. ``state`` and the end of a shard also fsync: if the machine loses power
     all games that a checkpoint refers to are kept. Not for several threads at once.
 
-    Games are told apart by ``game_id`` alone: a second record with a known id is skipped, whatever
-    it holds. So a sender that got no acknowledgement may send again: after games 1, 2, 3 an
-    ``extend`` with games 2, 3, 4 stores game 4 only and returns 1.
+    A game is identified by its ``game_id`` alone: a second record with a known id is skipped, even
+    if its moves differ. So a sender that got no acknowledgement may send again: after games 1, 2
+    and 3, an ``extend`` with games 2, 3 and 4 stores game 4 only and returns 1.
 
     Memory: at most 9/8 of the rows of the window (36 bytes each in Connect Four), and the ids.
     """

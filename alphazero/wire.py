@@ -1,8 +1,8 @@
 """Game records as bytes, as they travel between processes and lie on disk.
 
-A *frame* holds one record: 4 bytes marker, 4 bytes length, 4 bytes CRC-32, then as many bytes as
-the length says: zlib of a msgpack list of numbers and binary arrays. A *shard* is a header, one
-line that names the game and its CRC-32, then frames. Frames are appended and never rewritten.
+A *frame* holds one record: 4 bytes marker, 4 bytes length, 4 bytes CRC-32, then a payload of this
+length: zlib of a msgpack list of numbers and binary arrays. A *shard* is a header (one line that
+names the game, and its CRC-32), then frames. Frames are appended and never rewritten.
 
 A frame by example: a tic-tac-toe game with id 3, played with weights version 1, of 7 plies, all of
 them recorded. Numbers are little-endian; ``itemsize`` of a state is 9, and there are 9 actions.

@@ -75,16 +75,16 @@ def test_the_default_opponent_is_the_bundled_agent_or_else_rollouts():
 
 
 @pytest.mark.parametrize(
-    ("game", "said"),
+    ("game", "printed"),
     [
         ("tic_tac_toe", "tic_tac_toe against checkpoint:simulations=600."),
         ("othello:size=4", "No agent for othello:size=4 comes with this program: mcts:simulations"),
     ],
 )
-def test_play_begins_with_nothing_but_a_game(game, said, monkeypatch, capsys):
+def test_play_begins_with_nothing_but_a_game(game, printed, monkeypatch, capsys):
     monkeypatch.setattr("builtins.input", lambda prompt: "q")
     assert cli.main(["play", game]) == 0
-    assert capsys.readouterr().out.startswith(said)
+    assert capsys.readouterr().out.startswith(printed)
 
 
 def test_play_shows_the_model_card_of_the_agent_or_reports_that_there_is_none(capsys):

@@ -130,7 +130,7 @@ def test_a_manifest_names_files_of_its_own_folder_only(name, tmp_path):
     fields = json.loads((path / sealed.MANIFEST).read_bytes())
     files = fields.pop("files") | {name: {"bytes": 0, "sha256": ""}}
     del fields["sha256"]
-    (path / sealed.MANIFEST).write_bytes(sealed._manifest(fields | {"files": files}))
+    (path / sealed.MANIFEST).write_bytes(sealed._dump_manifest(fields | {"files": files}))
     with pytest.raises(ValueError, match="which is not in the folder itself"):
         model.load(path)
 

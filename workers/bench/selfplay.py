@@ -1,4 +1,4 @@
-"""Self-play against the ceiling that the network sets it."""
+"""The rate of self-play, and the upper limit that the network sets."""
 
 import tempfile
 from collections import Counter
@@ -31,30 +31,34 @@ if TYPE_CHECKING:
 
 
 def bench(chosen: Config, settings: BenchSettings) -> Figures:
-    """Self-play as a run does it, against the same network fed with ready batches."""
+    """Measure self-play as in a run, and in turns with it the network alone on ready batches.
+
+    ``fraction_of_ceiling``: evaluations per second in self-play as a share of those of the network
+    alone. With 8,000 and 10,000 it is 0.8: search, game rules and waiting take the rest.
+    """
     game = games.make(chosen.game)
-    # So that the games stand at different plies.
+    # Long random openings, so that the games are at different plies.
     play = replace(chosen.selfplay, random_opening_plies=game.max_plies // 4)
-    alone = NetworkEvaluator(game, chosen.network, chosen.inference)
-    alone.load(weights(chosen, game), 0)
+    network_alone = NetworkEvaluator(game, chosen.network, chosen.inference)
+    network_alone.load(weights(chosen, game), 0)
     ray = choose_ray() if chosen.ray == "auto" else chosen.ray
     chosen = replace(chosen, selfplay=play, ray=ray)
     measured = _local if ray == "off" else _on_ray
     return {
-        **measured(chosen, settings, alone),
+        **measured(chosen, settings, network_alone),
         **circumstances(chosen, settings),
         "ray": ray,
         "simulations": chosen.search.simulations,
-        "backend": alone.description,
+        "backend": network_alone.description,
     }
 
 
-def _local(chosen: Config, settings: BenchSettings, alone: NetworkEvaluator) -> Figures:
+def _local(chosen: Config, settings: BenchSettings, network_alone: NetworkEvaluator) -> Figures:
     game = games.make(chosen.game)
     groups = max(chosen.selfplay.groups, settings.threads)
     play = replace(chosen.selfplay, groups=groups, workers=settings.threads)
-    evaluator = _Counting(game, chosen.network, chosen.inference)
-    evaluator.choice = alone.choice  # the same for both, made once
+    evaluator = _BatchSizes(game, chosen.network, chosen.inference)
+    evaluator.choice = network_alone.choice  # one timing for both
     fleet = LocalFleet(game, chosen.search, play, evaluator, chosen.seed)
     fleet.publish(weights(chosen, game), 0)
 
@@ -64,19 +68,19 @@ def _local(chosen: Config, settings: BenchSettings, alone: NetworkEvaluator) -> 
 
     collect(0)
     evaluator.batches.clear()
-    works = [Work(collect, threads=1), _ceiling(alone, midgame(game, play.games), settings)]
+    works = [Work(collect, threads=1), _ceiling(network_alone, midgame(game, play.games), settings)]
     played, ready = measure(works, settings.seconds, warm=False)
     fleet.close()
     return _figures(chosen, played, sum(evaluator.batches), ready) | {"games": groups * play.games}
 
 
-def _on_ray(chosen: Config, settings: BenchSettings, alone: NetworkEvaluator) -> Figures:
+def _on_ray(chosen: Config, settings: BenchSettings, network_alone: NetworkEvaluator) -> Figures:
     from workers.cluster.fleet import RayFleet  # which takes Ray's seconds to import
 
     game = games.make(chosen.game)
-    assert alone.choice
-    # The servers take what was chosen here.
-    inference = replace(chosen.inference, **alone.choice._asdict())
+    assert network_alone.choice
+    # The servers use the backend and precision chosen here.
+    inference = replace(chosen.inference, **network_alone.choice._asdict())
     with tempfile.TemporaryDirectory(prefix="alphazero-bench-") as folder:
         fleet = RayFleet(replace(chosen, inference=inference), Path(folder), chosen.ray)
         try:
@@ -85,18 +89,18 @@ def _on_ray(chosen: Config, settings: BenchSettings, alone: NetworkEvaluator) ->
             with playing.turn():
                 playing.evaluations(0)
             before = playing.count()
-            # Where servers make larger batches than a group, the network alone shall have them too.
+            # Servers join the requests of groups: the network alone gets batches of the same size.
             batch = max(chosen.selfplay.games, round(before["evaluations"] / before["batches"]))
             works = [
                 Work(playing.evaluations, threads=1, around=playing.turn),
-                _ceiling(alone, midgame(game, batch), settings),
+                _ceiling(network_alone, midgame(game, batch), settings),
             ]
             played, ready = measure(works, settings.seconds, warm=False)
             grown = playing.count() - before
         finally:
             fleet.close()
-    each = grown["moves"] * chosen.selfplay.games / grown["evaluations"]  # positions
-    positions = Tally(round(each * played.units), played.seconds)
+    per_evaluation = grown["moves"] * chosen.selfplay.games / grown["evaluations"]
+    positions = Tally(round(per_evaluation * played.units), played.seconds)
     return {
         **_figures(chosen, positions, played.units, ready),
         "mean_batch": grown["evaluations"] / grown["batches"],
@@ -106,12 +110,12 @@ def _on_ray(chosen: Config, settings: BenchSettings, alone: NetworkEvaluator) ->
     }
 
 
-def _ceiling(alone: NetworkEvaluator, states: States, settings: BenchSettings) -> Work:
-    return Work(lambda _: len(alone(states).value), settings.threads)
+def _ceiling(network_alone: NetworkEvaluator, states: States, settings: BenchSettings) -> Work:
+    return Work(lambda _: len(network_alone(states).value), settings.threads)
 
 
 def _figures(chosen: Config, played: Tally, evaluations: int, ready: Tally) -> Figures:
-    """``played``: positions; ``evaluations`` in the same time; ``ready``: the network alone."""
+    """Figures of ``played`` positions, their ``evaluations``, and ``ready``: the network alone."""
     rate = evaluations / played.seconds
     return {
         "simulations_per_second": played.rate * chosen.search.simulations,
@@ -123,22 +127,22 @@ def _figures(chosen: Config, played: Tally, evaluations: int, ready: Tally) -> F
 
 
 class _Playing:
-    """A Ray fleet that plays in its turns and holds between them."""
+    """A Ray fleet that plays during its turns and pauses between them."""
 
     def __init__(self, fleet: "RayFleet"):
         self._fleet = fleet
         self._last = self.count()
 
     def count(self) -> Counter[str]:
-        """What the workers and servers did since they began; exact while the fleet holds."""
+        """Counts of all workers and servers since they started; exact while the fleet pauses."""
         counts = Counter[str]()
-        for _, status in self._fleet.ask():
+        for _, status in self._fleet.fetch_statuses():
             names = status.keys() & {"moves", "evaluations", "batches"}
             counts.update({name: status[name] for name in names})
         return counts
 
     def evaluations(self, _: int) -> int:
-        """Made since the last call, which lies up to half a second back."""
+        """Evaluations since the last call; the counts are up to half a second old."""
         self._fleet.collect()
         before, self._last = self._last, self.count()
         return self._last["evaluations"] - before["evaluations"]
@@ -153,14 +157,14 @@ class _Playing:
         self._wait(lambda grown: grown == 0)
 
     def _wait(self, reached: Callable[[int], bool]) -> None:
-        """Until the evaluations between two looks are as they should be."""
+        """Wait until ``reached`` holds for the evaluations since the last count."""
         self.evaluations(0)
         while not reached(self.evaluations(0)):
             pass
 
 
-class _Counting(NetworkEvaluator):
-    """Remembers the size of every batch it was asked for."""
+class _BatchSizes(NetworkEvaluator):
+    """A network evaluator that records the size of every batch."""
 
     def __init__(self, *arguments: Any):
         super().__init__(*arguments)

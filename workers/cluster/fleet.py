@@ -117,6 +117,7 @@ class RayFleet:
         return [(member.kind, status) for member, status in zip(members, statuses, strict=True)]
 
     def state(self) -> dict:
+        """The next incarnation number of a worker; games in flight are not part of the state."""
         return {"incarnation": self._incarnations.next}
 
     def restore(self, state: dict) -> None:

@@ -1,4 +1,4 @@
-"""How many actors a fleet has on the machines of a cluster, and what each of them reserves."""
+"""The plan of a fleet: numbers of actors for the machines of a cluster, and their resources."""
 
 import math
 from collections.abc import Sequence

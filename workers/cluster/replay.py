@@ -8,7 +8,7 @@ The order of storage is a log: the driver reads the games behind those that it h
 actor that was restarted and has reopened its files gives the same answer. Example: games 7, 9, 8
 were stored in this order and the driver has read two of them. The actor dies and is restarted; a
 worker, which got no acknowledgement for game 8, sends 8 and 10. Game 8 is skipped, 10 is appended,
-and the driver, which asks for the log from position 2 on, receives 8 and 10.
+and the driver, which reads the log from position 2 on, receives 8 and 10.
 """
 
 import os
@@ -99,16 +99,16 @@ class ReplayStore:
         return Totals(self._replay.games, self._replay.positions, self._replay.window)
 
     def sample(self, size: int, seed: int) -> Samples:
-        """As ``Replay.sample``, with a generator made from ``seed``."""
+        """Call ``Replay.sample`` with a generator made from ``seed``."""
         self._calls["samples"] += 1
         return self._replay.sample(size, np.random.default_rng(seed))
 
     def state(self) -> dict:
-        """As ``Replay.state``."""
+        """Return ``Replay.state()``."""
         return self._replay.state()
 
     def restore(self, state: dict, truncate: bool) -> Totals:
-        """As ``Replay.restore``; the totals afterwards."""
+        """Call ``Replay.restore``; return the totals afterwards."""
         self._replay.restore(state, truncate)
         self._clear_cache()
         return self.totals()
@@ -168,16 +168,16 @@ class RemoteReplay:
         return len(records)
 
     def sample(self, size: int, rng: np.random.Generator) -> Samples:
-        """As ``Replay.sample``; takes one draw from ``rng``, a seed for the actor."""
+        """Call ``Replay.sample`` in the actor, with one draw from ``rng`` as the seed."""
         samples = self._call("sample", size, int(rng.integers(2**63)))
         return Samples(*(np.array(column) for column in samples))
 
     def state(self) -> dict:
-        """As ``Replay.state``."""
+        """Return the ``Replay.state()`` of the actor."""
         return self._call("state")
 
     def restore(self, state: dict, truncate: bool):
-        """As ``Replay.restore``; games that are stored then are no new games."""
+        """Call ``Replay.restore`` in the actor; ``new_games`` returns only games stored later."""
         self._games_read, self.positions, self.window = self._call("restore", state, truncate)
         self.games = self._games_read
 
