@@ -66,7 +66,9 @@ class TrackingSettings:
     """Where a training's metrics are written."""
 
     wandb: Literal["auto", "online", "offline", "off"] = "auto"
+    """Weights & Biases: auto is online where a key is stored, else off."""
     project: str = "alphazero"
+    """The project's name in Weights & Biases."""
     log_every: Count = 1
     """Optimizer steps between two lines of a self-play run's metrics.jsonl. A supervised training
     writes one line per epoch instead."""
@@ -77,7 +79,9 @@ class FitSettings:
     """Settings of a supervised training."""
 
     epochs: Count = 10
+    """Passes over the training examples."""
     batch_size: Annotated[int, Field(ge=2)] = 128
+    """Examples per optimizer step."""
     loss: Literal["cross_entropy", "mse"] = "cross_entropy"
     """mse: mean squared error between the softmax's probabilities and the one-hot labels."""
     label_smoothing: Fraction = 0.0
@@ -91,9 +95,11 @@ class FitSettings:
     """auto: the faster one, timed on the first batch. For a gan, and in a search for settings, auto
     is float32."""
     device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps."""
     threads: Count | Literal["auto"] = "auto"
     """Threads that share each batch on a CPU; auto: one per core, but 32 rows each at least."""
     time_limit_minutes: Positive | None = None
+    """Stop after so many minutes; none: no limit."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -102,10 +108,15 @@ class MLP:
 
     kind: Literal["mlp"] = "mlp"
     hidden: tuple[Count, ...] = (128, 256)
+    """Units of each hidden layer."""
     activation: Activation = "relu"
+    """Between the layers."""
     dropout: BelowOne = 0.0
+    """Share of units set to 0 in training, after each hidden layer."""
     batch_norm: bool = False
+    """BatchNorm after each hidden layer."""
     initialization: Initialization = "he"
+    """He et al. 2015, or Glorot & Bengio 2010."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -114,10 +125,15 @@ class CNN:
 
     kind: Literal["cnn"] = "cnn"
     channels: tuple[Count, ...] = (32, 64)
+    """Channels of each convolution."""
     hidden: Count = 128
+    """Units of the dense layer."""
     activation: Activation = "relu"
+    """After convolutions and dense layer."""
     dropout: BelowOne = 0.25
+    """Share of units set to 0 in training, after the dense layer."""
     initialization: Initialization = "he"
+    """He et al. 2015, or Glorot & Bengio 2010."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -126,13 +142,18 @@ class ResNet:
 
     kind: Literal["resnet"] = "resnet"
     blocks: Count = 3
+    """Residual blocks of two convolutions."""
     channels: Count = 48
+    """Channels of every convolution of the tower."""
     shrink: Count = 2
     """A square of this many pixels by as many becomes one cell of the tower, with the pixels as
     channels: 2 quarters the work and loses nothing. Must divide the images' height and width."""
     attention: Attention = "none"
+    """Added to each residual block: Hu et al. 2018, or KataGo's global pooling (Wu 2019)."""
     head_channels: Count = 16
+    """Channels of the head's 1x1 convolution."""
     initialization: Initialization = "he"
+    """He et al. 2015, or Glorot & Bengio 2010."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -153,11 +174,13 @@ class EmbeddingSettings:
     """One vector per word."""
 
     dimensions: Count = 100
+    """Numbers per word."""
     vectors: str | None = None
     """A file of pretrained vectors in GloVe's text format; it also sets the dimensions."""
     frozen: bool = False
     """Do not train the vectors: neither pretrained ones nor the random ones of other words."""
     dropout: BelowOne = 0.2
+    """Share of numbers set to 0 in training."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -171,6 +194,7 @@ class TextCNN:
     channels: Count = 100
     """Channels per width."""
     dropout: BelowOne = 0.5
+    """Share of features set to 0 in training, before the dense layer."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -182,10 +206,15 @@ class Recurrent:
     """rnn: Elman 1990; lstm: Hochreiter & Schmidhuber 1997; gru: Cho et al. 2014."""
     embedding: EmbeddingSettings = EmbeddingSettings()
     hidden: Count = 128
+    """Units per direction."""
     layers: Count = 1
+    """Recurrent layers."""
     bidirectional: bool = True
+    """Read the text forwards and backwards."""
     pooling: Literal["last", "mean", "max"] = "max"
+    """Over the outputs at all words: the last one, their mean or their maximum."""
     dropout: BelowOne = 0.5
+    """Share of features set to 0 in training, before the dense layer."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -195,6 +224,10 @@ class Transformer:
     kind: Literal["transformer"] = "transformer"
     embedding: EmbeddingSettings = EmbeddingSettings(dimensions=128)
     heads: Count = 4
+    """Attention heads per layer; must divide the embedding's dimensions."""
     layers: Count = 2
+    """Encoder layers."""
     feedforward: Count = 256
+    """Hidden units of each layer's feed-forward network."""
     dropout: BelowOne = 0.2
+    """Share of numbers set to 0 in training, in every layer and before the dense layer."""

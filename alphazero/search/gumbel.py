@@ -35,9 +35,13 @@ class Gumbel:
 
     kind: Literal["gumbel"] = "gumbel"
     simulations: Annotated[int, Field(ge=2)] = 32
+    """Simulations per move; the algorithm improves the policy from as few as 2 on."""
     max_considered_actions: Annotated[int, Field(ge=2)] = 16
+    """Actions at the root that sequential halving begins with; 16 in mctx, too."""
     visit_offset: Positive = 50.0
+    """``c_visit`` of the paper: 50, as in mctx."""
     value_scale: Positive = 0.1
+    """``c_scale`` of the paper: 0.1, as in mctx; see docs/decisions/0006."""
     leaves: Annotated[int, Field(ge=1)] = 1
     """Leaves evaluated at once per tree, kept apart by virtual losses."""
     proofs: bool = True

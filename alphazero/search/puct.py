@@ -26,8 +26,11 @@ class PUCT:
 
     kind: Literal["puct"] = "puct"
     simulations: Annotated[int, Field(ge=1)] = 64
+    """Simulations per move. AlphaGo Zero used 1,600, AlphaZero 800, KataGo 600 to 1,000."""
     c_puct: Positive = 1.25
+    """How strongly the prior directs the search; 1.25 in AlphaZero's pseudocode."""
     c_base: Positive = 19652.0
+    """Visits at which exploration begins to grow; 19652 in AlphaZero's pseudocode."""
     fpu_reduction: Annotated[float, Field(ge=0)] = 0.2
     """First-play urgency: an unvisited action has the node's mean value minus this times the square
     root of the prior mass already visited (Wu 2019, section 3)."""

@@ -58,7 +58,9 @@ class Texts:
     path: str | None = None
     """The aclImdb folder or archive, or TSV or CSV; without one, a small corpus that is made up."""
     validation: Share = 0.1
+    """Share of the training examples, held back to measure and stop by."""
     limit: Count | None = None
+    """Use no more than so many training examples, the first ones after shuffling."""
     vocabulary: Count = 20_000
     """The most frequent words of the training texts and, with pretrained vectors, as many again of
     theirs; others are one and the same unknown word."""
@@ -78,6 +80,7 @@ class SupervisedConfig:
     fit: FitSettings = FitSettings()
     tracking: TrackingSettings = TrackingSettings()
     seed: Natural = 0
+    """Seed of every random draw."""
 
     def __post_init__(self) -> None:
         fitting = "texts" if isinstance(self.model, OF_TEXTS) else "images"
