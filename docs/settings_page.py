@@ -29,12 +29,13 @@ SELF_PLAY = """\
 
 <!-- Made by `python docs/settings_page.py`; edit the docstrings in the source instead. -->
 
-A configuration is a YAML file with any of these keys; what it does not name keeps its default. On
-the command line any key is given as `key.sub=value` and may be shortened to its last parts where no
-other key ends in them. Every error is reported at once, with the file, the line and the key.
+A configuration is a YAML file with any of these keys, each in its section; what it does not name
+keeps its default. On the command line a key is given with its section, as `training.steps=2000`. It
+may be shortened to its last parts where no other key ends in them. All errors are reported at once,
+each with the file, the line and the key.
 
 ```bash
-alphazero train connect_four_quick training.steps=2000 blocks=6 'search={kind: puct}'
+alphazero train connect_four_quick blocks=6 'search={kind: puct}'
 ```
 """
 
@@ -79,7 +80,7 @@ def _chapters(config: type) -> Iterator[str]:
     hints = get_type_hints(config, include_extras=True)
     sections = {field.name: _records(hints[field.name]) for field in fields(config)}
     yield "## Top level\n"
-    yield _table(config, "", [name for name, records in sections.items() if not records])
+    yield _table(config, [name for name, records in sections.items() if not records])
     for name, records in sections.items():
         if records:
             yield f"## {name}\n"
@@ -89,17 +90,17 @@ def _chapters(config: type) -> Iterator[str]:
             yield from _section(record, name)
 
 
-def _section(record: type, prefix: str) -> Iterator[str]:
+def _section(record: type, section: str) -> Iterator[str]:
     text = inspect.getdoc(record) or ""
     if text and not text.startswith(f"{record.__name__}("):  # a signature: dataclass's own text
         yield text.replace("``", "`") + "\n"
     hints = get_type_hints(record, include_extras=True)
     names = [field.name for field in fields(record)]
-    yield _table(record, f"{prefix}.", [name for name in names if not _records(hints[name])])
+    yield _table(record, [name for name in names if not _records(hints[name])])
     for name in names:
         for inner in _records(hints[name]):
-            yield f"Its section `{name}`:\n"
-            yield from _section(inner, f"{prefix}.{name}")
+            yield f"#### {section}.{name}\n"
+            yield from _section(inner, f"{section}.{name}")
 
 
 def _records(hint: Any) -> list[type]:
@@ -113,14 +114,14 @@ def _kind(record: Any) -> str:
     return next(field.default for field in fields(record) if field.name == "kind")
 
 
-def _table(record: type, prefix: str, names: list[str]) -> str:
+def _table(record: type, names: list[str]) -> str:
     schema = TypeAdapter(record).json_schema()
     texts = docstrings(record)
     rows = ["| Key | Default | Values | Meaning |", "|---|---|---|---|"]
     for name in names:
         entry = schema["properties"][name]
         default = "required" if "default" not in entry else _shown(entry["default"])
-        setting = Setting(f"{prefix}{name}", default, _values(entry), texts.get(name, ""))
+        setting = Setting(name, default, _values(entry), texts.get(name, ""))
         rows.append(setting.row())
     return "\n".join(rows) + "\n"
 

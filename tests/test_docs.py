@@ -197,6 +197,15 @@ def test_the_pages_of_settings_are_current():
         )
 
 
+def test_every_setting_has_a_meaning():
+    rows = [row for page in PAGES if page.name.endswith("settings.md") for row in _rows(page)]
+    assert [row for row in rows if row.endswith("|  |") and not row.startswith("| `kind`")] == []
+
+
+def _rows(page: Path) -> list[str]:
+    return [line for line in page.read_text(encoding="utf-8").splitlines() if line[:3] == "| `"]
+
+
 def test_the_board_in_the_readme_is_drawn_from_the_agents_analysis():
     maker = runpy.run_path(str(ROOT / "docs/board_picture.py"))
     stones, columns = maker["analyse"](maker["MOVES"])
