@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import games
-from alphazero.judging import arena, ladder, players
+from alphazero.judging import arena, calibration, ladder, players
 from alphazero.judging.ladder import Ladder, Pairing, Rung
 from games import solvers
 from workers import cli
@@ -17,13 +17,13 @@ from workers import cli
 GAME = games.make("tic_tac_toe")
 
 
-def made_up(heights, openings=("51", "15", "59", "95"), game="tic_tac_toe"):
-    rungs = tuple(Rung("random", float(elo), 0.0, 0) for elo in heights)
+def made_up(rung_elos, openings=("51", "15", "59", "95"), game="tic_tac_toe"):
+    rungs = tuple(Rung("random", float(elo), 0.0, 0) for elo in rung_elos)
     return Ladder(game, 0, 2, openings, rungs, ())
 
 
-def estimate(heights, results):
-    return ladder.estimate(np.array(heights, float), np.array(results))
+def estimate(rung_elos, results):
+    return ladder.estimate(np.array(rung_elos, float), np.array(results))
 
 
 def test_against_one_rung_a_rating_is_the_arenas_and_its_interval_wilsons():
@@ -36,21 +36,21 @@ def test_against_one_rung_a_rating_is_the_arenas_and_its_interval_wilsons():
 
 def test_a_player_between_two_rungs_has_the_rating_computed_by_hand():
     # Twice the odds of the first and half those of the second, which has four times the first's.
-    heights = [0, 400 * math.log10(4)]
-    elo, low, high = estimate(heights, [[20, 0, 10], [8, 4, 18]])
+    rung_elos = [0, 400 * math.log10(4)]
+    elo, low, high = estimate(rung_elos, [[20, 0, 10], [8, 4, 18]])
     assert elo == pytest.approx(400 * math.log10(2))
     # The points' variance is 60 * 2/9; the interval is nearly its quadratic approximation.
     radius = 1.96 * 400 / math.log(10) / math.sqrt(60 * 2 / 9)
     assert [elo - low, high - elo] == pytest.approx([radius] * 2, rel=0.05)
 
 
-def test_a_rung_that_was_not_met_says_nothing():
+def test_a_rung_without_games_does_not_change_the_estimate():
     assert estimate([0, 500, 900], [[5, 1, 4], [0, 0, 0], [1, 0, 9]]) == pytest.approx(
         estimate([0, 900], [[5, 1, 4], [1, 0, 9]])
     )
 
 
-def test_who_won_or_lost_everything_is_rated_with_one_more_draw_and_an_open_bound():
+def test_a_player_that_won_or_lost_every_game_is_rated_with_one_more_draw_and_an_open_bound():
     elo, low, high = estimate([300], [[40, 0, 0]])
     assert elo == pytest.approx(300 + 400 * math.log10(40.5 / 0.5))
     # Wilson's lower bound for 40 of 40 is 40 / (40 + 1.96 ** 2).
@@ -61,37 +61,37 @@ def test_who_won_or_lost_everything_is_rated_with_one_more_draw_and_an_open_boun
     assert above == pytest.approx(600 - low)
 
 
-def simulated(monkeypatch, heights, true_elo):
-    """Results drawn from the model: the player of ``true_elo`` against rungs of ``heights``."""
-    met = []
-    shares = {f"rung{i}": 1 / (1 + 10 ** ((h - true_elo) / 400)) for i, h in enumerate(heights)}
+def simulated(monkeypatch, rung_elos, true_elo):
+    """Results drawn from the model: the player of ``true_elo`` against rungs of ``rung_elos``."""
+    opponents = []
+    shares = {f"rung{i}": 1 / (1 + 10 ** ((h - true_elo) / 400)) for i, h in enumerate(rung_elos)}
 
     def tally(game, pair, starts, seeds, report):
-        met.append((pair[1].name, len(starts)))
+        opponents.append((pair[1].name, len(starts)))
         wins = np.random.default_rng(seeds[0]).binomial(len(starts), shares[pair[1].name])
         return np.array([wins, 0, len(starts) - wins])
 
-    monkeypatch.setattr(ladder, "_tally", tally)
+    monkeypatch.setattr(ladder, "tally", tally)
     monkeypatch.setattr(
         ladder.players, "make", lambda spec, game: players.Player(spec, lambda s, r: None)
     )
-    rungs = tuple(Rung(f"rung{i}", h, 0.0, 0) for i, h in enumerate(heights))
-    return replace(made_up(heights), rungs=rungs), met
+    rungs = tuple(Rung(f"rung{i}", h, 0.0, 0) for i, h in enumerate(rung_elos))
+    return replace(made_up(rung_elos), rungs=rungs), opponents
 
 
 @pytest.mark.parametrize("true_elo", [130.0, 845.0, 1700.0])
 def test_a_known_elo_is_recovered_from_simulated_games(monkeypatch, true_elo):
-    heights = np.arange(0, 1801, 150.0)
-    rungs, met = simulated(monkeypatch, heights.tolist(), true_elo)
-    someone = players.Player("someone", lambda states, rngs: None)
-    ratings = [ladder.rate(GAME, someone, rungs, 200, seed) for seed in range(60)]
+    rung_elos = np.arange(0, 1801, 150.0)
+    rungs, opponents = simulated(monkeypatch, rung_elos.tolist(), true_elo)
+    player = players.Player("simulated", lambda states, rngs: None)
+    ratings = [ladder.rate(GAME, player, rungs, 200, seed) for seed in range(60)]
     elos = np.array([rating.elo for rating in ratings])
     # 200 games at even odds fix an Elo to 400 / ln(10) / sqrt(200 / 4), about 25.
     assert abs(elos.mean() - true_elo) < 4 * elos.std() / math.sqrt(60)
     assert 20 < elos.std() < 40
     assert sum(r.elo_low < true_elo < r.elo_high for r in ratings) >= 52
     assert {rating.games for rating in ratings} == {200}
-    near = [size for name, size in met if abs(heights[int(name[4:])] - true_elo) < 400]
+    near = [size for name, size in opponents if abs(rung_elos[int(name[4:])] - true_elo) < 400]
     assert sum(near) > 0.8 * 60 * 200
 
 
@@ -114,61 +114,63 @@ def test_every_opening_is_played_from_both_seats_and_games_differ_in_their_rando
 def test_a_fit_gives_odds_that_multiply_exactly_and_the_error_of_the_log_odds():
     # Odds 2 : 1, 3 : 1 and, between the outer two, their product 6 : 1.
     pairings = [Pairing(0, 1, 4, 0, 8), Pairing(1, 2, 3, 0, 9), Pairing(0, 2, 0, 2, 6)]
-    rungs = ladder.fit(["a", "b", "c"], pairings[:2])
+    rungs = calibration.fit(["a", "b", "c"], pairings[:2])
     assert [rung.elo for rung in rungs] == pytest.approx([0, 120.4, 311.3], abs=0.1)
     assert [rung.games for rung in rungs] == [12, 24, 12]
     # In a chain the variances 1 / (n p q) add up: 1 / (12 * 2/9), then 1 / (12 * 3/16) more.
     scale = 400 / math.log(10)
     errors = [0, scale * math.sqrt(0.375), scale * math.sqrt(0.375 + 4 / 9)]
     assert [rung.error for rung in rungs] == pytest.approx(errors, abs=0.1)
-    assert [rung.player for rung in ladder.fit(["a", "b", "c"], pairings)] == ["a", "b", "c"]
+    assert [rung.player for rung in calibration.fit(["a", "b", "c"], pairings)] == ["a", "b", "c"]
 
 
-def test_balanced_openings_are_distinct_positions_that_exhaustive_search_calls_drawn():
-    found = ladder.balanced_openings(GAME, 30, 3, seed=1)
-    states = np.concatenate([solvers.position(GAME, text) for text in found])
+def test_balanced_openings_are_distinct_positions_that_exhaustive_search_finds_drawn():
+    openings = calibration.balanced_openings(GAME, 30, 3, seed=1)
+    states = np.concatenate([solvers.position(GAME, text) for text in openings])
     assert len({state.tobytes() for state in states}) == 30
     solution = solvers.minimax.solve_all(GAME)
     drawn = {
         s.tobytes() for s, value in zip(solution.states, solution.value, strict=True) if not value
     }
     assert all(state.tobytes() in drawn for state in states)
-    assert ladder.balanced_openings(GAME, 30, 3, seed=1) == found
-    assert ladder.balanced_openings(GAME, 30, 3, seed=2) != found
+    assert calibration.balanced_openings(GAME, 30, 3, seed=1) == openings
+    assert calibration.balanced_openings(GAME, 30, 3, seed=2) != openings
 
 
-def test_openings_that_do_not_exist_are_not_looked_for_for_ever(monkeypatch):
-    monkeypatch.setattr(ladder, "ATTEMPTS", 20)
+def test_the_search_for_openings_that_do_not_exist_ends(monkeypatch):
+    monkeypatch.setattr(calibration, "ATTEMPTS", 20)
     with pytest.raises(ValueError, match="no 80 balanced openings of 2 plies"):
-        ladder.balanced_openings(GAME, 80, 2, seed=0)
+        calibration.balanced_openings(GAME, 80, 2, seed=0)
 
 
 @pytest.fixture
 def small(tmp_path, monkeypatch):
     """A ladder of tic-tac-toe, calibrated and installed."""
     specs = ("random", "solver:errors=0.5", "solver")
-    asked = replace(made_up([0] * 3), rungs=tuple(Rung(spec, 9.0, 9.0, 9) for spec in specs))
-    *_, made = ladder.calibrate(GAME, ladder.blank(GAME, asked))
+    uncalibrated = replace(made_up([0] * 3), rungs=tuple(Rung(spec, 9.0, 9.0, 9) for spec in specs))
+    *_, made = calibration.calibrate(GAME, calibration.blank(GAME, uncalibrated))
     monkeypatch.setattr(ladder, "FOLDER", tmp_path)
     ladder.save(made, tmp_path / "tic_tac_toe.json")
     return made
 
 
-def test_a_calibration_ranks_players_as_their_kinds_say_and_repeats_itself(small):
+def test_a_calibration_ranks_random_below_an_erring_solver_below_the_solver_and_repeats_itself(
+    small,
+):
     assert [rung.player for rung in small.rungs] == ["random", "solver:errors=0.5", "solver"]
     assert 0 == small.rungs[0].elo < small.rungs[1].elo < small.rungs[2].elo
     assert [(each.lower, each.higher) for each in small.pairings] == [(0, 1), (1, 2), (0, 2)]
     assert {each.wins + each.draws + each.losses for each in small.pairings} == {8}
-    assert list(ladder.calibrate(GAME, ladder.blank(GAME, small)))[-1] == small
+    assert list(calibration.calibrate(GAME, calibration.blank(GAME, small)))[-1] == small
     assert ladder.load(GAME) == small
 
 
-def test_a_calibration_that_was_stopped_goes_on_where_it_was(small):
+def test_a_stopped_calibration_continues_where_it_ended(small):
     begun = replace(small, pairings=small.pairings[:1])
-    later = list(ladder.calibrate(GAME, begun))
+    later = list(calibration.calibrate(GAME, begun))
     assert [len(each.pairings) for each in later] == [2, 3]
     assert later[-1] == small
-    assert list(ladder.calibrate(GAME, small)) == []
+    assert list(calibration.calibrate(GAME, small)) == []
 
 
 def test_the_command_rates_a_player_and_calibrates(small, tmp_path, capsys):
@@ -211,10 +213,10 @@ def test_bad_input_ends_in_one_line_and_exit_2(words, complaint, capsys, monkeyp
     [
         ("nowhere/x.json", "nowhere is not a folder"),
         ("tests", "tests is a folder, not a file"),
-        ("-", "standard output will not do"),
+        ("-", "standard output cannot be used here"),
     ],
 )
-def test_what_cannot_become_a_calibration_is_refused_by_the_grammar(
+def test_a_calibration_path_that_cannot_be_a_file_is_refused_by_the_grammar(
     path, complaint, capsys, monkeypatch
 ):
     monkeypatch.chdir(Path(__file__).parents[1])
@@ -247,16 +249,18 @@ def shipped():
 
 
 def test_the_shipped_elo_is_the_fit_of_the_shipped_results(shipped):
-    assert ladder.fit([rung.player for rung in shipped.rungs], shipped.pairings) == shipped.rungs
+    assert (
+        calibration.fit([rung.player for rung in shipped.rungs], shipped.pairings) == shipped.rungs
+    )
     assert shipped.rungs[0].player == "random"
     assert shipped.rungs[-1].player == "solver"
 
 
 def test_the_shipped_rungs_rise_without_wide_gaps(shipped):
-    heights = np.array([rung.elo for rung in shipped.rungs])
-    assert heights.min() == heights[0] == 0
-    assert heights.max() == heights[-1] > 1000
-    assert (np.diff(np.sort(heights)) < 300).all()
+    rung_elos = np.array([rung.elo for rung in shipped.rungs])
+    assert rung_elos.min() == rung_elos[0] == 0
+    assert rung_elos.max() == rung_elos[-1] > 1000
+    assert (np.diff(np.sort(rung_elos)) < 300).all()
     assert len(shipped.openings) == len(set(shipped.openings)) == 50
 
 

@@ -63,9 +63,9 @@ def test_a_move_that_cannot_be_played_is_refused_and_changes_nothing(text, compl
 
 
 def test_a_pass_in_othello_is_an_ordinary_move_and_can_be_undone():
-    session = Session(games.make("othello:size=4"))
-    while session.legal_moves() != ["pass"]:
-        session.move(session.legal_moves()[0])
+    moves = ["d3", "d4", "c4", "d2", "c1", "b4", "a4", "a3", "a2", "d1"]
+    session = played(*moves, game="othello:size=4")
+    assert session.legal_moves() == ["pass"]
     side, plies = session.to_move, len(session.history)
     session.move("pass")
     assert session.to_move == 1 - side

@@ -1,7 +1,7 @@
-"""Matches between any number of players: every pair meets, seats swapped, openings varied.
+"""Matches between any number of players: every pair meets, with seats swapped and many openings.
 
-All games of a pairing are played in lock step, so each player sees them as one batch. A result
-depends on the seed and on the players in their order, on nothing else.
+All games of a pairing are played in lock step: each player gets all positions in which it is to
+move as one batch. A result depends on the seed and on the players in their order, on nothing else.
 """
 
 import math
@@ -18,15 +18,16 @@ from alphazero.types import Generators, Stream
 from games.base import Game, States
 
 Progress = Callable[[int, int], None]
-"""Called with the number of finished games and that of all games."""
+"""Called with the number of finished games and the number of all games."""
 Line = tuple[int, ...]
 """A game's actions from the initial position."""
 
 ELO = 400 / math.log(10)
-"""Elo points a unit of log-odds."""
+"""Elo points per unit of log-odds: a score of 75 %, log-odds ln 3, is 190.8 Elo."""
 REDRAWS = 50
-"""Attempts at an opening that leaves the game unfinished and was not drawn before."""
+"""Attempts at an opening that leaves the game unfinished and is not among those drawn before."""
 NEWTON_STEPS = 100
+"""An upper bound on the steps of Newton's method, which ends sooner where a step is tiny."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,8 @@ class Standing:
     """One player's results. ``score`` is the share of points, a draw being half of one.
 
     With two players ``elo`` is the difference to the other; with more, all are on one scale whose
-    mean is 0. A ``None`` bound is open: no result says how strong a player is who won every game.
+    mean is 0. ``elo_low`` and ``elo_high`` bound a 95 % interval; None is an open bound, such as
+    the upper one of a player who won every game.
     """
 
     name: str
@@ -49,16 +51,19 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class ArenaResult:
+    """The table of a tournament and how many games it is based on."""
+
     game: str
+    """The game's name."""
     games: int
-    """Played in all pairings together."""
+    """The number of games in all pairings together."""
     players: tuple[Standing, ...]
-    """In the order they were given."""
+    """In the order in which the players were given."""
     distinct_games: int
-    """Different sequences of moves among them, openings included."""
+    """The number of different sequences of moves among the games, openings included."""
 
     def as_dict(self) -> dict:
-        """Plain types, ready for JSON; open bounds become null."""
+        """The result in plain types, ready for JSON; open bounds become null."""
         return asdict(self)
 
 
@@ -69,7 +74,7 @@ class Match:
     result: NDArray[np.int8]
     """``[G]``, for the pairing's first player: 1 won, 0 drawn, -1 lost."""
     lines: list[Line]
-    """``[G]``."""
+    """``[G]``, the moves of each game, its opening included."""
 
 
 def play(
@@ -85,20 +90,20 @@ def play(
 
     Each opening of ``opening_plies`` random moves is played twice, with seats swapped; where
     ``games`` is odd the last one is played once. Without ``swap`` the pair's first player has seat
-    0 in every game, and each opening is played once. ``ValueError``: fewer than two players, no
-    game, or openings that end the game.
+    0 (it begins) in every game, and each opening is played once. ``ValueError``: fewer than two
+    players, no game, or openings that end the game. ``RuntimeError``: a player's move is illegal.
     """
     if len(players) < 2:
         raise ValueError(f"an arena needs at least 2 players, not {len(players)}")
     if games < 1:
         raise ValueError(f"the number of games must be at least 1, not {games}")
-    each = 2 if swap else 1
-    openings = draw_openings(game, -(-games // each), seed, opening_plies)
-    starts = [openings[index // each] for index in range(games)]
+    repeats = 2 if swap else 1
+    openings = draw_openings(game, -(-games // repeats), seed, opening_plies)
+    starts = [openings[index // repeats] for index in range(games)]
     pairs = list(combinations(range(len(players)), 2))
     matches = []
     for number, (one, two) in enumerate(pairs):
-        report = after(progress, number * games, len(pairs) * games)
+        report = games_done(progress, number * games, len(pairs) * games)
         seeds = [[seed, Stream.MATCH, number, index] for index in range(games)]
         matches.append(play_match(game, (players[one], players[two]), starts, seeds, report, swap))
     standings = rank([player.name for player in players], pairs, [m.result for m in matches])
@@ -106,8 +111,11 @@ def play(
     return ArenaResult(game.name, len(pairs) * games, standings, distinct)
 
 
-def after(progress: Progress | None, before: int, total: int) -> Callable[[int], None]:
-    """A match's report for ``progress``, ``before`` of ``total`` games having been played."""
+def games_done(progress: Progress | None, before: int, total: int) -> Callable[[int], None]:
+    """A match's ``report``: calls ``progress`` with the games done in all matches, and ``total``.
+
+    ``before`` is the number of games in the matches played before.
+    """
     return lambda done: progress(before + done, total) if progress else None
 
 
@@ -128,6 +136,7 @@ def draw_openings(game: Game, count: int, seed: int, plies: int) -> list[Line]:
 
 
 def _draw_opening(game: Game, plies: int, rng: np.random.Generator, seen: set[Line]) -> Line:
+    """One opening that is not in ``seen``, or after ``REDRAWS`` attempts one that is."""
     repeated = None
     for _ in range(REDRAWS):
         opening = random_line(game, plies, rng)
@@ -140,7 +149,7 @@ def _draw_opening(game: Game, plies: int, rng: np.random.Generator, seen: set[Li
 
 
 def random_line(game: Game, plies: int, rng: np.random.Generator) -> Line | None:
-    """``plies`` random moves, or None where the game was over by then."""
+    """A line of ``plies`` uniformly random moves; None where the game ended on the way."""
     state, line = game.initial(1), []
     for _ in range(plies):
         actions = np.flatnonzero(game.legal(state)[0])
@@ -152,7 +161,7 @@ def random_line(game: Game, plies: int, rng: np.random.Generator) -> Line | None
 
 
 def replay(game: Game, lines: Sequence[Line]) -> States:
-    """The states ``[B]`` after each of ``lines``, legal ones, all advanced ply by ply."""
+    """The states ``[B]`` after each of ``lines``, which must be legal; all advance ply by ply."""
     states = game.initial(len(lines))
     for ply in range(max(map(len, lines), default=0)):
         rows = np.array([row for row, line in enumerate(lines) if len(line) > ply])
@@ -168,25 +177,26 @@ def play_match(
     report: Callable[[int], None],
     swap: bool = True,
 ) -> Match:
-    """One game from each opening, in lock step; the first player has seat 0 in the even ones.
+    """Play one game from each opening, in lock step.
 
-    Without ``swap`` it has seat 0 in all.
-
-    A game's generators depend on its entry of ``seeds`` alone (a player may still mix those of a
-    batch, as rollouts do). ``report`` hears after every ply
-    how many games are over.
+    The first player has seat 0 in the games with an even index and seat 1 in the others; without
+    ``swap`` it has seat 0 in all. A game's generators depend on its entry of ``seeds`` alone (a
+    player may still combine the generators of a batch, as rollouts do). ``report`` is called after
+    every ply with the number of games that are over.
     """
     lines = [list(opening) for opening in openings]
     states = replay(game, openings)
     first_seat = np.arange(len(lines)) % 2 * swap
     rngs = [[np.random.default_rng([*seed, side]) for seed in seeds] for side in (0, 1)]
     while (going := game.legal(states).any(axis=1)).any():
-        # Settled before either player moves, or the second would answer within the same ply.
+        # Computed before either player moves: after the first one's moves it would be the second's
+        # turn in the same games, and two plies would be played as one.
         side_to_move = game.to_move(states) ^ first_seat
         for side, player in enumerate(players):
             rows = np.flatnonzero(going & (side_to_move == side))
             if rows.size:
-                actions = _chosen(game, player, states[rows], [rngs[side][row] for row in rows])
+                generators = [rngs[side][row] for row in rows]
+                actions = _choose_actions(game, player, states[rows], generators)
                 states[rows] = game.step(states[rows], actions)
                 for row, action in zip(rows, actions, strict=True):
                     lines[row].append(int(action))
@@ -196,7 +206,10 @@ def play_match(
     return Match(result, [tuple(line) for line in lines])
 
 
-def _chosen(game: Game, player: Player, states: States, rngs: Generators) -> NDArray[np.int64]:
+def _choose_actions(
+    game: Game, player: Player, states: States, rngs: Generators
+) -> NDArray[np.int64]:
+    """The player's moves ``[B]``; ``RuntimeError`` where one is illegal."""
     actions = player(states, rngs).action
     if not game.legal(states)[np.arange(len(states)), actions].all():
         raise RuntimeError(f"{player.name} played an illegal move in {game.name}")
@@ -206,7 +219,7 @@ def _chosen(game: Game, player: Player, states: States, rngs: Generators) -> NDA
 def rank(
     names: Sequence[str], pairs: Sequence[tuple[int, int]], results: Sequence[NDArray[np.int8]]
 ) -> tuple[Standing, ...]:
-    """The table of a tournament; ``results[k]`` are those of ``pairs[k]``'s first player."""
+    """The table of a tournament; ``results[k]`` are for the first player of ``pairs[k]``."""
     wins, draws = np.zeros((2, len(names), len(names)))
     for (one, two), result in zip(pairs, results, strict=True):
         wins[one, two], wins[two, one] = (result > 0).sum(), (result < 0).sum()
@@ -220,12 +233,12 @@ def rank(
 
 
 def elo(points: NDArray[np.float64]) -> list[tuple[float, float | None, float | None]]:
-    """Each player's rating and its 95 % bounds from ``points[i, j]``, what i scored against j.
+    """Each player's rating and its 95 % bounds; ``points[i, j]`` is what i scored against j.
 
-    Maximum likelihood under the model of Bradley and Terry (1952, *Biometrika* 39, 324-345), a
-    draw being half a win and half a loss, finite as ``bradley_terry`` makes it. Two players'
-    bounds are Wilson's for the score, more players' come from the Fisher information. See
-    ``Standing`` on scale and None.
+    Maximum likelihood under the model of Bradley and Terry (1952, *Biometrika* 39, 324-345): the
+    expected score of i against j is ``1 / (1 + exp(s_j - s_i))``, Elo is ``ELO * s``, and a draw is
+    half a win and half a loss. Two players' bounds come from the Wilson interval of the score, more
+    players' from the Fisher information. ``Standing`` explains the scale and None.
     """
     total, share = (points + points.T).sum(axis=1), _share(points)
     strength, covariance = bradley_terry(points)
@@ -247,16 +260,20 @@ def elo(points: NDArray[np.float64]) -> list[tuple[float, float | None, float | 
 
 
 def _share(points: NDArray[np.float64]) -> list[float]:
-    """Of the points each player could have had."""
+    """Each player's points as a share of the points in its games."""
     return (points.sum(axis=1) / (points + points.T).sum(axis=1)).tolist()
 
 
 def _log_odds(share: float) -> float:
+    """``ln(share / (1 - share))``; infinite at 0 and 1."""
     return math.log(share / (1 - share)) if 0 < share < 1 else math.copysign(math.inf, share - 0.5)
 
 
-def _all_reach_all(scored: NDArray[np.bool_]) -> bool:
-    """Whether a chain of points leads from every player to every other (Ford 1957)."""
+def _strongly_connected(scored: NDArray[np.bool_]) -> bool:
+    """Whether a chain of points leads from every player to every other (Ford 1957).
+
+    ``scored[i, j]``: i scored against j. Squaring the matrix doubles the length of the chains.
+    """
     reach = scored | np.eye(len(scored), dtype=bool)
     for _ in range(len(scored)):
         reach = reach @ reach
@@ -264,12 +281,13 @@ def _all_reach_all(scored: NDArray[np.bool_]) -> bool:
 
 
 def bradley_terry(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The likeliest strengths (log-odds, mean 0) and their covariance, by Newton's method.
+    """The most likely strengths ``[n]`` (log-odds, mean 0) and their covariance ``[n, n]``.
 
-    The likelihood has one maximum once a chain of points leads from every player to every other;
-    where none does, every pair that met gets one imagined draw.
+    Newton's method. The likelihood has one maximum where a chain of points leads from every player
+    to every other; where none does, one imagined draw is added for every pair that met. Example: 40
+    wins of 40 become 40.5 points of 41, log-odds ln 81, instead of an infinite difference.
     """
-    if not _all_reach_all(points > 0):
+    if not _strongly_connected(points > 0):
         points = points + 0.5 * (points + points.T > 0)
     games = points + points.T
     strength = np.zeros(len(points))
@@ -287,7 +305,11 @@ def bradley_terry(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDA
 def _bradley_terry_model(
     games: NDArray[np.float64], strength: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """``expected[i, j]``, i's share of the points against j, and the strengths' covariance."""
+    """``expected[i, j]``, i's expected share of the points against j, and the covariance.
+
+    The covariance is the inverse of the Fisher information, in which a game of i against j has the
+    weight ``p * (1 - p)``.
+    """
     expected = 1 / (1 + np.exp(strength[None, :] - strength[:, None]))
     weight = games * expected * expected.T
     information = np.diag(weight.sum(axis=1)) - weight

@@ -1,12 +1,13 @@
-"""A ladder of graded opponents whose Elo is fixed, and where a player stands on it.
+"""A ladder of opponents with fixed Elo, and the rating of a player against it.
 
-A ladder is a file of this package: the openings, the rungs with their Elo, and the results they
-were fitted to. Whoever plays against rungs from those openings gets a number on the same scale.
+A ladder is a file of this package: the openings, the rungs (opponents) with their Elo, and the
+results to which the Elo was fitted. All players rated against the rungs from those openings are on
+one scale, whether or not they ever met. ``calibration`` makes ladders.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,8 @@ from alphazero.judging.arena import (
     ELO,
     Line,
     Progress,
-    after,
-    bradley_terry,
+    games_done,
     play_match,
-    random_line,
-    replay,
 )
 from alphazero.judging.mistakes import CONFIDENCE, wilson
 from alphazero.judging.players import Player
@@ -30,76 +28,84 @@ from games import solvers
 from games.base import Game
 
 FOLDER = Path(__file__).parents[1] / "ladders"
-REACH = 3
-"""A calibration lets each rung meet so many above and below: farther ones tell little."""
 ROUND = 20
 """Games against one rung before the next is chosen."""
-ATTEMPTS = 1000
-"""At a balanced opening, for each that is wanted."""
-BEYOND = 4000.0
-"""Elo above and below the ladder within which a rating is sought."""
-WORTH = np.array([1.0, 0.5, 0.0])
-"""Points of a win, a draw and a loss."""
+SEARCH_MARGIN = 4000.0
+"""A rating is searched from this much Elo below the lowest rung to this much above the highest."""
+POINTS = np.array([1.0, 0.5, 0.0])
+"""Points for a win, a draw and a loss."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rung:
+    """One opponent of a ladder."""
+
     player: str
-    """As ``players.make`` reads it."""
+    """A text for ``players.make``, such as ``minimax:depth=3``."""
     elo: float
-    """Above the first rung."""
+    """The difference to the first rung, whose Elo is 0."""
     error: float
-    """Its standard error, of the difference to the first rung."""
+    """The standard error of that difference."""
     games: int
-    """That it played in the calibration."""
+    """The number of its games in the calibration."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """What one rung scored against a higher one."""
+    """The results of one rung against a higher one; both are indices into the ladder's rungs."""
 
     lower: int
     higher: int
     wins: int
-    """Of the lower."""
+    """Games won by ``lower``."""
     draws: int
     losses: int
+    """Games lost by ``lower``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
+    """All that a ladder's file holds."""
+
     game: str
+    """The game's name."""
     seed: int
+    """The seed of the openings and of the calibration's games."""
     opening_plies: int
     openings: tuple[str, ...]
-    """Moves as in a position file. Perfect play draws behind each."""
+    """Moves as in a position file, ``"4453"``. With perfect play each is a draw."""
     rungs: tuple[Rung, ...]
-    """In the order of the calibration, which was to be that of their strength."""
+    """In the order given to the calibration, roughly weakest first."""
     pairings: tuple[Pairing, ...]
 
     def as_dict(self) -> dict:
-        """Plain types, ready for JSON."""
+        """The ladder in plain types, ready for JSON."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
-class Met:
-    """A player's games against one rung."""
+class Record:
+    """A player's results against one rung."""
 
     name: str
+    """The rung's player."""
     elo: float
+    """The rung's Elo."""
     wins: int
     draws: int
     losses: int
     score: float
     low: float
     high: float
-    """The score's Wilson interval of 95 %."""
+    """``low`` to ``high`` is the 95 % Wilson interval of the score."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rating:
-    """Where a player stands. A bound that no result sets is None, as after winning every game."""
+    """A player's Elo on the scale of a ladder, with a 95 % interval.
+
+    A bound without any result beyond it is None, such as the upper one after winning every game.
+    """
 
     game: str
     player: str
@@ -107,61 +113,61 @@ class Rating:
     elo_low: float | None
     elo_high: float | None
     games: int
-    opponents: tuple[Met, ...]
+    opponents: tuple[Record, ...]
     """Weakest first."""
 
     def as_dict(self) -> dict:
-        """Plain types, ready for JSON; open bounds become null."""
+        """The rating in plain types, ready for JSON; open bounds become null."""
         return asdict(self)
 
 
 def load(game: Game, path: Path | None = None) -> Ladder:
-    """The ladder of ``game`` at ``path``; without one, the package's.
+    """The ladder of ``game`` in the file ``path``; without ``path`` the one of the package.
 
-    ``ValueError`` where there is none, or one of another game, or an opening cannot be played.
+    ``ValueError``, one line: there is none, it is for another game, or an opening is not playable.
     """
     if path and not path.is_file():
         raise ValueError(f"{path}: there is no such file")
     path = path or FOLDER / f"{game.name}.json"
     if not path.is_file():
-        known = ", ".join(sorted(each.stem for each in FOLDER.glob("*.json")))
+        known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.json")))
         raise ValueError(f"{game.name} has no ladder; there is one for {known}")
     try:
-        read = json.loads(path.read_text(encoding="utf-8"))
-        rungs = tuple(Rung(**row) for row in read.pop("rungs"))
-        pairings = tuple(Pairing(*row) for row in read.pop("pairings"))
-        openings = tuple(read.pop("openings"))
-        found = Ladder(**read, openings=openings, rungs=rungs, pairings=pairings)
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        rungs = tuple(Rung(**row) for row in fields.pop("rungs"))
+        pairings = tuple(Pairing(*row) for row in fields.pop("pairings"))
+        openings = tuple(fields.pop("openings"))
+        ladder = Ladder(**fields, openings=openings, rungs=rungs, pairings=pairings)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is no ladder: {error}") from None
-    if found.game != game.name:
-        raise ValueError(f"{path} is a ladder of {found.game}, not of {game.name}")
-    _check_openings(game, found.openings, path)
-    return found
+    if ladder.game != game.name:
+        raise ValueError(f"{path} is a ladder of {ladder.game}, not of {game.name}")
+    _check_openings(game, ladder.openings, path)
+    return ladder
 
 
 def _check_openings(game: Game, openings: Sequence[str], path: Path) -> None:
-    """``ValueError``: there are none, or one of them cannot be played or ends the game."""
+    """``ValueError``: there are no openings, or one of them is not playable or ends the game."""
     if not openings:
         raise ValueError(f"{path} has no openings")
     try:
         solvers.unfinished(game, openings)
     except solvers.NotAPosition as error:
-        raise ValueError(f"{path}: an opening will not do: {error}") from None
+        raise ValueError(f"{path}: an opening cannot be used: {error}") from None
 
 
 def save(ladder: Ladder, path: Path) -> None:
-    """One line a rung and a pairing, so that a change can be read."""
+    """Write the ladder as JSON with one line per rung and per pairing, so that diffs are short."""
     fields = asdict(ladder)
     rows = {
         "openings": fields.pop("openings"),
         "rungs": fields.pop("rungs"),
-        "pairings": [list(each.values()) for each in fields.pop("pairings")],
+        "pairings": [list(pairing.values()) for pairing in fields.pop("pairings")],
     }
     head = [f'  "{key}": {json.dumps(value)}' for key, value in fields.items()]
     body = [
-        f'  "{key}": [\n' + ",\n".join(f"    {json.dumps(row)}" for row in each) + "\n  ]"
-        for key, each in rows.items()
+        f'  "{key}": [\n' + ",\n".join(f"    {json.dumps(row)}" for row in listed) + "\n  ]"
+        for key, listed in rows.items()
     ]
     path.write_text("{\n" + ",\n".join(head + body) + "\n}\n", encoding="utf-8")
 
@@ -174,72 +180,80 @@ def rate(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Rating:
-    """Let ``player`` play ``games`` games against the rungs that tell most about it.
+    """Let ``player`` play ``games`` games against the most informative rungs, and rate it.
 
-    They come in rounds of 20 against one rung, ``_next_rung``'s, from the ladder's openings, each
-    twice with seats swapped. The same seed gives the same rating. ``ValueError``: no game.
+    Games come in rounds of ``ROUND`` against one rung, which ``_next_rung`` chooses, from the
+    ladder's openings, each played twice with seats swapped. The same seed gives the same rating.
+    ``ValueError``: no game.
     """
     if games < 1:
         raise ValueError(f"the number of games must be at least 1, not {games}")
-    openings = [_line(game, text) for text in ladder.openings]
-    heights = np.array([rung.elo for rung in ladder.rungs])
-    results = np.zeros((len(heights), len(WORTH)), np.int64)
+    openings = [line_of(game, text) for text in ladder.openings]
+    rung_elos = np.array([rung.elo for rung in ladder.rungs])
+    results = np.zeros((len(rung_elos), len(POINTS)), np.int64)
     while (played := int(results.sum())) < games:
-        index = _next_rung(heights, results)
+        index = _next_rung(rung_elos, results)
         first, size = int(results[index].sum()), min(ROUND, games - played)
         pair = player, players.make(ladder.rungs[index].player, game)
         numbers = range(first, first + size)
         starts = [openings[number // 2 % len(openings)] for number in numbers]
         seeds = [[seed, Stream.MATCH, index, number] for number in numbers]
-        results[index] += _tally(game, pair, starts, seeds, after(progress, played, games))
-    met = tuple(
-        _met(ladder.rungs[index], *results[index].tolist())
-        for index in np.argsort(heights, kind="stable")
+        results[index] += tally(game, pair, starts, seeds, games_done(progress, played, games))
+    records = tuple(
+        _record(ladder.rungs[index], *results[index].tolist())
+        for index in np.argsort(rung_elos, kind="stable")
         if results[index].any()
     )
-    return Rating(game.name, player.name, *estimate(heights, results), games, met)
+    return Rating(game.name, player.name, *estimate(rung_elos, results), games, records)
 
 
-def _met(rung: Rung, wins: int, draws: int, losses: int) -> Met:
+def _record(rung: Rung, wins: int, draws: int, losses: int) -> Record:
     games, points = wins + draws + losses, wins + draws / 2
     low, high = wilson(points, games)
-    return Met(rung.player, rung.elo, wins, draws, losses, points / games, low, high)
+    return Record(rung.player, rung.elo, wins, draws, losses, points / games, low, high)
 
 
-def _next_rung(heights: NDArray[np.float64], results: NDArray[np.int64]) -> int:
-    """Which rung's next round says most, in proportion to the games that it has played already.
+def _next_rung(rung_elos: NDArray[np.float64], results: NDArray[np.int64]) -> int:
+    """The index of the rung whose next round adds most information about the player.
 
-    The player is taken for as strong as the results make it, at first for as strong as the middle.
+    A game with the expected score p carries the information p (1 - p), most at p = 1/2; it counts
+    less for a rung that was met often, so that the rounds are spread over the near rungs. The
+    player's Elo is taken from the results so far, at first from the middle of the ladder. Example:
+    a rung with p = 0.5 after 40 games has 0.25 / 60 = 0.0042, one with p = 0.36 after 20 games
+    0.23 / 40 = 0.0058: the second is next.
     """
-    now = estimate(heights, results)[0] if results.any() else float(np.median(heights))
-    share = _expected(now, heights)
+    elo = estimate(rung_elos, results)[0] if results.any() else float(np.median(rung_elos))
+    share = _expected(elo, rung_elos)
     return int((share * (1 - share) / (results.sum(axis=1) + ROUND)).argmax())
 
 
 def estimate(
-    heights: NDArray[np.float64], results: NDArray[np.int64]
+    rung_elos: NDArray[np.float64], results: NDArray[np.int64]
 ) -> tuple[float, float | None, float | None]:
-    """A player's likeliest Elo and its 95 % bounds.
+    """A player's most likely Elo and its 95 % bounds.
 
-    ``results[r]`` are its wins, draws and losses against rungs whose Elo ``heights[r]`` is taken as
-    exact. The bounds are where the points lie 1.96 standard deviations from those expected: for one
-    rung, Wilson's interval of the score. Who won, or lost, everything has one bound only, and is
-    rated as if it had drawn once more with each that it met.
+    ``results[r]`` are its wins, draws and losses against rung ``r``, whose Elo ``rung_elos[r]`` is
+    taken as exact. The bounds are the two Elos at which the points scored lie 1.96 standard
+    deviations from those expected: with one rung, Wilson's interval of the score. A player that
+    won, or lost, every game has one bound only, and is rated as if it had one more draw with each
+    rung that it met: 40 wins of 40 against a rung of 300 give 300 + 400 log10(40.5 / 0.5) = 1063.
     """
-    games, points = results.sum(axis=1), results @ WORTH
+    games, points = results.sum(axis=1), results @ POINTS
     bounded_below, bounded_above = points.sum() > 0, points.sum() < games.sum()
     drawn = 0.0 if bounded_below and bounded_above else 1.0 * (games > 0)
 
     def excess(elo: float, deviations: float) -> float:
-        share = _expected(elo, heights)
+        """Points scored less those expected of ``elo``, less so many standard deviations."""
+        share = _expected(elo, rung_elos)
         spread = np.sqrt((games * share * (1 - share)).sum())
         return float((points - games * share).sum() - deviations * spread)
 
     def likelihood_slope(elo: float) -> float:
-        share = _expected(elo, heights)
+        """Proportional to the log-likelihood's derivative: points scored less points expected."""
+        share = _expected(elo, rung_elos)
         return float((points + drawn / 2 - (games + drawn) * share).sum())
 
-    ends = float(heights.min()) - BEYOND, float(heights.max()) + BEYOND
+    ends = float(rung_elos.min()) - SEARCH_MARGIN, float(rung_elos.max()) + SEARCH_MARGIN
     return (
         _root(likelihood_slope, *ends),
         _root(lambda elo: excess(elo, CONFIDENCE), *ends) if bounded_below else None,
@@ -247,87 +261,20 @@ def estimate(
     )
 
 
-def _expected(elo: float, heights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The share of the points that a player of ``elo`` takes from each rung."""
-    return 1 / (1 + np.exp((heights - elo) / ELO))
+def _expected(elo: float, rung_elos: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The expected share of the points of a player of ``elo`` against each rung."""
+    return 1 / (1 + np.exp((rung_elos - elo) / ELO))
 
 
 def _root(falling: Callable[[float], float], low: float, high: float) -> float:
-    """Where a falling function crosses 0, by bisection to far less than a point of Elo."""
+    """The zero of a falling function between two ends, by 60 bisections."""
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if falling(middle) > 0 else (low, middle)
     return (low + high) / 2
 
 
-def blank(game: Game, ladder: Ladder) -> Ladder:
-    """A ladder of the same players, yet to be calibrated, with openings drawn anew.
-
-    The same seed gives the same openings.
-    """
-    openings = balanced_openings(game, len(ladder.openings), ladder.opening_plies, ladder.seed)
-    rungs = tuple(Rung(rung.player, 0.0, 0.0, 0) for rung in ladder.rungs)
-    return replace(ladder, openings=openings, rungs=rungs, pairings=())
-
-
-def calibrate(game: Game, ladder: Ladder, progress: Progress | None = None) -> Iterator[Ladder]:
-    """Play the pairings that ``ladder`` lacks and rate its players anew after each of them.
-
-    Each rung meets those up to ``REACH`` above and below in every opening, twice, seats swapped;
-    neighbours come first. What is played does not depend on where one begins.
-    """
-    specs = [rung.player for rung in ladder.rungs]
-    pairs = [(i, i + gap) for gap in range(1, REACH + 1) for i in range(len(specs) - gap)]
-    known = {(each.lower, each.higher): each for each in ladder.pairings}
-    starts = [_line(game, text) for text in ladder.openings for _ in range(2)]
-    for number, (i, j) in enumerate(pairs):
-        if (i, j) not in known:
-            pair = players.make(specs[i], game), players.make(specs[j], game)
-            seeds = [[ladder.seed, Stream.MATCH, i, j, index] for index in range(len(starts))]
-            report = after(progress, number * len(starts), len(pairs) * len(starts))
-            known[i, j] = Pairing(i, j, *_tally(game, pair, starts, seeds, report).tolist())
-            pairings = tuple(known.values())
-            yield replace(ladder, rungs=fit(specs, pairings), pairings=pairings)
-
-
-def fit(specs: Sequence[str], pairings: Sequence[Pairing]) -> tuple[Rung, ...]:
-    """The rungs' Elo, to a tenth of a point, by ``arena.bradley_terry``; the first one is 0."""
-    points = np.zeros((len(specs), len(specs)))
-    for each in pairings:
-        points[each.lower, each.higher] += each.wins + each.draws / 2
-        points[each.higher, each.lower] += each.losses + each.draws / 2
-    strength, covariance = bradley_terry(points)
-    variance = covariance.diagonal() + covariance[0, 0] - 2 * covariance[0]
-    elo = ELO * (strength - strength[0])
-    # Rounding may leave the first one's a hair below 0.
-    error = ELO * np.sqrt(np.maximum(variance, 0))
-    games = (points + points.T).sum(axis=1)
-    return tuple(
-        Rung(spec, round(float(elo[i]), 1), round(float(error[i]), 1), int(games[i]))
-        for i, spec in enumerate(specs)
-    )
-
-
-def balanced_openings(game: Game, count: int, plies: int, seed: int) -> tuple[str, ...]:
-    """``count`` openings of ``plies`` random moves behind which perfect play draws, no two alike.
-
-    For games with a solver. ``ValueError`` where there are not so many.
-    """
-    judge, rng = players.make("solver", game), np.random.default_rng([seed, Stream.OPENINGS])
-    found: dict[bytes, str] = {}
-    for _ in range(ATTEMPTS * count):
-        line = random_line(game, plies, rng)
-        if line is None:
-            continue
-        state = replay(game, [line])
-        if state.tobytes() not in found and judge(state, [rng]).value == 0:
-            found[state.tobytes()] = _text(game, line)
-        if len(found) == count:
-            return tuple(found.values())
-    raise ValueError(f"{game.name} has no {count} balanced openings of {plies} plies")
-
-
-def _tally(
+def tally(
     game: Game,
     pair: tuple[Player, Player],
     starts: Sequence[Line],
@@ -336,13 +283,9 @@ def _tally(
 ) -> NDArray[np.int64]:
     """``[3]``: the wins, draws and losses of the pair's first player."""
     result = play_match(game, pair, starts, seeds, report).result
-    return np.array([(result == each).sum() for each in (1, 0, -1)])
+    return np.array([(result == value).sum() for value in (1, 0, -1)])
 
 
-def _line(game: Game, text: str) -> Line:
-    """The actions of playable moves, written as in a position file."""
+def line_of(game: Game, text: str) -> Line:
+    """The actions of moves written as in a position file, which must be playable."""
     return tuple(int(move) - 1 for move in solvers.moves(game, text))
-
-
-def _text(game: Game, line: Line) -> str:
-    return solvers.separator(game).join(str(action + 1) for action in line)

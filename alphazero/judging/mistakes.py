@@ -1,4 +1,4 @@
-"""How often does a player throw a result away? Its moves against exactly solved positions.
+"""Mistakes of a player: its moves compared with the exact scores of solved positions.
 
 A *mistake* is a move whose result (the sign of its score: win, draw, loss) is worse than the best
 move's; an *optimal* move reaches the best score itself. Scores are integers seen by the player
@@ -23,14 +23,14 @@ from games.base import Game, States
 from games.solvers import minimax, suite
 
 BATCH = 256
-"""Positions a player is shown at once: enough to fill a network's batch, and bounds the trees."""
+"""Positions per call of a player: enough for a network's batch, and it bounds the trees' memory."""
 CONFIDENCE = 1.959963984540054
-"""Standard normal quantile of a two-sided 95 % interval."""
+"""The standard normal quantile of a two-sided 95 % interval."""
 SUITE_SIMULATIONS = 600
-"""Of the search, where the player does not say: published figures were taken with as many."""
+"""Simulations per move where the player's text gives none, as in the published figures."""
 SUITES = Path(__file__).parents[2] / "tests" / "data"
-"""Where the suites lie in a checkout, a folder a game; they are not installed."""
-SETS = tuple(each.name for each in suite.SETS)
+"""The folder of the suites in a checkout, one folder per game; they are not installed."""
+SETS = tuple(position_set.name for position_set in suite.SETS)
 CLASSES = {"win": 1, "draw": 0, "loss": -1}
 
 
@@ -45,6 +45,7 @@ class Positions(NamedTuple):
     """``[B, A]``, each move's score; NaN where it cannot be played."""
 
     def head(self, count: int) -> "Positions":
+        """The first ``count`` positions."""
         return Positions(self.states[:count], self.best[:count], self.scores[:count])
 
 
@@ -73,11 +74,16 @@ def evaluate(
     seed: int,
     progress: Callable[[int], None] = lambda done: None,
 ) -> dict:
-    """Ask ``player`` for one move in every position, each from a fresh tree, and count mistakes.
+    """Let ``player`` choose one move in every position, each in a fresh tree, and count mistakes.
 
-    ``mistake_rate`` comes with its Wilson interval ``low, high``; ``classes`` splits the mistakes
-    by the result that was to be had. The same seed gives the same report. ``progress`` hears of
-    every batch how many positions it had.
+    The report is ready for JSON: ``positions``, ``mistakes``, ``mistake_rate`` with its Wilson
+    interval ``low, high``, ``optimal_rate``, ``simulations``, and ``classes``, which splits the
+    mistakes by the best result that was possible (win, draw, loss). The same seed gives the same
+    report. ``progress`` is called after every batch with the number of its positions.
+    ``RuntimeError``: the player chose an illegal move.
+
+    Example: in a position with the scores 5 (win), 0 (draw) and 2 (win) the first move is optimal,
+    the second a mistake, the third neither.
     """
     total = len(positions.states)
     rngs = [np.random.default_rng([seed, index]) for index in range(total)]
@@ -115,41 +121,42 @@ def _by_class(best: NDArray[np.int64], mistake: NDArray[np.bool_]) -> dict[str, 
 
 
 def positions_from(source: str | Path, game: Game) -> Positions:
-    """What ``--positions`` names: a file, or ``all`` for every unfinished position of the game."""
+    """The positions of a file, or all unfinished ones of the game where ``source`` is ``all``."""
     return every_position(game) if str(source) == "all" else load_positions(Path(source), game)
 
 
 def load_suite(game: Game, names: Sequence[str] = SETS) -> dict[str, Positions]:
-    """Solved sets of ``games.solvers.suite``, all six unless named; ``ValueError``: there are none.
+    """The solved sets of ``games.solvers.suite`` by name, all six unless ``names`` are given.
 
-    They measure and are never tuned on.
+    They are test sets: nothing may be tuned on them. ``ValueError``: the game has no suite.
     """
     folder = SUITES / game.name
     if not folder.is_dir():
-        known = ", ".join(sorted(each.name for each in SUITES.glob("*/")))
+        known = ", ".join(sorted(path.name for path in SUITES.glob("*/")))
         here = f"there is one for {known}" if known else "only a checkout of the source has them"
         raise ValueError(f"there is no suite for {game.name} in {SUITES}; {here}")
     return {name: load_positions(folder / f"{name}.csv.gz", game) for name in names}
 
 
 def suite_players(spec: str) -> list[str]:
-    """What a suite measures of a player: of a checkpoint the policy alone, too, then the search."""
+    """The players that a suite measures for ``spec``: of a checkpoint, its policy alone as well."""
     kind, options = parse(spec)
     if kind != "checkpoint":
         return [spec]
     path = {key: value for key, value in options.items() if key == "path"}
-    searching = {"simulations": str(SUITE_SIMULATIONS)} | options
-    return [_spec("policy", path), _spec("checkpoint", searching)]
+    with_search = {"simulations": str(SUITE_SIMULATIONS)} | options
+    return [_spec("policy", path), _spec("checkpoint", with_search)]
 
 
 def _spec(kind: str, options: dict[str, str]) -> str:
+    """The text ``kind:key=value,...``, from which ``players.parse`` gives the same again."""
     return ":".join([kind, *filter(None, [",".join(f"{k}={v}" for k, v in options.items())])])
 
 
 def every_position(game: Game) -> Positions:
     """Every unfinished position that can be reached, solved exhaustively.
 
-    ``ValueError`` where there are too many.
+    ``ValueError`` where the game has too many.
     """
     solved = minimax.solve_all(game)
     return Positions(solved.states, solved.value.astype(np.int64), solved.move_values)
@@ -160,8 +167,8 @@ def load_positions(path: Path, game: Game) -> Positions:
 
     The columns are ``moves,best,c1..cA``: ``moves`` are 1-based actions from the start, written as
     digits where ``A < 10`` and separated by spaces elsewhere; ``best`` is the best score, ``c1``
-    to ``cA`` are the moves' scores, empty where a move cannot be played. ``ValueError`` names the
-    file and the line.
+    to ``cA`` are the moves' scores, empty where a move cannot be played. ``ValueError``, one line
+    with the file and its line: it cannot be read, or its rows do not fit the rules.
     """
     if not path.is_file():
         raise ValueError(f"{path}: there is no such file")
@@ -183,13 +190,13 @@ def _rows(path: Path, actions: int) -> list[list[str]]:
     try:
         with opened(path, "rt", newline="", encoding="utf-8") as file:
             reader = csv.reader(file)
-            found = next(reader, [])
+            first = next(reader, [])
             rows = [[f"{path}:{reader.line_num}", *row] for row in reader if row]
     except (OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error) as error:
         raise ValueError(f"{path}: cannot be read as CSV: {error}") from None
-    if found != header:
+    if first != header:
         raise ValueError(
-            f"{path}:1: the header is {','.join(found)!r}; this game's {actions} moves ask for "
+            f"{path}:1: the header is {','.join(first)!r}; with {actions} actions it must be "
             f"moves,best,c1..c{actions}"
         )
     for row in rows:
@@ -201,6 +208,7 @@ def _rows(path: Path, actions: int) -> list[list[str]]:
 
 
 def _parse(row: list[str]) -> tuple[str, str, int, list[float]]:
+    """``(place, moves, best, scores)`` of one row; the empty cells become NaN."""
     place, moves, best, *scores = row
     for score in (best, *filter(None, scores)):
         if not re.fullmatch(r"[+-]?\d{1,6}", score, re.ASCII):

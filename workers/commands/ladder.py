@@ -74,13 +74,13 @@ def _rate(options: argparse.Namespace, game: "Game", rungs: "Ladder") -> "Rating
 
 def _calibrate(game: "Game", rungs: "Ladder", path: Path) -> "Ladder":
     """The players of ``rungs`` rated anew in ``path``; an unfinished file there is continued."""
-    from alphazero.judging import ladder
+    from alphazero.judging import calibration, ladder
     from workers.terminal import progress
 
     with progress.games() as report:
         if not path.exists():
-            ladder.save(ladder.blank(game, rungs), path)
-        for better in ladder.calibrate(game, ladder.load(game, path), report):
+            ladder.save(calibration.blank(game, rungs), path)
+        for better in calibration.calibrate(game, ladder.load(game, path), report):
             ladder.save(better, path)
     return ladder.load(game, path)
 
