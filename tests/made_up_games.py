@@ -1,4 +1,4 @@
-"""Tiny games with known values, to try searches on."""
+"""Tiny games with known values, for tests of searches."""
 
 from functools import cache
 
@@ -8,7 +8,7 @@ from games.base import Game, States
 
 
 class OneMove(Game):
-    """One move ends the game; ``results[a]`` in {-1, 0, 1} is what it brings its mover."""
+    """One move ends the game; ``results[a]`` in {-1, 0, 1} is the result for its mover."""
 
     observation_shape = (1, 1, 1)
     max_plies = 1
@@ -44,7 +44,7 @@ class OneMove(Game):
 
 
 class DoubleNim(Game):
-    """Take one, two or three stones; who takes two moves again; who takes the last one wins.
+    """Take one, two or three stones; after taking two move again; taking the last stone wins.
 
     Turns do not alternate, and the winner of a finished game may be the player to move.
     """
@@ -88,7 +88,7 @@ class DoubleNim(Game):
 
 @cache
 def double_nim_values(stones: int) -> tuple[int, ...]:
-    """What taking 1, 2, 3 of ``stones`` brings the mover under best play."""
+    """The results for the mover of taking 1, 2 or 3 of ``stones``, under best play."""
     values = []
     for taken in range(1, min(stones, 3) + 1):
         again = 1 if taken == 2 else -1

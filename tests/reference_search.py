@@ -1,9 +1,9 @@
-"""Both searches again, slowly: objects, one position at a time, written from the papers.
+"""A second implementation of both searches: slow, of objects, one position at a time.
 
-Sources: Silver et al. 2018 (AlphaZero: PUCT, Dirichlet noise), Wu 2019 (first-play urgency),
-Danihelka et al. 2022 (Gumbel AlphaZero: equations 8, 10, 11, 14, 33). Scores and priors are
-float32, so that a near tie falls the same way as in the kernels; the evaluator's values should be
-dyadic, for then sums are exact and their order does not matter.
+Written from the papers: Silver et al. 2018 (AlphaZero: PUCT, Dirichlet noise), Wu 2019 (first-play
+urgency), Danihelka et al. 2022 (Gumbel AlphaZero: equations 8, 10, 11, 14, 33). Scores and priors
+are float32, so that a near tie is broken as in the kernels. The evaluator's values should be
+dyadic: then sums are exact, and their order does not matter.
 """
 
 import math
@@ -37,7 +37,7 @@ class Edge:
 
     @property
     def mean(self) -> f32:
-        """The mean value for the mover of the node above; what still waits counts as lost."""
+        """The mean value for the mover of the node above; pending simulations count as lost."""
         return (self.value_sum - f32(self.waiting)) / f32(self.begun)
 
 
@@ -62,7 +62,7 @@ Path = list[tuple[Node, Edge]]
 
 
 class Rules(NamedTuple):
-    """How a descent goes on from a node, and whether it must wait before it begins."""
+    """The actions that a descent takes, and whether it must wait before it begins."""
 
     at_root: Callable[[Node], int]
     below: Callable[[Node], int]
@@ -70,7 +70,7 @@ class Rules(NamedTuple):
 
 
 @dataclass
-class Found:
+class Reference:
     """A finished search of one position."""
 
     root: Node
@@ -83,14 +83,14 @@ class Found:
 
 def random_positions(game: Game, number: int, seed: int) -> States:
     """Unfinished positions from random games, all lengths about equally likely."""
-    rng, found = np.random.default_rng(seed), []
-    while len(found) < number:
+    rng, positions = np.random.default_rng(seed), []
+    while len(positions) < number:
         line, state = [], game.initial(1)
         while np.isnan(game.outcome(state)[0]):
             line.append(state)
             state = game.step(state, np.array([rng.choice(np.flatnonzero(game.legal(state)[0]))]))
-        found.append(line[rng.integers(len(line))])
-    return np.concatenate(found)
+        positions.append(line[rng.integers(len(line))])
+    return np.concatenate(positions)
 
 
 def hashing(game: Game, spread: float = 4.0) -> Evaluator:
@@ -115,10 +115,10 @@ def hashing(game: Game, spread: float = 4.0) -> Evaluator:
     return evaluate
 
 
-def puct(game: Game, state: States, search: PUCT, evaluate: Evaluator, rng=None) -> Found:
+def puct(game: Game, state: States, search: PUCT, evaluate: Evaluator, rng=None) -> Reference:
     """One position by PUCT; with ``rng`` the root's prior is mixed with Dirichlet noise.
 
-    ``action`` is the most visited one: what temperature 0 asks for.
+    ``action`` is the most visited one, as at temperature 0.
     """
     root = _expanded(_node(game, state), game, evaluate)
     if rng is not None and search.dirichlet_fraction:
@@ -154,12 +154,12 @@ def puct(game: Game, state: States, search: PUCT, evaluate: Evaluator, rng=None)
     policy = [n / sum(counts) for n in counts]
     action = counts.index(max(counts))
     value = np.clip(_mean(root), *_range(root)) if search.proofs else _mean(root)
-    return Found(root, action, visits, policy, value, root.proven is not None)
+    return Reference(root, action, visits, policy, value, root.proven is not None)
 
 
 def gumbel(
     game: Game, state: States, search: Gumbel, evaluate: Evaluator, noise: np.ndarray | None = None
-) -> Found:
+) -> Reference:
     """One position by Gumbel AlphaZero; ``noise [A]`` is its root's noise, None for zeros."""
     root = _expanded(_node(game, state), game, evaluate)
     highest = max(root.logits[action] for action in root.edges)
@@ -168,19 +168,19 @@ def gumbel(
     ranked = sorted(root.edges, key=lambda action: -scores[action])
     considered = ranked[: search.max_considered_actions]
     for action in ranked[search.max_considered_actions :]:
-        scores[action] -= f32(1e4)  # behind the others, until these are refuted
-    asked = _halving(len(considered), search.simulations)
-    schedule = [next(asked) for _ in range(search.simulations)]
+        scores[action] -= f32(1e4)  # searched only after the others are refuted
+    halving = _halving(len(considered), search.simulations)
+    schedule = [next(halving) for _ in range(search.simulations)]
 
     def must_wait() -> bool:
-        """Survivors are chosen only when every evaluation is in."""
+        """Survivors are chosen only when no evaluation is pending."""
         return root.waiting > 0 and schedule[root.visits - 1 + root.waiting][1]
 
     def choose_root(node: Node) -> int:
         bonus = _bonus(node, search)
-        wanted, _ = schedule[sum(edge.begun for edge in node.edges.values())]
+        required, _ = schedule[sum(edge.begun for edge in node.edges.values())]
         left = [a for a in sorted(node.edges) if not is_refuted(a)]
-        ready = [a for a in left if node.edges[a].begun == wanted]
+        ready = [a for a in left if node.edges[a].begun == required]
         return max(ready or left, key=lambda action: scores[action] + bonus[action])
 
     def is_refuted(action: int) -> bool:
@@ -203,7 +203,7 @@ def gumbel(
     scale = search.value_scale * (search.visit_offset + max(visits))
     value = sum(policy[a] * float(bonus[a]) / scale for a in root.edges)
     value = np.clip(f32(value), *_range(root)) if search.proofs else f32(value)
-    return Found(root, action, visits, policy, value, root.proven is not None)
+    return Reference(root, action, visits, policy, value, root.proven is not None)
 
 
 def _halving(actions: int, simulations: int) -> Iterator[tuple[int, bool]]:
@@ -243,12 +243,14 @@ def _improved(node: Node, bonus: dict[int, f32]) -> dict[int, f32]:
 
 
 def _grow(game: Game, root: Node, rules: Rules, evaluate: Evaluator, search: PUCT | Gumbel) -> None:
-    """Several leaves at once: a volley of descents is made before anything is known of their ends;
-    a descent that meets something that waits ends the volley."""
+    """Run all simulations, several per round: a round's leaves are evaluated after its descents.
+
+    A descent that ends at an edge or node that waits for its evaluation ends the round.
+    """
     begun, simulations = 0, search.simulations
     while begun < simulations and root.proven is None:
-        volley, paths = min(search.leaves, simulations - begun), []
-        while len(paths) < volley:
+        quota, paths = min(search.leaves, simulations - begun), []
+        while len(paths) < quota:
             path = [] if rules.must_wait() else _descend(root, rules)
             if not path or _waits(path[-1][1]):
                 break
@@ -256,10 +258,10 @@ def _grow(game: Game, root: Node, rules: Rules, evaluate: Evaluator, search: PUC
             end = path[-1][1].child
             if end is None:
                 paths.append(path)
-            else:  # a result that is known needs no waiting
+            else:  # its result is known without an evaluation
                 _back_up(path, end, f32(end.proven))
                 begun += 1
-                volley = min(volley, simulations - begun)
+                quota = min(quota, simulations - begun)
         begun += len(paths)
         ends = [(path, _child(game, path)) for path in paths]
         for path, end in ends:
@@ -298,13 +300,13 @@ def _mark(path: Path, change: int) -> None:
 def _child(game: Game, path: Path) -> Node:
     node, edge = path[-1]
     if edge.child is None:
-        action = next(action for action, each in node.edges.items() if each is edge)
+        action = next(action for action, other in node.edges.items() if other is edge)
         edge.child = _node(game, game.step(node.state, np.array([action])))
     return edge.child
 
 
 def _back_up(path: Path, end: Node, value: f32) -> None:
-    """From a node on whose result is proven, the value is that result."""
+    """Add a visit up to the root; above a node whose result is proven, the value is that result."""
     _mark(path, -1)
     end.visits += 1
     end.value_sum += value
@@ -319,7 +321,7 @@ def _back_up(path: Path, end: Node, value: f32) -> None:
 
 
 def _conclude(path: Path) -> None:
-    """What follows for a path's nodes from the finished game at its end; then every sum anew."""
+    """Propagate the finished game at the end of a path to its nodes; then compute all sums anew."""
     for node, edge in reversed(path):
         low, high = _range(node)
         if low == high:
@@ -331,7 +333,7 @@ def _conclude(path: Path) -> None:
 
 
 def _range(node: Node) -> tuple[float, float]:
-    """Between which results the node's own, for its mover, is known to lie (minimax)."""
+    """The bounds proven for a node's result, for its mover (minimax)."""
     if node.proven is not None:
         return node.proven, node.proven
     ranges = [_range_of(node, edge) for edge in node.edges.values()] or [(-1, 1)]
@@ -339,7 +341,7 @@ def _range(node: Node) -> tuple[float, float]:
 
 
 def _range_of(node: Node, edge: Edge) -> tuple[float, float]:
-    """As ``_range``, of one action of the node."""
+    """The bounds proven for the result of one action of the node, for the node's mover."""
     if edge.child is None:
         return -1, 1
     low, high = _range(edge.child)
@@ -347,7 +349,7 @@ def _range_of(node: Node, edge: Edge) -> tuple[float, float]:
 
 
 def _recount(node: Node) -> f32:
-    """The sum of all that was found below a node, where what is proven was always found."""
+    """The sum of a node's values, as if every visit of a proven node had had the proven result."""
     for edge in node.edges.values():
         if edge.child is not None:
             total = _recount(edge.child)
@@ -360,11 +362,11 @@ def _recount(node: Node) -> f32:
 
 
 def _choices(root: Node) -> list[int]:
-    """The actions that may be best for all that is proven."""
+    """The actions that proven bounds do not rule out."""
     ranges = {action: _range_of(root, edge) for action, edge in root.edges.items()}
     low, high = _range(root)
     if low == high:
-        return [action for action, each in ranges.items() if each == (low, low)]
+        return [action for action, bounds in ranges.items() if bounds == (low, low)]
     if low == -1:
         return [action for action, (_, best) in ranges.items() if best > -1]
     return [action for action, (worst, best) in ranges.items() if worst == low or best > low]

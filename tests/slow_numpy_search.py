@@ -1,7 +1,7 @@
-"""PUCT for a batch of positions in plain NumPy: what the Numba kernels are measured against.
+"""PUCT for a batch of positions in plain NumPy, which the Numba kernels are measured against.
 
-All trees descend in lock step, one leaf a simulation. As fast as array operations on whole batches
-make it; no noise.
+All trees descend in lock step, one leaf per simulation, with array operations on whole batches.
+Without noise.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""A worker's memory of evaluations, without Ray."""
+"""The cache of evaluations around generators that yield states."""
 
 from collections import Counter
 from itertools import count
@@ -18,15 +18,15 @@ from alphazero.types import Evaluation
 GAME = games.make("connect_four")
 
 
-class Noting:
-    """Logits and values are a hash of the state and the version. Notes every state it is asked."""
+class Counting:
+    """An evaluator that counts its states; logits and values are a hash of state and version."""
 
     def __init__(self, version=0):
         self.version = version
-        self.asked: Counter[bytes] = Counter()
+        self.states: Counter[bytes] = Counter()
 
     def __call__(self, states):
-        self.asked.update(state.tobytes() for state in states)
+        self.states.update(state.tobytes() for state in states)
         return self.expected(states)
 
     def expected(self, states):
@@ -36,84 +36,84 @@ class Noting:
         return Evaluation(logits.astype(np.float32), value.astype(np.float32), self.version)
 
 
-def asking(*questions):
-    """Asks for all of them, one after the other, and returns the answers."""
-    answers = []
-    for states in questions:
-        answer = yield states
-        answers.append(answer)
-    return answers
+def yielding(*batches):
+    """A generator that yields one batch of states after another and returns their evaluations."""
+    evaluations = []
+    for states in batches:
+        evaluation = yield states
+        evaluations.append(evaluation)
+    return evaluations
 
 
 def group_of(seed=3):
     return GameGroup(GAME, Gumbel(simulations=12), SelfPlaySettings(games=6), seed, count())
 
 
-def test_games_are_the_same_with_a_memory_and_ask_less():
-    plain, remembering = group_of(), group_of()
-    every, fewer = Noting(), Noting()
-    memory = EvaluationCache(GAME, 2**14)
+def test_games_with_a_cache_are_the_same_and_evaluate_less():
+    plain, cached = group_of(), group_of()
+    every, fewer = Counting(), Counting()
+    cache = EvaluationCache(GAME, 2**14)
     finished = 0
     for _ in range(60):
         expected = run(plain.move(), every)
-        found = run(memory.through(remembering.move()), fewer)
-        finished += len(found)
-        for one, other in zip(expected, found, strict=True):
+        records = run(cache.wrap(cached.move()), fewer)
+        finished += len(records)
+        for one, other in zip(expected, records, strict=True):
             assert one.game_id == other.game_id
             np.testing.assert_array_equal(one.actions, other.actions)
             np.testing.assert_array_equal(one.policy, other.policy)
             np.testing.assert_array_equal(one.value, other.value)
     assert finished
-    assert fewer.asked.total() < 0.8 * every.asked.total()
-    assert set(fewer.asked) == set(every.asked)
+    assert fewer.states.total() < 0.8 * every.states.total()
+    assert set(fewer.states) == set(every.states)
 
 
-def test_nothing_is_asked_twice_where_there_is_room():
+def test_no_state_is_evaluated_twice_where_the_cache_is_large_enough():
     states = np.unique(positions(GAME, 200, seed=0))
-    evaluate, memory = Noting(), EvaluationCache(GAME, 2**22)
+    evaluate, cache = Counting(), EvaluationCache(GAME, 2**22)
     rng = np.random.default_rng(1)
-    questions = [states[rng.integers(len(states), size=50)] for _ in range(20)]
-    answers = run(memory.through(asking(*questions)), evaluate)
-    assert max(evaluate.asked.values()) == 1
-    for question, answer in zip(questions, answers, strict=True):
-        np.testing.assert_array_equal(answer.logits, evaluate.expected(question).logits)
-        np.testing.assert_array_equal(answer.value, evaluate.expected(question).value)
+    batches = [states[rng.integers(len(states), size=50)] for _ in range(20)]
+    answers = run(cache.wrap(yielding(*batches)), evaluate)
+    assert max(evaluate.states.values()) == 1
+    for batch, answer in zip(batches, answers, strict=True):
+        np.testing.assert_array_equal(answer.logits, evaluate.expected(batch).logits)
+        np.testing.assert_array_equal(answer.value, evaluate.expected(batch).value)
 
 
 @pytest.mark.parametrize("capacity", [1, 8, 2**14])
-def test_each_answer_is_of_the_version_it_names_or_of_a_newer_one(capacity):
-    """The version of a mixed answer is the oldest one in it, as a game's record wants it."""
+def test_each_evaluation_is_of_its_stated_version_or_of_a_newer_one(capacity):
+    """The version of a mixed evaluation is the oldest of its parts, as a game's record needs it."""
     states = np.unique(positions(GAME, 60, seed=0))
-    evaluate, memory = Noting(), EvaluationCache(GAME, capacity)
+    evaluate, cache = Counting(), EvaluationCache(GAME, capacity)
     rng = np.random.default_rng(1)
     mixed = 0
     for turn in range(300):
         evaluate.version = turn // 10
-        question = states[rng.integers(len(states), size=rng.integers(1, 30))]
-        (answer,) = run(memory.through(asking(question)), evaluate)
+        batch = states[rng.integers(len(states), size=rng.integers(1, 30))]
+        (answer,) = run(cache.wrap(yielding(batch)), evaluate)
         assert answer.version <= evaluate.version
-        fits = np.zeros(len(question), bool)
+        fits = np.zeros(len(batch), bool)
         for version in range(answer.version, evaluate.version + 1):
-            known = Noting(version).expected(question)
+            known = Counting(version).expected(batch)
             fits |= (answer.logits == known.logits).all(1) & (answer.value == known.value)
         assert fits.all()
         mixed += answer.version != evaluate.version
     assert mixed < 300 if capacity == 1 else mixed
 
 
-def test_an_answer_of_new_weights_makes_it_forget_the_old_ones():
+def test_an_evaluation_by_new_weights_drops_those_by_the_old_ones():
     states = np.unique(positions(GAME, 30, seed=0))
-    evaluate, memory = Noting(), EvaluationCache(GAME, 2**22)
-    run(memory.through(asking(states[:20])), evaluate)
+    evaluate, cache = Counting(), EvaluationCache(GAME, 2**22)
+    run(cache.wrap(yielding(states[:20])), evaluate)
     evaluate.version = 5
-    (before,) = run(memory.through(asking(states)), evaluate)  # ten are new, and bring the news
+    (before,) = run(cache.wrap(yielding(states)), evaluate)  # ten misses, by version 5
     assert before.version == 0
-    (after,) = run(memory.through(asking(states)), evaluate)
+    (after,) = run(cache.wrap(yielding(states)), evaluate)
     assert after.version == 5
     np.testing.assert_array_equal(after.value, evaluate.expected(states).value)
 
 
-def test_the_first_answer_names_its_own_version_even_where_positions_repeat():
+def test_the_first_evaluation_has_its_own_version_even_where_positions_repeat():
     states = np.repeat(GAME.initial(1), 5)
-    (answer,) = run(EvaluationCache(GAME, 8).through(asking(states)), Noting(version=9))
+    (answer,) = run(EvaluationCache(GAME, 8).wrap(yielding(states)), Counting(version=9))
     assert answer.version == 9

@@ -1,4 +1,4 @@
-"""Evaluators without a network, and the cache against what it remembers."""
+"""Evaluators without a network, and the cached evaluator against the one behind it."""
 
 import numpy as np
 import pytest
@@ -22,20 +22,20 @@ def positions(number, plies, seed=0):
 
 
 class Counting:
-    """An evaluator that notes what it is asked."""
+    """An evaluator that records the sizes of its batches."""
 
     def __init__(self, answer, version=3):
-        self.answer, self.asked, self.version = answer, [], version
+        self.answer, self.sizes, self.version = answer, [], version
 
     def __call__(self, states):
-        self.asked.append(len(states))
+        self.sizes.append(len(states))
         return self.answer(states)._replace(version=self.version)
 
 
 @pytest.mark.parametrize("capacity", [1, 2, 64, 4096])
 @settings(deadline=None)
 @given(batches=st.lists(st.lists(st.integers(0, 99), min_size=1, max_size=40), max_size=8))
-def test_a_cache_of_any_size_answers_as_what_it_remembers(capacity, batches):
+def test_a_cache_of_any_size_gives_the_evaluations_of_its_evaluator(capacity, batches):
     states, evaluate = positions(100, 4), hashing(GAME)
     cached = CachedEvaluator(GAME, evaluate, capacity)
     for rows in batches:
@@ -44,30 +44,30 @@ def test_a_cache_of_any_size_answers_as_what_it_remembers(capacity, batches):
         assert np.array_equal(answer.value, expected.value)
 
 
-def test_a_position_is_asked_once_in_a_batch_and_once_in_a_row_of_batches():
+def test_a_position_is_evaluated_once_per_batch_and_once_in_a_row_of_batches():
     inner = Counting(uniform(GAME))
     cached = CachedEvaluator(GAME, inner, 4096)
     states = np.unique(positions(50, 3))
     cached(np.concatenate([states, states]))
-    assert inner.asked == [len(states)]
+    assert inner.sizes == [len(states)]
     answer = cached(states)
-    assert inner.asked == [len(states)]
+    assert inner.sizes == [len(states)]
     assert answer.version == 3
 
 
-def test_a_cleared_cache_asks_again_and_tells_the_new_version():
+def test_a_cleared_cache_evaluates_again_and_has_the_new_version():
     inner = Counting(uniform(GAME))
     cached = CachedEvaluator(GAME, inner, 64)
     cached(GAME.initial(1))
     inner.answer = lambda states: Evaluation(np.ones((1, 9), np.float32), np.ones(1, np.float32))
     inner.version = 4
     assert cached(GAME.initial(1)).value[0] == 0
-    cached.clear()
+    cached.cache.clear()
     answer = cached(GAME.initial(1))
     assert (answer.value[0], answer.version) == (1, 4)
 
 
-def test_an_evaluator_that_fails_leaves_nothing_wrong_behind():
+def test_an_evaluator_that_fails_leaves_no_wrong_entries():
     def failing(states):
         raise RuntimeError("gone")
 
@@ -78,7 +78,7 @@ def test_an_evaluator_that_fails_leaves_nothing_wrong_behind():
     assert np.array_equal(cached(GAME.initial(1)).logits, hashing(GAME)(GAME.initial(1)).logits)
 
 
-def test_an_answer_may_be_written_to_without_changing_what_is_remembered():
+def test_an_evaluation_may_be_written_to_without_changing_the_cache():
     cached = CachedEvaluator(GAME, hashing(GAME), 64)
     first = cached(GAME.initial(1))
     first.logits[:] = 7
@@ -92,7 +92,7 @@ def test_a_capacity_that_is_no_power_of_two_is_refused():
 
 def test_playouts_of_the_first_player_win_as_often_as_random_tic_tac_toe_does():
     values = playout(GAME, GAME.initial(20_000), np.random.default_rng(0))
-    # 58.49 % wins, 28.81 % losses: known shares of uniformly random play.
+    # 58.49 % wins, 28.81 % losses: the known shares of uniformly random play.
     assert np.mean(values == 1) == pytest.approx(0.5849, abs=0.012)
     assert np.mean(values == -1) == pytest.approx(0.2881, abs=0.012)
 

@@ -1,4 +1,4 @@
-"""The loop: balance, determinism, and resuming as if nothing had been."""
+"""The training loop: balance, determinism, and resuming without a difference."""
 
 import copy
 import dataclasses
@@ -46,7 +46,7 @@ TINY = {
 
 
 class Parts:
-    """A run, and all that is in it by name."""
+    """A run and its parts by name."""
 
     def __init__(self, directory, config):
         game = games.make(config.game)
@@ -90,13 +90,13 @@ def parts(tmp_path):
 
     torch.set_num_threads(1)
     yield make
-    for each in made:
-        if not each.closed:
-            each.close()
+    for part in made:
+        if not part.closed:
+            part.close()
 
 
 def final_state(run):
-    """All that decides how a run goes on, flattened to comparable values."""
+    """All that decides how a run continues, flattened to comparable values."""
     state = {
         "learner": run.learner.state(), "replay": run.replay.state(), "fleet": run.fleet.state()
     }  # fmt: skip
@@ -104,11 +104,11 @@ def final_state(run):
 
     def walk(name, value):
         if isinstance(value, dict):
-            for key, each in value.items():
-                walk(f"{name}/{key}", each)
+            for key, item in value.items():
+                walk(f"{name}/{key}", item)
         elif isinstance(value, list | tuple):
-            for index, each in enumerate(value):
-                walk(f"{name}/{index}", each)
+            for index, item in enumerate(value):
+                walk(f"{name}/{index}", item)
         else:
             array = torch.is_tensor(value) or isinstance(value, np.ndarray)
             leaves[name] = np.asarray(value).tobytes() if array else value
@@ -123,7 +123,7 @@ def test_the_same_seed_gives_the_same_run_bit_for_bit(parts):
 
 @pytest.mark.parametrize("last", [20, 31])
 def test_a_run_resumed_from_any_checkpoint_ends_bit_for_bit_as_the_unbroken_one(parts, last):
-    """20 was saved on the way and more was played after it; 31, unpublished, when asked to stop."""
+    """20 was saved on the way and more games followed; 31, not published, at the stop."""
     whole = parts("whole").train()
     steps = []
     broken = parts("broken")
@@ -137,7 +137,7 @@ def test_a_run_resumed_from_any_checkpoint_ends_bit_for_bit_as_the_unbroken_one(
     assert final_state(resumed.train()) == final_state(whole)
 
 
-def test_a_resume_that_cannot_follow_leaves_the_stored_games_alone(parts):
+def test_a_resume_that_is_refused_changes_no_stored_game(parts):
     run = parts("run").train()
     games = run.replay.games
     run.close()
@@ -147,7 +147,7 @@ def test_a_resume_that_cannot_follow_leaves_the_stored_games_alone(parts):
     assert other.replay.games == games
 
 
-def test_a_resumed_run_remembers_how_long_it_has_lasted(parts):
+def test_resuming_returns_how_long_the_run_has_lasted(parts):
     run = parts("run").train(seconds=lambda: 17.5)
     newest = checkpoint.newest(run.directory)
     assert newest is not None
@@ -164,7 +164,7 @@ def test_settings_changed_on_resuming_take_effect(parts):
     assert rates[0] > 0.002
 
 
-def _train_for_ever(directory, tree):
+def _train(directory, tree):
     torch.set_num_threads(1)
     Parts(directory, TypeAdapter(Config).validate_python(tree)).train()
 
@@ -175,9 +175,7 @@ def test_200_steps_equal_100_then_sigkill_then_resume_to_200(tmp_path, parts):
     whole = parts("whole", **changes).train()
     killed = tmp_path / "killed"
     tree = TINY | {"training": TINY["training"] | changes}
-    process = multiprocessing.get_context("spawn").Process(
-        target=_train_for_ever, args=(killed, tree)
-    )
+    process = multiprocessing.get_context("spawn").Process(target=_train, args=(killed, tree))
     process.start()
     while not (killed / "checkpoints" / "step_000100").exists():
         assert process.is_alive()
@@ -195,7 +193,7 @@ def test_every_step_is_logged_once_in_order(parts):
     assert steps == list(range(1, 41))
 
 
-def test_samples_per_position_settles_at_what_the_settings_ask_for(parts):
+def test_samples_per_position_converge_to_the_setting(parts):
     last = {}
     parts("run", steps=150).train(log=lambda step, metrics: last.update(metrics))
     assert last["samples_per_position"] == pytest.approx(4, rel=0.1)
@@ -215,7 +213,7 @@ def test_a_time_limit_ends_the_run_and_brings_the_learning_rate_down(parts):
     assert (np.diff(warmed) < 0).all()
 
 
-def test_a_run_stopped_before_its_first_checkpoint_begins_again_bit_for_bit(parts):
+def test_a_run_stopped_before_its_first_checkpoint_starts_again_bit_for_bit(parts):
     whole = parts("whole").train()
     broken = parts("broken")
     broken.fleet.publish(broken.learner.weights(), 0)
@@ -240,7 +238,7 @@ def test_batches_prepared_beside_the_step_are_those_drawn_when_they_are_needed(p
 
 
 class Gate:
-    """An evaluator whose answers wait until the gate opens."""
+    """An evaluator that waits until ``open`` is set; ``requests`` counts its calls."""
 
     choice = None
 
@@ -261,7 +259,7 @@ class Gate:
         return self._answer(states)._replace(version=self.version)
 
 
-def test_a_ply_is_played_with_the_weights_it_began_with_whenever_others_come(parts):
+def test_a_ply_ends_with_the_weights_that_it_began_with(parts):
     config = parts("unused").run.config
     game = games.make(config.game)
     gate = Gate(game)
@@ -284,13 +282,13 @@ def test_a_ply_is_played_with_the_weights_it_began_with_whenever_others_come(par
     fleet.close()
 
 
-def test_after_a_checkpoint_and_after_a_publication_nothing_is_remembered(parts):
+def test_caches_are_empty_after_a_checkpoint_and_after_a_publication(parts):
     config = parts("unused").run.config
     game = games.make(config.game)
     settings = dataclasses.replace(config.selfplay, groups=1)
 
-    def asked(between):
-        """Positions that reach the network in plies 6 to 10; ``between`` comes before them."""
+    def evaluations(between):
+        """The number of positions evaluated in plies 6 to 10; ``between`` is called before them."""
         gate = Gate(game)
         gate.open.set()
         fleet = LocalFleet(game, config.search, settings, gate, seed=0)
@@ -304,14 +302,14 @@ def test_after_a_checkpoint_and_after_a_publication_nothing_is_remembered(parts)
         after.close()
         return sum(gate.rows)
 
-    remembering = asked(lambda fleet, other: fleet)
-    published = asked(lambda fleet, other: fleet.publish({}, 2) or fleet)
-    saved = asked(lambda fleet, other: fleet.state() and fleet)
-    restored = asked(lambda fleet, other: other.restore(fleet.state()) or other)
-    assert published == saved == restored > remembering
+    undisturbed = evaluations(lambda fleet, other: fleet)
+    published = evaluations(lambda fleet, other: fleet.publish({}, 2) or fleet)
+    saved = evaluations(lambda fleet, other: fleet.state() and fleet)
+    restored = evaluations(lambda fleet, other: other.restore(fleet.state()) or other)
+    assert published == saved == restored > undisturbed
 
 
-def test_what_is_played_does_not_depend_on_how_long_the_caller_takes(parts):
+def test_the_games_do_not_depend_on_how_long_the_caller_takes(parts):
     def played(name, pause):
         run = parts(name)
         run.fleet.publish(run.learner.weights(), 0)
@@ -326,10 +324,10 @@ def test_what_is_played_does_not_depend_on_how_long_the_caller_takes(parts):
 
     game = games.make("tic_tac_toe")
     batch = to_batch(game, first_positions(game, 32), 0.0)
-    at_once = played("one", lambda fleet: None)
-    assert len(at_once) > 10
-    # Here every ply under way has ended before the next weights come.
-    assert played("two", lambda fleet: [group.played() for group in fleet._groups]) == at_once
+    expected = played("one", lambda fleet: None)
+    assert len(expected) > 10
+    # Here every ply under way has ended before the next weights are published.
+    assert played("two", lambda fleet: [group.played() for group in fleet._groups]) == expected
 
 
 def first_positions(game, size):

@@ -1,4 +1,4 @@
-"""Playing and learning stay in balance, whoever plays and however fast."""
+"""Self-play and training stay in balance with fleets of all kinds and speeds."""
 
 from types import SimpleNamespace
 
@@ -18,7 +18,7 @@ MIN_POSITIONS = 2000
 
 
 class Store:
-    """As much of a replay buffer as the loop asks for: it counts."""
+    """The part of a replay buffer that the loop uses: it counts."""
 
     def __init__(self):
         self.games = self.positions = 0
@@ -41,7 +41,7 @@ class Store:
 
 
 class Learner:
-    """Counts steps; each lets the world go on by one tick."""
+    """A learner that counts its steps and calls ``tick`` at each of them."""
 
     def __init__(self, tick):
         self.step, self._tick = 0, tick
@@ -80,7 +80,7 @@ class Record(SimpleNamespace):
 
 
 class Alternating(Fleet):
-    """As LocalFleet: nothing is played but in ``collect``, where whole games end."""
+    """A fleet that plays in ``collect`` only, as LocalFleet does before it plays ahead."""
 
     def __init__(self, games_at_once):
         self._games, self._rng = games_at_once, np.random.default_rng(0)
@@ -91,19 +91,19 @@ class Alternating(Fleet):
 
 
 class Lagging(Fleet):
-    """As RayFleet: plays while the learner learns, hears of ``allow`` late, and ends the games that
-    are under way whatever it hears."""
+    """A fleet that plays beside the learner, as RayFleet does: ``allow`` reaches it late, and games
+    under way are played to their end in any case."""
 
     def __init__(self, rate, lag, under_way):
         self.rate, self._lag, self._under_way = rate, lag, under_way
-        self._heard, self._stored, self._collected = [0], 0, 0
+        self._received, self._stored, self._collected = [0], 0, 0
 
     def allow(self, positions):
-        self._heard.append(positions)
+        self._received.append(positions)
 
     def tick(self):
-        self._heard.append(self._heard[-1])
-        allowed = self._heard[max(0, len(self._heard) - self._lag)]
+        self._received.append(self._received[-1])
+        allowed = self._received[max(0, len(self._received) - self._lag)]
         if self._stored < allowed + self._under_way:
             self._stored += self.rate
 
@@ -125,33 +125,33 @@ def logged(directory, samples_per_position, fleet, steps):
             "training": {"batch_size": BATCH, "steps": steps, "checkpoint_every": steps},
         }
     )
-    found = []
+    ratios = []
     learner = Learner(getattr(fleet, "tick", lambda: None))
     run = loop.Run(config, directory, learner, Store(), fleet)  # type: ignore[arg-type]
-    loop.train(run, Hooks(log=lambda step, metrics: found.append(metrics["samples_per_position"])))
-    assert len(found) == steps
-    return np.array(found)
+    loop.train(run, Hooks(log=lambda step, metrics: ratios.append(metrics["samples_per_position"])))
+    assert len(ratios) == steps
+    return np.array(ratios)
 
 
-@pytest.mark.parametrize("wanted", [0.5, 4.0, 16.0])
-def test_a_fleet_that_takes_turns_keeps_within_a_tenth_from_early_on(tmp_path, wanted):
-    steps = int(20 * MIN_POSITIONS * wanted / BATCH)
-    found = logged(tmp_path, wanted, Alternating(games_at_once=128), steps)
-    caught_up = int(2 * MIN_POSITIONS * wanted / BATCH)
-    assert (found <= wanted).all()
-    assert (found[caught_up:] >= 0.9 * wanted).all()
+@pytest.mark.parametrize("target", [0.5, 4.0, 16.0])
+def test_a_fleet_that_alternates_with_the_learner_stays_within_a_tenth(tmp_path, target):
+    steps = int(20 * MIN_POSITIONS * target / BATCH)
+    ratios = logged(tmp_path, target, Alternating(games_at_once=128), steps)
+    caught_up = int(2 * MIN_POSITIONS * target / BATCH)
+    assert (ratios <= target).all()
+    assert (ratios[caught_up:] >= 0.9 * target).all()
 
 
 @pytest.mark.parametrize("speed", [0.5, 1.0, 3.0, 30.0])
-@pytest.mark.parametrize("wanted", [0.5, 4.0, 16.0])
-def test_a_fleet_that_plays_beside_the_learner_and_lags_keeps_within_a_tenth(
-    tmp_path, wanted, speed
+@pytest.mark.parametrize("target", [0.5, 4.0, 16.0])
+def test_a_fleet_that_plays_beside_the_learner_and_lags_stays_within_a_tenth(
+    tmp_path, target, speed
 ):
-    """``speed``: positions it can make for each that the learner's steps ask for."""
-    asked = BATCH / wanted  # positions for each step
-    rate = max(20, 20 * round(speed * asked / 20))
-    fleet = Lagging(rate, lag=5, under_way=int(20 * asked))
-    found = logged(tmp_path, wanted, fleet, steps=4000)
-    warm = max(1500, int(2 * MIN_POSITIONS * wanted / BATCH))
-    assert (found <= wanted).all()
-    assert (found[warm:] >= 0.9 * wanted).all()
+    """``speed``: positions that the fleet generates per position that the learner needs."""
+    needed = BATCH / target  # positions per step
+    rate = max(20, 20 * round(speed * needed / 20))
+    fleet = Lagging(rate, lag=5, under_way=int(20 * needed))
+    ratios = logged(tmp_path, target, fleet, steps=4000)
+    warm = max(1500, int(2 * MIN_POSITIONS * target / BATCH))
+    assert (ratios <= target).all()
+    assert (ratios[warm:] >= 0.9 * target).all()

@@ -1,4 +1,4 @@
-"""Gumbel AlphaZero's own parts, against the properties proven in the paper."""
+"""The parts of Gumbel AlphaZero against the properties proven in the paper."""
 
 import numpy as np
 import pytest
@@ -17,8 +17,8 @@ LOGITS = np.array([0.5, -1.0, 1.5, 0.0, -0.5], np.float32)
 CHANCES = np.exp(LOGITS) / np.exp(LOGITS).sum()
 
 
-def saying(logits, value=0.0):
-    """An evaluator that says the same of every position."""
+def constant(logits, value=0.0):
+    """An evaluator with the same output for every position."""
 
     def evaluate(states):
         shape = len(states), len(logits)
@@ -32,8 +32,8 @@ def saying(logits, value=0.0):
 
 def searched(game, number, search, evaluate, temperature=1.0, seed=0):
     rngs = [np.random.default_rng([seed, i]) for i in range(number)]
-    warmth = np.full(number, temperature, np.float32)
-    return run(search(game, game.initial(number), rngs, warmth), evaluate)
+    temperatures = np.full(number, temperature, np.float32)
+    return run(search(game, game.initial(number), rngs, temperatures), evaluate)
 
 
 def chi_square(counts, chances):
@@ -43,7 +43,7 @@ def chi_square(counts, chances):
 
 def test_where_all_moves_are_equal_the_chosen_one_follows_the_prior():
     game = OneMove([0] * 5)
-    result = searched(game, 20_000, Gumbel(simulations=4), saying(LOGITS))
+    result = searched(game, 20_000, Gumbel(simulations=4), constant(LOGITS))
     # Four degrees of freedom: above 18.5 one time in a thousand.
     assert chi_square(np.bincount(result.action, minlength=5), CHANCES) < 18.5
     np.testing.assert_allclose(result.policy, np.tile(CHANCES, (20_000, 1)), atol=1e-6)
@@ -52,7 +52,7 @@ def test_where_all_moves_are_equal_the_chosen_one_follows_the_prior():
 def test_the_actions_considered_are_a_sample_without_replacement():
     game = OneMove([0] * 5)
     search = Gumbel(simulations=2, max_considered_actions=2)
-    result = searched(game, 20_000, search, saying(LOGITS))
+    result = searched(game, 20_000, search, constant(LOGITS))
     assert (np.sort(result.visits, axis=1)[:, -2:] == 1).all()
     pairs, counts = np.unique(result.visits, axis=0, return_counts=True)
     chances = []
@@ -67,14 +67,14 @@ def test_the_actions_considered_are_a_sample_without_replacement():
 def test_at_temperature_zero_there_is_no_noise():
     game = OneMove([0] * 5)
     search = Gumbel(simulations=3, max_considered_actions=3)
-    result = searched(game, 50, search, saying(LOGITS), temperature=0.0)
+    result = searched(game, 50, search, constant(LOGITS), temperature=0.0)
     assert (result.visits == [1, 0, 1, 1, 0]).all()
     assert (result.action == LOGITS.argmax()).all()
 
 
 def test_the_temperature_scales_the_noise():
     game = OneMove([0] * 5)
-    result = searched(game, 10_000, Gumbel(simulations=2), saying(LOGITS), temperature=0.5)
+    result = searched(game, 10_000, Gumbel(simulations=2), constant(LOGITS), temperature=0.5)
     sharper = CHANCES**2 / (CHANCES**2).sum()
     assert chi_square(np.bincount(result.action, minlength=5), sharper) < 18.5
 
@@ -89,18 +89,18 @@ def test_the_temperature_scales_the_noise():
         (2, 9, [5, 4]),
     ],
 )
-def test_sequential_halving_spends_its_budget_as_the_paper_says(considered, simulations, visits):
+def test_sequential_halving_spends_its_budget_as_in_the_paper(considered, simulations, visits):
     """Each of ceil(log2 m) phases has simulations / phases, shared equally by its survivors."""
     game = OneMove([0] * 16)
     search = Gumbel(simulations=simulations, max_considered_actions=considered, proofs=False)
-    result = searched(game, 5, search, saying(np.zeros(16)))
+    result = searched(game, 5, search, constant(np.zeros(16)))
     expected = visits + [0] * (16 - considered)
     assert (np.sort(result.visits, axis=1)[:, ::-1] == expected).all()
 
 
 def test_fewer_simulations_than_actions_visit_each_once():
     game = OneMove([0] * 16)
-    result = searched(game, 5, Gumbel(simulations=6), saying(np.zeros(16)))
+    result = searched(game, 5, Gumbel(simulations=6), constant(np.zeros(16)))
     assert (np.sort(result.visits, axis=1)[:, -7:] == [0, 1, 1, 1, 1, 1, 1]).all()
 
 
@@ -114,7 +114,7 @@ def test_search_never_chooses_worse_than_a_draw_from_the_prior(results, seed, le
     game, actions = OneMove(results), len(results)
     logits = np.random.default_rng(seed).normal(size=actions).astype(np.float32)
     search = Gumbel(simulations=4 * actions, max_considered_actions=16, leaves=leaves)
-    result = searched(game, 20, search, saying(logits), seed=seed)
+    result = searched(game, 20, search, constant(logits), seed=seed)
     for i in range(20):
         noise = np.random.default_rng([seed, i]).gumbel(size=actions)
         assert results[result.action[i]] >= results[np.argmax(noise + logits)]
@@ -127,7 +127,7 @@ def test_the_improved_policy_has_a_higher_value_than_the_prior(results, seed):
     game, actions = OneMove(results), len(results)
     logits = np.random.default_rng(seed).normal(size=actions).astype(np.float32)
     search = Gumbel(simulations=actions, max_considered_actions=16, proofs=False)
-    result = searched(game, 3, search, saying(logits, value=0.5), seed=seed)
+    result = searched(game, 3, search, constant(logits, value=0.5), seed=seed)
     prior = np.exp(logits) / np.exp(logits).sum()
     assert (result.visits == 1).all()
     assert (result.policy @ results >= prior @ results - 1e-6).all()
@@ -140,7 +140,7 @@ def test_unvisited_actions_are_completed_with_the_mixed_value():
     game = OneMove([1, 0, -1, 0])
     search = Gumbel(simulations=2, max_considered_actions=2, proofs=False)
     logits = np.log([0.4, 0.3, 0.2, 0.1])
-    result = searched(game, 1, search, saying(logits, value=-0.5), temperature=0.0)
+    result = searched(game, 1, search, constant(logits, value=-0.5), temperature=0.0)
     # Equation 33: moves 0 and 1 were visited; (v + N * weighted mean of their q) / (1 + N).
     mixed = (-0.5 + 2 * (0.4 * 1 + 0.3 * 0) / 0.7) / 3
     weights = np.exp(logits + 5.1 * np.array([1, 0, mixed, mixed]))

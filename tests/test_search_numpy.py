@@ -1,4 +1,4 @@
-"""The NumPy search that the benchmark compares with must be the same search."""
+"""The NumPy search of the benchmark makes the same visits as the kernels."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What a search calls proven must be what exact solvers say."""
+"""Results that a search has proven, against exact solvers."""
 
 import numpy as np
 import pytest
@@ -19,12 +19,12 @@ BOTH = pytest.mark.parametrize("kind", [PUCT, Gumbel])
 
 def searched(game, states, search, evaluate, temperature=0.0):
     rngs = [np.random.default_rng(i) for i in range(len(states))]
-    warmth = np.full(len(states), temperature, np.float32)
-    return run(search(game, states, rngs, warmth), evaluate)
+    temperatures = np.full(len(states), temperature, np.float32)
+    return run(search(game, states, rngs, temperatures), evaluate)
 
 
 def late_positions(number):
-    """Connect Four with at least 18 stones, which a search of 200 simulations often settles."""
+    """Connect Four with at least 18 stones, which a search of 200 simulations often solves."""
     game = games.make("connect_four")
     states = random_positions(game, 4 * number, 3)
     stones = np.array([int(state["mine"] | state["theirs"]).bit_count() for state in states])
@@ -34,7 +34,7 @@ def late_positions(number):
 @BOTH
 @pytest.mark.parametrize("leaves", [1, 8])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_what_is_proven_in_connect_four_is_what_the_solver_says(kind, leaves, temperature):
+def test_results_proven_in_connect_four_agree_with_the_solver(kind, leaves, temperature):
     game, states = late_positions(300)
     best, scores = solvers.scores(game, states)
     search = kind(simulations=200, leaves=leaves)
@@ -49,7 +49,7 @@ def test_what_is_proven_in_connect_four_is_what_the_solver_says(kind, leaves, te
 
 
 @BOTH
-def test_tic_tac_toe_is_settled_as_the_solver_settles_it(kind):
+def test_results_proven_in_tic_tac_toe_agree_with_the_solver(kind):
     game = games.make("tic_tac_toe")
     states = random_positions(game, 200, 5)
     best, _ = solvers.scores(game, states)
@@ -58,11 +58,11 @@ def test_tic_tac_toe_is_settled_as_the_solver_settles_it(kind):
     assert (result.value[result.proven] == best[result.proven]).all()
     assert set(result.value[result.proven].tolist()) == {-1, 0, 1}
     spent = result.visits.sum(axis=1)
-    assert (spent[result.proven] < 1000).all(), "no simulation is spent on what is known"
+    assert (spent[result.proven] < 1000).all(), "no simulation is spent after the proof"
 
 
 @BOTH
-def test_a_player_who_moves_twice_is_understood_by_proofs(kind):
+def test_proofs_are_right_where_a_player_moves_twice(kind):
     game, stones = DoubleNim(), np.arange(1, 9)
     result = searched(game, game.piles(*stones.tolist()), kind(simulations=3000), uniform(game))
     assert result.proven.all()
@@ -73,7 +73,7 @@ def test_a_player_who_moves_twice_is_understood_by_proofs(kind):
 
 
 @BOTH
-def test_a_draw_in_hand_beats_a_loss(kind):
+def test_a_certain_draw_is_preferred_to_a_loss(kind):
     game = OneMove([-1, 0, -1])
     result = searched(game, game.initial(1), kind(simulations=20), uniform(game))
     assert result.proven.tolist() == [True]
@@ -82,7 +82,7 @@ def test_a_draw_in_hand_beats_a_loss(kind):
     assert result.policy.tolist() == [[0, 1, 0]]
 
 
-def test_a_move_nobody_tried_is_chosen_where_all_that_were_tried_are_lost():
+def test_an_unvisited_move_is_chosen_where_all_visited_ones_are_lost():
     game = OneMove([-1, -1, 1, -1])
 
     def misled(states):
@@ -113,7 +113,7 @@ def test_gumbel_plays_a_legal_move_of_its_policy_however_few_it_considers(
 
 @BOTH
 @pytest.mark.parametrize("leaves", [1, 8])
-def test_no_simulation_goes_to_a_move_that_is_known_to_lose(kind, leaves):
+def test_few_simulations_go_to_moves_that_are_proven_lost(kind, leaves):
     game, states = late_positions(300)
     result = searched(game, states, kind(simulations=200, leaves=leaves), hashing(game))
     open_roots = ~result.proven
@@ -124,20 +124,20 @@ def test_no_simulation_goes_to_a_move_that_is_known_to_lose(kind, leaves):
 
 
 @BOTH
-def test_the_value_lies_within_what_is_proven(kind):
+def test_the_value_lies_within_the_proven_bounds(kind):
     game = games.make("tic_tac_toe")
     states = random_positions(game, 200, 6)
     search = kind(simulations=60).without_noise()
     trees = grown(game, states, search, hashing(game), temperature=0)
     result = searched(game, states, search, hashing(game))
     roots = trees.nodes[:, 0]
-    assert ((roots["lower"] == 0) & (roots["upper"] == 1)).any(), "a draw is in hand, no more known"
+    assert ((roots["lower"] == 0) & (roots["upper"] == 1)).any(), "a draw, at least"
     assert (result.value >= roots["lower"]).all()
     assert (result.value <= roots["upper"]).all()
 
 
 @BOTH
-def test_a_search_without_proofs_settles_nothing(kind):
+def test_a_search_without_proofs_proves_nothing(kind):
     game = OneMove([-1, 0, 1])
     search = kind(simulations=20, proofs=False)
     result = searched(game, game.initial(1), search, uniform(game))

@@ -1,4 +1,4 @@
-"""PUCT's own parts: the Dirichlet noise at the root, the move drawn from the visits."""
+"""The parts of PUCT: Dirichlet noise at the root, moves drawn from the visits."""
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def test_the_noise_is_mixed_in_by_its_fraction():
     np.testing.assert_allclose(mixed, 0.75 / 7 + 0.25 * noise, atol=1e-6)
 
 
-def test_noise_is_drawn_anew_in_every_search_and_never_for_play():
+def test_noise_is_drawn_anew_in_every_search_and_never_in_one_without_noise():
     game = games.make("connect_four")
     rngs = [np.random.default_rng(0)]
     search = PUCT(simulations=100)
@@ -66,7 +66,7 @@ def test_noise_is_drawn_anew_in_every_search_and_never_for_play():
     assert visits(search) != visits(search)
     before = rngs[0].bit_generator.state
     assert visits(search.without_noise()) == visits(search.without_noise())
-    assert rngs[0].bit_generator.state == before, "a search for play at temperature 0 draws nothing"
+    assert rngs[0].bit_generator.state == before, "at temperature 0 nothing is drawn"
 
 
 @pytest.mark.parametrize("temperature", [0.25, 0.5, 1.0, 2.0])
@@ -93,20 +93,20 @@ def test_a_tiny_temperature_and_huge_counts_stay_finite():
     assert not sample(visits, rngs, np.full(50, 1e-6, np.float32)).any()
 
 
-def test_the_temperature_does_not_leak_into_the_policy():
+def test_the_policy_does_not_depend_on_the_temperature():
     game = games.make("connect_four")
     results = []
     for temperature in (0, 0.5, 1, 3):
         rngs = [np.random.default_rng(seed) for seed in range(20)]
-        warmth = np.full(20, temperature, np.float32)
-        results.append(run(PUCT()(game, game.initial(20), rngs, warmth), uniform(game)))
+        temperatures = np.full(20, temperature, np.float32)
+        results.append(run(PUCT()(game, game.initial(20), rngs, temperatures), uniform(game)))
     for result in results:
         assert (result.policy == results[0].policy).all()
         np.testing.assert_array_equal(result.policy, (result.visits / 64).astype(np.float32))
     assert (results[3].action != results[0].action).any()
 
 
-def test_an_unvisited_action_is_judged_by_first_play_urgency():
+def test_an_unvisited_action_has_the_value_of_first_play_urgency():
     # All moves but the last lose. Without reduction an unvisited move keeps the parent's mean.
     game = OneMove([-1, -1, -1, 0])
 

@@ -1,4 +1,4 @@
-"""The batched searches against slow object trees, and against their own batch mates."""
+"""The batched searches against slow trees of objects, and against batches of other sizes."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def generators(number, seed=100):
     return [np.random.default_rng(seed + i) for i in range(number)]
 
 
-def cold(number):
+def zero_temperature(number):
     return np.zeros(number, np.float32)
 
 
@@ -39,13 +39,16 @@ def count_of_positions(simulations):
 
 
 def assert_same(result, expected, exact_policy):
-    assert result.visits.tolist() == [each.visits for each in expected]
+    assert result.visits.tolist() == [reference.visits for reference in expected]
     np.testing.assert_allclose(
-        result.value, [each.value for each in expected], rtol=0, atol=0 if exact_policy else 1e-6
+        result.value,
+        [reference.value for reference in expected],
+        rtol=0,
+        atol=0 if exact_policy else 1e-6,
     )
-    assert result.action.tolist() == [each.action for each in expected]
-    assert result.proven.tolist() == [each.proven for each in expected]
-    policy = np.array([each.policy for each in expected], np.float32)
+    assert result.action.tolist() == [reference.action for reference in expected]
+    assert result.proven.tolist() == [reference.proven for reference in expected]
+    policy = np.array([reference.policy for reference in expected], np.float32)
     np.testing.assert_allclose(result.policy, policy, rtol=0 if exact_policy else 1e-4, atol=1e-7)
 
 
@@ -58,7 +61,7 @@ def test_puct_visits_values_and_policies_are_those_of_the_object_tree(name, eval
     for simulations in SIMULATIONS:
         states = positions(game, count_of_positions(simulations), simulations)
         search = PUCT(simulations=simulations, leaves=leaves, dirichlet_fraction=0.0)
-        steps = search(game, states, generators(len(states)), cold(len(states)))
+        steps = search(game, states, generators(len(states)), zero_temperature(len(states)))
         expected = [puct(game, states[i : i + 1], search, evaluate) for i in range(len(states))]
         assert_same(run(steps, evaluate), expected, exact_policy=True)
 
@@ -74,7 +77,7 @@ def test_gumbel_visits_values_and_policies_are_those_of_the_object_tree(
     for simulations in SIMULATIONS:
         states = positions(game, count_of_positions(simulations), simulations)
         search = Gumbel(simulations=simulations, leaves=leaves, max_considered_actions=considered)
-        steps = search(game, states, generators(len(states)), cold(len(states)))
+        steps = search(game, states, generators(len(states)), zero_temperature(len(states)))
         expected = [gumbel(game, states[i : i + 1], search, evaluate) for i in range(len(states))]
         assert_same(run(steps, evaluate), expected, exact_policy=False)
 
@@ -84,10 +87,10 @@ def test_puct_with_dirichlet_noise_is_the_object_tree_with_the_same_generators(n
     game = make(name)
     states, evaluate = positions(game, 12), hashing(game)
     search = PUCT(simulations=50)
-    result = run(search(game, states, generators(12), cold(12)), evaluate)
+    result = run(search(game, states, generators(12), zero_temperature(12)), evaluate)
     rngs = generators(12)
-    each = [puct(game, states[i : i + 1], search, evaluate, rngs[i]) for i in range(12)]
-    assert_same(result, each, exact_policy=True)
+    expected = [puct(game, states[i : i + 1], search, evaluate, rngs[i]) for i in range(12)]
+    assert_same(result, expected, exact_policy=True)
 
 
 @pytest.mark.parametrize("name", GAMES)
@@ -100,21 +103,21 @@ def test_gumbel_with_noise_is_the_object_tree_with_the_same_generators(name):
         float(temperature[i]) * rng.gumbel(size=game.num_actions)
         for i, rng in enumerate(generators(12))
     ]
-    each = [gumbel(game, states[i : i + 1], search, evaluate, noise[i]) for i in range(12)]
-    assert_same(result, each, exact_policy=False)
+    expected = [gumbel(game, states[i : i + 1], search, evaluate, noise[i]) for i in range(12)]
+    assert_same(result, expected, exact_policy=False)
 
 
 @pytest.mark.parametrize("leaves", [1, 4])
 @pytest.mark.parametrize("kind", [PUCT, Gumbel])
 @pytest.mark.parametrize("name", GAMES)
-def test_a_position_is_searched_alike_alone_or_among_others_in_any_order(name, kind, leaves):
+def test_a_positions_search_does_not_depend_on_the_other_positions_of_its_batch(name, kind, leaves):
     game = make(name)
     states, evaluate = positions(game, 16), hashing(game)
-    search, warm = kind(simulations=30, leaves=leaves), np.ones(16, np.float32)
+    search, temperature = kind(simulations=30, leaves=leaves), np.ones(16, np.float32)
 
     def outcome(chosen):
         rngs = [generators(16)[i] for i in chosen]
-        result = run(search(game, states[chosen], rngs, warm[chosen]), evaluate)
+        result = run(search(game, states[chosen], rngs, temperature[chosen]), evaluate)
         fields = result.action, result.policy, result.value, result.visits, result.action_value
         return [[field[i].tobytes() for field in fields] for i in range(len(chosen))]
 

@@ -1,4 +1,4 @@
-"""What holds of every search tree, whatever the algorithm."""
+"""Properties of every search tree, with both algorithms."""
 
 import os
 import subprocess
@@ -28,21 +28,21 @@ def generators(number):
 
 
 def grown(game, states, search, evaluate, seed=0, temperature=1) -> Tree:
-    """The trees that ``search`` grew, caught as it reads its result off them."""
-    caught = []
+    """The trees that ``search`` grew, recorded when it reads its result from them."""
+    trees = []
 
-    def catch(tree):
-        caught.append(tree)
+    def record(tree):
+        trees.append(tree)
         return original(tree)
 
     original = puct.root_statistics
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(puct, "root_statistics", catch)
-        patch.setattr(gumbel, "root_statistics", catch)
+        patch.setattr(puct, "root_statistics", record)
+        patch.setattr(gumbel, "root_statistics", record)
         rngs = [np.random.default_rng([seed, i]) for i in range(len(states))]
-        warmth = np.full(len(states), temperature, np.float32)
-        run(search(game, states, rngs, warmth), evaluate)
-    return caught[0]
+        temperatures = np.full(len(states), temperature, np.float32)
+        run(search(game, states, rngs, temperatures), evaluate)
+    return trees[0]
 
 
 def assert_sound(game, tree, simulations):
@@ -108,7 +108,7 @@ def test_every_tree_is_sound_and_did_all_its_simulations(name, kind, simulations
     assert_sound(game, grown(game, states, search, hashing(game), seed), simulations)
 
 
-def test_the_memory_of_a_tree_is_what_its_docstring_says():
+def test_a_tree_takes_the_memory_that_its_docstring_states():
     game = games.make("connect_four")
     tree = grown(game, game.initial(1), PUCT(simulations=9), uniform(game))
     used = tree.nodes.nbytes + tree.edges.nbytes + tree.states.nbytes
@@ -122,16 +122,16 @@ def test_the_memory_of_a_tree_is_what_its_docstring_says():
 def test_simulations_that_meet_only_finished_games_are_all_made(kind, leaves, actions):
     game = OneMove([-1] * (actions - 1) + [1])
     search = kind(simulations=12, leaves=leaves, proofs=False)
-    asked = []
+    sizes = []
 
     def evaluate(states):
-        asked.append(len(states))
+        sizes.append(len(states))
         return uniform(game)(states)
 
     result = run(search(game, game.initial(2), generators(2), np.zeros(2, np.float32)), evaluate)
     assert result.visits.sum(axis=1).tolist() == [12, 12]
     assert result.action.tolist() == [actions - 1] * 2
-    assert asked == [2], "only the roots are unfinished here"
+    assert sizes == [2], "only the roots are unfinished here"
 
 
 @BOTH
@@ -163,7 +163,7 @@ def test_a_forced_move_gets_the_whole_policy(kind):
 
 @BOTH
 @pytest.mark.parametrize("leaves", [1, 4])
-def test_no_more_leaves_than_asked_for_are_sent_at_once(kind, leaves):
+def test_at_most_the_set_number_of_leaves_is_evaluated_at_once(kind, leaves):
     game = games.make("connect_four")
     sizes = []
 
@@ -179,7 +179,7 @@ def test_no_more_leaves_than_asked_for_are_sent_at_once(kind, leaves):
 
 
 @BOTH
-def test_the_version_of_a_result_is_the_oldest_that_answered(kind):
+def test_the_version_of_a_result_is_the_oldest_among_its_evaluations(kind):
     game = games.make("connect_four")
     for versions, oldest in (([9, 7, 8, 9, 9], 7), ([3, 4, 4, 5, 6], 3), ([5, 5, 5, 5, 2], 2)):
         answers = iter(versions)
@@ -197,17 +197,17 @@ def test_an_evaluation_of_the_wrong_shape_is_refused_in_one_line(kind, shape, va
     steps = kind()(game, game.initial(2), generators(2), np.zeros(2, np.float32))
     next(steps)
     wrong = Evaluation(np.zeros(shape, np.float32), np.zeros(values, np.float32))
-    with pytest.raises(ValueError, match=r"^evaluation of 2 positions .* right are .*$") as caught:
+    with pytest.raises(ValueError, match=r"^evaluation of 2 positions .* right are .*$") as error:
         steps.send(wrong)
-    assert "(2, 7)" in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert "(2, 7)" in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 @BOTH
 @pytest.mark.parametrize("flaw", [np.nan, np.inf])
 @pytest.mark.parametrize("places", [[0], [3], [6], list(range(7))], ids=str)
 @pytest.mark.parametrize("call", [0, 1, 5])
-def test_an_evaluation_that_is_not_finite_is_refused_wherever_it_comes(kind, flaw, places, call):
+def test_logits_that_are_not_finite_are_refused_in_every_evaluation(kind, flaw, places, call):
     game, calls = games.make("connect_four"), iter(range(100))
     steps = kind()(game, game.initial(2), generators(2), np.ones(2, np.float32))
 
@@ -283,7 +283,7 @@ print("inside the bounds")
 
 
 def test_no_kernel_reads_outside_its_arrays(pytestconfig):
-    # Numba's cache does not tell checked code from unchecked: here it needs one of its own.
+    # Numba's cache does not distinguish code with bounds checks: this test uses a separate one.
     cache = str(pytestconfig.cache.mkdir("numba_boundscheck"))
     environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": cache}
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Both searches in worlds where the right answer is known."""
+"""Both searches in games and positions whose best moves are known."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def connect_four_after(columns):
 
 @BOTH
 @pytest.mark.parametrize("leaves", [1, 4])
-def test_a_player_who_moves_twice_is_understood(kind, leaves):
+def test_the_best_move_is_chosen_where_a_player_moves_twice(kind, leaves):
     game = DoubleNim()
     stones = np.arange(1, 10)
     search = kind(simulations=1000).without_noise(leaves=leaves)
@@ -40,7 +40,7 @@ def test_a_player_who_moves_twice_is_understood(kind, leaves):
         assert result.action_value[i, action] == pytest.approx(max(values), abs=0.3)
 
 
-def test_the_value_of_taking_two_keeps_its_sign_since_the_same_player_moves_on():
+def test_the_sign_of_a_value_stays_where_the_same_player_moves_again():
     game = DoubleNim()
     search = PUCT(simulations=400, proofs=False).without_noise()
     result = searched(game, game.piles(3), search, uniform(game))
@@ -84,17 +84,17 @@ def test_a_misleading_evaluator_does_not_hide_a_win(kind):
 @BOTH
 def test_a_finished_game_is_never_sent_to_the_evaluator(kind):
     game, state = connect_four_after("12122112664466446")
-    asked = []
+    sizes = []
 
     def evaluate(states):
-        asked.append(len(states))
+        sizes.append(len(states))
         assert np.isnan(game.outcome(states)).all()
         assert game.legal(states).any(axis=1).all()
         return hashing(game)(states)
 
     result = searched(game, state.repeat(4), kind(simulations=300).without_noise(), evaluate)
     assert result.visits.sum(axis=1).tolist() == [300] * 4
-    assert sum(asked) < 4 * 301, "some of these games end within the search"
+    assert sum(sizes) < 4 * 301, "some of these games end within the search"
 
 
 @BOTH
@@ -110,7 +110,7 @@ def test_values_are_exact_where_every_line_is_searched_to_its_end(kind):
     assert -1 <= result.action_value[0, 6] < -0.4
 
 
-def test_gumbels_root_value_is_that_of_the_policy_it_recommends_not_of_what_halving_tried():
+def test_gumbels_root_value_is_the_value_of_its_policy_not_the_mean_over_all_simulations():
     game = DoubleNim()
     stones = np.arange(4, 12)
     states = game.piles(*stones)

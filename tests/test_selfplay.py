@@ -1,4 +1,4 @@
-"""Self-play against a plain loop of its own, and its promises about randomness and resuming."""
+"""Self-play against a plain loop, its randomness, and its resuming."""
 
 from itertools import count
 
@@ -21,7 +21,7 @@ GAMES = ["tic_tac_toe", "connect_four", "othello:size=4"]
 
 
 def hashed(game, version=0):
-    """An evaluator whose answer is a fixed function of the state's bytes."""
+    """An evaluator whose output is a fixed function of the state's bytes."""
 
     def evaluate(states):
         rows = [np.random.default_rng(list(state.tobytes())) for state in states]
@@ -33,7 +33,7 @@ def hashed(game, version=0):
 
 
 def to_the_end(**changes):
-    """Games are played to their end here where nothing else is said."""
+    """Settings that play games to their end unless ``changes`` say otherwise."""
     return SelfPlaySettings(**{"stop_when_proven": False} | changes)
 
 
@@ -83,15 +83,15 @@ def test_a_record_holds_one_policy_and_value_for_each_position_and_survives_the_
 def test_a_game_depends_on_its_seed_and_id_but_not_on_the_games_beside_it():
     game = games.make("connect_four")
     many = play(game, to_the_end(games=8, random_opening_plies=4))
-    for wanted in many[:5]:
-        alone = play(game, to_the_end(games=1, random_opening_plies=4), ids=count(wanted.game_id))
-        assert same(alone[0], wanted)
+    for record in many[:5]:
+        single = play(game, to_the_end(games=1, random_opening_plies=4), ids=count(record.game_id))
+        assert same(single[0], record)
     other = play(game, to_the_end(games=8, random_opening_plies=4), seed=1)
     assert not same({r.game_id: r for r in other}[many[0].game_id], many[0])
 
 
 @pytest.mark.parametrize("search", [PUCT(simulations=6), Gumbel(simulations=6)])
-def test_a_restored_group_goes_on_bit_for_bit(search):
+def test_a_restored_group_continues_bit_for_bit(search):
     game, evaluate = games.make("connect_four"), hashed(games.make("connect_four"))
     settings = SelfPlaySettings(games=3, random_opening_plies=2, resign_value=0.8)
     first = GameGroup(game, search, settings, 7, count(5, 3))
@@ -129,7 +129,7 @@ def test_an_opening_never_finishes_the_game():
         assert np.isnan(game.outcome(state)[0])
 
 
-def test_a_record_names_the_oldest_weights_of_its_game():
+def test_a_records_version_is_the_oldest_in_its_game():
     game = games.make("tic_tac_toe")
     group = GameGroup(game, PUCT(simulations=2), to_the_end(games=1), 0, count())
     records, version = [], 3
@@ -139,7 +139,7 @@ def test_a_record_names_the_oldest_weights_of_its_game():
     assert records[0].version == 3
 
 
-def test_the_player_whose_value_stays_hopeless_resigns_and_loses():
+def test_a_player_whose_value_stays_low_resigns_and_loses():
     game = games.make("connect_four")
 
     def second_player_is_lost(states):
@@ -150,7 +150,7 @@ def test_the_player_whose_value_stays_hopeless_resigns_and_loses():
     records = play(game, settings, evaluate=second_player_is_lost, moves=4)
     assert len(records) == 4
     for record in records:
-        assert len(record) == 4  # its second own hopeless move is the game's fourth ply
+        assert len(record) == 4  # its second own move is the game's fourth ply
         assert record.outcome.tolist() == [1, -1, 1, -1]
 
 
@@ -172,23 +172,23 @@ def test_games_with_resignation_disabled_are_played_to_the_end():
         assert not np.isnan(game.outcome(state)[0])
 
 
-def test_the_temperature_falls_after_the_given_ply_and_leaves_the_target_alone():
-    game, seen = games.make("connect_four"), []
+def test_the_temperature_falls_after_the_given_ply():
+    game, temperatures = games.make("connect_four"), []
 
-    class Spy:
+    class Recording:
         simulations = 2
 
         def __call__(self, game, states, rngs, temperature):
-            seen.append(temperature.copy())
+            temperatures.append(temperature.copy())
             return (yield from PUCT(simulations=2)(game, states, rngs, temperature))
 
     settings = to_the_end(games=1, temperature=0.7, temperature_plies=3, final_temperature=0.1)
-    play(game, settings, search=Spy(), moves=5)
-    assert np.allclose(np.concatenate(seen), [0.7, 0.7, 0.7, 0.1, 0.1])
+    play(game, settings, search=Recording(), moves=5)
+    assert np.allclose(np.concatenate(temperatures), [0.7, 0.7, 0.7, 0.1, 0.1])
 
 
 @pytest.mark.parametrize("search", [PUCT(simulations=40), Gumbel(simulations=40)])
-def test_a_game_whose_result_is_proven_ends_with_what_the_solver_says(search):
+def test_a_game_whose_result_is_proven_ends_with_the_solvers_result(search):
     game = games.make("tic_tac_toe")
     chosen = to_the_end(games=16, stop_when_proven=True)
     records = play(game, chosen, moves=40, search=search)
@@ -196,14 +196,16 @@ def test_a_game_whose_result_is_proven_ends_with_what_the_solver_says(search):
     best, _ = solvers.scores(game, last)
     assert [record.outcome[-1] for record in records] == best.tolist()
     lengths = [len(record) for record in records]
-    played_out = [len(each) for each in play(game, to_the_end(games=16), moves=40, search=search)]
+    played_out = [
+        len(record) for record in play(game, to_the_end(games=16), moves=40, search=search)
+    ]
     assert np.mean(lengths) < np.mean(played_out) - 0.5
     for record in records:
         movers = game.to_move(record.states)
         assert (record.outcome == np.where(movers == movers[-1], 1, -1) * record.outcome[-1]).all()
 
 
-def test_a_proven_result_is_the_movers_where_a_player_moves_twice():
+def test_a_proven_result_has_the_right_sign_where_a_player_moves_twice():
     game = DoubleNim()
     chosen = to_the_end(games=16, random_opening_plies=4, stop_when_proven=True)
     records = play(game, chosen, moves=40, search=PUCT(simulations=400), evaluate=uniform(game))

@@ -17,7 +17,7 @@ def whole_loop(monkeypatch):
     return whole_loop
 
 
-def test_what_a_wrapped_call_spends_in_another_one_counts_there(whole_loop, monkeypatch):
+def test_time_that_a_wrapped_call_spends_in_another_one_is_counted_there(whole_loop, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(whole_loop.time, "thread_time", lambda: now[0])
     clocks = whole_loop.Clocks()
@@ -45,8 +45,8 @@ def test_a_run_in_miniature_is_reported():
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = dict(line.split(": ", 1) for line in done.stdout.splitlines() if ": " in line)
-    assert float(lines["samples a position"]) > 1
-    assert float(lines["evaluations a simulation"]) < 1
-    assert int(lines["simulations a second"].replace(",", "")) > 0
+    assert float(lines["samples per position"]) > 1
+    assert float(lines["evaluations per simulation"]) < 1
+    assert int(lines["simulations per second"].replace(",", "")) > 0
     for part in ("network evaluation", "network training", "search kernels", "publishing"):
         assert part in done.stdout

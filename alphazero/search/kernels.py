@@ -4,14 +4,14 @@ Their order here: backup, proofs, new nodes (``attach``, ``expand``), the end of
 two rules of descent (``puct``, ``gumbel``). They contain no rules of a game and no network.
 
 Why one file, and a long one: all of them share the backup and the proven ranges, and Numba's disk
-cache does not notice an edit to a compiled function of another file. Split up, they would keep
-running old code after an edit. Only ``softmax.py`` stands apart.
+cache does not notice an edit to a compiled function of another file: if they were split up, the
+kernels of one file would keep running the old code of another. Only ``softmax.py`` stands apart.
 
 Parameters that occur throughout:
     nodes [B, N], edges [B, N, A], raw [B, N, itemsize], size [B]: the arrays of ``tree.Tree``
     tree, node, action: indices into them; an edge is (tree, node, action)
     where, row_states: the arrays of ``tree.Rows``
-    virtual: whether a tree may wait for several evaluations at once, kept apart by virtual losses
+    virtual: whether a tree may have several leaves evaluated at once, with virtual losses
 
 Points of view: a node's sums, value and bounds are for its own mover; an edge's are for the mover
 of the node it leaves. A sign changes only where two movers differ, because a player may move twice
@@ -52,7 +52,7 @@ def _back_up(nodes, edges, tree, node, value, virtual):
     """Add one visit of ``value``, for ``node``'s mover, to every node and edge up to the root.
 
     A FINISHED node on the way replaces the value: from there upwards it is that node's result.
-    ``virtual``: also take back the descent's pending marks.
+    ``virtual``: also remove the marks of ``_mark_pending``.
 
     Example: a leaf is worth +0.6 for white. Its parent's mover is black, its grandparent's white:
 
@@ -114,8 +114,7 @@ def _settle(nodes, edges, tree, node):
     where the other player moves, -6.5 where the same one does. A parent of 9 visits and value_sum
     -0.5 so goes from a mean of -0.06 to 6.0 / 9 = 0.67.
 
-    A FINISHED node above ends the way: its own sum is its visits times its result already, whatever
-    its edges say.
+    The changes stop at a FINISHED node: its value_sum is its visits times its result already.
     """
     here = nodes[tree, node]
     mover, value = here.to_move, np.float32(here.lower)
@@ -136,8 +135,8 @@ def _settle(nodes, edges, tree, node):
 def _prove(nodes, edges, tree, node):
     """Update the bounds of all nodes above ``node``, whose own bounds have just changed.
 
-    Goes up until a node's bounds stay as they were. A node whose bounds meet is settled. An action
-    that is proven lost is refuted: its prior becomes 0, so that no search policy favours it.
+    The update goes up until it reaches a node whose bounds stay as they were. A node whose two
+    bounds are equal is settled. An action that is proven lost is refuted: its prior becomes 0.
 
     Example: a node, white to move, with three legal actions. All bounds are for white.
 
@@ -257,13 +256,13 @@ def _arrive(nodes, edges, tree, node, action, virtual):
     """Process the end of a descent, the edge ``action`` of ``node``: NEW, BACKED_UP or BLOCKED.
 
     The value of a FINISHED child is backed up at once. A NEW edge adds its prior to the node's
-    visited mass. With ``virtual``, the whole path to the root is marked as pending.
+    ``prior_mass`` and, with ``virtual``, marks the path to the root as pending.
     """
     child = edges[tree, node, action].child
     if child >= 0:
         if nodes[tree, child].status == WAITING:
             return BLOCKED
-        if virtual:
+        if virtual:  # the backup removes these marks
             _mark_pending(nodes, edges, tree, node, action)
         _back_up(nodes, edges, tree, child, nodes[tree, child].value, virtual)
         return BACKED_UP
@@ -300,12 +299,12 @@ def _puct_action(nodes, edges, tree, node, exploration, fpu_reduction):
 
     ``N`` and ``n`` count pending simulations, too. The ``Q`` of an unvisited action is the node's
     mean minus ``fpu_reduction * sqrt(visited prior mass)``: with a mean of 0.2, a reduction of 0.2
-    and visited priors of 0.49 in all, 0.2 - 0.2 * 0.7 = 0.06. Refuted actions come last, because a
-    visit there cannot change any bound.
+    and a visited prior mass of 0.49, it is 0.2 - 0.2 * 0.7 = 0.06. Refuted actions come last: there
+    is nothing left to learn about them.
     """
     here = nodes[tree, node]
     mass = here.prior_mass if here.prior_mass > 0 else ZERO  # rounding may leave less than 0
-    urgency = here.value_sum / np.float32(here.visits) - fpu_reduction * np.sqrt(mass)
+    unvisited = here.value_sum / np.float32(here.visits) - fpu_reduction * np.sqrt(mass)
     explore = exploration[here.visits + here.pending]
     best, highest = 0, LOWEST
     for action in range(edges.shape[2]):
@@ -313,7 +312,7 @@ def _puct_action(nodes, edges, tree, node, exploration, fpu_reduction):
         pending = np.float32(edge.pending)
         n = np.float32(edge.visits) + pending
         q = (edge.value_sum - pending) / (n if n > 0 else ONE)
-        score = (q if n > 0 else urgency) + explore * edge.prior / (ONE + n)
+        score = (q if n > 0 else unvisited) + explore * edge.prior / (ONE + n)
         if edge.prior == 0 and _range(nodes, edges, tree, node, action)[1] == -1:
             score = REFUTED
         score = score if edge.prior >= 0 else LOWEST
@@ -335,8 +334,8 @@ def puct(
     for tree in range(len(remaining)):
         if nodes[tree, 0].status == FINISHED:
             remaining[tree] = 0
-        want = min(leaves, remaining[tree])
-        while want > 0:
+        quota = min(leaves, remaining[tree])  # leaves that this tree may still add
+        while quota > 0:
             node = 0
             while True:
                 action = _puct_action(nodes, edges, tree, node, exploration, fpu_reduction)
@@ -353,8 +352,8 @@ def puct(
                 for byte in range(raw.shape[2]):
                     row_states[new, byte] = raw[tree, node, byte]
                 new += 1
-                want -= 1
-            want = min(want, remaining[tree])
+                quota -= 1
+            quota = min(quota, remaining[tree])
     return new
 
 
@@ -405,8 +404,8 @@ def _complete(nodes, edges, tree, node, visit_offset, value_scale, sigma):
 def _improved_action(nodes, edges, tree, node, visit_offset, value_scale, sigma):
     """``argmax pi'(a) - n(a) / (1 + sum n)``, equation 14: visits follow the improved policy.
 
-    ``pi'`` is ``softmax(logits + sigma)`` (equation 11), computed as ``prior * exp(sigma)``,
-    normalised. ``sigma [A]`` is memory to work in.
+    ``pi'`` is ``softmax(logits + sigma)`` (equation 11), computed as ``prior * exp(sigma)`` divided
+    by its sum. ``sigma [A]`` is scratch memory.
     """
     begun = _complete(nodes, edges, tree, node, visit_offset, value_scale, sigma)
     highest, total = LOWEST, ZERO
@@ -424,8 +423,8 @@ def _improved_action(nodes, edges, tree, node, visit_offset, value_scale, sigma)
     best, best_score = 0, LOWEST
     for action in range(edges.shape[2]):
         edge = edges[tree, node, action]
-        due = np.float32(edge.visits + edge.pending) / (ONE + begun)
-        score = sigma[action] / total - due if edge.prior >= 0 else LOWEST
+        visited = np.float32(edge.visits + edge.pending) / (ONE + begun)
+        score = sigma[action] / total - visited if edge.prior >= 0 else LOWEST
         best = action if score > best_score else best
         best_score = score if score > best_score else best_score
     return best
@@ -433,9 +432,9 @@ def _improved_action(nodes, edges, tree, node, visit_offset, value_scale, sigma)
 
 @jit()
 def _halving_action(
-    nodes, edges, tree, scores, wanted, visit_offset, value_scale, sigma
+    nodes, edges, tree, scores, required, visit_offset, value_scale, sigma
 ):  # fmt: skip
-    """The root action to search next: of those with ``wanted`` visits, the one of the highest
+    """The root action to search next: of those with ``required`` visits, the one of the highest
     ``scores[a] + sigma(completed Q(a))``.
 
     Where no action has that many visits, all of them compete. Illegal and refuted ones never do.
@@ -446,7 +445,7 @@ def _halving_action(
         edge = edges[tree, 0, action]
         if edge.prior < 0 or _range(nodes, edges, tree, 0, action)[1] == -1:
             continue
-        due, score = edge.visits + edge.pending == wanted, scores[tree, action] + sigma[action]
+        due, score = edge.visits + edge.pending == required, scores[tree, action] + sigma[action]
         if best < 0 or due > best_due or (due == best_due and score > best_score):
             best, best_score, best_due = action, score, due
     return best
@@ -473,15 +472,15 @@ def gumbel(
     for tree in range(len(remaining)):
         if nodes[tree, 0].status == FINISHED:
             remaining[tree] = 0
-        want = min(leaves, remaining[tree])
-        while want > 0:
+        quota = min(leaves, remaining[tree])  # leaves that this tree may still add
+        while quota > 0:
             node, waiting = 0, nodes[tree, 0].pending
             # The root's own evaluation is a visit, too, but not a simulation.
-            wanted, drops = schedule[considered[tree], nodes[tree, 0].visits - 1 + waiting]
+            required, drops = schedule[considered[tree], nodes[tree, 0].visits - 1 + waiting]
             if drops and waiting:
                 break
             action = _halving_action(
-                nodes, edges, tree, scores, wanted, visit_offset, value_scale, sigma
+                nodes, edges, tree, scores, required, visit_offset, value_scale, sigma
             )
             while True:
                 child = edges[tree, node, action].child
@@ -500,8 +499,8 @@ def gumbel(
                 for byte in range(raw.shape[2]):
                     row_states[new, byte] = raw[tree, node, byte]
                 new += 1
-                want -= 1
-            want = min(want, remaining[tree])
+                quota -= 1
+            quota = min(quota, remaining[tree])
     return new
 
 

@@ -89,11 +89,16 @@ class Rows(NamedTuple):
 Select = Callable[[NDArray[np.int32], Rows], int]
 """``select(remaining, rows)`` descends from the roots, writes rows, and returns their number.
 
-``remaining [B]`` counts the simulations that each tree has not yet begun. A tree writes one row per
-descent, at most as many as its leaves evaluated at once, and each takes one from ``remaining``. A
-descent that ends in a finished game is backed up at once: it takes one from ``remaining``, too, but
-writes no row. A descent that ends at an edge or node already waiting for its evaluation ends the
-tree's part in this round. 0 rows mean that all trees are done.
+``remaining [B]`` counts the simulations that each tree has not begun yet. A descent ends in one of
+three ways:
+
+- At an edge without a child: this is one simulation and becomes a row. A tree writes at most as
+  many rows per round as it may have leaves evaluated at once.
+- In a finished game: this is one simulation, too. Its value is backed up at once.
+- At an edge or node that already waits for its evaluation: this is no simulation, and the tree
+  takes no further part in this round.
+
+0 rows mean that all trees have done their simulations.
 """
 
 
@@ -128,9 +133,11 @@ def grow(
 ) -> Generator[States, Evaluation, int | None]:
     """Run ``simulations`` in every tree.
 
-    ``leaves``: evaluated at most per tree and round; several are kept apart by virtual losses.
-    ``prove``: propagate proven results. Yields the leaves' states and receives their evaluation.
-    Returns the oldest weights version among the evaluations, None if there were none.
+    ``leaves``: how many are evaluated at most per tree and round, kept apart by virtual losses.
+    ``prove``: whether to propagate proven results.
+
+    Yields the leaves' states and receives their evaluation. Returns the oldest weights version
+    among the evaluations, None if there were none.
     """
     batch, virtual, oldest = len(tree.size), leaves > 1, None
     remaining = np.full(batch, simulations, np.int32)

@@ -1,8 +1,8 @@
-"""How many times faster the search's kernels are than the same search in NumPy.
+"""The speed of the search's kernels against the same search in NumPy.
 
     python tests/benchmarks/search_against_numpy.py
 
-Both run in turns in one process, on one core, with an evaluator that answers at once, in Connect
+Both run in turns in one process, on one core, with an evaluator that takes no time, in Connect
 Four positions of ten random plies. The NumPy search is the tests' batched reference.
 """
 
@@ -36,14 +36,14 @@ def midgame(game, number: int):
 
 
 def measure(number: int, simulations: int) -> tuple[float, float]:
-    """Simulations a second of (kernels, NumPy) with ``number`` games."""
+    """Simulations per second of (kernels, NumPy) with ``number`` games."""
     game = games.make("connect_four")
     states, evaluate = midgame(game, number), uniform(game)
     search = PUCT(simulations=simulations, dirichlet_fraction=0.0, proofs=False)
-    rngs, cold = [np.random.default_rng(0)] * number, np.zeros(number, np.float32)
+    rngs, temperature = [np.random.default_rng(0)] * number, np.zeros(number, np.float32)
 
     def kernels():
-        run(search(game, states, rngs, cold), evaluate)
+        run(search(game, states, rngs, temperature), evaluate)
 
     def plain():
         slow_numpy_search.search(game, states, search, evaluate)

@@ -1,9 +1,9 @@
-"""Where each microsecond of a simulation goes: one group of self-play on one core.
+"""The time of a simulation by its parts: one group of self-play on one core.
 
     python tests/benchmarks/simulation.py [CONFIG] [key=value ...]
 
 Plays as the configuration says, with its network (random weights) behind an evaluation cache, and
-times the parts a simulation passes through. ``rest`` is Python between them.
+times the parts of a simulation. ``rest`` is the Python code between them.
 """
 
 import sys
@@ -25,7 +25,7 @@ MOVES = 20
 
 
 class Stopwatch:
-    """Seconds by name, of calls that do not contain each other."""
+    """Seconds by name, for calls that do not contain each other."""
 
     def __init__(self):
         self.seconds: Counter[str] = Counter()
@@ -44,23 +44,23 @@ class Stopwatch:
 
 
 class Player:
-    """A group of games and what answers it."""
+    """A group of games, its cache and its network."""
 
     def __init__(self, chosen: config.Config):
         game = games.make(chosen.game)
         self.network = NetworkEvaluator(game, chosen.network, chosen.inference)
         module = network.build(game, chosen.network, chosen.seed)
         self.network.load(arrays(module.state_dict()), 0)
-        self.evaluate = self.ask
-        self.cache = CachedEvaluator(game, lambda states: self.evaluate(states), 2**16)
+        self.evaluate = self.call_network
+        self.cached = CachedEvaluator(game, lambda states: self.evaluate(states), 2**16)
         self.group = GameGroup(game, chosen.search, chosen.selfplay, chosen.seed, count())
         self.game = game
 
-    def ask(self, states):
+    def call_network(self, states):
         return self.network(states)
 
     def look_up(self, states):
-        return self.cache(states)
+        return self.cached(states)
 
     def move(self):
         run(self.group.move(), lambda states: self.look_up(states))
@@ -76,10 +76,11 @@ def main(arguments: list[str]) -> None:
     for name in ("puct", "gumbel", "attach", "expand"):
         watch.wrap(kernels, name, "select" if name in ("puct", "gumbel") else name)
     watch.wrap(player.game, "advance", "game.advance")
-    watch.wrap(player, "ask", "network")
-    player.evaluate = player.ask
+    watch.wrap(player, "call_network", "network")
+    player.evaluate = player.call_network
     watch.wrap(player, "look_up", "cache")
-    start, asked, missed = time.perf_counter(), player.cache.asked, player.cache.missed
+    cache = player.cached.cache
+    start, lookups, misses = time.perf_counter(), cache.lookups, cache.misses
     for _ in range(MOVES):
         player.move()
     total = time.perf_counter() - start
@@ -88,14 +89,17 @@ def main(arguments: list[str]) -> None:
     seconds["rest"] = total - sum(seconds.values())
     simulations = MOVES * chosen.selfplay.games * chosen.search.simulations
     print(
-        f"{chosen.selfplay.games} games, {chosen.search.simulations} simulations a move, one core"
+        f"{chosen.selfplay.games} games, {chosen.search.simulations} simulations per move, one core"
     )
     print(f"{player.network.description}")
-    asked, missed = player.cache.asked - asked, player.cache.missed - missed
-    print(f"evaluations a simulation: {asked / simulations:.2f} asked, {missed / simulations:.2f}")
+    lookups, misses = cache.lookups - lookups, cache.misses - misses
+    print(
+        f"per simulation: {lookups / simulations:.2f} cache lookups, "
+        f"{misses / simulations:.2f} network evaluations"
+    )
     for name, spent in seconds.most_common():
-        print(f"{name:14} {1e6 * spent / simulations:7.3f} us a simulation {spent / total:7.1%}")
-    print(f"{'in all':14} {1e6 * total / simulations:7.3f} us a simulation")
+        print(f"{name:14} {1e6 * spent / simulations:7.3f} us per simulation {spent / total:7.1%}")
+    print(f"{'in all':14} {1e6 * total / simulations:7.3f} us per simulation")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""How busy a training run keeps the cores, and with what.
+"""CPU time of a training run by its parts, and how busy it keeps the cores.
 
     python tests/benchmarks/whole_loop.py [CONFIG] [MINUTES] [key=value ...]
 
-Runs ``alphazero train CONFIG`` without Ray for MINUTES (connect_four_large, 10 unless given) in a
-folder of its own. Every part of the loop is wrapped in clocks of its thread's CPU time, so that the
-parts and the rest add up to what the process used. Start-up and the last match are not counted.
+Runs ``alphazero train CONFIG`` without Ray for MINUTES (default: connect_four_large, 10) in a
+temporary folder. Every part of the loop is wrapped in clocks of its thread's CPU time: the parts
+and the rest add up to the CPU time of the process. Start-up and the last match are not counted.
 """
 
 import os
@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 import games
-from alphazero import checkpoint, config, evaluators, local_fleet, loop, selfplay
+from alphazero import batches, checkpoint, config, evaluators, local_fleet, loop, selfplay
 from alphazero.config_file import ConfigError
 from alphazero.inference import NetworkEvaluator
 from alphazero.learner import Learner
@@ -38,7 +38,7 @@ RULES = ("initial", "legal", "step", "advance", "outcome", "to_move", "observe")
 
 
 class Clocks:
-    """CPU seconds by label; what a wrapped call spends in another wrapped one counts there."""
+    """CPU seconds by label; time in a nested wrapped call counts for the nested label only."""
 
     def __init__(self):
         self.seconds: defaultdict[str, float] = defaultdict(float)
@@ -65,13 +65,13 @@ class Clocks:
 
 
 def machine_idle() -> float:
-    """Seconds that the machine's cores have been idle since it was started; Linux only."""
+    """Idle seconds of all cores since the machine was started; Linux only."""
     fields = Path("/proc/stat").read_text().splitlines()[0].split()
     return (int(fields[4]) + int(fields[5])) / os.sysconf("SC_CLK_TCK")
 
 
 class Count:
-    """How often something happened, weighted; from any thread."""
+    """A weighted count of events, from any thread."""
 
     def __init__(self):
         self.events: list[int] = []  # appending is atomic, adding is not
@@ -89,10 +89,12 @@ class Count:
 
 
 def wrap_kernels(clocks: Clocks, module: ModuleType) -> None:
-    """Time what ``module`` calls of compiled functions, its own and those of ``kernels``."""
+    """Time the compiled functions that ``module`` calls: its own and those of ``kernels``."""
     own = {name: f for name, f in vars(module).items() if isinstance(f, CPUDispatcher)}
     inner = {name for f in own.values() for name in f.py_func.__code__.co_names}
-    clocks.wrap(WANTED[2], module, *(own.keys() - inner))  # a compiled caller needs a compiled one
+    clocks.wrap(
+        WANTED[2], module, *(own.keys() - inner)
+    )  # compiled code calls compiled code
     if vars(module).get("kernels") is kernels:
         timed = {
             name: clocks.timed(WANTED[2], f) if isinstance(f, CPUDispatcher) else f
@@ -102,7 +104,7 @@ def wrap_kernels(clocks: Clocks, module: ModuleType) -> None:
 
 
 def instrument(game: object) -> tuple[Clocks, Count, Count]:
-    """Clocks in every part of the loop; counts of evaluations and of plies."""
+    """Wrap every part of the loop; return the clocks and counts of evaluations and of plies."""
     clocks, evaluations, moves = Clocks(), Count(), Count()
     for module in (tree, gumbel, puct, evaluators, selfplay):
         wrap_kernels(clocks, module)
@@ -113,7 +115,7 @@ def instrument(game: object) -> tuple[Clocks, Count, Count]:
     clocks.wrap("self-play between kernels and network", local_fleet, "drive")
     clocks.wrap("storing games", Replay, "extend")
     clocks.wrap("drawing batches", Replay, "sample")
-    clocks.wrap("drawing batches", loop, "to_batch")
+    clocks.wrap("drawing batches", batches, "to_batch")
     clocks.wrap("publishing", NetworkEvaluator, "load")
     clocks.wrap("publishing", Learner, "weights")
     clocks.wrap("publishing", local_fleet.LocalFleet, "_begin")
@@ -128,32 +130,32 @@ def instrument(game: object) -> tuple[Clocks, Count, Count]:
 
 
 def measure(name: str, minutes: float, overrides: list[str]) -> dict[str, float | dict]:
-    """Train; the figures of the time that ``loop.train`` took."""
+    """Train, and return the figures of the time that ``loop.train`` took."""
     fixed = ["evaluation.games=0", "tracking.wandb=off", "search.proofs=false"]
     settings = config.load(name, [*overrides, *fixed])
     clocks, evaluations, moves = instrument(games.make(settings.game))
-    real, found = loop.train, {}
+    real, figures = loop.train, {}
 
     def timed(run: loop.Run, hooks: loop.Hooks, limit: float) -> None:
         clocks.seconds.clear()
         wall, used, idle = time.perf_counter(), time.process_time(), machine_idle()
         real(run, hooks, limit)
-        found["idle"] = machine_idle() - idle
-        found["wall"] = time.perf_counter() - wall
-        found["used"] = time.process_time() - used
-        found["positions"], found["steps"] = run.replay.positions, run.learner.step
+        figures["idle"] = machine_idle() - idle
+        figures["wall"] = time.perf_counter() - wall
+        figures["used"] = time.process_time() - used
+        figures["positions"], figures["steps"] = run.replay.positions, run.learner.step
 
     loop.train = timed
     with tempfile.TemporaryDirectory() as folder:
         train.main(settings, Path(folder) / "run", False, "off", minutes)
     plies = moves.total * settings.selfplay.games
-    samples = found["steps"] * settings.training.batch_size
-    return found | {
+    samples = figures["steps"] * settings.training.batch_size
+    return figures | {
         "parts": dict(clocks.seconds),
         "counts": {
             "simulations": plies * settings.search.simulations,
             "evaluations": evaluations.total,
-            "positions stored": found["positions"],
+            "positions stored": figures["positions"],
             "samples": samples,
         },
     }
@@ -167,18 +169,18 @@ def report(figures: dict[str, Any], console: Console) -> None:
         table.add_row(part, f"{seconds:,.1f}", f"{seconds / used:.1%}")
     console.print(table)
     played = (WANTED[0], WANTED[2], "self-play between kernels and network")
-    play = sum(parts[each] for each in played)
-    wanted = sum(parts.get(each, 0.0) for each in WANTED)
+    play = sum(parts[part] for part in played)
+    wanted = sum(parts.get(part, 0.0) for part in WANTED)
     lines = {
         "cores busy with this run": f"{used / (wall * cores()):.1%}",
         "cores idle": f"{figures['idle'] / (wall * cores()):.1%}",
-        f"of it in {', '.join(WANTED)}": f"{wanted / used:.1%}",
-        **{f"{name} a second": f"{count / wall:,.0f}" for name, count in counts.items()},
-        "simulations a second while playing (on all cores)": (
+        f"of this time in {', '.join(WANTED)}": f"{wanted / used:.1%}",
+        **{f"{name} per second": f"{count / wall:,.0f}" for name, count in counts.items()},
+        "simulations per second while playing (on all cores)": (
             f"{counts['simulations'] / play * cores():,.0f}"
         ),
-        "evaluations a simulation": f"{counts['evaluations'] / counts['simulations']:.2f}",
-        "samples a position": f"{counts['samples'] / counts['positions stored']:.2f}",
+        "evaluations per simulation": f"{counts['evaluations'] / counts['simulations']:.2f}",
+        "samples per position": f"{counts['samples'] / counts['positions stored']:.2f}",
     }
     for name, figure in lines.items():
         console.print(f"{name}: {figure}", highlight=False)
