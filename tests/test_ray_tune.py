@@ -1,4 +1,4 @@
-"""Trials as tasks of Ray: the same figures as without, and errors as single lines."""
+"""Trials as tasks of Ray: the same results as without Ray, and errors as single lines."""
 
 import os
 import sys
@@ -8,8 +8,8 @@ import pytest
 
 pytest.importorskip("sklearn")
 
+from alphazero.errors import RunFailed
 from alphazero.supervised import candidates, config, tuning
-from alphazero.types import RunFailed
 from workers.supervised import trials
 
 SHARED = (
@@ -31,18 +31,18 @@ def _pickled_by_value() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def plan() -> tuning.Plan:
     axes = candidates.axes(["optimizer.name=adam,sgd"])
-    found = candidates.grid("mlp", SHARED, axes)
-    return tuning.plan(config.load("mlp", SHARED), found, 2, lambda line: None)
+    tried = candidates.grid("mlp", SHARED, axes)
+    return tuning.plan(config.load("mlp", SHARED), tried, 2, lambda line: None)
 
 
-def test_ray_finds_the_figures_that_one_process_finds(plan):
-    here = tuning.search(plan)
+def test_ray_gives_the_same_accuracies_as_one_process(plan):
+    expected = tuning.search(plan)
     for parallel in (1, 2):
-        there = tuning.search(plan, trials.on_ray("local", parallel))
-        assert [each.accuracies for each in there] == [each.accuracies for each in here]
+        results = tuning.search(plan, trials.on_ray("local", parallel))
+        assert [one.accuracies for one in results] == [one.accuracies for one in expected]
 
 
-def mistaken(trial, pool):
+def failing(trial, pool):
     raise ValueError("one line of what was wrong")
 
 
@@ -50,8 +50,8 @@ def dying(trial, pool):
     os._exit(1)
 
 
-def test_a_trials_error_is_told_in_its_own_words(plan):
-    calls = trials.on_ray("local", 2)(mistaken, plan.trials[0], plan.pools)
+def test_the_error_of_a_trial_keeps_its_message(plan):
+    calls = trials.on_ray("local", 2)(failing, plan.trials[0], plan.pools)
     with pytest.raises(ValueError, match=r"^one line of what was wrong$"):
         list(calls)
 
