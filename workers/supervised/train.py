@@ -78,32 +78,34 @@ def train(config: SupervisedConfig, run_dir: Path, resume: bool) -> int:
     torch.set_num_threads(1)  # threads of ours share the batches
     keep_memory()
     with ExitStack() as stack:
-        training = prepare(config, run_dir, lambda line: run_directory.say(console, line))
-        state = _state(training, lambda line: run_directory.say(console, line)) if resume else None
-        run_directory.describe(run_dir, config_file.as_yaml(training.config))
-        stack.enter_context(run_directory.logging_to(run_dir / "log.txt", console))
+        training = prepare(config, run_dir, lambda line: run_directory.report(console, line))
+        state = (
+            _state(training, lambda line: run_directory.report(console, line)) if resume else None
+        )
+        run_directory.write_settings(run_dir, config_file.as_yaml(training.config))
+        stack.enter_context(run_directory.log_to_file(run_dir / "log.txt", console))
         shown = config_file.as_dict(training.config)
         step = state["trainer"]["course"]["step"] if state else 0
         tracker = Tracker(run_dir, config.tracking, shown, resume, step)
         stack.callback(tracker.close)
-        run_directory.say(console, tracker.status)
+        run_directory.report(console, tracker.status)
         stop = stack.enter_context(run_directory.stop_on_signal(console))
 
         def heard(row: dict[str, float]) -> None:
             tracker.log(training.progress.step, row)
-            run_directory.say(console, _epoch(row, config.fit.epochs))
+            run_directory.report(console, _epoch(row, config.fit.epochs))
 
         with progress.bars(console) as report:
             hooks = _hooks(training, report, heard, lambda: bool(stop))
             history = _fitted(training, hooks, state)
         if stop:
-            run_directory.say(
+            run_directory.report(
                 console, f"stopped; --resume --run-dir {run_dir} goes on after the last epoch"
             )
             return run_directory.INTERRUPTED
         figures = finish(training, history)
         tracker.log(training.progress.step, figures)
-        run_directory.say(console, _summary(training, figures))
+        run_directory.report(console, _summary(training, figures))
     return 0
 
 
@@ -119,7 +121,7 @@ def _state(training: Training, report: Callable[[str], object]) -> dict[str, Any
         return None
     found, task = model.load(path), training.task
     before, now = (config_file.as_dict(each) for each in (found.config, training.config))
-    if line := run_directory.compare(before, now, FIXED):
+    if line := run_directory.describe_changes(before, now, FIXED):
         report(line)
     mine = task.classes, task.shape, task.vocabulary
     if (found.classes, found.shape, found.vocabulary) != mine:
