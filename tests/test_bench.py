@@ -1,4 +1,4 @@
-"""The measurements themselves: that they count what they say."""
+"""The benchmarks: their counts and their figures."""
 
 import json
 
@@ -23,7 +23,7 @@ def figures(capsys, what: str, *options: str) -> dict:
     return json.loads(capsys.readouterr().out)
 
 
-def test_operations_are_counted_as_by_hand():
+def test_operations_equal_the_hand_count():
     # A 3x3 kernel on a 6x7 board: rows 1 and 6 miss a third of it, and so do columns 1 and 7.
     convolution = nn.Conv2d(2, 5, 3, padding=1, bias=False)
     assert inference.operations(convolution, (2, 6, 7)) == 2 * (16 * 19) * 2 * 5
@@ -31,7 +31,7 @@ def test_operations_are_counted_as_by_hand():
     assert inference.operations(pointwise, (3, 2, 1)) == 2 * (2 * 12 + 48)
 
 
-def test_of_the_operations_torch_counts_those_with_the_border_are_left_out():
+def test_operations_with_the_border_are_left_out_of_torchs_count():
     from torch.utils.flop_counter import FlopCounterMode
 
     game = games.make("connect_four")
@@ -44,28 +44,28 @@ def test_of_the_operations_torch_counts_those_with_the_border_are_left_out():
 
 
 def test_inference_compares_every_backend_with_eager_torch_and_with_a_matrix_product(capsys):
-    found = figures(capsys, "inference", "inference.device=cpu")
-    names = set(found["backends"])
+    results = figures(capsys, "inference", "inference.device=cpu")
+    names = set(results["backends"])
     assert {"torch_float32", "torch_bfloat16"} <= names
     for key in ("ratio_to_eager", "fraction_of_matmul", "swap_seconds"):
-        assert found[key].keys() == names
-        assert all(value > 0 for value in found[key].values())
-    eager = found["eager_evaluations_per_second"]
-    for name, rate in found["backends"].items():
-        assert found["ratio_to_eager"][name] == pytest.approx(rate / eager)
-    assert found["evaluations_per_second"] == max(found["backends"].values())
+        assert results[key].keys() == names
+        assert all(value > 0 for value in results[key].values())
+    eager = results["eager_evaluations_per_second"]
+    for name, rate in results["backends"].items():
+        assert results["ratio_to_eager"][name] == pytest.approx(rate / eager)
+    assert results["evaluations_per_second"] == max(results["backends"].values())
 
 
-def test_move_plays_with_several_leaves_and_with_one(capsys):
-    found = figures(capsys, "move", "simulations=100", "inference.device=cpu")
-    assert (found["simulations"], found["leaves"], found["threads"]) == (100, 2, 1)
-    assert 0 < found["milliseconds_per_move"] <= found["milliseconds_95th_percentile"]
-    assert found["moves"] > 0
-    assert 0 < found["evaluations_per_move"] <= 101
+def test_move_measures_players_with_several_leaves_and_with_one(capsys):
+    results = figures(capsys, "move", "simulations=100", "inference.device=cpu")
+    assert (results["simulations"], results["leaves"], results["threads"]) == (100, 2, 1)
+    assert 0 < results["milliseconds_per_move"] <= results["milliseconds_95th_percentile"]
+    assert results["moves"] > 0
+    assert 0 < results["evaluations_per_move"] <= 101
 
 
 class Counting:
-    """Knows nothing and writes down what it is asked."""
+    """A uniform evaluator that records its batches."""
 
     def __init__(self, game):
         self.game, self.batches = game, []
@@ -83,8 +83,8 @@ def test_moves_are_timed_from_the_first_of_a_game_on_and_games_follow_each_other
     for _ in range(12):
         played.move(0)
     assert len(played.seconds) == 12
-    assert played.asked == sum(map(len, counting.batches))
+    assert played.evaluations == sum(map(len, counting.batches))
     starts = [batch for batch in counting.batches if (batch == game.initial(1)[0]).any()]
-    # A game of tic-tac-toe has at most five moves of the one who begins; each asks anew.
+    # A game of tic-tac-toe has at most five moves of the first player, each with its own search.
     assert 3 <= len(starts) <= 4
     assert np.percentile(played.seconds, 50) * 1000 == pytest.approx(played.milliseconds(50))

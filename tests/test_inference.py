@@ -27,7 +27,7 @@ def states(count: int = 200) -> States:
 
 
 def trained(settings: NetworkSettings = SMALL, seed: int = 0) -> network.PolicyValueNetwork:
-    """A network with opinions, and BatchNorm statistics that are not a fresh one's."""
+    """A network whose outputs differ between positions, with changed BatchNorm statistics."""
     made = network.build(game(), settings, seed)
     for layer in (made.policy[-1], made.value[-1]):
         with torch.no_grad():
@@ -62,7 +62,7 @@ def log_policy(logits: np.ndarray) -> torch.Tensor:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("head", ["wdl", "scalar"])
-def test_an_evaluation_is_what_the_module_says_of_the_observations(backend, head):
+def test_an_evaluation_equals_the_modules_output_for_the_observations(backend, head):
     settings = NetworkSettings(blocks=2, channels=16, value_head=head)
     answer = loaded(backend, settings=settings)(states())
     with torch.no_grad():
@@ -85,7 +85,7 @@ def test_bfloat16_stays_close_to_float32_in_policy_value_and_best_move(backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_position_does_not_depend_on_its_batch_mates(backend):
+def test_an_evaluation_does_not_depend_on_the_rest_of_the_batch(backend):
     made = loaded(backend)
     together = made(states())
     for i in (0, 77, 199):
@@ -113,18 +113,18 @@ def test_new_weights_replace_the_old_ones(backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_every_call_is_answered_by_one_version_while_others_are_loaded(backend):
+def test_every_call_uses_one_version_while_others_are_loaded(backend):
     made = evaluator(backend)
     versions = {version: weights(seed=version) for version in range(2)}
     expected = {}
     for version, tensors in versions.items():
         made.load(tensors, version)
         expected[version] = made(states(40))
-    asked, right, stop = [], [], threading.Event()
+    calls, right, stop = [], [], threading.Event()
 
     def call() -> None:
         while not stop.is_set():
-            asked.append(None)
+            calls.append(None)
             logits, value, version = made(states(40))
             same = np.abs(logits - expected[version].logits).max() < 1e-4
             if same and np.abs(value - expected[version].value).max() < 1e-4:
@@ -140,10 +140,10 @@ def test_every_call_is_answered_by_one_version_while_others_are_loaded(backend):
     stop.set()
     for caller in callers:
         caller.join()
-    assert len(right) == len(asked)
+    assert len(right) == len(calls)
 
 
-def test_new_weights_are_ready_for_as_many_calls_at_once_as_there_were_before():
+def test_new_weights_have_as_many_compiled_requests_as_the_old_ones():
     made = loaded("openvino")
     session = made._loaded.session
     busy = session._idle.pop()
@@ -155,7 +155,7 @@ def test_new_weights_are_ready_for_as_many_calls_at_once_as_there_were_before():
     assert made._loaded.session.requests == len(made._loaded.session._idle) == 2
 
 
-def test_left_to_itself_it_takes_the_fastest_candidate_and_says_why(monkeypatch):
+def test_auto_chooses_the_fastest_candidate_and_gives_the_reason(monkeypatch):
     speeds = {"openvino": 0.2, "torch": 0.1}
     built = []
 
@@ -186,7 +186,7 @@ def test_a_choice_made_earlier_is_kept_without_a_timing(monkeypatch):
     assert made.description == "torch float32 on cpu: as it was chosen earlier"
 
 
-def test_the_choice_is_told_in_one_line_at_the_first_load():
+def test_the_choice_is_reported_in_one_line_at_the_first_load():
     lines = []
     chosen = InferenceSettings(backend="torch", precision="float32", device="cpu")
     made = NetworkEvaluator(game(), SMALL, chosen, lines.append)
@@ -216,14 +216,14 @@ def test_without_openvino_torch_is_timed_alone(monkeypatch):
 
 
 @pytest.mark.parametrize("outputs", [1, 3])
-def test_the_value_is_the_networks_also_for_extreme_logits(outputs):
+def test_the_value_equals_the_networks_for_extreme_logits_too(outputs):
     logits = np.random.default_rng(0).normal(size=(500, outputs)).astype(np.float32) ** 5
     expected = network.scalar_value(torch.from_numpy(logits)).numpy()
     assert np.abs(logits).max() > 100
     np.testing.assert_allclose(inference._scalar(logits), expected, atol=1e-6)
 
 
-def test_openvino_asked_for_on_a_gpu_is_refused():
+def test_openvino_on_a_gpu_is_refused():
     with pytest.raises(ValueError, match="runs on the cpu"):
         NetworkEvaluator(game(), SMALL, InferenceSettings(backend="openvino", device="cuda"))
 
@@ -255,7 +255,7 @@ def test_weights_that_are_not_finite_are_refused_and_the_old_ones_stay(backend, 
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_answers_that_are_not_finite_name_the_weights_version(backend):
+def test_outputs_that_are_not_finite_are_refused_with_the_weights_version(backend):
     made, huge = evaluator(backend), weights()
     huge["policy.4.weight"][:] = 3e38
     huge["value.6.weight"][:] = 3e38

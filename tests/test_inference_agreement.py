@@ -1,4 +1,4 @@
-"""The inference copies against the network itself, on positions of whole random games."""
+"""The inference sessions against the network itself, on positions of whole random games."""
 
 import functools
 from typing import NamedTuple
@@ -23,14 +23,14 @@ GAMES = ["connect_four", "othello:size=8"]
 
 
 class Disagreement(NamedTuple):
-    """Means over the positions of what the search reads."""
+    """Mean differences over the positions."""
 
     divergence: float
-    """KL of the copy's policy from the network's, in nats."""
+    """KL divergence between the network's policy and the session's, in nats."""
     value: float
-    """Absolute difference."""
+    """Absolute difference of the values."""
     best: float
-    """Share of positions where another move is the best one."""
+    """Share of positions with another best move."""
 
 
 def random_games(game: Game) -> States:
@@ -47,7 +47,7 @@ def random_games(game: Game) -> States:
 
 @functools.cache
 def case(name: str) -> tuple[Game, network.PolicyValueNetwork, States]:
-    """A 5x64 network that has learned a little of what minimax sees two plies ahead."""
+    """A 5x64 network trained briefly on the results of a minimax search of two plies."""
     torch.set_num_threads(1)
     game = games.make(name)
     states, rng = random_games(game), np.random.default_rng(0)
@@ -68,7 +68,7 @@ def case(name: str) -> tuple[Game, network.PolicyValueNetwork, States]:
 
 
 def lesson(game: Game, states: States) -> tuple[torch.Tensor, torch.Tensor]:
-    """For each state a policy that prefers the better moves, and who is ahead."""
+    """For each state a policy with more weight on better moves, and the sign of the value."""
     value, moves = minimax.search(game, states, 2, solvers.heuristic(game))
     worse = np.nanmax(moves, axis=1, keepdims=True) - moves
     weight = np.nan_to_num(np.exp(-3 * worse / np.nanstd(worse)))
@@ -78,7 +78,7 @@ def lesson(game: Game, states: States) -> tuple[torch.Tensor, torch.Tensor]:
 
 @functools.cache
 def reference(name: str) -> Evaluation:
-    """What torch computes without folding, in float32, in its own memory format."""
+    """The outputs of torch without folding, in float32, in the default memory format."""
     game, made, states = case(name)
     with torch.inference_mode():
         logits, value = made(torch.from_numpy(game.observe(states)))
@@ -113,7 +113,7 @@ def disagreement(name: str, answer: Evaluation) -> Disagreement:
 
 
 @pytest.mark.parametrize("name", GAMES)
-def test_the_network_that_is_compared_has_opinions(name):
+def test_the_compared_network_has_decided_policies_and_values(name):
     assert len(case(name)[2]) == POSITIONS
     favourite = np.exp(log_policy(name, reference(name))).max(axis=1)
     assert favourite.mean() > 0.25
@@ -123,16 +123,16 @@ def test_the_network_that_is_compared_has_opinions(name):
 @pytest.mark.parametrize("name", GAMES)
 @pytest.mark.parametrize("backend", ["torch", "openvino"])
 def test_float32_differs_by_rounding(name, backend):
-    found = disagreement(name, copied(name, backend, "float32"))
-    assert found.divergence < 1e-7
-    assert found.value < 1e-5
-    assert found.best <= 0.001
+    difference = disagreement(name, copied(name, backend, "float32"))
+    assert difference.divergence < 1e-7
+    assert difference.value < 1e-5
+    assert difference.best <= 0.001
 
 
 @pytest.mark.parametrize("name", GAMES)
 @pytest.mark.parametrize("backend", ["torch", "openvino"])
-def test_bfloat16_keeps_within_what_its_docstring_states(name, backend):
-    found = disagreement(name, copied(name, backend, "bfloat16"))
-    assert 0 < found.divergence < 1e-4
-    assert found.value < 0.005
-    assert found.best < 0.015
+def test_bfloat16_stays_within_the_bounds_of_its_docstring(name, backend):
+    difference = disagreement(name, copied(name, backend, "bfloat16"))
+    assert 0 < difference.divergence < 1e-4
+    assert difference.value < 0.005
+    assert difference.best < 0.015

@@ -47,7 +47,7 @@ def trained(made: Learner, first: int, last: int) -> list[dict[str, float]]:
 
 @pytest.mark.parametrize("head", ["wdl", "scalar"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_one_batch_can_be_learned_by_heart(head, precision):
+def test_one_batch_can_be_memorized(head, precision):
     settings = NetworkSettings(blocks=2, channels=16, value_head=head)
     optimizer = OptimizerSettings(l2=0, schedule=ScheduleSettings(kind="constant", warmup_steps=5))
     made = learner(settings, optimizer=optimizer, precision=precision)
@@ -119,7 +119,7 @@ def same(first: dict, second: dict) -> bool:
     )
 
 
-def test_weights_from_elsewhere_are_the_first_ones_and_nothing_but():
+def test_initialize_from_sets_the_weights_and_nothing_else():
     theirs = trained_weights(seed=1)
     begun = learner(seed=2)
     begun.initialize_from(theirs)
@@ -135,7 +135,7 @@ def trained_weights(seed):
     return made.weights()
 
 
-def test_a_state_is_a_snapshot_that_later_steps_leave_alone():
+def test_a_state_is_a_snapshot_that_later_steps_do_not_change():
     made = learner()
     trained(made, 0, 2)
     state = made.state()
@@ -147,7 +147,7 @@ def test_a_state_is_a_snapshot_that_later_steps_leave_alone():
     assert same(flat(state), kept)
 
 
-def test_a_restored_learner_keeps_the_precision_the_first_one_timed():
+def test_a_restored_learner_keeps_the_precision_that_the_first_one_chose():
     first = learner(precision="auto")
     assert first.precision in ("float32", "bfloat16")
     first._optimization.set_precision("float32" if first.precision == "bfloat16" else "bfloat16")
@@ -156,13 +156,13 @@ def test_a_restored_learner_keeps_the_precision_the_first_one_timed():
     assert second.precision == first.precision
 
 
-def test_timing_the_precisions_changes_nothing_the_learner_starts_from():
+def test_timing_the_precisions_does_not_change_the_initial_state():
     left, right = flat(learner(precision="auto").state()), flat(learner().state())
     del left[".precision"], right[".precision"]
     assert same(left, right)
 
 
-def test_the_weights_that_play_are_averages_statistics_included():
+def test_the_published_weights_are_averages_statistics_included():
     made, raw = learner(ema=0.5), []
     averaged = learner(ema=0.5).weights()
     for step in range(20):
@@ -179,13 +179,13 @@ def test_the_weights_that_play_are_averages_statistics_included():
     assert got["tower.1.num_batches_tracked"] == 20
 
 
-def test_without_averaging_the_raw_weights_play():
+def test_without_averaging_the_newest_weights_are_published():
     made = learner(ema=0.0)
     trained(made, 0, 3)
     assert same(made.weights(), {n: np.asarray(t) for n, t in made.state()["network"].items()})
 
 
-def test_what_is_published_evaluates_like_the_averaged_network_in_evaluation_mode():
+def test_published_weights_evaluate_like_the_averaged_network_in_evaluation_mode():
     made = learner(ema=0.0)
     trained(made, 0, 3)
     copy = network.build(games.make("connect_four"), SMALL, seed=9)
@@ -200,7 +200,7 @@ def test_what_is_published_evaluates_like_the_averaged_network_in_evaluation_mod
 
 @pytest.mark.parametrize("name", ["observations", "policy", "wdl"])
 @pytest.mark.parametrize("poison", [np.nan, np.inf])
-def test_a_poisoned_batch_is_refused_and_leaves_no_trace(name, poison):
+def test_a_batch_that_is_not_finite_is_refused_and_changes_nothing(name, poison):
     made, bad = learner(), batch()
     before = flat(made.state())
     getattr(bad, name).reshape(-1)[3] = poison
@@ -235,7 +235,7 @@ def test_every_optimizer_learns_and_resumes(name):
     assert again.train_step(batch(), 0.0) == made.train_step(batch(), 0.0)
 
 
-def test_a_state_of_the_version_before_is_refused_in_one_line():
+def test_a_state_of_an_earlier_version_is_refused_in_one_line():
     made = learner()
     state = made.state()
     moments = {i: {"step": torch.tensor(1.0)} for i in range(9)}
@@ -244,8 +244,8 @@ def test_a_state_of_the_version_before_is_refused_in_one_line():
         learner().restore(state)
 
 
-def test_the_l1_penalty_moves_matrices_by_its_slope_and_nothing_else():
-    """Plain gradient descent: what a penalty changes of one step is its own slope's step."""
+def test_the_l1_penalty_moves_matrices_by_its_gradient_and_nothing_else():
+    """In plain gradient descent, a penalty changes a step by its own gradient times the rate."""
     shared = {"name": "sgd", "momentum": 0.0, "l2": 0.0, "learning_rate": 0.1, "gradient_clip": 0.0}
     rate = ScheduleSettings(kind="constant", warmup_steps=0)
     before = arrays(network.build(games.make("connect_four"), SMALL, seed=0).state_dict())

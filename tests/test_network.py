@@ -43,7 +43,7 @@ def test_the_default_network_is_five_blocks_of_64_channels():
     assert {m.out_channels for m in convolutions} == {64}
 
 
-def test_the_weights_depend_on_the_seed_alone_and_leave_torchs_generator_alone():
+def test_the_weights_depend_on_the_seed_alone_and_do_not_use_torchs_generator():
     torch.manual_seed(1)
     expected = torch.rand(3)
     torch.manual_seed(1)
@@ -55,7 +55,7 @@ def test_the_weights_depend_on_the_seed_alone_and_leave_torchs_generator_alone()
 
 
 @pytest.mark.parametrize("kind", ["he", "xavier"])
-def test_an_untrained_network_is_nearly_undecided(kind):
+def test_an_untrained_network_has_a_nearly_uniform_policy_and_a_value_near_zero(kind):
     made = network.build(game(), NetworkSettings(initialization=kind), seed=0)
     with torch.no_grad():
         logits, value = made.train()(observations(128))
@@ -64,7 +64,7 @@ def test_an_untrained_network_is_nearly_undecided(kind):
     assert network.scalar_value(value).abs().max() < 0.2
 
 
-def test_a_position_evaluates_the_same_whatever_its_batch_mates():
+def test_an_evaluation_does_not_depend_on_the_rest_of_the_batch():
     made = built(attention="global_pooling")
     with torch.no_grad():
         made.train()(observations())  # statistics that are not a fresh network's
@@ -75,7 +75,7 @@ def test_a_position_evaluates_the_same_whatever_its_batch_mates():
                 torch.testing.assert_close(one[0], all_[i], atol=1e-5, rtol=1e-5)
 
 
-def test_in_training_mode_the_same_position_depends_on_its_batch_mates():
+def test_in_training_mode_an_output_depends_on_the_rest_of_the_batch():
     made = built().train()
     with torch.no_grad():
         together, fewer = made(observations()), made(observations()[:4])
@@ -101,7 +101,7 @@ def test_weights_hold_every_parameter_and_every_buffer_and_are_copies():
     assert all(array.flags.c_contiguous for array in taken.values())
 
 
-def test_loaded_weights_play_exactly_like_the_ones_they_were_taken_from():
+def test_loaded_weights_compute_exactly_the_same_as_their_source():
     source, target = built(seed=0), built(seed=1)
     with torch.no_grad():
         source.train()(observations())
@@ -137,7 +137,7 @@ def test_a_deepened_network_computes_the_same_at_first_and_learns_in_its_new_blo
     assert deep.tower[-1].body[LAST_NORM].weight.grad.abs().sum() > 0
 
 
-def test_only_whole_blocks_may_be_missing_from_what_is_deepened():
+def test_deepening_refuses_weights_with_an_incomplete_block():
     deep, weights = built(blocks=4), arrays(built().state_dict())
     for name in ("policy.0.weight", "tower.1.running_mean", "tower.3.body.1.running_var"):
         part = {key: array for key, array in weights.items() if key != name}

@@ -21,7 +21,7 @@ GPU = pytest.param(
 )
 
 
-def copied(device=CPU, sizes=(), capture=None) -> CudaGraphSession:
+def new_session(device=CPU, sizes=(), capture=None) -> CudaGraphSession:
     return CudaGraphSession(*parts(), torch.float32, device, SHAPE, sizes, capture)
 
 
@@ -36,15 +36,15 @@ def counting(captured: list) -> cuda.Capture:
     return capture
 
 
-def assert_right(copy: CudaGraphSession, batch: int) -> None:
+def assert_right(session: CudaGraphSession, batch: int) -> None:
     tolerance = 5e-3 if torch.cuda.is_available() else 2e-5  # there TF32 has three digits
     x = np.random.default_rng(batch).random((batch, *SHAPE), dtype=np.float32)
-    for got, expected in zip(copy(x), reference(*parts(), x), strict=True):
+    for got, expected in zip(session(x), reference(*parts(), x), strict=True):
         assert got.dtype == np.float32
         np.testing.assert_allclose(got, expected, atol=tolerance, rtol=tolerance)
 
 
-def test_buckets_hold_what_is_asked_and_waste_less_than_a_third_above_16():
+def test_buckets_hold_the_rows_and_pad_less_than_a_third_above_16():
     sizes = [bucket(rows) for rows in range(1, 5000)]
     assert sorted(set(sizes))[:12] == [1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192]
     assert sizes == sorted(sizes)
@@ -54,31 +54,31 @@ def test_buckets_hold_what_is_asked_and_waste_less_than_a_third_above_16():
 
 
 @pytest.mark.parametrize("device", [CPU, GPU])
-def test_batches_of_every_size_are_answered_row_by_row(device):
-    copy = copied(device)
+def test_batches_of_every_size_give_the_rows_of_the_reference(device):
+    session = new_session(device)
     for batch in (1, 2, 3, 5, 17, 33, 24, 5):
-        assert_right(copy, batch)
-    assert sorted(copy.sizes) == [1, 2, 4, 8, 24, 48]
+        assert_right(session, batch)
+    assert sorted(session.sizes) == [1, 2, 4, 8, 24, 48]
 
 
 def test_a_batch_larger_than_the_largest_pass_is_split(monkeypatch):
     monkeypatch.setattr(cuda, "LARGEST", 8)
-    copy = copied()
-    assert_right(copy, 21)
-    assert sorted(copy.sizes) == [8]
+    session = new_session()
+    assert_right(session, 21)
+    assert sorted(session.sizes) == [8]
 
 
-def test_each_size_is_captured_once_and_those_asked_for_at_the_start():
+def test_each_size_is_captured_once_and_the_given_ones_at_construction():
     captured = []
-    copy = copied(sizes=[4, 32], capture=counting(captured))
+    session = new_session(sizes=[4, 32], capture=counting(captured))
     assert captured == [32, 4]
     for batch in (3, 4, 30, 5, 6):
-        assert_right(copy, batch)
+        assert_right(session, batch)
     assert captured == [32, 4, 8]
-    assert copy.sizes == captured
+    assert session.sizes == captured
 
 
-def test_a_refused_capture_leaves_the_same_answers_one_warning_and_no_further_try(caplog):
+def test_a_refused_capture_gives_the_same_outputs_one_warning_and_no_second_attempt(caplog):
     tries = []
 
     def refuse(forward):
@@ -86,16 +86,16 @@ def test_a_refused_capture_leaves_the_same_answers_one_warning_and_no_further_tr
         raise RuntimeError("operation not permitted when stream is capturing\nmore of it")
 
     with caplog.at_level(logging.WARNING):
-        copy = copied(capture=refuse)
+        session = new_session(capture=refuse)
         for batch in (3, 9, 4):
-            assert_right(copy, batch)
+            assert_right(session, batch)
     assert len(tries) == 1
     assert [record.message for record in caplog.records] == [
         "inference continues without CUDA graphs: operation not permitted when stream is capturing"
     ]
 
 
-def test_a_graph_is_captured_after_warming_up_with_arguments_that_torch_knows(monkeypatch):
+def test_a_graph_is_captured_after_warming_up_with_arguments_that_torch_accepts(monkeypatch):
     runs, known = [], inspect.signature(torch.cuda.graph.__init__)
 
     def graph(*arguments, **options):
@@ -112,38 +112,38 @@ def test_a_graph_is_captured_after_warming_up_with_arguments_that_torch_knows(mo
     assert len(outputs[0]) == len(runs)
 
 
-def test_an_error_of_the_modules_themselves_is_not_taken_for_a_refused_capture():
-    copy = CudaGraphSession(*parts(), torch.float32, CPU, (SHAPE[0] + 1, *SHAPE[1:]))
+def test_an_error_in_the_modules_is_not_handled_as_a_refused_capture():
+    session = CudaGraphSession(*parts(), torch.float32, CPU, (SHAPE[0] + 1, *SHAPE[1:]))
     with pytest.raises(RuntimeError, match="channels"):
-        copy(np.zeros((2, SHAPE[0] + 1, *SHAPE[1:]), np.float32))
+        session(np.zeros((2, SHAPE[0] + 1, *SHAPE[1:]), np.float32))
 
 
 @pytest.mark.parametrize("device", [CPU, GPU])
-def test_padding_does_not_reach_the_rows_that_were_asked_for(device):
-    copy = copied(device)
-    copy(np.full((8, *SHAPE), 1e30, np.float32))  # what a careless copy would leave behind
-    assert_right(copy, 5)
+def test_padding_does_not_change_the_rows_of_the_batch(device):
+    session = new_session(device)
+    session(np.full((8, *SHAPE), 1e30, np.float32))  # values that must not be left in the padding
+    assert_right(session, 5)
 
 
 @pytest.mark.parametrize("device", [CPU, GPU])
-def test_an_earlier_answer_is_not_overwritten_by_a_later_call(device):
-    copy = copied(device)
-    first = copy(inputs())
+def test_an_earlier_result_is_not_overwritten_by_a_later_call(device):
+    session = new_session(device)
+    first = session(inputs())
     kept = [array.copy() for array in first]
-    copy(np.zeros_like(inputs()))
+    session(np.zeros_like(inputs()))
     for array, expected in zip(first, kept, strict=True):
         np.testing.assert_array_equal(array, expected)
 
 
 @pytest.mark.parametrize("device", [CPU, GPU])
 def test_calls_of_many_threads_do_not_mix(device):
-    copy, modules, wrong = copied(device, sizes=[8]), parts(), []
+    session, modules, wrong = new_session(device, sizes=[8]), parts(), []
 
     def call(seed: int) -> None:
         x = np.random.default_rng(seed).random((5 + seed, *SHAPE), dtype=np.float32)
         expected = reference(*modules, x)
         for _ in range(100):
-            answers = zip(copy(x), expected, strict=True)
+            answers = zip(session(x), expected, strict=True)
             wrong.extend(seed for got, right in answers if np.abs(got - right).max() > 5e-3)
 
     threads = [threading.Thread(target=call, args=(seed,)) for seed in range(4)]

@@ -17,7 +17,7 @@ ATTENTIONS = ["none", "squeeze_excitation", "global_pooling"]
 
 
 def parts(attention="none", seed: int = 0) -> tuple[nn.Sequential, list[nn.Sequential]]:
-    """A trunk and two heads whose BatchNorms are far from a fresh one's, in evaluation mode."""
+    """A trunk and two heads in evaluation mode, with BatchNorm values far from the initial ones."""
     torch.manual_seed(seed)
     trunk = layers.residual_tower(3, 16, blocks=3, attention=attention).eval()
     heads = [
@@ -62,7 +62,7 @@ def test_folding_scales_a_convolution_by_hand():
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
-def test_the_folded_copy_computes_what_the_original_does_and_leaves_it_alone(attention):
+def test_the_folded_copy_computes_the_same_and_the_original_is_unchanged(attention):
     trunk, _ = parts(attention)
     before = {name: tensor.clone() for name, tensor in trunk.state_dict().items()}
     folded = export.fold(trunk)
@@ -93,7 +93,7 @@ def copies(backend: str, attention, dtype: torch.dtype):
 
 @pytest.mark.parametrize("backend", ["torch", "openvino"])
 @pytest.mark.parametrize("attention", ATTENTIONS)
-def test_a_float32_copy_agrees_with_the_module(backend, attention):
+def test_a_float32_session_agrees_with_the_module(backend, attention):
     trunk, heads, copy = copies(backend, attention, torch.float32)
     for batch in (1, 33, 5):
         right = reference(trunk, heads, inputs(batch))
@@ -104,7 +104,7 @@ def test_a_float32_copy_agrees_with_the_module(backend, attention):
 
 @pytest.mark.parametrize("backend", ["torch", "openvino"])
 @pytest.mark.parametrize("attention", ATTENTIONS)
-def test_a_bfloat16_copy_agrees_to_three_digits(backend, attention):
+def test_a_bfloat16_session_agrees_to_three_digits(backend, attention):
     trunk, heads, copy = copies(backend, attention, torch.bfloat16)
     for got, expected in zip(copy(inputs()), reference(trunk, heads, inputs()), strict=True):
         assert got.dtype == np.float32
@@ -112,7 +112,7 @@ def test_a_bfloat16_copy_agrees_to_three_digits(backend, attention):
 
 
 @pytest.mark.parametrize("backend", ["torch", "openvino"])
-def test_an_earlier_answer_is_not_overwritten_by_a_later_call(backend):
+def test_an_earlier_result_is_not_overwritten_by_a_later_call(backend):
     *_, copy = copies(backend, "none", torch.float32)
     first = copy(inputs())
     kept = [array.copy() for array in first]
@@ -125,16 +125,16 @@ def openmp_threads() -> int:
     """How many threads the next parallel loop of the calling thread would use."""
     maps = Path("/proc/self/maps")
     lines = maps.read_text().splitlines() if maps.exists() else []
-    # torch's own: other packages may have brought another one into this process.
+    # torch's own: other packages may have loaded another one into this process.
     paths = (line.split()[-1] for line in lines if re.search(r"torch.*lib[gi]omp", line))
-    found = next(paths, None)
-    if found is None:
+    path = next(paths, None)
+    if path is None:
         pytest.skip("torch's OpenMP library is not found")
-    return ctypes.CDLL(found).omp_get_max_threads()
+    return ctypes.CDLL(path).omp_get_max_threads()
 
 
-def test_a_call_in_a_new_thread_keeps_to_one_core():
-    """Where playing threads use several cores each they wait for each other all the time."""
+def test_a_call_in_a_new_thread_uses_one_core():
+    """Self-play threads that use several cores each would wait for each other."""
     torch.set_num_threads(1)
     *_, copy = copies("torch", "none", torch.float32)
     with ThreadPoolExecutor(1) as pool:
@@ -144,13 +144,13 @@ def test_a_call_in_a_new_thread_keeps_to_one_core():
         assert pool.submit(openmp_threads).result() == 1
 
 
-def test_a_module_openvino_cannot_be_given_is_named():
+def test_a_module_without_a_translation_to_openvino_is_named():
     pytest.importorskip("openvino", reason="the openvino extra is not installed")
     with pytest.raises(ValueError, match="LayerNorm"):
         export.OpenVINOSession(nn.Sequential(nn.LayerNorm(7)), [], torch.float32, SHAPE)
 
 
-def test_openvino_asked_for_and_missing_is_one_clear_line(monkeypatch):
+def test_openvino_that_is_set_but_not_installed_is_one_clear_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     trunk, heads = parts()
     with pytest.raises(ValueError, match=r"not installed.*pip install '\.\[openvino\]'"):

@@ -106,7 +106,7 @@ TEXTS = [
 ]
 
 
-@pytest.mark.parametrize("settings", [*IMAGES, *TEXTS], ids=lambda each: each.kind)
+@pytest.mark.parametrize("settings", [*IMAGES, *TEXTS], ids=lambda model: model.kind)
 def test_every_model_learns(settings):
     of_images = settings in IMAGES
     data, held = (
@@ -133,11 +133,11 @@ def test_an_epoch_is_the_same_gradient_descent_as_by_hand():
     rng, total, right = np.random.default_rng((0, 0)), 0.0, 0
     order = list(fit.batches(data.inputs, 32, rng))
     for rows in order:
-        found = plain(prepare(data.inputs[rows], rng))
+        output = plain(prepare(data.inputs[rows], rng))
         labels = torch.from_numpy(data.labels[rows])
-        loss = nn.functional.cross_entropy(found, labels)
+        loss = nn.functional.cross_entropy(output, labels)
         total += loss.item() * len(rows)
-        right += int((found.argmax(dim=1) == labels).sum())
+        right += int((output.argmax(dim=1) == labels).sum())
         for parameter, slope in zip(
             plain.parameters(), torch.autograd.grad(loss, plain.parameters()), strict=True
         ):
@@ -185,7 +185,7 @@ def test_a_steps_penalties_and_clipping_equal_the_hand_computation():
     assert after == pytest.approx([2 - 0.06 - 0.05, -3 - 0.08 + 0.05], rel=1e-4)
 
 
-def test_the_learning_rate_follows_the_share_of_the_steps_that_is_over():
+def test_the_learning_rate_follows_the_share_of_the_steps_that_is_done():
     schedule = ScheduleSettings(kind="cosine", warmup_steps=0, final_factor=0.0)
     optimizer = OptimizerSettings(name="sgd", learning_rate=0.1, schedule=schedule)
     history = fit.fit(trainer(optimizer=optimizer, epochs=4), quadrants(120))
@@ -224,16 +224,16 @@ def test_the_averaged_weights_are_validated_kept_and_left_in_the_model():
     other = models.build(MLP(hidden=(16,)), (1, 8, 8), 4, seed=0)
     load(other, averaged)
     probabilities = fit.predict(other, prepare, held.inputs)
-    found = made.validate(held)
+    figures = made.validate(held)
     right = probabilities[np.arange(60), held.labels]
-    assert found["validation_loss"] == pytest.approx(-np.log(right).mean(), rel=1e-5)
+    assert figures["validation_loss"] == pytest.approx(-np.log(right).mean(), rel=1e-5)
     accuracy = (probabilities.argmax(axis=1) == held.labels).mean()
-    assert found["validation_accuracy"] == pytest.approx(accuracy)
+    assert figures["validation_accuracy"] == pytest.approx(accuracy)
     assert all(torch.equal(raw[key], tensor) for key, tensor in model.state_dict().items())
 
 
 class Scripted:
-    """A trainer whose validation says what it is told; its weights are the epoch's number."""
+    """A trainer with given validation figures; its weights are the number of the epoch."""
 
     def __init__(self, accuracies, losses=None, patience=0, epochs=100):
         self.settings = FitSettings(epochs=epochs, patience=patience)
@@ -277,14 +277,14 @@ class Scripted:
         (3, [0.1, 0.2, 0.3, 0.4], 4, 4),
     ],
 )
-def test_it_stops_when_nothing_gets_better_and_keeps_the_best(patience, accuracies, epochs, best):
+def test_training_stops_without_improvement_and_keeps_the_best(patience, accuracies, epochs, best):
     made = Scripted(accuracies, patience=patience, epochs=len(accuracies))
     history = fit.fit(made, quadrants(4), quadrants(4))
     assert len(history) == epochs
     assert made.now == best == fit.best_epoch(history)
 
 
-def test_of_equal_accuracies_the_lowest_loss_is_the_best_and_counts_as_better():
+def test_among_equal_accuracies_the_lowest_loss_is_best_and_counts_as_improvement():
     made = Scripted([0.5, 0.5, 0.5, 0.5, 0.5], [1.0, 0.9, 0.8, 0.8, 0.7], patience=1, epochs=5)
     assert len(fit.fit(made, quadrants(4), quadrants(4))) == 4
     assert made.now == 3
@@ -336,7 +336,7 @@ def test_two_epochs_and_two_resumed_ones_equal_four_bit_for_bit(settings, count,
 
 
 @pytest.mark.parametrize("faster", PRECISIONS)
-def test_auto_is_the_precision_that_was_faster_and_stays_it_after_a_restore(faster, monkeypatch):
+def test_auto_chooses_the_faster_precision_and_restore_keeps_it(faster, monkeypatch):
     timed = []
 
     def seconds(replicas, *_):
@@ -353,7 +353,7 @@ def test_auto_is_the_precision_that_was_faster_and_stays_it_after_a_restore(fast
     assert len(timed) == len(PRECISIONS)
 
 
-def test_timing_the_precisions_changes_nothing_the_training_starts_from(monkeypatch):
+def test_timing_the_precisions_does_not_change_the_initial_state(monkeypatch):
     really = training._seconds
 
     def seconds(replicas, *batch):
@@ -361,15 +361,15 @@ def test_timing_the_precisions_changes_nothing_the_training_starts_from(monkeypa
         return float(replicas._weights.dtype != torch.float32)
 
     monkeypatch.setattr(training, "_seconds", seconds)
-    model, found = MLP(hidden=(16,), batch_norm=True, dropout=0.3), []
+    model, trainers = MLP(hidden=(16,), batch_norm=True, dropout=0.3), []
     for precision in ("auto", "float32"):
         network = models.build(model, (1, 8, 8), 4, seed=0)
-        found.append(trainer(network, precision=precision, epochs=1))
-        found[-1].epoch(quadrants())
-    assert same(found[0].state()["descent"], found[1].state()["descent"])
+        trainers.append(trainer(network, precision=precision, epochs=1))
+        trainers[-1].epoch(quadrants())
+    assert same(trainers[0].state()["descent"], trainers[1].state()["descent"])
 
 
-def test_another_seed_gives_another_order_and_other_dropout():
+def test_another_seed_gives_another_order_and_another_dropout():
     def loss(seed: int) -> float:
         model = models.build(MLP(hidden=(16,), dropout=0.5), (1, 8, 8), 4, seed=0)
         return trainer(model, seed=seed).epoch(quadrants())["loss"]
@@ -378,7 +378,7 @@ def test_another_seed_gives_another_order_and_other_dropout():
     assert loss(0) != loss(1)
 
 
-def test_training_leaves_the_global_generators_alone():
+def test_training_does_not_draw_from_the_global_generators():
     before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     trainer(models.build(CNN(channels=(2,)), (1, 8, 8), 4, seed=0)).epoch(quadrants())
     assert torch.equal(torch.get_rng_state(), before[0])
@@ -388,11 +388,11 @@ def test_training_leaves_the_global_generators_alone():
 def test_a_stop_in_the_middle_of_an_epoch_loses_that_epoch_only():
     whole = trainer(epochs=3)
     expected = fit.fit(whole, quadrants(), quadrants(60, 1))
-    asked, states = [], []
+    calls, states = [], []
 
     def stop() -> bool:
-        asked.append(None)
-        return len(asked) == 6  # of four batches an epoch
+        calls.append(None)
+        return len(calls) == 6  # an epoch has four batches
 
     made = trainer(epochs=3)
     history = fit.fit(made, quadrants(), quadrants(60, 1), Hooks(stop=stop, saved=states.append))
@@ -402,7 +402,7 @@ def test_a_stop_in_the_middle_of_an_epoch_loses_that_epoch_only():
     assert without_minutes(history) == without_minutes(expected)
 
 
-def test_the_hooks_hear_of_every_batch_and_of_every_epochs_row():
+def test_the_hooks_are_called_for_every_batch_and_every_epoch():
     counts, rows = [], []
     history = fit.fit(
         trainer(epochs=2), quadrants(), quadrants(9), Hooks(batch=counts.append, epoch=rows.append)
@@ -416,7 +416,7 @@ def test_the_hooks_hear_of_every_batch_and_of_every_epochs_row():
 
 
 @pytest.mark.parametrize("poison", [np.nan, np.inf])
-def test_a_poisoned_input_is_refused_by_its_number_and_leaves_no_trace(poison):
+def test_an_input_that_is_not_finite_is_refused_with_its_number_and_changes_nothing(poison):
     model = models.build(MLP(hidden=(4,), batch_norm=True), (1, 8, 8), 4, seed=0)
     inputs = quadrants(30).inputs.astype(np.float32)
     inputs[17, 0, 3, 3] = poison
@@ -439,7 +439,7 @@ def test_a_loss_that_is_not_finite_stops_the_training_with_its_step():
         made.epoch(quadrants())
 
 
-def test_examples_without_labels_or_of_one_alone_are_refused():
+def test_missing_labels_and_a_single_example_are_refused():
     data = quadrants(4)
     for bad in (Examples(data.inputs, data.labels[:3]), Examples(data.inputs[:1], data.labels[:1])):
         with pytest.raises(ValueError, match="two examples at least and a label for each"):
@@ -451,43 +451,43 @@ def test_examples_without_labels_or_of_one_alone_are_refused():
 @pytest.mark.parametrize("rows", [2, 9, 10, 11, 12, 20, 21, 1001])
 def test_each_epoch_has_every_example_once_and_no_batch_of_one(rows):
     for inputs in (np.zeros((rows, 1, 4, 4), np.uint8), np.ones((rows, 7), np.int32)):
-        found = list(fit.batches(inputs, 10, np.random.default_rng(0)))
-        assert sorted(np.concatenate(found)) == list(range(rows))
-        assert {len(batch) for batch in found} <= {*range(2, 12)}
-        assert len(found) == fit.planned_steps(rows, FitSettings(epochs=1, batch_size=10))
+        order = list(fit.batches(inputs, 10, np.random.default_rng(0)))
+        assert sorted(np.concatenate(order)) == list(range(rows))
+        assert {len(batch) for batch in order} <= {*range(2, 12)}
+        assert len(order) == fit.planned_steps(rows, FitSettings(epochs=1, batch_size=10))
 
 
-def test_a_batchs_texts_are_about_as_long_as_each_other_and_batches_come_in_any_order():
+def test_the_texts_of_a_batch_have_similar_lengths_and_batches_come_in_random_order():
     lengths = np.random.default_rng(0).integers(1, 101, 3000)
     inputs = (np.arange(100) < lengths[:, None]).astype(np.int32)
-    found = list(fit.batches(inputs, 10, np.random.default_rng(0)))
-    spreads = [np.ptp(lengths[rows]) for rows in found]
+    order = list(fit.batches(inputs, 10, np.random.default_rng(0)))
+    spreads = [np.ptp(lengths[rows]) for rows in order]
     assert np.mean(spreads) < 10
-    means = [lengths[rows].mean() for rows in found]
+    means = [lengths[rows].mean() for rows in order]
     assert abs(np.corrcoef(means[:-1], means[1:])[0, 1]) < 0.2
 
 
-def test_predictions_are_the_softmax_in_evaluation_mode_whatever_batches_and_threads():
+def test_predictions_are_the_softmax_in_evaluation_mode_for_any_batches_and_threads():
     model = models.build(CNN(channels=(3,), dropout=0.5), (1, 8, 8), 4, seed=0)
     inputs = quadrants(70).inputs
     with torch.no_grad():
         expected = torch.softmax(copy.deepcopy(model).eval()(prepare(inputs, None)), dim=1)
     for options in ({}, {"batch_size": 16}, {"batch_size": 16, "threads": 3}):
-        found = fit.predict(model, prepare, inputs, **options)
-        assert found.dtype == np.float32
-        np.testing.assert_allclose(found, expected.numpy(), atol=1e-6)
+        predicted = fit.predict(model, prepare, inputs, **options)
+        assert predicted.dtype == np.float32
+        np.testing.assert_allclose(predicted, expected.numpy(), atol=1e-6)
         assert model.training  # as it was
 
 
-def test_predictions_of_texts_come_in_the_texts_order():
+def test_predictions_of_texts_are_in_the_order_of_the_texts():
     model = models.build(TEXTS[1], (20,), 2, seed=0)
     inputs = sentences(50).inputs
     one_by_one = np.concatenate([fit.predict(model, read, inputs[i : i + 1]) for i in range(50)])
-    found = fit.predict(model, read, inputs, batch_size=8, threads=2)
-    np.testing.assert_allclose(found, one_by_one, atol=1e-6)
+    predicted = fit.predict(model, read, inputs, batch_size=8, threads=2)
+    np.testing.assert_allclose(predicted, one_by_one, atol=1e-6)
 
 
-def test_the_confusion_has_a_row_for_each_truth():
+def test_the_confusion_matrix_has_a_row_per_true_class():
     labels, predicted = np.array([0, 0, 1, 2, 2, 2]), np.array([0, 2, 1, 2, 1, 1])
     expected = np.zeros((4, 4), int)
     for truth, answer in zip(labels, predicted, strict=True):
@@ -497,7 +497,7 @@ def test_the_confusion_has_a_row_for_each_truth():
     assert np.array_equal(got, expected)
 
 
-def test_label_smoothing_is_trained_with_and_not_validated_with():
+def test_label_smoothing_applies_in_training_and_not_in_validation():
     made = trainer(label_smoothing=0.9, optimizer=with_(learning_rate=1e-9), threads=1)
     figures = made.epoch(quadrants())
     plain = made.validate(quadrants())["validation_loss"]
@@ -508,7 +508,7 @@ def test_label_smoothing_is_trained_with_and_not_validated_with():
     assert figures["loss"] == pytest.approx(smooth, rel=1e-3)  # its inputs have some noise
 
 
-def test_the_squared_error_trains_too():
+def test_a_model_learns_by_the_squared_error_too():
     made = trainer(loss="mse", epochs=15, batch_size=16, optimizer=with_(learning_rate=2.0))
     history = fit.fit(made, quadrants(), quadrants(60, 1))
     assert history[-1]["validation_accuracy"] > 0.8
@@ -523,11 +523,11 @@ def test_dropout_is_on_in_training_and_off_in_validation():
     made = trainer(model, optimizer=with_(learning_rate=1e-9))
     losses = [made.epoch(quadrants())["loss"] for _ in range(2)]
     assert losses[0] != losses[1]
-    found = [made.validate(quadrants())["validation_loss"] for _ in range(2)]
-    assert found[0] == pytest.approx(found[1], abs=1e-9)
+    validated = [made.validate(quadrants())["validation_loss"] for _ in range(2)]
+    assert validated[0] == pytest.approx(validated[1], abs=1e-9)
 
 
-def test_batchnorms_statistics_are_those_of_the_batches_by_hand():
+def test_batchnorms_statistics_equal_those_of_the_batches_by_hand():
     model = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, 4))
     made = trainer(model, optimizer=with_(learning_rate=1e-9), threads=1)
     data, mean, rng = quadrants(), np.zeros(64), np.random.default_rng((0, 0))
@@ -538,7 +538,7 @@ def test_batchnorms_statistics_are_those_of_the_batches_by_hand():
     np.testing.assert_allclose(model[1].running_mean.numpy(), mean, rtol=1e-4)
 
 
-def test_threads_are_the_cores_as_long_as_each_has_some_rows():
+def test_auto_is_one_thread_per_core_with_32_rows_each_at_least():
     assert threads_per_batch(FitSettings(batch_size=16, device="cpu")) == 1
     assert threads_per_batch(FitSettings(batch_size=32 * 1024, device="cpu")) == cores()
     assert threads_per_batch(FitSettings(batch_size=64, device="cpu")) == min(2, cores())
@@ -553,7 +553,7 @@ def test_every_optimizer_learns(name):
     assert history[-1]["loss"] < 0.8 * history[0]["loss"]
 
 
-def test_every_epoch_has_an_order_of_its_own():
+def test_every_epoch_has_another_order():
     seen = []
 
     def recording(inputs, rng):
@@ -574,9 +574,9 @@ def test_no_two_shares_and_no_two_steps_have_the_same_dropout():
     masks = []
 
     def forward(module, inputs, labels, rows):
-        found = original(module, inputs, labels, rows)
+        result = original(module, inputs, labels, rows)
         masks.append(module[1](torch.ones(500)))
-        return found
+        return result
 
     original, made._forward = made._forward, forward
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""One vector for all tensors: the module stays what it was, and is changed through the vector."""
+"""One vector for all tensors: the module computes the same, and changes with the vector."""
 
 import copy
 
@@ -32,16 +32,16 @@ def test_the_module_computes_what_it_computed_and_keeps_its_names_shapes_and_str
         assert before.stride() == after.stride()
 
 
-def test_every_number_lies_in_the_vector_once():
+def test_every_number_is_in_the_vector_once():
     module = network()
     flat = Flat(module)
     with torch.no_grad():
         flat.values.copy_(torch.arange(len(flat.values)))
-    found = torch.cat([t.flatten() for t in module.state_dict().values() if t.is_floating_point()])
-    assert torch.equal(found.sort().values, torch.arange(len(flat.values)).float())
+    values = torch.cat([t.flatten() for t in module.state_dict().values() if t.is_floating_point()])
+    assert torch.equal(values.sort().values, torch.arange(len(flat.values)).float())
 
 
-def test_the_sections_are_what_their_names_say():
+def test_the_sections_hold_the_tensors_that_their_names_promise():
     module = network()
     flat = Flat(module)
     weights, normalized = [module[0].weight, module[3].weight], [module[1].weight, module[1].bias]
@@ -69,7 +69,7 @@ def test_loading_a_state_reaches_the_vector_and_stepping_the_leaves_reaches_the_
         torch.testing.assert_close(own, source - 1.0)
 
 
-def test_another_vector_is_read_under_the_modules_names():
+def test_another_vector_can_be_read_by_the_modules_names():
     module = network()
     flat = Flat(module)
     doubled = flat.named(2 * flat.values)
@@ -101,7 +101,7 @@ def test_embeddings_are_with_the_biases_and_constants_are_in_no_vector():
     assert not module[0].weight.any()
 
 
-def test_a_recurrent_module_computes_with_what_is_in_the_vector():
+def test_a_recurrent_module_computes_with_the_numbers_in_the_vector():
     module, plain = reader(), reader()
     flat = Flat(module)
     with torch.no_grad():

@@ -43,7 +43,7 @@ def trainer(
 
 @pytest.mark.parametrize("conditional", [True, False])
 @pytest.mark.parametrize("side", [28, 8])
-def test_the_networks_fit_each_other_and_the_images(conditional, side):
+def test_the_networks_shapes_fit_each_other_and_the_images(conditional, side):
     settings = GAN(noise=5, channels=3, conditional=conditional)
     generator, discriminator = gan.build(settings, (1, side, side), 10, seed=0)
     labels = torch.arange(7) + 2
@@ -53,19 +53,19 @@ def test_the_networks_fit_each_other_and_the_images(conditional, side):
     assert discriminator(images, labels).shape == (7,)
 
 
-def test_each_network_heeds_the_class_if_it_is_conditional_and_only_then():
+def test_both_networks_depend_on_the_class_only_if_they_are_conditional():
     for conditional in (True, False):
         settings = GAN(noise=5, channels=3, conditional=conditional)
         generator, discriminator = (net.eval() for net in gan.build(settings, (1, 8, 8), 3, seed=0))
         noise, images = torch.randn(2, 5), torch.rand(2, 1, 8, 8)
         zeros, ones = torch.tensor([0, 0]), torch.tensor([1, 1])
         with torch.no_grad():
-            made = torch.equal(generator(noise, zeros), generator(noise, ones))
-            told = torch.equal(discriminator(images, zeros), discriminator(images, ones))
-        assert made == told == (not conditional)
+            generated = torch.equal(generator(noise, zeros), generator(noise, ones))
+            judged = torch.equal(discriminator(images, zeros), discriminator(images, ones))
+        assert generated == judged == (not conditional)
 
 
-def test_a_class_that_there_is_not_is_not_taken_for_another():
+def test_a_label_beyond_the_classes_is_refused():
     generator, discriminator = gan.build(SMALL, (1, 8, 8), 2, seed=0)
     with pytest.raises(RuntimeError, match="smaller than num_classes"):
         gan.generate(generator, 2, seed=0, labels=np.array([0, 2]))
@@ -88,8 +88,8 @@ def test_images_that_are_no_multiple_of_four_are_refused():
 
 
 def test_the_first_steps_losses_equal_the_hand_computation():
-    """Goodfellow et al. 2014: -log D(G(z)) for the one; for the other binary cross entropy with
-    0.9 for real images and 0 for made ones."""
+    """Goodfellow et al. 2014: -log D(G(z)) for the generator; for the discriminator binary cross
+    entropy with 0.9 for real images and 0 for generated ones."""
     _, made = trainer(threads=1)
     discriminator = made._discriminator._replicas._replicas[0].module
     seen = []
@@ -99,9 +99,9 @@ def test_the_first_steps_losses_equal_the_hand_computation():
     figures = made._step(
         torch.from_numpy(stripes(7).inputs) / 147.5 - 1, torch.from_numpy(stripes(7).labels)
     )
-    # Apart: as one batch BatchNorm would tell each about the others.
+    # Two batches: in one, BatchNorm would normalize real and generated images together.
     assert [len(given) for given, _ in seen] == [7, 7]
-    images, answers = (torch.cat(each).detach() for each in zip(*seen, strict=True))
+    images, answers = (torch.cat(parts).detach() for parts in zip(*seen, strict=True))
     answers = answers.double().numpy()
     assert torch.equal(images[:7], torch.from_numpy(stripes(7).inputs) / 147.5 - 1)
     chances = 1 / (1 + np.exp(-answers))
@@ -118,8 +118,8 @@ def test_the_first_steps_losses_equal_the_hand_computation():
     assert figures["loss"] == pytest.approx(math.log(2), rel=0.05)
 
 
-def test_made_images_reach_the_discriminator_in_the_order_of_their_labels():
-    """Whichever thread made them: each image belongs to the noise that stood beside its label."""
+def test_generated_images_reach_the_discriminator_in_the_order_of_their_labels():
+    """Each image was generated from the noise in its label's row, by whatever thread."""
     _, made = trainer(threads=3)
     image_of, handed = {}, []
     for replica in made._generator._replicas._replicas:
@@ -133,14 +133,14 @@ def test_made_images_reach_the_discriminator_in_the_order_of_their_labels():
             handed.append(tensors) or step(forward, tensors, done)
         )
     made.epoch(Examples(*(part[:32] for part in stripes())))
-    (noise, told, _), (_, images, labels) = handed
+    (noise, condition, _), (_, images, labels) = handed
     assert len(image_of) == 32
-    assert torch.equal(told, labels)
-    assert torch.equal(images, torch.stack([image_of[bytes(each)] for each in noise.numpy()]))
+    assert torch.equal(condition, labels)
+    assert torch.equal(images, torch.stack([image_of[bytes(row)] for row in noise.numpy()]))
 
 
 def test_each_step_moves_one_network_by_its_own_gradient():
-    """The generator's step leaves the discriminator alone and the other way round."""
+    """The generator's step does not change the discriminator, nor the other way round."""
     _, made = trainer()
     before = made.state()
     made._discriminator.step = lambda *_: {"loss": 0.0, "accuracy": 0.0, "learning_rate": 0.0}
@@ -166,11 +166,11 @@ def test_two_epochs_and_two_resumed_ones_equal_four_bit_for_bit(count):
     assert all(np.array_equal(left[key], right[key]) for key in left)
 
 
-def test_generated_images_follow_from_seed_and_labels_whatever_the_batches():
+def test_generated_images_depend_on_seed_and_labels_and_not_on_the_batches():
     generator, made = trainer()
     made.epoch(stripes())
     with torch.no_grad():
-        generator.image[-2].weight.mul_(1000)  # what it makes is still all grey
+        generator.image[-2].weight.mul_(1000)  # its images are still all grey
     images = gan.generate(generator, 9, seed=1)
     assert images.shape == (9, 1, 8, 8)
     assert images.dtype == np.uint8
@@ -182,18 +182,18 @@ def test_generated_images_follow_from_seed_and_labels_whatever_the_batches():
     assert not np.array_equal(images, gan.generate(generator, 9, seed=1, labels=1 - in_turn))
 
 
-def test_trained_for_a_while_it_makes_what_it_is_asked_for():
+def test_a_trained_generator_makes_images_of_the_given_classes():
     generator, made = trainer(GAN(noise=6, channels=8), epochs=60)
     fit.fit(made, stripes())
     images = gan.generate(generator, 40, seed=0).astype(float)
     rows, columns = images.mean(axis=3)[:, 0], images.mean(axis=2)[:, 0]
     rows, columns = (m[:, ::2].mean(axis=1) - m[:, 1::2].mean(axis=1) for m in (rows, columns))
-    asked = np.arange(40) % 2
-    assert ((columns > rows) == asked).mean() > 0.9
-    assert np.where(asked, columns, rows).mean() > 100
+    classes = np.arange(40) % 2
+    assert ((columns > rows) == classes).mean() > 0.9
+    assert np.where(classes, columns, rows).mean() > 100
 
 
-def test_the_kept_weights_are_the_generators_and_load_into_a_fresh_one():
+def test_the_trainers_weights_are_the_generators_and_load_into_a_new_one():
     generator, made = trainer(ema=0.5)
     fit.fit(made, stripes())
     fresh, _ = gan.build(SMALL, (1, 8, 8), 2, seed=9)

@@ -38,7 +38,7 @@ def test_xavier_gives_each_layer_the_variance_two_over_fan_in_plus_fan_out():
     assert built[2].weight.abs().max() <= (6 / 500) ** 0.5
 
 
-def test_biases_are_zero_and_batchnorm_is_left_alone():
+def test_biases_are_zero_and_batchnorm_is_unchanged():
     built = drawn("he")
     assert not built[2].bias.any()
     assert (built[1].weight == 1).all()
@@ -68,8 +68,8 @@ def test_hes_variance_has_the_gain_of_the_activation(activation, gain):
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
-def test_deep_networks_keep_the_size_of_what_flows_through_them(activation):
-    """What He's gain is for: twenty layers on, numbers are neither gone nor beyond bounds."""
+def test_deep_networks_keep_the_size_of_their_activations(activation):
+    """He's gain is for this: after twenty layers numbers have neither vanished nor exploded."""
     function = {"relu": nn.ReLU(), "tanh": nn.Tanh()}[activation]
     built = nn.Sequential(*(nn.Sequential(nn.Linear(256, 256), function) for _ in range(20)))
     initialize(built, "he", torch.Generator().manual_seed(0), activation=activation)
@@ -79,7 +79,7 @@ def test_deep_networks_keep_the_size_of_what_flows_through_them(activation):
 
 
 @pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM, nn.GRU])
-def test_recurrent_layers_keep_lengths_from_step_to_step_and_forget_late(kind):
+def test_recurrent_layers_keep_lengths_between_steps_and_forget_gates_start_open(kind):
     layer = kind(50, 30, num_layers=2)
     initialize(layer, "xavier", torch.Generator().manual_seed(0))
     for gate in layer.weight_hh_l1.detach().split(30):

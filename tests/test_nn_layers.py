@@ -75,13 +75,13 @@ def test_a_tower_has_one_convolution_before_its_blocks_and_two_in_each(attention
     assert tower(planes(channels=3)).shape == (6, 8, 6, 7)
 
 
-def test_the_heads_give_one_row_of_the_asked_width_for_each_example():
+def test_the_heads_give_one_row_of_the_given_width_for_each_example():
     assert layers.policy_head(8, cells=42, channels=2, outputs=7)(planes()).shape == (6, 7)
     head = layers.value_head(8, cells=42, channels=2, hidden=5, outputs=3)
     assert head(planes()).shape == (6, 3)
 
 
-def test_batchnorm_statistics_move_in_training_and_stand_still_in_evaluation():
+def test_batchnorm_statistics_change_in_training_and_not_in_evaluation():
     tower = layers.residual_tower(3, 8, blocks=2)
     before = statistics(tower)
     tower.eval()(planes(channels=3))
@@ -99,7 +99,7 @@ def test_batchnorms_running_mean_moves_a_tenth_of_the_way_to_the_batchs():
     torch.testing.assert_close(block[1].running_mean, 0.1 * mean)
 
 
-def test_the_answer_depends_on_batch_mates_in_training_only():
+def test_the_output_depends_on_the_rest_of_the_batch_in_training_only():
     tower = layers.residual_tower(3, 8, blocks=2)
     x = planes(channels=3)
     with torch.no_grad():
@@ -134,7 +134,7 @@ def test_a_perceptron_layer_is_a_sum_of_weighted_inputs_under_its_activation():
             assert layer(inputs)[row, unit].item() == pytest.approx(np.tanh(total.item()), abs=1e-6)
 
 
-def test_batchnorm_and_dropout_stand_where_the_docstring_says_and_only_if_asked_for():
+def test_batchnorm_and_dropout_are_where_the_docstring_says_and_only_if_set():
     layer = layers.perceptron_layer(3, 2, "relu", dropout=0.5, batch_norm=True)
     assert kinds(layer) == ["Linear", "BatchNorm1d", "ReLU", "Dropout"]
     assert layer[0].bias is None
@@ -145,7 +145,7 @@ def test_a_pooled_block_halves_the_planes():
     assert layers.pooled_block(8, 5, "relu")(planes()).shape == (6, 5, 3, 3)
 
 
-def test_dropout_silences_its_share_and_scales_the_rest_to_the_same_mean():
+def test_dropout_zeroes_its_share_and_scales_the_rest_to_the_same_mean():
     dropout = layers.Dropout(0.25)
     layers.seed_dropout(dropout, torch.device("cpu"), 1, 2)
     answer = dropout(torch.ones(100_000))
@@ -162,7 +162,7 @@ def test_dropout_passes_the_gradient_where_it_passed_the_number():
     assert torch.equal(inputs.grad, answer.detach())
 
 
-def test_seeded_dropout_follows_from_its_seed_and_leaves_torchs_generator_alone():
+def test_seeded_dropout_follows_from_its_seed_and_does_not_use_torchs_generator():
     module = nn.Sequential(layers.Dropout(0.5), nn.Sequential(layers.Dropout(0.5)))
     answers = []
     for seed in ((3, 1), (3, 1), (3, 2)):

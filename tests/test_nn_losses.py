@@ -15,7 +15,7 @@ def policy_loss(logits, target, legal):
     return losses.cross_entropy(losses.masked_log_softmax(logits, legal), target)
 
 
-def test_the_masked_policy_shares_one_among_the_legal_moves():
+def test_the_masked_policy_sums_to_one_over_the_legal_moves():
     policy = losses.masked_log_softmax(LOGITS, LEGAL).exp()
     torch.testing.assert_close(policy, torch.tensor([[0.25, 0.75, 0], [1 / 3, 1 / 3, 1 / 3]]))
 
@@ -60,7 +60,7 @@ def test_the_scalar_loss_is_the_mean_square():
     assert losses.scalar_loss(value, target).item() == pytest.approx((0.25 + 4) / 2)
 
 
-def test_the_sign_accuracy_leaves_draws_out():
+def test_the_sign_accuracy_ignores_draws():
     value = torch.tensor([0.3, -0.2, 0.9, 0.1])
     assert losses.sign_accuracy(value, torch.tensor([1.0, 1, 0, 0.5])).item() == pytest.approx(
         2 / 3
@@ -77,21 +77,21 @@ def test_the_cross_entropy_of_classes_equals_the_hand_computation():
     assert losses.class_loss(CLASS_LOGITS, LABELS).item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_label_smoothing_shares_a_part_of_each_label_out_among_all_classes():
+def test_label_smoothing_divides_a_share_of_each_label_among_all_classes():
     logs = [[math.log(1 / 8), math.log(3 / 8), math.log(4 / 8)], [math.log(1 / 3)] * 3]
     labels = [[0.1, 0.8, 0.1], [0.1, 0.1, 0.8]]
     expected = -sum(t * p for row, log in zip(labels, logs, strict=True)
                     for t, p in zip(row, log, strict=True)) / 2  # fmt: skip
-    found = losses.class_loss(CLASS_LOGITS, LABELS, smoothing=0.3)
-    assert found.item() == pytest.approx(expected, rel=1e-6)
+    loss = losses.class_loss(CLASS_LOGITS, LABELS, smoothing=0.3)
+    assert loss.item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_squared_error_is_that_of_probabilities_and_one_hot_labels():
     squares = [(1 / 8) ** 2, (5 / 8) ** 2, (4 / 8) ** 2, (1 / 3) ** 2, (1 / 3) ** 2, (2 / 3) ** 2]
-    found = losses.class_loss(CLASS_LOGITS, LABELS, "mse").item()
-    assert found == pytest.approx(sum(squares) / 6, rel=1e-6)
+    loss = losses.class_loss(CLASS_LOGITS, LABELS, "mse").item()
+    assert loss == pytest.approx(sum(squares) / 6, rel=1e-6)
 
 
-def test_the_accuracy_is_the_share_of_classes_that_were_named():
+def test_the_accuracy_is_the_share_of_right_classes():
     logits = torch.tensor([[0.0, 2.0], [1.0, 0.0], [0.0, 3.0], [5.0, 4.0]])
     assert losses.accuracy(logits, torch.tensor([1, 0, 0, 0])).item() == 0.75

@@ -46,7 +46,7 @@ def name(settings) -> str:
     return "-".join([settings.kind, *[getattr(settings, k, "") for k in ("cell", "pooling")]])
 
 
-def each(settings):
+def for_every(settings):
     return pytest.mark.parametrize("settings", settings, ids=name)
 
 
@@ -63,22 +63,22 @@ def state(module: nn.Module) -> dict[str, torch.Tensor]:
     return {key: tensor.clone() for key, tensor in module.state_dict().items()}
 
 
-@each(IMAGES)
+@for_every(IMAGES)
 @pytest.mark.parametrize("side", [28, 8])
 def test_images_of_any_size_get_a_row_of_logits(settings, side):
     model = models.build(settings, (1, side, side), 10, seed=0)
     assert model(images(side=side)).shape == (4, 10)
 
 
-@each(TEXTS)
+@for_every(TEXTS)
 def test_texts_of_any_length_get_a_row_of_logits(settings):
     model = models.build(settings, (WORDS,), 3, seed=0)
     assert model(tokens(12, 1, 5, 7)).shape == (4, 3)
     assert model(tokens(1, 1)).shape == (2, 3)
 
 
-@each([*IMAGES, *TEXTS])
-def test_the_weights_depend_on_the_seed_alone_and_leave_torchs_generator_alone(settings):
+@for_every([*IMAGES, *TEXTS])
+def test_the_weights_depend_on_the_seed_alone_and_do_not_use_torchs_generator(settings):
     shape = (1, 8, 8) if settings in IMAGES else (WORDS,)
     torch.manual_seed(1)
     before = torch.get_rng_state()
@@ -102,7 +102,7 @@ def test_an_mlp_is_what_numpy_computes_by_hand():
     np.testing.assert_allclose(model(x).detach().numpy(), expected, atol=1e-5)
 
 
-def test_the_default_mlp_is_the_tutorials():
+def test_the_default_mlp_has_the_layers_of_the_tutorial():
     model = models.build(MLP(), (1, 28, 28), 10, seed=0)
     sizes = [(m.in_features, m.out_features) for m in model if isinstance(m, nn.Linear)]
     assert sizes == [(784, 128), (128, 256), (256, 10)]
@@ -123,7 +123,7 @@ def test_the_cnn_is_convolution_and_pooling_twice_and_dense_twice():
 
 
 def test_the_resnet_is_built_by_the_functions_that_build_the_policy_value_network():
-    """The same objects, so the same modules with the same names, behind what folds the pixels."""
+    """Equal modules with equal names, after the layer that turns pixels into channels."""
     assert network.residual_tower is layers.residual_tower
     assert network.policy_head is layers.policy_head
     settings = ResNet(blocks=2, channels=8, head_channels=4, attention="global_pooling", shrink=1)
@@ -156,14 +156,14 @@ def test_both_networks_call_the_towers_function(monkeypatch):
 def test_there_is_no_second_residual_block_in_the_tree():
     """A module's ``forward`` that adds its own input is a residual block; there are two that do,
     and the second adds a bias to each plane."""
-    found = set()
+    blocks = set()
     for room in ("alphazero", "games", "workers"):
         for path in (ROOT / room).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.ClassDef) and adds_its_input(node):
-                    found.add((path.relative_to(ROOT).as_posix(), node.name))
+                    blocks.add((path.relative_to(ROOT).as_posix(), node.name))
     file = "alphazero/nn/layers.py"
-    assert found == {(file, "Residual"), (file, "GlobalPoolingBias")}
+    assert blocks == {(file, "Residual"), (file, "GlobalPoolingBias")}
 
 
 def adds_its_input(node: ast.ClassDef) -> bool:
@@ -185,7 +185,7 @@ def adds_its_input(node: ast.ClassDef) -> bool:
                 isinstance(part, ast.Call)
                 and isinstance(part.func, ast.Attribute)
                 and part.func.attr in ("add", "add_")
-                and any(is_input(each, given) for each in (*part.args, part.func.value))
+                and any(is_input(operand, given) for operand in (*part.args, part.func.value))
             ):
                 return True
     return False
@@ -199,8 +199,8 @@ def test_shrinking_loses_nothing_of_an_image():
     assert torch.equal(cells[0, :, 3, 5], images()[0, 0, 6:8, 10:12].flatten())
 
 
-@each(TEXTS)
-def test_a_texts_answer_does_not_depend_on_its_batch_mates_padding(settings):
+@for_every(TEXTS)
+def test_a_texts_logits_do_not_depend_on_the_padding_of_its_batch(settings):
     model = models.build(settings, (WORDS,), 3, seed=0).eval()
     spread(model)
     batch = tokens(12, 1, 5, 0, 11)
@@ -212,11 +212,11 @@ def test_a_texts_answer_does_not_depend_on_its_batch_mates_padding(settings):
                 alone[0, :length] = batch[row, :length]
                 torch.testing.assert_close(model(alone)[0], together[row], atol=2e-6, rtol=1e-5)
     assert together.isfinite().all()
-    assert together.std(dim=0).min() > 1e-3  # the answers differ at all
+    assert together.std(dim=0).min() > 1e-3  # the logits differ between the texts
 
 
-@each(TEXTS)
-def test_in_training_a_text_without_words_does_no_harm(settings):
+@for_every(TEXTS)
+def test_in_training_a_text_without_words_leaves_loss_and_gradient_finite(settings):
     model = models.build(settings, (WORDS,), 3, seed=0).train()
     model(tokens(0, 3, 12)).square().sum().backward()
     for parameter in model.parameters():
@@ -224,14 +224,14 @@ def test_in_training_a_text_without_words_does_no_harm(settings):
 
 
 def spread(model: nn.Module) -> None:
-    """Larger last weights than the first ones, so that answers differ visibly."""
+    """Draw larger weights for the last layer, so that the logits differ visibly."""
     with torch.no_grad():
         for parameter in model.head.parameters():
             parameter.mul_(100)
 
 
-@each([text for text in TEXTS if text.kind != "textcnn"])
-def test_word_order_matters(settings):
+@for_every([text for text in TEXTS if text.kind != "textcnn"])
+def test_the_logits_depend_on_the_order_of_the_words(settings):
     model = models.build(settings, (WORDS,), 2, seed=0).eval()
     spread(model)
     batch = tokens(12)
@@ -254,7 +254,7 @@ def test_masked_pooling_equals_naive_loops():
             torch.testing.assert_close(text_layers.pool(features, mask, kind)[row], answer)
 
 
-def test_texts_are_read_backwards_up_to_their_padding():
+def test_reversed_texts_keep_their_padding_at_the_end():
     batch = tokens(5, 3, 0, width=5)
     words = batch[:, :, None].float()
     got = text_layers.reverse(words, batch != 0)[:, :, 0].long()
@@ -263,7 +263,7 @@ def test_texts_are_read_backwards_up_to_their_padding():
         assert got[row].tolist() == expected
 
 
-def test_columns_of_padding_alone_are_cut_off_but_one():
+def test_trim_drops_columns_of_padding_but_leaves_one_column():
     assert text_layers.trim(tokens(3, 5, width=12)).shape == (2, 5)
     assert text_layers.trim(tokens(0, 0, width=12)).shape == (2, 1)
 
@@ -293,11 +293,11 @@ def test_reading_both_ways_equals_torchs_own_bidirectional_module(cell, pooling)
     words, lengths = torch.randn(3, 7, 4), [7, 2, 5]
     mask = torch.arange(7) < torch.tensor(lengths)[:, None]
     packed = pack_padded_sequence(words, lengths, batch_first=True, enforce_sorted=False)
-    found, last = torchs(packed)
-    found, _ = pad_packed_sequence(found, batch_first=True)
+    outputs, last = torchs(packed)
+    outputs, _ = pad_packed_sequence(outputs, batch_first=True)
     got = text_layers.pool(encoder(words, mask), mask, pooling)
     for row, length in enumerate(lengths):
-        text = found[row, :length]
+        text = outputs[row, :length]
         state = (last[0] if cell == "lstm" else last)[:, row].flatten()
         expected = {"last": state, "mean": text.mean(dim=0), "max": text.amax(dim=0)}
         torch.testing.assert_close(got[row], expected[pooling])
@@ -361,7 +361,7 @@ def test_attention_computes_the_papers_formula():
 
 
 def test_a_transformers_dropout_is_all_seeded():
-    """torch's own would draw from the global generator, in an order that threads decide."""
+    """torch's own dropout would draw from the global generator, in an order that threads decide."""
     model = models.build(TEXTS[-1], (WORDS,), 2, seed=0)
     for part in model.modules():
         assert not (type(part) is nn.Dropout and part.p)
@@ -380,7 +380,7 @@ def vectors(dimensions: int = 4) -> np.ndarray:
 
 
 def trained_embedding(frozen: bool, ema: float = 0.9):
-    """Some steps of Adam with all that could reach a weight, and the embedding then."""
+    """The embedding after steps of Adam with every penalty and average that could change it."""
     words = EmbeddingSettings(vectors="some file", frozen=frozen, dropout=0.0)
     settings = Recurrent(embedding=words, hidden=5, cell="rnn", dropout=0.0)
     model = models.build(settings, (WORDS,), 2, seed=0, vectors=vectors())
@@ -401,28 +401,28 @@ def trained_embedding(frozen: bool, ema: float = 0.9):
 def test_frozen_vectors_do_not_move_under_penalties_averages_and_several_threads():
     expected = vectors()
     expected[0] = 0
-    for found in trained_embedding(frozen=True):
-        assert np.array_equal(np.asarray(found), expected)
+    for trained in trained_embedding(frozen=True):
+        assert np.array_equal(np.asarray(trained), expected)
 
 
 @pytest.mark.parametrize("frozen", [True, False])
-def test_given_vectors_are_the_first_ones_but_for_paddings(frozen):
+def test_pretrained_vectors_are_the_initial_ones_except_for_padding(frozen):
     words = EmbeddingSettings(vectors="some file", frozen=frozen)
     model = models.build(TextCNN(embedding=words), (WORDS,), 2, seed=0, vectors=vectors())
-    found = model.state_dict()["embedding.0.weight"].numpy()
-    assert np.array_equal(found[1:], vectors()[1:])
-    assert not found[0].any()
+    initial = model.state_dict()["embedding.0.weight"].numpy()
+    assert np.array_equal(initial[1:], vectors()[1:])
+    assert not initial[0].any()
 
 
-def test_given_vectors_that_are_not_frozen_are_trained_but_for_paddings():
-    for found in trained_embedding(frozen=False):
-        moved = np.abs(np.asarray(found) - vectors()).max(axis=1)
+def test_pretrained_vectors_that_are_not_frozen_are_trained_except_for_padding():
+    for trained in trained_embedding(frozen=False):
+        moved = np.abs(np.asarray(trained) - vectors()).max(axis=1)
         assert (moved[1:] > 1e-3).all()
-        assert not np.asarray(found)[0].any()
+        assert not np.asarray(trained)[0].any()
 
 
-def test_words_that_do_not_occur_are_not_forgotten():
-    """Adam takes full steps along the smallest slope: under L2 they would be gone in no time."""
+def test_vectors_of_words_that_do_not_occur_do_not_shrink():
+    """With L2, Adam would shrink them quickly: it takes full steps along the smallest gradient."""
     model = models.build(TextCNN(embedding=SMALL), (WORDS,), 2, seed=0)
     before = model.embedding[0].weight.detach().clone()
     optimization = Optimization(model, OptimizerSettings(learning_rate=0.1, l2=0.5))
@@ -498,8 +498,8 @@ def test_bfloat16_replicas_of_every_model_give_nearly_the_same_gradient():
 
             def forward(module, x, labels, dtype=PRECISIONS[precision]):
                 layers.seed_dropout(module, x.device, 0)
-                found = module(x.to(dtype) if x.is_floating_point() else x).float()
-                loss = nn.functional.cross_entropy(found, labels)
+                output = module(x.to(dtype) if x.is_floating_point() else x).float()
+                loss = nn.functional.cross_entropy(output, labels)
                 return loss, {"loss": loss}
 
             norms.append(optimization.step(forward, [inputs, torch.arange(8) % 2], 0.0))

@@ -7,7 +7,7 @@ from alphazero.nn.settings import OptimizerSettings, ScheduleSettings
 
 
 def step_with_gradient(settings: OptimizerSettings, gradient: float):
-    """A matrix and a vector ``(before, after)`` a step with this gradient everywhere."""
+    """A matrix and a vector ``(before, after)`` one step with this gradient everywhere."""
     generator = torch.Generator().manual_seed(0)
     matrix = nn.Parameter(torch.randn(3, 2, generator=generator))
     vector = nn.Parameter(torch.randn(4, generator=generator))
@@ -49,7 +49,7 @@ def test_rmsprop_divides_by_the_root_of_its_average_square():
     torch.testing.assert_close(after[0], before[0] - 0.1 / 0.01**0.5)
 
 
-def test_momentum_keeps_going_where_the_gradient_has_ended():
+def test_momentum_continues_after_the_gradient_is_zero():
     built = nn.Linear(1, 1)
     settings = OptimizerSettings(name="sgd", learning_rate=1, l2=0, momentum=0.5)
     optimizer = optim.build(built.weight, built.bias, settings)
@@ -75,7 +75,7 @@ def test_momentum_is_adams_first_beta(name):
     assert built.bias.item() == pytest.approx(start - first - second, rel=1e-5)
 
 
-def test_l1_adds_its_slope_to_the_matrices_gradient_alone():
+def test_l1_adds_its_gradient_to_the_matrices_only():
     gradient, matrices = torch.tensor([1.0, 1, 1, 1, 1]), torch.tensor([2.0, -0.5, 0.0])
     optim.add_l1(gradient, matrices, 0.25)
     assert gradient.tolist() == [1.25, 0.75, 1, 1, 1]
@@ -89,7 +89,7 @@ def test_the_warm_up_rises_linearly_to_one_and_counts_steps():
     assert optim.schedule(ScheduleSettings(kind="constant", warmup_steps=0))(0, 0.0) == 1
 
 
-def test_the_cosine_falls_from_one_over_the_half_way_mean_to_its_final_factor():
+def test_the_cosine_falls_from_one_through_the_mean_at_half_to_its_final_factor():
     factor = optim.schedule(ScheduleSettings(kind="cosine", warmup_steps=2, final_factor=0.1))
     assert factor(2, 0.0) == pytest.approx(1)
     assert factor(2, 0.25) == pytest.approx(0.1 + 0.9 * (1 + 0.5**0.5) / 2)
@@ -111,7 +111,7 @@ def test_warm_up_and_decay_multiply():
     assert factor(1, 0.5) == pytest.approx(0.5 * 0.55)
 
 
-def test_clipping_returns_the_norm_before_and_zero_leaves_the_gradient_alone():
+def test_clipping_returns_the_norm_before_and_a_limit_of_zero_changes_nothing():
     for limit, expected in ((1.0, [0.6, 0.8]), (0.0, [3.0, 4.0]), (9.0, [3.0, 4.0])):
         gradient = torch.tensor([3.0, 4.0])
         assert optim.clip_gradient(gradient, limit).item() == pytest.approx(5)
@@ -126,7 +126,7 @@ def test_the_average_equals_the_hand_computation():
     assert ema.average.tolist() == pytest.approx([0.75 * 1 + 2, 0.75 * (0.75 + 1) + 2])
 
 
-def test_the_first_updates_forget_the_random_start_faster():
+def test_the_first_updates_use_a_smaller_decay():
     ema = optim.Ema(torch.tensor([2.0]), decay=0.99)
     ema.update(torch.tensor([5.0]), 0)
     assert ema.average.item() == pytest.approx(0.1 * 2 + 0.9 * 5)

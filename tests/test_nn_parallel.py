@@ -91,11 +91,11 @@ def test_one_replica_is_plain_training():
     assert module[1].num_batches_tracked == 1
 
 
-def test_a_batch_too_small_to_share_is_one_replicas_alone():
+def test_a_batch_too_small_to_divide_is_computed_by_one_replica():
     module, plain = network(), network()
     flat = Flat(module)
     replicas = Replicas(flat, 3)
-    replicas.backward(loss, rows(9))  # so that the others hold gradients of their own
+    replicas.backward(loss, rows(9))  # so that the other replicas hold old gradients
     plain.load_state_dict(module.state_dict())
     replicas.backward(loss, rows(5))
     loss(plain, *rows(5))[0].backward()
@@ -140,8 +140,8 @@ def test_in_bfloat16_the_gradient_is_that_of_torchs_autocast_bit_for_bit():
         assert torch.equal(own, other)
 
 
-def test_in_bfloat16_the_weights_follow_every_step_smaller_than_its_rounding():
-    """Steps of 2**-12 around 1 vanish in bfloat16; the module itself must take them."""
+def test_in_bfloat16_the_weights_add_up_steps_smaller_than_its_rounding():
+    """Steps of 2**-12 around 1 vanish in bfloat16; the float32 module must add them up."""
     module = nn.Linear(1, 1, bias=False)
     nn.init.ones_(module.weight)
     flat = Flat(module)
@@ -158,10 +158,10 @@ def test_in_bfloat16_the_weights_follow_every_step_smaller_than_its_rounding():
         losses.append(replicas.backward(forward, [torch.ones(1, 1)])["loss"].item())
         optimizer.step()
     assert module.weight.item() == 1 - 33 * 2.0**-12
-    assert losses[-1] == 1 - 2.0**-7  # 32 steps on, rounded to what bfloat16 has
+    assert losses[-1] == 1 - 2.0**-7  # after 32 steps, rounded to bfloat16
 
 
-def test_the_same_batches_give_the_same_bits_whatever_the_threads_timing():
+def test_the_same_batches_give_the_same_bits_for_any_timing_of_the_threads():
     results = []
     for _ in range(3):
         module = network()
@@ -174,7 +174,7 @@ def test_the_same_batches_give_the_same_bits_whatever_the_threads_timing():
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 
 
-def test_flattening_inputs_that_need_no_gradient_is_no_trouble():
+def test_inputs_that_need_no_gradient_can_be_flattened():
     module = nn.Sequential(nn.Flatten(), nn.Linear(12, 1))
     flat = Flat(module)
     inputs = torch.randn(6, 3, 2, 2)

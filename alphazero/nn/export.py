@@ -27,7 +27,7 @@ HINTS = {torch.float32: "f32", torch.bfloat16: "bf16"}
 """OpenVINO's names of the precisions."""
 
 PROPERTIES = {"ENABLE_CPU_PINNING": False, "INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1}
-"""Of each compiled model. Without the first, two processes would be pinned to the same core."""
+"""Properties of each compiled model. With pinning, two processes would share one core."""
 
 
 def fold(module: Module) -> Module:

@@ -1,13 +1,14 @@
-"""What each choice of a configuration is worth: the same run with one of them taken back.
+"""Ablations: the strength lost when one setting of a configuration is undone.
 
     python tests/benchmarks/levers.py POSITIONS [LEVER ...] [--minutes M] [--seeds S ...]
 
-Trains connect_four_quick for M minutes (6) on one core of its own, as it is and once without each
-LEVER (all unless given), with each seed (0 and 1), as many runs at a time as there are cores. Then
-counts mistakes in POSITIONS, a file of solved positions, of the network alone and of its search of
-100. Leave the machine alone meanwhile: minutes of the clock are then minutes of a core. Results are
-added to runs/levers/results.jsonl; what is there, of these positions and this source, is not run
-again. Linux only: `taskset` gives each run its core.
+Trains connect_four_quick for M minutes (default 6), once as it is and once without each LEVER
+(default: all), with each seed (default: 0 and 1). Each run has one core, and as many runs go on at
+a time as there are cores. Then the mistakes in POSITIONS, a file of solved positions, are counted:
+those of the network alone and those of a search with 100 simulations. Run nothing else meanwhile,
+since the minutes are minutes of the clock. Results are appended to runs/levers/results.jsonl;
+results that it already has for these positions and this source are not computed again. Linux only:
+`taskset` gives each run its core.
 """
 
 import argparse
@@ -39,8 +40,8 @@ LEVERS = {
     "random openings of 0 to 8 instead of 0 to 2 plies": ["selfplay.random_opening_plies=2"],
     "exploring to ply 30 instead of 8": ["selfplay.temperature_plies=8"],
     "search value in the target": ["replay.value_mixing=0"],
-    "3 samples a position instead of 1": ["replay.samples_per_position=1"],
-    "3 samples a position instead of 8": ["replay.samples_per_position=8"],
+    "3 samples per position instead of 1": ["replay.samples_per_position=1"],
+    "3 samples per position instead of 8": ["replay.samples_per_position=8"],
     "batches of 512 instead of 256": ["training.batch_size=256"],
     "growing window": ["replay.window_scale=1e-9"],
     "falling learning rate": ["optimizer.schedule.kind=constant"],
@@ -61,7 +62,7 @@ def main() -> None:
     parser.add_argument("positions", type=Path, help="a file that `alphazero evaluate` reads")
     quoted = ", ".join(f"'{name}'" for name in LEVERS)
     parser.add_argument("levers", nargs="*", metavar="LEVER", help=f"in quotes: {quoted}")
-    parser.add_argument("--minutes", type=float, default=6, help="of each run (6)")
+    parser.add_argument("--minutes", type=float, default=6, help="minutes per run (6)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="(0 1)")
     options = parser.parse_args()
     if unknown := [name for name in options.levers if name not in LEVERS]:
@@ -88,14 +89,14 @@ def main() -> None:
 
 
 def _circumstances(options: argparse.Namespace) -> dict:
-    """What results must share to be compared."""
+    """The fields that results must share to be compared."""
     digest = hashlib.sha256(options.positions.read_bytes()).hexdigest()
     source = run_directory.environment()["git"]
     return {"minutes": options.minutes, "positions_sha256": digest, "source": source}
 
 
 def _measured(lever: str, seed: int, core: int, options: argparse.Namespace) -> dict:
-    """Trains and judges on one core."""
+    """Train one run on one core and count its mistakes."""
     folder = RUNS / f"core_{core}"
     shutil.rmtree(folder, ignore_errors=True)
     _alphazero(
@@ -130,7 +131,7 @@ def _alphazero(core: int, *arguments: str) -> None:
 
 
 def _results(same: dict) -> Iterator[dict]:
-    """Those of earlier runs in the ``same`` circumstances, too."""
+    """All results with the ``same`` circumstances, those of earlier runs included."""
     if RESULTS.exists():
         rows = map(json.loads, RESULTS.read_text().splitlines())
         yield from (row for row in rows if same.items() <= row.items())
@@ -143,7 +144,7 @@ def _add(row: dict) -> None:
 
 
 def _table(names: list[str], rows: list[dict]) -> Table:
-    """Mistakes in percent, means over the seeds; what a lever is worth is what is lost without."""
+    """Mistakes in percent per seed; the worth of a lever is the mean increase without it."""
     table = Table(
         "lever", "network alone", "worth", "search of 100", "worth", "positions", "CPU-min"
     )
@@ -156,8 +157,8 @@ def _table(names: list[str], rows: list[dict]) -> Table:
         mine = [row for row in rows if row["lever"] == name]
         cells = []
         for key in COLUMNS:
-            each = ", ".join(f"{100 * row[key]:.1f}" for row in mine)
-            cells += [each, f"{100 * (mean(mine, key) - mean(base, key)):+.1f}"]
+            rates = ", ".join(f"{100 * row[key]:.1f}" for row in mine)
+            cells += [rates, f"{100 * (mean(mine, key) - mean(base, key)):+.1f}"]
         positions = f"{mean(mine, 'positions'):,.0f}"
         table.add_row(name, *cells, positions, f"{mean(mine, 'cpu_minutes'):.1f}")
     return table

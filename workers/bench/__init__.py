@@ -1,7 +1,7 @@
-"""What this machine does: search, inference, self-play and training rates, each measured here.
+"""Benchmarks of this machine: rates of search, inference, self-play and training.
 
-Rates drift by up to two between runs on a shared machine, so what is compared with each other is
-measured in the same run, in slices that take turns.
+On a shared machine rates differ by up to a factor of two between runs. Rates that are compared with
+each other are therefore measured in the same run, in slices that take turns.
 """
 
 from collections.abc import Sequence
@@ -14,19 +14,20 @@ from alphazero import config
 from alphazero.config_file import ConfigError
 
 SHORT = {"games": "selfplay.games", "simulations": "search.simulations"}
-"""What may be written for a key of the configuration here."""
+"""Short names for keys of the configuration."""
 
-WHOLE = ("search.proofs=false", "selfplay.stop_when_proven=false")
-"""A search that may end early would be counted with simulations that it did not make."""
+FULL_SEARCHES = ("search.proofs=false", "selfplay.stop_when_proven=false")
+"""Every search makes all its simulations: one that ends early would be counted with simulations
+that it did not make."""
 
 
 def run(what: str, options: Sequence[str]) -> dict[str, Any]:
-    """Measure ``what``, a module of this package with a ``bench``, and return its figures by name.
+    """Run the benchmark ``what``, a module of this package, and return its figures by name.
 
     ``options`` are ``key=value``: a field of ``BenchSettings``, a key of ``SHORT`` or any key of
     the configuration. ``ConfigError`` where one is none of these.
     """
-    # Not at the top: an actor that needs ``synthetic`` shall not import torch on its way.
+    # Imported here because actors import ``synthetic`` from this package and need no torch.
     import torch
 
     from workers.bench.measuring import BenchSettings
@@ -39,10 +40,10 @@ def run(what: str, options: Sequence[str]) -> dict[str, Any]:
     try:
         settings = TypeAdapter(BenchSettings).validate_python(values)
     except ValidationError as error:
-        lines = [f"{found['loc'][0]}: {found['msg']}" for found in error.errors()]
+        lines = [f"{detail['loc'][0]}: {detail['msg']}" for detail in error.errors()]
         raise ConfigError(lines) from None
     try:
-        defaults = [*WHOLE, *getattr(measurement, "DEFAULTS", ())]
+        defaults = [*FULL_SEARCHES, *getattr(measurement, "DEFAULTS", ())]
         chosen = config.load(settings.config, [*defaults, *overrides])
     except ConfigError as error:
         known = f"bench itself knows {', '.join(sorted(own | set(SHORT)))}"

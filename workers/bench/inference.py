@@ -1,4 +1,4 @@
-"""The network alone."""
+"""The rate of the network by itself."""
 
 import copy
 import itertools
@@ -30,27 +30,29 @@ from workers.bench.measuring import (
 )
 
 SWAPS = 5
-"""Of the weights, for their median time."""
+"""How often new weights are loaded; the median time counts."""
 
 MATRIX = {"cpu": 1024, "cuda": 8192, "mps": 4096}
-"""Rows of the square matrices whose product shows what the hardware can do, by device."""
+"""Rows of the square matrices whose product shows the hardware's speed, by device."""
 
 
 def bench(chosen: Config, settings: BenchSettings) -> Figures:
-    """The network on every backend and precision there is here, against plain torch.
+    """Measure the network on every backend and precision of this machine, and in plain torch.
 
-    ``fraction_of_matmul``: the arithmetic done a second, as a share of what torch reaches in a
-    product of large matrices of the same precision, which is near the hardware's peak.
+    ``fraction_of_matmul``: the network's operations per second as a share of those in torch's
+    product of large matrices of the same precision, which is near the hardware's peak. A network of
+    20 MFLOP per position at 10,000 evaluations per second does 200 GFLOP/s; where the product does
+    500 GFLOP/s, that is 0.4.
     """
     game = games.make(chosen.game)
     states = midgame(game, settings.batch)
-    backends = {name: _evaluator(chosen, game, each) for name, each in _backends(chosen)}
-    swaps = {name: _swap_seconds(chosen, game, each) for name, each in backends.items()}
+    backends = {name: _evaluator(chosen, game, kind) for name, kind in _backends(chosen)}
+    swaps = {name: _swap_seconds(chosen, game, evaluator) for name, evaluator in backends.items()}
     module = network.build(game, chosen.network, chosen.seed).eval()
-    calls = {name: _evaluating(each, states) for name, each in backends.items()}
+    calls = {name: _evaluate_all(evaluator, states) for name, evaluator in backends.items()}
     device = choose(chosen.inference.device)
     calls["eager"] = _eager(copy.deepcopy(module).to(device), game, states)
-    calls |= {precision: _multiplying(chosen, precision) for precision in PRECISIONS}
+    calls |= {precision: _multiply(chosen, precision) for precision in PRECISIONS}
     works = [Work(call, settings.threads) for call in calls.values()]
     tallies = dict(zip(calls, measure(works, settings.seconds), strict=True))
     rates = {name: tallies[name].rate for name in backends}
@@ -72,7 +74,7 @@ def bench(chosen: Config, settings: BenchSettings) -> Figures:
 
 
 def operations(module: nn.Module, shape: tuple[int, ...]) -> int:
-    """Multiplications and additions that one input of ``shape`` needs in the layers with weights.
+    """Multiplications and additions of the layers with weights for one input of ``shape``.
 
     Those with the zeros around a board are not counted: libraries leave them out.
     """
@@ -87,7 +89,7 @@ def operations(module: nn.Module, shape: tuple[int, ...]) -> int:
             uses = functional.conv2d(board, kernel, padding=layer.padding).sum() / kernel.numel()
         total += round(2 * layer.get_parameter("weight").numel() * float(uses))
 
-    layers = [each for each in module.modules() if isinstance(each, nn.Conv2d | nn.Linear)]
+    layers = [part for part in module.modules() if isinstance(part, nn.Conv2d | nn.Linear)]
     hooks = [layer.register_forward_hook(count) for layer in layers]
     with torch.inference_mode():
         module(torch.zeros(1, *shape))
@@ -97,7 +99,7 @@ def operations(module: nn.Module, shape: tuple[int, ...]) -> int:
 
 
 def _backends(chosen: Config) -> list[tuple[str, InferenceSettings]]:
-    """Every backend and precision; OpenVINO's where it is installed and the device is the CPU."""
+    """Every backend and precision; OpenVINO where it is installed and the device is the CPU."""
     on_cpu = choose(chosen.inference.device).type == "cpu"
     names = ["torch", "openvino"] if on_cpu and openvino_installed() else ["torch"]
     settings = TypeAdapter(InferenceSettings)
@@ -127,16 +129,16 @@ def _swap_seconds(chosen: Config, game: Game, evaluate: NetworkEvaluator) -> flo
     return statistics.median(seconds)
 
 
-def _evaluating(evaluate: NetworkEvaluator, states: States) -> Callable[[int], int]:
+def _evaluate_all(evaluate: NetworkEvaluator, states: States) -> Callable[[int], int]:
     return lambda _: len(evaluate(states).value)
 
 
 def _eager(module: PolicyValueNetwork, game: Game, states: States) -> Callable[[int], int]:
-    """What a newcomer would write in torch: float32, nothing folded, the default memory layout."""
+    """Plain torch for comparison: float32, nothing folded, the default memory layout."""
     device = next(module.parameters()).device
 
     def call(_: int) -> int:
-        torch.get_num_threads()  # a thread obeys set_num_threads only once torch has looked at it
+        torch.get_num_threads()  # set_num_threads takes effect in a new thread only after this call
         with torch.inference_mode():
             logits, value_logits = module(torch.from_numpy(game.observe(states)).to(device))
             value = network.scalar_value(value_logits)
@@ -145,7 +147,7 @@ def _eager(module: PolicyValueNetwork, game: Game, states: States) -> Callable[[
     return call
 
 
-def _multiplying(chosen: Config, precision: str) -> Callable[[int], int]:
+def _multiply(chosen: Config, precision: str) -> Callable[[int], int]:
     device = choose(chosen.inference.device)
     size = MATRIX[device.type]
     factor = torch.rand(size, size).to(device, PRECISIONS[precision])

@@ -1,4 +1,4 @@
-"""What the measurements share: turns, rates, positions, and how they are set."""
+"""Parts of all measurements: their settings, taking turns, rates and positions."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -20,17 +20,18 @@ from games.base import Game, States
 Figures = dict[str, Any]
 
 TURNS = 4
-"""Of each measurement in a run."""
+"""Turns of each measurement in a run."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """``repeat(thread)`` does something once and returns how many units of it that was."""
+    """One measurement: ``repeat(thread)`` does the work once and returns its units."""
 
     repeat: Callable[[int], int]
     threads: int
     around: Callable[[], AbstractContextManager[object]] = nullcontext
-    """Entered for each turn, outside the measured time: what others do can begin and end here."""
+    """Entered for each turn, outside the measured time: other processes can be started and paused
+    here."""
 
 
 @dataclass
@@ -40,27 +41,30 @@ class Tally:
 
     @property
     def rate(self) -> float:
-        """Units a second, all threads together."""
+        """Units per second, all threads together."""
         return self.units / self.seconds
 
 
 @validated.dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class BenchSettings:
     config: str = "connect_four_large"
-    """Whose game, search, network and optimizer; every key of it can be overridden too."""
+    """The configuration to measure; each of its keys can be overridden as well."""
     seconds: float = Field(default=10.0, gt=0)
-    """Of measuring, start-up not counted; of ``fleet``, for each number of workers."""
+    """Duration of the measurement without start-up; for ``fleet``, per number of workers."""
     threads: int = Field(default_factory=cores, ge=1)
     batch: int = Field(default=256, ge=2)
-    """Positions a network call; self-play's follows from its games."""
+    """Positions per network call; for ``selfplay`` it follows from the number of games."""
     max_workers: int = Field(default=64, ge=1)
-    """Of ``fleet``: the most that it tries."""
+    """For ``fleet``: the largest number of workers."""
     latency_ms: float = Field(default=2.0, ge=0)
-    """Of ``fleet``: what a batch takes on the pretended device."""
+    """For ``fleet``: milliseconds per batch on the simulated device."""
 
 
 def measure(works: Sequence[Work], seconds: float, warm: bool = True) -> list[Tally]:
-    """Repeat each work on its threads; the works take turns, ``seconds`` in all."""
+    """Measure the works in turns, for ``seconds`` in all, each on its own number of threads.
+
+    With two works and 8 seconds each has four turns of 1 second: A B A B A B A B.
+    """
     for work in works if warm else ():
         work.repeat(0)
     tallies = [Tally() for _ in works]
@@ -72,7 +76,7 @@ def measure(works: Sequence[Work], seconds: float, warm: bool = True) -> list[Ta
 
 def _take_turn(work: Work, tally: Tally, seconds: float) -> None:
     def until_the_end(thread: int) -> int:
-        units = work.repeat(thread)  # once at least, however late the machine lets it begin
+        units = work.repeat(thread)  # at least once, even where the thread starts late
         while time.perf_counter() < start + seconds:
             units += work.repeat(thread)
         return units

@@ -1,4 +1,4 @@
-"""One game at a time, as ``alphazero play`` asks for moves."""
+"""The time per move in a single game, as in ``alphazero play``."""
 
 import time
 from dataclasses import dataclass, field
@@ -18,26 +18,26 @@ DEFAULTS = ("search.simulations=800",)
 
 
 def bench(chosen: Config, settings: BenchSettings) -> Figures:
-    """Milliseconds a move against an opponent that moves at random, game after game.
+    """Measure milliseconds per move in games against a random opponent.
 
-    A player with several leaves a batch and one with a single leaf take turns, always on one
-    thread. Each game begins with a new player, who remembers nothing.
+    Two players take turns, always on one thread: one evaluates several leaves per batch, the other
+    a single leaf. Each game begins with a new player, whose caches are empty.
     """
     game, simulations = games.make(chosen.game), chosen.search.simulations
     evaluator = NetworkEvaluator(game, chosen.network, chosen.inference)
     evaluator.load(weights(chosen, game), 0)
     leaves = agent.leaves_for_single_game(simulations)
     several, single = (
-        _Games(game, chosen.search.without_noise(simulations, each), evaluator)
-        for each in (leaves, 1)
+        _Games(game, chosen.search.without_noise(simulations, leaves_per_batch), evaluator)
+        for leaves_per_batch in (leaves, 1)
     )
     measure(
-        [Work(each.move, threads=1) for each in (several, single)], settings.seconds, warm=False
+        [Work(player.move, threads=1) for player in (several, single)], settings.seconds, warm=False
     )
     return {
         "milliseconds_per_move": several.milliseconds(50),
         "milliseconds_95th_percentile": several.milliseconds(95),
-        "evaluations_per_move": several.asked / len(several.seconds),
+        "evaluations_per_move": several.evaluations / len(several.seconds),
         "single_leaf_milliseconds_per_move": single.milliseconds(50),
         "ratio_to_single_leaf": single.milliseconds(50) / several.milliseconds(50),
         **circumstances(chosen, settings),
@@ -51,21 +51,21 @@ def bench(chosen: Config, settings: BenchSettings) -> Figures:
 
 @dataclass
 class _Games:
-    """Games of one player against random moves, and what its own moves took."""
+    """Games of one player against random moves, and the seconds of each of its moves."""
 
     game: Game
     algorithm: Search
     evaluator: NetworkEvaluator
     seconds: list[float] = field(default_factory=list)
-    asked: int = 0
-    """Positions that the network was asked for."""
+    evaluations: int = 0
+    """Positions evaluated by the network."""
 
     def __post_init__(self) -> None:
         self._rng = np.random.default_rng(0)
         self._begin()
         self.move(0)  # compiles
         self.seconds.clear()
-        self.asked = 0
+        self.evaluations = 0
         self._begin()
 
     def move(self, _: int) -> int:
@@ -88,7 +88,7 @@ class _Games:
         self._player = players.search_player("bench", self.algorithm, self._evaluate, self.game)
 
     def _evaluate(self, states: States) -> Evaluation:
-        self.asked += len(states)
+        self.evaluations += len(states)
         return self.evaluator(states)
 
     def _play(self, action: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""Tree search alone."""
+"""The rate of tree search by itself."""
 
 import numpy as np
 
@@ -12,24 +12,24 @@ from games.base import Game
 from workers.bench.measuring import BenchSettings, Figures, Work, circumstances, measure, midgame
 
 ONE_CORE_GAMES = (16, 256)
-"""In lock step on one core: a small group's size and a large one's."""
+"""Games searched in lock step on one core: a small group and a large one."""
 
 
 def bench(chosen: Config, settings: BenchSettings) -> Figures:
-    """Tree search alone: an evaluator that answers at once and knows nothing.
+    """Measure tree search with an evaluator that takes no time: uniform policies, values of 0.
 
-    As configured on all threads, and in turns with it each algorithm with its other constants left
-    at their defaults, on one core.
+    The configured search runs on all threads. In turns with it, each algorithm runs with default
+    constants on one core.
     """
     game, number = games.make(chosen.game), chosen.selfplay.games
-    works = [_searching(game, chosen.search, number, settings.threads)]
+    works = [_search_work(game, chosen.search, number, settings.threads)]
     one_core = {}
     for kind in (PUCT, Gumbel):
         for count in ONE_CORE_GAMES:
             name = f"{kind.kind}, {count} games, {chosen.search.simulations} simulations"
             one_core[name] = len(works)
             plain = kind(simulations=chosen.search.simulations)
-            works.append(_searching(game, plain, count, threads=1))
+            works.append(_search_work(game, plain, count, threads=1))
     tallies = measure(works, settings.seconds)
     return {
         "simulations_per_second": tallies[0].rate,
@@ -41,7 +41,7 @@ def bench(chosen: Config, settings: BenchSettings) -> Figures:
     }
 
 
-def _searching(game: Game, algorithm: Search, number: int, threads: int) -> Work:
+def _search_work(game: Game, algorithm: Search, number: int, threads: int) -> Work:
     """Searches of ``number`` positions, with root noise and drawn moves as in self-play."""
     states, evaluate = midgame(game, number), evaluators.uniform(game)
     temperature = np.ones(number, np.float32)

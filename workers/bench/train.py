@@ -1,4 +1,4 @@
-"""Learning alone."""
+"""The rate of training by itself."""
 
 import multiprocessing
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ from workers.bench.measuring import BenchSettings, Figures, Work, circumstances,
 
 
 def bench(chosen: Config, settings: BenchSettings) -> Figures:
-    """Optimizer steps as the learner does them, and as a plain float32 loop would."""
+    """Measure optimizer steps of the learner and of a plain float32 loop, in turns."""
     keep_memory()
     game = games.make(chosen.game)
     training = replace(chosen.training, threads=settings.threads)
@@ -46,8 +46,11 @@ def bench(chosen: Config, settings: BenchSettings) -> Figures:
 
 @contextmanager
 def _plain_process(chosen: Config, settings: BenchSettings) -> Iterator[Callable[[int], int]]:
-    """A plain loop's step, taken in a process of its own: as it would be without us, it has all
-    cores for torch's own threads, the C library's memory as it comes, and the main thread."""
+    """Yield the step of a plain loop that runs in a process of its own.
+
+    There it has the conditions of an ordinary script: torch's own threads on all cores, the C
+    library's default memory settings, and the main thread.
+    """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(chosen, settings, theirs), daemon=True)
@@ -66,7 +69,7 @@ def _plain_process(chosen: Config, settings: BenchSettings) -> Iterator[Callable
 
 
 def _serve(chosen: Config, settings: BenchSettings, pipe: Connection) -> None:
-    """Take a step whenever asked; until nobody asks any more."""
+    """Take one step per message from ``pipe``, until it is closed."""
     torch.set_num_threads(settings.threads)
     game = games.make(chosen.game)
     step = _plain_loop(chosen, game, _batch(game, settings.batch))
@@ -76,7 +79,7 @@ def _serve(chosen: Config, settings: BenchSettings, pipe: Connection) -> None:
 
 
 def _batch(game: Game, size: int) -> Batch:
-    """Positions with uniform policies and drawn outcomes: as costly to learn from as real ones."""
+    """Positions with uniform policies and random outcomes; they cost as much as real ones."""
     states = midgame(game, size)
     legal = game.legal(states)
     policy = (legal / legal.sum(axis=1, keepdims=True)).astype(np.float32)
@@ -85,7 +88,7 @@ def _batch(game: Game, size: int) -> Batch:
 
 
 def _plain_loop(chosen: Config, game: Game, batch: Batch) -> Callable[[], int]:
-    """What a newcomer would write in torch: float32, the default memory layout, plain Adam."""
+    """Plain torch for comparison: float32, the default memory layout, plain Adam."""
     wdl_network = network.build(game, chosen.network, chosen.seed).train()
     optimizer = torch.optim.Adam(wdl_network.parameters(), lr=1e-3, weight_decay=1e-4)
 
