@@ -51,7 +51,7 @@ class TwoAtATime(Game):
 
 
 def first_legal(game, name="first", seen=None):
-    """Plays the first legal move and notes in ``seen`` who was to move in what it was shown."""
+    """Plays the first legal move; appends the players to move in its positions to ``seen``."""
 
     def decide(states, rngs):
         if seen is not None:
@@ -61,12 +61,12 @@ def first_legal(game, name="first", seen=None):
     return Player(name, decide)
 
 
-def test_seats_are_swapped_evenly_and_each_player_is_asked_only_for_its_own_moves():
+def test_seats_are_swapped_evenly_and_each_player_gets_only_its_own_positions():
     game, seen = TwoAtATime(), []
     shown = first_legal(game, seen=seen)
     result = arena.play(game, [shown, first_legal(game)], games=6, seed=0, opening_plies=0)
     # Seat 0 wins every game, so each player wins the three games that it began.
-    assert [(each.wins, each.losses) for each in result.players] == [(3, 3), (3, 3)]
+    assert [(player.wins, player.losses) for player in result.players] == [(3, 3), (3, 3)]
     assert seen == [[0] * 3] * 2 + [[1] * 3] * 2
 
 
@@ -74,21 +74,21 @@ def test_without_swapping_the_first_of_each_pair_begins_every_game():
     game = TwoAtATime()
     pair = [first_legal(game), first_legal(game)]
     result = arena.play(game, pair, games=5, seed=0, opening_plies=0, swap=False)
-    assert [(each.wins, each.losses) for each in result.players] == [(5, 0), (0, 5)]
+    assert [(player.wins, player.losses) for player in result.players] == [(5, 0), (0, 5)]
     four = games.make("connect_four")
     pair = [first_legal(four), first_legal(four)]
     assert arena.play(four, pair, 20, 0, 4, swap=False).distinct_games == 20
 
 
 def test_every_pair_meets_and_the_progress_counts_all_games():
-    game, heard = games.make("tic_tac_toe"), []
+    game, reports = games.make("tic_tac_toe"), []
     three = [players.make("random", game)] * 3
-    result = arena.play(game, three, 10, 0, 2, lambda done, total: heard.append((done, total)))
+    result = arena.play(game, three, 10, 0, 2, lambda done, total: reports.append((done, total)))
     assert result.games == 30
-    assert [each.wins + each.draws + each.losses for each in result.players] == [20, 20, 20]
-    assert heard[-1] == (30, 30)
-    assert heard == sorted(heard)
-    assert sum(each.wins for each in result.players) == sum(p.losses for p in result.players)
+    assert [p.wins + p.draws + p.losses for p in result.players] == [20, 20, 20]
+    assert reports[-1] == (30, 30)
+    assert reports == sorted(reports)
+    assert sum(p.wins for p in result.players) == sum(p.losses for p in result.players)
 
 
 def test_the_same_seed_gives_the_same_result_and_another_seed_another():
@@ -158,7 +158,7 @@ def test_an_illegal_move_is_reported_with_its_player():
         (2, 2, -1, "0 to 8 in tic_tac_toe, not -1"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(count, number, plies, complaint):
+def test_impossible_settings_are_refused(count, number, plies, complaint):
     game = games.make("tic_tac_toe")
     with pytest.raises(ValueError, match=complaint):
         arena.play(game, [players.make("random", game)] * count, number, 0, plies)
@@ -181,7 +181,7 @@ def test_two_players_are_rated_by_the_score_between_them():
     )
 
 
-def test_who_won_every_game_has_a_finite_rating_and_an_open_upper_bound():
+def test_a_player_that_won_every_game_has_a_finite_rating_and_an_open_upper_bound():
     one, two = ranked([1] * 100)
     # One imagined draw: 100.5 of 101 points; Wilson's lower bound for 100 of 100 is 0.9630.
     assert one.elo == pytest.approx(400 * math.log10(100.5 / 0.5))

@@ -1,4 +1,4 @@
-"""games.make and its friends: every spec gives the right game or one clear line."""
+"""The registry of games: every spec gives the right game or one clear line."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Tic-tac-toe against the counts everybody knows and a naive board."""
+"""Tic-tac-toe against well-known counts and a naive board."""
 
 import numpy as np
 import pytest
@@ -80,6 +80,6 @@ def test_the_drawing_numbers_the_empty_cells():
     assert GAME.render(play("152")[0]) == "X X 3\n4 O 6\n7 8 9"
 
 
-def test_a_move_that_is_none_is_explained():
+def test_a_text_that_is_no_move_is_explained():
     with pytest.raises(ValueError, match="'10' is not a move here; moves run from 1 to 9"):
         GAME.text_to_action("10")

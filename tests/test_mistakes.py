@@ -92,7 +92,7 @@ def test_moves_are_separated_by_spaces_where_there_are_ten_or_more(write):
         (HEADER + "14253,0,,,,,,,,,\n", ":2: the game is over after '14253'"),
     ],
 )
-def test_a_bad_file_is_refused_in_one_line_that_says_where(game, write, text, complaint):
+def test_a_bad_file_is_refused_in_one_line_that_names_the_place(game, write, text, complaint):
     with pytest.raises(ValueError, match=r"positions\.csv") as refused:
         mistakes.load_positions(write(text), game)
     assert complaint in str(refused.value)
@@ -187,11 +187,11 @@ def test_the_suite_has_six_sets_which_the_rules_agree_with():
     assert len(sets) == 6
 
 
-def test_progress_hears_of_every_position_once(game):
-    everything, heard = mistakes.positions_from("all", game), []
-    mistakes.evaluate(players.make("random", game), everything, game, 0, heard.append)
-    assert sum(heard) == 4520
-    assert max(heard) == mistakes.BATCH
+def test_progress_counts_every_position_once(game):
+    everything, counts = mistakes.positions_from("all", game), []
+    mistakes.evaluate(players.make("random", game), everything, game, 0, counts.append)
+    assert sum(counts) == 4520
+    assert max(counts) == mistakes.BATCH
 
 
 def test_the_same_seed_gives_the_same_report(game):

@@ -86,7 +86,7 @@ def test_every_kind_plays_legal_moves_and_repeats_them_from_the_same_generators(
 
 
 @pytest.mark.parametrize("spec", ["solver", "minimax:depth=2", "mcts:simulations=300"])
-def test_whoever_looks_ahead_takes_a_win_and_blocks_a_loss(game, spec):
+def test_players_that_look_ahead_take_a_win_and_block_a_loss(game, spec):
     # X completes 1 2 3 rather than block 6; O blocks 3.
     states = positions(game, ["1425", "152"])
     decision = players.make(spec, game)(states, rngs(2))
@@ -109,7 +109,7 @@ def test_the_solver_breaks_ties_at_random(game):
     assert (decision.value == 0).all()
 
 
-def test_the_solver_errs_as_often_as_it_says_and_then_plays_any_move(game):
+def test_the_solver_errs_with_the_given_probability_and_then_plays_any_move(game):
     # X completes 1 2 3; five cells are free, so one blind move in five is right by chance.
     states = np.repeat(positions(game, ["1425"]), 4000)
     decision = players.make("solver:errors=0.3", game)(states, rngs(4000))
@@ -123,7 +123,7 @@ def test_the_solver_errs_as_often_as_it_says_and_then_plays_any_move(game):
     assert (np.abs(np.bincount(blind, minlength=9)[[2, 5, 6, 7, 8]] - 800) < 130).all()
 
 
-def test_the_solvers_slack_allows_what_keeps_the_result_and_costs_few_stones(monkeypatch):
+def test_the_solvers_slack_allows_moves_that_keep_the_result_and_cost_few_stones(monkeypatch):
     # Hand-made scores of a won, a drawn and a lost position; the seventh column is full.
     game, nan = games.make("connect_four"), np.nan
     scores = np.array(
@@ -162,15 +162,15 @@ def test_a_search_player_reports_its_simulations_and_visits(make, run, game):
     assert make("solver").simulations == 0
 
 
-def test_leaves_are_one_unless_the_spec_or_the_caller_says_otherwise(game, monkeypatch):
-    taken, found = [], SimpleNamespace(config=Config(game=game.name))
+def test_leaves_are_one_unless_the_spec_or_the_caller_gives_another_number(game, monkeypatch):
+    leaves_used, loaded = [], SimpleNamespace(config=Config(game=game.name))
     network = SimpleNamespace(description="")
 
     def search_player(name, algorithm, evaluate, game):
-        taken.append(algorithm.leaves)
+        leaves_used.append(algorithm.leaves)
         return players.Player(name, lambda states, rngs: None)
 
-    trained = players.TrainedNetwork(game, found, network)
+    trained = players.TrainedNetwork(game, loaded, network)
     monkeypatch.setattr(players, "_network", lambda path, game, single: trained)
     monkeypatch.setattr(players, "search_player", search_player)
     for options, leaves in (
@@ -179,15 +179,15 @@ def test_leaves_are_one_unless_the_spec_or_the_caller_says_otherwise(game, monke
         ("simulations=800,leaves=auto", "1"),
     ):  # fmt: skip
         players.make(f"checkpoint:path=x,{options}", game, leaves)
-    assert taken == [1, 8, 4, 1, 3, 8]
+    assert leaves_used == [1, 8, 4, 1, 3, 8]
     assert players.make("random", game, leaves="auto").simulations == 0
 
 
-def test_a_searching_player_asks_of_a_position_only_once(game):
-    asked = []
+def test_a_search_player_evaluates_a_position_only_once(game):
+    evaluated = []
 
     def evaluate(states):
-        asked.extend(state.tobytes() for state in states)
+        evaluated.extend(state.tobytes() for state in states)
         return evaluators.uniform(game)(states)
 
     algorithm = Gumbel(simulations=32).without_noise()
@@ -195,15 +195,15 @@ def test_a_searching_player_asks_of_a_position_only_once(game):
     states = positions(game, ["15", "159"])
     first = player(states, rngs(2))
     plain = players.search_player("uniform", algorithm, evaluators.uniform(game), game)
-    assert len(asked) == len(set(asked)) > 20
-    before = len(asked)
+    assert len(evaluated) == len(set(evaluated)) > 20
+    before = len(evaluated)
     for other in (player(states, rngs(2)), plain(states, rngs(2))):
         for one, two in zip(first, other, strict=True):
             np.testing.assert_array_equal(one, two)
-    assert len(asked) == before
+    assert len(evaluated) == before
 
 
-def test_a_player_says_what_its_network_runs_on(make, run):
+def test_a_player_names_what_its_network_runs_on(make, run):
     for spec in (f"checkpoint:path={run}", f"policy:path={run}"):
         assert re.match(
             r"(torch|openvino) (float32|bfloat16) on \w+: the fastest", make(spec).inference
@@ -288,7 +288,7 @@ def test_parse_splits_the_kind_from_its_options():
     )
 
 
-def test_rollout_search_uses_the_rules_alone_and_sees_further_with_more_simulations(game):
+def test_rollout_search_uses_the_rules_alone_and_plays_better_with_more_simulations(game):
     # After corner, centre, opposite corner, O loses by any corner and draws by any edge.
     states = np.repeat(positions(game, ["159"]), 40)
     few, many = (

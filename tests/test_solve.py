@@ -34,7 +34,7 @@ def test_the_command_solves_a_file_into_one_that_evaluate_reads(source, tmp_path
     assert {path.name for path in tmp_path.iterdir()} == {"moves.txt", "solved.csv.gz"}
 
 
-def test_a_position_file_is_solved_too_whatever_its_other_columns_say(source, tmp_path):
+def test_a_position_file_is_solved_too_whatever_its_other_columns_hold(source, tmp_path):
     wrong = tmp_path / "wrong.csv"
     wrong.write_text("moves,best\n" + "".join(f"{moves},99\n" for moves in MOVES))
     files.label(GAME, source, tmp_path / "a.csv", quiet)
@@ -42,7 +42,9 @@ def test_a_position_file_is_solved_too_whatever_its_other_columns_say(source, tm
     assert (tmp_path / "a.csv").read_text() == (tmp_path / "b.csv").read_text()
 
 
-def test_after_an_interruption_the_same_call_solves_what_is_left(source, tmp_path, monkeypatch):
+def test_after_an_interruption_the_same_call_solves_the_remaining_positions(
+    source, tmp_path, monkeypatch
+):
     def interrupted(name, total, done):
         if done == 2:
             raise KeyboardInterrupt
@@ -53,19 +55,19 @@ def test_after_an_interruption_the_same_call_solves_what_is_left(source, tmp_pat
     assert not out.exists()
     with open(tmp_path / "solved.csv.part", "a") as part:
         part.write("444")  # torn
-    asked, real = [], solvers.label
+    solved, real = [], solvers.label
     monkeypatch.setattr(
-        solvers, "label", lambda game, moves: asked.extend(moves) or real(game, moves)
+        solvers, "label", lambda game, moves: solved.extend(moves) or real(game, moves)
     )
-    heard = []
-    files.label(GAME, source, out, lambda *news: heard.append(news))
-    assert asked == MOVES[2:]
-    assert heard == [("solved.csv", 3, 3)]
+    reports = []
+    files.label(GAME, source, out, lambda *report: reports.append(report))
+    assert solved == MOVES[2:]
+    assert reports == [("solved.csv", 3, 3)]
     files.label(GAME, source, tmp_path / "whole.csv", quiet)
     assert out.read_text() == (tmp_path / "whole.csv").read_text()
 
 
-def test_what_was_begun_with_other_positions_is_not_continued(source, tmp_path):
+def test_a_file_begun_with_other_positions_is_not_continued(source, tmp_path):
     (tmp_path / "solved.csv.part").write_text("moves,best\n44,1\n")
     with pytest.raises(ValueError, match=r"solved\.csv\.part holds other positions"):
         files.label(GAME, source, tmp_path / "solved.csv", quiet)
@@ -80,18 +82,18 @@ def test_what_was_begun_with_other_positions_is_not_continued(source, tmp_path):
         (None, "no such file"),
     ],
 )
-def test_a_bad_file_is_refused_in_one_line_that_says_where(text, complaint, tmp_path):
+def test_a_bad_file_is_refused_in_one_line_that_names_the_place(text, complaint, tmp_path):
     path = tmp_path / "moves.txt"
     if text is not None:
         path.write_text(text)
     with pytest.raises(ValueError, match=r"moves\.txt") as refused:
         files.label(GAME, path, tmp_path / "out.csv", quiet)
     assert complaint in str(refused.value)
-    assert [each.name for each in tmp_path.iterdir()] == (["moves.txt"] if text else [])
+    assert [file.name for file in tmp_path.iterdir()] == (["moves.txt"] if text else [])
 
 
 @pytest.mark.parametrize("there", ["moves.txt", "solved.csv"])
-def test_a_file_that_is_there_is_never_written_over(there, source, tmp_path, capsys):
+def test_an_existing_file_is_never_overwritten(there, source, tmp_path, capsys):
     (tmp_path / "solved.csv").write_text("kept\n")
     before = (tmp_path / there).read_text()
     words = ["solve", "connect_four", "--positions", str(source), "--out", str(tmp_path / there)]
@@ -102,7 +104,7 @@ def test_a_file_that_is_there_is_never_written_over(there, source, tmp_path, cap
     assert (tmp_path / there).read_text() == before
 
 
-def test_a_suite_that_was_interrupted_becomes_the_same_files(tmp_path, monkeypatch):
+def test_an_interrupted_suite_is_completed_to_the_same_files(tmp_path, monkeypatch):
     monkeypatch.setattr(suite, "SETS", (suite.SETS[5], suite.SETS[3]))
     monkeypatch.setattr(suite, "_GAMES", 32)
     monkeypatch.setattr(files, "TABLE_BITS", 16)

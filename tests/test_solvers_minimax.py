@@ -28,9 +28,9 @@ def by_recursion(cells, mover="X"):
 
 
 class Countdown(Game):
-    """Take 1 or 2 of ``n`` counters; who takes the last wins. After taking 2 one moves again.
+    """Take 1 or 2 of ``n`` counters; the player who takes the last one wins.
 
-    It never alternates for long, which is what it is for.
+    After taking 2 a player moves again, so the players seldom alternate for long.
     """
 
     num_actions = 2
@@ -191,7 +191,7 @@ def test_games_without_a_solver_and_finished_positions_are_refused():
 
 
 @pytest.mark.parametrize("moves", ["8", "0", "x", "1111111", "4 4", "11223341"])
-def test_moves_that_cannot_be_played_are_named(moves):
+def test_illegal_moves_are_named(moves):
     with pytest.raises(ValueError, match="cannot be played"):
         solvers.position(CONNECT_FOUR, moves)
 

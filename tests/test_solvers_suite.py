@@ -1,4 +1,4 @@
-"""The six sets: what is committed is what it claims to be, and the generator draws it again."""
+"""The six sets: the committed positions have the stated properties and are drawn again."""
 
 import csv
 import gzip
@@ -101,7 +101,7 @@ def test_perfect_play_lasts_as_long_as_the_score_says(name, solver):
 
 
 @pytest.mark.parametrize("stage", ["middle", "end"])
-def test_a_position_fits_the_set_that_its_exact_score_says(stage, solver):
+def test_a_position_fits_the_set_that_belongs_to_its_exact_score(stage, solver):
     for name in LATE:
         for moves, best, _ in rows(name)[::60]:
             for target in (target for target in suite.SETS if target.name.startswith(stage)):
@@ -132,7 +132,7 @@ def test_another_seed_draws_other_positions(solver):
     assert not others & {moves for moves, *_ in rows("end_easy")[:50]}
 
 
-def test_what_is_known_is_not_solved_again():
+def test_known_positions_are_not_solved_again():
     known = [moves for moves, *_ in rows("middle_medium")[:40]]
     solver = Solver(table_bits=20)
     going_on = suite.draw(BY_NAME["middle_medium"], 0, solver, known)
@@ -141,7 +141,7 @@ def test_what_is_known_is_not_solved_again():
     assert next(going_on) == rows("middle_medium")[40][0]
 
 
-def test_what_another_seed_has_drawn_is_refused(monkeypatch, solver):
+def test_positions_drawn_with_another_seed_are_refused(monkeypatch, solver):
     monkeypatch.setattr(suite, "_ATTEMPTS", 300)
     known = [moves for moves, *_ in rows("middle_medium")[:3]]
     with pytest.raises(ValueError, match="middle_medium: position 1 cannot be found with seed 1"):

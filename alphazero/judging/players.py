@@ -1,7 +1,8 @@
-"""Who can play: one constructor a kind of player, named by a text such as ``minimax:depth=5``.
+"""The kinds of players: one constructor per kind, named by a text such as ``minimax:depth=5``.
 
-Players are batched; their randomness comes with the call. All that they keep between calls is what
-the network said of positions, so that the next call need not ask again.
+Players choose moves in batches of positions; their randomness comes with the call. All that a
+player keeps between calls is a cache of its network's evaluations, so that the next call does not
+evaluate the same positions again.
 """
 
 import inspect
@@ -33,56 +34,60 @@ from games.solvers import minimax as exact
 from games.spec import parse_options, split, suggest
 
 ROLLOUT_SEARCH = PUCT(c_puct=3.0, fpu_reduction=0.0, proofs=False).without_noise()
-"""Values as coarse as one random game's ask for more exploration than a network's: of c_puct 1.25
-to 5, 3 made the fewest mistakes on solved Connect Four openings (23 % at 200 simulations)."""
+"""The search of ``mcts``. The result of one random game is a coarser value than a network's and
+needs more exploration: of c_puct 1.25 to 5, 3 made the fewest mistakes on solved Connect Four
+openings (23 % at 200 simulations)."""
 
 
 class Decision(NamedTuple):
-    """A player's moves in ``B`` positions and, where it has them, its reasons."""
+    """A player's moves in ``B`` positions and, where the player has them, its estimates."""
 
     action: NDArray[np.int64]
-    """``[B]``."""
+    """``[B]``, one legal action per position."""
     policy: NDArray[np.float32] | None = None
-    """``[B, A]``, how much it thinks of each move; sums to one."""
+    """``[B, A]``, the player's preference for each move; each row sums to one."""
     value: NDArray[np.float32] | None = None
-    """``[B]`` in [-1, 1], for the player about to move."""
+    """``[B]`` in [-1, 1], the expected outcome for the player about to move."""
     visits: NDArray[np.int32] | None = None
-    """``[B, A]``, how often each move was searched."""
+    """``[B, A]``, the number of simulations that began with each move."""
 
 
 @dataclass(frozen=True, slots=True)
 class Player:
-    """Chooses moves in positions ``[B]``, none finished, with one generator a position.
+    """Chooses moves in positions ``[B]``, none of them finished, with one generator per position.
 
-    The same positions and generators give the same decision, up to the rounding of a network that
-    is asked in batches of another size. For one thread at a time.
+    The same positions and generators give the same decision, up to floating-point rounding where a
+    network evaluates batches of another size. For one thread at a time.
     """
 
     name: str
-    """The text it was made from."""
+    """The text from which it was made."""
     decide: Callable[[States, Generators], Decision]
     simulations: int = 0
-    """Of its tree search, a move; 0 where it searches no tree."""
+    """Simulations of its tree search per move; 0 without a tree search."""
     inference: str = ""
-    """What its network runs on, in one line; empty where it has none."""
+    """The backend, precision and device of its network, in one line; empty without a network."""
 
     def __call__(self, states: States, rngs: Generators) -> Decision:
         return self.decide(states, rngs)
 
 
 def default(game: Game) -> str:
-    """Whom a human plays who names nobody: the bundled agent, or search without a network."""
+    """The text of the opponent of a human who names none.
+
+    The bundled agent where the game has one, else tree search without a network.
+    """
     if game.name in agents.names():
         return f"checkpoint:simulations={agents.SIMULATIONS}"
     return "mcts:simulations=1000"
 
 
 def make(spec: str, game: Game, leaves: str = "1") -> Player:
-    """The player that ``spec`` names: ``kind[:key=value,...]``; ``KINDS`` has the kinds.
+    """Build the player named by ``spec``: ``kind[:key=value,...]``; ``KINDS`` has the kinds.
 
-    ``leaves`` is for those that have this option and are not given it: ``auto`` where the player is
-    asked for one position at a time. ``ValueError``, one line: an unknown kind or option, a bad
-    value, no usable checkpoint.
+    ``leaves`` is the default of the option of that name: ``auto`` suits a player that gets one
+    position per call. ``ValueError``, one line: an unknown kind or option, a bad value, no usable
+    checkpoint.
     """
     kind, options = parse(spec)
     if "leaves" in inspect.signature(KINDS[kind]).parameters:
@@ -90,13 +95,13 @@ def make(spec: str, game: Game, leaves: str = "1") -> Player:
     try:
         return KINDS[kind](game, spec, **options)
     except ValidationError as error:
-        raise ValueError(f"player {spec!r}: {_complaint(error)}") from None
+        raise ValueError(f"player {spec!r}: {_describe(error)}") from None
     except ValueError as error:
         raise ValueError(f"player {spec!r}: {error}") from None
 
 
 def check(spec: str, game: Game) -> None:
-    """``ValueError`` where ``make`` would raise it; does not load a network, only looks for it."""
+    """Raise ``ValueError`` where ``make`` would, without loading a network: its path must exist."""
     kind, options = parse(spec)
     if "path" not in inspect.signature(KINDS[kind]).parameters:
         make(spec, game)
@@ -127,7 +132,8 @@ def parse(spec: str) -> tuple[str, dict[str, str]]:
     return kind, options
 
 
-def _complaint(error: ValidationError) -> str:
+def _describe(error: ValidationError) -> str:
+    """The first error of pydantic in one line that names the option and its value."""
     first = error.errors()[0]
     name = first["loc"][0]
     if first["type"].startswith("missing"):
@@ -136,12 +142,12 @@ def _complaint(error: ValidationError) -> str:
 
 
 _constructor = validate_call(config=ConfigDict(arbitrary_types_allowed=True))
-"""Reads a constructor's keyword arguments, a player's options, from text."""
+"""Converts a constructor's keyword arguments, which are a player's options, from text."""
 
 
 @_constructor
 def _random(game: Game, name: str) -> Player:
-    """Every legal move is as likely as every other."""
+    """Plays every legal move with the same probability."""
 
     def decide(states: States, rngs: Generators) -> Decision:
         legal = game.legal(states)
@@ -152,7 +158,7 @@ def _random(game: Game, name: str) -> Player:
 
 @_constructor
 def _mcts(game: Game, name: str, *, simulations: Count = 800) -> Player:
-    """Tree search without any knowledge: uniform priors, one random game played out a leaf."""
+    """Tree search without a network: uniform priors, one random game per leaf as its value."""
     algorithm = replace(ROLLOUT_SEARCH, simulations=simulations)
 
     def decide(states: States, rngs: Generators) -> Decision:
@@ -164,7 +170,7 @@ def _mcts(game: Game, name: str, *, simulations: Count = 800) -> Player:
 
 @_constructor
 def _minimax(game: Game, name: str, *, depth: Count = 5) -> Player:
-    """Looks ``depth`` plies ahead and chooses at random among the moves that look best."""
+    """Full-width minimax ``depth`` plies deep; plays any of the best moves, at random."""
     heuristic = solvers.heuristic(game)
 
     def decide(states: States, rngs: Generators) -> Decision:
@@ -182,14 +188,15 @@ def _solver(
     slack: Natural = 0,
     errors: Annotated[float, Field(ge=0, le=1)] = 0.0,
 ) -> Player:
-    """Plays perfectly, at random among the moves of the best score.
+    """Plays perfectly: any of the moves with the best score, at random.
 
-    ``slack`` allows all moves that keep the result at a score at most so much below the best: in
-    Connect Four a win, or a loss, that comes up to ``slack`` of a side's stones later, or sooner.
-    With probability ``errors``, drawn anew for each move, it plays any legal move instead, each as
-    likely as every other, the best ones among them.
+    ``slack`` adds the moves that keep the result and whose score is at most so much below the best.
+    In Connect Four that is a win up to ``slack`` of the winner's stones later, or a loss as much
+    sooner: with scores 5, 4, 3, 0 and slack 1 the first two moves are played, with slack 9 the
+    first three. With probability ``errors``, drawn for each move, it plays any legal move instead,
+    all with the same probability, the best ones included.
     """
-    solvers.scores(game, game.initial(0))  # Refuses a game that has no solver, before any play.
+    solvers.scores(game, game.initial(0))  # raises ValueError for a game without a solver
 
     def decide(states: States, rngs: Generators) -> Decision:
         best, scores = solvers.scores(game, states)
@@ -213,11 +220,11 @@ def from_checkpoint(
     search: Literal["gumbel", "puct"] | None = None,
     leaves: Count | Literal["auto"] = 1,
 ) -> Player:
-    """A trained network with tree search; what is left out is as it was in its training.
+    """A trained network with tree search; options that are not given are those of its training.
 
-    Without ``path`` it is the bundled one. The network's precision is the one that a timing finds
-    fastest on this machine. ``leaves`` of a tree are evaluated at once; ``auto``:
-    ``leaves_for_single_game``, and a network that is ready at once, without a timing.
+    Without ``path`` it is the bundled agent. Backend and precision are those that a timing finds
+    fastest on this machine. ``leaves`` of a tree are evaluated in one batch; ``auto`` is the number
+    of ``leaves_for_single_game``, and a backend chosen without a timing.
     """
     _, trained, evaluate = _network(path, game, single=leaves == "auto")
     algorithm: Search = trained.config.search
@@ -231,23 +238,26 @@ def from_checkpoint(
 
 
 def search_player(name: str, algorithm: Search, evaluate: Evaluator, game: Game) -> Player:
-    """Moves by ``algorithm``; what ``evaluate`` says of a position must not change."""
-    remembering = cache.CachedEvaluator(game, evaluate, CACHED_POSITIONS)
-    return Player(name, partial(_search, algorithm, remembering, game), algorithm.simulations)
+    """A player that moves by the search ``algorithm`` with ``evaluate`` behind a cache.
+
+    ``evaluate`` must give the same result for a position in every call.
+    """
+    cached = cache.CachedEvaluator(game, evaluate, CACHED_POSITIONS)
+    return Player(name, partial(_search, algorithm, cached, game), algorithm.simulations)
 
 
 @_constructor
 def _policy(game: Game, name: str, *, path: Path | None = None) -> Player:
-    """A trained network alone: the legal move to which it gives the highest probability.
+    """A trained network without search: the legal move with the highest probability.
 
-    Without ``path`` it is the bundled one.
+    Without ``path`` it is the bundled agent.
     """
     evaluate = _network(path, game).evaluate
     return replace(policy_player(name, evaluate, game), inference=evaluate.description)
 
 
 def policy_player(name: str, evaluate: Evaluator, game: Game) -> Player:
-    """Makes the legal move to which ``evaluate`` gives the highest logit."""
+    """A player without search: the legal move to which ``evaluate`` gives the highest logit."""
 
     def decide(states: States, rngs: Generators) -> Decision:
         evaluation = evaluate(states)
@@ -266,25 +276,26 @@ KINDS: dict[str, Callable[..., Player]] = {
     "checkpoint": from_checkpoint,
     "policy": _policy,
 }
-"""Each is called with the game and the player's name; its keyword arguments are the options."""
+"""The constructors: called with the game and the player's text, options as keyword arguments."""
 
 
 def _search(
     algorithm: Search, evaluate: Evaluator, game: Game, states: States, rngs: Generators
 ) -> Decision:
-    strongest = np.zeros(len(states), dtype=np.float32)
-    result = run(algorithm(game, states, rngs, strongest), evaluate)
+    temperature = np.zeros(len(states), dtype=np.float32)  # 0: the strongest move
+    result = run(algorithm(game, states, rngs, temperature), evaluate)
     return Decision(result.action, result.policy, result.value, result.visits)
 
 
 def _best(scores: NDArray, value: NDArray, rngs: Generators) -> Decision:
-    """Any of the moves of the highest score; ``scores [B, A]`` are NaN where illegal."""
+    """Choose any of the moves with the highest score; ``scores [B, A]`` are NaN where illegal."""
     best = scores == np.nanmax(scores, axis=1, keepdims=True)
     value = np.clip(value, -1, 1).astype(np.float32)
     return Decision(_any_of(best, rngs), _spread(best), value)
 
 
 def _any_of(allowed: NDArray[np.bool_], rngs: Generators) -> NDArray[np.int64]:
+    """``[B]``: one of the allowed actions of each row, all with the same probability."""
     return np.array(
         [rng.choice(np.flatnonzero(row)) for row, rng in zip(allowed, rngs, strict=True)],
         dtype=np.int64,
@@ -292,6 +303,7 @@ def _any_of(allowed: NDArray[np.bool_], rngs: Generators) -> NDArray[np.int64]:
 
 
 def _spread(weight: NDArray) -> NDArray[np.float32]:
+    """``[B, A]``: the weights of each row, divided by their sum."""
     return (weight / weight.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
