@@ -9,7 +9,7 @@ import pytest
 
 PROCESS = os.environ.get("PYTEST_XDIST_WORKER")
 """The name of this process when pytest-xdist runs the tests in several, as `make test` does."""
-LONGEST = ("ray", "test_notebooks", "test_readme")
+LONGEST = ("ray", "test_notebooks", "test_docs")
 """Groups of tests that start first, so that no process waits for one of them at the end."""
 
 if PROCESS:
