@@ -8,7 +8,7 @@ from alphazero.config import ReplaySettings
 
 @dataclass(frozen=True)
 class Limiter:
-    """Keeps the number of times that a position is trained on at ``samples_per_position``.
+    """Keeps the training samples per stored position at ``samples_per_position``, on average.
 
     It limits both sides: training waits where there are too few positions (``due``), self-play
     where there are too many (``allowance``).

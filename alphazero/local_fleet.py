@@ -55,7 +55,7 @@ class LocalFleet:
         self._rates = {"evaluations_per_second": 0.0, "cache_hits": 0.0}
 
     def publish(self, weights: Weights, version: int) -> None:
-        """As ``Fleet.publish``; a ply under way ends with the weights it began with."""
+        """Play with these weights from the next ply on; a ply under way keeps the old ones."""
         self._evaluator.load(weights, version)
         self._weights, self.version = weights, version
 
@@ -90,7 +90,7 @@ class LocalFleet:
         return dict(self._rates)
 
     def state(self) -> dict:
-        """As ``Fleet.state``; waits for the plies under way."""
+        """All that ``restore`` needs, with the weights; waits for the plies under way."""
         choice = self._evaluator.choice
         return {
             "seats": [group.state() for group in self._groups],
@@ -100,7 +100,10 @@ class LocalFleet:
         }
 
     def restore(self, state: dict) -> None:
-        """As ``Fleet.restore``, bit for bit; the state must be a LocalFleet's of as many groups."""
+        """Continue bit for bit from a ``state`` of a LocalFleet.
+
+        ``ValueError`` where that fleet had another number of groups, or was no LocalFleet.
+        """
         groups = state.get("seats", ())
         if len(groups) != len(self._groups):
             raise ValueError(
@@ -129,7 +132,7 @@ class LocalFleet:
 
 
 class GroupRunner:
-    """One group of games, its cache of evaluations, and its ply under way.
+    """One group of games with its cache of evaluations and its ply under way.
 
     Each group has a cache of its own: in one that several threads share, the contents would depend
     on which thread came first.
@@ -157,7 +160,7 @@ class GroupRunner:
         return None if self._ply is None else self._ply.result()
 
     def end(self) -> list[GameRecord]:
-        """As ``played``, with [] for None; the next ply may begin then."""
+        """The games that ended with the ply begun last; after this call the next one may begin."""
         records, self._ply = self.played(), None
         self.lookups, self.misses = self._cache.lookups, self._cache.misses
         return records or []

@@ -39,9 +39,9 @@ class Hooks:
     saved: Callable[[int, Path], None] = lambda step, path: None
     """After each checkpoint, with its step and folder."""
     seconds: Callable[[], float] = lambda: 0.0
-    """Returns how long the run has lasted, before it was resumed included."""
+    """Returns the seconds that the run has lasted, those before a resumption included."""
     stop: Callable[[], bool] = lambda: False
-    """Called before each step and each ``collect``; True ends the run after a checkpoint."""
+    """Called before each step and each ``collect``; True saves a checkpoint and ends the run."""
 
 
 def train(run: Run, hooks: Hooks, time_limit: float = math.inf) -> None:

@@ -90,7 +90,7 @@ class Gumbel:
         )
 
     def without_noise(self, simulations: int | None = None, leaves: int = 1) -> "Gumbel":
-        """As ``types.Search``. At temperature 0 there is no noise in this search anyway."""
+        """The same search; its noise vanishes at temperature 0. See ``types.Search``."""
         return replace(self, simulations=simulations or self.simulations, leaves=leaves)
 
 

@@ -77,7 +77,7 @@ class PUCT:
         )
 
     def without_noise(self, simulations: int | None = None, leaves: int = 1) -> "PUCT":
-        """As ``types.Search``: without Dirichlet noise."""
+        """The same search without Dirichlet noise. See ``types.Search``."""
         simulations = simulations or self.simulations
         return replace(self, simulations=simulations, leaves=leaves, dirichlet_fraction=0.0)
 
