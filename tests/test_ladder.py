@@ -159,8 +159,12 @@ def test_a_calibration_ranks_random_below_an_erring_solver_below_the_solver_and_
 ):
     assert [rung.player for rung in small.rungs] == ["random", "solver:errors=0.5", "solver"]
     assert 0 == small.rungs[0].elo < small.rungs[1].elo < small.rungs[2].elo
-    assert [(each.lower, each.higher) for each in small.pairings] == [(0, 1), (1, 2), (0, 2)]
-    assert {each.wins + each.draws + each.losses for each in small.pairings} == {8}
+    assert [(pairing.lower, pairing.higher) for pairing in small.pairings] == [
+        (0, 1),
+        (1, 2),
+        (0, 2),
+    ]
+    assert {p.wins + p.draws + p.losses for p in small.pairings} == {8}
     assert list(calibration.calibrate(GAME, calibration.blank(GAME, small)))[-1] == small
     assert ladder.load(GAME) == small
 
@@ -168,7 +172,7 @@ def test_a_calibration_ranks_random_below_an_erring_solver_below_the_solver_and_
 def test_a_stopped_calibration_continues_where_it_ended(small):
     begun = replace(small, pairings=small.pairings[:1])
     later = list(calibration.calibrate(GAME, begun))
-    assert [len(each.pairings) for each in later] == [2, 3]
+    assert [len(step.pairings) for step in later] == [2, 3]
     assert later[-1] == small
     assert list(calibration.calibrate(GAME, small)) == []
 

@@ -21,7 +21,7 @@ TABLE_BITS = 26
 def label(game: Game, source: Path, out: Path, report: Report) -> None:
     """Solve the positions of ``source`` into ``out``, a position file, in their order.
 
-    ``source`` has a game of 1-based moves a line, or is CSV whose first column is ``moves``.
+    ``source`` has one game of 1-based moves per line, or is CSV whose first column is ``moves``.
     ``report`` is called after each solved position. ``ValueError`` names the line whose moves
     cannot be played.
     """

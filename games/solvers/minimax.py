@@ -37,8 +37,8 @@ class Solution(NamedTuple):
 class _Level(NamedTuple):
     """The distinct positions of one ply and their ``m`` moves.
 
-    ``row [m]`` is the position a move belongs to, ``child [m]`` the position it leads to, in the
-    next level; ``sign [m]`` is -1 where the other player moves there, +1 where the same one does.
+    ``row [m]`` is the position that a move belongs to, ``child [m]`` the position it leads to, in
+    the next level; ``sign [m]`` is -1 where the other player moves there, else +1.
     """
 
     states: States
@@ -49,7 +49,7 @@ class _Level(NamedTuple):
 
 
 def solve_all(game: Game, limit: int = 1_000_000) -> Solution:
-    """Solve every position reachable from the start, by backward induction, a ply at a time.
+    """Solve every position reachable from the start, by backward induction, ply by ply.
 
     ``ValueError`` where more than ``limit`` distinct positions are reachable in one ply.
     """
