@@ -64,14 +64,14 @@ def log_policy(logits: np.ndarray) -> torch.Tensor:
 @pytest.mark.parametrize("head", ["wdl", "scalar"])
 def test_an_evaluation_equals_the_modules_output_for_the_observations(backend, head):
     settings = NetworkSettings(blocks=2, channels=16, value_head=head)
-    answer = loaded(backend, settings=settings)(states())
+    evaluation = loaded(backend, settings=settings)(states())
     with torch.no_grad():
         logits, value = trained(settings)(torch.from_numpy(game().observe(states())))
-    np.testing.assert_allclose(answer.logits, logits.numpy(), atol=1e-4)
-    np.testing.assert_allclose(answer.value, network.scalar_value(value).numpy(), atol=1e-4)
-    assert answer.logits.dtype == answer.value.dtype == np.float32
-    assert (answer.logits.shape, answer.value.shape) == ((200, 7), (200,))
-    assert answer.version == 3
+    np.testing.assert_allclose(evaluation.logits, logits.numpy(), atol=1e-4)
+    np.testing.assert_allclose(evaluation.value, network.scalar_value(value).numpy(), atol=1e-4)
+    assert evaluation.logits.dtype == evaluation.value.dtype == np.float32
+    assert (evaluation.logits.shape, evaluation.value.shape) == ((200, 7), (200,))
+    assert evaluation.version == 3
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

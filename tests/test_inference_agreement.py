@@ -96,18 +96,18 @@ def copied(name: str, backend: str, precision: str) -> Evaluation:
     return evaluate(states)
 
 
-def log_policy(name: str, answer: Evaluation) -> np.ndarray:
+def log_policy(name: str, evaluation: Evaluation) -> np.ndarray:
     game, _, states = case(name)
-    logits = np.where(game.legal(states), answer.logits.astype(np.float64), -1e9)
+    logits = np.where(game.legal(states), evaluation.logits.astype(np.float64), -1e9)
     return logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
 
 
-def disagreement(name: str, answer: Evaluation) -> Disagreement:
+def disagreement(name: str, evaluation: Evaluation) -> Disagreement:
     right = reference(name)
-    first, second = log_policy(name, right), log_policy(name, answer)
+    first, second = log_policy(name, right), log_policy(name, evaluation)
     return Disagreement(
         float((np.exp(first) * (first - second)).sum(axis=1).mean()),
-        float(np.abs(right.value - answer.value).mean()),
+        float(np.abs(right.value - evaluation.value).mean()),
         float((first.argmax(axis=1) != second.argmax(axis=1)).mean()),
     )
 

@@ -143,8 +143,8 @@ def test_calls_of_many_threads_do_not_mix(device):
         x = np.random.default_rng(seed).random((5 + seed, *SHAPE), dtype=np.float32)
         expected = reference(*modules, x)
         for _ in range(100):
-            answers = zip(session(x), expected, strict=True)
-            wrong.extend(seed for got, right in answers if np.abs(got - right).max() > 5e-3)
+            pairs = zip(session(x), expected, strict=True)
+            wrong.extend(seed for got, right in pairs if np.abs(got - right).max() > 5e-3)
 
     threads = [threading.Thread(target=call, args=(seed,)) for seed in range(4)]
     for thread in threads:

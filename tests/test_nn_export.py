@@ -139,7 +139,7 @@ def test_a_call_in_a_new_thread_uses_one_core():
     *_, copy = copies("torch", "none", torch.float32)
     with ThreadPoolExecutor(1) as pool:
         if pool.submit(openmp_threads).result() == 1:
-            pytest.skip("one core, or OpenMP was told to use one")
+            pytest.skip("one core, or OpenMP is set to use one")
         pool.submit(copy, inputs()).result()
         assert pool.submit(openmp_threads).result() == 1
 

@@ -490,8 +490,8 @@ def test_predictions_of_texts_are_in_the_order_of_the_texts():
 def test_the_confusion_matrix_has_a_row_per_true_class():
     labels, predicted = np.array([0, 0, 1, 2, 2, 2]), np.array([0, 2, 1, 2, 1, 1])
     expected = np.zeros((4, 4), int)
-    for truth, answer in zip(labels, predicted, strict=True):
-        expected[truth, answer] += 1
+    for truth, prediction in zip(labels, predicted, strict=True):
+        expected[truth, prediction] += 1
     got = fit.confusion(labels, predicted, 4)
     assert got.dtype == np.int64
     assert np.array_equal(got, expected)

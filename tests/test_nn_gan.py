@@ -94,22 +94,22 @@ def test_the_first_steps_losses_equal_the_hand_computation():
     discriminator = made._discriminator._replicas._replicas[0].module
     seen = []
     discriminator.register_forward_hook(
-        lambda module, given, answer: seen.append((given[0], answer))
+        lambda module, given, output: seen.append((given[0], output))
     )
     figures = made._step(
         torch.from_numpy(stripes(7).inputs) / 147.5 - 1, torch.from_numpy(stripes(7).labels)
     )
     # Two batches: in one, BatchNorm would normalize real and generated images together.
     assert [len(given) for given, _ in seen] == [7, 7]
-    images, answers = (torch.cat(parts).detach() for parts in zip(*seen, strict=True))
-    answers = answers.double().numpy()
+    images, outputs = (torch.cat(parts).detach() for parts in zip(*seen, strict=True))
+    outputs = outputs.double().numpy()
     assert torch.equal(images[:7], torch.from_numpy(stripes(7).inputs) / 147.5 - 1)
-    chances = 1 / (1 + np.exp(-answers))
+    chances = 1 / (1 + np.exp(-outputs))
     real = -(0.9 * np.log(chances[:7]) + 0.1 * np.log(1 - chances[:7]))
     fake = -np.log(1 - chances[7:])
     expected = np.concatenate([real, fake]).mean()
     assert figures["discriminator_loss"] == pytest.approx(expected, rel=1e-5)
-    right = ((answers[:7] > 0).sum() + (answers[7:] <= 0).sum()) / 14
+    right = ((outputs[:7] > 0).sum() + (outputs[7:] <= 0).sum()) / 14
     assert figures["discriminator_accuracy"] == pytest.approx(right)
     _, judge = gan.build(SMALL, (1, 8, 8), 2, seed=0)
     with torch.no_grad():
@@ -124,8 +124,8 @@ def test_generated_images_reach_the_discriminator_in_the_order_of_their_labels()
     image_of, handed = {}, []
     for replica in made._generator._replicas._replicas:
         replica.module.register_forward_hook(
-            lambda module, given, answer: image_of.update(
-                zip(map(bytes, given[0].numpy()), answer.detach(), strict=True)
+            lambda module, given, output: image_of.update(
+                zip(map(bytes, given[0].numpy()), output.detach(), strict=True)
             )
         )
     for part in (made._generator, made._discriminator):

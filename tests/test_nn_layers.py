@@ -148,30 +148,30 @@ def test_a_pooled_block_halves_the_planes():
 def test_dropout_zeroes_its_share_and_scales_the_rest_to_the_same_mean():
     dropout = layers.Dropout(0.25)
     layers.seed_dropout(dropout, torch.device("cpu"), 1, 2)
-    answer = dropout(torch.ones(100_000))
-    assert answer.unique().tolist() == [0, pytest.approx(4 / 3)]
-    assert (answer == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
-    assert answer.mean().item() == pytest.approx(1, abs=0.01)
+    output = dropout(torch.ones(100_000))
+    assert output.unique().tolist() == [0, pytest.approx(4 / 3)]
+    assert (output == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
+    assert output.mean().item() == pytest.approx(1, abs=0.01)
 
 
 def test_dropout_passes_the_gradient_where_it_passed_the_number():
     dropout, inputs = layers.Dropout(0.5), torch.ones(50, requires_grad=True)
     layers.seed_dropout(dropout, torch.device("cpu"), 7)
-    answer = dropout(inputs)
-    answer.sum().backward()
-    assert torch.equal(inputs.grad, answer.detach())
+    output = dropout(inputs)
+    output.sum().backward()
+    assert torch.equal(inputs.grad, output.detach())
 
 
 def test_seeded_dropout_follows_from_its_seed_and_does_not_use_torchs_generator():
     module = nn.Sequential(layers.Dropout(0.5), nn.Sequential(layers.Dropout(0.5)))
-    answers = []
+    outputs = []
     for seed in ((3, 1), (3, 1), (3, 2)):
         layers.seed_dropout(module, torch.device("cpu"), *seed)
         before = torch.get_rng_state()
-        answers.append(module(torch.ones(200)))
+        outputs.append(module(torch.ones(200)))
         assert torch.equal(torch.get_rng_state(), before)
-    assert torch.equal(answers[0], answers[1])
-    assert not torch.equal(answers[0], answers[2])
+    assert torch.equal(outputs[0], outputs[1])
+    assert not torch.equal(outputs[0], outputs[2])
 
 
 def test_in_evaluation_dropout_does_nothing():

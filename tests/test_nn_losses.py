@@ -95,3 +95,20 @@ def test_the_squared_error_is_that_of_probabilities_and_one_hot_labels():
 def test_the_accuracy_is_the_share_of_right_classes():
     logits = torch.tensor([[0.0, 2.0], [1.0, 0.0], [0.0, 3.0], [5.0, 4.0]])
     assert losses.accuracy(logits, torch.tensor([1, 0, 0, 0])).item() == 0.75
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: losses.scalar_loss(torch.zeros(4, 1), torch.zeros(4)),
+        lambda: losses.sign_accuracy(torch.zeros(4), torch.zeros(4, 1)),
+        lambda: losses.cross_entropy(torch.zeros(4, 3), torch.zeros(3)),
+        lambda: losses.wdl_loss(torch.zeros(4, 1), torch.zeros(4, 3)),
+        lambda: losses.masked_log_softmax(torch.zeros(4, 3), torch.ones(3, dtype=torch.bool)),
+        lambda: losses.class_loss(torch.zeros(4, 3), torch.zeros(4, 1, dtype=torch.int64), "mse"),
+        lambda: losses.accuracy(torch.zeros(4, 3), torch.zeros(4, 1, dtype=torch.int64)),
+    ],
+)
+def test_shapes_that_torch_would_broadcast_are_refused(call):
+    with pytest.raises(AssertionError):
+        call()

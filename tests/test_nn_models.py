@@ -250,8 +250,8 @@ def test_masked_pooling_equals_naive_loops():
             "max": torch.stack([max(words[:, i]) for i in range(3)]) if length else torch.zeros(3),
             "last": words[length - 1] if length else torch.zeros(3),
         }
-        for kind, answer in expected.items():
-            torch.testing.assert_close(text_layers.pool(features, mask, kind)[row], answer)
+        for kind, result in expected.items():
+            torch.testing.assert_close(text_layers.pool(features, mask, kind)[row], result)
 
 
 def test_reversed_texts_keep_their_padding_at_the_end():
@@ -314,8 +314,8 @@ def test_convolutions_over_words_equal_naive_loops():
                 total = window.bias[channel].clone()
                 for i in range(window.kernel_size[0]):
                     total += window.weight[channel, :, i] @ longer[start + i]
-                answer = got[start, 2 * number + channel]
-                torch.testing.assert_close(answer, total.relu(), atol=1e-6, rtol=1e-5)
+                result = got[start, 2 * number + channel]
+                torch.testing.assert_close(result, total.relu(), atol=1e-6, rtol=1e-5)
 
 
 def test_positions_are_the_papers_sines_and_cosines():
@@ -367,11 +367,11 @@ def test_a_transformers_dropout_is_all_seeded():
         assert not (type(part) is nn.Dropout and part.p)
         assert not (isinstance(part, nn.MultiheadAttention) and part.dropout)
         assert not (isinstance(part, nn.RNNBase) and part.dropout)
-    answers = []
+    outputs = []
     for _ in range(2):
         layers.seed_dropout(model, torch.device("cpu"), 1)
-        answers.append(model(tokens(12, 3)))
-    assert torch.equal(*answers)
+        outputs.append(model(tokens(12, 3)))
+    assert torch.equal(*outputs)
 
 
 def vectors(dimensions: int = 4) -> np.ndarray:

@@ -46,7 +46,7 @@ def run(what: str, options: Sequence[str]) -> dict[str, Any]:
         defaults = [*FULL_SEARCHES, *getattr(measurement, "DEFAULTS", ())]
         chosen = config.load(settings.config, [*defaults, *overrides])
     except ConfigError as error:
-        known = f"bench itself knows {', '.join(sorted(own | set(SHORT)))}"
+        known = f"settings of bench itself: {', '.join(sorted(own | set(SHORT)))}"
         raise ConfigError([*error.lines, known]) from None
     torch.set_num_threads(1)
     return measurement.bench(chosen, settings)
