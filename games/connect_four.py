@@ -3,6 +3,9 @@
 A state is two bitboards of 64 bits. Bit ``7 * column + row`` is a cell, row 0 at the bottom; every
 seventh bit (row 6) stays empty, so no line runs over from one column into the next. This is the
 layout of Tromp's and Pons's solvers.
+
+The file is long because every method is compiled: a class of thin methods, then its kernels. The
+same rules in plain NumPy would be as short as ``games/tic_tac_toe.py``.
 """
 
 import numba
@@ -87,17 +90,20 @@ def _has_four(stones):
 
 @numba.njit(cache=True, nogil=True)
 def _step(states, actions, after):
+    """Drop a stone of the mover and hand the move over: ``mine`` and ``theirs`` change places."""
     for i in range(states.shape[0]):
         mine, theirs = states[i].mine, states[i].theirs
         occupied = mine | theirs
         bottom = np.uint64(1) << np.uint64(_STRIDE * actions[i])
-        # The carry runs up the column's stones into its lowest empty cell.
+        # The carry runs up the column's stones into its lowest empty cell: with two stones in it,
+        # 0b011 + 0b001 = 0b100.
         after[i].mine = theirs
         after[i].theirs = mine | ((occupied + bottom) & ~occupied)
 
 
 @numba.njit(cache=True, nogil=True)
 def _legal(states, allowed):
+    """A column is allowed while its top cell is empty and the game goes on."""
     for i in range(states.shape[0]):
         empty = ~(states[i].mine | states[i].theirs)
         if _has_four(states[i].theirs):
@@ -108,6 +114,7 @@ def _legal(states, allowed):
 
 @numba.njit(cache=True, nogil=True)
 def _outcome(states, result):
+    """-1, 0 or NaN: the mover of a finished game never won."""
     # Only the player who has just moved can have four: the mover of a finished game lost or drew.
     for i in range(states.shape[0]):
         if _has_four(states[i].theirs):
@@ -120,7 +127,8 @@ def _outcome(states, result):
 
 @numba.njit(cache=True, nogil=True)
 def _to_move(states, mover):
-    # The parity of the number of stones, folded down to one bit.
+    """The parity of the number of stones: after an odd number the other player is to move."""
+    # Each step folds the upper half of the bits onto the lower half; one bit is left at the end.
     for i in range(states.shape[0]):
         bits = states[i].mine ^ states[i].theirs
         for shift in (32, 16, 8, 4, 2, 1):
@@ -130,6 +138,7 @@ def _to_move(states, mover):
 
 @numba.njit(cache=True, nogil=True)
 def _advance(states, actions, after, allowed, result, mover):
+    """All four in one compiled call, into arrays given by the caller."""
     _step(states, actions, after)
     _legal(after, allowed)
     _outcome(after, result)
@@ -138,6 +147,7 @@ def _advance(states, actions, after, allowed, result, mover):
 
 @numba.njit(cache=True, nogil=True)
 def _observe(states):
+    """``[B, 2, 6, 7]``: the cells of each bitboard, the top row first."""
     planes = np.empty((states.shape[0], 2, ROWS, COLUMNS), np.float32)
     for i in range(states.shape[0]):
         mine, theirs = states[i].mine, states[i].theirs

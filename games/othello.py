@@ -2,6 +2,8 @@
 
 A state is two bitboards (bit ``8 * row + column``, row 0 at the top) and whose move it is. Rules:
 World Othello Federation; a pass is a move, legal where it is the only one and the game goes on.
+
+The file is long because the rules are compiled: a class of thin methods, then its kernels.
 """
 
 import numba
@@ -87,16 +89,22 @@ class Othello(Game):
 
 @numba.njit(cache=True, nogil=True)
 def _shift(discs, by):
+    """Move a bitboard by ``by`` cells: 1 to the right, 8 down, 9 both; negative the other way."""
     return discs << np.uint64(by) if by > 0 else discs >> np.uint64(-by)
 
 
 @numba.njit(cache=True, nogil=True)
 def _run(start, theirs, by, between):
-    """The unbroken runs of ``theirs`` that begin next to ``start``, in one direction."""
-    prey = theirs if abs(by) == 8 else theirs & between
-    run = prey & _shift(start, by)
+    """The unbroken runs of ``theirs`` that begin next to ``start``, in one direction.
+
+    At most six discs lie between two others on a board of eight cells: one shift finds the first,
+    five more the rest. Row ``X O O .`` and ``by`` 1: from X the run is both O, and the cell behind
+    it is a move.
+    """
+    within = theirs if abs(by) == 8 else theirs & between
+    run = within & _shift(start, by)
     for _ in range(5):
-        run |= prey & _shift(run, by)
+        run |= within & _shift(run, by)
     return run
 
 
@@ -111,6 +119,7 @@ def _moves(mine, theirs, board, between):
 
 @numba.njit(cache=True, nogil=True)
 def _step(states, actions, after, bits, between):
+    """Place a disc and turn the runs that it encloses; a pass (the last action) turns none."""
     for i in range(states.shape[0]):
         mine, theirs = states[i].mine, states[i].theirs
         if actions[i] < bits.shape[0]:
@@ -118,6 +127,7 @@ def _step(states, actions, after, bits, between):
             flipped = np.uint64(0)
             for by in _DIRECTIONS:
                 run = _run(cell, theirs, by, between)
+                # Enclosed only where one of the mover's own discs follows the run.
                 if _shift(run, by) & mine:
                     flipped |= run
             mine, theirs = mine | cell | flipped, theirs & ~flipped
@@ -127,6 +137,7 @@ def _step(states, actions, after, bits, between):
 
 @numba.njit(cache=True, nogil=True)
 def _legal(states, bits, board, between):
+    """The cells where the mover may move; a pass where it has none and the opponent has one."""
     allowed = np.empty((states.shape[0], bits.shape[0] + 1), np.bool_)
     for i in range(states.shape[0]):
         mine, theirs = states[i].mine, states[i].theirs
@@ -139,6 +150,7 @@ def _legal(states, bits, board, between):
 
 @numba.njit(cache=True, nogil=True)
 def _outcome(states, bits, board, between):
+    """The sign of the mover's majority of discs where neither side can move, else NaN."""
     result = np.full(states.shape[0], np.nan, np.float32)
     for i in range(states.shape[0]):
         mine, theirs = states[i].mine, states[i].theirs
