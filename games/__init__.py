@@ -47,11 +47,17 @@ def make(spec: str) -> Game:
 def register(name: str, game: type[Game]) -> None:
     """Let ``make`` build ``game`` from ``name`` in this process.
 
-    ``ValueError`` where another game has the name already.
+    A class of the same module and name replaces the earlier one: the cell of a notebook that
+    defines a game can be run again. ``ValueError`` where another game has the name already.
     """
-    if _registry.get(name, game) is not game:
+    earlier = _registry.get(name, game)
+    if isinstance(earlier, str) or _address(earlier) != _address(game):
         raise ValueError(f"a game named {name!r} is registered already")
     _registry[name] = game
+
+
+def _address(game: type[Game]) -> tuple[str, str]:
+    return game.__module__, game.__qualname__
 
 
 def registered() -> dict[str, Registered]:

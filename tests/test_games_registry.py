@@ -52,6 +52,17 @@ def test_a_registered_game_is_made_by_its_name(monkeypatch):
         games.register("connect_four", Mine)
 
 
+def test_a_cell_of_a_notebook_that_defines_and_registers_a_game_can_be_run_again(monkeypatch):
+    monkeypatch.setattr(games, "_registry", dict(games._registry))
+    for _ in range(2):
+
+        class Mine(TicTacToe):
+            name = "mine"
+
+        games.register("mine", Mine)
+        assert type(games.make("mine")) is Mine
+
+
 @pytest.mark.parametrize(
     ("spec", "line"),
     [
