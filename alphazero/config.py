@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass
 
 import configs
 import games
-from alphazero import config_file
+from alphazero import config_file, packages
 from alphazero.config_file import ConfigError
 from alphazero.nn.settings import (
     STRICT,
@@ -249,6 +249,7 @@ def load(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
     ``overrides`` are ``key.sub=value`` texts from the command line. Raises ``ConfigError`` with one
     line for each thing wrong: where, which key, what was wrong and what would be right.
     """
+    packages.check(configs.__name__)
     name, text = config_file.find(name_or_path, FOLDER)
     config = config_file.parse(Config, text, name, overrides, _CHECKS)
     problems = [f"{name}: {problem}" for problem in _contradictions(config)]

@@ -203,10 +203,6 @@ def test_only_the_folders_of_the_design_exist():
     assert {name for name in folders if not name.startswith(".")} <= FOLDERS
 
 
-LONGER = {"alphazero.search.kernels"}
-"""Files that say in their first lines why they are not split."""
-
-
 def may_be_long(path: Path) -> bool:
     """Whether the file is a kernel or a game's rules, and its docstring says why it is long."""
     reason = "long because" in " ".join((ast.get_docstring(tree(path)) or "").split()).lower()

@@ -3,9 +3,9 @@
 Their order here: backup, proofs, new nodes (``attach``, ``expand``), the end of a descent, and the
 two rules of descent (``puct``, ``gumbel``). They contain no rules of a game and no network.
 
-Why one file, and a long one: all of them share the backup and the proven ranges, and Numba's disk
-cache does not notice an edit to a compiled function of another file: if they were split up, the
-kernels of one file would keep running the old code of another. Only ``softmax.py`` stands apart.
+This file is long because all of its functions share the backup and the proven ranges, and Numba's
+disk cache does not notice an edit to a compiled function of another file: if they were split up,
+the kernels of one file would keep running the old code of another. Only ``softmax.py`` is apart.
 
 Parameters that occur throughout:
     nodes [B, N], edges [B, N, A], raw [B, N, itemsize], size [B]: the arrays of ``tree.Tree``
