@@ -25,7 +25,7 @@ FIXED = [
     "training.threads=2", "training.precision=float32", "inference.backend=torch",
     "inference.precision=float32", "network.blocks=2", "network.channels=32", "selfplay.games=32",
     "replay.min_positions=1000", "evaluation.games=0", "evaluation.suite_every_minutes=0",
-    "tracking.wandb=off",
+    "tracking.wandb=off", "training.time_limit_minutes=null",
 ]  # fmt: skip
 RUNS = [(game, kind) for game in ("tic_tac_toe", "connect_four") for kind in ("puct", "gumbel")]
 RATES = {
