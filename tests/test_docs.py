@@ -19,6 +19,7 @@ from alphazero import config, config_file
 from alphazero.judging import players
 from alphazero.supervised import config as supervised
 from workers import cli
+from workers.commands.supervised import tune_options
 from workers.supervised import tune
 
 pytestmark = pytest.mark.timeout(1200)
@@ -129,7 +130,7 @@ def test_every_command_line_is_one_that_the_program_takes(words):
     if getattr(options, "action", "") in ("train", "tune") and options.config in known:
         supervised.load(options.config, options.overrides)
     if getattr(options, "action", "") == "tune":
-        tune._candidates(options)
+        tune.choose_candidates(tune_options(options))
     for spec in [*getattr(options, "players", []), getattr(options, "player", None) or "random"]:
         players.parse(spec)
     game = getattr(options, "game", None)
@@ -246,7 +247,9 @@ def test_every_file_that_a_page_refers_to_exists(page):
     missing = [link for link in links if not (page.parent / link).exists()]
     missing += [test for test in tests if not (ROOT / "tests" / test).exists()]
     if not {"decisions", "changelog.md"} & {*page.parts} and page.name != "CHANGELOG.md":
-        paths = re.findall(r"`((?:alphazero|workers|games|configs|docs|tests)/[a-z0-9_./]+)`", content)
+        paths = re.findall(
+            r"`((?:alphazero|workers|games|configs|docs|tests)/[a-z0-9_./]+)`", content
+        )
         missing += [path for path in paths if not (ROOT / path).exists()]
     assert missing == []
 
