@@ -30,7 +30,7 @@ PAGES = sorted(
     key=lambda path: path.relative_to(ROOT).as_posix(),
 )
 BLOCK = re.compile(
-    r"(?:<!-- (?P<mark>.*?) -->\n)?```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.M | re.S
+    r"(?:<!-- (?P<mark>[^\n]*?) -->\n)?```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.M | re.S
 )
 SPAN = r"`(alphazero [^`]*[^a-z `][^`]*)`"
 """A command in a line of text, with arguments and not only with its name."""
@@ -45,8 +45,8 @@ def text(page: str) -> str:
 
 
 def blocks(page: Path) -> list[dict[str, str]]:
-    found = BLOCK.finditer(page.read_text(encoding="utf-8"))
-    return [match.groupdict(default="") for match in found]
+    matches = BLOCK.finditer(page.read_text(encoding="utf-8"))
+    return [match.groupdict(default="") for match in matches]
 
 
 TESTED = [page for page in PAGES if any(block["mark"] == "tested" for block in blocks(page))]
