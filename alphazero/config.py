@@ -164,7 +164,7 @@ class TrainingSettings:
     value_weight: Positive = 1.0
     """Factor of the value loss beside the policy loss; 1 in AlphaGo Zero and AlphaZero."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of the convolutions and matrix products. auto: the one in which a step takes less time,
+    """Precision of convolutions and matrix products. auto: the one in which a step takes less time,
     measured at the start; sums, BatchNorm and the optimizer are always float32."""
     device: str = "auto"
     """The learner's device: auto (a GPU where there is one), cpu, cuda, cuda:N or mps."""

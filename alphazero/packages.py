@@ -50,7 +50,7 @@ def _spec(name: str) -> ModuleSpec | None:
 
 
 def _problem(name: str, spec: ModuleSpec | None) -> str:
-    """What is wrong with the package that an import of ``name`` would give; "" for ours."""
+    """The problem with the package that an import of ``name`` would give; "" for ours."""
     if spec is None:
         return f"the package {name!r}, which belongs to alphazero, is not installed beside it"
     places = list(spec.submodule_search_locations or ()) or [spec.origin or "a module"]

@@ -96,7 +96,7 @@ def test_every_error_is_reported_at_once_with_its_place(tmp_path):
         "game: conect_four\nselfplay:\n  temprature: 1\n  workers: lots\n"
         "training: {steps: many}\nreplay: 5\n",
     )
-    found = errors(path, "network.blocks=0", "training.device=gpu", "device=cpu", "seed")
+    lines = errors(path, "network.blocks=0", "training.device=gpu", "device=cpu", "seed")
     for start in (
         f"{path}:1: game: unknown game 'conect_four'; did you mean 'connect_four'",
         f"{path}:3: selfplay.temprature: unknown key; did you mean selfplay.temperature?",
@@ -108,8 +108,8 @@ def test_every_error_is_reported_at_once_with_its_place(tmp_path):
         "command line: device: unknown key; did you mean training.device or inference.device?",
         "command line: 'seed': should be key.sub=value",
     ):
-        assert [line for line in found if line.startswith(start)], (start, found)
-    assert len(found) == 9
+        assert [line for line in lines if line.startswith(start)], (start, lines)
+    assert len(lines) == 9
 
 
 def test_a_key_may_be_shortened_to_its_last_parts_where_no_other_ends_in_them():
@@ -129,7 +129,10 @@ def test_the_value_of_a_union_is_named_once():
     [
         ("search.kind=pukt", "search.kind: got 'pukt', should be one of puct, gumbel; did you"),
         ("ray=loca", "ray: got 'loca', should be off, local, auto or an address"),
-        ("selfplay.random_opening_plies=9", "leave nothing to train on: games of tic_tac_toe last at most 9"),
+        (
+            "selfplay.random_opening_plies=9",
+            "leave nothing to train on: games of tic_tac_toe last at most 9",
+        ),
         ("training.initial_weights=''", "should have at least 1 character"),
         ("device=cpu", "did you mean training.device or inference.device?"),
         ("game.size=4", "game is a value, not a section"),
@@ -177,5 +180,5 @@ def test_loading_a_configuration_imports_no_heavy_library():
         "import sys; from alphazero import config; config.load('connect_four');"
         "print(*({'torch', 'ray', 'wandb'} & set(sys.modules)))"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.split() == []
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == []

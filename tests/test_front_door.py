@@ -131,11 +131,11 @@ def test_an_analysis_is_seen_by_the_player_about_to_move(bundled):
     assert (lost.value, lost.proven) == (-1.0, True)
     moves = winning.moves
     assert moves[0].move == winning.move
-    assert {each.action for each in moves} == {2, 5, 6, 7, 8}
-    assert sum(each.probability for each in moves) == pytest.approx(1, abs=1e-5)
+    assert {move.action for move in moves} == {2, 5, 6, 7, 8}
+    assert sum(move.probability for move in moves) == pytest.approx(1, abs=1e-5)
     assert moves[0].value == 1.0
-    assert all(each.value is None or -1 <= each.value <= 1 for each in moves)
-    assert all((each.value is None) == (each.visits == 0) for each in moves)
+    assert all(move.value is None or -1 <= move.value <= 1 for move in moves)
+    assert all((move.value is None) == (move.visits == 0) for move in moves)
 
 
 def test_an_analysis_agrees_with_the_search_that_it_reports(bundled):
@@ -146,9 +146,9 @@ def test_an_analysis_agrees_with_the_search_that_it_reports(bundled):
     )
     analysis = bundled.analyse("51")
     assert analysis.value == result.value[0]
-    for each in analysis.moves:
-        assert each.visits == result.visits[0, each.action]
-        assert each.probability == result.policy[0, each.action]
+    for move in analysis.moves:
+        assert move.visits == result.visits[0, move.action]
+        assert move.probability == result.policy[0, move.action]
     assert bundled.analyse("51") == analysis
 
 
@@ -204,7 +204,11 @@ def test_agents_players_and_texts_meet_in_one_match(bundled):
     entrants = [bundled, alphazero.make_player("minimax:depth=9", game), "random"]
     result = alphazero.play_match(game, entrants, games=10, seed=1, opening_plies=1)
     assert isinstance(result, alphazero.ArenaResult)
-    assert [each.name for each in result.players] == ["tic_tac_toe", "minimax:depth=9", "random"]
+    assert [player.name for player in result.players] == [
+        "tic_tac_toe",
+        "minimax:depth=9",
+        "random",
+    ]
     assert result.games == 30
     assert result.players[0].losses == 0
     assert result.players[0].wins > 0
@@ -224,7 +228,7 @@ def test_a_run_reports_through_its_callbacks_and_leaves_a_runs_directory(run, ca
     assert {"loss", "games", "minutes"} <= logged[-1][1].keys()
     assert saved == [(10, directory / "checkpoints/step_000010"), (20, path)]
     assert {"config.yaml", "metrics.jsonl", "games", "checkpoints"} == {
-        each.name for each in directory.iterdir()
+        path.name for path in directory.iterdir()
     }
     assert yaml.safe_load((directory / "config.yaml").read_text())["ray"] == "off"
     assert [line["step"] for line in metrics(directory)] == list(range(1, 21))
@@ -493,11 +497,15 @@ alphazero.nothing
         "--outputjson", "--pythonpath", sys.executable, "user.py",
         cwd=tmp_path, capture_output=True, text=True,
     )  # fmt: skip
-    found = json.loads(done.stdout)["generalDiagnostics"]
+    diagnostics = json.loads(done.stdout)["generalDiagnostics"]
     types = [
-        each["message"].partition(" is ")[2].strip('"')
-        for each in found if each["severity"] == "information"
+        diagnostic["message"].partition(" is ")[2].strip('"')
+        for diagnostic in diagnostics if diagnostic["severity"] == "information"
     ]  # fmt: skip
     assert types == ["Agent", "float", "str", "Game", "ArenaResult", "int", "Path"]
-    errors = [each["range"]["start"]["line"] + 1 for each in found if each["severity"] == "error"]
+    errors = [
+        diagnostic["range"]["start"]["line"] + 1
+        for diagnostic in diagnostics
+        if diagnostic["severity"] == "error"
+    ]
     assert errors == [13, 14, 15, 16]

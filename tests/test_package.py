@@ -82,12 +82,12 @@ def test_the_agents_are_in_the_wheel(wheel):
 
 
 def test_the_distribution_has_a_name_of_its_own_and_the_version_of_the_import(wheel):
-    found = metadata(wheel)
-    assert found["Name"] == "distributed-alphazero"
-    assert found["Version"] == alphazero.__version__
-    assert found["Requires-Python"] == ">=3.11"
-    assert found["License-Expression"] == "Apache-2.0"
-    assert "Typing :: Typed" in found.get_all("Classifier")
+    result = metadata(wheel)
+    assert result["Name"] == "distributed-alphazero"
+    assert result["Version"] == alphazero.__version__
+    assert result["Requires-Python"] == ">=3.11"
+    assert result["License-Expression"] == "Apache-2.0"
+    assert "Typing :: Typed" in result.get_all("Classifier")
     (name,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
     assert "alphazero = alphazero.__main__:main" in wheel.read(name).decode()
 
@@ -159,6 +159,6 @@ def test_git_leaves_hashed_files_alone_and_gives_executed_ones_unix_line_ends():
         for file in (checkpoint.WEIGHTS, checkpoint.CONFIG, checkpoint.MANIFEST)
     ]
     executed = [".ci/run", "Makefile", "README.md", "Dockerfile", "notebooks/02_mnist.ipynb"]
-    found = attributes(*hashed, *executed)
-    assert {found[path, "text"] for path in hashed} == {"unset"}
-    assert {found[path, "eol"] for path in executed} == {"lf"}
+    result = attributes(*hashed, *executed)
+    assert {result[path, "text"] for path in hashed} == {"unset"}
+    assert {result[path, "eol"] for path in executed} == {"lf"}

@@ -88,7 +88,7 @@ def main() -> int:
 
 
 def python(tree: Path, *words: str) -> str:
-    """What Python prints where the packages of ``tree`` are imported."""
+    """The output of Python where it imports the packages of ``tree``."""
     ended = subprocess.run([sys.executable, *words], cwd=tree, capture_output=True, text=True)
     if ended.returncode:
         raise SystemExit(f"{' '.join(words[:4])} in {tree} failed:\n{ended.stderr[-2000:]}")
