@@ -10,19 +10,19 @@ from alphazero.config import ReplaySettings
 class Limiter:
     """Keeps the training samples per stored position at ``samples_per_position``, on average.
 
-    It limits both sides: training waits where there are too few positions (``due``), self-play
-    where there are too many (``allowance``).
+    It limits both sides: training waits while there are too few positions (``due``), self-play
+    waits while there are too many (``allowance``).
 
     Example: 4 samples per position, batches of 200, at least 1,000 positions. A step uses 200
-    samples, so that each step needs 200 / 4 = 50 positions more than the one before:
+    samples, so that each step needs 200 / 4 = 50 more positions than the step before it:
 
         step     needed                   allowance
            0     max(1 * 50, 1,000)       (0 + 20 + 1) * 50 + 1     =  1,051
           20     21 * 50    =  1,050      (20 + 21 + 1) * 50 + 1    =  2,101
        1,000     1,001 * 50 = 50,050      (1,000 + 70 + 1) * 50 + 1 = 53,551
 
-    The first 20 steps, 0 to 19, are due as soon as 1,000 positions are stored; after that, every 50
-    positions allow one more step. While step 1,000 is the next one, self-play stops at 53,551.
+    Steps 0 to 19 are due as soon as 1,000 positions are stored; after that, every 50 new positions
+    make one more step due. While step 1,000 is the next one, self-play stops at 53,551 positions.
     """
 
     settings: ReplaySettings
@@ -40,9 +40,9 @@ class Limiter:
     def allowance(self, step: int) -> int:
         """The number of stored positions at which self-play waits for the learner.
 
-        It lets self-play get ahead by 20 steps and 5 % of those taken, so that the samples per
-        position stay within about 5 % of the setting once the run is under way. It is always more
-        than ``needed(step)``, so that the two sides never wait for each other.
+        Self-play may be ahead by 20 steps plus 5 % of the steps taken, so that in a long run the
+        samples per position stay within about 5 % of the setting. The allowance is always more than
+        ``needed(step)``, so that the two sides never wait for each other.
         """
         ahead = 0.05 * step + 20
         return self.needed(step + ahead) + 1

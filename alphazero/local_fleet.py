@@ -20,10 +20,10 @@ from games.base import Game
 class LocalFleet:
     """Self-play in this process, on threads: torch and the kernels release the GIL.
 
-    A ``collect`` is one ply in every game. After the first ``allow`` the fleet plays ahead: as soon
-    as a group's ply is collected its next one begins, with the weights published last, and runs
-    while the caller trains, so that both together keep all cores busy. The games are a function of
-    the seed and of the order of the calls, never of time.
+    Each ``collect`` plays one ply in every game. After the first ``allow`` the fleet plays ahead:
+    as soon as a group's ply is collected, its next ply starts with the weights published last. It
+    runs while the caller trains, so that self-play and training together keep all cores busy. The
+    games depend on the seed and on the order of the calls, never on timing.
     """
 
     reproducible = True
@@ -37,7 +37,8 @@ class LocalFleet:
         seed: int,
     ):
         self._evaluator = evaluator
-        # Group 1 of 3 plays the games 1, 4, 7, ...: no id depends on which group is faster.
+        # Group 1 of the groups 0 to 2 plays the games 1, 4, 7, ...: which group plays which game
+        # does not depend on their speed.
         self._groups = [
             GroupRunner(
                 game,
@@ -55,12 +56,12 @@ class LocalFleet:
         self._rates = {"evaluations_per_second": 0.0, "cache_hits": 0.0}
 
     def publish(self, weights: Weights, version: int) -> None:
-        """Play with these weights from the next ply on; a ply under way keeps the old ones."""
+        """Play with these weights from the next ply on; a ply in progress keeps the old ones."""
         self._evaluator.load(weights, version)
         self._weights, self.version = weights, version
 
     def collect(self) -> list[GameRecord]:
-        """One ply in every game; the games that ended with it.
+        """Play one ply in every game; returns the games that ended.
 
         ``ValueError`` before the first ``publish``.
         """
@@ -73,11 +74,11 @@ class LocalFleet:
         return finished
 
     def allow(self, positions: int) -> None:
-        """From now on play one ply ahead of ``collect``; ``positions`` sets no limit here."""
+        """Play one ply ahead of ``collect`` from now on; ``positions`` is ignored."""
         self._ahead = True
 
     def stats(self) -> dict[str, float]:
-        """Network evaluations per second and the caches' share of hits, renewed each second."""
+        """Network evaluations per second and the caches' hit rate, updated once per second."""
         then, lookups_then, misses_then = self._counted
         now, lookups = time.perf_counter(), sum(group.lookups for group in self._groups)
         if now > then + 1 and lookups > lookups_then:
@@ -90,7 +91,7 @@ class LocalFleet:
         return dict(self._rates)
 
     def state(self) -> dict:
-        """All that ``restore`` needs, with the weights; waits for the plies under way."""
+        """Everything that ``restore`` needs, with the weights; waits for plies in progress."""
         choice = self._evaluator.choice
         return {
             "seats": [group.state() for group in self._groups],
@@ -102,16 +103,17 @@ class LocalFleet:
     def restore(self, state: dict) -> None:
         """Continue bit for bit from a ``state`` of a LocalFleet.
 
-        ``ValueError`` where that fleet had another number of groups, or was no LocalFleet.
+        ``ValueError`` if that fleet had another number of groups or was not a LocalFleet.
         """
         groups = state.get("seats", ())
         if len(groups) != len(self._groups):
+            before = f"{len(groups)} groups in one process" if groups else "Ray actors"
             raise ValueError(
-                f"this run was played by {len(groups) or 'Ray actors, not by'} "
-                f"groups in one process; these settings have {len(self._groups)}: resume with the "
-                "run's own selfplay.groups and --ray"
+                f"this run was played by {before}; with these settings it would be played by "
+                f"{len(self._groups)} groups in one process: resume with the run's own "
+                "selfplay.groups and --ray"
             )
-        if state["inference"]:  # a new timing might choose otherwise, and round otherwise
+        if state["inference"]:  # another timing might choose a backend that rounds differently
             self._evaluator.set_choice(Choice(*state["inference"]))
         for group, stored in zip(self._groups, groups, strict=True):
             group.restore(stored)
@@ -119,11 +121,11 @@ class LocalFleet:
             self.publish(state["weights"], state["version"])
 
     def close(self) -> None:
-        """End the threads, each after the ply it is in."""
+        """End the threads; each finishes its current ply first."""
         self._pool.shutdown(cancel_futures=True)
 
     def _begin(self, groups: Sequence["GroupRunner"]) -> None:
-        """Begin the next ply of these groups, with the newest weights."""
+        """Start the next ply of these groups, with the newest weights."""
         if self.version is None:
             raise ValueError("the fleet has no weights; call publish(weights, version) first")
         evaluate = self._evaluator.snapshot()
@@ -132,10 +134,10 @@ class LocalFleet:
 
 
 class GroupRunner:
-    """One group of games with its cache of evaluations and its ply under way.
+    """One group of games with its evaluation cache and its ply in progress.
 
-    Each group has a cache of its own: in one that several threads share, the contents would depend
-    on which thread came first.
+    Each group has its own cache: the contents of a shared one would depend on which thread was
+    faster.
     """
 
     def __init__(self, game: Game, group: GameGroup, cache: EvaluationCache):
@@ -145,10 +147,10 @@ class GroupRunner:
         self._ply: Future[list[GameRecord]] | None = None
         self.lookups = self.misses = 0
         """Positions that the searches requested, and those that the network evaluated, up to the
-        last ply that has ended."""
+        last ply that was collected."""
 
     def begin(self, pool: Executor, evaluate: Evaluator, version: int) -> None:
-        """Play the next ply on a thread of ``pool``, unless one has begun that is not ended."""
+        """Play the next ply on a thread of ``pool``, unless one is in progress or not collected."""
         if self._ply is None:
             if version != self._version:
                 self._cache.clear()
@@ -156,20 +158,20 @@ class GroupRunner:
             self._ply = pool.submit(drive, self._cache.wrap(self.group.move()), evaluate)
 
     def played(self) -> list[GameRecord] | None:
-        """The games that ended with the ply begun last, for which this waits. None: none begun."""
+        """Wait for the current ply; returns the games that it ended, or None if there is no ply."""
         return None if self._ply is None else self._ply.result()
 
     def end(self) -> list[GameRecord]:
-        """The games that ended with the ply begun last; after this call the next one may begin."""
+        """Collect the current ply: the games that it ended. The next ply may begin afterwards."""
         records, self._ply = self.played(), None
         self.lookups, self.misses = self._cache.lookups, self._cache.misses
         return records or []
 
     def state(self) -> dict:
-        """All that ``restore`` needs to continue bit for bit; waits for the ply under way."""
+        """Everything that ``restore`` needs to continue bit for bit; waits for the current ply."""
         played = self.played()
-        # A resumed run begins with an empty cache, and the running one must do the same: hits make
-        # the network's batches smaller, and a batch of another size may be rounded otherwise.
+        # A resumed run starts with an empty cache, so the running one must empty its own, too: hits
+        # make the network's batches smaller, and batches of different sizes may round differently.
         self._cache.clear()
         return {
             "group": self.group.state(),
@@ -177,7 +179,7 @@ class GroupRunner:
         }
 
     def restore(self, state: dict) -> None:
-        """Continue from a ``state``; ``ValueError`` as in ``GameGroup.restore``."""
+        """Continue from a ``state``; ``ValueError`` in the cases of ``GameGroup.restore``."""
         self.group.restore(state["group"])
         if state["played"] is not None:
             self._ply = Future()

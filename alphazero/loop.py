@@ -33,13 +33,13 @@ class Hooks:
     """Functions that ``train`` calls; by default they do nothing."""
 
     log: Callable[[int, dict[str, float]], None] = lambda step, metrics: None
-    """Every ``tracking.log_every`` steps, with the step and its metrics."""
+    """Called every ``tracking.log_every`` steps with the step and its metrics."""
     games: Callable[[list[GameRecord]], None] = lambda records: None
-    """After each ``collect``, with the games collected, which may be none."""
+    """Called after each ``collect`` with the games that it returned; the list may be empty."""
     saved: Callable[[int, Path], None] = lambda step, path: None
-    """After each checkpoint, with its step and folder."""
+    """Called after each checkpoint with its step and its folder."""
     seconds: Callable[[], float] = lambda: 0.0
-    """Returns the seconds that the run has lasted, those before a resumption included."""
+    """Returns the seconds spent on the run so far, including those before it was resumed."""
     stop: Callable[[], bool] = lambda: False
     """Called before each step and each ``collect``; True saves a checkpoint and ends the run."""
 
@@ -47,14 +47,14 @@ class Hooks:
 def train(run: Run, hooks: Hooks, time_limit: float = math.inf) -> None:
     """Train for ``training.steps`` optimizer steps, or until ``time_limit`` seconds have passed.
 
-    Checkpoints are saved on the way and at the end. All that happens is a function of the states of
-    learner, replay and fleet, and of the clock where there is a time limit. A run resumed from a
-    checkpoint therefore continues as if it had not been interrupted: bit for bit where the fleet is
-    reproducible.
+    Checkpoints are saved during the run and at its end. The result depends only on the states of
+    learner, replay and fleet and, if there is a time limit, on the clock. A run resumed from a
+    checkpoint therefore continues as if it had not been interrupted: bit for bit if the fleet is
+    reproducible and there is no time limit.
     """
     learner, replay, fleet, training = run.learner, run.replay, run.fleet, run.config.training
     limiter, staleness = Limiter(run.config.replay, training.batch_size), 0.0
-    saved = learner.step or None  # a run that does not begin with step 0 comes from a checkpoint
+    saved = learner.step or None  # a run that starts after step 0 was resumed from a checkpoint
     if fleet.version is None:
         fleet.publish(learner.weights(), learner.step)
     with Batches(run.config, replay) as batches:
@@ -70,7 +70,8 @@ def train(run: Run, hooks: Hooks, time_limit: float = math.inf) -> None:
                 if records:
                     staleness = learner.step - np.mean([record.version for record in records])
                 continue
-            # Where the step after this one is due already, nothing is stored in between.
+            # If the next step is due already, no game is stored before it, so that its batch can
+            # be drawn during this step.
             ahead = limiter.due(replay.positions, learner.step + 1)
             metrics = learner.train_step(batches.take(learner.step, ahead), progress)
             step = learner.step
@@ -103,9 +104,10 @@ def save(run: Run, seconds: float) -> Path:
 def resume(run: Run, path: Path | None) -> float:
     """Restore learner, replay and fleet from the checkpoint at ``path``; returns its ``seconds``.
 
-    None: the run was stopped before its first checkpoint and starts again. Games that it stored are
-    kept, unless a reproducible fleet is about to play the same ones again. ``ValueError`` where the
-    checkpoint does not fit the run's parts; no stored game is changed then.
+    ``path`` is None if the run was stopped before its first checkpoint: it starts again, and the
+    games that it stored are kept, unless the fleet is reproducible and will play the same games
+    again. ``ValueError`` if the checkpoint does not fit the run's parts; the stored games are
+    unchanged then.
     """
     if path is None:
         run.replay.restore(EMPTY, truncate=run.fleet.reproducible)

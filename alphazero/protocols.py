@@ -1,4 +1,4 @@
-"""The parts of a training run that have several implementations, as the loop uses them."""
+"""The interfaces of those parts of a training run that have several implementations."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -13,13 +13,14 @@ from alphazero.types import GameRecord
 class Fleet(Protocol):
     """A fleet generates self-play games: ``LocalFleet`` in this process, ``RayFleet`` on a cluster.
 
-    The only part of a run that differs between a laptop and a cluster.
+    Runs on a laptop and on a cluster differ in the fleet and in where it stores its games
+    (``Buffer``); everything else is the same.
     """
 
     reproducible: bool
     """Whether a restored fleet plays the same games again, bit for bit."""
     version: int | None
-    """The version of the weights published last; None before the first."""
+    """The version of the weights published last; None before the first ``publish``."""
 
     def publish(self, weights: Weights, version: int) -> None:
         """Play with these weights from now on; ``version`` is the learner's step."""
@@ -27,23 +28,23 @@ class Fleet(Protocol):
     def collect(self) -> list[GameRecord]:
         """The games finished since the last call.
 
-        Waits for some, but not for long: the list may be empty.
+        Waits for a game for a bounded time only, so the list may be empty.
         """
         ...
 
     def allow(self, positions: int) -> None:
-        """Play until about ``positions`` positions are stored in all since the run began."""
+        """Play until the run has stored about ``positions`` positions in total, then wait."""
 
     def stats(self) -> dict[str, float]:
         """Rates and counts for the log; takes almost no time."""
         ...
 
     def state(self) -> dict:
-        """All that ``restore`` needs, as bytes and plain values."""
+        """Everything that ``restore`` needs, as bytes and plain values."""
         ...
 
     def restore(self, state: dict) -> None:
-        """Continue from a ``state``; ``ValueError`` where it is of a fleet of another kind."""
+        """Continue from a ``state``; ``ValueError`` if this fleet cannot continue from it."""
 
     def close(self) -> None:
         """Stop playing and release threads, processes and files."""
@@ -59,7 +60,7 @@ class Buffer(Protocol):
 
     @property
     def positions(self) -> int:
-        """Positions stored since the run began, those outside the window included."""
+        """Positions stored since the run began, including those outside the window."""
         ...
 
     @property
@@ -76,8 +77,8 @@ class Buffer(Protocol):
         ...
 
     def state(self) -> dict:
-        """All that ``restore`` needs, as plain values; the games themselves are on disk."""
+        """Everything that ``restore`` needs, as plain values; the games themselves are on disk."""
         ...
 
     def restore(self, state: dict, truncate: bool) -> None:
-        """Return to a ``state``. ``truncate``: delete the games stored after it."""
+        """Return to the contents that ``state`` describes; ``truncate`` deletes later games."""

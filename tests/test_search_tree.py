@@ -197,7 +197,7 @@ def test_an_evaluation_of_the_wrong_shape_is_refused_in_one_line(kind, shape, va
     steps = kind()(game, game.initial(2), generators(2), np.zeros(2, np.float32))
     next(steps)
     wrong = Evaluation(np.zeros(shape, np.float32), np.zeros(values, np.float32))
-    with pytest.raises(ValueError, match=r"^evaluation of 2 positions .* right are .*$") as error:
+    with pytest.raises(ValueError, match=r"^evaluation of 2 positions .* expected .*$") as error:
         steps.send(wrong)
     assert "(2, 7)" in str(error.value)
     assert "\n" not in str(error.value)

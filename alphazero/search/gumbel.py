@@ -29,21 +29,23 @@ are searched only after proofs have refuted all the others."""
 class Gumbel:
     """The algorithm's constants: ``sigma(q) = (visit_offset + max n) * value_scale * q``.
 
-    ``q`` is in [-1, 1] and stays so: the paper's min-max rescaling of q is for games whose range of
-    rewards is unknown, and it would magnify mere noise where all actions have about the same value.
+    ``q`` is in [-1, 1] and is used as it is. The paper's min-max rescaling of q is meant for games
+    whose range of rewards is unknown; it would magnify noise where all actions have about the same
+    value.
     """
 
     kind: Literal["gumbel"] = "gumbel"
     simulations: Annotated[int, Field(ge=2)] = 32
-    """Simulations per move; the algorithm improves the policy from as few as 2 on."""
+    """Simulations per move; the algorithm improves the policy with as few as 2."""
     max_considered_actions: Annotated[int, Field(ge=2)] = 16
-    """Actions at the root that sequential halving begins with; 16 in mctx, too."""
+    """Number of root actions with which sequential halving begins; mctx's default is 16, too."""
     visit_offset: Positive = 50.0
-    """``c_visit`` of the paper: 50, as in mctx."""
+    """The paper's ``c_visit``, which is 50 there and in mctx."""
     value_scale: Positive = 0.1
-    """``c_scale`` of the paper: 0.1, as in mctx; see docs/decisions/0006."""
+    """The paper's ``c_scale``: 1 in its experiments on Go, 0.1 by default in mctx, both for values
+    rescaled to [0, 1]; see docs/decisions/0006."""
     leaves: Annotated[int, Field(ge=1)] = 1
-    """Leaves evaluated at once per tree, kept apart by virtual losses."""
+    """Leaves evaluated at once per tree; virtual losses make their paths differ."""
     proofs: bool = True
     """Propagate proven results from finished games upwards in the tree (MCTS-Solver)."""
 
@@ -76,7 +78,8 @@ class Gumbel:
         completed = bonus / ((offset + visits.max(axis=1, keepdims=True)) * scale)
         counted = np.where(undominated, visits, -1)
         finalists = counted == counted.max(axis=1, keepdims=True)
-        # Not the mean over all simulations, which includes the actions that halving has dropped.
+        # The value of the improved policy: the mean over all simulations would include those of
+        # actions that halving has dropped.
         value = np.where(legal, policy * completed, 0).sum(axis=1)
         lower, upper = tree.nodes[:, 0]["lower"], tree.nodes[:, 0]["upper"]
         return SearchResult(
@@ -100,8 +103,7 @@ def _noise(rngs: Generators, temperature: NDArray[np.float32], actions: int) -> 
     Each position's noise is drawn from its own generator; at temperature 0 nothing is drawn.
     """
     uniform = np.full((len(rngs), actions), 0.5)
-    warm = np.flatnonzero(temperature > 0)
-    for i in warm.tolist():
+    for i in np.flatnonzero(temperature > 0).tolist():
         rngs[i].random(out=uniform[i])
     noise = -np.log(-np.log1p(-np.maximum(uniform, np.finfo(float).tiny)))
     return np.where(temperature[:, None] > 0, temperature[:, None] * noise, 0).astype(np.float32)
@@ -120,27 +122,30 @@ def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=64)
 def _halving_schedules(actions: int, simulations: int) -> NDArray[np.int32]:
-    """``[actions + 1, simulations, 2]``: row ``m`` is ``_halving_schedule(m, simulations)``."""
+    """``[actions + 1, simulations, 2]``: row ``m`` is the schedule for ``m`` considered actions."""
     return np.stack([_halving_schedule(max(1, m), simulations) for m in range(actions + 1)])
 
 
 def _halving_schedule(considered: int, simulations: int) -> NDArray[np.int32]:
-    """``[simulations, 2]``: for each simulation the visits that the action to search must already
-    have, and 1 where the choice among those actions is the one that drops the worse half.
+    """The schedule of sequential halving, ``[simulations, 2]``: one row per simulation.
 
-    Sequential halving (the paper's figure 1) has ``ceil(log2(considered))`` phases. Each one spends
-    an equal share of the simulations on its survivors, in turns, and leaves half of them.
+    The first number is how many visits the next action must have so far: the best of the actions
+    with so many visits is searched. The second is 1 if this choice drops the worse half, else 0.
+
+    Sequential halving (the paper's figure 1) has ``ceil(log2(considered))`` phases of about equally
+    many simulations. A phase visits its actions in turns; the better half of them enters the next
+    one.
 
     Example: 4 considered actions, 16 simulations. There are 2 phases of 8 simulations: the first
-    visits each of the 4 actions twice, the second each of the best 2 four times.
+    visits each of the 4 actions twice, the second visits each of the best 2 four times.
 
         visits  0 0 0 0 1 1 1 1   2 2 3 3 4 4 5 5
         drops   0 0 0 0 0 0 0 0   1 0 0 0 0 0 0 0
 
-    The four 0s select four times an action without visits, that is each action once. At the first
-    2, all four actions have 2 visits; the best of them is searched, then the best of the other
-    three. From then on only these two reach 3 visits and more: the first 2 is the choice that drops
-    the worse half. In the end the visits are 6, 6, 2, 2.
+    Each of the four 0s selects an action without visits, so that each action is visited once. At
+    the first 2, all four actions have 2 visits; the best of them is searched, then the best of the
+    other three. From then on only these two get 3 visits and more: the first 2 is the choice that
+    drops the worse half. In the end the visits are 6, 6, 2, 2.
     """
     if considered <= 1:
         return np.stack([np.arange(simulations), np.zeros(simulations)], axis=1).astype(np.int32)

@@ -1,11 +1,11 @@
 """The search's compiled functions, on the arrays that ``tree.py`` describes.
 
-Their order here: backup, proofs, new nodes (``attach``, ``expand``), the end of a descent, and the
-two rules of descent (``puct``, ``gumbel``). They contain no rules of a game and no network.
+They are in this order: backup, proofs, new nodes (``attach``, ``expand``), the end of a descent,
+and the two selection rules (``puct``, ``gumbel``). They contain no rules of a game and no network.
 
-This file is long because all of its functions share the backup and the proven ranges, and Numba's
-disk cache does not notice an edit to a compiled function of another file: if they were split up,
-the kernels of one file would keep running the old code of another. Only ``softmax.py`` is apart.
+This file is long because its functions share the backup and the proven bounds, and Numba's disk
+cache does not notice an edit to a compiled function of another file: if this file were split, the
+kernels of one part would keep running old code of another. Only ``softmax.py`` is separate.
 
 Parameters that occur throughout:
     nodes [B, N], edges [B, N, A], raw [B, N, itemsize], size [B]: the arrays of ``tree.Tree``
@@ -13,15 +13,16 @@ Parameters that occur throughout:
     where, row_states: the arrays of ``tree.Rows``
     virtual: whether a tree may have several leaves evaluated at once, with virtual losses
 
-Points of view: a node's sums, value and bounds are for its own mover; an edge's are for the mover
-of the node it leaves. A sign changes only where two movers differ, because a player may move twice
-in a row.
+Points of view: a node's sums, value and bounds are for its own mover; those of an edge are for the
+mover of the node that it starts from. The sign changes only between nodes with different movers,
+because a player may move twice in a row.
 
 Reproducibility: everything is float32, computed in a fixed order and without fastmath. The same
-search makes the same visits on every machine, except for the last bit of the library's exponential.
+search makes the same visits on every machine, unless a difference in the last bit of the math
+library's exponential changes a choice.
 
-Speed: the best action is chosen with conditional expressions on counts instead of branches, because
-the CPU's branch prediction often fails on them.
+Speed: the loops over actions use conditional expressions instead of branches, because the CPU
+cannot predict well whether an action has visits or the best score so far.
 """
 
 import numpy as np
@@ -34,11 +35,11 @@ WAITING, EXPANDED, FINISHED = 0, 1, 2
 game is over or because the result is proven."""
 
 NEW, BACKED_UP, BLOCKED = 0, 1, 2
-"""The end of a descent: an edge without a child; a FINISHED node, whose value is backed up; or an
-edge or node that waits for its evaluation already."""
+"""How a descent ended: at an edge without a child; at a FINISHED node, whose value was backed up;
+or at an edge or node that already waits for its evaluation."""
 
 FLOOR = np.float32(1e-12)
-"""The least prior in Gumbel's improved policy."""
+"""Lower bound of the priors in the formula of Gumbel's improved policy."""
 
 REFUTED = np.float32(-1e30)
 """PUCT's score of an action that is proven lost: below all others, above the illegal ones."""
@@ -49,10 +50,10 @@ REFUTED = np.float32(-1e30)
 
 @jit()
 def _back_up(nodes, edges, tree, node, value, virtual):
-    """Add one visit of ``value``, for ``node``'s mover, to every node and edge up to the root.
+    """Add one visit with ``value`` to ``node`` and to every node and edge above it.
 
-    A FINISHED node on the way replaces the value: from there upwards it is that node's result.
-    ``virtual``: also remove the marks of ``_mark_pending``.
+    ``value`` is for ``node``'s mover. A FINISHED node on the path replaces it: that node and
+    everything above it get its result. ``virtual``: also remove the marks of ``_mark_pending``.
 
     Example: a leaf is worth +0.6 for white. Its parent's mover is black, its grandparent's white:
 
@@ -60,8 +61,8 @@ def _back_up(nodes, edges, tree, node, value, virtual):
         parent        black  value_sum -= 0.6, edge to the leaf: value_sum -= 0.6
         grandparent   white  value_sum += 0.6, edge to the parent: value_sum += 0.6
 
-    Were the parent FINISHED with the result -1 for black, the parent would get -1 instead of -0.6,
-    and the grandparent and its edge +1. The edge to the leaf keeps its -0.6.
+    If the parent is FINISHED with the result -1 for black, it gets -1 instead of -0.6, and the
+    grandparent and its edge get +1. The edge to the leaf still gets -0.6.
     """
     mover = nodes[tree, node].to_move
     while True:
@@ -83,10 +84,10 @@ def _back_up(nodes, edges, tree, node, value, virtual):
         node = parent
 
 
-# Proofs: score-bounded tree search (Cazenave & Saffidine 2010), which is MCTS-Solver (Winands et
-# al. 2008) with draws. Every node has bounds [lower, upper] on its result under best play, for its
-# mover. They begin as [-1, 1]; a finished game has lower == upper; a node's bounds are the highest
-# lower and the highest upper bound among its legal actions.
+# Proofs: score-bounded Monte Carlo tree search (Cazenave & Saffidine 2010), a generalization of
+# MCTS-Solver (Winands et al. 2008) to draws. Every node has bounds [lower, upper] on its result
+# under best play, for its mover. They start as [-1, 1]; a finished game has lower == upper; a
+# node's bounds are the highest lower and the highest upper bound among its legal actions.
 
 
 @jit()
@@ -94,7 +95,7 @@ def _range(nodes, edges, tree, node, action):
     """The proven bounds ``(lower, upper)`` on an action's result, for the node's mover.
 
     An action without a child has (-1, 1). A child with the bounds [0, 1] for the other player gives
-    (-1, 0): its mover has at least a draw, so that the action brings at best a draw.
+    (-1, 0): the other player gets at least a draw, so the action gives at best a draw.
     """
     child = edges[tree, node, action].child
     if child < 0:
@@ -107,14 +108,14 @@ def _range(nodes, edges, tree, node, action):
 
 @jit()
 def _settle(nodes, edges, tree, node):
-    """Make ``node``, whose result is proven, FINISHED, as if all its visits had had that result.
+    """Make ``node`` FINISHED and correct the value sums as if all its visits had had its result.
 
-    Example: a node has 5 visits, value_sum +1.5, and is proven lost. Its value_sum becomes
-    5 * -1 = -5, a change of -6.5, which is added to the sums of all nodes and edges above it: +6.5
-    where the other player moves, -6.5 where the same one does. A parent of 9 visits and value_sum
-    -0.5 so goes from a mean of -0.06 to 6.0 / 9 = 0.67.
+    The node's result must be proven. Example: a node has 5 visits, value_sum +1.5, and is proven
+    lost. Its value_sum becomes 5 * -1 = -5, a change of -6.5. The sums of all nodes and edges above
+    change, too: by +6.5 where the other player moves, by -6.5 where the same player moves. The mean
+    of a parent with 9 visits and value_sum -0.5 changes from -0.06 to 6.0 / 9 = 0.67.
 
-    The changes stop at a FINISHED node: its value_sum is its visits times its result already.
+    The changes stop at a FINISHED node, whose value_sum already is its visits times its result.
     """
     here = nodes[tree, node]
     mover, value = here.to_move, np.float32(here.lower)
@@ -133,18 +134,18 @@ def _settle(nodes, edges, tree, node):
 
 @jit()
 def _prove(nodes, edges, tree, node):
-    """Update the bounds of all nodes above ``node``, whose own bounds have just changed.
+    """Update the bounds of the nodes above ``node``, whose own bounds have just changed.
 
-    The update goes up until it reaches a node whose bounds stay as they were. A node whose two
-    bounds are equal is settled. An action that is proven lost is refuted: its prior becomes 0.
+    The update goes up until it reaches a node whose bounds do not change. A node whose two bounds
+    become equal is settled. An action that is proven lost is refuted: its prior becomes 0.
 
     Example: a node, white to move, with three legal actions. All bounds are for white.
 
-        a [-1, -1]  b [-1, 1]  c [0, 1]   node [0, 1]: c is a draw at least, b or c may win
+        a [-1, -1]  b [-1, 1]  c [0, 1]   node [0, 1]: c is at least a draw, b or c may win
         a [-1, -1]  b [0, 0]   c [0, 1]   node [0, 1]: unchanged, so that the update ends here
         a [-1, -1]  b [0, 0]   c [0, 0]   node [0, 0]: settled as a draw; its parent comes next
 
-    For the parent, black to move, the same node's bounds [0, 1] read [-1, 0].
+    For the parent, black to move, the node's bounds [0, 1] are [-1, 0].
     """
     while True:
         parent, action = nodes[tree, node].parent, nodes[tree, node].action
@@ -176,13 +177,12 @@ def attach(
     where,
     states, legal, outcome, to_move, virtual, prove,
 ):  # fmt: skip
-    """Add a node at the end of each row's edge; back the finished ones up, keep the others as rows.
+    """Add a node at the end of each row's edge; back up finished games, keep the others as rows.
 
-    ``states [n * itemsize]``, bytes, ``legal [n, A]``, ``outcome [n]`` and ``to_move [n]`` describe
-    the new nodes. Returns how many of them are unfinished, ``m``. The first ``m`` rows of
-    ``states`` and ``legal`` are then theirs, and the first ``m`` columns of ``where`` hold their
-    trees and their own node indices. ``prove``: finished games update the bounds of the nodes above
-    them.
+    ``states [n * itemsize]`` (bytes), ``legal [n, A]``, ``outcome [n]`` and ``to_move [n]``
+    describe the new nodes. Returns ``m``, the number of unfinished ones. Afterwards the first ``m``
+    rows of ``states`` and ``legal`` belong to these, and the first ``m`` columns of ``where`` hold
+    their trees and node indices. ``prove``: finished games update the bounds of the nodes above.
 
     Example: of 3 new nodes the second one is finished. It is backed up; the third one's state and
     legal actions move to row 1; 2 is returned.
@@ -222,10 +222,10 @@ def attach(
 
 @jit()
 def expand(nodes, edges, where, logits, value, legal, virtual):
-    """Give each row's leaf its edges and back its value up.
+    """Write the edges of each row's leaf and back up the leaf's value.
 
-    The priors are ``softmax(logits)`` over the legal actions; ``logits, legal [n, A]`` and
-    ``value [n]``, for the leaf's mover. A logit of -inf beside finite ones gives a prior of 0.
+    The priors are ``softmax(logits)`` over the legal actions; ``logits, legal [n, A]``. The values
+    ``value [n]`` are for the leaf's mover. A logit of -inf gives a prior of 0 if others are finite.
     Returns whether all values and sums of the softmax are finite; if not, the trees are unusable.
     """
     actions, finite = legal.shape[1], True
@@ -253,7 +253,7 @@ def expand(nodes, edges, where, logits, value, legal, virtual):
 
 @jit()
 def _arrive(nodes, edges, tree, node, action, virtual):
-    """Process the end of a descent, the edge ``action`` of ``node``: NEW, BACKED_UP or BLOCKED.
+    """Process a descent that ends with ``action`` of ``node``; returns NEW, BACKED_UP or BLOCKED.
 
     The value of a FINISHED child is backed up at once. A NEW edge adds its prior to the node's
     ``prior_mass`` and, with ``virtual``, marks the path to the root as pending.
@@ -276,9 +276,9 @@ def _arrive(nodes, edges, tree, node, action, virtual):
 
 @jit()
 def _mark_pending(nodes, edges, tree, node, action):
-    """Count one simulation that waits for its evaluation, on every edge and node up to the root.
+    """Mark one simulation as waiting for its evaluation, on every edge and node up to the root.
 
-    This is the virtual loss: until the evaluation arrives, the rules of descent count it as a visit
+    This is the virtual loss: until the evaluation arrives, the selection rules count it as a visit
     with the result -1, so that the next descent of the same round takes another path. Example: an
     edge of 3 visits and value_sum 1.2 has the mean 0.4. With one pending simulation its mean is
     (1.2 - 1) / (3 + 1) = 0.05, and PUCT divides its prior by 1 + 4 instead of 1 + 3. When the
@@ -295,12 +295,12 @@ def _mark_pending(nodes, edges, tree, node, action):
 
 @jit()
 def _puct_action(nodes, edges, tree, node, exploration, fpu_reduction):
-    """The legal action of the highest ``Q + c(N) sqrt(N) P / (1 + n)``, the first of equals.
+    """The legal action with the highest ``Q + c(N) sqrt(N) P / (1 + n)``; of several, the first.
 
-    ``N`` and ``n`` count pending simulations, too. The ``Q`` of an unvisited action is the node's
-    mean minus ``fpu_reduction * sqrt(visited prior mass)``: with a mean of 0.2, a reduction of 0.2
-    and a visited prior mass of 0.49, it is 0.2 - 0.2 * 0.7 = 0.06. Refuted actions come last: there
-    is nothing left to learn about them.
+    ``N`` and ``n`` include pending simulations. The ``Q`` of an unvisited action is the node's mean
+    minus ``fpu_reduction * sqrt(visited prior mass)``: with a mean of 0.2, a reduction of 0.2 and a
+    visited prior mass of 0.49, it is 0.2 - 0.2 * 0.7 = 0.06. Refuted actions come last: their
+    result is known.
     """
     here = nodes[tree, node]
     mass = here.prior_mass if here.prior_mass > 0 else ZERO  # rounding may leave less than 0
@@ -328,7 +328,7 @@ def puct(
 ):  # fmt: skip
     """The ``tree.Select`` of PUCT; returns the number of rows written.
 
-    ``exploration [simulations + 2]``: ``c(N) * sqrt(N)`` at ``N`` visits of a node.
+    ``exploration [simulations + 2]``: ``c(N) * sqrt(N)`` by the visits ``N`` of a node.
     """
     new = 0
     for tree in range(len(remaining)):
@@ -364,9 +364,9 @@ def puct(
 def _complete(nodes, edges, tree, node, visit_offset, value_scale, sigma):
     """Fill ``sigma [A]`` with ``(visit_offset + max n) * value_scale * completed Q(a)``.
 
-    The completed Q (equation 10) of a visited action is its mean, and that of an unvisited one the
-    mixed value (equation 33), the weighted mean of the node's own value and of the visited actions'
-    means. Returns the visits of all edges. Pending simulations count as lost visits throughout.
+    The completed Q (equation 10) of a visited action is its mean. For an unvisited action it is the
+    mixed value (equation 33), a weighted mean of the node's own value and the visited actions'
+    means. Returns the sum of the edges' visits. Pending simulations count as visits with a loss.
 
     Example: the node's own value is 0.1; visit_offset 50, value_scale 0.1.
 
@@ -376,7 +376,7 @@ def _complete(nodes, edges, tree, node, visit_offset, value_scale, sigma):
 
     The means weighted by priors are (0.5 * 0.4 - 0.25 * 0.2) / 0.75 = 0.2, and the mixed value is
     (0.1 + 3 * 0.2) / (1 + 3) = 0.175. The scale is 0.1 * (50 + 2) = 5.2, so that sigma is
-    (2.08, -1.04, 0.91) and 3 is returned.
+    (2.08, -1.04, 0.91). The function returns 3.
     """
     begun = most = mass = weighted = ZERO
     for action in range(edges.shape[2]):
@@ -391,7 +391,7 @@ def _complete(nodes, edges, tree, node, visit_offset, value_scale, sigma):
         weighted += share * q
         sigma[action] = q
     mixed = nodes[tree, node].value
-    if mass > 0:  # otherwise only refuted actions, whose priors are 0, were visited
+    if mass > 0:  # it is 0 if no action was visited, or only refuted ones, whose priors are 0
         mixed = (mixed + begun * weighted / mass) / (ONE + begun)
     scale = value_scale * (visit_offset + most)
     for action in range(edges.shape[2]):
@@ -402,7 +402,7 @@ def _complete(nodes, edges, tree, node, visit_offset, value_scale, sigma):
 
 @jit()
 def _improved_action(nodes, edges, tree, node, visit_offset, value_scale, sigma):
-    """``argmax pi'(a) - n(a) / (1 + sum n)``, equation 14: visits follow the improved policy.
+    """``argmax pi'(a) - n(a) / (1 + sum n)`` (equation 14): visits follow the improved policy.
 
     ``pi'`` is ``softmax(logits + sigma)`` (equation 11), computed as ``prior * exp(sigma)`` divided
     by its sum. ``sigma [A]`` is scratch memory.
@@ -413,7 +413,7 @@ def _improved_action(nodes, edges, tree, node, visit_offset, value_scale, sigma)
         bonus = sigma[action] if edges[tree, node, action].prior >= 0 else LOWEST
         highest = bonus if bonus > highest else highest
     for action in range(edges.shape[2]):
-        # Without a floor all shares underflow to 0 where the action of the highest sigma has a
+        # Without FLOOR all shares would underflow to 0 if the action with the highest sigma had a
         # prior of almost 0.
         prior = edges[tree, node, action].prior
         share = (prior if prior > FLOOR else FLOOR) * np.exp(sigma[action] - highest)
@@ -434,10 +434,11 @@ def _improved_action(nodes, edges, tree, node, visit_offset, value_scale, sigma)
 def _halving_action(
     nodes, edges, tree, scores, required, visit_offset, value_scale, sigma
 ):  # fmt: skip
-    """The root action to search next: of those with ``required`` visits, the one of the highest
-    ``scores[a] + sigma(completed Q(a))``.
+    """The root action to search next: among those with ``required`` visits, the one with the
+    highest ``scores[a] + sigma(completed Q(a))``.
 
-    Where no action has that many visits, all of them compete. Illegal and refuted ones never do.
+    If no action has that many visits, it is chosen among all. Illegal and refuted actions are never
+    chosen.
     """
     _complete(nodes, edges, tree, 0, visit_offset, value_scale, sigma)
     best, best_score, best_due = -1, LOWEST, False
@@ -460,12 +461,12 @@ def gumbel(
 
     Sequential halving at the root, the improved policy below it. ``scores [B, A]``: Gumbel noise
     plus logits. ``considered [B]``: the number of root actions that take part in the halving.
-    ``schedule [A + 1, simulations, 2]``: for that number and for the simulations begun so far, the
-    visits that the next action must have, and 1 where this choice drops actions
+    ``schedule [A + 1, simulations, 2]``: for that number and the number of simulations begun so
+    far, the visits that the next action must have, and 1 if this choice drops actions
     (``gumbel._halving_schedule``).
 
-    A choice that drops actions is made only when nothing is pending, because virtual losses would
-    drop the actions that were searched last.
+    A choice that drops actions waits until nothing is pending: otherwise virtual losses would lower
+    the scores of the actions searched last, and they would be dropped.
     """
     new = 0
     sigma = np.empty(edges.shape[2], np.float32)

@@ -1,4 +1,4 @@
-"""AlphaZero's search: PUCT with Dirichlet noise at the root (Silver et al. 2018, methods)."""
+"""AlphaZero's search: PUCT with Dirichlet noise at the root (Silver et al. 2018, supplement)."""
 
 from dataclasses import replace
 from typing import Annotated, Literal
@@ -18,29 +18,34 @@ from games.base import Game, States
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class PUCT:
-    """The constants of PUCT. An action's score in a node of ``N`` visits, its own included, is
+    """The constants of PUCT.
 
-    ``Q(a) + c(N) * P(a) * sqrt(N) / (1 + n(a))`` with
-    ``c(N) = c_puct + log((N + c_base + 1) / c_base)``.
+    The score of action ``a`` is ``Q(a) + c(N) * P(a) * sqrt(N) / (1 + n(a))`` with
+    ``c(N) = c_puct + log((N + c_base + 1) / c_base)``. ``n(a)`` counts the action's visits, ``N``
+    those of the node, including its own evaluation.
     """
 
     kind: Literal["puct"] = "puct"
     simulations: Annotated[int, Field(ge=1)] = 64
-    """Simulations per move. AlphaGo Zero used 1,600, AlphaZero 800, KataGo 600 to 1,000."""
+    """Simulations per move. AlphaGo Zero used 1,600, AlphaZero 800; KataGo 600 to 1,000 for the
+    quarter of its moves whose policies are trained on (Wu 2019, section 3.1)."""
     c_puct: Positive = 1.25
     """How strongly the prior directs the search; 1.25 in AlphaZero's pseudocode."""
     c_base: Positive = 19652.0
-    """Visits at which exploration begins to grow; 19652 in AlphaZero's pseudocode."""
+    """Visits at which c(N) exceeds ``c_puct`` by log 2, about 0.69: more exploration in large
+    searches. 19652 in AlphaZero's pseudocode."""
     fpu_reduction: Annotated[float, Field(ge=0)] = 0.2
-    """First-play urgency: an unvisited action has the node's mean value minus this times the square
-    root of the prior mass already visited (Wu 2019, section 3)."""
+    """First-play urgency: the Q of an unvisited action is the node's mean value minus this times
+    the square root of the visited actions' total prior. KataGo uses 0.2, and 0 at a root with
+    noise (Wu 2019, section 2); here the root is no exception."""
     dirichlet_fraction: Fraction = 0.25
-    """Share of Dirichlet noise in the root's prior; drawn anew for each search."""
+    """Share of Dirichlet noise in the root's prior, drawn anew for each search; 0.25 in AlphaGo
+    Zero, AlphaZero and KataGo."""
     dirichlet_total: Positive = 10.0
-    """The noise's alpha is this divided by the number of legal actions: about 0.3 for chess's 35,
-    as in AlphaZero, and 1.4 for Connect Four's 7."""
+    """The noise's alpha is this divided by the number of legal actions: about 0.3 for the 35 of
+    chess, as in AlphaZero, and 1.4 for the 7 of Connect Four. KataGo's total is 10.83."""
     leaves: Annotated[int, Field(ge=1)] = 1
-    """Leaves evaluated at once per tree, kept apart by virtual losses."""
+    """Leaves evaluated at once per tree; virtual losses make their paths differ."""
     proofs: bool = True
     """Propagate proven results from finished games upwards in the tree (MCTS-Solver)."""
 
@@ -63,7 +68,7 @@ class PUCT:
         value, visits, action_value = root_statistics(tree)
         undominated = undominated_actions(tree)
         counts = np.where(undominated, visits, 0)
-        # Where all visited actions are refuted, the unvisited ones are equally likely.
+        # If all visited actions are refuted, the unvisited ones are equally likely.
         counts = np.where(counts.any(axis=1, keepdims=True), counts, undominated)
         lower, upper = tree.nodes[:, 0]["lower"], tree.nodes[:, 0]["upper"]
         return SearchResult(
@@ -87,8 +92,8 @@ def sample(
 ) -> NDArray[np.int64]:
     """``[B]`` actions drawn with probability ``visits ** (1 / temperature)``, normalised.
 
-    ``visits [B, A]``, ``temperature [B]``. At temperature 0: the most visited action, the first of
-    equals, and nothing is drawn from ``rngs``.
+    ``visits [B, A]``, ``temperature [B]``. At temperature 0 it is the most visited action (of
+    several, the first), and nothing is drawn from ``rngs``.
     """
     chances = np.zeros(len(visits))
     for i in np.flatnonzero(temperature > 0).tolist():
@@ -98,10 +103,10 @@ def sample(
 
 @jit()
 def _draw(visits, chances, temperature):
-    """``[B]`` actions: the inverse of the cumulative distribution at ``chances [B]`` in [0, 1).
+    """``[B]`` actions: the inverse cumulative distribution at ``chances [B]`` in [0, 1).
 
-    The weights are ``visits [B, A] ** (1 / temperature [B])``, divided by the highest of them so
-    that none overflows. At temperature 0: the first of the most visited.
+    The weights are ``visits [B, A] ** (1 / temperature [B])``, divided by the largest of them so
+    that none overflows. At temperature 0 it is the first of the most visited actions.
     """
     chosen = np.empty(len(visits), np.int64)
     weights = np.empty(visits.shape[1])
@@ -118,9 +123,9 @@ def _draw(visits, chances, temperature):
 
 
 def _mix_noise(tree: Tree, rngs: Generators, fraction: float, total: float) -> None:
-    """Mix Dirichlet noise into the priors of all roots, from each position's own generator.
+    """Mix Dirichlet noise into the priors of all roots, drawn from each position's own generator.
 
-    The noise is a set of gamma variates divided by their sum.
+    Gamma variates divided by their sum are a draw from a Dirichlet distribution.
     """
     counts = (tree.edges[:, 0]["prior"] >= 0).sum(axis=1)
     drawn = np.empty((len(counts), tree.edges.shape[2]))

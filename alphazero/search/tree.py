@@ -2,14 +2,14 @@
 
 A round of search (``grow``):
 
-    select          each algorithm's own kernel descends from the roots to edges without a child
+    select          the algorithm's kernel descends from the roots to edges without a child
     game.advance    plays those edges' actions
     attach          adds the new nodes to the trees
     evaluator       evaluates the new nodes that are not finished games
     expand          gives them edges with priors, and backs their values up to the root
 
 A finished game is never sent to the evaluator; its outcome is backed up instead: by ``attach`` when
-it is new, by ``select`` when a later descent ends there again.
+its node is new, by ``select`` when a later descent ends at the node again.
 """
 
 from collections.abc import Callable, Generator
@@ -52,7 +52,7 @@ EDGE = np.dtype(
 
 
 class Tree(NamedTuple):
-    """``B`` trees of at most ``N`` nodes, in the order of their first visits; node 0 is the root.
+    """``B`` trees of at most ``N`` nodes. Node 0 is the root; the others are in order of creation.
 
     Memory: ``N * (20 A + 32 + game.dtype.itemsize)`` bytes per tree.
     """
@@ -62,8 +62,8 @@ class Tree(NamedTuple):
     edges: NDArray
     """``[B, N, A]`` of ``EDGE``; meaningful once a node is EXPANDED."""
     raw: NDArray[np.uint8]
-    """``[B, N, itemsize]``: the memory of ``states`` as bytes, so that one kernel serves every
-    game."""
+    """``[B, N, itemsize]``: the memory of ``states`` as bytes, so that the same kernels work for
+    every game."""
     size: NDArray[np.int32]
     """``[B]``, the number of nodes in use."""
     states: States
@@ -71,7 +71,7 @@ class Tree(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """The edges without a child at which one round's descents ended, in the order of the trees.
+    """The edges that get a child in this round: one row per edge, in the order of the trees.
 
     Row ``i`` is action ``where[2, i]`` of node ``where[1, i]`` in tree ``where[0, i]``; that node's
     state is ``states[i]``. After ``attach`` the first rows are the unfinished new nodes: tree
@@ -92,11 +92,11 @@ Select = Callable[[NDArray[np.int32], Rows], int]
 ``remaining [B]`` counts the simulations that each tree has not begun yet. A descent ends in one of
 three ways:
 
-- At an edge without a child: this is one simulation and becomes a row. A tree writes at most as
-  many rows per round as it may have leaves evaluated at once.
-- In a finished game: this is one simulation, too. Its value is backed up at once.
-- At an edge or node that already waits for its evaluation: this is no simulation, and the tree
-  takes no further part in this round.
+- At an edge without a child: this is one simulation and becomes a row. A tree writes at most
+  ``leaves`` rows per round.
+- At a finished game: this is one simulation, too. Its value is backed up at once.
+- At an edge or node that already waits for its evaluation: this does not count as a simulation,
+  and the tree takes no further part in this round.
 
 0 rows mean that all trees have done their simulations.
 """
@@ -131,13 +131,13 @@ def init_trees(game: Game, states: States, evaluation: Evaluation, capacity: int
 def grow(
     game: Game, tree: Tree, select: Select, simulations: int, leaves: int = 1, prove: bool = False
 ) -> Generator[States, Evaluation, int | None]:
-    """Run ``simulations`` in every tree.
+    """Run ``simulations`` simulations in every tree; fewer once the result of its root is proven.
 
-    ``leaves``: how many are evaluated at most per tree and round, kept apart by virtual losses.
-    ``prove``: whether to propagate proven results.
+    ``leaves``: the largest number of leaves evaluated per tree and round; virtual losses make their
+    paths differ. ``prove``: whether to propagate proven results.
 
     Yields the leaves' states and receives their evaluation. Returns the oldest weights version
-    among the evaluations, None if there were none.
+    among the evaluations, or None if there were none.
     """
     batch, virtual, oldest = len(tree.size), leaves > 1, None
     remaining = np.full(batch, simulations, np.int32)
@@ -163,28 +163,28 @@ def _expand(
     legal: NDArray[np.bool_],
     virtual: bool,
 ) -> None:
-    """``kernels.expand``; ``ValueError`` for wrong shapes and for values that are not finite."""
+    """Expand leaves; ``ValueError`` for wrong shapes and for values that are not finite."""
     logits, value, _ = evaluation
     if logits.shape != legal.shape or value.shape != legal.shape[:1]:
         raise ValueError(
             f"evaluation of {len(legal)} positions has logits {logits.shape} and value "
-            f"{value.shape}; right are {legal.shape} and {legal.shape[:1]}"
+            f"{value.shape}; expected {legal.shape} and {legal.shape[:1]}"
         )
     if not kernels.expand(*tree[:2], where, logits, value, legal, virtual):
         raise ValueError(f"evaluation of {len(legal)} positions holds values that are not finite")
 
 
 def _bytes(states: States) -> NDArray[np.uint8]:
-    """The same memory as bytes, with one more axis."""
+    """A view of the same memory as bytes, with one more axis."""
     return states.view(np.uint8).reshape(*states.shape, states.dtype.itemsize)
 
 
 def undominated_actions(tree: Tree) -> NDArray[np.bool_]:
-    """``[B, A]``: the roots' legal actions without those that proven bounds rule out.
+    """``[B, A]``: True for the roots' legal actions that proven bounds do not rule out.
 
     The root's bounds are [lower, upper]. An action is kept if it may still turn out better than
-    ``lower``, or if it is proven to reach ``lower``. A lost action reaches ``lower`` = -1, too, but
-    is kept only where the root itself is proven lost. Examples, bounds for the root's mover:
+    ``lower``, or if it is proven to reach ``lower``. With ``lower`` = -1 a lost action reaches it,
+    too, but is kept only if the root itself is proven lost. Examples, bounds for the root's mover:
 
         a [-1, -1]  b [0, 1]  c [-1, 1]   root [0, 1]: b and c are kept
         a [0, 0]    b [0, 1]  c [-1, 0]   root [0, 1]: a and b are kept
@@ -208,7 +208,7 @@ def root_statistics(
 ) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.float32]]:
     """``(value [B], visits [B, A], action_value [B, A])`` of the roots, for the root's mover.
 
-    Values are means over visits; that of an unvisited action is NaN.
+    Values are means over visits; the value of an unvisited action is NaN.
     """
     roots, edges = tree.nodes[:, 0], tree.edges[:, 0]
     visits = edges["visits"].copy()
