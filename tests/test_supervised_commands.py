@@ -1,4 +1,4 @@
-"""``alphazero supervised`` as it is used: what it leaves, goes on from, shows and refuses."""
+"""``alphazero supervised`` on the command line: its files, resuming, output and errors."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from alphazero.nn import gan
 from alphazero.supervised import images
 from alphazero.supervised.model import Predictor
 from workers import cli
-from workers.supervised import train
+from workers.supervised import evaluate
 
 SMALL = (
     "mlp", "data.limit=200", "model.hidden=[16]", "fit.epochs=2", "fit.batch_size=32", "fit.ema=0",
@@ -33,10 +33,10 @@ def alphazero(*words: object) -> int:
 
 
 def refused(capsys, *words: object, status: int = 2) -> str:
-    """The one line that a command ends with."""
+    """The single line of the error with which a command ends."""
     capsys.readouterr()
     assert alphazero(*words) == status
-    (line,) = [each for each in capsys.readouterr().err.splitlines() if each]
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line]
     return line
 
 
@@ -53,11 +53,11 @@ def reviews(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def artist(tmp_path_factory):
+def generator(tmp_path_factory):
     return untrained("gan", tmp_path_factory.mktemp("supervised") / "gan")
 
 
-def test_a_training_leaves_its_model_figures_and_pictures(run):
+def test_a_training_writes_its_model_figures_and_pictures(run):
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2]
     tested = json.loads((run / "test.json").read_text())
@@ -69,7 +69,7 @@ def test_a_training_leaves_its_model_figures_and_pictures(run):
         assert (run / name).read_bytes().startswith(b"\x89PNG")
 
 
-def test_what_is_resumed_goes_on_and_changed_settings_are_told(tmp_path, capsys):
+def test_a_resumed_training_continues_and_names_changed_settings(tmp_path, capsys):
     folder = tmp_path / "run"
     alphazero("train", *SMALL, "fit.epochs=1", "--run-dir", folder)
     capsys.readouterr()
@@ -102,7 +102,7 @@ def test_a_training_is_not_resumed_on_data_with_other_words(tmp_path, capsys):
     assert "data are not those" in refused(capsys, "train", *words, f"{path}/fine.tsv", *more)
 
 
-def test_what_is_not_there_is_named_in_one_line(run, reviews, tmp_path, capsys):
+def test_a_missing_file_is_named_in_one_line(run, reviews, tmp_path, capsys):
     nowhere = tmp_path / "nowhere"
     for words, named in (
         (("train", "cnn", f"data.path={nowhere}"), f"data.path: {nowhere} does not exist"),
@@ -116,7 +116,7 @@ def test_what_is_not_there_is_named_in_one_line(run, reviews, tmp_path, capsys):
     assert "has no unsup.tsv" in refused(capsys, *words)
 
 
-def test_a_supervised_model_is_no_agent(run, tmp_path):
+def test_a_supervised_model_is_not_loaded_as_an_agent(run, tmp_path):
     with pytest.raises(ValueError, match=r"supervised model \(mlp\), not an agent"):
         checkpoint.load(run)
 
@@ -136,7 +136,7 @@ def test_a_training_stopped_in_its_first_epoch_is_resumed_from_the_beginning(tmp
         step = Trainer._step
         patched.setattr(Trainer, "_step", lambda *given: (stopping(), step(*given))[1])
         assert alphazero("train", *SMALL, "--run-dir", folder) == 130
-    assert "goes on after the last epoch" in capsys.readouterr().out
+    assert "continues after the last epoch" in capsys.readouterr().out
     assert alphazero("train", *SMALL, "--run-dir", folder, "--resume") == 0
     assert "holds no checkpoint yet: starting from the beginning" in capsys.readouterr().out
 
@@ -151,58 +151,67 @@ def test_data_of_another_size_than_the_model_takes_are_refused(tmp_path, capsys)
     assert "this model takes uint8 (1, 9, 9)" in refused(capsys, "evaluate", folder)
 
 
-def test_a_judge_names_images_and_only_generators_have_one(run, reviews, artist, capsys):
-    assert "--judge RUN" in refused(capsys, "evaluate", artist)
-    assert "should be one of images" in refused(capsys, "evaluate", artist, "--judge", reviews)
-    assert "names none" in refused(capsys, "evaluate", artist, "--judge", artist)
+def test_a_generator_alone_is_evaluated_with_a_classifier_of_images(
+    run, reviews, generator, capsys
+):
+    assert "--judge RUN" in refused(capsys, "evaluate", generator)
+    assert "should be one of images" in refused(capsys, "evaluate", generator, "--judge", reviews)
+    assert "not a classifier" in refused(capsys, "evaluate", generator, "--judge", generator)
     assert "is for generators" in refused(capsys, "evaluate", run, "--judge", run)
 
 
-def test_a_generators_figures_are_those_of_its_judge(tmp_path, artist, capsys, monkeypatch):
-    judge = untrained("mlp", tmp_path, side=8)
-    judged = Predictor(judge).predict(gan.generate(Predictor(artist).network, 1000, 0))
-    sure = float(np.median(judged.max(axis=1)))  # of some the judge is surer, of others less
-    monkeypatch.setattr(train, "SURE", sure)
-    assert alphazero("evaluate", artist, "--judge", judge, "--json", "-") == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["examples"] == 1000
-    chosen, counted = judged.argmax(axis=1), judged.max(axis=1) > sure
-    assert 0.3 < counted.mean() < 0.7
-    assert found["sure"] == pytest.approx(counted.mean())
-    assert found["as_told"] == pytest.approx((chosen == np.arange(1000) % 10).mean())
-    counts = np.bincount(chosen[counted], minlength=10)
-    assert list(found["classes"].values()) == counts.tolist()
+def test_a_generators_figures_are_counts_of_the_classifiers_probabilities(
+    tmp_path, generator, capsys, monkeypatch
+):
+    classifier = untrained("mlp", tmp_path, side=8)
+    images = gan.generate(Predictor(generator).network, 1000, 0)
+    probabilities = Predictor(classifier).predict(images)
+    largest, predicted = probabilities.max(axis=1), probabilities.argmax(axis=1)
+    limit = float(np.median(largest))  # half of the images lie above it
+    monkeypatch.setattr(evaluate, "CONFIDENT", limit)
+    assert alphazero("evaluate", generator, "--judge", classifier, "--json", "-") == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["examples"] == 1000
+    confident = largest > limit
+    assert 0.3 < confident.mean() < 0.7
+    assert figures["confident"] == pytest.approx(confident.mean())
+    conditions = np.arange(1000) % 10
+    assert figures["as_conditioned"] == pytest.approx((predicted == conditions).mean())
+    counts = np.bincount(predicted[confident], minlength=10)
+    assert list(figures["classes"].values()) == counts.tolist()
 
 
 TEXTS = ["a good one [/b]", "[red]bad"]
 
 
-def test_texts_are_answered_in_order_and_shown_as_they_were_given(reviews, capsys):
+def test_texts_are_classified_in_order_and_shown_as_they_were_given(reviews, capsys):
     assert alphazero("predict", reviews, "--text", *TEXTS) == 0
     shown = capsys.readouterr().out
     assert all(text in shown for text in TEXTS)
     assert alphazero("predict", reviews, "--text", *TEXTS, "--json", "-") == 0
-    found = json.loads(capsys.readouterr().out)
+    predictions = json.loads(capsys.readouterr().out)
     rows = Predictor(reviews).predict(TEXTS)
-    assert [each["input"] for each in found] == TEXTS
-    assert [list(each["probabilities"].values()) for each in found] == rows.tolist()
+    assert [prediction["input"] for prediction in predictions] == TEXTS
+    assert [list(p["probabilities"].values()) for p in predictions] == rows.tolist()
 
 
-def test_one_answer_is_a_list_of_one(reviews, capsys):
+def test_the_prediction_of_one_text_is_a_list_of_one(reviews, capsys):
     assert alphazero("predict", reviews, "--text", "good", "--json", "-") == 0
     assert len(json.loads(capsys.readouterr().out)) == 1
 
 
-def test_a_png_is_answered_like_its_pixels_and_anything_else_is_refused(run, tmp_path, capsys):
+def test_a_png_file_is_classified_as_its_pixels_and_any_other_file_is_refused(
+    run, tmp_path, capsys
+):
     from PIL import Image
 
     pixels, rng = tmp_path / "a.png", np.random.default_rng(0)
     grey = rng.integers(0, 256, (8, 8), np.uint8)
     Image.fromarray(grey).save(pixels)
     assert alphazero("predict", run, "--image", pixels, "--json", "-") == 0
-    (found,) = json.loads(capsys.readouterr().out)
-    own = Predictor(run).predict(grey[None, None])[0]
-    assert list(found["probabilities"].values()) == own.tolist()
+    (prediction,) = json.loads(capsys.readouterr().out)
+    expected = Predictor(run).predict(grey[None, None])[0]
+    assert list(prediction["probabilities"].values()) == expected.tolist()
     for name, image in (
         ("deep", rng.integers(0, 2**16, (8, 8)).astype(np.uint16)),
         ("clear", rng.integers(0, 256, (8, 8, 4), np.uint8)),
@@ -215,12 +224,12 @@ def test_a_png_is_answered_like_its_pixels_and_anything_else_is_refused(run, tmp
 
 
 @pytest.mark.parametrize("words", [(), ("--text", "a"), ("--image", "a.png", "--text", "a")])
-def test_a_model_of_images_asks_for_images(run, capsys, words):
+def test_a_model_of_images_is_given_images_only(run, capsys, words):
     assert "takes images: give --image" in refused(capsys, "predict", run, *words)
 
 
 @pytest.mark.parametrize("more", [("--dimensions", "0"), ("--to", "/nowhere/vectors.txt")])
-def test_what_vectors_cannot_do_is_refused_before_they_are_learnt(tmp_path, capsys, more):
+def test_bad_options_of_vectors_are_refused_before_vectors_are_learned(tmp_path, capsys, more):
     with pytest.raises(SystemExit) as ended:
         alphazero("vectors", tmp_path, "--to", tmp_path / "vectors.txt", *more)
     assert ended.value.code == 2
@@ -228,15 +237,15 @@ def test_what_vectors_cannot_do_is_refused_before_they_are_learnt(tmp_path, caps
 
 
 @pytest.mark.parametrize("words", [("train", "mlp", "a=1"), ("tune", "mlp", "--grid", "a=1,2")])
-def test_a_bad_setting_is_told_before_anything_heavy_is_imported(tmp_path, words):
+def test_a_bad_setting_is_reported_before_torch_is_imported(tmp_path, words):
     more = ("--to", str(tmp_path / "new")) if words[0] == "tune" else ()
     ended = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "workers.cli", "supervised", *words, *more],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    said = [line for line in ended.stderr.splitlines() if not line.startswith("import time")]
+    lines = [line for line in ended.stderr.splitlines() if not line.startswith("import time")]
     assert ended.returncode == 2
-    assert said == [
+    assert lines == [
         "alphazero: error: command line: a: unknown key; known here: data, model, optimizer, fit, "
         "tracking, seed"
     ]

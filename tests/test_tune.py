@@ -1,6 +1,5 @@
-"""``supervised tune``: its files, what it keeps when it is stopped, and where its trials run."""
+"""``supervised tune``: its files, stopping and continuing, and trials in processes."""
 
-import argparse
 import contextlib
 import csv
 import itertools
@@ -17,11 +16,13 @@ import pytest
 pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")
 
+from alphazero.errors import RunFailed
 from alphazero.supervised import config, pictures, tuning
-from alphazero.types import RunFailed
-from workers.commands.arguments import build_parser
+from workers import cli
+from workers.commands.supervised import tune_options
 from workers.supervised import trials as running
 from workers.supervised import tune
+from workers.supervised.tune import TuneOptions
 
 SHARED = (
     "mlp", "data.limit=300", "model.hidden=[16]", "fit.epochs=2", "fit.batch_size=32",
@@ -31,14 +32,18 @@ GRID = ("--grid", "optimizer.name=adam,sgd", "--grid", "optimizer.learning_rate=
 SMALL = (*SHARED, *GRID, "--folds", "2", "--parallel", "1")
 
 
-def options(*arguments: object) -> argparse.Namespace:
-    return build_parser().parse_args(["supervised", "tune", *map(str, arguments)])
+PARSER = cli.build_parser(cli.command_modules())
+
+
+def options(*arguments: object) -> TuneOptions:
+    """The options of a command line, ``alphazero supervised tune ARGUMENTS``."""
+    return tune_options(cli.parse(PARSER, ["supervised", "tune", *map(str, arguments)]))
 
 
 def results(folder: Path) -> list[dict]:
-    """Without seconds, which no two runs have in common."""
-    found = json.loads((folder / "results.json").read_text())["results"]
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in found]
+    """The rows of results.json without their seconds, which differ between any two runs."""
+    rows = json.loads((folder / "results.json").read_text())["results"]
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
 
 
 def trials(folder: Path) -> list[str]:
@@ -61,23 +66,25 @@ def test_the_best_configuration_is_ready_to_train(done):
     best = results(done)[0]
     chosen = [f"{key}={value}" for key, value in best["values"].items()]
     assert config.load(str(done / "best.yaml")) == config.load("mlp", [*SHARED[1:], *chosen])
-    assert best["mean"] == max(each["mean"] for each in results(done))
+    assert best["mean"] == max(result["mean"] for result in results(done))
 
 
 def test_the_files_hold_every_candidate_best_first(done):
     rows = list(csv.DictReader((done / "results.csv").read_text().splitlines()))
     assert [row["rank"] for row in rows] == ["1", "2", "3", "4"]
-    assert [float(row["mean"]) for row in rows] == [each["mean"] for each in results(done)]
-    for row, each in zip(rows, results(done), strict=True):
-        assert {key: row[key] for key in each["values"]} == each["values"]
-        assert [float(row["fold_1"]), float(row["fold_2"])] == each["accuracies"]
-    means = [each["mean"] for each in results(done)]
+    assert [float(row["mean"]) for row in rows] == [result["mean"] for result in results(done)]
+    for row, result in zip(rows, results(done), strict=True):
+        assert {key: row[key] for key in result["values"]} == result["values"]
+        assert [float(row["fold_1"]), float(row["fold_2"])] == result["accuracies"]
+    means = [result["mean"] for result in results(done)]
     assert means == sorted(means, reverse=True)
     assert (done / "results.png").read_bytes().startswith(b"\x89PNG")
     assert len(trials(done)) == 8
 
 
-def test_the_terminal_shows_the_table_and_what_to_do_next(done, capsys, monkeypatch):
+def test_the_terminal_shows_the_table_and_the_command_that_trains_the_best(
+    done, capsys, monkeypatch
+):
     monkeypatch.setenv("COLUMNS", "200")
     tune.main(options(*SMALL, "--to", done))
     shown = capsys.readouterr().out
@@ -96,7 +103,7 @@ def test_the_same_command_given_again_trains_nothing(done, monkeypatch):
 
 
 def stopping(after: int):
-    """``tuning.run``, and Ctrl-C after so many trials."""
+    """A ``tuning.run`` that is interrupted, as by Ctrl-C, after so many trials."""
     count, run = itertools.count(), tuning.run
 
     def stopped(trial, pool):
@@ -107,7 +114,9 @@ def stopping(after: int):
     return stopped
 
 
-def test_what_is_stopped_keeps_finished_trials_and_goes_on(done, tmp_path, monkeypatch, capsys):
+def test_a_stopped_search_keeps_its_finished_trials_and_is_continued(
+    done, tmp_path, monkeypatch, capsys
+):
     folder = tmp_path / "stopped"
     with monkeypatch.context() as patched:
         patched.setattr(tuning, "run", stopping(after=3))
@@ -132,7 +141,7 @@ def test_a_line_cut_short_by_a_kill_is_run_again(done, tmp_path, monkeypatch):
     assert results(folder) == results(done)
 
 
-def test_a_larger_grid_runs_only_what_is_new(done, tmp_path, monkeypatch):
+def test_a_larger_grid_runs_only_its_new_trials(done, tmp_path, monkeypatch):
     folder = tmp_path / "larger"
     folder.mkdir()
     (folder / "trials.jsonl").write_bytes((done / "trials.jsonl").read_bytes())
@@ -173,13 +182,13 @@ def test_bad_input_is_refused_before_anything_is_trained(
         tune.main(options(*SHARED, *arguments, "--to", tmp_path / "new"))
 
 
-def test_random_candidates_are_drawn_and_pictured(tmp_path):
+def test_random_candidates_are_drawn_and_shown_in_a_picture(tmp_path):
     arguments = (
         "--random", "3", "--grid", "optimizer.name=adam,sgd", "--range", "model.dropout=0..0.5",
         "--range", "optimizer.learning_rate=1e-4..1e-1", "--folds", "2", "--parallel", "1",
     )  # fmt: skip
     assert tune.main(options(*SHARED, *arguments, "--to", tmp_path)) == 0
-    assert len({json.dumps(each["values"]) for each in results(tmp_path)}) == 3
+    assert len({json.dumps(result["values"]) for result in results(tmp_path)}) == 3
     assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -193,7 +202,7 @@ def test_a_candidate_that_diverges_is_shown_and_never_the_best(tmp_path, monkeyp
     assert config.load(str(tmp_path / "best.yaml")).optimizer.learning_rate == 1e-2
 
 
-def test_other_processes_find_the_same_figures(done, tmp_path):
+def test_trials_in_processes_have_the_same_results(done, tmp_path):
     folder = tmp_path / "processes"
     assert tune.main(options(*SMALL, "--parallel", "2", "--to", folder)) == 0
     assert results(folder) == results(done)
@@ -201,14 +210,14 @@ def test_other_processes_find_the_same_figures(done, tmp_path):
 
 def test_a_process_that_dies_ends_the_search_with_one_line():
     calls = running.in_processes(2)(lambda trial, pool: os._exit(1), [1, 2, 3], [0, 0, 0])
-    with pytest.raises(RunFailed, match=r"^a trial's process ended without a word.*$"):
+    with pytest.raises(RunFailed, match=r"^a trial's process died without an error.*$"):
         list(calls)
 
 
 @pytest.mark.parametrize(
     "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
 )
-def test_a_signal_ends_all_processes_and_what_is_finished_is_kept(tmp_path, number):
+def test_a_signal_ends_all_processes_and_finished_trials_are_kept(tmp_path, number):
     folder = tmp_path / "stopped"
     arguments = [
         *SHARED, "fit.epochs=10", "--grid", "seed=" + ",".join(map(str, range(200))),
@@ -224,14 +233,14 @@ def test_a_signal_ends_all_processes_and_what_is_finished_is_kept(tmp_path, numb
             assert child.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        # A terminal's Ctrl-C is heard by every process of the group.
+        # A terminal sends Ctrl-C to every process of the group.
         (os.killpg if number == signal.SIGINT else os.kill)(child.pid, number)
-        out, err = child.communicate(timeout=60)  # which waits for all that write there
+        out, err = child.communicate(timeout=60)  # waits for every process that may write there
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
         child.communicate()
     assert child.returncode == 130, err
-    assert "the same command goes on" in out
+    assert "the same command continues" in out
     assert "Traceback" not in err
     assert len(trials(folder)) >= 2

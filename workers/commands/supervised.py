@@ -2,9 +2,12 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workers.terminal.options import add_json, add_run, count, file_path
+
+if TYPE_CHECKING:
+    from workers.supervised.tune import TuneOptions
 
 HELP = "train, test, use and tune networks on images and texts"
 EPILOG = """\
@@ -17,6 +20,13 @@ TRAIN = """\
 examples:
   alphazero supervised train resnet data.path=data/mnist
   alphazero supervised train textcnn data.path=data/aclImdb_v1.tar.gz --time-limit 10m"""
+EVALUATE = """\
+examples:
+  alphazero supervised evaluate runs/cnn
+  alphazero supervised evaluate runs/gan --judge runs/cnn
+
+figures of a generator: confident (share classified with probability > 0.9), as_conditioned (share
+classified as the class that was generated), classes (number of confident ones per class)"""
 PREDICT = """\
 example:
   alphazero supervised predict runs/textcnn --text 'What a film!'"""
@@ -54,37 +64,54 @@ def _train(options: argparse.Namespace) -> int:
 
     settings = config.load(options.config, options.overrides)
     folder = run_directory.choose(Path(options.config).stem, options.run_dir, options.resume)
-    from workers.supervised import train
+    from workers.supervised import train  # torch: mistakes in the settings are reported before
 
     return train.main(settings, folder, options.resume, options.download, options.time_limit)
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from workers.supervised import train
+    from workers.supervised import evaluate
     from workers.terminal import tables
 
-    figures = train.evaluate(options.run_dir, options.data, options.judge)
-    return tables.report(train.table([figures]), figures, options.json)
+    figures = evaluate.evaluate(options.run_dir, options.data, options.judge)
+    return tables.report(evaluate.table([figures]), figures, options.json)
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from workers.supervised import train
+    from workers.supervised import evaluate
     from workers.terminal import tables
 
-    rows = train.predict(options.run_dir, options.text, options.image)
-    return tables.report(train.table(rows), rows, options.json)
+    rows = evaluate.predict(options.run_dir, options.text, options.image)
+    return tables.report(evaluate.table(rows), rows, options.json)
 
 
 def _tune(options: argparse.Namespace) -> int:
     from workers.supervised import tune
 
-    return tune.main(options)
+    return tune.main(tune_options(options))
+
+
+def tune_options(options: argparse.Namespace) -> "TuneOptions":
+    """The parsed command line of ``tune`` as the record that ``tune.main`` takes."""
+    from workers.supervised.tune import TuneOptions
+
+    return TuneOptions(
+        config=options.config,
+        overrides=options.overrides,
+        grids=options.grid,
+        ranges=options.ranges,
+        random=options.random,
+        folds=options.folds,
+        ray=options.ray,
+        parallel=options.parallel,
+        folder=options.to,
+    )
 
 
 def _vectors(options: argparse.Namespace) -> int:
-    from workers.supervised import train
+    from workers.supervised import word_vectors
 
-    return train.learn_vectors(options.data, options.to, options.dimensions, options.seed)
+    return word_vectors.learn(options.data, options.to, options.dimensions, options.seed)
 
 
 def _add_train(actions: Any) -> None:
@@ -92,16 +119,21 @@ def _add_train(actions: Any) -> None:
     _add_config(train)
     add_run(train)
     train.add_argument(
-        "--download", action="store_true", help="fetch the data first, where they are missing"
+        "--download", action="store_true", help="download MNIST or IMDb first, where it is missing"
     )
 
 
 def _add_evaluate(actions: Any) -> None:
-    evaluate = _add_action(actions, "evaluate", "test a trained network", "", _evaluate)
+    evaluate = _add_action(actions, "evaluate", "test a trained network", EVALUATE, _evaluate)
     _add_model(evaluate)
-    evaluate.add_argument("--data", metavar="PATH", help="other data than it was trained on")
     evaluate.add_argument(
-        "--judge", type=Path, metavar="RUN", help="the classifier that evaluates a generator"
+        "--data", metavar="PATH", help="test on these data instead of those it was trained on"
+    )
+    evaluate.add_argument(
+        "--judge",
+        type=Path,
+        metavar="RUN",
+        help="the classifier with which a generator is evaluated",
     )
     add_json(evaluate)
 
@@ -109,7 +141,9 @@ def _add_evaluate(actions: Any) -> None:
 def _add_predict(actions: Any) -> None:
     predict = _add_action(actions, "predict", "classify with a trained network", PREDICT, _predict)
     _add_model(predict)
-    predict.add_argument("--text", nargs="+", default=[], metavar="TEXT", help="in quotes")
+    predict.add_argument(
+        "--text", nargs="+", default=[], metavar="TEXT", help="texts, each in quotes"
+    )
     predict.add_argument(
         "--image", nargs="+", type=Path, default=[], metavar="FILE", help="PNG, grey, light on dark"
     )
@@ -124,7 +158,11 @@ def _add_tune(actions: Any) -> None:
     )
     _add_candidates(tune)
     tune.add_argument(
-        "--folds", type=count, default=3, metavar="K", help="of the training data; default 3"
+        "--folds",
+        type=count,
+        default=3,
+        metavar="K",
+        help="parts of the training data, each left out of training once; default 3",
     )
     tune.add_argument(
         "--ray",
@@ -138,7 +176,7 @@ def _add_tune(actions: Any) -> None:
         metavar="N",
         help="trials at a time; default: one per core; 1: in this process",
     )
-    tune.add_argument("--to", type=Path, required=True, metavar="DIR", help="for all results")
+    tune.add_argument("--to", type=Path, required=True, metavar="DIR", help="folder of the results")
 
 
 def _add_candidates(tune: argparse.ArgumentParser) -> None:
@@ -169,7 +207,9 @@ def _add_candidates(tune: argparse.ArgumentParser) -> None:
 def _add_vectors(actions: Any) -> None:
     purpose = "learn word vectors from texts without labels"
     vectors = _add_action(actions, "vectors", purpose, VECTORS, _vectors)
-    vectors.add_argument("data", type=Path, metavar="PATH", help="folder or file of the texts")
+    vectors.add_argument(
+        "data", type=Path, metavar="PATH", help="folder, archive or table of texts"
+    )
     vectors.add_argument(
         "--to", type=file_path, required=True, metavar="FILE", help="in GloVe's text format"
     )

@@ -1,7 +1,7 @@
-"""Where the trials of a search run: in processes of this machine, or as tasks of Ray.
+"""Running the trials of a search for settings in processes of this machine or as Ray tasks.
 
-Both are a ``tuning.RunAll``. A trial is a pure function of its arguments: one that was lost with
-its process may simply be run again.
+Both functions here return a ``tuning.RunAll``. A trial is a pure function of its arguments, so one
+that was lost with its process may be run again.
 """
 
 import math
@@ -12,27 +12,31 @@ from typing import Any
 
 from alphazero.errors import RunFailed
 
-QUANTUM = 1.0
-"""Seconds between two chances of Ctrl-C to be heard while Ray works."""
+WAIT_SECONDS = 1.0
+"""Longest wait for Ray's results without returning to Python, where Ctrl-C is handled."""
 
 
 def in_processes(parallel: int) -> Any:
-    """So many at a time; 1 is this process, which saves the seconds that others take to start."""
+    """Run ``parallel`` trials at a time, each in a process of its own.
+
+    1: in this process, without the seconds that others take to start. ``RunFailed`` where one of
+    the processes dies.
+    """
 
     def run_all(function: Callable, trials: Sequence, pools: Sequence) -> Iterator:
         from joblib import Parallel, delayed
         from joblib.externals.loky.process_executor import BrokenProcessPool
 
-        # Which shares arrays of a megabyte or more as files in memory.
+        # joblib maps arrays of a megabyte or more into memory that all processes share.
         jobs = Parallel(
-            max(1, parallel), return_as="generator_unordered", initializer=leave_ctrl_c_to_others
+            max(1, parallel), return_as="generator_unordered", initializer=ignore_ctrl_c
         )
         calls = zip(trials, pools, strict=True)
         try:
-            yield from jobs(delayed(alone)(function, *call) for call in calls)
+            yield from jobs(delayed(single_threaded)(function, *call) for call in calls)
         except BrokenProcessPool as error:
             raise RunFailed(
-                f"a trial's process ended without a word, as it does where memory runs out: try "
+                f"a trial's process died without an error, perhaps because memory ran out: try "
                 f"--parallel {max(1, parallel // 2)} ({type(error).__name__})"
             ) from None
 
@@ -40,7 +44,11 @@ def in_processes(parallel: int) -> Any:
 
 
 def on_ray(address: str, parallel: int | None) -> Any:
-    """As many at a time as the cluster at ``address`` has cores, or ``parallel``."""
+    """Run trials as tasks of the Ray cluster at ``address``, ``parallel`` at a time.
+
+    None: as many as the cluster has cores. An error of a trial is raised as it is; ``RunFailed``
+    where Ray itself fails.
+    """
 
     def run_all(function: Callable, trials: Sequence, pools: Sequence) -> Iterator:
         import ray
@@ -50,7 +58,7 @@ def on_ray(address: str, parallel: int | None) -> Any:
 
         started = connection.connect(address)
         try:
-            yield from _tasks(ray, function, deque(zip(trials, pools, strict=True)), parallel)
+            yield from _run_tasks(ray, function, deque(zip(trials, pools, strict=True)), parallel)
         except exceptions.RayTaskError as error:
             raise error.cause from None
         except exceptions.RayError as error:
@@ -63,34 +71,40 @@ def on_ray(address: str, parallel: int | None) -> Any:
     return run_all
 
 
-def _tasks(ray: Any, function: Callable, waiting: deque, parallel: int | None) -> Iterator:
+def _run_tasks(ray: Any, function: Callable, waiting: deque, parallel: int | None) -> Iterator:
+    """Run ``function(trial, pool)`` for every pair in ``waiting``; scores as they are finished."""
     total = ray.cluster_resources()
     slots = parallel or max(1, int(total.get("CPU", 1)))
-    # A task that reserves no share of a GPU would still see all of them, and take the first.
+    # Ray hides GPUs only from tasks that reserve a number of them, so each reserves a share: with
+    # 8 slots and 2 GPUs a quarter. A task that reserved none would see both and use the first.
     gpus = total.get("GPU", 0)
     share = 1 / math.ceil(slots / gpus) if gpus else 0
-    task = ray.remote(num_cpus=1, num_gpus=share)(alone)
-    held = {key: ray.put(pool) for key, pool in {id(pool): pool for _, pool in waiting}.items()}
+    task = ray.remote(num_cpus=1, num_gpus=share)(single_threaded)
+    # Every pool is put into Ray's memory once, however many trials use it.
+    stored = {key: ray.put(pool) for key, pool in {id(pool): pool for _, pool in waiting}.items()}
     running: list[Any] = []
     try:
         while waiting or running:
             while waiting and len(running) < slots:
                 trial, pool = waiting.popleft()
-                running.append(task.remote(function, trial, held[id(pool)]))
-            done, running = ray.wait(running, timeout=QUANTUM)
+                running.append(task.remote(function, trial, stored[id(pool)]))
+            done, running = ray.wait(running, timeout=WAIT_SECONDS)
             yield from ray.get(done)
     finally:
-        for each in running:
-            ray.cancel(each, force=True)
+        for result in running:
+            ray.cancel(result, force=True)
 
 
-def leave_ctrl_c_to_others() -> None:
-    """A terminal's Ctrl-C reaches every process; the first one hears it and ends the others."""
+def ignore_ctrl_c() -> None:
+    """Ignore SIGINT in a started process.
+
+    A terminal sends Ctrl-C to every process. The first process handles it and ends the others.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def alone(function: Callable, *arguments: Any) -> Any:
-    """A call on one thread of torch: every core has a trial of its own."""
+def single_threaded(function: Callable, *arguments: Any) -> Any:
+    """Call ``function`` with one thread of torch: every core runs a trial of its own."""
     import torch
 
     torch.set_num_threads(1)
