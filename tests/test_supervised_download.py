@@ -1,4 +1,4 @@
-"""Fetching data, from a server in this process: right, wrong, cut short, missing, endless."""
+"""Downloads from a server in this process: right, wrong, cut short, missing, endless."""
 
 import gzip
 import hashlib
@@ -22,7 +22,7 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.answers: dict[str, tuple[int, bytes, int | None]] = {}
-        self.asked: list[str] = []
+        self.requests: list[str] = []
 
     def put(self, path: str, body: bytes, status: int = 200, length: int | None = -1) -> str:
         """The address; ``length`` None: the end of the connection is the end of the body."""
@@ -34,7 +34,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self):
-        self.server.asked.append(self.path)
+        self.server.requests.append(self.path)
         status, body, length = self.server.answers[self.path]
         self.send_response(status)
         if length is not None:
@@ -49,16 +49,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch) -> Iterator[Server]:
     monkeypatch.setenv("no_proxy", "*")
-    with Server() as found:
-        thread = threading.Thread(target=found.serve_forever)
+    with Server() as started:
+        thread = threading.Thread(target=started.serve_forever)
         thread.start()
-        yield found
-        found.shutdown()
+        yield started
+        started.shutdown()
         thread.join()
 
 
 def source(*urls: str, **changes) -> Source:
-    settings = {"sha256": SHA256, "most": 1_000_000, **changes}
+    settings = {"sha256": SHA256, "max_bytes": 1_000_000, **changes}
     return Source("file.bin", urls, **settings)
 
 
@@ -67,7 +67,7 @@ def fetch(folder: Path, *sources: Source, progress=lambda file, done, total: Non
 
 
 def problem(folder: Path, wanted: Source) -> str:
-    """What is said of ``wanted``; nothing may be left behind."""
+    """The error for ``wanted``, in one line; the folder must be as before."""
     before = sorted(folder.iterdir())
     with pytest.raises(ValueError) as caught:  # noqa: PT011 (the callers look at the message)
         fetch(folder, wanted)
@@ -76,7 +76,7 @@ def problem(folder: Path, wanted: Source) -> str:
     return str(caught.value)
 
 
-def test_a_file_is_fetched_once(tmp_path, server):
+def test_a_file_is_downloaded_once(tmp_path, server):
     wanted = source(server.put("/file", CONTENT))
     folder = tmp_path / "new" / "folder"
     calls = []
@@ -88,10 +88,10 @@ def test_a_file_is_fetched_once(tmp_path, server):
     assert calls[-1] == ("file.bin", len(CONTENT), len(CONTENT))
     assert all(call[2] == len(CONTENT) for call in calls)
     fetch(folder, wanted)
-    assert server.asked == ["/file"]
+    assert server.requests == ["/file"]
 
 
-def test_a_home_need_not_say_how_much_it_sends(tmp_path, server):
+def test_a_site_need_not_send_the_length(tmp_path, server):
     totals = set()
     wanted = source(server.put("/file", CONTENT, length=None))
     fetch(tmp_path, wanted, progress=lambda file, done, total: totals.add(total))
@@ -115,14 +115,14 @@ def test_content_cut_short_is_refused(tmp_path, server, sent):
 
 
 @pytest.mark.parametrize("length", [-1, None])
-def test_no_home_sends_without_end(tmp_path, server, length):
+def test_a_download_ends_at_the_largest_size(tmp_path, server, length):
     url = server.put("/file", CONTENT, length=length)
-    message = problem(tmp_path, source(url, most=len(CONTENT) - 1))
+    message = problem(tmp_path, source(url, max_bytes=len(CONTENT) - 1))
     assert f"{url}: more than 255,999 bytes" in message
-    fetch(tmp_path, source(url, most=len(CONTENT)))
+    fetch(tmp_path, source(url, max_bytes=len(CONTENT)))
 
 
-def test_a_missing_file_and_a_silent_home_are_named(tmp_path, server):
+def test_a_missing_file_and_an_unreachable_site_are_named(tmp_path, server):
     url = server.put("/file", b"gone", status=404)
     assert f"{url}: HTTP Error 404: Not Found" in problem(tmp_path, source(url))
     closed = http.server.HTTPServer(("127.0.0.1", 0), Handler)
@@ -131,7 +131,7 @@ def test_a_missing_file_and_a_silent_home_are_named(tmp_path, server):
     assert "refused" in problem(tmp_path, source(f"http://127.0.0.1:{port}/"))
 
 
-def test_the_next_home_is_asked_when_one_fails(tmp_path, server):
+def test_the_next_site_is_tried_when_one_fails(tmp_path, server):
     urls = (
         server.put("/gone", b"", status=503),
         server.put("/longer", CONTENT + b"junk"),
@@ -140,13 +140,13 @@ def test_the_next_home_is_asked_when_one_fails(tmp_path, server):
     )
     fetch(tmp_path, source(*urls))
     assert (tmp_path / "file.bin").read_bytes() == CONTENT
-    assert server.asked == ["/gone", "/longer", "/right"]
+    assert server.requests == ["/gone", "/longer", "/right"]
 
 
-def test_all_homes_are_named_when_all_fail(tmp_path, server):
+def test_all_sites_are_named_when_all_fail(tmp_path, server):
     urls = server.put("/gone", b"", status=500), server.put("/short", CONTENT[:5])
     message = problem(tmp_path, source(*urls))
-    assert message.startswith("file.bin could not be fetched: ")
+    assert message.startswith("file.bin could not be downloaded: ")
     assert all(url in message for url in urls)
 
 
@@ -170,26 +170,26 @@ def test_a_packed_file_with_wrong_content_is_refused(tmp_path, server, body, sai
     assert said in problem(tmp_path, source(server.put("/file", body), unpacked=True))
 
 
-def test_another_file_of_that_name_is_left_alone(tmp_path, server):
+def test_another_file_of_that_name_is_not_replaced(tmp_path, server):
     (tmp_path / "file.bin").write_bytes(b"mine")
     message = problem(tmp_path, source(server.put("/file", CONTENT)))
     assert message.startswith(f"{tmp_path / 'file.bin'}: SHA-256 ")
     assert message.endswith("remove it, or give another folder")
     assert (tmp_path / "file.bin").read_bytes() == b"mine"
-    assert server.asked == []
+    assert server.requests == []
 
 
-def test_what_came_before_a_failure_is_kept_and_not_asked_for_again(tmp_path, server):
+def test_files_downloaded_before_a_failure_are_kept_and_not_downloaded_again(tmp_path, server):
     one = source(server.put("/one", CONTENT))
-    two = Source("two.bin", (server.put("/two", CONTENT[:9]),), SHA256, most=1_000_000)
-    with pytest.raises(ValueError, match=r"two\.bin could not be fetched"):
+    two = Source("two.bin", (server.put("/two", CONTENT[:9]),), SHA256, max_bytes=1_000_000)
+    with pytest.raises(ValueError, match=r"two\.bin could not be downloaded"):
         fetch(tmp_path, one, two)
     server.put("/two", CONTENT)
     fetch(tmp_path, one, two)
-    assert server.asked == ["/one", "/two", "/two"]
+    assert server.requests == ["/one", "/two", "/two"]
 
 
-def test_an_interrupted_fetch_leaves_nothing(tmp_path, server):
+def test_an_interrupted_download_leaves_no_file(tmp_path, server):
     def interrupt(file, done, total):
         raise KeyboardInterrupt
 
@@ -212,24 +212,24 @@ def test_data_are_kept_in_the_users_cache(tmp_path, server, monkeypatch):
     assert download.cache() == tmp_path / ".cache" / "alphazero"
 
 
-def test_every_source_has_a_public_home_and_a_checksum():
+def test_every_source_has_a_public_address_and_a_checksum():
     for name, sources in download.SOURCES.items():
         assert sources, name
-        for each in sources:
-            assert len(bytes.fromhex(each.sha256)) == 32
-            assert all(url.startswith("https://") for url in each.urls)
-            assert all(url.endswith("/" + each.file) for url in each.urls)
+        for source in sources:
+            assert len(bytes.fromhex(source.sha256)) == 32
+            assert all(url.startswith("https://") for url in source.urls)
+            assert all(url.endswith("/" + source.file) for url in source.urls)
 
 
-def test_what_is_fetched_of_mnist_is_what_the_loader_takes_for_mnist(tmp_path, server):
-    """With the files at hand in place of those at their homes."""
+def test_downloaded_mnist_is_recognised_as_mnist(tmp_path, server):
+    """The local server sends MNIST's own files, where they are on this machine."""
     folder = Path(__file__).parents[2] / "shared" / "data" / "mnist"
     if not folder.is_dir():
         pytest.skip(f"needs MNIST's files in {folder}")
     sources = [
-        Source(each.file, (server.put("/" + each.file, (folder / each.file).read_bytes()),),
-               each.sha256, each.most, each.unpacked)
-        for each in download.SOURCES["mnist"]
+        Source(file.file, (server.put("/" + file.file, (folder / file.file).read_bytes()),),
+               file.sha256, file.max_bytes, file.unpacked)
+        for file in download.SOURCES["mnist"]
     ]  # fmt: skip
-    found = images.load(download.fetch("mnist", tmp_path, sources={"mnist": sources}))
-    assert found.name == "mnist"
+    dataset = images.load(download.fetch("mnist", tmp_path, sources={"mnist": sources}))
+    assert dataset.name == "mnist"

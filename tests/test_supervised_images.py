@@ -1,4 +1,4 @@
-"""Images: the IDX format and its flaws, MNIST's own files, the digits, what a network gets."""
+"""Images: the IDX format and damaged files, MNIST, the digits, a network's input."""
 
 import gzip
 import struct
@@ -26,11 +26,11 @@ def idx(values: np.ndarray) -> bytes:
 
 def content(seed: int = 0, counts=(30, 20), size=(5, 4)) -> dict[str, bytes]:
     rng = np.random.default_rng(seed)
-    found = {}
+    files = {}
     for part, count in zip(("train", "t10k"), counts, strict=True):
-        found[f"{part}-images-idx3-ubyte"] = idx(rng.integers(256, size=(count, *size), dtype="u1"))
-        found[f"{part}-labels-idx1-ubyte"] = idx(rng.integers(10, size=count, dtype="u1"))
-    return found
+        files[f"{part}-images-idx3-ubyte"] = idx(rng.integers(256, size=(count, *size), dtype="u1"))
+        files[f"{part}-labels-idx1-ubyte"] = idx(rng.integers(10, size=count, dtype="u1"))
+    return files
 
 
 def write(folder: Path, files: dict[str, bytes]) -> Path:
@@ -57,20 +57,20 @@ def test_idx_files_are_read_gzipped_or_not(tmp_path, packed):
         write(tmp_path, {f"{name}.gz": gzip.compress(data) for name, data in files.items()})
     else:
         write(tmp_path, files)
-    found = images.load(tmp_path, quiet)
+    dataset = images.load(tmp_path, quiet)
     pixels = np.frombuffer(files[NAMES[0]][16:], "u1").reshape(30, 1, 5, 4)
-    assert found.train.inputs.dtype == np.uint8
-    np.testing.assert_array_equal(found.train.inputs, pixels)
-    np.testing.assert_array_equal(found.train.labels, list(files[NAMES[1]][8:]))
-    assert found.train.labels.dtype == found.test.labels.dtype == np.int64
-    assert found.test.inputs.shape == (20, 1, 5, 4)
-    assert found.classes == tuple("0123456789")
+    assert dataset.train.inputs.dtype == np.uint8
+    np.testing.assert_array_equal(dataset.train.inputs, pixels)
+    np.testing.assert_array_equal(dataset.train.labels, list(files[NAMES[1]][8:]))
+    assert dataset.train.labels.dtype == dataset.test.labels.dtype == np.int64
+    assert dataset.test.inputs.shape == (20, 1, 5, 4)
+    assert dataset.classes == tuple("0123456789")
 
 
-def test_other_images_in_mnists_format_are_welcome_and_not_called_mnist(tmp_path):
+def test_other_images_in_mnists_format_are_read_and_not_called_mnist(tmp_path):
     lines = []
-    found = images.load(write(tmp_path, content()), lines.append)
-    assert found.name == "idx"
+    dataset = images.load(write(tmp_path, content()), lines.append)
+    assert dataset.name == "idx"
     (line,) = lines
     assert str(tmp_path) in line
     assert all(name in line for name in NAMES)
@@ -81,9 +81,9 @@ def test_other_images_in_mnists_format_are_welcome_and_not_called_mnist(tmp_path
 def test_any_array_of_bytes_survives_the_idx_format(tmp_path_factory, values):
     path = tmp_path_factory.mktemp("idx") / "file"
     path.write_bytes(idx(values))
-    found = images.read_idx(path).values
-    assert found.shape == values.shape
-    np.testing.assert_array_equal(found, values)
+    read = images.read_idx(path).values
+    assert read.shape == values.shape
+    np.testing.assert_array_equal(read, values)
 
 
 @settings(deadline=None)
@@ -154,33 +154,33 @@ def test_mnist_is_recognised():
     if not MNIST.is_dir():
         pytest.skip(f"needs MNIST's files in {MNIST}")
     lines = []
-    found = images.load(MNIST, lines.append)
-    assert (found.name, lines) == ("mnist", [])
-    assert found.train.inputs.shape == (60_000, 1, 28, 28)
-    assert found.test.inputs.shape == (10_000, 1, 28, 28)
+    dataset = images.load(MNIST, lines.append)
+    assert (dataset.name, lines) == ("mnist", [])
+    assert dataset.train.inputs.shape == (60_000, 1, 28, 28)
+    assert dataset.test.inputs.shape == (10_000, 1, 28, 28)
     # As counted on MNIST's page: how often each digit occurs in the training set.
     counts = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
-    np.testing.assert_array_equal(np.bincount(found.train.labels), counts)
-    pixels = images.prepare(0)(found.train.inputs[:6000], None)
+    np.testing.assert_array_equal(np.bincount(dataset.train.labels), counts)
+    pixels = images.prepare(0)(dataset.train.inputs[:6000], None)
     assert abs(pixels.mean()) < 0.02
     assert abs(pixels.std() - 1) < 0.02
 
 
 def test_without_a_folder_scikit_learns_digits_are_used():
     datasets = pytest.importorskip("sklearn.datasets")
-    found, again = images.load(None), images.load(None)
-    assert found.name == "digits"
+    dataset, again = images.load(None), images.load(None)
+    assert dataset.name == "digits"
     original = datasets.load_digits()
-    every = np.concatenate([found.train.inputs, found.test.inputs])[:, 0]
+    every = np.concatenate([dataset.train.inputs, dataset.test.inputs])[:, 0]
     scaled = {tuple(image.ravel()) for image in np.rint(original.images * 15.9375).astype(int)}
     assert {tuple(image.ravel()) for image in every.astype(int)} == scaled
     assert len(every) == 1797
     assert every.max() == 255
-    np.testing.assert_array_equal(found.train.inputs, again.train.inputs)
-    np.testing.assert_array_equal(found.test.labels, again.test.labels)
+    np.testing.assert_array_equal(dataset.train.inputs, again.train.inputs)
+    np.testing.assert_array_equal(dataset.test.labels, again.test.labels)
 
 
-def test_a_missing_scikit_learn_is_said_in_one_line(monkeypatch):
+def test_a_missing_scikit_learn_is_reported_in_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     expected = r"need scikit-learn: run python -m pip install '\.\[supervised\]' in the"
     with pytest.raises(ValueError, match=expected):
@@ -189,20 +189,20 @@ def test_a_missing_scikit_learn_is_said_in_one_line(monkeypatch):
 
 def test_each_digit_has_the_same_share_in_training_and_test():
     pytest.importorskip("sklearn")
-    found = images.load(None)
-    train, test = (np.bincount(part.labels) for part in (found.train, found.test))
+    dataset = images.load(None)
+    train, test = (np.bincount(part.labels) for part in (dataset.train, dataset.test))
     assert (np.abs(test - 0.2 * (train + test)) <= 1).all()
 
 
-def test_the_digits_are_of_the_images_they_belong_to():
-    """A neighbour's label is right for nearly all of them, and for a tenth if labels were mixed."""
+def test_labels_of_the_digits_belong_to_their_images():
+    """The nearest image has the same label for nearly all; mixed labels would agree in a tenth."""
     neighbors = pytest.importorskip("sklearn.neighbors")
-    found = images.load(None)
+    dataset = images.load(None)
     model = neighbors.KNeighborsClassifier(1).fit(
-        found.train.inputs.reshape(len(found.train.inputs), -1), found.train.labels
+        dataset.train.inputs.reshape(len(dataset.train.inputs), -1), dataset.train.labels
     )
-    tested = found.test.inputs.reshape(len(found.test.inputs), -1)
-    assert model.score(tested, found.test.labels) > 0.95
+    tested = dataset.test.inputs.reshape(len(dataset.test.inputs), -1)
+    assert model.score(tested, dataset.test.labels) > 0.95
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_a_shifted_image_is_the_image_somewhere_else(shift, most_down, most_righ
     """Against a loop that looks where each pixel comes from."""
     rng = np.random.default_rng(0)
     pictures = rng.integers(256, size=(20, 1, 6, 5), dtype=np.uint8)
-    moved = images.shifted(pictures, shift, rng)
+    moved = images.shift_images(pictures, shift, rng)
     assert moved.shape == pictures.shape
     for before, after in zip(pictures[:, 0], moved[:, 0], strict=True):
         possible = []
@@ -231,10 +231,10 @@ def test_a_shifted_image_is_the_image_somewhere_else(shift, most_down, most_righ
 def test_every_shift_occurs_and_images_of_a_batch_move_apart():
     pictures = np.zeros((2000, 1, 5, 5), np.uint8)
     pictures[:, 0, 2, 2] = 255
-    moved = images.shifted(pictures, 0.2, np.random.default_rng(0))
+    moved = images.shift_images(pictures, 0.2, np.random.default_rng(0))
     places = np.argwhere(moved[:, 0])[:, 1:] - 2
-    found, counts = np.unique(places, axis=0, return_counts=True)
-    assert len(found) == 9
+    shifts, counts = np.unique(places, axis=0, return_counts=True)
+    assert len(shifts) == 9
     assert counts.min() > 2000 / 9 * 0.7
 
 
@@ -242,9 +242,9 @@ def test_images_are_scaled_and_moved_only_while_training():
     pictures = np.arange(2 * 36, dtype=np.uint8).reshape(2, 1, 6, 6) * 3
     expected = (pictures.astype(np.float64) - 33.3) / 78.6
     for shift, rng in ((0, None), (0.3, None), (0, np.random.default_rng(0))):
-        found = images.prepare(shift)(pictures, rng)
-        assert found.dtype == torch.float32
-        np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5)
+        scaled = images.prepare(shift)(pictures, rng)
+        assert scaled.dtype == torch.float32
+        np.testing.assert_allclose(scaled.numpy(), expected, rtol=1e-5)
     trained = images.prepare(0.3)(pictures, np.random.default_rng(1))
     assert not np.allclose(trained.numpy(), expected)
     again = images.prepare(0.3)(pictures, np.random.default_rng(1))
@@ -259,7 +259,7 @@ def test_preparing_changes_no_image():
     assert (pictures == 7).all()
 
 
-def test_a_header_may_not_claim_more_than_there_is(tmp_path):
+def test_a_header_with_more_values_than_the_file_has_is_refused(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(struct.pack(">HBB3I", 0, 8, 3, 2**32 - 1, 2**32 - 1, 2**32 - 1))
     with pytest.raises(ValueError, match="holds 0 values where its header says"):

@@ -1,4 +1,4 @@
-"""What a training leaves: saved, read back, damaged, and asked."""
+"""Checkpoints of supervised models: saving, loading, damage, and predictions."""
 
 import json
 
@@ -30,7 +30,7 @@ def made(name: str, *overrides: str) -> tuple[Model, torch.nn.Module]:
     module = network(config, shape, len(classes))
     with torch.no_grad():
         for parameter in module.parameters():
-            parameter.mul_(3)  # so that answers differ visibly
+            parameter.mul_(3)  # so that predictions differ clearly
     weights = {key: value.numpy() for key, value in module.state_dict().items()}
     return Model(config, classes, shape, VOCABULARY if of_texts else None, weights), module
 
@@ -41,19 +41,19 @@ def test_a_model_reads_back_as_it_was_saved(name, tmp_path):
     state = {"trainer": {"step": 7}, "best": {"weights": np.arange(3)}}
     path = model.save(tmp_path, 7, saved, state)
     for place in (tmp_path, path):
-        found = model.load(place)
+        loaded = model.load(place)
         assert model.is_supervised(place)
-        assert (found.config, found.classes, found.shape) == (
+        assert (loaded.config, loaded.classes, loaded.shape) == (
             saved.config, saved.classes, saved.shape,
         )  # fmt: skip
-        assert found.vocabulary == saved.vocabulary
-        assert found.weights.keys() == saved.weights.keys()
-        assert all(np.array_equal(found.weights[key], saved.weights[key]) for key in saved.weights)
+        assert loaded.vocabulary == saved.vocabulary
+        assert loaded.weights.keys() == saved.weights.keys()
+        assert all(np.array_equal(loaded.weights[key], saved.weights[key]) for key in saved.weights)
     assert model.load_state(path)["best"]["weights"].tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn", "textcnn"])
-def test_a_predictor_answers_as_the_network_that_was_saved(name, tmp_path):
+def test_a_predictor_computes_what_the_saved_network_computes(name, tmp_path):
     saved, module = made(name)
     model.save(tmp_path, 1, saved, {})
     predictor, inputs = Predictor(tmp_path), IMAGES
@@ -63,12 +63,12 @@ def test_a_predictor_answers_as_the_network_that_was_saved(name, tmp_path):
         raw = saved.vocabulary.encode(inputs, saved.config.data.length)
     with torch.no_grad():
         expected = torch.softmax(module.eval()(tasks.prepare(saved.config)(raw, None)), dim=1)
-    found = predictor.predict(inputs)
-    np.testing.assert_allclose(found, expected.numpy(), atol=1e-6)
-    assert np.ptp(found, axis=0).max() > 1e-3
+    probabilities = predictor.predict(inputs)
+    np.testing.assert_allclose(probabilities, expected.numpy(), atol=1e-6)
+    assert np.ptp(probabilities, axis=0).max() > 1e-3
     assert predictor.kind == saved.config.data.kind
     assert predictor.predict(inputs[:0]).shape == (0, len(saved.classes))
-    # Two threads may ask at once: neither may put the network into training for the other.
+    # Two threads may call at once: neither may put the network into training mode.
     assert not any(part.training for part in predictor.network.modules())
 
 
@@ -83,24 +83,24 @@ def test_inputs_that_a_model_does_not_take_are_refused(tmp_path):
             predictor.predict(bad)
 
 
-def test_a_model_that_makes_images_names_none(tmp_path):
+def test_a_generator_is_refused_as_a_classifier(tmp_path):
     model.save(tmp_path, 1, made("gan")[0], {})
     predictor = Predictor(tmp_path)
-    with pytest.raises(ValueError, match="makes images and names none"):
+    with pytest.raises(ValueError, match="generates images, it is not a classifier"):
         predictor.predict(IMAGES)
     assert gan.generate(predictor.network, 4, seed=0).shape == (4, 1, 8, 8)
 
 
-def test_the_words_vectors_are_with_the_model_and_their_file_is_not_needed(tmp_path):
+def test_word_vectors_are_stored_in_the_model_and_their_file_is_not_needed(tmp_path):
     gone = f"model.embedding={{vectors: {tmp_path / 'gone.txt'}, frozen: true, dimensions: 4}}"
     saved, _ = made("textcnn", gone)
     saved.weights["embedding.0.weight"] = np.random.default_rng(0).normal(size=(5, 4)).astype("f4")
     model.save(tmp_path, 1, saved, {})
-    found = Predictor(tmp_path).network.state_dict()["embedding.0.weight"]
-    np.testing.assert_array_equal(found.numpy(), saved.weights["embedding.0.weight"])
+    stored = Predictor(tmp_path).network.state_dict()["embedding.0.weight"]
+    np.testing.assert_array_equal(stored.numpy(), saved.weights["embedding.0.weight"])
 
 
-def test_a_games_checkpoint_is_not_taken_for_one():
+def test_a_games_checkpoint_is_refused():
     path = agents.find("tic_tac_toe")
     assert not model.is_supervised(path)
     with pytest.raises(ValueError, match="is a game's checkpoint, not a supervised model's"):
@@ -143,7 +143,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
         Predictor(tmp_path)
 
 
-def test_a_few_lines_of_python_train_a_network_and_ask_it():
+def test_a_few_lines_of_python_train_a_network_and_classify_with_it():
     pytest.importorskip("sklearn")
     config = configs.load("mlp", ["fit.epochs=4", "fit.ema=0", "optimizer.schedule.warmup_steps=0"])
     task = tasks.load(config, lambda line: None)
@@ -151,5 +151,5 @@ def test_a_few_lines_of_python_train_a_network_and_ask_it():
     steps = fit.planned_steps(len(task.train.labels), config.fit)
     trainer = fit.Trainer(module, tasks.prepare(config), config.optimizer, config.fit, steps)
     fit.fit(trainer, task.train, task.validation)
-    found = fit.predict(module, tasks.prepare(config), task.test.inputs)
-    assert (found.argmax(axis=1) == task.test.labels).mean() > 0.8
+    probabilities = fit.predict(module, tasks.prepare(config), task.test.inputs)
+    assert (probabilities.argmax(axis=1) == task.test.labels).mean() > 0.8

@@ -1,4 +1,4 @@
-"""Pictures: what is on them, and that drawing them leaves nothing behind."""
+"""Pictures: their content, size and files, and drawing without pyplot."""
 
 import subprocess
 import sys
@@ -54,7 +54,7 @@ def test_curves_show_loss_and_accuracy_of_training_and_validation(tmp_path, draw
     assert [axes.get_xlabel() for axes in panels] == ["epoch", "epoch"]
 
 
-def test_curves_of_other_figures_leave_out_what_was_not_measured(tmp_path, drawn):
+def test_curves_of_figures_that_were_not_measured_are_left_out(tmp_path, drawn):
     history = [{"epoch": 1, "generator_loss": 3.0}, {"epoch": 2, "generator_loss": None}]
     panels = {"loss": {"generator": "generator_loss", "other": "other_loss"}, "none": {"x": "x"}}
     pictures.curves(history, tmp_path / "curves.png", panels)
@@ -175,7 +175,7 @@ def test_the_same_figures_make_the_same_file(tmp_path):
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
-def test_drawing_takes_no_window_and_imports_no_pyplot(tmp_path):
+def test_drawing_opens_no_window_and_imports_no_pyplot(tmp_path):
     code = (
         "import sys, pathlib; from alphazero.supervised import pictures\n"
         "assert 'matplotlib' not in sys.modules\n"
@@ -183,12 +183,12 @@ def test_drawing_takes_no_window_and_imports_no_pyplot(tmp_path):
         "print('matplotlib.pyplot' in sys.modules)"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "x.png")]
-    found = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "False"
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "False"
     assert size(tmp_path / "x.png")
 
 
-def test_without_matplotlib_one_line_says_what_to_install(tmp_path, monkeypatch):
+def test_without_matplotlib_one_line_names_the_command_that_installs_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ValueError, match=r"pictures need matplotlib: run python -m pip install"):
         pictures.curves(HISTORY, tmp_path / "curves.png")

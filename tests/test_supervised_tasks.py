@@ -1,4 +1,4 @@
-"""Configurations and their data: what is trained on, what is held back, which words are known."""
+"""Configurations and their data: training examples, validation, test, vocabulary."""
 
 import numpy as np
 import pytest
@@ -45,7 +45,7 @@ def test_every_configuration_survives_being_written_out(name, tmp_path):
         ("mlp", "optimizer.momentum=1", "optimizer.momentum: got 1"),
     ],
 )
-def test_what_cannot_be_trained_is_refused_in_one_line(name, override, said):
+def test_an_impossible_configuration_is_refused_in_one_line(name, override, said):
     with pytest.raises(ConfigError) as caught:
         configs.load(name, [override])
     (line,) = caught.value.lines
@@ -60,7 +60,7 @@ def test_models_and_data_of_two_kinds_do_not_make_a_configuration_in_python_eith
         SupervisedConfig(data=Texts())
 
 
-def test_words_of_held_back_and_of_test_texts_are_not_learnt_from(tmp_path):
+def test_words_of_validation_and_test_texts_are_not_in_the_vocabulary(tmp_path):
     task = tasks.load(of_texts(reviews(tmp_path), validation=0.25), quiet)
     assert [len(part.labels) for part in (task.train, task.validation, task.test)] == [15, 5, 4]
     the, film = (2 + task.vocabulary.words.index(word) for word in ("the", "film"))
@@ -94,13 +94,13 @@ def test_every_training_example_is_either_trained_on_or_held_back():
 
 
 @pytest.mark.parametrize("data", [Images(limit=1), Images(limit=9, validation=0.99)])
-def test_all_cannot_be_held_back(data):
+def test_holding_back_all_examples_is_refused(data):
     pytest.importorskip("sklearn")
     with pytest.raises(ValueError, match="training examples held back leave none"):
         tasks.load(SupervisedConfig(data=data), quiet)
 
 
-def test_the_test_is_read_as_it_was_for_training(tmp_path):
+def test_test_examples_are_read_as_they_were_in_training(tmp_path):
     config = of_texts(reviews(tmp_path))
     task = tasks.load(config, quiet)
     test, name = tasks.load_test(config, task.vocabulary, quiet)
@@ -114,10 +114,10 @@ def test_pretrained_vectors_bring_their_words_and_their_numbers(tmp_path):
     path = f"model.embedding.vectors={tmp_path / 'vectors.txt'}"
     config = of_texts(reviews(tmp_path), path)
     task = tasks.load(config, quiet)
-    found = tasks.pretrained(config, task.vocabulary, quiet)
+    values = tasks.pretrained(config, task.vocabulary, quiet)
     for word, numbers in (("film", [1, 2]), ("testa", [3, 4]), ("elsewhere", [5, 6])):
         row = 2 + task.vocabulary.words.index(word)
-        assert found[row].tolist() == numbers
+        assert values[row].tolist() == numbers
     assert (task.test.inputs == 2 + task.vocabulary.words.index("testa")).sum() == 1
     assert tasks.with_dimensions(config, 2).model.embedding.dimensions == 2
     assert tasks.pretrained(of_texts(reviews(tmp_path)), task.vocabulary, quiet) is None

@@ -1,4 +1,4 @@
-"""Reviews: tables and aclImdb in all wrappings, flaws named by line, and the made-up corpus."""
+"""Reviews: tables and aclImdb in every format, errors by line, and the corpus from templates."""
 
 import csv
 import gzip
@@ -78,39 +78,39 @@ def refused(path: Path) -> str:
     return str(caught.value)
 
 
-def assert_rows(found: texts.Texts, rows) -> None:
-    assert found.texts == [text for _, text in rows]
-    assert found.labels.dtype == np.int64
-    np.testing.assert_array_equal(found.labels, [label for label, _ in rows])
+def assert_rows(read: texts.Texts, rows) -> None:
+    assert read.texts == [text for _, text in rows]
+    assert read.labels.dtype == np.int64
+    np.testing.assert_array_equal(read.labels, [label for label, _ in rows])
 
 
 @pytest.mark.parametrize("packed", PACK)
 @pytest.mark.parametrize("kind", [".tsv", ".csv"])
 @pytest.mark.parametrize("header", [False, True], ids=["bare", "header"])
 @pytest.mark.parametrize("wide", [False, True], ids=["two", "four"])
-def test_tables_are_read_in_every_wrapping(tmp_path, packed, kind, header, wide):
+def test_tables_are_read_in_every_format_and_compression(tmp_path, packed, kind, header, wide):
     rows = [(label, 7, 10, text) if wide else (label, text) for label, text in ROWS]
     names = [("label", "id", "stars", "text") if wide else ("label", "text")]
     data = PACK[packed](table(names * header + rows, kind))
-    found = texts.load(tables(tmp_path, data, data, kind + packed), quiet)
-    assert_rows(found.train, ROWS)
-    assert_rows(found.test, ROWS)
-    assert found.name == tmp_path.name
-    assert found.classes == ("negative", "positive")
+    reviews = texts.load(tables(tmp_path, data, data, kind + packed), quiet)
+    assert_rows(reviews.train, ROWS)
+    assert_rows(reviews.test, ROWS)
+    assert reviews.name == tmp_path.name
+    assert reviews.classes == ("negative", "positive")
 
 
 def test_a_first_line_that_names_the_columns_sets_their_order(tmp_path):
     rows = [("Stars", "Text", "Label"), (3, "Bad", "neg"), (9, "Good", "Positive")]
     data = table(rows, ".csv")
-    found = texts.load(tables(tmp_path, data, data, ".csv"), quiet)
-    assert_rows(found.train, [(0, "Bad"), (1, "Good")])
+    reviews = texts.load(tables(tmp_path, data, data, ".csv"), quiet)
+    assert_rows(reviews.train, [(0, "Bad"), (1, "Good")])
 
 
 def test_a_text_in_csv_may_have_several_lines_and_marks(tmp_path):
     rows = [(0, 'He said:\n"bad", then left'), (1, "Good\r\n\r\nindeed")]
     data = table(rows, ".csv")
-    found = texts.load(tables(tmp_path, data, data, ".csv"), quiet)
-    assert found.train.texts == ['He said: "bad", then left', "Good indeed"]
+    reviews = texts.load(tables(tmp_path, data, data, ".csv"), quiet)
+    assert reviews.train.texts == ['He said: "bad", then left', "Good indeed"]
 
 
 def test_a_last_text_may_have_tabs_in_tsv_and_nothing_else_may(tmp_path):
@@ -148,8 +148,8 @@ def test_any_texts_come_back_from_csv_but_for_their_white_space(tmp_path_factory
     rows = [row for row in rows if not re.search("<br", row[1], re.IGNORECASE)]
     rows = [(label, text.encode("utf-8", "replace").decode()) for label, text in rows]
     data = table(rows, ".csv")
-    found = texts.load(tables(tmp_path_factory.mktemp("csv"), data, data, ".csv"), quiet)
-    assert_rows(found.test, [(label, " ".join(text.split())) for label, text in rows])
+    reviews = texts.load(tables(tmp_path_factory.mktemp("csv"), data, data, ".csv"), quiet)
+    assert_rows(reviews.test, [(label, " ".join(text.split())) for label, text in rows])
 
 
 @pytest.mark.parametrize(
@@ -211,15 +211,15 @@ def test_of_a_single_table_a_fifth_of_each_class_is_for_testing(tmp_path):
     rows = [(int(number % 3 == 0), f"review {number}") for number in range(150)]
     path.write_bytes(gzip.compress(table(rows, ".csv")))
     lines: list[str] = []
-    found, again = texts.load(path, lines.append), texts.load(path, lines.append)
-    assert found.name == "all"
+    reviews, again = texts.load(path, lines.append), texts.load(path, lines.append)
+    assert reviews.name == "all"
     assert lines[0] == f"{path}: 30 of 150 reviews are kept for testing"
-    assert np.bincount(found.test.labels).tolist() == [20, 10]
-    assert sorted(found.train.texts + found.test.texts) == sorted(text for _, text in rows)
-    assert again.test.texts == found.test.texts
-    assert max(int(text.split()[1]) for text in found.test.texts) > 100  # not the first ones
+    assert np.bincount(reviews.test.labels).tolist() == [20, 10]
+    assert sorted(reviews.train.texts + reviews.test.texts) == sorted(text for _, text in rows)
+    assert again.test.texts == reviews.test.texts
+    assert max(int(text.split()[1]) for text in reviews.test.texts) > 100  # not the first ones
     labels = dict((text, label) for label, text in rows)
-    for part in (found.train, found.test):
+    for part in (reviews.train, reviews.test):
         assert part.labels.tolist() == [labels[text] for text in part.texts]
 
 
@@ -231,9 +231,9 @@ def test_aclimdb_is_the_same_as_a_folder_in_a_folder_and_as_an_archive(tmp_path)
     alone.mkdir()
     archive(alone / "aclImdb_v1.tar.gz", members(REVIEWS))
     for path in (tmp_path / "aclImdb", tmp_path, packed, short, alone):
-        found = texts.load(path, quiet)
-        assert_rows(found.train, [(0, "Bad. Really bad."), (0, "Awful"), (1, "Good")])
-        assert_rows(found.test, [(0, "Dull"), (1, "Caf\u00e9 life, superb")])
+        reviews = texts.load(path, quiet)
+        assert_rows(reviews.train, [(0, "Bad. Really bad."), (0, "Awful"), (1, "Good")])
+        assert_rows(reviews.test, [(0, "Dull"), (1, "Caf\u00e9 life, superb")])
         assert list(texts.unlabelled(path)) == ["No idea", "None either"]
 
 
@@ -298,7 +298,7 @@ def test_a_damaged_archive_is_named(tmp_path, place, damage):
     assert refused(path).startswith(f"{path}: not a whole archive")
 
 
-def test_what_is_no_archive_is_named(tmp_path):
+def test_a_file_that_is_no_archive_is_named(tmp_path):
     path = tmp_path / "a.tar.gz"
     path.write_bytes(b"<html>not found</html>" * 100)
     assert refused(path).startswith(f"{path}: not a whole archive")
@@ -328,32 +328,36 @@ def test_unlabelled_reviews_are_the_last_column_or_the_one_called_text(tmp_path,
 def test_the_real_reviews_are_read_whole():
     if not IMDB.is_dir():
         pytest.skip(f"needs the reviews in {IMDB}")
-    found = texts.load(IMDB, quiet)
-    assert found.name == "imdb"
-    for part in (found.train, found.test):
+    reviews = texts.load(IMDB, quiet)
+    assert reviews.name == "imdb"
+    for part in (reviews.train, reviews.test):
         assert np.bincount(part.labels).tolist() == [12_500, 12_500]
         assert not any("<br" in text for text in part.texts)
     assert sum(1 for _ in texts.unlabelled(IMDB)) == 50_000
 
 
 def test_prepared_tokens_are_whole_numbers_of_torchs_own_size():
-    found = texts.prepare(np.array([[3, 1, 0]], np.int32), None)
-    assert found.dtype == torch.int64
-    assert found.tolist() == [[3, 1, 0]]
+    prepared = texts.prepare(np.array([[3, 1, 0]], np.int32), None)
+    assert prepared.dtype == torch.int64
+    assert prepared.tolist() == [[3, 1, 0]]
 
 
-def test_without_a_path_a_made_up_corpus_is_used():
-    found, again = texts.load(None), texts.load(None)
-    assert found.name == "generated"
-    assert (len(found.train.texts), len(found.test.texts)) == (2000, 500)
-    assert np.bincount(found.train.labels).tolist() == [1000, 1000]
-    assert np.bincount(found.test.labels).tolist() == [250, 250]
-    assert found.train.texts == again.train.texts
-    every = [*found.train.texts, *found.test.texts]
+def test_without_a_path_reviews_are_made_from_templates():
+    reviews, again = texts.load(None), texts.load(None)
+    assert reviews.name == "generated"
+    assert (len(reviews.train.texts), len(reviews.test.texts)) == (2000, 500)
+    assert np.bincount(reviews.train.labels).tolist() == [1000, 1000]
+    assert np.bincount(reviews.test.labels).tolist() == [250, 250]
+    assert reviews.train.texts == again.train.texts
+    every = [*reviews.train.texts, *reviews.test.texts]
     assert len(set(every)) == 2500
     more = list(texts.unlabelled(None))
     assert len(more) == 2000
     assert len(set(more) & set(every)) < 20
+
+
+DENIALS = {"not", "didn't", "never", tokenize(corpus.DENYING[3])[0]}
+"""Words that deny what their sentence says; the fourth template begins with one."""
 
 
 def _for_and_against(review: str) -> tuple[int, int]:
@@ -362,12 +366,12 @@ def _for_and_against(review: str) -> tuple[int, int]:
     for sentence in review.split("."):
         words = tokenize(sentence)
         bad, good = (sum(word in words for word in kind) for kind in corpus.QUALITIES)
-        denied = bool({"not", "didn't", "never", "nobody"} & set(words))
+        denied = bool(DENIALS & set(words))
         against, for_ = against + (good if denied else bad), for_ + (bad if denied else good)
     return against, for_
 
 
-def test_a_made_up_review_is_of_one_mind():
+def test_the_opinions_of_a_made_up_review_agree():
     reviews, labels = corpus.generate(500, seed=3)
     for review, label in zip(reviews, labels, strict=True):
         counts = _for_and_against(review)
@@ -380,16 +384,16 @@ def test_fewer_made_up_reviews_are_the_first_of_more():
     assert corpus.generate(50, seed=1)[0] != corpus.generate(50, seed=2)[0]
 
 
-def test_words_alone_do_not_tell_made_up_reviews_apart_and_neighbours_do():
+def test_single_words_are_not_enough_to_classify_made_up_reviews_but_groups_of_words_are():
     """Against scikit-learn's classifier of bags of words, and of bags of their neighbourhoods."""
     linear = pytest.importorskip("sklearn.linear_model")
     text = pytest.importorskip("sklearn.feature_extraction.text")
-    found = texts.load(None)
+    reviews = texts.load(None)
     score = {}
     for most in (1, 4):
         bag = text.CountVectorizer(ngram_range=(1, most), tokenizer=tokenize, token_pattern=None)
-        inputs = bag.fit_transform(found.train.texts)
-        model = linear.LogisticRegression(max_iter=1000).fit(inputs, found.train.labels)
-        score[most] = model.score(bag.transform(found.test.texts), found.test.labels)
+        inputs = bag.fit_transform(reviews.train.texts)
+        model = linear.LogisticRegression(max_iter=1000).fit(inputs, reviews.train.labels)
+        score[most] = model.score(bag.transform(reviews.test.texts), reviews.test.labels)
     assert 0.6 < score[1] < 0.8
     assert score[4] > 0.9

@@ -1,4 +1,4 @@
-"""Tuning: what is tried, and that its table is the one that scikit-learn would make."""
+"""Search for settings: candidates, folds and results, compared with scikit-learn's."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ SHARED = (
     "fit.epochs=3", "fit.batch_size=32", "fit.patience=1", "fit.ema=0", "fit.device=cpu",
     "optimizer.schedule.warmup_steps=0",
 )  # fmt: skip
-"""Of trials that take some hundredths of a second."""
+"""Settings of trials that take some hundredths of a second."""
 BASE = config.load("mlp", SHARED)
 
 
@@ -48,7 +48,7 @@ def errors(call) -> tuple[str, ...]:
 
 
 class Network(ClassifierMixin, BaseEstimator):
-    """What ``tuning`` trains, put together by hand as an estimator of scikit-learn's."""
+    """The same training as a trial's, written by hand as a scikit-learn estimator."""
 
     def __init__(self, dropout=0.0, learning_rate=1e-3, name="adam"):
         self.dropout, self.learning_rate, self.name = dropout, learning_rate, name
@@ -74,7 +74,7 @@ class Network(ClassifierMixin, BaseEstimator):
         return fit.predict(self.model_, images.prepare(0), inputs).argmax(1)
 
 
-def test_the_table_of_a_2x2x2_grid_and_3_folds_is_that_of_scikit_learns_grid_search():
+def test_the_results_of_a_2x2x2_grid_with_3_folds_equal_scikit_learns_grid_search():
     rates, names = "optimizer.learning_rate=1e-3,1e-2", "optimizer.name=adam,rmsprop"
     ours = tuning.search(planned("model.dropout=0,0.4", rates, names))
     pool = tuning.load(BASE, silent).examples
@@ -89,11 +89,11 @@ def test_the_table_of_a_2x2x2_grid_and_3_folds_is_that_of_scikit_learns_grid_sea
     theirs, mean = search.cv_results_, {}
     for index, chosen in enumerate(theirs["params"]):
         (result,) = [
-            each
-            for each in ours
-            if (float(each.values["model.dropout"]), each.values["optimizer.name"])
+            result
+            for result in ours
+            if (float(result.values["model.dropout"]), result.values["optimizer.name"])
             == (chosen["dropout"], chosen["name"])
-            and float(each.values["optimizer.learning_rate"]) == chosen["learning_rate"]
+            and float(result.values["optimizer.learning_rate"]) == chosen["learning_rate"]
         ]
         folds = [theirs[f"split{fold}_test_score"][index] for fold in range(3)]
         assert list(result.accuracies) == folds
@@ -108,14 +108,14 @@ def test_the_table_of_a_2x2x2_grid_and_3_folds_is_that_of_scikit_learns_grid_sea
 
 def test_folds_measure_every_example_once_with_the_same_share_of_each_class():
     labels = np.random.default_rng(0).choice(4, 200, p=[0.5, 0.3, 0.15, 0.05]).astype(np.int64)
-    found = tuning.split(labels, tuning.Folds(count=5, seed=3))
-    assert sorted(np.concatenate([held for _, held in found])) == list(range(200))
-    for rows, held in found:
+    folds = tuning.split(labels, tuning.Folds(count=5, seed=3))
+    assert sorted(np.concatenate([held for _, held in folds])) == list(range(200))
+    for rows, held in folds:
         assert sorted([*rows, *held]) == list(range(200))
         counts = np.bincount(labels[held], minlength=4)
         assert (np.abs(counts - np.bincount(labels) / 5) < 1).all()
     other = tuning.split(labels, tuning.Folds(count=5, seed=4))
-    assert any((a[1] != b[1]).any() for a, b in zip(found, other, strict=True))
+    assert any((a[1] != b[1]).any() for a, b in zip(folds, other, strict=True))
 
 
 def test_more_folds_than_a_class_has_examples_are_refused():
@@ -133,15 +133,16 @@ def test_the_pool_is_all_training_data_and_no_test_data():
 
 
 def test_a_grid_has_every_combination_and_the_last_key_changes_fastest():
-    found = grid("optimizer.name=adam,sgd", "model.hidden=[32, 16],[8]")
-    assert [each.name for each in found] == [
+    tried = grid("optimizer.name=adam,sgd", "model.hidden=[32, 16],[8]")
+    assert [candidate.name for candidate in tried] == [
         "optimizer.name=adam model.hidden=[32, 16]",
         "optimizer.name=adam model.hidden=[8]",
         "optimizer.name=sgd model.hidden=[32, 16]",
         "optimizer.name=sgd model.hidden=[8]",
     ]
-    assert [each.config.optimizer.name for each in found] == ["adam", "adam", "sgd", "sgd"]
-    assert found[2].config.model == replace(BASE.model, hidden=(32, 16))
+    names = [candidate.config.optimizer.name for candidate in tried]
+    assert names == ["adam", "adam", "sgd", "sgd"]
+    assert tried[2].config.model == replace(BASE.model, hidden=(32, 16))
 
 
 def test_values_are_split_at_commas_but_not_within_brackets_or_quotes():
@@ -149,7 +150,7 @@ def test_values_are_split_at_commas_but_not_within_brackets_or_quotes():
     assert axis == Choices("key", ("[1, 2]", "{a: 1, b: [2, 3]}", "'x,y'", "1e-3"))
 
 
-def test_every_error_is_told_at_once_before_anything_is_trained():
+def test_all_errors_of_a_grid_are_reported_at_once_before_any_training():
     lines = errors(
         lambda: grid("dropout=0,1", "optimizer.name=adm,adam", "fit.epochs=0,1", "seed=1,2")
     )
@@ -169,11 +170,11 @@ def test_every_error_is_told_at_once_before_anything_is_trained():
         (["model.hidden=[3"], "should be key.sub=value,value"),
         (["optimizer.name=adam,adam"], "a value is given twice"),
         (["seed=1,2", "seed=3"], "seed: given twice"),
-        (["optimizer.learning_rate=1e-3,0.001"], "say the same"),
-        (["tracking.wandb=off,online"], "say the same"),
-        (["data.limit=100,200"], "data.limit: is the same for all"),
-        (["data.path=a,b"], "data.path: is the same for all"),
-        (["model={kind: mlp},{kind: gan}"], "a gan names no classes"),
+        (["optimizer.learning_rate=1e-3,0.001"], "are the same settings"),
+        (["tracking.wandb=off,online"], "are the same settings"),
+        (["data.limit=100,200"], "data.limit: must be the same for all"),
+        (["data.path=a,b"], "data.path: must be the same for all"),
+        (["model={kind: mlp},{kind: gan}"], "a gan is no classifier"),
         (["seed=" + ",".join(map(str, range(10_001)))], "10,001 combinations"),
     ],
 )  # fmt: skip
@@ -188,7 +189,7 @@ def test_a_range_without_two_ends_is_refused(text):
     assert line.startswith(f"--range {text}: should be key.sub=low..high")
 
 
-def test_what_several_axes_have_wrong_is_told_together():
+def test_the_errors_of_several_axes_are_reported_together():
     assert len(errors(lambda: candidates.axes(["a=", "b=1,1"], ["c=1"]))) == 3
 
 
@@ -198,20 +199,20 @@ def drawn(axis: Range, count: int = 2000) -> np.ndarray:
 
 
 def test_a_positive_range_of_decades_is_drawn_from_evenly_in_the_logarithm():
-    found = drawn(Range("key", 1e-4, 1e-1, False))
-    assert 1e-4 <= found.min() < 1.1e-4
-    assert 0.9e-1 < found.max() <= 1e-1
-    counts = np.histogram(np.log10(found), bins=[-4, -3, -2, -1])[0]
+    values = drawn(Range("key", 1e-4, 1e-1, False))
+    assert 1e-4 <= values.min() < 1.1e-4
+    assert 0.9e-1 < values.max() <= 1e-1
+    counts = np.histogram(np.log10(values), bins=[-4, -3, -2, -1])[0]
     assert (np.abs(counts / 2000 - 1 / 3) < 0.05).all()
 
 
 @pytest.mark.parametrize("ends", [(0.0, 0.5), (0.2, 0.7), (-1.0, 1.0)])
 def test_any_other_range_is_drawn_from_evenly(ends):
     low, high = ends
-    found = drawn(Range("key", low, high, False))
-    assert low <= found.min()
-    assert found.max() <= high
-    counts = np.histogram(found, bins=4, range=ends)[0]
+    values = drawn(Range("key", low, high, False))
+    assert low <= values.min()
+    assert values.max() <= high
+    counts = np.histogram(values, bins=4, range=ends)[0]
     assert (np.abs(counts / 2000 - 1 / 4) < 0.05).all()
 
 
@@ -226,27 +227,27 @@ def test_whole_ends_give_whole_numbers_and_both_ends_occur(ends):
 def test_random_candidates_differ_and_fewer_are_the_first_of_more():
     axes = candidates.axes(["optimizer.name=adam,sgd"], ["optimizer.learning_rate=1e-4..1e-1"])
     many = candidates.draw("mlp", SHARED, axes, 12, seed=7)
-    assert len({each.name for each in many}) == 12
+    assert len({one.name for one in many}) == 12
     few = candidates.draw("mlp", SHARED, axes, 5, seed=7)
-    assert [each.values for each in few] == [each.values for each in many[:5]]
+    assert [one.values for one in few] == [one.values for one in many[:5]]
     assert few[0].config.optimizer.learning_rate == float(few[0].values["optimizer.learning_rate"])
     other = candidates.draw("mlp", SHARED, axes, 5, seed=8)
-    assert [each.values for each in few] != [each.values for each in other]
+    assert [one.values for one in few] != [one.values for one in other]
 
 
-def test_as_many_random_candidates_as_there_are_are_all_of_them_and_no_more_are_found():
+def test_random_candidates_can_be_all_combinations_but_not_more():
     axes = candidates.axes(["optimizer.name=adam,sgd", "data.shift=0,0.1,0.2"])
-    found = candidates.draw("mlp", SHARED, axes, 6, seed=0)
+    tried = candidates.draw("mlp", SHARED, axes, 6, seed=0)
     every = grid("optimizer.name=adam,sgd", "data.shift=0,0.1,0.2")
-    assert {each.name for each in found} == {each.name for each in every}
+    assert {candidate.name for candidate in tried} == {candidate.name for candidate in every}
     (line,) = errors(lambda: candidates.draw("mlp", SHARED, axes, 7, seed=0))
-    assert "only 6 different ones" in line
+    assert "only 6 different combinations" in line
 
 
-def test_random_candidates_that_say_the_same_are_refused_like_a_grids():
+def test_random_candidates_with_equal_settings_are_refused_as_in_a_grid():
     axes = candidates.axes(["optimizer.learning_rate=1e-3,0.001", "seed=1"])
     (line,) = errors(lambda: candidates.draw("mlp", SHARED, axes, 2, seed=0))
-    assert line.endswith("say the same")
+    assert line.endswith("are the same settings")
 
 
 def test_random_candidates_are_all_checked_first():
@@ -256,7 +257,7 @@ def test_random_candidates_are_all_checked_first():
     assert any("fit.ema" in line for line in lines)
 
 
-def test_a_network_that_does_not_fit_the_images_is_found_before_any_is_trained():
+def test_a_network_that_does_not_fit_the_images_is_refused_before_any_training():
     deep = "model.channels=[4],[4, 4, 4, 4],[4, 4, 4, 4, 4]"
     lines = errors(lambda: planned(deep, shared=("data.limit=200",), name="cnn"))
     assert len(lines) == 2
@@ -274,30 +275,30 @@ def scored(plan, accuracies) -> dict[str, Score]:
 def test_results_are_ranked_by_mean_and_equal_ones_stay_in_order():
     plan = planned("data.shift=0,0.1,0.2,0.3", folds=2)
     table = np.array([[0.5, 0.7], [0.9, 0.9], [0.7, 0.5], [0.95, 0.85]])
-    found = tuning.ranked(plan, scored(plan, table))
-    assert [each.values["data.shift"] for each in found] == ["0.1", "0.3", "0", "0.2"]
-    assert [each.rank for each in found] == [1, 2, 3, 4]
+    results = tuning.rank(plan, scored(plan, table))
+    assert [result.values["data.shift"] for result in results] == ["0.1", "0.3", "0", "0.2"]
+    assert [result.rank for result in results] == [1, 2, 3, 4]
     order = [1, 3, 0, 2]
-    np.testing.assert_allclose([each.mean for each in found], table.mean(1)[order])
-    np.testing.assert_allclose([each.deviation for each in found], table.std(1)[order])
-    assert [each.seconds for each in found] == [1.0] * 4
+    np.testing.assert_allclose([result.mean for result in results], table.mean(1)[order])
+    np.testing.assert_allclose([result.deviation for result in results], table.std(1)[order])
+    assert [result.seconds for result in results] == [1.0] * 4
 
 
-def test_a_score_that_is_kept_is_not_computed_again():
+def test_a_known_score_is_not_computed_again():
     plan = planned("optimizer.learning_rate=1e-3,1e-2", folds=2)
     everything = scored(plan, [[0.1, 0.2], [0.3, 0.4]])
     first = plan.trials[0][1]
-    kept = {key: score for key, score in everything.items() if key != first.key}
-    asked, heard = [], []
+    known = {key: score for key, score in everything.items() if key != first.key}
+    run, new = [], []
 
     def run_all(function, trials, pools):
-        asked.extend(trials)
+        run.extend(trials)
         return map(function, trials, pools)
 
-    found = tuning.search(plan, run_all, kept, heard.append)
-    assert asked == [first]
-    assert [score.key for score in heard] == [first.key]
-    assert found == tuning.ranked(plan, kept | {first.key: heard[0]})
+    results = tuning.search(plan, run_all, known, new.append)
+    assert run == [first]
+    assert [score.key for score in new] == [first.key]
+    assert results == tuning.rank(plan, known | {first.key: new[0]})
 
 
 def test_scores_may_come_in_any_order():
@@ -310,7 +311,7 @@ def test_scores_may_come_in_any_order():
     assert [r.accuracies for r in in_order] == [r.accuracies for r in reverse]
 
 
-def test_a_trials_key_is_of_all_that_its_score_depends_on_and_nothing_else():
+def test_a_trials_key_depends_on_everything_that_its_score_depends_on_and_nothing_else():
     def key(*more, fold=0, folds=3):
         return planned("data.shift=0.1", shared=(*SHARED, *more), folds=folds).trials[0][fold].key
 
@@ -322,7 +323,7 @@ def test_a_trials_key_is_of_all_that_its_score_depends_on_and_nothing_else():
     assert len({key(), *others}) == 7
 
 
-def test_a_seed_that_is_searched_changes_the_training_and_not_the_folds():
+def test_a_searched_seed_changes_the_training_and_not_the_folds():
     plan = planned("seed=1,2", folds=2)
     first, second = (row[0] for row in plan.trials)
     assert first.folds == second.folds
@@ -331,12 +332,12 @@ def test_a_seed_that_is_searched_changes_the_training_and_not_the_folds():
     assert (first.config.seed, second.config.seed) == (1, 2)
 
 
-def test_a_training_that_diverges_is_last_and_says_why():
-    found = tuning.search(planned("optimizer.learning_rate=1e30,1e-2", folds=2))
-    assert [each.values["optimizer.learning_rate"] for each in found] == ["1e-2", "1e30"]
-    assert found[1].mean == 0.0
-    assert "diverged" in found[1].failures[0]
-    assert not found[0].failures
+def test_a_training_that_diverges_is_ranked_last_with_its_reason():
+    results = tuning.search(planned("optimizer.learning_rate=1e30,1e-2", folds=2))
+    assert [result.values["optimizer.learning_rate"] for result in results] == ["1e-2", "1e30"]
+    assert results[1].mean == 0.0
+    assert "diverged" in results[1].failures[0]
+    assert not results[0].failures
 
 
 def test_texts_are_tuned_with_the_vocabulary_of_each_candidate():
@@ -354,5 +355,5 @@ def test_texts_are_tuned_with_the_vocabulary_of_each_candidate():
 
 def test_candidates_are_checked_without_importing_torch():
     code = "import sys, alphazero.supervised.candidates; print('torch' in sys.modules)"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "False"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "False"

@@ -1,4 +1,4 @@
-"""Word vectors: GloVe's text format, checked against gensim's reader, and gensim's learning."""
+"""Word vectors: GloVe's text format, checked against gensim's reader, and learning with gensim."""
 
 import re
 import sys
@@ -32,14 +32,14 @@ def write(folder: Path, text: str | bytes) -> Path:
 def test_words_of_the_file_get_its_vectors_and_the_others_small_ones(tmp_path):
     lines: list[str] = []
     path = write(tmp_path, FILE)
-    found = vectors.read(path, VOCABULARY, report=lines.append)
-    assert found.dtype == np.float32
-    assert found.shape == (5, 3)
-    np.testing.assert_allclose(found[2], [1, 2, 3])
-    np.testing.assert_allclose(found[4], [0.5, -1, 0.2])
-    assert not found[0].any()
+    values = vectors.read(path, VOCABULARY, report=lines.append)
+    assert values.dtype == np.float32
+    assert values.shape == (5, 3)
+    np.testing.assert_allclose(values[2], [1, 2, 3])
+    np.testing.assert_allclose(values[4], [0.5, -1, 0.2])
+    assert not values[0].any()
     for row in (1, 3):
-        assert 0 < np.abs(found[row]).max() <= 0.25
+        assert 0 < np.abs(values[row]).max() <= 0.25
     assert lines == [f"{path}: vectors of 2 of the 3 words (67%)"]
 
 
@@ -54,7 +54,7 @@ def test_missing_vectors_depend_on_the_seed_and_nothing_else(tmp_path):
     np.testing.assert_array_equal(one, fuller)
 
 
-def test_words_are_those_of_the_file_in_order(tmp_path):
+def test_words_are_listed_in_the_order_of_the_file(tmp_path):
     assert vectors.words(write(tmp_path, FILE)) == ["the", "film", "good"]
 
 
@@ -63,7 +63,7 @@ def test_the_first_of_two_lines_counts(tmp_path):
     np.testing.assert_allclose(vectors.read(path, VOCABULARY, 0, quiet)[2], [1, 2, 3])
 
 
-def test_words_with_blanks_and_numbers_as_words_are_no_fault(tmp_path):
+def test_words_with_blanks_and_numbers_as_words_are_accepted(tmp_path):
     path = write(tmp_path, FILE + ". . . 1 2 3\nat name@domain.com 1 2 3\n1999 4 5 6\n")
     assert vectors.words(path)[3:] == [". . .", "at name@domain.com", "1999"]
 
@@ -106,13 +106,13 @@ def test_a_file_without_any_of_the_words_is_refused(tmp_path, text):
         elements=st.floats(width=32, allow_nan=False, allow_infinity=False),
     )
 )
-def test_what_is_written_reads_back_to_six_digits(tmp_path_factory, values):
+def test_written_vectors_are_read_back_to_six_digits(tmp_path_factory, values):
     names = tuple("abcdef"[: len(values)])
     path = tmp_path_factory.mktemp("vectors") / "vectors.txt"
     vectors.write(path, WordVectors(names, values))
-    found = vectors.read(path, Vocabulary(names), 0, quiet)
-    np.testing.assert_allclose(found[2:], values, rtol=1e-5, atol=1e-44)
-    assert [each.name for each in path.parent.iterdir()] == ["vectors.txt"]
+    read = vectors.read(path, Vocabulary(names), 0, quiet)
+    np.testing.assert_allclose(read[2:], values, rtol=1e-5, atol=1e-44)
+    assert [file.name for file in path.parent.iterdir()] == ["vectors.txt"]
 
 
 # Gensim leaves a file without a header open.
@@ -120,14 +120,14 @@ left_open = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableException
 
 
 @left_open
-def test_gensim_reads_what_is_written(tmp_path):
+def test_gensim_reads_written_vectors(tmp_path):
     models = pytest.importorskip("gensim.models")
     values = np.random.default_rng(0).normal(size=(4, 7)).astype(np.float32)
     path = tmp_path / "vectors.txt"
     vectors.write(path, WordVectors(("don't", "caf\u00e9", "7", "film"), values))
-    found = models.KeyedVectors.load_word2vec_format(path, binary=False, no_header=True)
-    assert found.index_to_key == ["don't", "caf\u00e9", "7", "film"]
-    np.testing.assert_allclose(found.vectors, values, rtol=1e-5)
+    read = models.KeyedVectors.load_word2vec_format(path, binary=False, no_header=True)
+    assert read.index_to_key == ["don't", "caf\u00e9", "7", "film"]
+    np.testing.assert_allclose(read.vectors, values, rtol=1e-5)
 
 
 def test_a_word_with_a_blank_is_not_written_and_the_old_file_stays(tmp_path):
@@ -148,8 +148,8 @@ def test_gloves_own_file_is_read_as_gensim_reads_it():
     assert names == every.index_to_key
     assert names[0] == "the"
     vocabulary = Vocabulary(("day", "good", "notaword"))
-    found = vectors.read(GLOVE, vocabulary, 0, quiet)
-    np.testing.assert_array_equal(found[2:4], every[["day", "good"]])
+    values = vectors.read(GLOVE, vocabulary, 0, quiet)
+    np.testing.assert_array_equal(values[2:4], every[["day", "good"]])
 
 
 def texts(count: int) -> list[str]:
@@ -165,10 +165,10 @@ def texts(count: int) -> list[str]:
 
 def test_words_among_the_same_neighbours_get_similar_vectors():
     pytest.importorskip("gensim")
-    found = vectors.pretrain(texts(1500), dimensions=8, seed=1, epochs=40)
-    assert found.values.shape == (len(found.words), 8)
-    assert found.values.dtype == np.float32
-    rows = dict(zip(found.words, found.values / np.linalg.norm(found.values, axis=1)[:, None],
+    learned = vectors.pretrain(texts(1500), dimensions=8, seed=1, epochs=40)
+    assert learned.values.shape == (len(learned.words), 8)
+    assert learned.values.dtype == np.float32
+    rows = dict(zip(learned.words, learned.values / np.linalg.norm(learned.values, axis=1)[:, None],
                     strict=True))  # fmt: skip
     assert rows["cat"] @ rows["dog"] > rows["cat"] @ rows["monday"] + 0.2
     assert rows["friday"] @ rows["monday"] > rows["friday"] @ rows["dog"] + 0.2
@@ -176,21 +176,21 @@ def test_words_among_the_same_neighbours_get_similar_vectors():
 
 def test_the_same_texts_and_seed_give_the_same_vectors():
     pytest.importorskip("gensim")
-    found, again, other = (
+    learned, again, other = (
         vectors.pretrain(iter(texts(300)), dimensions=5, seed=seed) for seed in (1, 1, 2)
     )
-    assert found.words == again.words == other.words
-    np.testing.assert_array_equal(found.values, again.values)
-    assert not np.allclose(found.values, other.values)
+    assert learned.words == again.words == other.words
+    np.testing.assert_array_equal(learned.values, again.values)
+    assert not np.allclose(learned.values, other.values)
 
 
-def test_words_come_most_frequent_first_and_rare_ones_not_at_all():
+def test_learned_words_are_ordered_by_frequency_and_rare_ones_are_left_out():
     pytest.importorskip("gensim")
-    found = vectors.pretrain(["Rare word, word! word"] * 4 + ["word it it"] * 5, 3, seed=0)
-    assert found.words == ("word", "it")
+    learned = vectors.pretrain(["Rare word, word! word"] * 4 + ["word it it"] * 5, 3, seed=0)
+    assert learned.words == ("word", "it")
 
 
-def test_a_missing_gensim_is_said_in_one_line(monkeypatch):
+def test_a_missing_gensim_is_reported_in_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "gensim.models", None)
     with pytest.raises(ValueError, match=r"needs gensim: run .* pip install '\.\[supervised\]'"):
         vectors.pretrain(texts(9), 3, seed=0)

@@ -1,4 +1,4 @@
-"""Words and numbers: what a word is, the order of words, and the file they are kept in."""
+"""Vocabularies: splitting into words, the order of words, encoding, and the file format."""
 
 import re
 from collections import Counter
@@ -15,21 +15,21 @@ WORDY = st.lists(st.text("aB'c d9_.’\n", max_size=40), max_size=12)
 
 
 def naive_words(text: str) -> list[str]:
-    """The rule, a character at a time."""
+    """The rule for words, applied character by character."""
     text = text.lower().replace("’", "'")
     kinds = ["other", *map(_kind, text), "other"]
     for place, letter in enumerate(text, 1):
         if letter == "'" and kinds[place - 1] == kinds[place + 1] == "letter":
             kinds[place] = "letter"
-    found, before = [], "other"
+    words, before = [], "other"
     for letter, kind in zip(text, kinds[1:-1], strict=True):
         if kind != "other":
             if kind == before:
-                found[-1] += letter
+                words[-1] += letter
             else:
-                found.append(letter)
+                words.append(letter)
         before = kind
-    return found
+    return words
 
 
 def _kind(letter: str) -> str:
@@ -52,7 +52,7 @@ def test_a_word_is_letters_with_apostrophes_inside_or_digits(text, words):
 
 @settings(deadline=None)
 @given(st.one_of(st.text(), st.text("aB'c d9_.’²")))
-def test_words_are_those_that_a_walk_over_the_characters_finds(text):
+def test_words_are_those_of_a_loop_over_the_characters(text):
     assert tokenize(text) == naive_words(text)
 
 
@@ -86,9 +86,9 @@ def test_words_with_vectors_follow_as_many_at_most_as_words_of_the_texts():
 def test_numbers_are_padding_unknown_and_then_the_words_in_order():
     vocabulary = Vocabulary(("good", "film"))
     assert len(vocabulary) == 4
-    found = vocabulary.encode(["A good film.", "", "Film film film film!"], 3)
-    assert found.dtype == np.int32
-    np.testing.assert_array_equal(found, [[1, 2, 3], [0, 0, 0], [3, 3, 3]])
+    numbers = vocabulary.encode(["A good film.", "", "Film film film film!"], 3)
+    assert numbers.dtype == np.int32
+    np.testing.assert_array_equal(numbers, [[1, 2, 3], [0, 0, 0], [3, 3, 3]])
 
 
 def test_a_text_that_is_too_long_keeps_its_last_words_and_a_short_one_is_padded_behind():
@@ -145,7 +145,7 @@ def test_a_damaged_vocabulary_is_refused_in_one_line(text, said):
 
 @settings(deadline=None)
 @given(st.one_of(st.text(), st.text("vocabulary 1:\nab")))
-def test_whatever_text_is_read_is_one_that_would_be_written(text):
+def test_any_text_that_is_read_is_one_that_would_be_written(text):
     try:
         said = Vocabulary.from_text(text).to_text()
     except ValueError as problem:

@@ -1,7 +1,8 @@
-"""Which settings a search tries: every combination of a grid, or random ones.
+"""The candidates of a search for settings: every combination of a grid, or random ones.
 
-What is tried is written like any override, ``optimizer.learning_rate=1e-3``, and read by the same
-``config.load``: every candidate is valid before the first is trained. Nothing here imports torch.
+Their settings are written like overrides on the command line, ``optimizer.learning_rate=1e-3``, and
+read by the same ``config.load``, so all candidates are validated before the first is trained.
+Nothing here imports torch.
 """
 
 import itertools
@@ -18,47 +19,55 @@ from alphazero.nn.settings import GAN, TrackingSettings
 from alphazero.supervised import config as configs
 from alphazero.supervised.config import SupervisedConfig
 
-MOST = 10_000
-"""Candidates that are held at once."""
+MAX_CANDIDATES = 10_000
+"""Largest number of candidates in a search."""
 DECADE = 10.0
-"""A range whose ends are so many times apart, or more, is drawn from on a logarithmic scale."""
-TRIES = 100
-"""Draws for each random candidate that is asked for, until one is new."""
-DIGITS = 4
-"""Significant ones of a number drawn from a range: it is written out as it was tried."""
+"""A range of positive numbers whose high end is at least this many times its low end is drawn from
+on a logarithmic scale."""
+DRAWS_PER_CANDIDATE = 100
+"""Limit of random draws per candidate: repeated combinations are dropped and drawn anew."""
+SIGNIFICANT_DIGITS = 4
+"""Digits of a number drawn from a range. It is rounded first, then used: tables show exactly what
+was tried."""
 SAME_EXAMPLES = ("path", "limit")
-"""Keys of ``data`` that say what candidates are measured on, and so are the same for all."""
+"""Keys of ``data`` that choose the examples, which must be the same for all candidates."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """A key and the values it may take."""
+    """A key and the values to try for it."""
 
     key: str
     values: tuple[str, ...]
 
     def draw(self, rng: np.random.Generator) -> str:
+        """One of the values, uniformly at random."""
         return self.values[int(rng.integers(len(self.values)))]
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """A key and the ends, both possible, that its value lies between."""
+    """A key and the interval of its values, both ends included."""
 
     key: str
     low: float
     high: float
     whole: bool
-    """Both ends are written without point and exponent: so are the values."""
+    """True: values are whole numbers, as both ends were written."""
 
     def draw(self, rng: np.random.Generator) -> str:
-        """Log-uniform where both ends are positive and a decade or more apart, else uniform."""
+        """A random value: log-uniform over a decade or more of positive numbers, else uniform.
+
+        1e-4..1e-1 is drawn on a logarithmic scale, a third of the values from each decade; 0..0.5
+        and 2..8 are drawn evenly.
+        """
+        # Whole numbers are rounded: without the halves both ends would be half as likely.
         low, high = (self.low - 0.5, self.high + 0.5) if self.whole else (self.low, self.high)
         if self.low > 0 and self.high >= DECADE * self.low:
             value = math.exp(rng.uniform(math.log(low), math.log(high)))
         else:
             value = rng.uniform(low, high)
-        rounded = round(value) if self.whole else float(f"{value:.{DIGITS}g}")
+        rounded = round(value) if self.whole else float(f"{value:.{SIGNIFICANT_DIGITS}g}")
         inside = min(max(rounded, self.low), self.high)
         return str(int(inside)) if self.whole else repr(float(inside))
 
@@ -68,78 +77,83 @@ Axis = Choices | Range
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One way to set what is searched."""
+    """One combination of the searched settings."""
 
     values: dict[str, str]
-    """By key, as written on the command line; no more than what is searched."""
+    """The searched settings by key, as written on the command line."""
     config: SupervisedConfig
+    """All settings."""
 
     @property
     def name(self) -> str:
+        """The searched settings in one line: ``optimizer.name=adam model.dropout=0``."""
         return " ".join(f"{key}={value}" for key, value in self.values.items())
 
 
 def axes(grids: Sequence[str], ranges: Sequence[str] = ()) -> list[Axis]:
-    """What is searched, from ``key=value,value,...`` and ``key=low..high`` texts.
+    """Parse the searched settings: ``key=value,value,...`` and ``key=low..high`` texts.
 
     A value is YAML and may hold commas within brackets: ``model.hidden=[128, 256],[64]``. Raises
-    ``ConfigError`` with one line for each thing wrong.
+    ``ConfigError`` with one line per mistake.
     """
-    found, errors = [], []
-    texts = [*((_choices, text) for text in grids), *((_range, text) for text in ranges)]
-    for read, text in texts:
+    parsed, errors = [], []
+    texts = [
+        *((_parse_choices, text) for text in grids),
+        *((_parse_range, text) for text in ranges),
+    ]
+    for parse, text in texts:
         try:
-            found.append(read(text))
+            parsed.append(parse(text))
         except ValueError as error:
             errors.append(str(error))
     known = config_file.paths(SupervisedConfig)
-    keys = [config_file.in_full(axis.key, known) for axis in found]
+    keys = [config_file.in_full(axis.key, known) for axis in parsed]
     errors += [f"{key}: given twice" for key in dict.fromkeys(keys) if keys.count(key) > 1]
     if errors:
         raise ConfigError(errors)
-    return found
+    return parsed
 
 
 def grid(name: str, overrides: Sequence[str], choices: Sequence[Choices]) -> list[Candidate]:
-    """Every combination, the last key changing fastest, on top of configuration ``name``.
+    """Every combination of ``choices`` in the configuration ``name``; the last key varies fastest.
 
-    Raises ``ConfigError`` with one line for each thing wrong with any of them, or where two would
-    train the same.
+    Raises ``ConfigError`` with one line per mistake, or where two candidates have equal settings.
     """
-    count = math.prod(len(each.values) for each in choices)
-    if count > MOST:
+    count = math.prod(len(axis.values) for axis in choices)
+    if count > MAX_CANDIDATES:
         raise ConfigError([f"--grid: {count:,} combinations; --random N tries N of them"])
     read = _reader(name, overrides)
-    combinations = itertools.product(*(each.values for each in choices))
-    return _valid(read, [_named(choices, values) for values in combinations])
+    combinations = itertools.product(*(axis.values for axis in choices))
+    return _read_all(read, [_by_key(choices, values) for values in combinations])
 
 
 def draw(
     name: str, overrides: Sequence[str], searched: Sequence[Axis], count: int, seed: int
 ) -> list[Candidate]:
-    """``count`` different random combinations; with one seed, fewer are the first of more.
+    """``count`` different random combinations.
 
-    Raises ``ConfigError`` as ``grid`` does, or where there are not so many.
+    With the same seed a smaller ``count`` gives the first candidates of a larger one. Raises
+    ``ConfigError`` as ``grid`` does, or where there are fewer combinations.
     """
-    if not 1 <= count <= MOST:
-        raise ConfigError([f"--random: got {count}, should be from 1 to {MOST:,}"])
+    if not 1 <= count <= MAX_CANDIDATES:
+        raise ConfigError([f"--random: got {count}, should be from 1 to {MAX_CANDIDATES:,}"])
     read, rng = _reader(name, overrides), np.random.default_rng(seed)
-    drawn: dict[tuple[str, ...], None] = {}
-    for _ in range(TRIES * count):
+    drawn: dict[tuple[str, ...], None] = {}  # keys in the order of their first draw
+    for _ in range(DRAWS_PER_CANDIDATE * count):
         drawn[tuple(axis.draw(rng) for axis in searched)] = None
         if len(drawn) == count:
-            return _valid(read, [_named(searched, values) for values in drawn])
+            return _read_all(read, [_by_key(searched, values) for values in drawn])
     raise ConfigError(
-        [f"--random: {count} asked for, but only {len(drawn)} different ones were found"]
+        [f"--random: got {count}, but there are only {len(drawn)} different combinations"]
     )
 
 
-def untracked(config: SupervisedConfig) -> SupervisedConfig:
-    """``config`` without what changes no figure of it."""
+def without_tracking(config: SupervisedConfig) -> SupervisedConfig:
+    """``config`` with the default tracking, which changes no result of a training."""
     return replace(config, tracking=TrackingSettings())
 
 
-def _choices(text: str) -> Choices:
+def _parse_choices(text: str) -> Choices:
     key, equals, values = text.partition("=")
     rule = f"--grid {text}: should be key.sub=value,value"
     if not (key.strip() and equals and values.strip()):
@@ -150,15 +164,15 @@ def _choices(text: str) -> Choices:
     except yaml.YAMLError as error:
         raise ValueError(f"{rule}: {getattr(error, 'problem', error)}") from None
     assert isinstance(items, yaml.SequenceNode)
-    # As they were written: tables, pictures and files show what the user knows them by.
+    # Values are kept as they were written, 1e-3 and not 0.001, for tables, pictures and files.
     spans = [(item.start_mark.index, item.end_mark.index) for item in items.value]
-    found = tuple(listed[start:end].strip() for start, end in spans)
-    if len(set(found)) < len(found):
+    written = tuple(listed[start:end].strip() for start, end in spans)
+    if len(set(written)) < len(written):
         raise ValueError(f"--grid {text}: a value is given twice")
-    return Choices(key.strip(), found)
+    return Choices(key.strip(), written)
 
 
-def _range(text: str) -> Range:
+def _parse_range(text: str) -> Range:
     key, _, ends = text.partition("=")
     low, dots, high = (part.strip() for part in ends.partition(".."))
     rule = f"--range {text}: should be key.sub=low..high, as in optimizer.learning_rate=1e-4..1e-1"
@@ -174,18 +188,18 @@ def _range(text: str) -> Range:
     return Range(key.strip(), first, last, whole)
 
 
-def _named(searched: Sequence[Axis], values: Iterable[str]) -> dict[str, str]:
+def _by_key(searched: Sequence[Axis], values: Iterable[str]) -> dict[str, str]:
     return {axis.key: value for axis, value in zip(searched, values, strict=True)}
 
 
 def _reader(name: str, overrides: Sequence[str]) -> Callable[[dict[str, str]], Candidate]:
-    """Makes a candidate of values by key; ``ConfigError`` where it is none."""
+    """A function from values by key to a candidate; it raises ``ConfigError`` for invalid ones."""
     base = configs.load(name, overrides)
 
     def read(values: dict[str, str]) -> Candidate:
         chosen = [f"{key}={value}" for key, value in values.items()]
         config = configs.load(name, [*overrides, *chosen])
-        problems = list(_unfit(config, base))
+        problems = list(_obstacles(config, base))
         if problems:
             raise ConfigError(problems)
         return Candidate(values, config)
@@ -193,22 +207,24 @@ def _reader(name: str, overrides: Sequence[str]) -> Callable[[dict[str, str]], C
     return read
 
 
-def _unfit(config: SupervisedConfig, base: SupervisedConfig) -> Iterator[str]:
+def _obstacles(config: SupervisedConfig, base: SupervisedConfig) -> Iterator[str]:
+    """The reasons, one line each, for which ``config`` cannot be compared with others."""
     if isinstance(config.model, GAN):
-        yield "model.kind: a gan names no classes, so there is no accuracy to choose by"
+        yield "model.kind: a gan is no classifier, so it has no accuracy to choose by"
     if config.data.kind != base.data.kind:
-        yield "data.kind: is the same for all that is compared"
+        yield "data.kind: must be the same for all candidates"
         return
     for key in SAME_EXAMPLES:
         if getattr(config.data, key) != getattr(base.data, key):
-            yield f"data.{key}: is the same for all that is compared; give it once: data.{key}=..."
+            yield f"data.{key}: must be the same for all candidates; give it once: data.{key}=..."
 
 
-def _valid(
-    read: Callable[[dict[str, str]], Candidate], wanted: Iterable[dict[str, str]]
+def _read_all(
+    read: Callable[[dict[str, str]], Candidate], combinations: Iterable[dict[str, str]]
 ) -> list[Candidate]:
+    """The candidates, all valid and different; ``ConfigError`` with all mistakes otherwise."""
     candidates, errors = [], []
-    for values in wanted:
+    for values in combinations:
         try:
             candidates.append(read(values))
         except ConfigError as error:
@@ -216,8 +232,8 @@ def _valid(
     if errors:
         raise ConfigError(list(dict.fromkeys(errors)))
     seen: dict[SupervisedConfig, Candidate] = {}
-    for each in candidates:
-        first = seen.setdefault(untracked(each.config), each)
-        if first is not each:
-            raise ConfigError([f"{first.name} and {each.name} say the same"])
+    for candidate in candidates:
+        first = seen.setdefault(without_tracking(candidate.config), candidate)
+        if first is not candidate:
+            raise ConfigError([f"{first.name} and {candidate.name} are the same settings"])
     return candidates

@@ -1,7 +1,7 @@
-"""A supervised experiment's configuration: data, model, optimizer, training.
+"""The configuration of a supervised training: data, model, optimizer, epochs.
 
-Validated like a run of self-play's, by the same reader: every error at once, where it is and what
-would be right. Nothing here imports torch.
+The reader is that of self-play's configurations: all errors are reported at once, each with its
+place and the values that would be valid. Nothing here imports torch.
 """
 
 from collections.abc import Sequence
@@ -32,45 +32,50 @@ from alphazero.nn.settings import (
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 OF_TEXTS = (TextCNN, Recurrent, Transformer)
+"""Models that take texts; all others take images."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Images:
-    """Pictures of digits, or of anything else in MNIST's format."""
+    """Images of digits, or of anything else in MNIST's format."""
 
     kind: Literal["images"] = "images"
     path: str | None = None
-    """A folder with MNIST's IDX files; without one, the small digits that scikit-learn brings."""
+    """A folder with MNIST's IDX files; without one, scikit-learn's digits of 8x8 pixels."""
     validation: Share = 0.1
-    """Of the training examples, held back to measure and stop by."""
+    """Share of the training examples that is held back for validation: it chooses the best epoch
+    and stops the training early."""
     limit: Count | None = None
-    """Use no more than so many training examples, the first ones after shuffling."""
+    """Largest number of training examples, those for validation included: the first ones after
+    shuffling. Default: all."""
     shift: Fraction = 0.0
-    """Training images are moved by up to this share of their size each way, anew each time;
-    in whole pixels."""
+    """In every epoch each training image is moved at random by up to this share of its size in
+    both directions, in whole pixels. 0.07 moves an image of 28 pixels by up to 2."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Texts:
-    """Reviews, for or against."""
+    """Reviews, positive or negative."""
 
     kind: Literal["texts"] = "texts"
     path: str | None = None
-    """The aclImdb folder or archive, or TSV or CSV; without one, a small corpus that is made up."""
+    """The aclImdb folder or archive, or TSV or CSV; without one, reviews made from templates."""
     validation: Share = 0.1
-    """Share of the training examples, held back to measure and stop by."""
+    """Share of the training examples that is held back for validation: it chooses the best epoch
+    and stops the training early."""
     limit: Count | None = None
-    """Use no more than so many training examples, the first ones after shuffling."""
+    """Largest number of training examples, those for validation included: the first ones after
+    shuffling. Default: all."""
     vocabulary: Count = 20_000
-    """The most frequent words of the training texts and, with pretrained vectors, as many again of
-    theirs; others are one and the same unknown word."""
+    """Number of words that are told apart: the most frequent ones of the training texts and, with
+    pretrained vectors, as many more from their file. All other words count as one unknown word."""
     length: Count = 400
-    """Words of a text that are read, the last ones."""
+    """Number of words of a text that are used, the last ones; shorter texts are padded."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class SupervisedConfig:
-    """One experiment: everything ``supervised train`` needs to know."""
+    """All settings of one supervised training."""
 
     data: Annotated[Images | Texts, Field(discriminator="kind")] = Images()
     model: Annotated[
@@ -80,13 +85,13 @@ class SupervisedConfig:
     fit: FitSettings = FitSettings()
     tracking: TrackingSettings = TrackingSettings()
     seed: Natural = 0
-    """Seed of every random draw."""
+    """Seed of all random numbers: weights, splits, batches, augmentation, dropout."""
 
     def __post_init__(self) -> None:
-        fitting = "texts" if isinstance(self.model, OF_TEXTS) else "images"
-        if self.data.kind != fitting:
+        needed = "texts" if isinstance(self.model, OF_TEXTS) else "images"
+        if self.data.kind != needed:
             raise ValueError(
-                f"model.kind {self.model.kind} is for data.kind {fitting}, not for {self.data.kind}"
+                f"model.kind {self.model.kind} is for data.kind {needed}, not for {self.data.kind}"
             )
 
 
@@ -95,7 +100,7 @@ FOLDER = resources.files(configs) / "supervised"
 
 
 def load(name_or_path: str, overrides: Sequence[str] = ()) -> SupervisedConfig:
-    """The configuration called ``name_or_path``: a name in ``configs/supervised`` or a YAML file.
+    """Read a configuration: a name in ``configs/supervised`` or the path of a YAML file.
 
     ``overrides`` are ``key.sub=value`` texts from the command line. Raises ``ConfigError`` with one
     line for each thing wrong.

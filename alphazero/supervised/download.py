@@ -1,8 +1,9 @@
-"""Fetching MNIST and IMDb from their public homes, for whoever asks: nothing else uses the network.
+"""Downloading MNIST and IMDb from their public sites; nothing else here uses the network.
 
-A file is written aside, checked and renamed, so that what has its name is whole; what is there
-already and right is not fetched again. MNIST's files are checked by the SHA-256 of what they hold,
-since not all homes pack them alike; IMDb's archive by its own.
+A file is written under a temporary name, checked and renamed, so a file with its final name is
+complete. One that is there already and passes the check is not downloaded again. MNIST's files are
+checked by the SHA-256 of their unpacked content, because sites compress them differently; IMDb's
+archive is checked by its own.
 """
 
 import gzip
@@ -19,36 +20,38 @@ from pathlib import Path
 
 from alphazero.supervised import images
 
-SECONDS = 30
-"""That a home may stay silent."""
+TIMEOUT_SECONDS = 30
+"""Longest wait for a site to send anything."""
 CHUNK = 1 << 16
+"""Bytes that are read at once."""
 
 Progress = Callable[[str, int, int | None], object]
-"""Called with the file's name, the bytes that are here, and all that there will be, if known."""
+"""Called with the file's name, the bytes received so far, and their total or None (unknown)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One file: where it can be had and what it must be."""
+    """One file: its addresses, and the content that it must have."""
 
     file: str
     urls: tuple[str, ...]
-    """Tried in turn."""
+    """Tried in turn, until one sends the right content."""
     sha256: str
-    most: int
-    """Bytes; no home sends more."""
+    """Hash of the file, or of its unpacked content, in hexadecimal."""
+    max_bytes: int
+    """A download is ended beyond this size, so that a site cannot fill the disk."""
     unpacked: bool = False
-    """The SHA-256 is that of the content of a ``.gz``."""
+    """True: ``sha256`` is that of the content of a ``.gz`` file."""
 
 
 def _mnist(name: str) -> Source:
-    homes = (
+    sites = (
         "https://ossci-datasets.s3.amazonaws.com/mnist/",
         "https://storage.googleapis.com/cvdf-datasets/mnist/",
     )
     file = f"{name}.gz"
-    urls = tuple(home + file for home in homes)
-    return Source(file, urls, images.MNIST[name], most=16_000_000, unpacked=True)
+    urls = tuple(site + file for site in sites)
+    return Source(file, urls, images.MNIST[name], max_bytes=16_000_000, unpacked=True)
 
 
 SOURCES: dict[str, tuple[Source, ...]] = {
@@ -58,16 +61,16 @@ SOURCES: dict[str, tuple[Source, ...]] = {
             "aclImdb_v1.tar.gz",
             ("https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",),
             "c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe",
-            most=100_000_000,
+            max_bytes=100_000_000,
         ),
     ),
 }
 
 
 def cache() -> Path:
-    """Where data are kept unless the user says otherwise: ``~/.cache/alphazero``."""
-    home = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(home) if os.path.isabs(home) else Path.home() / ".cache") / "alphazero"
+    """The default folder of downloaded data: ``~/.cache/alphazero``, or in ``XDG_CACHE_HOME``."""
+    folder = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(folder) if os.path.isabs(folder) else Path.home() / ".cache") / "alphazero"
 
 
 def fetch(
@@ -76,11 +79,11 @@ def fetch(
     progress: Progress = lambda file, done, total: None,
     sources: Mapping[str, Sequence[Source]] = SOURCES,
 ) -> Path:
-    """The folder for ``images.load`` or ``texts.load``: ``folder``, or ``name`` in ``cache()``.
+    """Download the missing files of the data ``name``; the folder, for ``images`` or ``texts``.
 
-    Fetches what is missing. ``ValueError``, one line, for an unknown name, a file that is there but
-    another one, which is left alone, or one that no home has as it should be; ``OSError`` where
-    the disk does not take it.
+    It is ``folder`` or, without one, ``name`` in ``cache()``. ``ValueError``, one line: an unknown
+    name; a file that is there with other content, which is not touched; or a file of which no site
+    sends the right content. ``OSError`` where the file cannot be written.
     """
     if name not in sources:
         raise ValueError(f"--download: unknown {name!r}, should be one of {', '.join(sources)}")
@@ -93,34 +96,37 @@ def fetch(
 
 def _fetch(source: Source, path: Path, progress: Progress) -> None:
     if path.exists():
-        if problem := _fault(source, path):
+        if problem := _mismatch(source, path):
             raise ValueError(f"{path}: {problem}; remove it, or give another folder")
         return
     problems = []
-    aside = path.with_name(f".{path.name}-{os.getpid()}")
+    partial = path.with_name(f".{path.name}-{os.getpid()}")
     try:
         for url in source.urls:
-            problem = _receive(source, url, aside, progress) or _fault(source, aside)
+            problem = _receive(source, url, partial, progress) or _mismatch(source, partial)
             if problem is None:
-                aside.replace(path)
+                partial.replace(path)
                 return
             problems.append(f"{url}: {problem}")
     finally:
-        aside.unlink(missing_ok=True)
-    raise ValueError(f"{source.file} could not be fetched: {'; '.join(problems)}")
+        partial.unlink(missing_ok=True)
+    raise ValueError(f"{source.file} could not be downloaded: {'; '.join(problems)}")
 
 
 def _receive(source: Source, url: str, path: Path, progress: Progress) -> str | None:
-    """Write what ``url`` sends into ``path``; what went wrong, if anything did."""
+    """Download ``url`` into ``path``; a description of the failure, None on success."""
     done = 0
     try:
-        with path.open("wb") as file, urllib.request.urlopen(url, timeout=SECONDS) as answer:
-            length = answer.headers.get("Content-Length", "")
+        with (
+            path.open("wb") as file,
+            urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response,
+        ):
+            length = response.headers.get("Content-Length", "")
             total = int(length) if length.isdecimal() else None
-            while chunk := answer.read(CHUNK):
+            while chunk := response.read(CHUNK):
                 done += len(chunk)
-                if done > source.most:
-                    return f"more than {source.most:,} bytes"
+                if done > source.max_bytes:
+                    return f"more than {source.max_bytes:,} bytes"
                 file.write(chunk)
                 progress(source.file, done, total)
             file.flush()
@@ -135,8 +141,8 @@ def _receive(source: Source, url: str, path: Path, progress: Progress) -> str | 
     return f"ended after {done:,} of {total:,} bytes" if total and done < total else None
 
 
-def _fault(source: Source, path: Path) -> str | None:
-    """What is wrong with a file that should be the source's; None if nothing is."""
+def _mismatch(source: Source, path: Path) -> str | None:
+    """A description of how the file differs from ``source``; None where it does not."""
     digest = hashlib.sha256()
     try:
         with (gzip.open if source.unpacked else open)(path, "rb") as file:

@@ -1,4 +1,4 @@
-"""Images of digits: MNIST's own files, or the small digits that scikit-learn brings.
+"""Images of digits: MNIST's files, or the small digits that are part of scikit-learn.
 
 MNIST (LeCun, Cortes & Burges 1998) is four files in the IDX format: two zero bytes, the type of the
 values (8: unsigned bytes), the number of dimensions, each dimension as 4 bytes, big-endian, then
@@ -28,6 +28,7 @@ from alphazero.nn import extras
 from alphazero.nn.fit import Examples, Prepare
 
 PARTS = ("train", "t10k")
+"""Beginnings of the file names: training and test examples."""
 IMAGES, LABELS = "{}-images-idx3-ubyte", "{}-labels-idx1-ubyte"
 
 MNIST = {
@@ -40,40 +41,47 @@ MNIST = {
 
 CLASSES = tuple("0123456789")
 UNSIGNED_BYTE = 8
+"""The IDX format's number for this type."""
 
 MEAN, DEVIATION = 33.3, 78.6
-"""Of MNIST's training pixels; also near enough for images like them."""
+"""Mean and standard deviation of the pixels of MNIST's training images. They are used for other
+data as well, as part of the network's input format."""
 
 DIGITS_TEST_SHARE = 0.2
+"""Share of scikit-learn's digits that is kept for testing."""
 DIGITS_WHITE = 16
 """The brightest value of scikit-learn's digits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
+    """Images ``uint8 [N, 1, H, W]`` with their labels ``int64 [N]``, indices of ``classes``."""
+
     name: str
-    """``mnist`` only where all four files are the original ones; ``idx``, ``digits``."""
+    """``mnist`` where all four files are the original ones, else ``idx``; ``digits``."""
     train: Examples
     test: Examples
     classes: tuple[str, ...]
 
 
 class IDX(NamedTuple):
+    """The content of one IDX file."""
+
     path: Path
     values: NDArray[np.uint8]
     sha256: str
-    """Of the unpacked content."""
+    """Hash of the unpacked content, in hexadecimal."""
 
 
 def load(path: Path | None, report: Callable[[str], object] = print) -> Dataset:
-    """The IDX files, gzipped or not, in the folder ``path``; without one, scikit-learn's digits.
+    """Read MNIST's IDX files, gzipped or not, in ``path``; without it, scikit-learn's digits.
 
-    The digits are 1,437 training and 360 test images of 8×8, always the same ones. ``report`` hears
-    in one line of files that are well-formed but not MNIST's. ``ValueError`` names the file that
-    will not do, and why.
+    The digits are 1,437 training and 360 test images of 8×8 pixels, always the same ones.
+    ``report`` is called with a line about files that are well-formed but not MNIST's.
+    ``ValueError`` names a file that cannot be used, and the reason.
     """
     if path is None:
-        return _digits()
+        return _load_digits()
     files = {name: read_idx(_find(path, name)) for name in MNIST}
     train, test = (
         _examples(files[IMAGES.format(part)], files[LABELS.format(part)]) for part in PARTS
@@ -89,25 +97,33 @@ def load(path: Path | None, report: Callable[[str], object] = print) -> Dataset:
 
 
 def prepare(shift: float) -> Prepare:
-    """From ``uint8 [N, 1, H, W]`` to float32 of about zero mean and unit variance.
+    """The function from ``uint8 [N, 1, H, W]`` to the network's input, float32 of that shape.
 
-    While training each image is moved by up to ``shift`` of its size each way, zeros following.
+    Pixels are scaled to about zero mean and unit variance. In training each image is first moved at
+    random (``shift_images``).
     """
     return functools.partial(_prepare, shift)
 
 
-def shifted(images: NDArray[np.uint8], shift: float, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Each image ``[N, 1, H, W]`` moved down and right by -``shift`` to ``shift`` of its size."""
+def shift_images(
+    images: NDArray[np.uint8], shift: float, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Move each image of ``[N, 1, H, W]`` down and right by -``shift`` to ``shift`` of its size.
+
+    Each image is moved by whole pixels of its own, uniformly at random; zeros fill what is free.
+    With ``shift`` 0.07, images of 28×28 are moved by -2 to 2 pixels in both directions.
+    """
     down, right = (round(shift * side) for side in images.shape[2:])
     edges = ((0, 0), (0, 0), (down, down), (right, right))
+    # Every shift is a window of the padded image: of 2 * down + 1 times 2 * right + 1 one is drawn.
     windows = sliding_window_view(np.pad(images, edges), images.shape[2:], axis=(2, 3))
     row, column = rng.integers([[2 * down + 1], [2 * right + 1]], size=(2, len(images)))
     return windows[np.arange(len(images)), :, row, column]
 
 
 def read_idx(path: Path) -> IDX:
-    """A file of unsigned bytes, gzipped if its name ends so; ``ValueError`` for any other."""
-    content = _unpacked(path)
+    """Read a file of unsigned bytes, gzipped if its name ends in .gz; ``ValueError`` for others."""
+    content = _read_unpacked(path)
     dimensions = content[3] if content[:3] == bytes((0, 0, UNSIGNED_BYTE)) and content[3:] else 0
     start = 4 + 4 * dimensions
     if not 1 <= dimensions <= 3 or len(content) < start:
@@ -118,14 +134,14 @@ def read_idx(path: Path) -> IDX:
         raise ValueError(
             f"{path}: holds {len(content) - start:,} values where its header says {expected:,}"
         )
-    # A copy, because torch warns of arrays that cannot be written to.
+    # Copied, because torch warns about read-only arrays.
     values = np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()
     return IDX(path, values, hashlib.sha256(content).hexdigest())
 
 
 def _prepare(shift: float, images: NDArray, rng: np.random.Generator | None) -> Tensor:
     if shift and rng is not None:
-        images = shifted(images, shift, rng)
+        images = shift_images(images, shift, rng)
     return torch.from_numpy(images.astype(np.float32)).sub_(MEAN).div_(DEVIATION)
 
 
@@ -154,7 +170,7 @@ def _find(folder: Path, name: str) -> Path:
     raise ValueError(f"{folder}: no {name}[.gz]; should be a folder with MNIST's four IDX files")
 
 
-def _unpacked(path: Path) -> bytes:
+def _read_unpacked(path: Path) -> bytes:
     content = path.read_bytes()
     if path.suffix != ".gz":
         return content
@@ -164,8 +180,8 @@ def _unpacked(path: Path) -> bytes:
         raise ValueError(f"{path}: not a whole gzip file: {error}") from None
 
 
-def _digits() -> Dataset:
-    """Alpaydin & Kaynak 1998, the 1,797 test images of the UCI set; stratified, a fifth to test."""
+def _load_digits() -> Dataset:
+    """The 1,797 test images of Alpaydin & Kaynak (1998); a fifth of each class is for testing."""
     try:
         from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split

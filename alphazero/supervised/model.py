@@ -1,7 +1,8 @@
-"""What a supervised training leaves, as a sealed folder, and what answers with it.
+"""Checkpoints of supervised models as sealed folders, and predictions with them.
 
-``weights.safetensors``, ``config.yaml`` and ``training.pt`` (what resuming needs), as a game's
-checkpoint has them; ``model.json``, the shape and the classes; ``vocabulary.txt``, of texts.
+``weights.safetensors``, ``config.yaml`` and ``training.pt`` (the state that resuming needs) are as
+in a game's checkpoint; ``model.json`` holds shape and classes, ``vocabulary.txt`` the words of a
+model of texts.
 """
 
 import json
@@ -29,22 +30,27 @@ from alphazero.supervised.vocabulary import Vocabulary
 WEIGHTS, TRAINING, CONFIG = "weights.safetensors", "training.pt", "config.yaml"
 DESCRIPTION, VOCABULARY = "model.json", "vocabulary.txt"
 KEEP = 2
+"""Checkpoints of a run that are kept, the newest ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """All that an answer depends on."""
+    """Everything that a prediction depends on."""
 
     config: SupervisedConfig
     classes: tuple[str, ...]
     shape: tuple[int, ...]
-    """Of an image (1, H, W); of texts (words known,)."""
+    """(1, H, W) for images; (size of the vocabulary,) for texts."""
     vocabulary: Vocabulary | None
+    """For models of texts."""
     weights: Weights
 
 
 def save(run_dir: Path, step: int, model: Model, state: dict[str, Any]) -> Path:
-    """As checkpoint ``step`` of ``run_dir``; errors as for a game's."""
+    """Write checkpoint ``step`` of ``run_dir``; its folder. Errors as for ``sealed.save_step``.
+
+    ``state`` is the training state that ``load_state`` returns.
+    """
     files = {
         WEIGHTS: sealed.dump_weights(model.weights),
         TRAINING: states.dump(state),
@@ -58,12 +64,18 @@ def save(run_dir: Path, step: int, model: Model, state: dict[str, Any]) -> Path:
 
 
 def is_supervised(path: Path | str) -> bool:
-    """Whether the checkpoint at ``path`` is one of these and not a game's; ``ValueError``: none."""
+    """Whether the checkpoint at ``path`` is a supervised model's rather than a game's.
+
+    ``ValueError`` where there is no checkpoint.
+    """
     return "supervised" in sealed.read_manifest(sealed.resolve(path))
 
 
 def load(path: Path | str) -> Model:
-    """``ValueError``, one line, where there is no whole checkpoint of a supervised training."""
+    """Read the checkpoint at ``path``, or a run's newest one.
+
+    ``ValueError``, one line, where there is no whole checkpoint of a supervised model.
+    """
     path = sealed.resolve(path)
     if "supervised" not in sealed.read_manifest(path):
         raise ValueError(f"{path} is a game's checkpoint, not a supervised model's")
@@ -73,66 +85,74 @@ def load(path: Path | str) -> Model:
     except ValueError as error:
         reason = str(error).replace("\n", " ")
         raise ValueError(f"{path / CONFIG} does not fit this version: {reason}") from None
-    described = json.loads((path / DESCRIPTION).read_bytes())
+    description = json.loads((path / DESCRIPTION).read_bytes())
     vocabulary = None
     if config.data.kind == "texts":
         vocabulary = Vocabulary.from_text((path / VOCABULARY).read_text(encoding="utf-8"))
     return Model(
         config,
-        tuple(described["classes"]),
-        tuple(described["shape"]),
+        tuple(description["classes"]),
+        tuple(description["shape"]),
         vocabulary,
         sealed.load_weights(path / WEIGHTS),
     )
 
 
 def load_state(path: Path | str) -> dict[str, Any]:
-    """What resuming needs, as given to ``save``."""
+    """Read the training state that was given to ``save``; errors as for ``load``."""
     return states.load((sealed.resolve(path) / TRAINING).read_bytes())
 
 
 class Predictor:
-    """A trained model that answers."""
+    """A trained classifier, or generator, ready for use.
+
+    ``kind`` is "images" or "texts"; ``classes`` are the K names in the order of the probabilities.
+    """
 
     def __init__(self, path: Path | str):
-        """A run's newest whole checkpoint, or the one at ``path``; ``ValueError`` as ``load``."""
+        """Load the checkpoint at ``path``, or a run's newest one; ``ValueError`` as ``load``."""
         model = load(path)
         self.config, self.classes, self.shape = model.config, model.classes, model.shape
         self.kind = model.config.data.kind
         self.vocabulary = model.vocabulary
         self._prepare = tasks.prepare(model.config)
-        self.network = _network(model).eval()
+        self.network = _build_network(model).eval()
         weights.load(self.network, model.weights)
 
     def encode(self, inputs: Sequence[str] | NDArray[np.uint8]) -> NDArray[Any]:
-        """Texts as their words' numbers; images, ``uint8 [N, 1, H, W]``, as they are.
+        """The array that ``predict_encoded`` takes.
 
-        ``ValueError`` for images of another size, and for one text instead of a list.
+        N texts become their words' numbers, ``int32 [N, length]``; images ``uint8 [N, 1, H, W]``
+        stay as they are. ``ValueError`` for images of another size or type, and for one text
+        instead of a list.
         """
         if self.vocabulary is not None:
             if isinstance(inputs, str):
                 raise ValueError("one text was given, should be a list of texts")
             assert isinstance(self.config.data, configs.Texts)
             return self.vocabulary.encode(list(inputs), self.config.data.length)
-        found = np.asarray(inputs)
-        if found.shape[1:] != self.shape or found.dtype != np.uint8:
+        images = np.asarray(inputs)
+        if images.shape[1:] != self.shape or images.dtype != np.uint8:
             raise ValueError(
-                f"images are {found.dtype} {found.shape[1:]}, this model takes uint8 {self.shape}"
+                f"images are {images.dtype} {images.shape[1:]}, this model takes uint8 {self.shape}"
             )
-        return found
+        return images
 
     def predict(self, inputs: Sequence[str] | NDArray[np.uint8]) -> NDArray[np.float32]:
-        """``[N, K]``: the probability of each class; errors as for ``encode`` and ``answer``."""
-        return self.answer(self.encode(inputs))
+        """The probability of each class, ``[N, K]``.
 
-    def answer(self, encoded: NDArray[Any]) -> NDArray[np.float32]:
-        """``[N, K]``, for what ``encode`` gave. ``ValueError`` where the model has no answers."""
+        ``ValueError`` as for ``encode`` and ``predict_encoded``.
+        """
+        return self.predict_encoded(self.encode(inputs))
+
+    def predict_encoded(self, encoded: NDArray[Any]) -> NDArray[np.float32]:
+        """The probabilities ``[N, K]`` for a result of ``encode``. ``ValueError``: a generator."""
         if isinstance(self.network, gan.Generator):
-            raise ValueError("this model makes images and names none; ask a classifier")
+            raise ValueError("this model generates images, it is not a classifier")
         return fit.predict(self.network, self._prepare, encoded)
 
 
-def _network(model: Model) -> nn.Module:
+def _build_network(model: Model) -> nn.Module:
     settings, classes = model.config.model, len(model.classes)
     if isinstance(settings, GAN):
         return gan.build(settings, model.shape, classes, seed=0)[0]

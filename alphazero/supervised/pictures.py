@@ -1,6 +1,7 @@
-"""PNG pictures of a training, a classifier, a search for settings and of images themselves.
+"""PNG pictures: curves of a training, confusion matrices, searches for settings, images.
 
-Each is a ``Figure`` of its own, drawn without pyplot: no window, no backend, no state is shared.
+Each picture is a ``Figure`` of its own, drawn without pyplot, so there is no window, no backend and
+no shared state. ``ValueError`` everywhere where matplotlib is missing.
 """
 
 import math
@@ -16,20 +17,22 @@ from alphazero.nn import extras
 DPI = 110
 COLOURS = ("#2a86d1", "#cc6a1f", "#2f9160", "#b662c4")
 STYLES = ("-", "--", "-.", ":")
-"""So that colours alone need not tell curves apart."""
+"""Curves differ in style as well as in colour, for readers who do not see the colours."""
 SCALE = "viridis"
+"""Colour map of matrices and of candidates, from low to high."""
 CURVES = {
     "loss": {"training": "loss", "validation": "validation_loss"},
     "accuracy": {"training": "accuracy", "validation": "validation_accuracy"},
     "discriminator": {"loss": "discriminator_loss", "accuracy": "discriminator_accuracy"},
 }
-"""For each panel, by label, which figure of an epoch it shows."""
+"""The panels: by title, for each curve its label and its key in a row of the history."""
 WRITTEN = 20
-"""Rows or columns up to which a matrix has its figures written into it."""
+"""Largest number of rows or columns of a matrix whose cells contain their figures."""
 LABELLED = 8
-"""Different values of a key up to which all of them stand at its axis."""
+"""Largest number of different values of a key that are all written at its axis."""
 DECADE = 10.0
-"""Positive numbers so many times apart, or more, are shown on a logarithmic scale."""
+"""Positive numbers whose largest is at least this many times the smallest have a logarithmic
+axis."""
 
 
 def curves(
@@ -37,9 +40,9 @@ def curves(
     path: Path,
     panels: Mapping[str, Mapping[str, str]] | None = None,
 ) -> None:
-    """Figures over epochs, one row of ``history`` each; ``CURVES`` says which, or ``panels``.
+    """Draw figures over epochs; ``history`` has one row per epoch, ``panels`` is as ``CURVES``.
 
-    What no row has is left out. ``ValueError`` where that leaves nothing.
+    Panels and curves for which no row has a figure are left out. ``ValueError`` where none is left.
     """
     wanted = panels or CURVES
     known = {key for row in history for key in row}
@@ -61,7 +64,7 @@ def curves(
 
 
 def confusion(counts: NDArray[np.integer], classes: Sequence[str], path: Path) -> None:
-    """``counts`` ``[K, K]``, rows the truth; a cell is coloured by its share of its row."""
+    """Draw ``counts`` ``[K, K]``, truth in rows; a cell's colour is its share of its row."""
     totals = counts.sum(1, keepdims=True)
     shares = counts / np.maximum(totals, 1)
     texts = [[f"{count:,}" if count else "" for count in row] for row in counts]
@@ -78,9 +81,9 @@ def heat_map(
     path: Path,
     title: str = "accuracy",
 ) -> None:
-    """``values`` ``[R, C]`` under the names and the labels of ``rows`` and ``columns``.
+    """Draw ``values`` ``[R, C]``; ``rows`` and ``columns`` are the name and labels of each axis.
 
-    Where a value is not a number, the cell stays empty.
+    A cell of NaN stays empty.
     """
     known = values[~np.isnan(values)]
     ends = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
@@ -97,27 +100,28 @@ def parallel_coordinates(
     path: Path,
     title: str = "accuracy",
 ) -> None:
-    """A line for each candidate, through its value of every key and to its score at the right.
+    """Draw one line per candidate, from its value of each key to its score on the last axis.
 
-    Numbers lie where their size puts them, on a logarithmic scale where they are positive and a
-    decade or more apart; words lie in the order they come in. The best are drawn last.
+    ``values`` has for every key one text per candidate, ``scores`` ``[N]`` one number. Numbers are
+    placed by size, on a logarithmic axis where they are positive and span a decade or more; words
+    in the order in which they first occur. The best candidates are drawn last, on top.
     """
-    heights = np.asarray(scores, dtype=float)
+    figures = np.asarray(scores, dtype=float)
     columns = [_places(list(texts)) for texts in values.values()]
-    columns.append(_places([f"{score:.4f}" for score in heights]))
+    columns.append(_places([f"{score:.4f}" for score in figures]))
     lines = np.array([places for places, _ in columns]).T
     figure = _figure(1.6 + 1.9 * len(columns), 4.2)
     axes = figure.subplots()
-    colours = _colours(heights)
-    for index in np.argsort(heights, kind="stable"):
+    colours = _colours(figures)
+    for index in np.argsort(figures, kind="stable"):
         axes.plot(lines[index], color=colours[index], linewidth=1.6, alpha=0.85)
-    ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.75}
+    background = {"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.75}
     for place, (_, ticks) in enumerate(columns):
         axes.axvline(place, color="black", linewidth=0.8)
         for height, text in ticks.items():
             axes.annotate(
                 text, (place, height), (4, 0), textcoords="offset points", va="center",
-                fontsize=9, bbox=ground,
+                fontsize=9, bbox=background,
             )  # fmt: skip
     names = [*(key.replace(".", ".\n") for key in values), title]
     axes.set_xticks(range(len(columns)), names)
@@ -130,13 +134,17 @@ def parallel_coordinates(
 def images(
     pictures: NDArray[np.uint8], path: Path, columns: int = 10, names: Sequence[str] = ()
 ) -> None:
-    """``pictures`` ``[N, 1, H, W]``, 0 black and 255 white, row by row; ``names`` are columns'."""
+    """Draw ``pictures`` ``uint8 [N, 1, H, W]``, 0 black and 255 white, row by row.
+
+    ``names`` are written above the columns. ``ValueError`` for another shape or type.
+    """
     if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[1] != 1:
         raise ValueError(
             f"pictures are {pictures.dtype} {pictures.shape}, should be uint8 [N, 1, height, width]"
         )
     count, _, height, width = pictures.shape
     rows = math.ceil(count / columns)
+    # Each image gets a white line below and at its right; those at the sheet's edges are cut off.
     framed = np.full((rows * columns, height + 1, width + 1), 255, np.uint8)
     framed[:count, :height, :width] = pictures[:, 0]
     tiles = framed.reshape(rows, columns, height + 1, width + 1).swapaxes(1, 2)
@@ -152,7 +160,7 @@ def images(
 
 
 def check() -> None:
-    """``ValueError`` where there is nothing to draw with."""
+    """``ValueError``, one line, where matplotlib is missing."""
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError:
@@ -177,7 +185,7 @@ def _save(figure: Any, path: Path) -> None:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    # With a palette: a third of the size, and no eye sees it.
+    # A palette of 256 colours makes the file a third of the size without a visible difference.
     picture.quantize(256, dither=Image.Dither.NONE).save(path, "PNG", optimize=True)
 
 
@@ -188,7 +196,11 @@ def _matrix(
     names: tuple[str, str],
     ends: tuple[float, float],
 ) -> Any:
-    """A coloured table; ``labels`` and ``names`` are those of the columns and of the rows."""
+    """The figure of a coloured table ``[R, C]`` with ``texts`` in its cells.
+
+    ``labels`` and ``names`` are those of the columns and of the rows; ``ends`` are the values of
+    the darkest and the brightest colour.
+    """
     rows, columns = values.shape
     cell = 0.62 if max(rows, columns) <= WRITTEN else 0.16
     figure = _figure(max(3.6, 1.6 + cell * columns * 1.15), max(3.0, 1.2 + cell * rows))
@@ -207,31 +219,35 @@ def _matrix(
 
 
 def _places(texts: Sequence[str]) -> tuple[NDArray[np.float64], dict[float, str]]:
-    """Where each value lies on an axis from 0 to 1, and what to write there."""
+    """The place of each value on an axis from 0 to 1, and the texts of the axis by place.
+
+    "1e-4", "1e-3", "1e-2" have the places 0, 0.5 and 1, for they are a decade apart.
+    """
     try:
         numbers = np.array([float(text) for text in texts])
     except ValueError:
         numbers = np.array([list(dict.fromkeys(texts)).index(text) for text in texts], float)
-        return _stretched(numbers), dict(zip(_stretched(numbers), texts, strict=True))
+        return _stretch(numbers), dict(zip(_stretch(numbers), texts, strict=True))
     if numbers.min() > 0 and numbers.max() >= DECADE * numbers.min():
         numbers = np.log(numbers)
-    places = _stretched(numbers)
+    places = _stretch(numbers)
     ticks = dict(zip(places.tolist(), texts, strict=True))
     if len(ticks) > LABELLED:
-        # As many as fit, each the one nearest to where it would stand in an even row.
+        # Evenly spaced places are chosen, and of each the nearest value is written.
         even = np.linspace(0, 1, LABELLED - 2)
-        chosen = {min(ticks, key=lambda place: abs(place - wanted)) for wanted in even}
+        chosen = {min(ticks, key=lambda place: abs(place - target)) for target in even}
         ticks = {place: ticks[place] for place in sorted(chosen)}
     return places, ticks
 
 
-def _stretched(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+def _stretch(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scale numbers to 0 (the smallest) to 1 (the largest); equal ones become 0.5."""
     span = numbers.max() - numbers.min()
     return (numbers - numbers.min()) / span if span else np.full(len(numbers), 0.5)
 
 
 def _colours(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``[N, 4]``: the lowest dark, the highest bright, on the scale of the matrices."""
+    """Colours ``[N, 4]`` from dark (the lowest value) to bright (the highest)."""
     from matplotlib import colormaps
 
-    return colormaps[SCALE](0.9 * _stretched(values))
+    return colormaps[SCALE](0.9 * _stretch(values))

@@ -1,4 +1,4 @@
-"""What a network is trained and tested on: the data of a configuration, ready for it."""
+"""The data of a configuration, split and encoded for training, validation and test."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,24 +18,31 @@ Report = Callable[[str], object]
 
 
 class Task(NamedTuple):
+    """Examples of one classification task.
+
+    Images are ``uint8 [N, 1, H, W]``, texts words' numbers ``int32 [N, T]``; labels are
+    ``int64 [N]``, indices of ``classes``.
+    """
+
     name: str
-    """Of the data: mnist, digits, imdb, generated, ..."""
+    """The name of the data: mnist, digits, imdb, generated, ..."""
     train: Examples
     validation: Examples
-    """Held back from training, to measure and stop by."""
+    """Training examples that are held back, to choose the best epoch and to stop early."""
     test: Examples
-    """Never looked at before the end."""
+    """Used once, after training."""
     classes: tuple[str, ...]
     shape: tuple[int, ...]
-    """Of an image (1, H, W); of texts (words known,)."""
+    """(1, H, W) for images; (size of the vocabulary,) for texts."""
     vocabulary: Vocabulary | None = None
-    """Of texts."""
+    """For texts."""
 
 
 def load(config: SupervisedConfig, report: Report = print) -> Task:
-    """``report`` hears in one line what is used, in particular where no data were given.
+    """Load and split the data of ``config``.
 
-    ``ValueError`` names the file that will not do.
+    ``report`` is called with a line about stand-in data, which are used without ``data.path``, and
+    about files that are not the originals. ``ValueError`` names a file that cannot be used.
     """
     if isinstance(config.data, Images):
         return _images(config.data, config.seed, report)
@@ -43,39 +50,40 @@ def load(config: SupervisedConfig, report: Report = print) -> Task:
 
 
 def embedding(config: SupervisedConfig) -> EmbeddingSettings:
+    """The settings of the word embedding; ``config`` must have a model of texts."""
     assert isinstance(config.model, OF_TEXTS)
     return config.model.embedding
 
 
 def prepare(config: SupervisedConfig) -> Prepare:
-    """From raw examples to what the network takes."""
+    """The function from a batch of raw examples to the network's input."""
     return images.prepare(config.data.shift) if isinstance(config.data, Images) else texts.prepare
 
 
 def with_dimensions(config: SupervisedConfig, dimensions: int) -> SupervisedConfig:
-    """As many numbers a word as the pretrained vectors have."""
+    """``config`` with ``model.embedding.dimensions`` set to those of pretrained vectors."""
     assert isinstance(config.model, OF_TEXTS)
-    words = replace(config.model.embedding, dimensions=dimensions)
-    return replace(config, model=replace(config.model, embedding=words))
+    settings = replace(config.model.embedding, dimensions=dimensions)
+    return replace(config, model=replace(config.model, embedding=settings))
 
 
 def load_test(
     config: SupervisedConfig, vocabulary: Vocabulary | None, report: Report = print
 ) -> tuple[Examples, str]:
-    """The test's examples as a trained network takes them, and the name of the data."""
+    """The test examples, encoded with a trained model's ``vocabulary``, and the data's name."""
     if isinstance(config.data, Images):
-        found = images.load(_path(config.data.path), report)
-        return found.test, found.name
+        dataset = images.load(_path(config.data.path), report)
+        return dataset.test, dataset.name
     assert vocabulary is not None
-    read = texts.load(_path(config.data.path), report)
-    encoded = vocabulary.encode(read.test.texts, config.data.length)
-    return Examples(encoded, read.test.labels), read.name
+    reviews = texts.load(_path(config.data.path), report)
+    encoded = vocabulary.encode(reviews.test.texts, config.data.length)
+    return Examples(encoded, reviews.test.labels), reviews.name
 
 
 def pretrained(
     config: SupervisedConfig, vocabulary: Vocabulary | None, report: Report = print
 ) -> NDArray[np.float32] | None:
-    """The word vectors that the model begins with, if it is to."""
+    """Pretrained word vectors ``[V, D]`` for the model's embedding; None where none are set."""
     if vocabulary is None:
         return None
     path = _vectors(embedding(config))
@@ -83,37 +91,38 @@ def pretrained(
 
 
 def _images(settings: Images, seed: int, report: Report) -> Task:
-    found = images.load(_path(settings.path), report)
+    data = images.load(_path(settings.path), report)
     if settings.path is None:
-        count = len(found.train.labels)
+        count = len(data.train.labels)
         report(f"no data.path or --download: scikit-learn's {count:,} small digits instead")
-    chosen, held = _split(len(found.train.labels), settings, seed)
-    train, validation = (take(found.train, rows) for rows in (chosen, held))
-    shape = found.train.inputs.shape[1:]
-    return Task(found.name, train, validation, found.test, found.classes, shape)
+    chosen, held = _split(len(data.train.labels), settings, seed)
+    train, validation = (take(data.train, rows) for rows in (chosen, held))
+    shape = data.train.inputs.shape[1:]
+    return Task(data.name, train, validation, data.test, data.classes, shape)
 
 
 def _texts(settings: Texts, words: EmbeddingSettings, seed: int, report: Report) -> Task:
-    found = texts.load(_path(settings.path), report)
+    data = texts.load(_path(settings.path), report)
     if settings.path is None:
-        count = len(found.train.labels)
-        report(f"no data.path or --download: {count:,} made-up reviews instead")
-    chosen, held = _split(len(found.train.labels), settings, seed)
-    seen = [found.train.texts[row] for row in chosen]
+        count = len(data.train.labels)
+        report(f"no data.path or --download: {count:,} reviews made from templates instead")
+    chosen, held = _split(len(data.train.labels), settings, seed)
+    # Words that occur only in texts held back stay unknown, as those of the test texts do.
+    training_texts = [data.train.texts[row] for row in chosen]
     path = _vectors(words)
     more = vectors.words(path) if path else ()
-    vocabulary = Vocabulary.build(seen, settings.vocabulary, more)
+    vocabulary = Vocabulary.build(training_texts, settings.vocabulary, more)
 
-    def encoded(part: texts.Texts, rows: NDArray[np.int64]) -> Examples:
-        wanted = [part.texts[row] for row in rows]
-        return Examples(vocabulary.encode(wanted, settings.length), part.labels[rows])
+    def encode(part: texts.Texts, rows: NDArray[np.int64]) -> Examples:
+        selected = [part.texts[row] for row in rows]
+        return Examples(vocabulary.encode(selected, settings.length), part.labels[rows])
 
     return Task(
-        found.name,
-        encoded(found.train, chosen),
-        encoded(found.train, held),
-        encoded(found.test, np.arange(len(found.test.labels))),
-        found.classes,
+        data.name,
+        encode(data.train, chosen),
+        encode(data.train, held),
+        encode(data.test, np.arange(len(data.test.labels))),
+        data.classes,
         (len(vocabulary),),
         vocabulary,
     )
@@ -132,17 +141,20 @@ def _path(path: str | None, key: str = "data.path") -> Path | None:
 def _split(
     count: int, settings: Images | Texts, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows to train on and rows held back, shuffled; of no more than ``limit`` together."""
+    """Rows to train on and rows to hold back, shuffled; together ``limit`` rows at most.
+
+    With 1,437 examples, ``limit`` 450 and ``validation`` 0.1: 405 rows and 45 rows.
+    """
     rows = np.random.default_rng(seed).permutation(count)[: settings.limit]
     held = max(1, round(settings.validation * len(rows)))
     if held >= len(rows):
         raise ValueError(
             f"data.validation: {held} of {len(rows)} training examples held back leave none; "
-            "use more examples, or hold fewer back"
+            "use more examples or a smaller share"
         )
     return rows[held:], rows[:held]
 
 
 def take(examples: Examples, rows: NDArray[np.int64]) -> Examples:
-    """Those in ``rows``, in their order."""
+    """The examples at ``rows``, in the order of ``rows``."""
     return Examples(examples.inputs[rows], examples.labels[rows])

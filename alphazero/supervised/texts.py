@@ -1,10 +1,10 @@
-"""Reviews and whether they are for or against: aclImdb, tables, or a made-up corpus.
+"""Reviews labelled positive or negative: aclImdb, tables, or a corpus made from templates.
 
-aclImdb is the Large Movie Review Dataset (Maas et al. 2011): a folder with one file a review,
-``train/pos/0_9.txt``, or its archive, which is read where it lies and never unpacked to disk. A
-table is TSV (a record a line, quotation marks mean nothing, further tabs belong to the text if it
-is the last column) or CSV (RFC 4180), UTF-8, plain, ``.gz`` or ``.xz``, with the columns label,
-text or label, id, stars, text, or with a first line that names them.
+aclImdb is the Large Movie Review Dataset (Maas et al. 2011): a folder with one file per review,
+``train/pos/0_9.txt``, or its archive, which is read in place and never unpacked to disk. A table is
+UTF-8, plain, ``.gz`` or ``.xz``, in one of two formats: TSV (one record per line, no quoting; where
+the text is the last column, it may contain tabs) or CSV (RFC 4180). Its columns are label, text, or
+label, id, stars, text, or those that its first line names.
 """
 
 import csv
@@ -27,68 +27,75 @@ from alphazero.supervised import corpus
 
 CLASSES = ("negative", "positive")
 PARTS = ("train", "test")
-WORDS = {"0": 0, "1": 1, "neg": 0, "pos": 1, "negative": 0, "positive": 1}
-"""How a table may say which class."""
+LABELS = {"0": 0, "1": 1, "neg": 0, "pos": 1, "negative": 0, "positive": 1}
+"""Labels in tables, and their classes."""
 FOLDERS = {"neg": 0, "pos": 1}
-"""How aclImdb says it."""
+"""Folders of aclImdb, and their classes."""
 
 TABLES: dict[str, dict[str, Any]] = {
     ".tsv": {"delimiter": "\t", "quoting": csv.QUOTE_NONE},
     ".csv": {},
 }
+"""Options of ``csv.reader`` by a table's suffix."""
 PACKED: dict[str, Callable[..., Any]] = {"": open, ".gz": gzip.open, ".xz": lzma.open}
 ARCHIVES = (".tar.gz", ".tgz")
 RULE = (
     "should be an aclImdb folder or archive, or train and test as .tsv or .csv, plain, .gz or .xz"
 )
 
-LONGEST = 1 << 20
-"""Bytes of one review in an archive; aclImdb's longest has 14 kB."""
+MAX_REVIEW_BYTES = 1 << 20
+"""Largest review in an archive, so that none fills the memory; aclImdb's longest has 14 kB."""
 TEST_SHARE, SPLIT_SEED = 0.2, 0
-"""Of a single table, always the same rows."""
+"""Share of a single table's rows that is for testing, always the same ones."""
 GENERATED_TRAIN, GENERATED_TEST, GENERATED_SEED = 2_000, 500, 0
+"""Numbers of reviews made from templates."""
 
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _REVIEW = re.compile(r"(?:^|/)((?:train|test)/(?:neg|pos|unsup)/[^/]+\.txt)$")
-_FLAWED = (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError)
+_READ_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError)
 
 
 class Texts(NamedTuple):
+    """N texts and their labels."""
+
     texts: list[str]
     labels: NDArray[np.int64]
-    """``[N]``, places in ``Reviews.classes``."""
+    """``[N]``, indices of ``Reviews.classes``."""
 
 
 class Reviews(NamedTuple):
+    """Training and test reviews."""
+
     name: str
-    """Of the folder or file; "generated"."""
+    """Name of the folder or file without suffixes; "generated" for those made from templates."""
     train: Texts
     test: Texts
     classes: tuple[str, ...]
 
 
 def load(path: Path | None, report: Callable[[str], object] = print) -> Reviews:
-    """The reviews at ``path``; without one, 2,000 made-up ones to train and 500 to test.
+    """Read the reviews at ``path``; without one, make 2,000 for training and 500 for testing.
 
-    A folder with tables has ``train`` and ``test``; of a single table a fifth is for testing, the
-    same rows each time, and ``report`` is told. ``ValueError`` names the file, and the line where
-    it has any, that will not do.
+    A folder of tables has ``train`` and ``test``. Of a single table a fifth is for testing, the
+    same rows each time; ``report`` is called with a line about it. ``ValueError`` names the file,
+    and the line in it, that cannot be used.
     """
     if path is None:
-        return Reviews("generated", *_generated(), CLASSES)
+        return Reviews("generated", *_generate(), CLASSES)
     name = path.resolve().name.split(".")[0]
     if _is_table(path):
         return Reviews(name, *_split(path, report), CLASSES)
     tables = [_table_in(path, part) for part in PARTS]
     if any(tables):
-        return Reviews(name, *_both(path, tables), CLASSES)
-    return Reviews(name, *_imdb(path), CLASSES)
+        return Reviews(name, *_read_both(path, tables), CLASSES)
+    return Reviews(name, *_read_imdb(path), CLASSES)
 
 
 def unlabelled(path: Path | None) -> Iterator[str]:
-    """Reviews without a label: ``unsup.tsv`` or such, aclImdb's, a table, or made-up ones.
+    """Texts without labels: of a table, of ``unsup`` in a folder, or of aclImdb's ``unsup`` folder.
 
-    A table has text as its only or last column, or a first line that names it. Errors as ``load``.
+    Without ``path`` they are made from templates. The text is a table's only or last column, or the
+    one that its first line names text. ``ValueError`` as for ``load``.
     """
     if path is None:
         yield from corpus.generate(GENERATED_TRAIN, GENERATED_SEED + 1)[0]
@@ -108,11 +115,11 @@ def unlabelled(path: Path | None) -> Iterator[str]:
 
 
 def prepare(tokens: NDArray[np.int32], rng: np.random.Generator | None) -> Tensor:
-    """Words' numbers ``[N, T]`` as a network takes them; nothing is random."""
+    """Words' numbers ``[N, T]`` as int64, as torch's embeddings take them. ``rng`` is not used."""
     return torch.from_numpy(tokens.astype(np.int64))
 
 
-def _generated() -> tuple[Texts, Texts]:
+def _generate() -> tuple[Texts, Texts]:
     texts, labels = corpus.generate(GENERATED_TRAIN + GENERATED_TEST, GENERATED_SEED)
     parts = (slice(GENERATED_TRAIN), slice(GENERATED_TRAIN, None))
     train, test = (Texts(texts[part], labels[part]) for part in parts)
@@ -120,7 +127,7 @@ def _generated() -> tuple[Texts, Texts]:
 
 
 def _kinds(path: Path) -> tuple[str, str]:
-    """The endings of a table's name: of what kind it is, and how it is packed."""
+    """The suffixes of a table's name, of its format and of its compression: (".tsv", ".gz")."""
     packed = path.suffix if path.suffix in PACKED else ""
     return Path(path.name.removesuffix(packed)).suffix, packed
 
@@ -134,23 +141,25 @@ def _table_in(folder: Path, name: str) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def _both(folder: Path, tables: list[Path | None]) -> tuple[Texts, Texts]:
+def _read_both(folder: Path, tables: list[Path | None]) -> tuple[Texts, Texts]:
     train, test = tables
     if not (train and test):
-        there, missing = (train, "test") if train else (test, "train")
-        raise ValueError(f"{folder}: has {there and there.name}, but no such table for {missing}")
-    return _table(train), _table(test)
+        present, missing = (train, "test") if train else (test, "train")
+        raise ValueError(
+            f"{folder}: has {present and present.name}, but no such table for {missing}"
+        )
+    return _read_table(train), _read_table(test)
 
 
-def _table(path: Path) -> Texts:
+def _read_table(path: Path) -> Texts:
     where, names, rows = _rows(path)
     label, text = _columns(where, names)
-    found = [(_clean(where, row[text]), _label(where, row[label])) for where, row in rows]
-    return _checked(path, found)
+    reviews = [(_clean(where, row[text]), _label(where, row[label])) for where, row in rows]
+    return _as_texts(path, reviews)
 
 
 def _split(path: Path, report: Callable[[str], object]) -> tuple[Texts, Texts]:
-    texts, labels = _table(path)
+    texts, labels = _read_table(path)
     rng = np.random.default_rng(SPLIT_SEED)
     tested = np.zeros(len(labels), bool)
     for label in range(len(CLASSES)):
@@ -158,16 +167,17 @@ def _split(path: Path, report: Callable[[str], object]) -> tuple[Texts, Texts]:
         tested[rows[: max(1, round(TEST_SHARE * len(rows)))]] = True
     report(f"{path}: {tested.sum():,} of {len(texts):,} reviews are kept for testing")
     train, test = (
-        _checked(path, [(texts[row], int(labels[row])) for row in np.flatnonzero(chosen)])
+        _as_texts(path, [(texts[row], int(labels[row])) for row in np.flatnonzero(chosen)])
         for chosen in (~tested, tested)
     )
     return train, test
 
 
 def _rows(path: Path) -> tuple[str, list[str], Iterator[tuple[str, list[str]]]]:
-    """Where the first row stands, that row, and all with data: where each stands and its columns.
+    """The place of the first row (``path:line``), that row, and an iterator over the rows of data.
 
-    The first row is among the latter, unless it names the columns.
+    The iterator gives the place and the columns of each row. It includes the first row, unless that
+    one names the columns.
     """
     rows = _records(path)
     where, first = next(rows, ("", []))
@@ -180,7 +190,11 @@ def _rows(path: Path) -> tuple[str, list[str], Iterator[tuple[str, list[str]]]]:
 
 
 def _as_wide(where: str, row: list[str], width: int, tabs: bool) -> tuple[str, list[str]]:
-    """``tabs``: the last column is a text that may have some, as aclImdb's do."""
+    """A row of ``width`` columns and its place; ``ValueError`` for any other width.
+
+    ``tabs``: the last column is a text that may contain tabs, as some of aclImdb's do. Its parts
+    are joined again: of width 2, ["1", "good", "or better"] becomes ["1", "good<TAB>or better"].
+    """
     if tabs and len(row) > width:
         row = [*row[: width - 1], "\t".join(row[width - 1 :])]
     if len(row) != width:
@@ -206,7 +220,7 @@ def _lines(path: Path) -> Iterator[str]:
                 yield text.decode("utf-8-sig" if line == 1 else "utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}:{line}: not UTF-8: {error.reason}") from None
-    except _FLAWED as error:
+    except _READ_ERRORS as error:
         raise ValueError(f"{path}: cannot be read behind line {line}: {error}") from None
 
 
@@ -215,7 +229,7 @@ def _lower(names: Iterable[str]) -> list[str]:
 
 
 def _columns(where: str, first: list[str]) -> tuple[int, int]:
-    """Which columns hold label and text."""
+    """The indices of the columns label and text."""
     names = _lower(first)
     if "label" in names and "text" in names:
         return names.index("label"), names.index("text")
@@ -225,32 +239,33 @@ def _columns(where: str, first: list[str]) -> tuple[int, int]:
 
 
 def _label(where: str, word: str) -> int:
-    label = WORDS.get(word.strip().lower())
+    label = LABELS.get(word.strip().lower())
     if label is None:
-        raise ValueError(f"{where}: label {word[:40]!r}, should be one of {', '.join(WORDS)}")
+        raise ValueError(f"{where}: label {word[:40]!r}, should be one of {', '.join(LABELS)}")
     return label
 
 
 def _clean(where: str, text: str) -> str:
-    """Without HTML's line breaks, and every white space one blank; a text must have some."""
+    """``text`` without HTML's line breaks and with single blanks; ``ValueError`` if it is empty."""
     cleaned = " ".join(_BREAK.sub(" ", text).split())
     if not cleaned:
         raise ValueError(f"{where}: the text is empty")
     return cleaned
 
 
-def _checked(path: Path, found: list[tuple[str, int]]) -> Texts:
-    labels = np.array([label for _, label in found], np.int64)
+def _as_texts(path: Path, reviews: list[tuple[str, int]]) -> Texts:
+    """The reviews as one record; ``ValueError`` where one of the classes has none."""
+    labels = np.array([label for _, label in reviews], np.int64)
     for label, name in enumerate(CLASSES):
         if label not in labels:
             raise ValueError(f"{path}: has no {name} review")
-    return Texts([text for text, _ in found], labels)
+    return Texts([text for text, _ in reviews], labels)
 
 
-def _imdb(path: Path) -> tuple[Texts, Texts]:
+def _read_imdb(path: Path) -> tuple[Texts, Texts]:
     files = dict(_files(path, [f"{part}/{folder}" for part in PARTS for folder in FOLDERS]))
     train, test = (
-        _checked(
+        _as_texts(
             path / part,
             [
                 (_clean(f"{path}: {name}", files[name]), FOLDERS[name.split("/")[1]])
@@ -264,9 +279,9 @@ def _imdb(path: Path) -> tuple[Texts, Texts]:
 
 
 def _files(path: Path, folders: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Name, as ``train/pos/0_9.txt``, and text of each file of aclImdb in ``folders``."""
-    wanted = set(folders)
-    for name, content in _archived(path, wanted) if _is_archive(path) else _in_folder(path, wanted):
+    """The name, such as ``train/pos/0_9.txt``, and text of each file of aclImdb in ``folders``."""
+    read = _read_archive if _is_archive(path) else _read_folder
+    for name, content in read(path, set(folders)):
         try:
             yield name, content.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -277,37 +292,42 @@ def _is_archive(path: Path) -> bool:
     return path.is_file() and path.name.endswith(ARCHIVES)
 
 
-def _in_folder(path: Path, folders: set[str]) -> Iterator[tuple[str, bytes]]:
-    root = next((each for each in (path, path / "aclImdb") if (each / "train").is_dir()), None)
+def _read_folder(path: Path, folders: set[str]) -> Iterator[tuple[str, bytes]]:
+    roots = (root for root in (path, path / "aclImdb") if (root / "train").is_dir())
+    root = next(roots, None)
     if root is None:
-        archives = [each for each in sorted(path.glob("aclImdb*")) if _is_archive(each)]
+        archives = [file for file in sorted(path.glob("aclImdb*")) if _is_archive(file)]
         if len(archives) != 1:
             raise ValueError(f"{path}: no reviews here; {RULE}")
-        yield from _archived(archives[0], folders)
+        yield from _read_archive(archives[0], folders)
         return
     for folder in sorted(folders):
         for file in (root / folder).glob("*.txt"):
             yield f"{folder}/{file.name}", file.read_bytes()
 
 
-def _archived(path: Path, folders: set[str]) -> Iterator[tuple[str, bytes]]:
-    """Plain files only, by the end of their names: links are not followed, nothing is written."""
+def _read_archive(path: Path, folders: set[str]) -> Iterator[tuple[str, bytes]]:
+    """Regular files only, chosen by the end of their names.
+
+    Links are not followed and nothing is written, so a malicious archive reaches no other file.
+    """
     try:
         with gzip.open(path) as packed:
             with tarfile.open(fileobj=packed, mode="r|") as archive:
                 for member in archive:
-                    found = _REVIEW.search(member.name)
-                    if found and member.isreg() and found[1].rpartition("/")[0] in folders:
-                        if member.size > LONGEST:
+                    match = _REVIEW.search(member.name)
+                    if match and member.isreg() and match[1].rpartition("/")[0] in folders:
+                        if member.size > MAX_REVIEW_BYTES:
                             raise ValueError(
                                 f"{path}: {member.name}: {member.size:,} bytes, "
-                                f"should be {LONGEST:,} at most"
+                                f"should be {MAX_REVIEW_BYTES:,} at most"
                             )
                         file = archive.extractfile(member)
                         assert file is not None
-                        yield found[1], file.read()
-            # The checksum is behind the end of the archive, where tarfile does not look.
-            while packed.read(LONGEST):
+                        yield match[1], file.read()
+            # gzip's checksum comes after the end of the archive, where tarfile stops: reading on
+            # to the end of the file checks it.
+            while packed.read(MAX_REVIEW_BYTES):
                 pass
-    except _FLAWED as error:
+    except _READ_ERRORS as error:
         raise ValueError(f"{path}: not a whole archive: {error}") from None

@@ -1,12 +1,12 @@
-"""Candidates compared by k-fold cross-validation.
+"""Comparing candidates by k-fold cross-validation.
 
-The training examples of a configuration, those that it would hold back to validate on among them,
-are cut into k folds with the same share of every class. Each candidate is trained k times, on all
-folds but one, and its accuracy in that one counts. Test examples are never looked at. Which words
-of texts are known is told by all training texts, those of the fold left out among them.
+All training examples of a configuration, those for validation included, are split into k folds with
+the same share of every class. Each candidate is trained k times, each time on all folds but one,
+and its accuracy is measured in that one. Test examples are not used. A text model's vocabulary is
+that of all training texts, those of the fold left out included.
 
-A trial, one candidate and one fold, depends on nothing but its arguments. Where and when trials run
-is up to a function like ``map`` that ``search`` is given.
+A trial is one candidate and one fold. It depends on its arguments only, so trials may run anywhere
+and in any order: ``search`` is given a function like ``map`` that runs them.
 """
 
 import hashlib
@@ -27,91 +27,103 @@ from alphazero.nn.fit import Examples
 from alphazero.nn.settings import GAN
 from alphazero.nn.training import Diverged
 from alphazero.supervised import tasks
-from alphazero.supervised.candidates import Candidate, untracked
+from alphazero.supervised.candidates import Candidate, without_tracking
 from alphazero.supervised.config import Images, SupervisedConfig
 
-MISSING = extras.missing("tuning needs scikit-learn", "supervised")
+NO_SKLEARN = extras.missing("tuning needs scikit-learn", "supervised")
 
 
 class Pool(NamedTuple):
-    """What folds are cut from: every training example, in an order that the seed decides."""
+    """All training examples, which are split into folds, in an order that the seed determines."""
 
     name: str
+    """The name of the data."""
     examples: Examples
     classes: int
+    """The number of classes, K."""
     shape: tuple[int, ...]
-    """As ``models.build`` takes it."""
+    """(1, H, W) for images; (size of the vocabulary,) for texts."""
     vectors: NDArray[np.float32] | None = None
-    """``[V, D]`` that embeddings begin with."""
+    """Pretrained word vectors ``[V, D]``, the first weights of the embedding."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Folds:
+    """How examples are split: the number of folds, and the seed of their order."""
+
     count: int = 3
     seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One candidate's training without one fold."""
+    """The training of one candidate on all folds but one, and the measurement in that one."""
 
     key: str
-    """Of all that its score depends on, the examples too: equal keys, equal scores."""
+    """SHA-256 of everything its score depends on, the examples included: trials with equal keys
+    have equal scores."""
     config: SupervisedConfig
     folds: Folds
     fold: int
+    """The fold that is left out, from 0."""
 
 
 class Score(NamedTuple):
-    """What came of a trial, in plain types."""
+    """The result of a trial, in plain types: a line of ``trials.jsonl``."""
 
     key: str
     accuracy: float
-    """In the fold that was left out; 0 where training failed."""
+    """Accuracy in the fold that was left out; 0 where the training failed."""
     epochs: int
     seconds: float
     failure: str = ""
-    """Why there is nothing to measure, in one line."""
+    """The reason, in one line, where the training failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One candidate's place in the table, in plain types."""
+    """One candidate's row of the table, in plain types."""
 
     rank: int
-    """From 1, the best mean accuracy; of equal ones the candidate named first."""
+    """1 for the highest mean accuracy; candidates with equal ones are in their given order."""
     values: dict[str, str]
-    """What was searched, by key."""
+    """The searched settings by key."""
     mean: float
+    """Mean accuracy over the folds."""
     deviation: float
-    """Standard deviation over the folds (of the population, as scikit-learn's)."""
+    """Standard deviation over the folds (divided by k, as scikit-learn's)."""
     accuracies: tuple[float, ...]
+    """One per fold."""
     seconds: float
-    """Of all its trials together."""
+    """Sum over all of its trials."""
     failures: tuple[str, ...] = ()
+    """The different reasons for failed trials."""
 
 
 RunAll = Callable[
     [Callable[[Trial, Pool], Score], Sequence[Trial], Sequence[Pool]], Iterable[Score]
 ]
-"""Calls a function with each trial and its pool, like ``map``; scores may come in any order."""
+"""Calls a function with each trial and its pool, like ``map``, but the scores may come in any
+order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All trials of a search, ``[candidate][fold]``, and the pool of each candidate."""
+    """All trials of a search."""
 
     candidates: Sequence[Candidate]
     trials: list[list[Trial]]
+    """One row per candidate, one trial per fold."""
     pools: list[Pool]
+    """One per candidate; the same object for candidates that use the same examples."""
 
-    def missing(self, kept: Mapping[str, Score]) -> tuple[list[Trial], list[Pool]]:
-        """The trials that have no score yet, and the pool of each: no key twice."""
+    def missing(self, scores: Mapping[str, Score]) -> tuple[list[Trial], list[Pool]]:
+        """The trials without a score, and the pool of each; trials with equal keys once only."""
         pairs = {
             trial.key: (trial, pool)
             for row, pool in zip(self.trials, self.pools, strict=True)
             for trial in row
-            if trial.key not in kept
+            if trial.key not in scores
         }
         return [trial for trial, _ in pairs.values()], [pool for _, pool in pairs.values()]
 
@@ -122,23 +134,23 @@ def plan(
     folds: int,
     report: Callable[[str], object] = print,
 ) -> Plan:
-    """Load what ``candidates``, all variations of ``base``, are measured on.
+    """Load the examples of ``candidates``, which all vary ``base``, and list their trials.
 
-    Folds are those of ``base.seed``: a candidate with a seed of its own is trained with it, on the
-    same folds. ``ValueError`` where a class has fewer examples than there are folds, and a line
-    for each candidate whose network does not fit the data.
+    The folds follow from ``base.seed``; a candidate with another seed is trained with it on the
+    same folds. ``ValueError`` where a class has fewer examples than there are folds,
+    ``ConfigError`` with a line for each candidate whose network does not fit the data.
     """
-    found: dict[SupervisedConfig, tuple[Pool, str]] = {}
-    cut, rows, pools = Folds(count=folds, seed=base.seed), [], []
+    loaded: dict[SupervisedConfig, tuple[Pool, str]] = {}
+    splitting, rows, pools = Folds(count=folds, seed=base.seed), [], []
     for candidate in candidates:
-        view = _view(candidate.config, base)
-        if view not in found:
-            pool = load(view, report)
-            split(pool.examples.labels, cut)
-            found[view] = pool, _digest(pool)
-        pool, content = found[view]
+        config = _data_config(candidate.config, base)
+        if config not in loaded:
+            pool = load(config, report)
+            split(pool.examples.labels, splitting)  # raises ValueError for too many folds
+            loaded[config] = pool, _digest(pool)
+        pool, digest = loaded[config]
         pools.append(pool)
-        rows.append([_trial(candidate.config, cut, fold, content) for fold in range(folds)])
+        rows.append([_trial(candidate.config, splitting, fold, digest) for fold in range(folds)])
     _check_networks(candidates, pools)
     return Plan(candidates, rows, pools)
 
@@ -146,23 +158,23 @@ def plan(
 def search(
     planned: Plan,
     run_all: RunAll = map,
-    kept: Mapping[str, Score] | None = None,
-    finished: Callable[[Score], object] = lambda score: None,
+    scores: Mapping[str, Score] | None = None,
+    on_score: Callable[[Score], object] = lambda score: None,
 ) -> list[Result]:
-    """Run every trial without a score in ``kept``; all results, the best first.
+    """Run the trials that have no score in ``scores``; the results of all, the best first.
 
-    ``finished`` hears of each score as soon as it is there.
+    ``on_score`` is called with each new score as soon as its trial is finished.
     """
-    scores = dict(kept or {})
-    trials, pools = planned.missing(scores)
+    known = dict(scores or {})
+    trials, pools = planned.missing(known)
     for score in run_all(run, trials, pools) if trials else ():
-        scores[score.key] = score
-        finished(score)
-    return ranked(planned, scores)
+        known[score.key] = score
+        on_score(score)
+    return rank(planned, known)
 
 
 def load(config: SupervisedConfig, report: Callable[[str], object] = print) -> Pool:
-    """All training examples of ``config``; errors as of ``tasks.load``."""
+    """Load all training examples of ``config``; errors as for ``tasks.load``."""
     task = tasks.load(config, report)
     parts = zip(task.train, task.validation, strict=True)
     vectors = tasks.pretrained(config, task.vocabulary)
@@ -178,56 +190,58 @@ def load(config: SupervisedConfig, report: Callable[[str], object] = print) -> P
 def split(
     labels: NDArray[np.int64], folds: Folds
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Rows to train on and rows to measure in, for each fold, the same share of every class.
+    """For each fold the rows to train on and the rows to measure in, int64 arrays.
 
-    They are those of scikit-learn's ``StratifiedKFold`` with the same seed. ``ValueError`` where
-    a class has fewer examples than there are folds.
+    Every fold has the same share of each class, up to rounding. The folds are those of
+    scikit-learn's ``StratifiedKFold`` with the same seed. ``ValueError`` where a class has fewer
+    examples than there are folds, or scikit-learn is missing.
     """
     try:
         from sklearn.model_selection import StratifiedKFold
     except ImportError:
-        raise ValueError(MISSING) from None
+        raise ValueError(NO_SKLEARN) from None
     fewest = int(np.unique(labels, return_counts=True)[1].min())
     if not 2 <= folds.count <= fewest:
         raise ValueError(
             f"folds: got {folds.count}, should be from 2 to {fewest}, the examples of the "
             "smallest class"
         )
-    cut = StratifiedKFold(folds.count, shuffle=True, random_state=folds.seed)
-    return list(cut.split(labels, labels))
+    splitter = StratifiedKFold(folds.count, shuffle=True, random_state=folds.seed)
+    return list(splitter.split(labels, labels))
 
 
 def run(trial: Trial, pool: Pool) -> Score:
-    """Train on all folds but one and measure in that one."""
+    """Train on all folds but one and measure in that one; a diverged training is a failure."""
     began = time.monotonic()
     rows, measured = split(pool.examples.labels, trial.folds)[trial.fold]
     try:
-        accuracy, epochs = _accuracy(trial.config, pool, rows, measured)
+        accuracy, epochs = _train_and_measure(trial.config, pool, rows, measured)
         failure = ""
     except Diverged as error:
         accuracy, epochs, failure = 0.0, 0, str(error)
     return Score(trial.key, accuracy, epochs, round(time.monotonic() - began, 3), failure)
 
 
-def ranked(planned: Plan, scores: Mapping[str, Score]) -> list[Result]:
-    """The table, the best first; ``KeyError`` where a trial has no score."""
-    found = [[scores[trial.key] for trial in row] for row in planned.trials]
-    means = [statistics.fmean(score.accuracy for score in row) for row in found]
+def rank(planned: Plan, scores: Mapping[str, Score]) -> list[Result]:
+    """The result of every candidate, the best first; ``KeyError`` where a trial has no score."""
+    rows = [[scores[trial.key] for trial in row] for row in planned.trials]
+    means = [statistics.fmean(score.accuracy for score in row) for row in rows]
     order = sorted(range(len(means)), key=lambda index: -means[index])
     return [
-        _result(rank, planned.candidates[index].values, found[index])
-        for rank, index in enumerate(order, 1)
+        _result(place, planned.candidates[index].values, rows[index])
+        for place, index in enumerate(order, 1)
     ]
 
 
 def _check_networks(candidates: Sequence[Candidate], pools: Sequence[Pool]) -> None:
+    """Build each different network once; ``ConfigError`` with a line per one that cannot be."""
     problems, seen = [], set()
     for candidate, pool in zip(candidates, pools, strict=True):
         if (candidate.config.model, id(pool)) in seen:
             continue
         seen.add((candidate.config.model, id(pool)))
         try:
-            _network(candidate.config, pool)
+            _build_network(candidate.config, pool)
         except ValueError as error:
             problems.append(f"{candidate.name}: {error}")
     if problems:
@@ -247,40 +261,45 @@ def _result(rank: int, values: dict[str, str], scores: Sequence[Score]) -> Resul
     )
 
 
-def _accuracy(
+def _train_and_measure(
     config: SupervisedConfig, pool: Pool, rows: NDArray[np.int64], measured: NDArray[np.int64]
 ) -> tuple[float, int]:
-    """In ``measured`` after training on ``rows``, and the epochs it took.
+    """The accuracy in the rows ``measured`` after training on ``rows``, and the epochs trained.
 
-    As ``supervised train`` does, training holds ``data.validation`` of its examples back to choose
-    the best epoch by and to stop early.
+    As in ``supervised train``, the share ``data.validation`` of ``rows`` is held back to choose the
+    best epoch and to stop early.
     """
     from sklearn.model_selection import train_test_split
 
     parts = train_test_split(rows, test_size=config.data.validation, random_state=config.seed)
-    learned, held = (tasks.take(pool.examples, np.asarray(part)) for part in parts)
+    train, validation = (tasks.take(pool.examples, np.asarray(part)) for part in parts)
     settings = replace(config.fit, threads=1) if config.fit.threads == "auto" else config.fit
-    if settings.precision == "auto":  # a stopwatch would make equal trials unequal
+    # "auto" times both precisions and takes the faster one: equal trials could differ.
+    if settings.precision == "auto":
         settings = replace(settings, precision="float32")
-    model = _network(config, pool)
+    model = _build_network(config, pool)
     prepare = tasks.prepare(config)
-    steps = fit.planned_steps(len(learned.labels), settings)
+    steps = fit.planned_steps(len(train.labels), settings)
     trainer = fit.Trainer(model, prepare, config.optimizer, settings, steps, config.seed)
-    history = fit.fit(trainer, learned, held)
-    wanted = tasks.take(pool.examples, measured)
-    predicted = fit.predict(model, prepare, wanted.inputs).argmax(1)
-    return float((predicted == wanted.labels).mean()), len(history)
+    history = fit.fit(trainer, train, validation)
+    left_out = tasks.take(pool.examples, measured)
+    predicted = fit.predict(model, prepare, left_out.inputs).argmax(1)
+    return float((predicted == left_out.labels).mean()), len(history)
 
 
-def _network(config: SupervisedConfig, pool: Pool) -> Any:
-    assert not isinstance(config.model, GAN)  # candidates are not
-    # A copy: memory that processes share cannot be written to, of which torch warns.
+def _build_network(config: SupervisedConfig, pool: Pool) -> Any:
+    assert not isinstance(config.model, GAN)  # candidates.py refuses them
+    # Copied, because memory shared by processes is read-only, and torch warns about such arrays.
     vectors = None if pool.vectors is None else pool.vectors.copy()
     return models.build(config.model, pool.shape, pool.classes, config.seed, vectors)
 
 
-def _view(config: SupervisedConfig, base: SupervisedConfig) -> SupervisedConfig:
-    """``config`` as far as its examples depend on it; order and number are those of ``base``."""
+def _data_config(config: SupervisedConfig, base: SupervisedConfig) -> SupervisedConfig:
+    """``base`` with those settings of ``config`` that change the encoding of the examples.
+
+    Candidates for which this is equal share one pool. The order and number of the examples are
+    those of ``base``, so that all candidates have the same folds.
+    """
     data: Any = replace(config.data, validation=base.data.validation)
     if isinstance(data, Images):
         return replace(base, data=replace(data, shift=0))
@@ -289,17 +308,18 @@ def _view(config: SupervisedConfig, base: SupervisedConfig) -> SupervisedConfig:
     return replace(base, data=data, model=replace(model, embedding=embedding))
 
 
-def _trial(config: SupervisedConfig, folds: Folds, fold: int, content: str) -> Trial:
-    parts = [config_file.as_dict(untracked(config)), folds.count, folds.seed, fold, content]
+def _trial(config: SupervisedConfig, folds: Folds, fold: int, digest: str) -> Trial:
+    settings = config_file.as_dict(without_tracking(config))
+    parts = [settings, folds.count, folds.seed, fold, digest]
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     return Trial(key, config, folds, fold)
 
 
 def _digest(pool: Pool) -> str:
-    """Of the arrays, so that a score is not taken for that of other data."""
-    content = hashlib.sha256()
+    """SHA-256 of the arrays, so that a stored score is never used for other data."""
+    digest = hashlib.sha256()
     for array in (*pool.examples, pool.vectors):
         if array is not None:
-            content.update(f"{array.dtype} {array.shape}".encode())
-            content.update(array.tobytes())
-    return content.hexdigest()
+            digest.update(f"{array.dtype} {array.shape}".encode())
+            digest.update(array.tobytes())
+    return digest.hexdigest()

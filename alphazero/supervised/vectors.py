@@ -1,7 +1,7 @@
-"""Word vectors in GloVe's text format: read, written, and learnt from texts by gensim.
+"""Word vectors in GloVe's text format: reading, writing, and learning them with gensim.
 
-A line a word: the word and its numbers, one blank between (Pennington et al. 2014). There is no
-header line. Words come with the most frequent first.
+There is one line per word: the word and its numbers, separated by single blanks (Pennington et al.
+2014). There is no header line. The most frequent words are first.
 """
 
 import os
@@ -16,15 +16,16 @@ from alphazero.nn import extras
 from alphazero.supervised.vocabulary import PADDING, SPECIAL, Vocabulary, tokenize
 
 UNKNOWN_RANGE = 0.25
-"""Words that a file does not have get numbers up to this (Kim 2014, section 3.1)."""
+"""Vectors of words that a file lacks are uniform in [-0.25, 0.25] (Kim 2014, section 3.1)."""
 LARGEST = float(np.finfo(np.float32).max)
+"""Largest number that a file may have."""
 
 WINDOW, NEGATIVE, FEWEST = 5, 5, 5
-"""Words to each side, noise words a pair, and how often a word must occur."""
+"""Skip-gram: context words on each side, noise words per pair, occurrences a word needs."""
 
 
 class WordVectors(NamedTuple):
-    """Of ``N`` words."""
+    """Vectors of ``N`` words, the most frequent first."""
 
     words: tuple[str, ...]
     values: NDArray[np.float32]
@@ -34,29 +35,30 @@ class WordVectors(NamedTuple):
 def read(
     path: Path, vocabulary: Vocabulary, seed: int = 0, report: Callable[[str], object] = print
 ) -> NDArray[np.float32]:
-    """``[V, D]``, a vector for each number of ``vocabulary``; padding's is 0.
+    """Vectors ``[V, D]`` for the numbers of ``vocabulary``; padding's vector is 0.
 
-    Those of words that ``path`` lacks are drawn from ``seed``.
-
-    ``report`` hears how many words were found. Every line must have as many numbers as the first;
-    of a word that stands there twice the first line counts. ``ValueError`` names file and line, or
-    says that no word was found.
+    Words that are not in the file get random vectors, drawn with ``seed``. Of two lines for one
+    word the first counts. ``report`` is called with the number of words in the file. ``ValueError``
+    names file and line, as where a line has another number of numbers than the first, or says that
+    the file has no word of the vocabulary.
     """
     rows = {word: row for row, word in enumerate(vocabulary.words, SPECIAL)}
-    found: dict[int, NDArray[np.float32]] = {}
+    known: dict[int, NDArray[np.float32]] = {}
     for where, word, numbers in _lines(path):
         row = rows.get(word)
-        if row is not None and row not in found:
-            found[row] = _vector(where, numbers)
-    if not found:
+        if row is not None and row not in known:
+            known[row] = _vector(where, numbers)
+    if not known:
         raise ValueError(f"{path}: has none of the vocabulary's {len(rows):,} words")
-    size = (len(vocabulary), len(next(iter(found.values()))))
+    size = (len(vocabulary), len(next(iter(known.values()))))
+    # All vectors are drawn, then those of the file put in their place: what a missing word gets
+    # depends on the seed and the vocabulary, not on the other words of the file.
     rng = np.random.default_rng(seed)
     values = rng.uniform(-UNKNOWN_RANGE, UNKNOWN_RANGE, size).astype(np.float32)
     values[PADDING] = 0
-    values[list(found)] = list(found.values())
-    share = len(found) / len(rows)
-    report(f"{path}: vectors of {len(found):,} of the {len(rows):,} words ({share:.0%})")
+    values[list(known)] = list(known.values())
+    share = len(known) / len(rows)
+    report(f"{path}: vectors of {len(known):,} of the {len(rows):,} words ({share:.0%})")
     return values
 
 
@@ -66,28 +68,32 @@ def words(path: Path) -> list[str]:
 
 
 def write(path: Path, vectors: WordVectors) -> None:
-    """Six digits a number. The file is whole or, after a failure, what it was before."""
+    """Write the file, with six significant digits per number.
+
+    After a failure the file is as it was before. ``ValueError`` for a word with a blank.
+    """
     for word in vectors.words:
         if word.split() != [word]:
             raise ValueError(f"{path}: {word!r} cannot be written: it is not one word")
     pattern = " ".join(["%s", *["%.6g"] * vectors.values.shape[1]]) + "\n"
-    aside = path.with_name(f".saving-{path.name}")
-    with aside.open("w", encoding="utf-8", newline="\n") as file:
+    partial = path.with_name(f".saving-{path.name}")
+    with partial.open("w", encoding="utf-8", newline="\n") as file:
         for word, row in zip(vectors.words, vectors.values.tolist(), strict=True):
             file.write(pattern % (word, *row))
         file.flush()
         os.fsync(file.fileno())
-    aside.replace(path)
+    partial.replace(path)
 
 
 def pretrain(
     texts: Iterable[str], dimensions: int, seed: int, epochs: int = 5, workers: int = 1
 ) -> WordVectors:
-    """Learn vectors from ``texts``: skip-gram with negative sampling (Mikolov et al. 2013).
+    """Learn vectors ``[N, dimensions]`` from ``texts`` with gensim's Word2Vec.
 
-    By gensim's Word2Vec, of words that occur five times or more. The same texts and ``seed`` give
-    the same vectors with one worker; more are faster and give others each time. ``ValueError``
-    where gensim is missing or no word is frequent enough.
+    The method is skip-gram with negative sampling (Mikolov et al. 2013). Words that occur fewer
+    than five times are left out. One worker gives the same vectors for the same texts and ``seed``;
+    more workers are faster, and their results differ from call to call. ``ValueError`` where gensim
+    is missing or no word is frequent enough.
     """
     try:
         from gensim.models import Word2Vec
@@ -99,7 +105,7 @@ def pretrain(
         vector_size=dimensions, sg=1, window=WINDOW, negative=NEGATIVE, min_count=FEWEST,
         epochs=epochs, seed=seed, workers=workers,
     )  # fmt: skip
-    sentences = _tokenized(texts)
+    sentences = _tokenize_all(texts)
     model.build_vocab(sentences)
     if not len(model.wv):
         raise ValueError(f"no word occurs {FEWEST} times in the {len(sentences):,} texts")
@@ -107,14 +113,17 @@ def pretrain(
     return WordVectors(tuple(map(str, model.wv.index_to_key)), model.wv.vectors.astype(np.float32))
 
 
-def _tokenized(texts: Iterable[str]) -> list[list[str]]:
-    """Each word is kept once, however often it occurs: IMDb's would not fit into 1 GB else."""
+def _tokenize_all(texts: Iterable[str]) -> list[list[str]]:
+    """The words of each text; a word that occurs often is one string in memory.
+
+    With a string per occurrence IMDb's reviews would need more than 1 GB.
+    """
     known: dict[str, str] = {}
     return [[known.setdefault(word, word) for word in tokenize(text)] for text in texts]
 
 
 def _lines(path: Path) -> Iterator[tuple[str, str, list[str]]]:
-    """Where each line stands, its word, and its numbers as they are written."""
+    """For every line its place (``path:number``), its word, and its numbers as texts."""
     dimensions = 0
     with path.open("rb") as file:
         for number, content in enumerate(file, 1):
@@ -134,9 +143,10 @@ def _lines(path: Path) -> Iterator[tuple[str, str, list[str]]]:
 
 
 def _ends_in_number(word: str) -> bool:
-    """Whether ``word``, all before a line's last D numbers, has one number more.
+    """Whether ``word``, the part of a line before its last D numbers, ends in another number.
 
-    Words with blanks are no fault: GloVe's largest file has some.
+    The line then has more than D numbers. A blank alone is no sign of that: GloVe's largest file
+    has words such as "at name@domain.com".
     """
     last = word.rpartition(" ")
     try:
