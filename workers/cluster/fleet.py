@@ -26,15 +26,16 @@ from workers.cluster.selfplay import SelfPlayWorker, game_groups
 from workers.cluster.supervisor import Supervisor
 
 COLLECT_SECONDS = 0.5
-"""Seconds that ``collect`` waits for a finished game at most."""
+"""The longest time in seconds that ``collect`` waits for a finished game."""
 POLL_SECONDS = 0.1
-"""Seconds between two polls of ``collect``: each costs driver and replay actor a millisecond."""
+"""Seconds between two polls in ``collect``; a poll costs driver and replay actor a millisecond."""
 STATUS_TIMEOUT = 60.0
-"""Seconds that ``fetch_statuses`` waits for the last answer at most."""
+"""The longest time in seconds that ``fetch_statuses`` waits for all answers."""
 MAX_CONCURRENT_REQUESTS = 512
-"""Requests that a server holds at once, each on a thread; further ones wait in Ray."""
+"""The largest number of requests in progress in one server, each on a thread; Ray queues others."""
 MAX_PENDING_CALLS = 100
-"""Calls that one caller may have under way with one actor; only many groups need more."""
+"""The largest number of pending calls from one caller to one actor; servers allow more calls if a
+worker has many groups."""
 
 
 class RayFleet:
@@ -52,10 +53,10 @@ class RayFleet:
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
         layout: Plan | None = None,
     ):
-        """Start the actors; ``directory`` is the run's folder, its games go to ``games/`` in there.
+        """Start the actors; games are stored in the folder ``games`` of the run's ``directory``.
 
         ``layout``: by default the result of ``make_plan`` for the cluster. ``RunFailed``, one line,
-        where the actors do not start.
+        if the actors do not start.
         """
         directory = Path(directory).absolute()
         directory.mkdir(parents=True, exist_ok=True)
@@ -75,7 +76,7 @@ class RayFleet:
             raise
 
     def publish(self, weights: Weights, version: int) -> None:
-        """Play with these weights from now on; every server fetches the one copy made here."""
+        """Play with these weights from now on; all servers fetch the same object from Ray."""
         self._supervisor.raise_failure()
         self._supervisor.publish(ray.put(weights), version)
         self.version = version
@@ -83,7 +84,7 @@ class RayFleet:
     def collect(self) -> list[GameRecord]:
         """The games stored in ``replay`` since the last call; waits up to ``COLLECT_SECONDS``.
 
-        ``RunFailed``, one line, once the supervisor has given the run up.
+        ``RunFailed``, one line, after the supervisor has given up the run.
         """
         deadline = time.monotonic() + COLLECT_SECONDS
         while True:
@@ -93,11 +94,11 @@ class RayFleet:
             time.sleep(POLL_SECONDS)
 
     def allow(self, positions: int) -> None:
-        """Play on until about this many positions are stored, then wait."""
+        """Play until about this many positions are stored in total, then wait."""
         self._supervisor.allow(positions)
 
     def stats(self) -> dict[str, float]:
-        """Rates over the last second or more, and the numbers of living actors."""
+        """Rates over the last second or more, and the numbers of live actors and restarts."""
         alive = [m.kind for m in self._supervisor.members if m.alive]
         now, counters = time.monotonic(), dict(self._supervisor.counters)
         if now - self._counted_at >= 1.0:
@@ -117,18 +118,19 @@ class RayFleet:
         return [(member.kind, status) for member, status in zip(members, statuses, strict=True)]
 
     def state(self) -> dict:
-        """The next incarnation number of a worker; games in flight are not part of the state."""
+        """The next incarnation number of a worker; games in progress are not part of the state."""
         return {"incarnation": self._incarnations.next}
 
     def restore(self, state: dict) -> None:
-        """Continue with new game ids; games in flight are not restored but played anew.
+        """Continue with new game ids; the games in progress when the state was taken are lost.
 
-        So a run that LocalFleet began can go on here: its ids are below those of any incarnation.
+        A run that LocalFleet began can therefore continue here: its game ids are below those of any
+        incarnation.
         """
         self._incarnations.next = max(self._incarnations.next, state.get("incarnation", 1))
 
     def close(self) -> None:
-        """End all actors, and Ray if it was started here; acknowledged games are on disk."""
+        """Stop all actors, and Ray if it was started here; acknowledged games are on disk."""
         self._supervisor.stop()
         if not ray.is_initialized():
             return
@@ -156,9 +158,9 @@ def _start(
     directory: Path,
     make_evaluator: Callable[[Config], LoadableEvaluator],
 ) -> list[Member]:
-    """Start the replay actor, whose games are in ``directory``, then the servers, then workers."""
+    """Start the replay actor, which stores games in ``directory``, the servers and the workers."""
     config = replace(config, selfplay=replace(config.selfplay, groups=layout.groups))
-    # On the node of the driver, where the run's directory is.
+    # The replay actor runs on the node of the driver, where the run's directory is.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     replay = _actor(ReplayStore, num_cpus=0, scheduling_strategy=here).remote(
         partial(stored_games, config, directory), directory
@@ -168,13 +170,13 @@ def _start(
         num_cpus=layout.cpus,
         num_gpus=layout.gpus,
         scheduling_strategy="SPREAD",
-        # All groups of all workers may have a request at the same server; each takes a thread.
+        # All groups of all workers may have a request at the same server, each on a thread.
         max_concurrency=min(MAX_CONCURRENT_REQUESTS, layout.workers * layout.groups),
         max_pending_calls=max(MAX_PENDING_CALLS, 2 * layout.groups),
     )
     settings = config.inference
     if not layout.gpus and settings.device == "auto":
-        # Ray hides no GPU from an actor that reserved none.
+        # Ray does not hide the GPUs from an actor that reserved none, so auto would use one.
         settings = replace(settings, device="cpu")
     make = partial(make_evaluator, replace(config, inference=settings))
     dtype = games.make(config.game).dtype
@@ -194,9 +196,9 @@ def _start(
 
 
 def _actor(cls: type, **options: Any) -> Any:
-    """``cls`` as an actor class that Ray restarts; ``status`` and ``load`` have their own threads.
+    """``cls`` as an actor class that Ray restarts; ``status`` and ``load`` run on other threads.
 
-    ``control`` is the concurrency group of pings, ``settings`` that of new weights.
+    The concurrency group ``control`` is for pings (``status``), ``settings`` for new weights.
     """
     groups = {"control": 1, "settings": 1}
     actor: Any = ray.remote(concurrency_groups=groups)  # type: ignore[call-overload]

@@ -23,7 +23,7 @@ from games.base import States
 from workers.cluster.inference import unpack
 
 PAUSE = 0.1
-"""Seconds between two checks of something that is not ready; no wait in this file is longer."""
+"""Seconds between two checks of anything that is not ready; no wait in this file is longer."""
 
 
 class Group(Protocol):
@@ -35,7 +35,7 @@ class Group(Protocol):
 
 
 MakeGroups = Callable[[Iterator[int]], Sequence[Group]]
-"""Makes the groups of one worker, whose games take their ids from the iterator."""
+"""Makes the groups of one worker; their games take ids from the iterator."""
 
 
 class CachedGroup(NamedTuple):
@@ -61,7 +61,7 @@ def game_groups(config: Config, game_ids: Iterator[int]) -> list[CachedGroup]:
 
 
 class PendingMove:
-    """The move that one group of games is in the middle of; reused for its next move."""
+    """The current move of one group of games; the object is reused for the group's next move."""
 
     def __init__(self, group: Group):
         self._group = group
@@ -70,12 +70,12 @@ class PendingMove:
         """Positions that wait for their evaluation; None between two moves."""
 
     def begin(self) -> list[GameRecord]:
-        """Start the next move; games that finish without an evaluation are returned."""
+        """Start the next move; returns games that finish without an evaluation."""
         self._move = self._group.move()
         return self._advance(lambda: next(self._move))
 
     def resume(self, evaluation: Evaluation) -> list[GameRecord]:
-        """Go on with the evaluation of ``states``; games that finish with it are returned."""
+        """Continue with the evaluation of ``states``; returns the games that finish with it."""
         return self._advance(lambda: self._move.send(evaluation))
 
     def _advance(self, step: Callable[[], States]) -> list[GameRecord]:
@@ -88,16 +88,16 @@ class PendingMove:
 
 
 class Outbox:
-    """Finished games until they are acknowledged; one delivery under way at a time.
+    """A queue of finished games that are not acknowledged yet; one delivery at a time.
 
-    ``push`` starts a delivery and returns its reference, whose value is True where play is to hold.
-    A delivery that fails is repeated. The receiver recognizes by its game ids what is stored
-    already: if games 1, 2, 3 were stored but their acknowledgement was lost, they are sent again
-    together with game 4, and only game 4 is added.
+    ``push`` starts a delivery and returns its reference, whose value is True if play must pause. A
+    delivery that fails is repeated. The replay actor skips games whose ids it has stored already:
+    if games 1, 2, 3 were stored but their acknowledgement was lost, they are sent again together
+    with game 4, and only game 4 is added.
     """
 
     def __init__(self, bound: int, push: Callable[[list[GameRecord]], Any] | None = None):
-        """``bound``: from this number of unacknowledged games on, play holds."""
+        """``bound``: play pauses while at least this many games are unacknowledged."""
         self.push = push
         self._bound = bound
         self._waiting: list[GameRecord] = []
@@ -111,11 +111,17 @@ class Outbox:
 
     @property
     def hold(self) -> bool:
-        """Whether no new move may begin: enough positions are stored, or too many games wait."""
+        """Whether play pauses: enough positions are stored, or too many games are unacknowledged.
+
+        No new move begins during a pause.
+        """
         return self._held or len(self._waiting) + len(self._sent) >= self._bound
 
     def exchange(self):
-        """Take the acknowledgement if it is there, and send waiting games. Does not block."""
+        """Take the acknowledgement if it has arrived, and send waiting games. Does not block.
+
+        During a pause a delivery without games finds out whether play may continue.
+        """
         if self._delivery is not None and not self._finish_delivery():
             return
         now = time.monotonic()
@@ -125,7 +131,7 @@ class Outbox:
             self._not_before = now + PAUSE if self._held else 0.0
 
     def _finish_delivery(self) -> bool:
-        """Take the result of the delivery under way; False while there is none yet."""
+        """Take the result of the current delivery; returns False if there is none yet."""
         if not ray.wait([self._delivery], timeout=0)[0]:
             return False
         delivery, self._delivery = self._delivery, None
@@ -133,7 +139,7 @@ class Outbox:
             self._held = bool(ray.get(delivery, timeout=PAUSE))
             self._sent = []
         except RayTaskError:
-            raise  # The replay actor refused the games (a full disk): repeating would not help.
+            raise  # The replay actor could not store the games (full disk): do not repeat.
         except RayError:
             self._not_before = time.monotonic() + PAUSE
         return True
@@ -154,10 +160,10 @@ class PendingRequest(NamedTuple):
 
 
 class SelfPlayWorker:
-    """Plays without end in ``run``; ``status`` is answered on another thread meanwhile."""
+    """Plays games in ``run``, without end; ``status`` runs on another thread."""
 
     def __init__(self, make_groups: MakeGroups, bound: int):
-        """``bound``: from this number of unacknowledged games on, no new move begins."""
+        """``bound``: no new move begins while at least this many games are unacknowledged."""
         self._make_groups = make_groups
         self._outbox = Outbox(bound)
         self._iterations = self._moves = self._evaluated = 0
@@ -166,9 +172,10 @@ class SelfPlayWorker:
         """Play until the process is killed.
 
         Game ids begin at ``incarnation * 2**32``; no two calls in a run have the same incarnation.
-        Incarnation 3 gives the ids 12884901888, 12884901889, ...: 2**32 games before the next one.
+        Incarnation 3 gives the ids 12884901888, 12884901889, ... up to the first of incarnation 4.
         """
-        # Handles are passed here and not to __init__: Ray may lose the arguments of a restart.
+        # The handles are arguments of this method, not of __init__: when Ray restarts an actor, it
+        # may have lost the arguments of __init__.
         self._servers = peers.servers
         self._outbox.push = peers.replay.push.remote
         self._requests: dict[Any, PendingRequest] = {}
@@ -204,9 +211,9 @@ class SelfPlayWorker:
             self._receive(reference)
 
     def _submit(self, move: PendingMove, finished: list[GameRecord], server: int | None = None):
-        """Send the states of a move to be evaluated: all of one move to the same server.
+        """Send the states of a move to a server; all requests of one move go to the same server.
 
-        ``finished``: games to be delivered. A move without states is over and becomes idle.
+        ``finished``: games to deliver. A move without states has ended and becomes idle.
         """
         self._outbox.add(finished)
         if move.states is None:
@@ -220,12 +227,12 @@ class SelfPlayWorker:
         self._requests[reference] = PendingRequest(move, server)
 
     def _receive(self, reference: Any):
-        """Resume a move with its evaluation, or send the request of a dead server to the next."""
+        """Resume a move with its evaluation; if the server died, send the request to the next."""
         move, server = self._requests.pop(reference)
         try:
             answer: Any = ray.get(reference, timeout=PAUSE)
         except RayTaskError:
-            raise  # The evaluation itself failed, and would fail again.
+            raise  # The evaluation itself failed and would fail again.
         except RayError:
             time.sleep(PAUSE)
             self._submit(move, [], (server + 1) % len(self._servers))

@@ -1,13 +1,13 @@
-"""The supervisor of a Ray fleet: it finds actors that died or hang, and brings all up to date.
+"""The supervisor of a Ray fleet: detects actors that died or hang, and keeps all actors up to date.
 
-Ray restarts an actor that dies, and its handle stays valid. Ray does not notice an actor that hangs
-(it reads ALIVE for ever), and a restarted actor has none of the settings of the one before. So a
-thread of the driver compares the state that every actor reports with the state that it should have,
-and corrects the difference.
+Ray restarts an actor that dies, and its handle stays valid. But Ray does not detect an actor that
+hangs (its state stays ALIVE), and a restarted actor has none of its former settings. So a thread of
+the driver compares the state that each actor reports with the state that it should have, and
+corrects the differences.
 
-Reconciliation by example. Every member has a *desired* setting, which follows from what was
-published, and an *applied* one, which was sent last. Where the two differ, one call is sent. Here
-is a server of a fleet in which weights version 7 was published:
+Reconciliation by example. Every member has a *desired* setting, which is the newest one published,
+and an *applied* one, which was sent last. If the two differ, one call is sent. Here is a server of
+a fleet in which weights version 7 was published:
 
     event                                           desired  applied  call sent
     the server answers a ping                          7        7     none
@@ -17,7 +17,7 @@ is a server of a fleet in which weights version 7 was published:
     Ray restarted it; another process id answers       8       None   load(weights, 8); applied = 8
 
 A worker that died receives ``run`` again in the same way, with a new incarnation number, so that
-no id of its new games was used before.
+its new games have ids that were never used before.
 """
 
 import logging
@@ -36,7 +36,7 @@ from workers.cluster.selfplay import Peers
 logger = logging.getLogger(__name__)
 
 SECONDS_PER_CHECK = 0.004
-"""Shortest time between two checks, per actor: a check takes up to a tenth of that."""
+"""The least time between two checks, per actor; a check takes up to a tenth of it."""
 
 
 class Supervisor:
@@ -45,10 +45,10 @@ class Supervisor:
     def __init__(self, members: list[Member], incarnations: Incarnations, timeouts: Timeouts):
         self.members = members
         self.failure: str | None = None
-        """Why the run was given up, in one line; None while it goes on."""
+        """The reason why the run was given up, in one line; None while it continues."""
         self.restarts = 0
         self.counters = {"evaluations": 0, "batches": 0, "busy_seconds": 0.0}
-        """Sums over all servers, those that died included."""
+        """Sums over all servers, including processes that have died."""
         actors = {
             kind: [m.actor for m in members if m.kind == kind] for kind in ("server", "replay")
         }
@@ -67,18 +67,18 @@ class Supervisor:
         self._thread.start()
 
     def raise_failure(self):
-        """Raise ``RunFailed``, one line, once the run has been given up."""
+        """Raise ``RunFailed``, one line, if the run was given up."""
         if self.failure:
             raise RunFailed(self.failure)
 
     def publish(self, weights: Any, version: int):
-        """Have all servers evaluate with ``weights`` (a Ray reference); workers start with it."""
+        """Send ``weights`` (a Ray reference) to all servers; the first call starts the workers."""
         with self._lock:
             self._weights = weights, version
             self._reconcile("server")
 
     def allow(self, positions: int):
-        """Hold self-play while at least this many positions are stored."""
+        """Pause self-play while at least this many positions are stored."""
         with self._lock:
             self._allowance = positions
             self._reconcile("replay")
@@ -153,7 +153,7 @@ class Supervisor:
         self._mark_down(member, reason)
 
     def _mark_down(self, member: Member, reason: str):
-        """Treat the member as down until its next answer; nothing counts as applied then."""
+        """Treat the member as down until its next answer, and its setting as not applied."""
         member.status, member.applied, member.pending_call = {}, None, None
         member.last_answer = member.last_advance = time.monotonic()
         self.restarts += 1
@@ -164,7 +164,7 @@ class Supervisor:
         self._failures, self._reason = self._failures + 1, reason
 
     def _reconcile(self, *kinds: str):
-        """Send living members their desired setting where it is not applied, one call at a time."""
+        """Send live members their desired setting if it is not applied, one call at a time each."""
         for member in self.members:
             if member.kind not in kinds:
                 continue
@@ -172,12 +172,12 @@ class Supervisor:
             desired = self._desired(member)
             changed = desired not in (None, member.applied)
             if member.alive and member.pending_call is None and changed:
-                # A member that takes no more calls is left to the pings.
+                # If the member's queue of calls is full, it may hang; the pings detect that.
                 with suppress(PendingCallsLimitExceeded):
                     member.pending_call, member.applied = self._send(member), desired
 
     def _desired(self, member: Member) -> Any:
-        """The setting that the member should have; None: none yet."""
+        """The setting that the member should have, or None if there is none yet."""
         if member.kind == "replay":
             return self._allowance
         if self._weights is None:
@@ -185,22 +185,22 @@ class Supervisor:
         return self._weights[1] if member.kind == "server" else "run"
 
     def _send(self, member: Member) -> Any:
-        """Start the call that carries the desired setting; its reference."""
+        """Start the call that sends the desired setting; returns its reference."""
         if member.kind == "replay":
             return member.actor.allow.remote(self._allowance)
         if member.kind == "server":
             assert self._weights
-            # In a concurrency group of its own. In that of the evaluations it would queue behind
-            # requests that wait for these very weights in a restarted server; in that of the pings
-            # a first load, which takes its time, would delay the answers.
+            # ``load`` has its own concurrency group. In the group of the evaluations it could be
+            # queued behind requests that wait for these weights in a restarted server; in the group
+            # of the pings the first load, which is slow, would delay the answers.
             return member.actor.load.options(concurrency_group="settings").remote(*self._weights)
         member.last_advance = time.monotonic()
         return member.actor.run.remote(self._incarnations.draw(), self._peers)
 
     def _finish_call(self, member: Member):
-        """Take the result of a call that has returned; where it failed, nothing is applied.
+        """Take the result of a call that has returned; if it failed, nothing counts as applied.
 
-        The ``run`` call of a worker never returns unless the worker failed.
+        A worker's ``run`` call returns only if the worker failed.
         """
         if member.pending_call is None or not _ready(member.pending_call):
             return
@@ -213,13 +213,13 @@ class Supervisor:
             member.applied = None
             self._record_failure(f"{member.name} failed: {_first_line(error)}")
         except RayError:
-            member.applied = None  # The actor died: the pings detect and count that.
+            member.applied = None  # The actor died; the pings detect and count that.
 
     def _check_progress(self):
-        """Give the run up if failures go on without a finished game, or if nothing happens at all.
+        """Give up the run after too many failures without a finished game, or without progress.
 
         With ``max_failures`` 6: a worker that dies once an hour, with games finished in between,
-        is restarted without end; one that dies six times before any game finishes ends the run.
+        is always restarted; six failures without a finished game between them end the run.
         """
         status = next((m.status for m in self.members if m.kind == "replay"), {})
         games, positions = status.get("games", self._games), status.get("positions", 0)
@@ -244,7 +244,7 @@ def _ready(reference: Any) -> bool:
 
 
 def _first_line(error: RayError) -> str:
-    """The cause in one line; the messages of Ray itself run over a page."""
+    """The cause in one line; Ray's own messages are a page long."""
     if isinstance(error, RayTaskError):
         return f"{type(error.cause).__name__}: {error.cause}".splitlines()[0]
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
