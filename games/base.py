@@ -1,31 +1,32 @@
 """The contract of a game: batched, stateless rules over plain NumPy records.
 
 Write a subclass of ``Game``, and self-play, search, training, arena, solvers and the terminal can
-use it; ``games/tic_tac_toe.py`` is the example to copy. ``games.conformance.check(game)`` executes
+use it; ``games/tic_tac_toe.py`` is the example to copy. ``games.conformance.check(game)`` tests
 every promise made on this page; run it first.
 
 **States.** A batch of positions is a 1-D array ``[B]`` of records of the game's own ``dtype``, a
 NumPy structured dtype. States are indexed, compared, hashed (as bytes), stored in a search tree
-and sent between processes without any help from the game. So a record has no padding bytes, holds
-no Python objects, and encodes a position in one way only: equal bytes mean equal positions.
-Everything that the future of the game depends on is in the state (the side to move where it cannot
-be derived, castling rights, the ko point); nothing is in the instance, which holds rules only.
+and sent between processes without calling the game. So a record has no padding bytes, holds no
+Python objects, and encodes a position in one way only: equal bytes mean equal positions. The state
+holds everything that the rest of the game depends on (the side to move unless it can be derived,
+castling rights, the ko point); the instance holds the rules only.
 
-**Shapes.** The batch axis leads, in every argument and every result. ``B`` is the number of
-positions and may be 0 or 1, ``A`` is ``num_actions``, and ``C, H, W`` are the planes, rows and
-columns of an observation. Row ``i`` of a result depends on row ``i`` of the arguments only.
+**Shapes.** The batch axis is the first one of every argument and every result. ``B`` is the number
+of positions, which may be 0 or 1, ``A`` is ``num_actions``, and ``C, H, W`` are the planes, rows
+and columns of an observation. Row ``i`` of a result depends only on row ``i`` of the arguments.
 
 **Point of view.** "The mover" is the player about to move. Every value, outcome and observation is
-the mover's: +1 is a win, 0 a draw, -1 a loss. In most games a player wins by moving, so that in the
-finished position, where the *other* player would move next, the outcome is -1. Players are numbered
-0 (who began) and 1; only ``to_move`` and ``render`` use that number.
+from the mover's point of view: +1 is a win, 0 a draw, -1 a loss. In most games the last move wins:
+in the finished position the *other* player would move next, so that the outcome is -1. Players are
+numbered 0 (who began) and 1; only ``to_move`` and ``render`` use that number.
 
-**Actions** are numbered 0 to ``A - 1``, and a number means the same move in every position; which
-are legal changes. A pass is an action like any other. Who moves next is for ``step`` to decide: a
-player may move twice running, and the sign of a value changes only where the mover does.
+**Actions** are numbered 0 to ``A - 1``. A number means the same move in every position, but it is
+not legal in every position. A pass is an action like any other. The state after ``step`` determines
+who moves next: a player may move twice in a row, and the sign of a value changes only when the
+mover changes.
 
 **Purity.** No method changes its arguments or returns a view of them; a result is a new array. The
-same arguments give the same bytes: nothing is random, nothing is kept from one call to the next.
+same arguments give the same bytes: nothing is random, and no call affects a later one.
 
 **Example.** Tic-tac-toe, two games at once; X has the cells 0 and 1 of the first row, O 3 and 4::
 
@@ -45,12 +46,12 @@ same arguments give the same bytes: nothing is random, nothing is kept from one 
     array([False,  True])
 
 **Naming conventions** in games and their callers: ``states`` (``[B]``), ``state`` (one record),
-``actions`` (``[B]``), ``action`` (an int), ``legal`` (``[B, A]``), ``outcome`` (a fact, against
-``value``, an estimate), ``mover`` (player 0 or 1), ``after`` (the states that a step leads to).
+``actions`` (``[B]``), ``action`` (an int), ``legal`` (``[B, A]``), ``outcome`` (a fact; a ``value``
+is an estimate), ``mover`` (player 0 or 1), ``after`` (the states after a step).
 
 **Errors.** Methods over states need not check their arguments: callers pass legal actions of
-unfinished games. Only what a person types is checked: ``text_to_action`` and ``__init__`` raise
-``ValueError`` with one line that says what would be right.
+unfinished games. Only user input is checked: ``text_to_action`` and ``__init__`` raise
+``ValueError`` with one line that explains what would be right.
 """
 
 from abc import ABC, abstractmethod
@@ -65,21 +66,22 @@ States = np.ndarray
 Symmetry = tuple[NDArray[np.intp], NDArray[np.intp]]
 """One symmetry of the board: ``(cells [H*W], actions [A])``, two permutations used as gathers.
 
-In the image, cell ``i`` (row by row) shows what cell ``cells[i]`` showed, and action ``a`` is the
-action that was ``actions[a]``: ``new[i] = old[index[i]]``, in NumPy ``new = old[index]``. Mirroring
-a board of one row and three columns whose actions are its columns: ``([2, 1, 0], [2, 1, 0])``.
+After the symmetry, cell ``i`` (row by row) shows what cell ``cells[i]`` showed before it, and
+action ``a`` is what action ``actions[a]`` was: in NumPy ``new = old[cells]``. Example: the mirror
+image of a board of one row and three columns whose actions are its columns is
+``([2, 1, 0], [2, 1, 0])``.
 """
 
 
 class Transition(NamedTuple):
-    """The states after a step and everything that a search needs to know of them."""
+    """The states after a step and everything else that a search needs about them."""
 
     states: States
     """``[B]``, as from ``step``."""
     legal: NDArray[np.bool_]
     """``[B, A]`` of these states."""
     outcome: NDArray[np.float32]
-    """``[B]`` of these states: for the player to move in them; NaN while the game goes on."""
+    """``[B]`` of these states, for the player about to move; NaN while the game goes on."""
     to_move: NDArray[np.int8]
     """``[B]`` of these states: 0 or 1."""
 
@@ -96,7 +98,7 @@ class Game(ABC):
     """
 
     name: str
-    """The text from which ``games.make`` builds this instance, all parameters included.
+    """The text from which ``games.make`` builds this instance, including all parameters.
 
     ``"othello:size=6"``; for a game outside the registry ``"package.module:Class"``. It is stored
     in checkpoints and sent to other processes.
@@ -106,7 +108,7 @@ class Game(ABC):
     observation_shape: tuple[int, int, int]
     """``(C, H, W)`` of one observation, each at least 1."""
     max_plies: int
-    """An upper bound on the moves of one game, both players' and passes counted."""
+    """An upper bound on the number of moves in a game, of both players and including passes."""
     dtype: np.dtype
     """The dtype of one state: a record with named fields, without padding or Python objects.
 
@@ -121,13 +123,13 @@ class Game(ABC):
     def legal(self, states: States) -> NDArray[np.bool_]:
         """``bool [B, A]``, True where an action is allowed.
 
-        A row is all False exactly where that game is over, that is, where ``outcome`` is not NaN.
-        A player without a move in a game that goes on must pass: give the pass an action.
+        A row is all False exactly if that game is over, that is, if ``outcome`` is not NaN. If a
+        player may have no move while the game goes on, passing must be an action.
         """
 
     @abstractmethod
     def step(self, states: States, actions: NDArray[np.integer]) -> States:
-        """``[B]``: the states after ``actions [B]``, one in each position.
+        """``[B]``: the states after ``actions [B]``, one action per state.
 
         Pure: a new array, every byte of it written. The result for an illegal action, or in a
         finished game, is undefined; callers pass legal ones.
@@ -137,29 +139,30 @@ class Game(ABC):
     def outcome(self, states: States) -> NDArray[np.float32]:
         """``float32 [B]``: +1, 0 or -1 for the player about to move; NaN while the game goes on.
 
-        In a finished game that is the player who would move next: -1 where the last move won.
+        In a finished game that is the player who would move next: -1 if the last move won.
         """
 
     @abstractmethod
     def to_move(self, states: States) -> NDArray[np.int8]:
-        """``int8 [B]``: 0 where the player who began is about to move, 1 where the other one is.
+        """``int8 [B]``: 0 if the player who began is about to move, 1 if it is the other player.
 
-        Finished games count as well: the player who would move next.
+        In a finished game: the player who would move next.
         """
 
     @abstractmethod
     def observe(self, states: States) -> NDArray[np.float32]:
-        """``float32 [B, C, H, W]``: the network's input, seen by the player about to move.
+        """``float32 [B, C, H, W]``: the network's input, from the mover's point of view.
 
-        Finite, about 0 to 1. The mover's pieces are in the same planes whichever player it is, so
-        that one network plays both sides; commonly plane 0 is the mover's, plane 1 the opponent's.
+        The numbers are finite, about 0 to 1. The mover's pieces are in the same planes for both
+        players, so that one network plays both sides; commonly plane 0 has the mover's pieces and
+        plane 1 the opponent's.
         """
 
     def advance(self, states: States, actions: NDArray[np.integer]) -> Transition:
         """``step``, then ``legal``, ``outcome`` and ``to_move`` of its result, in new arrays.
 
-        This is what a search calls, once for each simulation. The default calls the four methods; a
-        game whose methods are compiled saves time by doing all in one compiled function.
+        Searches call it for all new nodes of a batch. The default calls the four methods; a game
+        whose methods are compiled can save time with one compiled function for all of them.
         """
         after = self.step(states, actions)
         return Transition(after, self.legal(after), self.outcome(after), self.to_move(after))
@@ -167,8 +170,8 @@ class Game(ABC):
     def symmetries(self) -> list[Symmetry]:
         """The symmetries of the rules, the identity first; training data is augmented with them.
 
-        They form a group: one after another is again in the list. The default is the identity
-        alone, which is always right.
+        They form a group: applying one after another is again a symmetry in the list. The default
+        is the identity alone, which is always right.
         """
         _, height, width = self.observation_shape
         return [(np.arange(height * width), np.arange(self.num_actions))]
@@ -177,18 +180,18 @@ class Game(ABC):
     def render(self, state: np.void) -> str:
         """A multi-line drawing of one state (``states[i]``) for people, with coordinates.
 
-        ``X`` stands for player 0, who began, ``O`` for player 1; it does not matter who is to move.
+        ``X`` stands for player 0, who began, ``O`` for player 1, whichever player is about to move.
         """
 
     def action_to_text(self, action: int) -> str:
-        """The action in the notation that players of this game use; by default 1 to ``A``."""
+        """The action in the usual notation of this game; by default a number from 1 to ``A``."""
         return str(action + 1)
 
     def text_to_action(self, text: str) -> int:
         """The inverse of ``action_to_text``; spaces around ``text`` do not matter.
 
-        ``ValueError``, one line that says what would be right, for a text that names no action.
-        Whether the action is legal in some position is not checked here.
+        ``ValueError``, one line that explains what would be right, if no action has this text. The
+        method does not check whether the action is legal in a position.
         """
         by_text = {self.action_to_text(action): action for action in range(self.num_actions)}
         key = text.strip()

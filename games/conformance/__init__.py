@@ -1,4 +1,4 @@
-"""``check(game)`` executes every promise of ``games.base``; run it on a new game first.
+"""``check(game)`` tests every promise of ``games.base``; run it on a new game first.
 
 It cannot decide whose win it is: that ``outcome`` and ``observe`` take the view of the player about
 to move must be tested against the rules themselves. Symmetries that change the starting position
