@@ -1,10 +1,7 @@
-"""The bundled agents: undamaged, small, described, found without a path, and in the package."""
+"""The bundled agents: undamaged, small, described, and found without a path."""
 
 import hashlib
 import shutil
-import subprocess
-import sys
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -100,27 +97,3 @@ def test_the_tic_tac_toe_agent_never_errs_even_without_search():
     positions = mistakes.positions_from("all", game)
     result = mistakes.evaluate(players.make("policy", game), positions, game, seed=0)
     assert (result["positions"], result["mistakes"]) == (4520, 0)
-
-
-def test_the_agents_are_in_the_wheel_that_users_install(tmp_path):
-    pytest.importorskip("hatchling")
-    source = tmp_path / "source"
-    source.mkdir()
-    for room in ("alphazero", "games", "workers", "configs"):
-        shutil.copytree(ROOT / room, source / room, ignore=shutil.ignore_patterns("__pycache__"))
-        # As after an import of the source.
-        for folder in {path.parent for path in (source / room).rglob("*.py")}:
-            (folder / "__pycache__").mkdir()
-            (folder / "__pycache__/compiled.cpython-311.pyc").touch()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    code = "import sys; from hatchling.build import build_wheel; build_wheel(sys.argv[1])"
-    command = [sys.executable, "-c", code, str(tmp_path)]
-    built = subprocess.run(command, cwd=source, capture_output=True, text=True, check=False)
-    assert built.returncode == 0, built.stderr
-    (wheel,) = tmp_path.glob("*.whl")
-    packed = set(zipfile.ZipFile(wheel).namelist())
-    for folder in map(agents.find, agents.names()):
-        files = (checkpoint.WEIGHTS, checkpoint.CONFIG, checkpoint.MANIFEST, agents.CARD)
-        assert {f"alphazero/agents/{folder.name}/{file}" for file in files} <= packed
-    assert not [name for name in packed if "__pycache__" in name]
