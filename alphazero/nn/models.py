@@ -121,7 +121,7 @@ def _embedding(
     settings: EmbeddingSettings, words: int, dimensions: int, vectors: Vectors
 ) -> nn.Sequential:
     if settings.frozen and settings.vectors is None and vectors is None:
-        raise ValueError("model.embedding.frozen needs pretrained vectors: model.embedding.vectors")
+        raise ValueError("model.embedding.frozen needs model.embedding.vectors, a file of vectors")
     embedding = text_layers.embed(words, dimensions, vectors, settings.frozen)
     return nn.Sequential(embedding, layers.Dropout(settings.dropout))
 
