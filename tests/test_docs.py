@@ -126,10 +126,11 @@ def test_every_command_line_is_one_that_the_program_takes(words):
     options = cli.parse(cli.build_parser(cli.command_modules()), words)
     if options.command == "train" and options.config in config_file.names(config.FOLDER):
         config.load(options.config, options.overrides)
+    action = words[1] if options.command == "supervised" else ""
     known = config_file.names(supervised.FOLDER)
-    if getattr(options, "action", "") in ("train", "tune") and options.config in known:
+    if action in ("train", "tune") and options.config in known:
         supervised.load(options.config, options.overrides)
-    if getattr(options, "action", "") == "tune":
+    if action == "tune":
         tune.choose_candidates(tune_options(options))
     for spec in [*getattr(options, "players", []), getattr(options, "player", None) or "random"]:
         players.parse(spec)
