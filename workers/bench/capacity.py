@@ -84,7 +84,7 @@ def _server(chosen: Config, size: int, seconds: float) -> Figures:
     )
     ray.kill(server)
     return {
-        "positions_a_request": size,
+        "positions_per_request": size,
         "requests_per_second": rate,
         "evaluations_per_second": rate * size,
         "cpu": cpu,
@@ -101,7 +101,7 @@ def _store(chosen: Config, size: int, seconds: float) -> Figures:
         sample = [lambda n: store.sample.remote(batch, n)] * CALLERS
         samples, sampling = _saturate(store, sample, seconds)
     return {
-        "games_a_delivery": size,
+        "games_per_delivery": size,
         "deliveries_per_second": pushes,
         "games_per_second": pushes * size,
         "positions_per_second": pushes * size * _mean_length(records),
