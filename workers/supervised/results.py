@@ -28,7 +28,7 @@ SHOWN = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a search was started with, and its results, the best first."""
+    """The arguments of a search for settings and its results, the best first."""
 
     config: str
     """The configuration's name or path, as given."""
