@@ -170,6 +170,7 @@ def test_moves_are_a_text_or_a_list_of_numbers_and_of_moves_in_the_games_notatio
         ("14253", "the game is over after '14253'"),
         ("1x", "'x' is not a move here"),
         ([0], "move 1 of '0', '0', cannot be played"),
+        ([12], "there is no action 12 in tic_tac_toe, only 1 to 9"),
     ],
 )
 def test_moves_that_cannot_be_played_are_named_in_one_line(bundled, moves, message):
@@ -183,6 +184,13 @@ def test_the_bundled_agent_searches_with_600_simulations_unless_told_otherwise()
     assert agent.search.simulations == 600
     assert agent.game.name == "tic_tac_toe"
     assert alphazero.load_agent("tic_tac_toe", simulations=7).search.simulations == 7
+
+
+@pytest.mark.parametrize("simulations", [0, 1, -5])
+def test_too_few_simulations_are_refused_in_one_line(simulations):
+    message = f"^simulations={simulations}: Input should be greater than or equal to 2$"
+    with pytest.raises(ValueError, match=message):
+        alphazero.load_agent("tic_tac_toe", simulations=simulations)
 
 
 def test_a_folder_with_the_name_of_a_game_does_not_hide_the_bundled_agent(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from pydantic import ValidationError
 
 import games
 from alphazero import agents, cache, sealed
@@ -130,15 +131,19 @@ def load_agent(
     600 unless given. ``search`` replaces the search of the agent's configuration. ``inference``
     chooses backend and device; by default the network computes in float32 on the CPU.
 
-    ``ValueError``, one line: there is no such agent, its files are damaged, or it plays another
-    game.
+    ``ValueError``, one line: there is no such agent, its files are damaged, it plays another game,
+    or ``simulations`` are too few for the search.
     """
     network = load_network(find(source), game, inference)
     search = network.checkpoint.config.search if search is None else search
+    try:
+        search = search.without_noise(agents.SIMULATIONS if simulations is None else simulations)
+    except ValidationError as error:
+        raise ValueError(f"simulations={simulations}: {error.errors()[0]['msg']}") from None
     return Agent(
         name=str(source),
         game=network.game,
-        search=search.without_noise(simulations or agents.SIMULATIONS),
+        search=search,
         evaluate=network.cached(),
         checkpoint=network.checkpoint,
         inference=network.evaluate.description,
@@ -210,7 +215,14 @@ def position_after(game: Game, moves: str | Sequence[int | str]) -> States:
 def _number(game: Game, word: int | str) -> str:
     """The action of a move, counted from 1."""
     text = str(word).strip()
-    return text if text.isdigit() else str(game.text_to_action(text) + 1)
+    if not (text.isascii() and text.isdigit()):
+        return str(game.text_to_action(text) + 1)
+    number = int(text)
+    if number > game.num_actions:  # joined with the others, 44 would be read as 4 and 4
+        raise ValueError(
+            f"there is no action {number} in {game.name}, only 1 to {game.num_actions}"
+        )
+    return str(number)
 
 
 def _analysis(game: Game, states: States, result: SearchResult) -> Analysis:

@@ -94,7 +94,8 @@ class Gumbel:
 
     def without_noise(self, simulations: int | None = None, leaves: int = 1) -> "Gumbel":
         """The same search; its noise vanishes at temperature 0. See ``types.Search``."""
-        return replace(self, simulations=simulations or self.simulations, leaves=leaves)
+        simulations = self.simulations if simulations is None else simulations
+        return replace(self, simulations=simulations, leaves=leaves)
 
 
 def _noise(rngs: Generators, temperature: NDArray[np.float32], actions: int) -> NDArray[np.float32]:

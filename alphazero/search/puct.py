@@ -83,7 +83,7 @@ class PUCT:
 
     def without_noise(self, simulations: int | None = None, leaves: int = 1) -> "PUCT":
         """The same search without Dirichlet noise. See ``types.Search``."""
-        simulations = simulations or self.simulations
+        simulations = self.simulations if simulations is None else simulations
         return replace(self, simulations=simulations, leaves=leaves, dirichlet_fraction=0.0)
 
 
