@@ -45,7 +45,7 @@ class EvaluationCache:
 
     def clear(self) -> None:
         """Drop all entries; the counts stay."""
-        self._generation += 1
+        self._generation, self._calls = self._generation + 1, 0
         self._version = NO_VERSION
 
     def lookup(self, states: States) -> Generator[States, Evaluation, Evaluation]:
