@@ -142,7 +142,7 @@ def test_a_resume_that_is_refused_changes_no_stored_game(parts):
     games = run.replay.games
     run.close()
     other = parts("run", selfplay={"groups": 1})
-    with pytest.raises(ValueError, match=r"played by 2 groups .* have 1"):
+    with pytest.raises(ValueError, match=r"was played by 2 groups .* would be played by 1 groups"):
         other.resume()
     assert other.replay.games == games
 
