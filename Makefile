@@ -37,7 +37,7 @@ train: .venv/installed
 
 test: .venv/installed-dev lint types
 	@echo "running the tests in $(JOBS) processes (make test JOBS=1: in one)"
-	@$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --no-loadscope-reorder
 
 test-slow: .venv/installed-dev
 	$(BIN)/python -m pytest -m 'slow and not hours' --timeout 3600

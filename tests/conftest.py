@@ -3,19 +3,21 @@
 import logging
 import os
 import tempfile
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 PROCESS = os.environ.get("PYTEST_XDIST_WORKER")
 """The name of this process when pytest-xdist runs the tests in several, as `make test` does."""
-LONGEST = ("ray", "test_notebooks", "test_docs")
+LONGEST = ("ray", "test_notebooks.py", "test_docs.py")
 """Groups of tests that start first, so that no process waits for one of them at the end."""
 
 if PROCESS:
     # Numba updates the index of its disk cache without a lock: one cache per process.
-    cache = Path(__file__).parents[1] / ".pytest_cache" / f"numba-{PROCESS}"
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache))
+    folder = Path(__file__).parents[1] / ".pytest_cache" / f"numba-{PROCESS}"
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(folder))
     # The processes fill the cores. An environment variable would bind the tests' own threads and
     # commands, too, which choose for themselves.
     import torch
@@ -23,18 +25,30 @@ if PROCESS:
     torch.set_num_threads(1)
 
 
+@cache
+def _group(path: str) -> str:
+    """Tests of the same group run in the same process: those of a file, and all that use Ray."""
+    file = Path(__file__).parents[1] / path
+    return "ray" if "ray_session" in file.read_text(encoding="utf-8") else file.name
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand out groups. The option ``--dist loadgroup`` has no effect with pytest 9.2."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class LoadGroups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid.partition("::")[0])
+
+    return LoadGroups(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file in one process, and all tests that use Ray in the same one."""
-    if not PROCESS:
-        return
-    groups = {item: _group(item) for item in items}
-    for item, group in groups.items():
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: LONGEST.index(groups[item]) if groups[item] in LONGEST else 99)
-
-
-def _group(item: pytest.Item) -> str:
-    return "ray" if "ray_session" in getattr(item, "fixturenames", ()) else item.path.stem
+    """Start with the longest groups where there are several processes."""
+    if PROCESS:
+        order = {name: place for place, name in enumerate(LONGEST)}
+        items.sort(key=lambda item: order.get(_group(item.nodeid.partition("::")[0]), len(order)))
 
 
 @pytest.fixture(scope="session")
