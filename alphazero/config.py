@@ -10,13 +10,11 @@ Sources: AlphaGo Zero is Silver et al. 2017 (Nature 550), AlphaZero is Silver et
 
 import re
 from collections.abc import Sequence
-from importlib import resources
 from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-import configs
 import games
 from alphazero import config_file, packages
 from alphazero.config_file import ConfigError
@@ -247,7 +245,7 @@ class Config:
     tracking: TrackingSettings = TrackingSettings()
 
 
-FOLDER = resources.files(configs)
+FOLDER = packages.ROOT / "configs"
 """The configurations that come with the package."""
 
 
@@ -257,7 +255,6 @@ def load(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
     ``overrides`` are ``key.sub=value`` texts from the command line. Raises ``ConfigError`` with one
     line per error: where, which key, what is wrong and what would be right.
     """
-    packages.check(configs.__name__)
     name, text = config_file.find(name_or_path, FOLDER)
     config = config_file.parse(Config, text, name, overrides, _CHECKS)
     problems = [f"{name}: {problem}" for problem in _contradictions(config)]

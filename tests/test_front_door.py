@@ -396,6 +396,14 @@ def test_plain_folders_of_our_names_hide_nothing(harmless):
         assert "connect_four" in done.stdout
 
 
+@pytest.mark.parametrize("name", ["configs.py", "configs/__init__.py"])
+def test_a_users_own_configs_are_neither_imported_nor_searched(tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("raise RuntimeError('this is not imported')")
+    done = script(tmp_path, USE)
+    assert done.stdout == "<game tic_tac_toe> tic_tac_toe\n", done.stderr
+
+
 @pytest.mark.parametrize("start", ["script", "command line", "interactive"])
 def test_a_package_that_hides_games_is_named_in_one_line_of_an_import_error(hiding, start):
     if start == "script":
