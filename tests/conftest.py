@@ -55,6 +55,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def ray_session():
     """A private cluster on this machine that offers eight cores, however many there are."""
     ray = pytest.importorskip("ray")
+    from workers import bench
+
+    # The actors would all compile the search at the same time, against the time limits of tests.
+    small = ["config=tic_tac_toe", "games=4", "simulations=4", "blocks=1", "channels=8"]
+    bench.run("selfplay", [*small, "seconds=0.1", "threads=1"])
     # A short path: those of the sockets in it may not be longer than 107 bytes.
     with tempfile.TemporaryDirectory(prefix="r", dir="/tmp", ignore_cleanup_errors=True) as folder:
         environment = {"RAY_TMPDIR": folder, "RAY_USAGE_STATS_ENABLED": "0"}
