@@ -62,6 +62,15 @@ def test_a_move_that_cannot_be_played_is_refused_and_changes_nothing(text, compl
     assert len(session.history) == 2
 
 
+def test_no_move_is_played_in_a_game_that_is_over():
+    for session in (played("1", "4", "2", "5", "3"), played("1")):
+        session.resign(0)
+        plies = len(session.history)
+        with pytest.raises(ValueError, match="the game is over"):
+            session.move("9")
+        assert len(session.history) == plies
+
+
 def test_a_pass_in_othello_is_an_ordinary_move_and_can_be_undone():
     moves = ["d3", "d4", "c4", "d2", "c1", "b4", "a4", "a3", "a2", "d1"]
     session = played(*moves, game="othello:size=4")

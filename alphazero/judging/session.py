@@ -45,9 +45,11 @@ class Session:
     def move(self, text: str) -> None:
         """Play a move given in the game's notation, for the side about to move.
 
-        ``ValueError``, one line that says what would be right: the text is no move of this game,
-        or it cannot be played here.
+        ``ValueError``, one line that says what would be right: the game is over, the text is no
+        move of this game, or it cannot be played here.
         """
+        if self.over():
+            raise ValueError("the game is over; start begins a new one")
         action, legal = self.game.text_to_action(text), self.game.legal(self.states)[0]
         if not legal[action]:
             possible = " ".join(self.legal_moves())
