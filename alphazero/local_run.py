@@ -55,9 +55,12 @@ def train(
     ``stop`` is called between two steps; True saves a checkpoint and ends the training. No match is
     played at the end, and nothing is sent to Weights & Biases.
 
-    ``ValueError``, one line: ``directory`` is not empty and ``resume`` is False, or the run there
-    cannot be resumed with these settings. ``RunFailed``: the training diverged.
+    ``ValueError``, one line: ``directory`` is not empty and ``resume`` is False, the run there
+    cannot be resumed with these settings, or the time limit is not above 0. ``RunFailed``: the
+    training diverged.
     """
+    if time_limit_minutes is not None and not time_limit_minutes > 0:
+        raise ValueError(f"time_limit_minutes must be above 0, not {time_limit_minutes}")
     directory = Path(directory)
     settings = _resolve(settings)
     start = _newest(directory, settings, resume)

@@ -299,6 +299,12 @@ def test_a_run_is_not_mixed_with_other_files_or_other_settings(run, settings, tm
         alphazero.train(other, run[0], resume=True)
 
 
+@pytest.mark.parametrize("minutes", [0, -1, float("nan")])
+def test_a_time_limit_that_is_none_is_refused(settings, tmp_path, minutes):
+    with pytest.raises(ValueError, match="time_limit_minutes must be above 0"):
+        alphazero.train(settings, tmp_path, time_limit_minutes=minutes)
+
+
 def test_training_leaves_torchs_number_of_threads_as_it_was(settings, tmp_path):
     import torch
 
