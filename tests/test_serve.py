@@ -565,6 +565,16 @@ def test_a_damaged_model_is_not_served(tmp_path):
         loading.load(str(folder), Limits())
 
 
+def test_other_processes_are_given_the_model_that_this_one_finds(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tic_tac_toe").mkdir()  # holds no agent and hides none
+    assert loading.source("tic_tac_toe") == "tic_tac_toe"
+    (tmp_path / "tic_tac_toe" / "checkpoints").mkdir()
+    assert loading.source("tic_tac_toe") == str(tmp_path / "tic_tac_toe")
+    with pytest.raises(ValueError, match="there is no agent 'nowhere'"):
+        loading.source("nowhere")
+
+
 @pytest.mark.slow
 def test_with_ray_every_replica_gives_the_same_answers(ray_session):
     import httpx

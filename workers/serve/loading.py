@@ -42,6 +42,19 @@ def find(checkpoint: str) -> Path:
     return sealed.resolve(agent.find(checkpoint))
 
 
+def source(checkpoint: str) -> str:
+    """``checkpoint`` as other processes find it: a bundled agent's name, or an absolute path.
+
+    Their working directory is another one, and on another node our packages may lie elsewhere.
+    ``ValueError``, one line: there is none.
+    """
+    from alphazero import agents
+    from alphazero.judging import agent
+
+    path = agent.find(checkpoint)
+    return checkpoint if path.parent == agents.FOLDER else str(path.resolve())
+
+
 def _service(path: Path, limits: Limits) -> "Service":
     from alphazero.supervised import model
     from workers.serve import moves, predictions

@@ -10,7 +10,6 @@ applications already, the proxy keeps its host and port, whatever the options sa
 import contextlib
 import os
 import threading
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import ray
@@ -71,9 +70,7 @@ def deploy(checkpoint: str, address: Address, limits: Limits, replicas: int) -> 
 
 def deployment(checkpoint: str, limits: Limits, replicas: int) -> Any:
     """An application for ``serve.run``; every replica loads ``checkpoint`` from its own disk."""
-    path = Path(checkpoint)
-    # A replica has another working directory.
-    source = str(path.resolve()) if path.exists() else checkpoint
+    source = loading.source(checkpoint)
 
     def build() -> Any:
         from workers.serve import app
