@@ -7,22 +7,35 @@ from typing import NamedTuple
 from games.base import Game
 from games.spec import parse_options, split, suggest
 
-# Addresses rather than classes, so that a game's module is imported when the game is first used.
-_registry: dict[str, str | type[Game]] = {
-    "tic_tac_toe": "games.tic_tac_toe:TicTacToe",
-    "connect_four": "games.connect_four:ConnectFour",
-    "othello": "games.othello:Othello",
-}
-
 
 class Registered(NamedTuple):
     """One entry of the registry."""
 
-    game: type[Game]
+    game: str | type[Game]
+    """The address ``module:Class``, so that the module is imported when the game is first used; or
+    the class itself, of a game registered in this process."""
     parameters: dict[str, int | float | str | bool]
     """The parameters that may follow the name, with their defaults."""
     description: str
     """The first line of the class's docstring."""
+
+
+# Parameters and descriptions are repeated here, so that a list of games takes no time: importing
+# compiled games takes longer than everything else. A test compares them with the classes.
+_registry: dict[str, Registered] = {
+    "tic_tac_toe": Registered(
+        "games.tic_tac_toe:TicTacToe", {},
+        "Tic-tac-toe; a move is a cell, 1 to 9, row by row from the top left.",
+    ),
+    "connect_four": Registered(
+        "games.connect_four:ConnectFour", {},
+        "Connect Four on the usual 6 x 7 board; a move is a column, 1 to 7 from the left.",
+    ),
+    "othello": Registered(
+        "games.othello:Othello", {"size": 8},
+        "Othello; a move is a cell, a1 to h8 from the top left, or pass where no cell is allowed.",
+    ),
+}  # fmt: skip
 
 
 def make(spec: str) -> Game:
@@ -50,28 +63,28 @@ def register(name: str, game: type[Game]) -> None:
     A class of the same module and name replaces the earlier one: the cell of a notebook that
     defines a game can be run again. ``ValueError`` where another game has the name already.
     """
-    earlier = _registry.get(name, game)
+    earlier = _registry[name].game if name in _registry else game
     if isinstance(earlier, str) or _address(earlier) != _address(game):
         raise ValueError(f"a game named {name!r} is registered already")
-    _registry[name] = game
+    _registry[name] = Registered(game, _parameters(game), _description(game))
+
+
+def registered() -> dict[str, Registered]:
+    """Every entry by the game's name; no game is imported."""
+    return dict(_registry)
 
 
 def _address(game: type[Game]) -> tuple[str, str]:
     return game.__module__, game.__qualname__
 
 
-def registered() -> dict[str, Registered]:
-    """Import every registered game and return their entries by name."""
-    games = {name: _load(name) for name in _registry}
-    return {
-        name: Registered(game, _parameters(game), (game.__doc__ or "").partition("\n")[0])
-        for name, game in games.items()
-    }
+def _description(game: type[Game]) -> str:
+    return (game.__doc__ or "").partition("\n")[0]
 
 
 def _load(name: str) -> type[Game]:
     """The class behind a registered name or an address ``package.module:Class``."""
-    entry = _registry.get(name, name)
+    entry = _registry[name].game if name in _registry else name
     if not isinstance(entry, str):
         return entry
     module, colon, attribute = entry.partition(":")

@@ -1,5 +1,9 @@
 """The registry of games: every spec gives the right game or one clear line."""
 
+import inspect
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -26,7 +30,17 @@ def test_the_list_names_parameters_and_describes_each_game_in_one_line():
     assert {"tic_tac_toe", "connect_four", "othello"} <= set(listed)
     assert listed["othello"].parameters == {"size": 8}
     assert listed["connect_four"].parameters == {}
-    assert all(entry.description and "\n" not in entry.description for entry in listed.values())
+    for name, entry in listed.items():
+        game = type(games.make(name))
+        defaults = {key: p.default for key, p in inspect.signature(game).parameters.items()}
+        assert entry.parameters == defaults
+        assert entry.description == (game.__doc__ or "").partition("\n")[0] != ""
+
+
+def test_listing_the_games_imports_none_of_them():
+    code = "import sys, games; games.registered(); print('numba' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "False"
 
 
 def test_a_game_in_any_module_is_made_by_its_address():
