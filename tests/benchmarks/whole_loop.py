@@ -92,9 +92,7 @@ def wrap_kernels(clocks: Clocks, module: ModuleType) -> None:
     """Time the compiled functions that ``module`` calls: its own and those of ``kernels``."""
     own = {name: f for name, f in vars(module).items() if isinstance(f, CPUDispatcher)}
     inner = {name for f in own.values() for name in f.py_func.__code__.co_names}
-    clocks.wrap(
-        WANTED[2], module, *(own.keys() - inner)
-    )  # compiled code calls compiled code
+    clocks.wrap(WANTED[2], module, *(own.keys() - inner))  # compiled code calls compiled code
     if vars(module).get("kernels") is kernels:
         timed = {
             name: clocks.timed(WANTED[2], f) if isinstance(f, CPUDispatcher) else f
