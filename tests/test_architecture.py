@@ -38,7 +38,7 @@ CLEAN = ("alphazero", "games", "alphazero.config", "alphazero.search", "alphazer
          "workers.cli", "workers.commands.train")  # fmt: skip
 """Modules that must be imported without any of ``HEAVY``."""
 
-LONGEST, LONGEST_WITH_REASON, NEAR_THE_LIMIT = 400, 800, 0.95
+LONGEST, LONGEST_WITH_REASON = 380, 800
 """Lines of a file; a kernel or the rules of a game may be longer where its docstring says why."""
 
 
@@ -211,9 +211,9 @@ def may_be_long(path: Path) -> bool:
 
 
 @each_file
-def test_no_file_is_longer_than_400_lines_or_stands_close_to_that(path):
+def test_no_file_has_more_than_380_lines_of_at_most_100_characters_unless_it_says_why(path):
     lines = path.read_text(encoding="utf-8").splitlines()
-    longest = LONGEST_WITH_REASON if may_be_long(path) else LONGEST * NEAR_THE_LIMIT
+    longest = LONGEST_WITH_REASON if may_be_long(path) else LONGEST
     assert len(lines) <= longest
     assert not [number for number, line in enumerate(lines, 1) if len(line) > 100]
 

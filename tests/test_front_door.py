@@ -96,7 +96,7 @@ def test_an_import_takes_neither_torch_nor_the_libraries_of_one_command(tmp_path
     assert (done.stdout.split(), done.stderr) == ([], "")
 
 
-def test_the_lines_of_the_readme(tmp_path):
+def test_ten_lines_load_analyse_play_and_train(tmp_path):
     done = script(
         tmp_path,
         """\

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 import games
 from alphazero import agents, cache, sealed
 from alphazero.config import InferenceSettings
-from alphazero.search import run
+from alphazero.search import strongest_moves
 from alphazero.types import Evaluator, Generators, Search, SearchResult
 from games import solvers
 from games.base import Game, States
@@ -111,8 +111,7 @@ class Agent:
         """
         search = self.search.without_noise(leaves=leaves)
         rngs = [np.random.default_rng(0) for _ in states] if rngs is None else rngs
-        no_exploration = np.zeros(len(states), np.float32)
-        return run(search(self.game, states, rngs, no_exploration), self.evaluate)
+        return strongest_moves(search, self.game, states, rngs, self.evaluate)
 
 
 def load_agent(

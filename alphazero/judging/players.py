@@ -24,7 +24,7 @@ from alphazero.judging.agent import (
     leaves_for_single_game,
     load_network,
 )
-from alphazero.search import run
+from alphazero.search import strongest_moves
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
 from alphazero.types import Evaluator, Generators, Search
@@ -282,8 +282,7 @@ KINDS: dict[str, Callable[..., Player]] = {
 def _search(
     algorithm: Search, evaluate: Evaluator, game: Game, states: States, rngs: Generators
 ) -> Decision:
-    temperature = np.zeros(len(states), dtype=np.float32)  # 0: the strongest move
-    result = run(algorithm(game, states, rngs, temperature), evaluate)
+    result = strongest_moves(algorithm, game, states, rngs, evaluate)
     return Decision(result.action, result.policy, result.value, result.visits)
 
 

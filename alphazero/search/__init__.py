@@ -3,8 +3,10 @@
 from collections.abc import Generator
 from typing import TypeVar
 
-from alphazero.types import Evaluation, Evaluator
-from games.base import States
+import numpy as np
+
+from alphazero.types import Evaluation, Evaluator, Generators, Search, SearchResult
+from games.base import Game, States
 
 Result = TypeVar("Result")
 
@@ -20,3 +22,14 @@ def run(steps: Generator[States, Evaluation, Result], evaluate: Evaluator) -> Re
             states = steps.send(evaluate(states))
     except StopIteration as stop:
         return stop.value
+
+
+def strongest_moves(
+    search: Search, game: Game, states: States, rngs: Generators, evaluate: Evaluator
+) -> SearchResult:
+    """The result of ``search`` in ``states [B]`` at temperature 0; ``action [B]`` are the moves.
+
+    ``search.without_noise()`` is the search of a match; one generator per position.
+    """
+    temperature = np.zeros(len(states), np.float32)
+    return run(search(game, states, rngs, temperature), evaluate)

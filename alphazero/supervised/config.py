@@ -5,14 +5,12 @@ place and the values that would be valid. Nothing here imports torch.
 """
 
 from collections.abc import Sequence
-from importlib import resources
 from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-import configs
-from alphazero import config_file
+from alphazero import config_file, packages
 from alphazero.nn.settings import (
     CNN,
     GAN,
@@ -95,7 +93,7 @@ class SupervisedConfig:
             )
 
 
-FOLDER = resources.files(configs) / "supervised"
+FOLDER = packages.ROOT / "configs" / "supervised"
 """The configurations that come with the package."""
 
 

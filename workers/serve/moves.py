@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from alphazero.judging import agent
-from alphazero.search import run
+from alphazero.search import strongest_moves
 from alphazero.types import Evaluator, Search
 from games import solvers
 from games.base import Game, States
@@ -83,8 +83,7 @@ def search_positions(
         algorithm = search.without_noise(simulations, leaves)
         states = np.concatenate([requests[row].states for row in rows])
         rngs = [np.random.default_rng(0) for _ in rows]
-        temperature = np.zeros(len(rows), np.float32)
-        result = run(algorithm(game, states, rngs, temperature), evaluate)
+        result = strongest_moves(algorithm, game, states, rngs, evaluate)
         for row, action, policy, value in zip(
             rows, result.action.tolist(), result.policy, result.value.tolist(), strict=True
         ):
