@@ -38,9 +38,9 @@ def train(
     resume: bool = False,
     search: Search | None = None,
     time_limit_minutes: float | None = None,
-    on_log: Callable[[int, dict[str, float]], object] = lambda step, metrics: None,
-    on_checkpoint: Callable[[int, Path], object] = lambda step, path: None,
-    stop: Callable[[], bool] = lambda: False,
+    on_log: Callable[[int, dict[str, float]], object] | None = None,
+    on_checkpoint: Callable[[int, Path], object] | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> Path:
     """Train an agent by self-play in this process; the path of the last checkpoint.
 
@@ -168,9 +168,9 @@ def _initial_weights(settings: Config, path: str) -> Weights:
 def _hooks(
     metrics: MetricsFile,
     before: float,
-    on_log: Callable[[int, dict[str, float]], object],
-    on_checkpoint: Callable[[int, Path], object],
-    stop: Callable[[], bool],
+    on_log: Callable[[int, dict[str, float]], object] | None,
+    on_checkpoint: Callable[[int, Path], object] | None,
+    stop: Callable[[], bool] | None,
 ) -> Hooks:
     """``before``: the seconds that earlier parts of the run have lasted."""
     began = time.monotonic() - before
@@ -182,12 +182,17 @@ def _hooks(
         spent = {"minutes": seconds() / 60, "cpu_minutes": time.process_time() / 60}
         values = values | spent
         metrics.write(step, {name: as_json_number(value) for name, value in values.items()})
-        on_log(step, values)
+        if on_log is not None:
+            on_log(step, values)
 
     def saved(step: int, path: Path) -> None:
-        on_checkpoint(step, path)
+        if on_checkpoint is not None:
+            on_checkpoint(step, path)
 
-    return Hooks(log=write, saved=saved, seconds=seconds, stop=stop)
+    def is_stopped() -> bool:
+        return stop is not None and stop()
+
+    return Hooks(log=write, saved=saved, seconds=seconds, stop=is_stopped)
 
 
 @contextmanager

@@ -14,18 +14,21 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 """The folder in which ``alphazero`` and the packages beside it lie."""
 BESIDE = ("games", "configs", "workers")
+BAD_INPUT = 2
+"""Exit status of a command for bad input."""
 
 
 def check(*names: str) -> None:
     """``ImportError``, one line, where the first package of such a name is not ours.
 
     Nothing is imported. In the command ``alphazero`` and in ``python -m alphazero`` the line ends
-    the program with exit status 1, without a traceback.
+    the program with exit status 2, without a traceback.
     """
     for name in names:
         if problem := _problem(name, _spec(name)):
             if _is_command():
-                raise SystemExit(f"alphazero: error: {problem}")
+                print(f"alphazero: error: {problem}", file=sys.stderr)
+                raise SystemExit(BAD_INPUT)
             raise ImportError(problem, name=name)
 
 

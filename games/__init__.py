@@ -5,7 +5,7 @@ import inspect
 from typing import NamedTuple
 
 from games.base import Game
-from games.spec import parse_options, split, suggest
+from games.spec import closest, parse_options, split, suggest
 
 
 class Registered(NamedTuple):
@@ -89,7 +89,9 @@ def _load(name: str) -> type[Game]:
         return entry
     module, colon, attribute = entry.partition(":")
     if not colon:
-        raise ValueError(f"unknown game {name!r}; {suggest(name, _registry, 'there is')}")
+        hint = suggest(name, _registry, "there is")
+        more = "" if closest(name, _registry) else "; a game of your own is named module:Class"
+        raise ValueError(f"unknown game {name!r}; {hint}{more}")
     try:
         game = getattr(importlib.import_module(module), attribute)
     except Exception as error:  # a user's own module may raise anything

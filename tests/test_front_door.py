@@ -444,7 +444,7 @@ def test_python_m_alphazero_ends_in_one_line_without_a_traceback(tmp_path, name)
     done = python(tmp_path, *LISTING)
     line = HIDES.replace("games", name, 1)
     assert done.stderr == f"alphazero: error: {tmp_path / name} {line}\n"
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
 
 
 def test_the_installed_command_works_beside_packages_of_our_names(tmp_path):
@@ -460,7 +460,7 @@ def test_the_installed_command_works_beside_packages_of_our_names(tmp_path):
 def test_the_installed_command_ends_in_one_line_where_the_path_prefers_another_games(hiding):
     done = python(hiding, SCRIPT, "games", PYTHONPATH=str(hiding))
     assert done.stderr == f"alphazero: error: {hiding / 'games'} {HIDES}\n"
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
 
 
 def test_rays_processes_are_not_started_where_they_would_import_another_package(

@@ -81,7 +81,11 @@ def test_a_cell_of_a_notebook_that_defines_and_registers_a_game_can_be_run_again
     ("spec", "line"),
     [
         ("conect_four", "unknown game 'conect_four'; did you mean 'connect_four'?"),
-        ("zzz", "unknown game 'zzz'; there is tic_tac_toe, connect_four, othello"),
+        (
+            "zzz",
+            "unknown game 'zzz'; there is tic_tac_toe, connect_four, othello; a game of your own "
+            "is named module:Class",
+        ),
         ("", "unknown game ''; there is"),
         ("othelo:size=6", "unknown game 'othelo'; did you mean 'othello'?"),
         ("othello:sise=6", "othello has no parameter 'sise'; did you mean 'size'?"),
