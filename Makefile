@@ -1,7 +1,7 @@
 # Two commands matter: `make train` and `make test`. Each first installs what it needs into .venv.
 PYTHON ?= python3
 CONFIG ?= connect_four_quick
-# The tests run in this many processes; 1 runs them in one.
+# The tests run in this many processes; 0 runs them in this one, without pytest-xdist.
 JOBS ?= 2
 BIN = .venv/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -36,8 +36,8 @@ train: .venv/installed
 	@$(BIN)/alphazero train $(CONFIG)
 
 test: .venv/installed-dev lint types
-	@echo "running the tests in $(JOBS) processes (make test JOBS=1: in one)"
-	@$(BIN)/python -m pytest --numprocesses $(JOBS) --no-loadscope-reorder
+	@echo "running the tests in $(JOBS) processes (make test JOBS=0: in one)"
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --no-loadscope-reorder --max-worker-restart 0
 
 test-slow: .venv/installed-dev
 	$(BIN)/python -m pytest -m 'slow and not hours' --timeout 3600
