@@ -6,9 +6,8 @@ from functools import partial
 from alphazero.judging import arena, players
 from alphazero.judging.agent import Agent
 from alphazero.judging.arena import ArenaResult
-from alphazero.judging.players import Decision, Player
-from alphazero.types import Generators
-from games.base import Game, States
+from alphazero.judging.players import Player
+from games.base import Game
 
 
 def play_match(
@@ -43,11 +42,6 @@ def as_player(player: Player | Agent | str, game: Game) -> Player:
         return player
     if player.game.name != game.name:
         raise ValueError(f"the agent {player.name} plays {player.game.name}, not {game.name}")
-    return Player(
-        player.name, partial(_decide, player), player.search.simulations, player.inference
-    )
-
-
-def _decide(agent: Agent, states: States, rngs: Generators) -> Decision:
-    result = agent.search_positions(states, rngs)
-    return Decision(result.action, result.policy, result.value, result.visits)
+    search = player.search.without_noise(leaves=1)
+    decide = partial(players.decide_by_search, search, player.evaluate, game)
+    return Player(player.name, decide, player.search.simulations, player.inference)

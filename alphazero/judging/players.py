@@ -163,7 +163,7 @@ def _mcts(game: Game, name: str, *, simulations: Count = 800) -> Player:
 
     def decide(states: States, rngs: Generators) -> Decision:
         rng = np.random.default_rng([int(rng.integers(2**63)) for rng in rngs])
-        return _search(algorithm, evaluators.rollout(game, rng), game, states, rngs)
+        return decide_by_search(algorithm, evaluators.rollout(game, rng), game, states, rngs)
 
     return Player(name, decide, simulations)
 
@@ -243,7 +243,7 @@ def search_player(name: str, algorithm: Search, evaluate: Evaluator, game: Game)
     ``evaluate`` must give the same result for a position in every call.
     """
     cached = cache.CachedEvaluator(game, evaluate, CACHED_POSITIONS)
-    return Player(name, partial(_search, algorithm, cached, game), algorithm.simulations)
+    return Player(name, partial(decide_by_search, algorithm, cached, game), algorithm.simulations)
 
 
 @_constructor
@@ -279,9 +279,10 @@ KINDS: dict[str, Callable[..., Player]] = {
 """The constructors: called with the game and the player's text, options as keyword arguments."""
 
 
-def _search(
+def decide_by_search(
     algorithm: Search, evaluate: Evaluator, game: Game, states: States, rngs: Generators
 ) -> Decision:
+    """The decision of ``algorithm`` at temperature 0 in ``states [B]``; one generator each."""
     result = strongest_moves(algorithm, game, states, rngs, evaluate)
     return Decision(result.action, result.policy, result.value, result.visits)
 
