@@ -48,6 +48,31 @@ Evaluator = Callable[[States], Evaluation]
 """From ``states [B]``, ``B >= 1`` and none finished, to their evaluation."""
 
 
+class Ending(IntEnum):
+    """Why a game of self-play ended; stored with each game."""
+
+    RULES = 0
+    """The game was over by its rules."""
+    PROVEN = 1
+    """The search had proven the result."""
+    RESIGNED = 2
+    LENGTH = 3
+    """The game had reached ``max_plies``, and ``game.adjudicate`` gave the result."""
+
+
+class Limits(NamedTuple):
+    """How much one call of a search or a player may compute; the first limit reached ends it."""
+
+    simulations: int | None = None
+    """Simulations per position; None: the search's own number, or no limit if there is a time."""
+    seconds: float | None = None
+    """Seconds for the whole batch; None: no time limit."""
+
+
+Lines = Sequence[Sequence[int]]
+"""For each position of a batch the actions that led to it from the initial position."""
+
+
 @dataclass(frozen=True, slots=True)
 class SearchResult:
     """A search's results for ``B`` positions."""

@@ -200,5 +200,56 @@ class Game(ABC):
             raise ValueError(f"{key!r} is not a move here; moves run from {first} to {last}")
         return by_text[key]
 
+    @property
+    def max_legal(self) -> int:
+        """The largest number of legal actions in any position; by default ``num_actions``.
+
+        Stored policies and search trees have room for so many moves: state it where it is much
+        smaller than ``num_actions``.
+        """
+        return self.num_actions
+
+    def identity(self, states: States) -> NDArray[np.uint8]:
+        """``uint8 [B, K]``: what ``legal``, ``observe`` and the rest of the game depend on.
+
+        Positions with equal rows share an entry of a cache. The default is all bytes of the state;
+        a game whose states count plies, for example, leaves the count out.
+        """
+        states = np.ascontiguousarray(states)
+        return states.view(np.uint8).reshape(len(states), self.dtype.itemsize)
+
+    def adjudicate(self, states: States) -> NDArray[np.float32]:
+        """``float32 [B]``: the results of unfinished games that have reached ``max_plies``.
+
+        +1, 0 or -1 for the player about to move; by default every such game is a draw.
+        """
+        return np.zeros(len(states), np.float32)
+
+    def result(self, states: States, plies: NDArray[np.integer] | int) -> NDArray[np.float32]:
+        """``float32 [B]``: ``outcome``, and for games of ``max_plies`` or more plies a result.
+
+        ``plies [B]`` moves have been played. Games that go on are NaN. Not to be overridden.
+        """
+        outcome = self.outcome(states)
+        cut = np.isnan(outcome) & (np.asarray(plies) >= self.max_plies)
+        if cut.any():
+            outcome[cut] = self.adjudicate(states[cut])
+        return outcome
+
+    def final_ownership(self, states: States) -> NDArray[np.float32] | None:
+        """``float32 [B, H * W]``: who owns each cell in finished games, for the player to move.
+
+        +1 the player about to move, -1 the other, 0 neither. None, the default: the game has no
+        such thing. A network can learn it as an auxiliary target.
+        """
+        return None
+
+    def final_score(self, states: States) -> NDArray[np.float32] | None:
+        """``float32 [B]`` in [-1, 1]: the margin of finished games, for the player to move.
+
+        As a share of the largest possible margin. None, the default: the game has no such thing.
+        """
+        return None
+
     def __repr__(self) -> str:
         return f"<game {self.name}>"
