@@ -1,5 +1,7 @@
 """Evaluators without a network; the one with a network is in ``alphazero.inference``."""
 
+from itertools import count
+
 import numpy as np
 
 from alphazero.types import Evaluation, Evaluator
@@ -19,7 +21,7 @@ def uniform(game: Game) -> Evaluator:
 
 
 def rollout(game: Game, rng: np.random.Generator) -> Evaluator:
-    """An evaluator by random games: equal logits, and the outcome of one playout as the value."""
+    """An evaluator by random games: equal logits, and the result of one playout as the value."""
 
     def evaluate(states: States) -> Evaluation:
         batch = len(states)
@@ -30,17 +32,22 @@ def rollout(game: Game, rng: np.random.Generator) -> Evaluator:
 
 
 def playout(game: Game, states: States, rng: np.random.Generator) -> np.ndarray:
-    """``float32[B]``: the outcome of one uniformly random game from each state, for its mover."""
+    """``float32[B]``: the result of one uniformly random game from each state, for its mover.
+
+    A state does not say how many plies led to it, so a game goes on for at most ``max_plies``
+    further plies; after these it gets the result of ``game.adjudicate``.
+    """
     mover, states = game.to_move(states), states.copy()
     value, active = np.zeros(len(states), np.float32), np.arange(len(states))
-    while len(active):
-        outcome = game.outcome(states)
-        over = ~np.isnan(outcome)
+    for plies in count():
+        result = game.result(states, plies)
+        over = ~np.isnan(result)
         same = game.to_move(states[over]) == mover[active[over]]
-        value[active[over]] = np.where(same, outcome[over], -outcome[over])
+        value[active[over]] = np.where(same, result[over], -result[over])
         active, states = active[~over], states[~over]
-        if len(active):
-            states = game.step(states, random_actions(game.legal(states), rng))
+        if not len(active):
+            break
+        states = game.step(states, random_actions(game.legal(states), rng))
     return value
 
 

@@ -20,7 +20,8 @@ class GymnasiumGame(gymnasium.Env):
     ``seat`` is 0 (begins), 1, or None for a seat drawn anew in each episode. An observation is
     float32 ``[C, H, W]`` as this player sees the board when about to move; in a finished game, as
     the player who would move next sees it. ``info["action_mask"]`` (int8 ``[A]``) marks the legal
-    actions; an illegal one loses at once. The reward comes with the end: +1, 0 or -1.
+    actions; an illegal one loses at once. The reward comes with the end: +1, 0 or -1. A game that
+    reaches ``max_plies`` is truncated, with the result of ``game.adjudicate`` as its reward.
     """
 
     def __init__(
@@ -41,20 +42,21 @@ class GymnasiumGame(gymnasium.Env):
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
         super().reset(seed=seed)
         self._seat = int(self.np_random.integers(2)) if self.seat is None else self.seat
-        self._states = self.game.initial(1)
+        self._states, self._plies = self.game.initial(1), 0
         self._await_turn()
         return self._observation(), self._info()
 
     def step(self, action: int) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         if action not in np.flatnonzero(self.game.legal(self._states)[0]):
             return self._observation(), -1.0, True, False, self._info()
-        self._states = self.game.step(self._states, np.array([action]))
+        self._play(np.array([action]))
         self._await_turn()
-        outcome = float(self.game.outcome(self._states)[0])
-        over = not np.isnan(outcome)
+        result = self._result()
+        terminated = not np.isnan(self.game.outcome(self._states)[0])
+        truncated = not np.isnan(result) and not terminated
         mine = self.game.to_move(self._states)[0] == self._seat
-        reward = (outcome if mine else -outcome) if over else 0.0
-        return self._observation(), reward, over, False, self._info()
+        reward = (result if mine else -result) if terminated or truncated else 0.0
+        return self._observation(), reward, terminated, truncated, self._info()
 
     def render(self) -> str | None:
         """The drawing in render mode ``ansi``, nothing without a mode."""
@@ -62,9 +64,15 @@ class GymnasiumGame(gymnasium.Env):
 
     def _await_turn(self) -> None:
         """Let the opponent move until it is this player's turn or the game is over."""
-        game = self.game
-        while game.to_move(self._states)[0] != self._seat and game.legal(self._states).any():
-            self._states = game.step(self._states, self.opponent(self._states, self.np_random))
+        while self.game.to_move(self._states)[0] != self._seat and np.isnan(self._result()):
+            self._play(self.opponent(self._states, self.np_random))
+
+    def _play(self, actions: NDArray[np.integer]) -> None:
+        self._states, self._plies = self.game.step(self._states, actions), self._plies + 1
+
+    def _result(self) -> float:
+        """The result for the player about to move; NaN while the game goes on."""
+        return float(self.game.result(self._states, self._plies)[0])
 
     def _observation(self) -> NDArray[np.float32]:
         return self.game.observe(self._states)[0]

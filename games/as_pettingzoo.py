@@ -17,8 +17,8 @@ class PettingZooGame(AECEnv):
 
     An observation is ``{"observation": float32 [C, H, W], "action_mask": int8 [A]}`` as in
     PettingZoo's own board games, except that both players are shown the board as the one about to
-    move sees it. Rewards come with the last move: +1, 0 or -1. An illegal action raises
-    ``ValueError``.
+    move sees it. Rewards come with the last move: +1, 0 or -1. A game that reaches ``max_plies`` is
+    truncated, with the result of ``game.adjudicate``. An illegal action raises ``ValueError``.
     """
 
     def __init__(self, game: Game, render_mode: str | None = None):
@@ -38,7 +38,7 @@ class PettingZooGame(AECEnv):
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
         """Start a new game. Nothing here is random, so ``seed`` has no effect."""
-        self._states = self.game.initial(1)
+        self._states, self._plies = self.game.initial(1), 0
         self.agents = list(_PLAYERS)
         self.rewards = dict.fromkeys(_PLAYERS, 0.0)
         self._cumulative_rewards = dict.fromkeys(_PLAYERS, 0.0)
@@ -54,18 +54,19 @@ class PettingZooGame(AECEnv):
         return {"observation": self.game.observe(self._states)[0], "action_mask": mask}
 
     def step(self, action: int | None) -> None:
-        if self.terminations[self.agent_selection]:
+        if self.terminations[self.agent_selection] or self.truncations[self.agent_selection]:
             self._was_dead_step(action)
             return
-        self._states = _play(self.game, self._states, action)
+        self._states, self._plies = _play(self.game, self._states, action), self._plies + 1
         self._cumulative_rewards[self.agent_selection] = 0.0
         self.agent_selection = self._mover()
-        outcome = float(self.game.outcome(self._states)[0])
-        if not np.isnan(outcome):
-            self.terminations = dict.fromkeys(_PLAYERS, True)
+        result = float(self.game.result(self._states, self._plies)[0])
+        if not np.isnan(result):
+            by_rules = not np.isnan(self.game.outcome(self._states)[0])
+            self.terminations = dict.fromkeys(_PLAYERS, by_rules)
+            self.truncations = dict.fromkeys(_PLAYERS, not by_rules)
             self.rewards = {
-                player: outcome if player == self.agent_selection else -outcome
-                for player in _PLAYERS
+                player: result if player == self.agent_selection else -result for player in _PLAYERS
             }
         self._accumulate_rewards()
 

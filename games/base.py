@@ -45,6 +45,21 @@ same arguments give the same bytes: nothing is random, and no call affects a lat
     >>> game.legal(states).any(axis=1)                             # all False = that game is over
     array([False,  True])
 
+**Optional methods.** Each has a default that is right for every game; a game that knows more
+overrides it. No author turns boards, flips signs for another player or counts plies:
+
+* ``max_legal``: the most legal actions of any position. Policies are stored and trees are built
+  with room for so many, which matters where there are thousands of actions.
+* ``identity``: the part of a state on which everything else depends. Caches and exact solutions use
+  it as their key. A state that counts plies for a drawing only leaves the count out.
+* ``adjudicate``: the result of a game that reaches ``max_plies``, where the framework ends it in
+  self-play, matches, rollouts and solvers alike. By default a draw. ``result`` is ``outcome`` with
+  this rule; it is what callers use, and is not overridden.
+* ``final_ownership`` and ``final_score``: who owns each cell of a finished board, and by how much
+  the game was won. Networks learn them as additional targets. By default there are none.
+* ``drawing``: the board as data, for pictures and clicks. By default the text of ``render``.
+* ``rules_version``: a text that changes with the rules. By default a digest of a few games.
+
 **Naming conventions** in games and their callers: ``states`` (``[B]``), ``state`` (one record),
 ``actions`` (``[B]``), ``action`` (an int), ``legal`` (``[B, A]``), ``outcome`` (a fact; a ``value``
 is an estimate), ``mover`` (player 0 or 1), ``after`` (the states after a step).
@@ -54,11 +69,15 @@ unfinished games. Only user input is checked: ``text_to_action`` and ``__init__`
 ``ValueError`` with one line that explains what would be right.
 """
 
+import hashlib
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from games.drawing import Drawing
 
 States = np.ndarray
 """``[B]`` records of one game's ``dtype``."""
@@ -108,7 +127,11 @@ class Game(ABC):
     observation_shape: tuple[int, int, int]
     """``(C, H, W)`` of one observation, each at least 1."""
     max_plies: int
-    """An upper bound on the number of moves in a game, of both players and including passes."""
+    """The number of moves, of both players and including passes, after which a game is ended.
+
+    An upper bound where the rules end every game. Where play can go round in circles it is the
+    author's choice: games as long as this get the result of ``adjudicate``.
+    """
     dtype: np.dtype
     """The dtype of one state: a record with named fields, without padding or Python objects.
 
@@ -200,20 +223,26 @@ class Game(ABC):
             raise ValueError(f"{key!r} is not a move here; moves run from {first} to {last}")
         return by_text[key]
 
-    @property
-    def max_legal(self) -> int:
-        """The largest number of legal actions in any position; by default ``num_actions``.
+    # Cached properties, unlike properties, may be replaced by an attribute of the class or of the
+    # instance: an author writes ``max_legal = 34`` or, in ``__init__``, ``self.max_legal = ...``.
 
-        Stored policies and search trees have room for so many moves: state it where it is much
-        smaller than ``num_actions``.
+    @cached_property
+    def max_legal(self) -> int:
+        """At least the number of legal actions in any position; by default ``num_actions``.
+
+        An int from 1 to ``num_actions``. Stored policies and search trees have room for so many
+        moves: state it where it is much smaller than ``num_actions`` and certain. Example: chess
+        has 4,672 actions in AlphaZero's numbering, and no position has more than 218 moves.
         """
         return self.num_actions
 
     def identity(self, states: States) -> NDArray[np.uint8]:
-        """``uint8 [B, K]``: what ``legal``, ``observe`` and the rest of the game depend on.
+        """``uint8 [B, K]``: what everything about a position depends on, ``K`` bytes.
 
-        Positions with equal rows share an entry of a cache. The default is all bytes of the state;
-        a game whose states count plies, for example, leaves the count out.
+        Positions with equal rows have equal ``legal``, ``observe``, ``outcome``, ``to_move`` and
+        ``adjudicate``, and so have those after equal moves. They share an entry in caches and in
+        solutions. The default is all bytes of the state, which is always right. Example: a state
+        that counts plies, in a game whose rules do not depend on the count, leaves it out.
         """
         states = np.ascontiguousarray(states)
         return states.view(np.uint8).reshape(len(states), self.dtype.itemsize)
@@ -221,14 +250,16 @@ class Game(ABC):
     def adjudicate(self, states: States) -> NDArray[np.float32]:
         """``float32 [B]``: the results of unfinished games that have reached ``max_plies``.
 
-        +1, 0 or -1 for the player about to move; by default every such game is a draw.
+        +1, 0 or -1 for the player about to move; by default every such game is a draw. It must
+        work on every unfinished position. Example: the majority of the discs on the board.
         """
         return np.zeros(len(states), np.float32)
 
     def result(self, states: States, plies: NDArray[np.integer] | int) -> NDArray[np.float32]:
         """``float32 [B]``: ``outcome``, and for games of ``max_plies`` or more plies a result.
 
-        ``plies [B]`` moves have been played. Games that go on are NaN. Not to be overridden.
+        For the player about to move; NaN where the game goes on. ``plies [B]``, or one number for
+        all, is how many moves have been played. Not to be overridden.
         """
         outcome = self.outcome(states)
         cut = np.isnan(outcome) & (np.asarray(plies) >= self.max_plies)
@@ -237,19 +268,73 @@ class Game(ABC):
         return outcome
 
     def final_ownership(self, states: States) -> NDArray[np.float32] | None:
-        """``float32 [B, H * W]``: who owns each cell in finished games, for the player to move.
+        """``float32 [B, H * W]``: who owns each cell of finished games, for the player to move.
 
-        +1 the player about to move, -1 the other, 0 neither. None, the default: the game has no
-        such thing. A network can learn it as an auxiliary target.
+        +1 the player about to move, -1 the other, 0 neither; cells row by row as in ``observe``,
+        so that symmetries turn both alike. The framework turns it for the mover of an earlier
+        position, and masks it in games that the rules did not finish. None, the default, for every
+        batch: the game has no such thing. Undefined in unfinished positions.
         """
         return None
 
     def final_score(self, states: States) -> NDArray[np.float32] | None:
         """``float32 [B]`` in [-1, 1]: the margin of finished games, for the player to move.
 
-        As a share of the largest possible margin. None, the default: the game has no such thing.
+        As a share of the largest possible margin. It refines the outcome, so its sign is that of
+        ``outcome``: a game whose result can differ from its count of points has no score. None,
+        the default, for every batch: the game has no such thing. Undefined in unfinished positions.
         """
         return None
 
+    def drawing(self, state: np.void, last_action: int | None = None) -> Drawing:
+        """The board as data, see ``games.drawing``: cells, pieces, the cells to click per action.
+
+        ``last_action`` is the action that led to ``state``, or None where it is not known; its
+        cells are marked. Every action, legal or not, has cells to click or a name. The default is
+        the text of ``render`` without cells, and the notation of every action as its name.
+        """
+        named = {action: self.action_to_text(action) for action in range(self.num_actions)}
+        return Drawing(cells=(), clicks={}, named=named, text=self.render(state))
+
+    @cached_property
+    def rules_version(self) -> str:
+        """A text that differs where the rules differ, the same in every process and machine.
+
+        By default 12 hexadecimal digits, a digest of 16 random games drawn from a fixed seed. A
+        change of the rules that these games do not meet goes unnoticed: an author who needs more
+        states a text, as ``rules_version = "2"``.
+        """
+        return _digest_of_games(self)
+
     def __repr__(self) -> str:
         return f"<game {self.name}>"
+
+
+_DIGEST_GAMES, _DIGEST_PLIES = 16, 512
+
+
+def _digest_of_games(game: Game) -> str:
+    """The SHA-256 of random games: states, legal moves, results and movers of every ply.
+
+    Cut after ``_DIGEST_PLIES`` plies, so that a large ``max_plies`` costs no time. ``random_raw``
+    gives the same numbers in every version of NumPy, which generators' other methods need not.
+    """
+    numbers = np.random.PCG64(0)
+    digest = hashlib.sha256(f"{game.num_actions} {game.max_plies} {game.dtype.names}".encode())
+    states = game.initial(_DIGEST_GAMES)
+    for ply in range(min(game.max_plies, _DIGEST_PLIES) + 1):
+        legal, result = game.legal(states), game.result(states, ply)
+        # On every machine the same: little-endian states, and NaN as 2.
+        digest.update(states.astype(game.dtype.newbyteorder("<")).tobytes())
+        digest.update(np.packbits(legal).tobytes())
+        digest.update(np.where(np.isnan(result), 2, result).astype(np.int8).tobytes())
+        digest.update(game.to_move(states).tobytes())
+        going = np.isnan(result)
+        if not going.any():
+            break
+        states, legal = states[going], legal[going]
+        # The action is the chosen one of the row's legal ones, counted from 0.
+        chosen = numbers.random_raw(len(states)) % legal.sum(axis=1).astype(np.uint64)
+        places = legal.cumsum(axis=1) > chosen.astype(np.int64)[:, None]
+        states = game.step(states, places.argmax(axis=1))
+    return digest.hexdigest()[:12]

@@ -13,11 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from games.base import Game, States, Symmetry, Transition
+from games.drawing import Drawing, Label, squares
 
 ROWS, COLUMNS = 6, 7
 _STRIDE = ROWS + 1
 _TOPS = tuple(np.uint64(1 << (_STRIDE * column + ROWS - 1)) for column in range(COLUMNS))
 _FULL = np.uint64(sum(((1 << ROWS) - 1) << (_STRIDE * column) for column in range(COLUMNS)))
+
+_ROW, _COLUMN = np.divmod(np.arange(ROWS * COLUMNS, dtype=np.uint64), COLUMNS)
+_BITS = np.uint64(1) << (_STRIDE * _COLUMN + ROWS - 1 - _ROW)
+"""The bit of each cell, row by row from the top left."""
+_SHORTEST_WIN, _STONES = 4, ROWS * COLUMNS // 2
+"""Stones of the winner in the quickest win; stones of each player in a full board."""
 
 
 class ConnectFour(Game):
@@ -70,12 +77,55 @@ class ConnectFour(Game):
         columns = np.arange(COLUMNS)
         return [(cells.ravel(), columns), (cells[:, ::-1].ravel(), columns[::-1].copy())]
 
+    def final_ownership(self, states: States) -> NDArray[np.float32]:
+        """A cell belongs to the player whose stone is in it; row 0 is the top."""
+        mine, theirs = (_stones(states[name]) for name in ("mine", "theirs"))
+        return mine.astype(np.float32) - theirs.astype(np.float32)
+
+    def final_score(self, states: States) -> NDArray[np.float32]:
+        """The winner's stones that are left, the winning one included, as a share of 18.
+
+        1 for a win with the fourth stone, the quickest, and 1/18 for one with the last, the 21st.
+        It is the solver's score (``games.solvers.connect_four``) divided by its maximum. A draw
+        is 0. Only the other player can have won, so that the mover's score is never positive.
+        """
+        left = _STONES + 1 - np.bitwise_count(states["theirs"]).astype(np.float32)
+        share = left / (_STONES + 1 - _SHORTEST_WIN)
+        return np.where(self.outcome(states) == 0, 0, -share).astype(np.float32)
+
     def render(self, state: np.void) -> str:
-        states = np.array([state], self.dtype)
-        mine, theirs = self.observe(states)[0].astype(bool)
-        first, second = "XO" if self.to_move(states)[0] == 0 else "OX"
-        drawn = np.where(mine, first, np.where(theirs, second, "."))
-        return "\n".join([*(" ".join(row) for row in drawn), "1 2 3 4 5 6 7"])
+        return self.drawing(state).as_text()
+
+    def drawing(self, state: np.void, last_action: int | None = None) -> Drawing:
+        """Squares above the numbers of the columns; a column's lowest empty cell is clicked."""
+        mover = int(self.to_move(np.array([state], self.dtype))[0])
+        mine, theirs = _stones(state["mine"]), _stones(state["theirs"])
+        occupied = (mine | theirs).reshape(ROWS, COLUMNS)
+        height = occupied.sum(axis=0)
+        landing = (ROWS - 1 - height).clip(0) * COLUMNS + np.arange(COLUMNS)
+        top = (ROWS - height) * COLUMNS + np.arange(COLUMNS)
+        return Drawing(
+            cells=squares(np.select([mine, theirs], [mover, 1 - mover], -1), COLUMNS),
+            clicks={column: (int(cell),) for column, cell in enumerate(landing)},
+            labels=tuple(Label(float(c), float(ROWS), str(c + 1)) for c in range(COLUMNS)),
+            last=() if last_action is None else (int(top[last_action]),),
+            line=tuple(np.flatnonzero(_stones(_in_fours(state["theirs"]))).tolist()),
+        )
+
+
+def _stones(board: NDArray[np.uint64] | np.uint64) -> NDArray[np.bool_]:
+    """``bool [..., 42]``: the cells of bitboards, row by row from the top left."""
+    return np.asarray(board)[..., None] & _BITS != 0
+
+
+def _in_fours(stones: np.uint64) -> np.uint64:
+    """The stones of a bitboard that are in a line of four or more."""
+    inside = np.uint64(0)
+    for shift in (1, 6, 7, 8):
+        four = stones & stones >> shift & stones >> 2 * shift & stones >> 3 * shift
+        for step in range(4):  # from a line's first stone to its fourth
+            inside |= four << step * shift
+    return inside
 
 
 @numba.njit(cache=True, nogil=True)

@@ -11,8 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from games.base import Game, States, Symmetry
+from games.drawing import Drawing, Label, squares
 
 _DIRECTIONS = (1, -1, 8, -8, 7, -7, 9, -9)
+_LETTERS = "abcdefgh"
+
+_MAX_LEGAL = {4: 8, 6: 28, 8: 34}
+"""An upper bound on the moves in any placement of discs, by size.
+
+4: the most of all 3^16 placements. 8: Takizawa, "The maximum number of legal moves of Othello in
+reachable positions is 33" (2023), who proves 34 where unreachable positions are included. 6: by
+counting. With m discs of the mover and t of the opponent, a move needs an empty cell, of which
+there are 36 - m - t; a disc of the mover at the end of a run, and each serves 8 moves at most, one
+per direction; and a disc of the opponent next to the cell, again 8 at most. min(8 m, 8 t,
+36 - m - t) is largest at m = t = 4: 28.
+"""
 
 
 class Othello(Game):
@@ -29,6 +42,7 @@ class Othello(Game):
         self.size = size
         self.num_actions = size * size + 1
         self.observation_shape = (2, size, size)
+        self.max_legal = _MAX_LEGAL[size]
         # No two passes follow each other, so at most every second ply is one.
         self.max_plies = 2 * (size * size - 4)
         row, column = np.divmod(np.arange(size * size, dtype=np.uint64), size)
@@ -71,17 +85,48 @@ class Othello(Game):
         turned = [np.rot90(side, turns) for side in (board, board.T) for turns in range(4)]
         return [(cells.ravel(), np.append(cells, self.size**2)) for cells in turned]
 
+    def adjudicate(self, states: States) -> NDArray[np.float32]:
+        """The majority of discs on the board, as in a finished game."""
+        return np.sign(self.final_score(states))
+
+    def final_ownership(self, states: States) -> NDArray[np.float32]:
+        """A cell belongs to the player whose disc is on it; cells left empty to neither."""
+        mine, theirs = (self._discs(states[name]) for name in ("mine", "theirs"))
+        return mine.astype(np.float32) - theirs.astype(np.float32)
+
+    def final_score(self, states: States) -> NDArray[np.float32]:
+        """The mover's discs less the opponent's, as a share of all cells.
+
+        The mean of ``final_ownership``; empty cells are not given to the winner as in tournaments.
+        """
+        return self.final_ownership(states).mean(axis=1)
+
     def render(self, state: np.void) -> str:
-        mine, theirs = self.observe(np.array([state], self.dtype))[0].astype(bool)
-        first, second = "XO" if state["player"] == 0 else "OX"
-        drawn = np.where(mine, first, np.where(theirs, second, "."))
-        rows = [f"{number} {' '.join(row)}\n" for number, row in enumerate(drawn, start=1)]
-        return f"  {' '.join('abcdefgh'[: self.size])}\n{''.join(rows)}".rstrip()
+        return self.drawing(state).as_text()
+
+    def drawing(self, state: np.void, last_action: int | None = None) -> Drawing:
+        """Squares with letters above and numbers at the left; a pass is named."""
+        mine, theirs, mover = (state[name] for name in ("mine", "theirs", "player"))
+        players = np.select([self._discs(mine), self._discs(theirs)], [mover, 1 - mover], -1)
+        above = [Label(float(x), -1.0, _LETTERS[x]) for x in range(self.size)]
+        beside = [Label(-1.0, float(y), str(y + 1)) for y in range(self.size)]
+        cells = self.size**2
+        return Drawing(
+            cells=squares(players, self.size),
+            clicks={cell: (cell,) for cell in range(cells)},
+            named={cells: self.action_to_text(cells)},
+            labels=(*above, *beside),
+            last=() if last_action in (None, cells) else (last_action,),
+        )
+
+    def _discs(self, board: NDArray[np.uint64] | np.uint64) -> NDArray[np.bool_]:
+        """``bool [..., size * size]``: the cells of bitboards, row by row from the top left."""
+        return np.asarray(board)[..., None] & self._bits != 0
 
     def action_to_text(self, action: int) -> str:
         """Column letter and row number, a1 at the top left; ``pass`` for the last action."""
         row, column = divmod(action, self.size)
-        return f"{'abcdefgh'[column]}{row + 1}" if row < self.size else "pass"
+        return f"{_LETTERS[column]}{row + 1}" if row < self.size else "pass"
 
     def text_to_action(self, text: str) -> int:
         return super().text_to_action(text.lower())

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from games.base import Game, States, Symmetry
+from games.drawing import Drawing, squares
 
 _LINES = np.array(
     [[0, 1, 2], [3, 4, 5], [6, 7, 8], [0, 3, 6], [1, 4, 7], [2, 5, 8], [0, 4, 8], [2, 4, 6]]
@@ -56,7 +57,16 @@ class TicTacToe(Game):
 
     def render(self, state: np.void) -> str:
         """Empty cells show the number to type."""
-        mine = "XO"[int(self.to_move(np.array([state], self.dtype))[0])]
-        stones = {1: mine, -1: "O" if mine == "X" else "X"}
-        drawn = [stones.get(int(cell), str(i + 1)) for i, cell in enumerate(state["cells"])]
-        return "\n".join(" ".join(drawn[row : row + 3]) for row in (0, 3, 6))
+        return self.drawing(state).as_text()
+
+    def drawing(self, state: np.void, last_action: int | None = None) -> Drawing:
+        """Nine squares with their numbers; a click on one plays there."""
+        mover = int(self.to_move(np.array([state], self.dtype))[0])
+        players = np.select([state["cells"] == 1, state["cells"] == -1], [mover, 1 - mover], -1)
+        won = _LINES[(state["cells"][_LINES] == -1).all(axis=1)]
+        return Drawing(
+            cells=squares(players, 3, [str(number) for number in range(1, 10)]),
+            clicks={cell: (cell,) for cell in range(9)},
+            last=() if last_action is None else (last_action,),
+            line=tuple(np.unique(won).tolist()),
+        )

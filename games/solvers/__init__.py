@@ -31,7 +31,7 @@ def scores(game: Game, states: States) -> tuple[NDArray[np.int64], NDArray[np.fl
         return best.astype(np.int64), move_scores
     if game.name in _EXHAUSTIVE:
         rows, solution = _exhaustive(game.name, game)
-        return _look_up(states, rows, solution)
+        return _look_up(game.identity(states), rows, solution)
     solved = ", ".join(("connect_four", *_EXHAUSTIVE))
     raise ValueError(f"{game.name} has no solver; there is one for {solved}")
 
@@ -63,7 +63,8 @@ def positions(game: Game, games: Sequence[str]) -> States:
     """``[B]``: the states after each of ``games``, 1-based actions from the start.
 
     Actions are digits where the game has fewer than ten of them, else separated by spaces. All
-    games are played together, ply by ply. ``NotAPosition`` names the first move that is not legal.
+    games are played together, ply by ply. ``NotAPosition`` names the first move that is not legal;
+    none is after ``max_plies`` of them.
     """
     words = [moves(game, text) for text in games]
     states = game.initial(len(games))
@@ -71,6 +72,7 @@ def positions(game: Game, games: Sequence[str]) -> States:
         rows = np.array([row for row, line in enumerate(words) if len(line) > ply])
         actions = np.array([_action(game, words[row][ply]) for row in rows])
         allowed = (actions >= 0) & game.legal(states[rows])[np.arange(len(rows)), actions]
+        allowed &= ply < game.max_plies
         for row in map(int, rows[~allowed]):
             move = f"move {ply + 1} of {games[row]!r}, {words[row][ply]!r}"
             raise NotAPosition(row, f"{move}, cannot be played")
@@ -81,7 +83,8 @@ def positions(game: Game, games: Sequence[str]) -> States:
 def unfinished(game: Game, games: Sequence[str]) -> States:
     """``[B]``: the same as ``positions``; ``NotAPosition`` also where a game is over."""
     states = positions(game, games)
-    for row in map(int, np.flatnonzero(~game.legal(states).any(axis=1))):
+    plies = np.array([len(moves(game, text)) for text in games], np.int64)
+    for row in map(int, np.flatnonzero(~np.isnan(game.result(states, plies)))):
         raise NotAPosition(row, f"the game is over after {games[row]!r}")
     return states
 
@@ -118,19 +121,20 @@ _solutions: dict[str, tuple[dict[bytes, int], minimax.Solution]] = {}
 
 
 def _exhaustive(name: str, game: Game) -> tuple[dict[bytes, int], minimax.Solution]:
-    """The solution of a small game, computed once, and each state's row in it by its bytes."""
+    """The solution of a small game, computed once, and its rows by the bytes of identities."""
     if name not in _solutions:
         solution = minimax.solve_all(game)
-        rows = {state.tobytes(): row for row, state in enumerate(solution.states)}
+        identity = game.identity(solution.states)
+        rows = {key.tobytes(): row for row, key in enumerate(identity)}
         _solutions[name] = rows, solution
     return _solutions[name]
 
 
 def _look_up(
-    states: States, row_of: dict[bytes, int], solution: minimax.Solution
+    identity: NDArray[np.uint8], row_of: dict[bytes, int], solution: minimax.Solution
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     try:
-        rows = [row_of[state.tobytes()] for state in states]
+        rows = [row_of[key.tobytes()] for key in identity]
     except KeyError:
         raise ValueError("a position is finished or cannot be reached: it has no scores") from None
     return solution.value[rows].astype(np.int64), solution.move_values[rows]
