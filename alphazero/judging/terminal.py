@@ -8,15 +8,15 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
+from alphazero.judging import board
 from alphazero.judging.players import Decision, Player
 from alphazero.judging.session import Session
 from games.base import Game
+from games.drawing import STONES
 
 Read = Callable[[str], str]
 """Shows a prompt and returns the line typed; ``EOFError`` at the end of the input."""
 
-STONES = "XO"
-COLOURS = {"X": "bold red", "O": "bold yellow"}
 TOP_MOVES = 3
 
 
@@ -113,20 +113,15 @@ class TerminalSession:
             self.hint()
 
     def board(self) -> Text:
-        """The drawing in colour; a stone where there was none before is the last move."""
-        history = self.session.history
-        drawing = self.game.render(history[-1][0])
-        before = self.game.render(history[-2][0]) if len(history) > 1 else drawing
-        if len(before) != len(drawing):  # in drawings of two sizes characters do not correspond
-            before = drawing
-        text = Text(drawing)
-        for index, (old, new) in enumerate(zip(before, drawing, strict=True)):
-            if new in STONES:
-                fresh = " reverse" if old not in STONES else ""
-                text.stylize(COLOURS[new] + fresh, index, index + 1)
-            else:
-                text.stylize("dim", index, index + 1)
-        return text
+        """The drawing in colour, with the last move and the winning line marked."""
+        game, history = self.game, self.session.history
+        if len(history) == 1:
+            return board.as_text(game.drawing(history[0][0]))
+        before, states = history[-2:]
+        legal = np.flatnonzero(game.legal(before)[0])
+        after = game.step(np.repeat(before, len(legal)), legal)
+        action = legal[[state.tobytes() == states.tobytes() for state in after].index(True)]
+        return board.as_text(game.drawing(states[0], int(action)), game.drawing(before[0]))
 
     def result(self) -> str:
         if self.session.resigned is not None:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from games.base import States
+from games.base import Game, States
 
 
 class Ply(NamedTuple):
@@ -55,4 +55,28 @@ def equal_rows(one: NDArray, two: NDArray) -> NDArray[np.bool_]:
     same = one == two
     if one.dtype.kind == "f":
         same = same | (np.isnan(one) & np.isnan(two))
-    return same.reshape(len(one), -1).all(axis=1)
+    return same.all(axis=tuple(range(1, same.ndim)))
+
+
+def pure(
+    game: Game,
+    method: str,
+    states: States,
+    *actions: NDArray[np.int64],
+    may_be_view: bool = False,
+) -> NDArray:
+    """Call a method on a copy of ``states`` and require that the copy stays as it was.
+
+    ``may_be_view``: the result may share memory with the copy.
+    """
+    given = states.copy()
+    result = getattr(game, method)(given, *actions)
+    require(
+        given.tobytes() == states.tobytes(),
+        f"{method} must not modify the states it is given: copy them first",
+    )
+    require(
+        may_be_view or not np.shares_memory(result, given),
+        f"{method} must not return a view of what it is given: return a copy",
+    )
+    return result

@@ -1,9 +1,11 @@
 """Promises about symmetries: they are permutations, form a group and commute with the rules."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
-from games.base import Game, Symmetry
+from games.base import Game, States, Symmetry
 from games.conformance.promises import Ply, equal_rows, require, require_rows
 
 
@@ -25,10 +27,8 @@ def check_symmetries(game: Game, plies: list[Ply]) -> None:
         "symmetries: the identity must come first, as (np.arange(H * W), np.arange(A))",
     )
     _check_group(symmetries)
-    start = game.observe(game.initial(1))
-    for number, symmetry in enumerate(symmetries):
-        if np.array_equal(_transformed(start, symmetry[0]), start):
-            _check_symmetry(game, number, symmetry, plies)
+    for number, symmetry in fixing_the_start(game):
+        _check_symmetry(game, number, symmetry, plies)
 
 
 def _check_group(symmetries: list[Symmetry]) -> None:
@@ -43,6 +43,26 @@ def _check_group(symmetries: list[Symmetry]) -> None:
             )
 
 
+def fixing_the_start(game: Game) -> list[tuple[int, Symmetry]]:
+    """The symmetries, numbered, in whose image the starting position looks the same."""
+    start = game.observe(game.initial(1))
+    return [
+        (number, (np.asarray(cells), np.asarray(actions)))
+        for number, (cells, actions) in enumerate(game.symmetries())
+        if np.array_equal(_transformed(start, np.asarray(cells)), start)
+    ]
+
+
+def replay(game: Game, symmetry: Symmetry, plies: list[Ply]) -> Iterator[tuple[Ply, States]]:
+    """Each ply with the images of its positions ``after``: every move replaced by its image."""
+    image_of = np.argsort(symmetry[1])  # new[i] = old[actions[i]]: action a becomes image_of[a]
+    images = game.initial(len(plies[0].states))
+    for ply in plies:
+        images = game.step(images, image_of[ply.actions])
+        yield ply, images
+        images = images[game.legal(ply.after).any(axis=1)]
+
+
 def _transformed(observation: NDArray, cells: NDArray) -> NDArray:
     return observation.reshape(*observation.shape[:2], -1)[:, :, cells].reshape(observation.shape)
 
@@ -50,10 +70,7 @@ def _transformed(observation: NDArray, cells: NDArray) -> NDArray:
 def _check_symmetry(game: Game, number: int, symmetry: Symmetry, plies: list[Ply]) -> None:
     """Play the same games with every move replaced by its image and compare the results."""
     cells, actions = symmetry
-    image_of = np.argsort(actions)  # new[i] = old[actions[i]]: old action a becomes image_of[a]
-    images = game.initial(len(plies[0].states))
-    for ply in plies:
-        images = game.step(images, image_of[ply.actions])
+    for ply, images in replay(game, symmetry, plies):
         legal = game.legal(ply.after)
         for promise, image, expected in (
             (
@@ -77,4 +94,3 @@ def _check_symmetry(game: Game, number: int, symmetry: Symmetry, plies: list[Ply
                 f"symmetries: {promise}, but not in symmetry {number}",
                 ply.history,
             )
-        images = images[legal.any(axis=1)]
