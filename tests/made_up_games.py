@@ -1,6 +1,7 @@
-"""Tiny games with known values, for tests of searches."""
+"""Tiny games with known values or special rules, for tests of searches and of the contract."""
 
 from functools import cache
+from itertools import count
 
 import numpy as np
 
@@ -95,3 +96,141 @@ def double_nim_values(stones: int) -> tuple[int, ...]:
         rest = stones - taken
         values.append(1 if rest == 0 else again * max(double_nim_values(rest)))
     return tuple(values)
+
+
+class Tug(Game):
+    """A token on five squares; each move pulls it one square, and good play never ends.
+
+    Player 0 wins at the right end, player 1 at the left. Action 0 pulls towards the mover's own
+    end, action 1 away from it.
+    """
+
+    name = "made_up_games:Tug"
+    num_actions = 2
+    observation_shape = (1, 1, 5)
+    max_plies = 12
+    dtype = np.dtype([("at", "i1"), ("player", "i1")])
+
+    def initial(self, batch: int) -> States:
+        return np.array([(2, 0)] * batch, self.dtype)
+
+    def legal(self, states: States) -> np.ndarray:
+        return np.repeat(np.isnan(self.outcome(states))[:, None], 2, axis=1)
+
+    def step(self, states: States, actions: np.ndarray) -> States:
+        after = states.copy()
+        right = (np.asarray(actions) == 0) == (states["player"] == 0)
+        after["at"] += np.where(right, 1, -1).astype(np.int8)
+        after["player"] = 1 - states["player"]
+        return after
+
+    def outcome(self, states: States) -> np.ndarray:
+        won = np.where((states["at"] == 4) == (states["player"] == 0), 1, -1)
+        at_end = (states["at"] == 0) | (states["at"] == 4)
+        return np.where(at_end, won, np.nan).astype(np.float32)
+
+    def to_move(self, states: States) -> np.ndarray:
+        return states["player"].copy()
+
+    def observe(self, states: States) -> np.ndarray:
+        own = np.where(states["player"] == 0, states["at"], 4 - states["at"])
+        return (np.arange(5) == own[:, None]).astype(np.float32)[:, None, None, :]
+
+    def render(self, state: np.void) -> str:
+        return "." * int(state["at"]) + "T" + "." * (4 - int(state["at"]))
+
+
+class TugNearerEnd(Tug):
+    """The same, but at ``max_plies`` the player to whose end the token is nearer has won."""
+
+    name = "made_up_games:TugNearerEnd"
+
+    def adjudicate(self, states: States) -> np.ndarray:
+        for_first = np.sign(states["at"] - 2)
+        return np.where(states["player"] == 0, for_first, -for_first).astype(np.float32)
+
+
+class CountedTug(Tug):
+    """The same with a count of plies in the state, on which nothing depends.
+
+    ``identity`` leaves the count out, so that positions reached on paths of two lengths are one.
+    """
+
+    name = "made_up_games:CountedTug"
+    dtype = np.dtype([("at", "i1"), ("player", "i1"), ("plies", "u1")])
+
+    def initial(self, batch: int) -> States:
+        return np.array([(2, 0, 0)] * batch, self.dtype)
+
+    def step(self, states: States, actions: np.ndarray) -> States:
+        after = super().step(states, actions)
+        after["plies"] += 1
+        return after
+
+    def identity(self, states: States) -> np.ndarray:
+        return np.stack([states["at"], states["player"]], axis=1).view(np.uint8)
+
+
+class ClockedTug(CountedTug):
+    """BROKEN: the token's carrier wins after ten plies, and ``identity`` leaves the count out."""
+
+    name = "made_up_games:ClockedTug"
+
+    def outcome(self, states: States) -> np.ndarray:
+        outcome = super().outcome(states)
+        return np.where(np.isnan(outcome) & (states["plies"] >= 10), np.float32(-1), outcome)
+
+
+class Climb(Game):
+    """Up one step or down to any lower one; at height ``h`` there are ``h + 2`` moves.
+
+    Random games stay low, as one move of many leads up. After 30 plies the game is a draw.
+    """
+
+    name = "made_up_games:Climb"
+    num_actions = 10
+    observation_shape = (1, 1, 10)
+    max_plies = 30
+    dtype = np.dtype([("height", "i1"), ("plies", "i1")])
+
+    def initial(self, batch: int) -> States:
+        return np.zeros(batch, self.dtype)
+
+    def legal(self, states: States) -> np.ndarray:
+        above = np.arange(10) <= states["height"][:, None] + 1
+        return above & (states["plies"] < 30)[:, None]
+
+    def step(self, states: States, actions: np.ndarray) -> States:
+        after = np.empty(len(states), self.dtype)
+        after["height"], after["plies"] = actions, states["plies"] + 1
+        return after
+
+    def outcome(self, states: States) -> np.ndarray:
+        return np.where(states["plies"] < 30, np.nan, 0).astype(np.float32)
+
+    def to_move(self, states: States) -> np.ndarray:
+        return (states["plies"] % 2).astype(np.int8)
+
+    def observe(self, states: States) -> np.ndarray:
+        shown = np.arange(10) == states["height"][:, None]
+        return shown.astype(np.float32)[:, None, None, :]
+
+    def render(self, state: np.void) -> str:
+        return f"at {state['height']}"
+
+
+class HighClimb(Climb):
+    """BROKEN: states a ``max_legal`` that only games which seek many moves exceed."""
+
+    name = "made_up_games:HighClimb"
+    max_legal = 9
+
+
+class Restless(Tug):
+    """BROKEN: every instance has another version of the same rules."""
+
+    name = "made_up_games:Restless"
+    _instances = count()
+
+    def __init__(self):
+        self.rules_version = str(next(self._instances))

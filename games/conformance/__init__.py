@@ -10,7 +10,7 @@ import numpy as np
 
 from games.base import Game
 from games.conformance.description import check_description, check_registry, check_text
-from games.conformance.drawings import check_drawings, check_render
+from games.conformance.drawings import check_drawings
 from games.conformance.optional import (
     check_endings,
     check_final,
@@ -38,7 +38,6 @@ def check(game: Game, games: int = 200, seed: int = 0) -> None:
     for ply in plies:
         check_advance(game, ply)
         check_single(game, ply, int(rng.integers(len(ply.states))))
-        check_render(game, ply.after[0])
     check_symmetries(game, plies)
     check_text(game)
     check_max_legal(game, plies, rng)
