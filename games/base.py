@@ -316,20 +316,22 @@ _DIGEST_GAMES, _DIGEST_PLIES = 16, 512
 def _digest_of_games(game: Game) -> str:
     """The SHA-256 of random games: states, legal moves, results and movers of every ply.
 
+    The result of an unfinished position is the one that it would have at ``max_plies``.
+
     Cut after ``_DIGEST_PLIES`` plies, so that a large ``max_plies`` costs no time. ``random_raw``
     gives the same numbers in every version of NumPy, which generators' other methods need not.
     """
     numbers = np.random.PCG64(0)
     digest = hashlib.sha256(f"{game.num_actions} {game.max_plies} {game.dtype.names}".encode())
     states = game.initial(_DIGEST_GAMES)
-    for ply in range(min(game.max_plies, _DIGEST_PLIES) + 1):
-        legal, result = game.legal(states), game.result(states, ply)
-        # On every machine the same: little-endian states, and NaN as 2.
+    for _ in range(min(game.max_plies, _DIGEST_PLIES) + 1):
+        legal, result = game.legal(states), game.result(states, game.max_plies)
+        # On every machine the same: numbers of several bytes are little-endian.
         digest.update(states.astype(game.dtype.newbyteorder("<")).tobytes())
         digest.update(np.packbits(legal).tobytes())
-        digest.update(np.where(np.isnan(result), 2, result).astype(np.int8).tobytes())
+        digest.update(result.astype(np.int8).tobytes())
         digest.update(game.to_move(states).tobytes())
-        going = np.isnan(result)
+        going = legal.any(axis=1)
         if not going.any():
             break
         states, legal = states[going], legal[going]

@@ -50,7 +50,7 @@ class Cell:
     """The row of its middle, from the top."""
     shape: Shape = "square"
     player: int | None = None
-    """Whose piece stands here: 0 began, 1 is the other, None: nobody's, or the cell is empty."""
+    """Whose piece stands here: 0 began, 1 is the other, None: neither's, or the cell is empty."""
     piece: str = ""
     """The kind of piece, as ``"N"`` or an arrow's ``"#"``; empty for a plain stone."""
     label: str = ""

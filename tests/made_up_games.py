@@ -108,7 +108,7 @@ class Tug(Game):
     name = "made_up_games:Tug"
     num_actions = 2
     observation_shape = (1, 1, 5)
-    max_plies = 12
+    max_plies = 13
     dtype = np.dtype([("at", "i1"), ("player", "i1")])
 
     def initial(self, batch: int) -> States:

@@ -205,7 +205,7 @@ def _final(game: Game, method: str, states: States) -> NDArray | None:
     result = pure(game, method, states)
     single = getattr(game, method)(states[:1].copy())
     require(
-        np.array_equal(result[:1], single),
+        equal_rows(result[:1], single).all(),
         f"{method} of one state must equal its batch row, but differs",
     )
     return result
