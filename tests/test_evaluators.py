@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_up_games import TugNearerEnd
 from reference_search import hashing
 
 import games
@@ -11,7 +12,7 @@ from alphazero.cache import CachedEvaluator
 from alphazero.evaluators import playout, random_actions, uniform
 from alphazero.types import Evaluation
 
-GAME = games.make("tic_tac_toe")
+GAME, TUG = games.make("tic_tac_toe"), TugNearerEnd()
 
 
 def positions(number, plies, seed=0):
@@ -102,3 +103,30 @@ def test_random_actions_are_legal_and_all_equally_likely():
     drawn = random_actions(legal, np.random.default_rng(1))
     shares = np.bincount(drawn, minlength=5) / len(drawn)
     assert shares == pytest.approx([1 / 3, 0, 1 / 3, 1 / 3, 0], abs=0.01)
+
+
+def exact_share_of_wins(states, plies):
+    """The expected result of random play from one Tug position, by recursion; the mover's view."""
+    result = TUG.result(states, plies)[0]
+    if not np.isnan(result):
+        return float(result)
+    after = [TUG.step(states, np.array([action])) for action in (0, 1)]
+    return sum(-exact_share_of_wins(state, plies + 1) for state in after) / 2
+
+
+@pytest.mark.parametrize(("at", "player"), [(1, 0), (2, 1), (3, 0)])
+def test_a_playout_of_a_game_without_end_is_adjudicated_after_max_plies(at, player):
+    states = np.array([(at, player)] * 20_000, TUG.dtype)
+    values = playout(TUG, states, np.random.default_rng(0))
+    assert set(np.unique(values)) == {-1, 1}
+    assert values.mean() == pytest.approx(exact_share_of_wins(states[:1], 0), abs=0.02)
+
+
+def test_a_playout_that_never_ends_by_the_rules_gets_the_adjudicated_result_for_its_mover(
+    monkeypatch,
+):
+    # Both pull to their own ends: the token is back in the middle after two plies, and one square
+    # to the right of it after the 13th.
+    monkeypatch.setattr("alphazero.evaluators.random_actions", lambda legal, rng: 0 * legal[:, 0])
+    states = np.array([(2, 0), (2, 1), (3, 1)], TUG.dtype)
+    assert playout(TUG, states, np.random.default_rng(0)).tolist() == [1, 1, 0]

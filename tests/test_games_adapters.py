@@ -4,6 +4,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
+from made_up_games import TugNearerEnd
 
 import games
 from games.as_gymnasium import GymnasiumGame, random_opponent
@@ -92,3 +93,37 @@ def test_in_gymnasium_the_seat_is_drawn_from_the_seed():
     stones = [int(environment.reset(seed=seed)[0].sum()) for seed in range(20)]
     assert set(stones) == {0, 1}
     assert stones == [int(environment.reset(seed=seed)[0].sum()) for seed in range(20)]
+
+
+def test_a_pettingzoo_game_of_max_plies_is_truncated_with_the_adjudicated_result():
+    environment = PettingZooGame(TugNearerEnd())
+    environment.reset()
+    for _ in range(12):  # both pull to their own ends
+        environment.step(0)
+        assert not any(environment.truncations.values())
+        assert environment.rewards == {"player_0": 0, "player_1": 0}
+    environment.step(0)
+    assert environment.truncations == {"player_0": True, "player_1": True}
+    assert environment.terminations == {"player_0": False, "player_1": False}
+    assert environment.rewards == {"player_0": 1, "player_1": -1}
+    environment.step(None)
+    environment.step(None)
+    assert environment.agents == []
+
+
+# As above: the check warns of unbounded planes and of an environment outside the registry.
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+def test_the_libraries_own_checks_pass_for_a_game_without_end():
+    from pettingzoo.test import api_test
+
+    api_test(PettingZooGame(TugNearerEnd()), num_cycles=200)
+    check_env(GymnasiumGame(TugNearerEnd(), random_opponent(TugNearerEnd()), None, "ansi"))
+
+
+@pytest.mark.parametrize(("seat", "reward"), [(0, 1), (1, -1)])
+def test_in_gymnasium_a_game_of_max_plies_is_truncated_with_the_adjudicated_result(seat, reward):
+    always_own_end = lambda states, rng: np.array([0])  # noqa: E731
+    environment = GymnasiumGame(TugNearerEnd(), always_own_end, seat)
+    environment.reset(seed=0)
+    steps = [environment.step(0)[1:4] for _ in range(7 - seat)]
+    assert steps == [(0, False, False)] * (6 - seat) + [(reward, False, True)]

@@ -4,6 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from made_up_games import CountedTug, Tug, TugNearerEnd
 
 import games
 from games import solvers
@@ -98,6 +99,76 @@ def test_a_player_who_moves_twice_keeps_the_sign_of_the_value(n):
     assert len({state.tobytes() for state in solution.states}) == len(solution.states)
     values, _ = minimax.search(game, solution.states, n)
     assert np.sign(values).tolist() == expected
+
+
+def by_recursion_with_plies(game, state, plies):
+    """The value for the mover of a game in which ``plies`` moves have been played."""
+    result = game.result(state, plies)[0]
+    if not np.isnan(result):
+        return result
+    return max(
+        -by_recursion_with_plies(game, game.step(state, np.array([action])), plies + 1)
+        for action in np.flatnonzero(game.legal(state)[0])
+    )
+
+
+@pytest.mark.parametrize("kind", [Tug, TugNearerEnd, CountedTug])
+def test_a_game_without_end_is_solved_as_the_game_that_is_adjudicated_at_max_plies(kind):
+    game = kind()
+    solution = minimax.solve_all(game)
+    # Each of the three inner squares with one player: the parity of the plies fixes the other.
+    first = {(2, 0): 0, (1, 1): 1, (3, 1): 1}
+    keys = [(int(state["at"]), int(state["player"])) for state in solution.states]
+    assert keys == sorted(first, key=lambda key: (first[key], key))
+    for key, state, value in zip(keys, solution.states, solution.value, strict=True):
+        expected = by_recursion_with_plies(game, np.array([state], game.dtype), first[key])
+        assert value == expected
+
+
+def test_a_long_game_of_few_positions_is_solved_by_its_last_plies_too():
+    # The end is 1,001 plies away, yet only the token's place after them decides.
+    game = type("Long", (TugNearerEnd,), {"max_plies": 1001})()
+    assert minimax.solve_all(game).value[0] == 1
+    assert minimax.solve_all(type("Longer", (TugNearerEnd,), {"max_plies": 1002})()).value[0] == 0
+
+
+@pytest.mark.parametrize("depth", [5, 12, 13, 14, 40])
+def test_a_search_deeper_than_max_plies_ends_with_the_adjudicated_result(depth):
+    game, state = TugNearerEnd(), TugNearerEnd().initial(1)
+
+    def expected(state, plies):
+        outcome = game.outcome(state)[0]
+        if not np.isnan(outcome):
+            return outcome * (1 - 0.1 * plies / (depth + 1))
+        if plies == game.max_plies:
+            return game.adjudicate(state)[0] * (1 - 0.1 * plies / (depth + 1))
+        if plies == depth:
+            return 0
+        after = [game.step(state, np.array([action])) for action in (0, 1)]
+        return max(-expected(child, plies + 1) for child in after)
+
+    values, move_values = minimax.search(game, state, depth)
+    assert values[0] == pytest.approx(expected(state, 0), abs=1e-6)
+    assert (values[0] > minimax.UNSURE) == (depth >= game.max_plies)
+    for action in (0, 1):
+        child = game.step(state, np.array([action]))
+        assert move_values[0, action] == pytest.approx(-expected(child, 1), abs=1e-6)
+
+
+def test_positions_of_equal_identity_are_solved_once():
+    states = minimax.solve_all(CountedTug()).states
+    assert len(states) == 3
+    assert states["plies"].tolist() == [0, 1, 1]
+
+
+def test_moves_beyond_max_plies_are_refused_and_games_of_that_length_are_over():
+    game = Tug()
+    assert len(solvers.positions(game, ["1" * 13])) == 1
+    with pytest.raises(solvers.NotAPosition, match="move 14 of '1{14}', '1', cannot be played"):
+        solvers.positions(game, ["1" * 14])
+    assert len(solvers.unfinished(game, ["1" * 12])) == 1
+    with pytest.raises(solvers.NotAPosition, match="the game is over after '1{13}'"):
+        solvers.unfinished(game, ["1" * 12, "1" * 13])
 
 
 def test_a_game_too_large_to_solve_is_refused():
