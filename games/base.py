@@ -71,8 +71,9 @@ unfinished games. Only user input is checked: ``text_to_action`` and ``__init__`
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,6 +104,11 @@ class Transition(NamedTuple):
     """``[B]`` of these states, for the player about to move; NaN while the game goes on."""
     to_move: NDArray[np.int8]
     """``[B]`` of these states: 0 or 1."""
+
+
+def _default(compute: Callable[["Game"], Any]) -> Any:
+    """An attribute that is computed when it is first read, unless the class or instance sets it."""
+    return cached_property(compute)
 
 
 class Game(ABC):
@@ -136,6 +142,21 @@ class Game(ABC):
     """The dtype of one state: a record with named fields, without padding or Python objects.
 
     ``np.dtype([("cells", "i1", (9,))])``. Search copies and stores many states: keep it small.
+    """
+
+    max_legal: int = _default(lambda game: game.num_actions)
+    """At least the number of legal actions in any position; by default ``num_actions``.
+
+    An int from 1 to ``num_actions``. Stored policies and search trees have room for so many moves:
+    state it where it is much smaller than ``num_actions`` and certain. Example: chess has 4,672
+    actions in AlphaZero's numbering, and no position has more than 218 moves.
+    """
+    rules_version: str = _default(lambda game: _digest_of_games(game))
+    """A text that differs where the rules differ, the same in every process and machine.
+
+    By default 12 hexadecimal digits, a digest of 16 random games drawn from a fixed seed. A change
+    of the rules that these games do not meet goes unnoticed: an author who needs more states a
+    text, as ``rules_version = "2"``.
     """
 
     @abstractmethod
@@ -223,19 +244,6 @@ class Game(ABC):
             raise ValueError(f"{key!r} is not a move here; moves run from {first} to {last}")
         return by_text[key]
 
-    # Cached properties, unlike properties, may be replaced by an attribute of the class or of the
-    # instance: an author writes ``max_legal = 34`` or, in ``__init__``, ``self.max_legal = ...``.
-
-    @cached_property
-    def max_legal(self) -> int:
-        """At least the number of legal actions in any position; by default ``num_actions``.
-
-        An int from 1 to ``num_actions``. Stored policies and search trees have room for so many
-        moves: state it where it is much smaller than ``num_actions`` and certain. Example: chess
-        has 4,672 actions in AlphaZero's numbering, and no position has more than 218 moves.
-        """
-        return self.num_actions
-
     def identity(self, states: States) -> NDArray[np.uint8]:
         """``uint8 [B, K]``: what everything about a position depends on, ``K`` bytes.
 
@@ -295,16 +303,6 @@ class Game(ABC):
         """
         named = {action: self.action_to_text(action) for action in range(self.num_actions)}
         return Drawing(cells=(), clicks={}, named=named, text=self.render(state))
-
-    @cached_property
-    def rules_version(self) -> str:
-        """A text that differs where the rules differ, the same in every process and machine.
-
-        By default 12 hexadecimal digits, a digest of 16 random games drawn from a fixed seed. A
-        change of the rules that these games do not meet goes unnoticed: an author who needs more
-        states a text, as ``rules_version = "2"``.
-        """
-        return _digest_of_games(self)
 
     def __repr__(self) -> str:
         return f"<game {self.name}>"

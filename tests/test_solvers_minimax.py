@@ -164,10 +164,10 @@ def test_positions_of_equal_identity_are_solved_once():
 def test_moves_beyond_max_plies_are_refused_and_games_of_that_length_are_over():
     game = Tug()
     assert len(solvers.positions(game, ["1" * 13])) == 1
-    with pytest.raises(solvers.NotAPosition, match="move 14 of '1{14}', '1', cannot be played"):
+    with pytest.raises(solvers.NotAPosition, match=r"move 14 of '1{14}', '1', cannot be played"):
         solvers.positions(game, ["1" * 14])
     assert len(solvers.unfinished(game, ["1" * 12])) == 1
-    with pytest.raises(solvers.NotAPosition, match="the game is over after '1{13}'"):
+    with pytest.raises(solvers.NotAPosition, match=r"the game is over after '1{13}'"):
         solvers.unfinished(game, ["1" * 12, "1" * 13])
 
 

@@ -205,6 +205,16 @@ def test_plain_output_has_no_control_codes_and_a_terminal_gets_colours_and_the_l
     assert "\x1b[1;31mX" in out.getvalue()
 
 
+def test_a_terminal_marks_the_winning_line_and_the_stone_that_completed_it():
+    game, out = games.make("connect_four"), io.StringIO()
+    console = Console(file=out, force_terminal=True, color_system="standard", width=100)
+    answers = iter(["4", "4", "4", "4", "q"])
+    terminal.play(game, leftmost(game), PlaySettings(), lambda prompt: next(answers), console)
+    shown = out.getvalue()
+    assert shown.count("\x1b[1;4;7;31mX") == 1
+    assert shown.count("\x1b[1;4;31mX") == 3
+
+
 def test_othello_is_played_in_its_own_notation():
     transcript = session(
         ["z9", "b3"], players.make("random", games.make("othello:size=6")), "othello:size=6"

@@ -55,7 +55,7 @@ def _check_mobility(game: Game, legal: NDArray[np.bool_], history: NDArray[np.in
 def _most_mobile(
     game: Game, states: States, legal: NDArray[np.bool_], rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Of some legal actions per state the one after which the next mover has the most."""
+    """The action per state, among some legal ones, after which the next mover has the most."""
     drawn = np.where(legal, rng.random(legal.shape), -1.0)
     choices = np.argsort(-drawn, axis=1)[:, :_GREEDY_CHOICES]
     rows, places = np.nonzero(np.take_along_axis(legal, choices, axis=1))
