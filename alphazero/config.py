@@ -10,13 +10,14 @@ Sources: AlphaGo Zero is Silver et al. 2017 (Nature 550), AlphaZero is Silver et
 
 import re
 from collections.abc import Sequence
+from dataclasses import field
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 import games
-from alphazero import config_file, packages
+from alphazero import config_file, encoders, packages
 from alphazero.config_file import ConfigError
 from alphazero.nn.settings import (
     STRICT,
@@ -31,6 +32,21 @@ from alphazero.nn.settings import (
 )
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
+from alphazero.values import ValueHead
+from games.spec import suggest
+
+HEADS = ("reply", "ownership", "score", "moves_left", "short_term")
+"""The names of the auxiliary heads; ``alphazero.heads``, which has them, imports torch."""
+
+
+def _check_heads(weights: dict[str, float]) -> dict[str, float]:
+    for name in weights:
+        if name not in HEADS:
+            raise ValueError(f"unknown head {name!r}; {suggest(name, HEADS)}")
+    return weights
+
+
+Heads = Annotated[dict[str, Positive], AfterValidator(_check_heads)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -58,13 +74,25 @@ class NetworkSettings:
     """Channels of the 1x1 convolution in the value head; AlphaGo Zero used 1."""
     value_hidden: Count = 64
     """Units of the value head's hidden layer; AlphaGo Zero and AlphaZero used 256."""
-    value_head: Literal["wdl", "scalar"] = "wdl"
+    value_head: ValueHead = "wdl"
     """wdl: probabilities of win, draw and loss with a cross entropy, as in Leela Chess Zero
     (KataGo's are win, loss and no result); scalar: one number in [-1, 1] with a squared error, as
     in AlphaGo Zero and AlphaZero. wdl is the default because it distinguishes a certain draw from
     an even chance of a win and a loss."""
     initialization: Initialization = "he"
     """Distribution of the first weights: he (He et al. 2015, for ReLU networks) or xavier."""
+    heads: Heads = field(default_factory=dict)
+    """Auxiliary heads, by name with the weight of their loss, as in `heads={ownership: 1.5}`.
+
+    reply: the opponent's next policy; ownership: who owns each cell in the end; score: the margin
+    in the end; moves_left: how much of the longest game is left; short_term: the search's values of
+    the next plies. Inference does without them. A position without a target (no score in a game
+    that was adjudicated) counts as a loss of 0. The default is none, as in AlphaZero, because a
+    head has to show that it helps in the game at hand. KataGo's weights are 0.15 for reply and 1.5
+    for ownership."""
+    encoder: Annotated[str, Field(min_length=1)] = "game"
+    """The network's input planes: game, those of the game's own `observe`, or the address
+    module:Class of an encoder of your own (`alphazero/encoders.py`), which may add a history."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -285,10 +313,15 @@ _CHECKS = {
 def _contradictions(config: Config) -> list[str]:
     """Contradictions between several settings, one line each."""
     problems = []
-    plies, longest = config.selfplay.random_opening_plies, games.make(config.game).max_plies
+    game = games.make(config.game)
+    plies, longest = config.selfplay.random_opening_plies, game.max_plies
     if plies >= longest:
         problems.append(
             f"selfplay.random_opening_plies: {plies} leave nothing to train on: games of "
             f"{config.game} last at most {longest} plies"
         )
+    try:
+        encoders.make(config.network.encoder, game)
+    except ValueError as error:
+        problems.append(f"network.encoder: {error}")
     return problems

@@ -9,13 +9,15 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
+from alphazero import encoders, values
+from alphazero import network as networks
 from alphazero.config import InferenceSettings, NetworkSettings
 from alphazero.errors import RunFailed
-from alphazero.network import PolicyValueNetwork
 from alphazero.nn.cuda import CudaGraphSession
 from alphazero.nn.device import PRECISIONS, choose, computes_bfloat16
-from alphazero.nn.export import OpenVINOSession, TorchSession, openvino_installed
+from alphazero.nn.export import ModuleSession, OpenVINOSession, TorchSession, openvino_installed
 from alphazero.nn.weights import Weights, load
 from alphazero.types import Evaluation
 from games.base import Game, States
@@ -64,6 +66,10 @@ class NetworkEvaluator:
     kept. Where timing decides it, a resumed run that must repeat an earlier one bit for bit first
     restores the earlier choice with ``set_choice``.
 
+    The states are those of ``encoders.played_game``: of the game itself, unless the network's
+    encoder has a history. Auxiliary heads are not computed. A network of a tower under a policy and
+    a value is folded and translated; any other one runs in torch as a whole.
+
     Compared with the network itself in float32 on positions of random games: in float32, logits and
     values differ by rounding only. In bfloat16 the policies' mean KL divergence is below 1e-4, the
     values' mean difference is below 0.005, and the best move is the same in more than 98.5 %.
@@ -80,10 +86,11 @@ class NetworkEvaluator:
 
         ValueError where this machine lacks the device or the backend that the settings name.
         """
-        self._game = game
+        self.encoder = encoders.make(network.encoder, game)
+        self._game = encoders.played_game(game, self.encoder)
+        self._network = networks.PolicyValueNetwork(self.encoder.shape, game.num_actions, network)
         self._device = _device(inference)
-        self._candidates = _candidates(inference, self._device)
-        self._network = PolicyValueNetwork(game.observation_shape, game.num_actions, network)
+        self._candidates = _candidates(inference, self._device, _parts(self._network) is not None)
         self._loading = threading.Lock()
         self._loaded: Loaded | None = None
         self.choice: Choice | None = None
@@ -105,15 +112,15 @@ class NetworkEvaluator:
     def load(self, weights: Weights, version: int) -> None:
         """Use ``weights`` from now on; calls that have already begun finish with the old ones.
 
-        ValueError where they belong to another network, RunFailed where they are not finite; the
-        old ones stay then. The weights are checked because the outputs do not always show it:
-        OpenVINO's ReLU turns NaN into 0.
+        Weights of auxiliary heads are left out. ValueError where the others belong to another
+        network, RunFailed where any are not finite; the old ones stay then. The weights are checked
+        because the outputs do not always show it: OpenVINO's ReLU turns NaN into 0.
         """
         broken = [name for name, array in weights.items() if not np.isfinite(array).all()]
         if broken:
             raise RunFailed(f"weights version {version} are not finite: {', '.join(broken)}")
         with self._loading:
-            load(self._network, weights)
+            load(self._network, networks.without_heads(weights))
             if self.choice is None:
                 self.choice, self._reason = self._choose()
             first = self._loaded is None
@@ -128,18 +135,22 @@ class NetworkEvaluator:
     def __call__(self, states: States) -> Evaluation:
         """Return logits ``[B, A]`` and values ``[B]`` of ``states`` ``[B]``, ``B >= 1``.
 
-        A value is in [-1, 1], for the player about to move. ValueError for an empty batch and
-        before the first load; RunFailed where an output is not finite.
+        A value is in [-1, 1], for the player about to move. ValueError for an empty batch, before
+        the first load, and for states of another game; RunFailed where an output is not finite.
         """
         if self._loaded is None:
             raise ValueError("the evaluator has no weights; call load(weights, version) first")
         if len(states) == 0:
             raise ValueError("an empty batch of states; evaluate at least one")
+        if states.dtype != self._game.dtype:
+            raise ValueError(
+                f"these states are not those of {self._game!r} (encoders.played_states makes them)"
+            )
         session, version = self._loaded
-        logits, value_logits = session(self._game.observe(states))
+        logits, value_logits = session(self.encoder(states))
         if not (np.isfinite(logits).all() and np.isfinite(value_logits).all()):
             raise RunFailed(f"weights version {version} give values that are not finite")
-        return Evaluation(logits, _scalar(value_logits), version)
+        return Evaluation(logits, values.from_logits(value_logits), version)
 
     def _build(self, choice: Choice) -> InferenceSession:
         """A session with the network's current weights.
@@ -147,8 +158,10 @@ class NetworkEvaluator:
         It prepares as many requests or batch sizes as the session before it had in use, so that no
         call after a load has to wait for a compilation.
         """
-        network, shape = self._network, self._game.observation_shape
-        modules = network.tower, (network.policy, network.value), PRECISIONS[choice.precision]
+        dtype, parts = PRECISIONS[choice.precision], _parts(self._network)
+        if parts is None:
+            return ModuleSession(self._network, dtype, self._device)
+        modules, shape = (*parts, dtype), self.encoder.shape
         before = self._loaded.session if self._loaded else None
         if choice.backend == "openvino":
             requests = before.requests if isinstance(before, OpenVINOSession) else 1
@@ -168,20 +181,19 @@ class NetworkEvaluator:
             only = self._candidates[0]
             return only, "the only one that settings and machine allow"
         batch = TIMED_BATCH[self._device.type]
-        observations = self._game.observe(self._game.initial(batch))
+        observations = self.encoder(self._game.initial(batch))
         rates = {c: batch / _seconds(self._build(c), observations) for c in self._candidates}
         ranking = sorted(rates, key=lambda c: rates[c], reverse=True)
         timed = ", ".join(f"{c.backend} {c.precision} {rates[c]:,.0f}" for c in ranking)
         return ranking[0], f"the fastest at batch {batch} (evaluations/s: {timed})"
 
 
-def _scalar(value_logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """``network.scalar_value`` in NumPy: torch's calls cost more than the arithmetic of a batch."""
-    assert value_logits.shape in ((len(value_logits), 1), (len(value_logits), 3))
-    if value_logits.shape[1] == 1:
-        return np.tanh(value_logits[:, 0])
-    exponentials = np.exp(value_logits - value_logits.max(axis=1, keepdims=True))
-    return (exponentials[:, 0] - exponentials[:, 2]) / exponentials.sum(axis=1)
+def _parts(network: nn.Module) -> tuple[nn.Module, tuple[nn.Module, nn.Module]] | None:
+    """Trunk and heads of a network that can be folded and translated; None for any other one."""
+    parts = dict(network.named_children())
+    if {"tower", "policy", "value"} <= parts.keys():
+        return parts["tower"], (parts["policy"], parts["value"])
+    return None
 
 
 def _device(inference: InferenceSettings) -> torch.device:
@@ -195,9 +207,17 @@ def _device(inference: InferenceSettings) -> torch.device:
     return torch.device("cpu")
 
 
-def _candidates(inference: InferenceSettings, device: torch.device) -> list[Choice]:
+def _candidates(
+    inference: InferenceSettings, device: torch.device, translatable: bool = True
+) -> list[Choice]:
+    """The choices that settings and machine allow.
+
+    Torch alone, whatever the settings say, where the network has no translation.
+    """
     backends = [inference.backend]
-    if inference.backend == "auto":
+    if not translatable:
+        backends = ["torch"]
+    elif inference.backend == "auto":
         with_openvino = device.type == "cpu" and openvino_installed()
         backends = ["openvino", "torch"] if with_openvino else ["torch"]
     precisions = [inference.precision]

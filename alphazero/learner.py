@@ -1,17 +1,21 @@
 """The learner trains the network on batches of stored self-play positions."""
 
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from alphazero import encoders, heads, values
 from alphazero import network as networks
 from alphazero.config import NetworkSettings, TrainingSettings
 from alphazero.errors import RunFailed
 from alphazero.nn import losses
 from alphazero.nn.device import choose
-from alphazero.nn.parallel import compute_dtype
+from alphazero.nn.parallel import Forward, compute_dtype
 from alphazero.nn.settings import OptimizerSettings
 from alphazero.nn.training import Diverged, Optimization
 from alphazero.nn.weights import Weights
@@ -20,6 +24,12 @@ from games.base import Game
 
 TIMED_BATCH = 256
 """Rows of the batch on which ``training.precision`` auto is timed."""
+
+Columns = dict[str, NDArray[Any]]
+"""Arrays with one row per position, by name."""
+
+AUXILIARY = "auxiliary."
+"""The prefix of the columns that are targets of auxiliary heads."""
 
 
 class Learner:
@@ -41,13 +51,14 @@ class Learner:
 
         ValueError where this machine has no ``training.device``.
         """
-        self._training = training
+        self._training, self._heads = training, network.heads
         self._network = networks.build(game, network, seed).to(choose(training.device))
         threads = 1 if training.threads == "auto" else training.threads
         self._optimization = Optimization(
             self._network, optimizer, training.ema, training.precision, threads
         )
-        self._optimization.choose_precision(self._forward, _blank(game, self._optimization.device))
+        columns = _blank(game, encoders.make(network.encoder, game).shape)
+        self._optimization.choose_precision(*self._loss_of(columns))
 
     @property
     def step(self) -> int:
@@ -63,26 +74,31 @@ class Learner:
 
         ``progress`` in [0, 1] is the share of the run that is done; the learning rate follows it.
 
-        ValueError for a batch that is not finite or has an illegal action in a policy. It is
-        refused before the forward pass, since a NaN would stay in BatchNorm's running statistics
-        for good. A loss or gradient that is not finite raises RunFailed: the forward pass has
-        damaged the statistics by then, so the run has to resume from its newest checkpoint.
+        ValueError for a batch that is not finite, has an illegal action in a policy or lacks the
+        target of a head. It is refused before the forward pass, since a NaN would stay in
+        BatchNorm's running statistics for good. A loss or gradient that is not finite raises
+        RunFailed: the forward pass has damaged the statistics by then, so the run has to resume
+        from its newest checkpoint.
         """
-        check(batch)
-        tensors = [torch.from_numpy(array).to(self._optimization.device) for array in batch]
+        check(batch, self._heads)
         try:
-            return self._optimization.step(self._forward, tensors, progress)
+            return self._optimization.step(*self._loss_of(_columns(batch, self._heads)), progress)
         except Diverged as error:
             raise RunFailed(f"{error} and resume") from error
 
-    def initialize_from(self, weights: Weights) -> None:
-        """Start from ``weights`` trained elsewhere; their network may have fewer blocks.
+    def initialize_from(
+        self, weights: Weights, report: Callable[[str], object] = lambda line: None
+    ) -> None:
+        """Start from ``weights`` trained elsewhere.
 
-        ValueError where they belong to another network, or a step has been taken already.
+        Their network may have fewer blocks and other auxiliary heads; ``report`` is called with a
+        line for each head that begins anew or is left out. ValueError where they belong to another
+        network, or a step has been taken already.
         """
         if self.step:
             raise ValueError(f"the learner is at step {self.step}: initial weights come too late")
-        self._optimization.load(networks.deepen(self._network, weights))
+        fitted = networks.fit_heads(self._network, weights, report)
+        self._optimization.load(networks.deepen(self._network, fitted))
 
     def weights(self) -> Weights:
         """The averaged weights, with which self-play plays: parameters and BatchNorm statistics."""
@@ -104,56 +120,84 @@ class Learner:
             )
         self._optimization.restore(state)
 
+    def _loss_of(self, columns: Columns) -> tuple[Forward, list[Tensor]]:
+        """The loss as a function of the columns' tensors, which replicas divide; the tensors."""
+        device = self._optimization.device
+        tensors = [torch.from_numpy(array).to(device) for array in columns.values()]
+        return partial(self._forward, tuple(columns)), tensors
+
     def _forward(
-        self, network: Any, observations: Tensor, legal: Tensor, policy: Tensor, wdl: Tensor
+        self, names: tuple[str, ...], network: Any, *tensors: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss to minimize, and the figures to report.
 
         The loss is ``cross_entropy(policy) + value_weight * value_loss`` (Silver et al. 2018,
-        equation 1; the L2 penalty is in the optimizer). ``policy`` ``[B, A]`` is the search's
-        policy, ``wdl`` ``[B, 3]`` the target distribution of win, draw and loss for the player to
-        move. A scalar value head learns its expectation: (0.9, 0.1, 0) becomes 0.9.
+        equation 1; the L2 penalty is in the optimizer), plus ``weight * loss`` of each auxiliary
+        head. ``names`` are those of the ``tensors``, the columns of ``_columns``.
         """
-        rows = len(observations)
-        assert legal.shape == policy.shape == (rows, policy.shape[1])
-        assert wdl.shape == (rows, 3)
+        columns = dict(zip(names, tensors, strict=True))
+        observations, legal = columns["observations"], columns["legal"]
+        policy, wdl, weight = columns["policy"], columns["wdl"], columns.get("weight")
+        assert legal.shape == policy.shape == (len(observations), policy.shape[1])
         observations = observations.to(compute_dtype(network), memory_format=torch.channels_last)
-        logits, value_logits = (output.float() for output in network(observations))
+        outputs = network(observations)
+        logits, value_logits = outputs.policy.float(), outputs.value.float()
         log_policy = losses.masked_log_softmax(logits, legal)
-        policy_loss = losses.cross_entropy(log_policy, policy)
-        value = networks.scalar_value(value_logits)
-        target = wdl[:, 0] - wdl[:, 2]
-        if value_logits.shape[1] == 3:
-            value_loss = losses.wdl_loss(value_logits, wdl)
-        else:
-            value_loss = losses.scalar_loss(value, target)
+        policy_loss = losses.cross_entropy(log_policy, policy, weight)
+        value_loss = values.loss(value_logits, wdl, weight)
         loss = policy_loss + self._training.value_weight * value_loss
+        auxiliary = {
+            name: heads.HEADS[name].loss(outputs.auxiliary[name], columns[AUXILIARY + name])
+            for name in self._heads
+            if AUXILIARY + name in columns
+        }
+        for name, head_loss in auxiliary.items():
+            loss = loss + self._heads[name] * head_loss
+        value, target = values.from_logit_tensor(value_logits), values.expectation(wdl)
         with torch.no_grad():
             return loss, {
                 "loss": loss,
                 "policy_loss": policy_loss,
                 "value_loss": value_loss,
                 "policy_entropy": losses.entropy(log_policy.exp()),
-                "policy_kl": policy_loss - losses.entropy(policy),
+                "policy_kl": policy_loss - losses.entropy(policy, weight),
                 "value_accuracy": losses.sign_accuracy(value, target),
+                **{f"{name}_loss": head_loss for name, head_loss in auxiliary.items()},
             }
 
 
-def check(batch: Batch) -> None:
-    """Raise ValueError, with the array's name, for a batch that would damage the network."""
-    for name in ("observations", "policy", "wdl"):
-        if not np.isfinite(getattr(batch, name)).all():
+def check(batch: Batch, names: Iterable[str] = ()) -> None:
+    """Raise ValueError, with the array's name, for a batch that would damage the network.
+
+    It needs a target for each of the heads called ``names``; NaN there means that there is none.
+    """
+    for name in ("observations", "policy", "wdl", "weight"):
+        array = getattr(batch, name)
+        if array is not None and not np.isfinite(array).all():
             raise ValueError(f"the batch's {name} hold values that are not finite")
     if batch.policy[~batch.legal].any():
         raise ValueError("the batch's policy is above 0 on an illegal action")
+    for name in names:
+        if name not in batch.auxiliary:
+            raise ValueError(f"the batch has no target for the head {name}")
+        if np.isinf(batch.auxiliary[name]).any():
+            raise ValueError(f"the batch's targets of the head {name} are infinite")
 
 
-def _blank(game: Game, device: torch.device) -> list[Tensor]:
-    """A batch of the shapes of ``train_step``, for timing the network."""
+def _columns(batch: Batch, names: Iterable[str]) -> Columns:
+    """The arrays of ``batch`` that are used, by name: those of ``Batch``, then the heads'."""
+    columns = {name: getattr(batch, name) for name in ("observations", "legal", "policy", "wdl")}
+    if batch.weight is not None:
+        columns["weight"] = batch.weight
+    return columns | {AUXILIARY + name: batch.auxiliary[name] for name in names}
+
+
+def _blank(game: Game, shape: tuple[int, int, int]) -> Columns:
+    """Columns of a batch without targets of heads, for timing the network."""
     actions = (TIMED_BATCH, game.num_actions)
-    return [
-        torch.zeros(TIMED_BATCH, *game.observation_shape, device=device),
-        torch.ones(actions, dtype=torch.bool, device=device),
-        torch.zeros(actions, device=device),
-        torch.zeros(TIMED_BATCH, 3, device=device),
-    ]
+    return {
+        "observations": np.zeros((TIMED_BATCH, *shape), np.float32),
+        "legal": np.ones(actions, np.bool_),
+        "policy": np.zeros(actions, np.float32),
+        "wdl": np.zeros((TIMED_BATCH, 3), np.float32),
+    }

@@ -94,7 +94,7 @@ def local_run(
     file of games. ``ValueError``, one line: another run writes to ``directory``, the initial
     weights do not fit, or a device is not available.
     """
-    learner = make_learner(settings, resumed)
+    learner = make_learner(settings, resumed, report)
     game = games.make(settings.game)
     evaluator = NetworkEvaluator(game, settings.network, settings.inference)
     algorithm = settings.search if search is None else search
@@ -104,15 +104,21 @@ def local_run(
             yield Run(settings, directory, learner, replay, fleet)
 
 
-def make_learner(settings: Config, resumed: bool) -> Learner:
-    """The learner of a run, in a process prepared for it: torch then uses one thread per call."""
+def make_learner(
+    settings: Config, resumed: bool, report: Callable[[str], object] = print
+) -> Learner:
+    """The learner of a run, in a process prepared for it: torch then uses one thread per call.
+
+    ``report`` is called with a line for each head that the initial weights have or lack.
+    """
     game = games.make(settings.game)
     # Several torch threads in a process wait for each other whenever another process takes a core.
     torch.set_num_threads(1)
     keep_memory()
     learner = Learner(game, settings.network, settings.optimizer, settings.training, settings.seed)
     if settings.training.initial_weights and not resumed:
-        learner.initialize_from(_initial_weights(settings, settings.training.initial_weights))
+        weights = _initial_weights(settings, settings.training.initial_weights)
+        learner.initialize_from(weights, lambda line: report(f"training.initial_weights: {line}"))
     return learner
 
 
@@ -149,15 +155,15 @@ def _newest(directory: Path, settings: Config, resume: bool) -> Checkpoint | Non
 
 def _initial_weights(settings: Config, path: str) -> Weights:
     """The weights at ``path``. ``ValueError`` where they are not of these settings' network, or of
-    one that has only fewer blocks."""
+    one that has only fewer blocks and other auxiliary heads."""
     try:
         first = checkpoint.load(path)
     except ValueError as error:
         raise ValueError(f"training.initial_weights: {error}") from None
     trees = config_file.as_dict(first.config), config_file.as_dict(settings)
     for key, (theirs, ours) in resuming.differences(*trees).items():
-        deeper = key == "network.blocks" and theirs < ours
-        if key.partition(".")[0] in ("game", "network") and not deeper:
+        fits = (key == "network.blocks" and theirs < ours) or key.startswith("network.heads.")
+        if key.partition(".")[0] in ("game", "network") and not fits:
             raise ValueError(
                 f"training.initial_weights: {first.path} was trained with {key} {theirs}, these "
                 f"settings say {ours}"

@@ -1,64 +1,121 @@
 """The residual policy-value network (AlphaGo Zero, Silver et al. 2017; AlphaZero, 2018)."""
 
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
+from alphazero import encoders, heads, values
 from alphazero.config import NetworkSettings
 from alphazero.nn.initialization import initialize
 from alphazero.nn.layers import LAST_NORM, Residual, policy_head, residual_tower, value_head
 from alphazero.nn.weights import Weights, arrays
 from games.base import Game
 
+AUXILIARY = "heads."
+"""The prefix of the auxiliary heads' weights: ``heads.ownership.0.weight``."""
+
+
+class Outputs(NamedTuple):
+    """A network's outputs for ``B`` positions."""
+
+    policy: Tensor
+    """Logits ``[B, A]``, unmasked."""
+    value: Tensor
+    """Logits ``[B, 3]`` of win, draw and loss for the player about to move, or ``[B, 1]``, the
+    value before tanh (``alphazero.values``)."""
+    auxiliary: Mapping[str, Tensor]
+    """The outputs of the auxiliary heads by name; their shapes are those of the targets."""
+
 
 class PolicyValueNetwork(nn.Module):
-    """A residual tower under a policy head and a value head.
+    """A residual tower under a policy head, a value head and any auxiliary ``heads``.
 
     Its weights are torch's default ones; ``build`` draws proper ones from a seed.
     """
 
     def __init__(
-        self, observation_shape: tuple[int, int, int], num_actions: int, settings: NetworkSettings
+        self,
+        shape: tuple[int, int, int],
+        num_actions: int,
+        settings: NetworkSettings,
+        auxiliary: Mapping[str, nn.Module] | None = None,
     ):
+        """``shape``: ``(C, H, W)`` of the encoder's planes. ``auxiliary``: heads by name."""
         super().__init__()
-        planes, height, width = observation_shape
+        planes, height, width = shape
         channels, cells = settings.channels, height * width
-        outputs = 3 if settings.value_head == "wdl" else 1
+        outputs = values.LOGITS[settings.value_head]
         self.tower = residual_tower(planes, channels, settings.blocks, settings.attention)
         self.policy = policy_head(channels, cells, settings.policy_channels, num_actions)
         self.value = value_head(
             channels, cells, settings.value_channels, settings.value_hidden, outputs
         )
+        # The last part: the weights drawn for the others do not depend on it.
+        self.heads = nn.ModuleDict(auxiliary or {})
 
-    def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
-        """``[B, C, H, W]`` to policy logits ``[B, A]`` and value logits ``[B, 3]`` or ``[B, 1]``.
-
-        Three value logits are those of win, draw and loss for the player about to move; a single
-        one is the value before tanh.
-        """
+    def forward(self, observations: Tensor) -> Outputs:
+        """``[B, C, H, W]`` to the outputs of all heads."""
         features = self.tower(observations)
-        return self.policy(features), self.value(features)
-
-
-def scalar_value(value_logits: Tensor) -> Tensor:
-    """Value logits ``[B, 3]`` or ``[B, 1]`` to values ``[B]`` in [-1, 1] for the player to move.
-
-    From three logits it is the expected outcome P(win) - P(loss): 0.5, 0.3, 0.2 give 0.3.
-    """
-    assert value_logits.shape in ((len(value_logits), 1), (len(value_logits), 3))
-    if value_logits.shape[1] == 1:
-        return torch.tanh(value_logits[:, 0])
-    probabilities = torch.softmax(value_logits, dim=1)
-    return probabilities[:, 0] - probabilities[:, 2]
+        auxiliary = {name: head(features) for name, head in self.heads.items()}
+        return Outputs(self.policy(features), self.value(features), auxiliary)
 
 
 def build(game: Game, settings: NetworkSettings, seed: int) -> PolicyValueNetwork:
-    """Build a network for ``game`` whose weights depend on ``seed`` alone; in training mode."""
+    """Build a network for ``game`` whose weights depend on ``seed`` alone; in training mode.
+
+    The weights of tower, policy and value are the same with and without auxiliary heads.
+    """
+    shape = encoders.make(settings.encoder, game).shape
+    features = heads.Features(settings.channels, *shape[1:])
     with torch.random.fork_rng(devices=[]):  # torch's own first weights would use its global state
-        network = PolicyValueNetwork(game.observation_shape, game.num_actions, settings)
+        auxiliary = heads.build(settings.heads, game, features)
+        network = PolicyValueNetwork(shape, game.num_actions, settings, auxiliary)
     generator = torch.Generator().manual_seed(seed)
-    outputs = (network.policy[-1], network.value[-1])
+    outputs = [_last_layer(head) for head in (network.policy, network.value, *auxiliary.values())]
     initialize(network, settings.initialization, generator, outputs)
     return network
+
+
+def _last_layer(head: nn.Module) -> nn.Module:
+    """The layer of ``head`` that computes its output."""
+    layers = [part for part in head.modules() if isinstance(part, nn.Linear | nn.Conv2d)]
+    return layers[-1]
+
+
+def without_heads(weights: Weights) -> Weights:
+    """The ``weights`` that inference needs: all but those of auxiliary heads."""
+    return {name: array for name, array in weights.items() if not name.startswith(AUXILIARY)}
+
+
+def fit_heads(
+    network: nn.Module, weights: Weights, report: Callable[[str], object] = lambda line: None
+) -> Weights:
+    """``weights`` with the auxiliary heads that ``network`` has, whichever they come with.
+
+    A head that ``weights`` lack keeps the network's own, and one that the network lacks is left
+    out; ``report`` is called with a line for each. A head of another shape is left for
+    ``nn.weights.load`` to refuse, like any other difference.
+    """
+    own = arrays(network.state_dict())
+    ours, theirs = _names(own), _names(weights)
+    for name in sorted(ours - theirs):
+        report(f"the head {name} has no weights there: it begins with random ones")
+    for name in sorted(theirs - ours):
+        report(f"the head {name} of the weights is left out: this network has none")
+    fitted = {n: array for n, array in weights.items() if _head_of(n) not in theirs - ours}
+    return fitted | {n: array for n, array in own.items() if _head_of(n) in ours - theirs}
+
+
+def _names(weights: Weights) -> set[str]:
+    """The auxiliary heads that have weights."""
+    return {name for name in map(_head_of, weights) if name}
+
+
+def _head_of(name: str) -> str:
+    """The auxiliary head to which the weights ``name`` belong; "" for those of other parts."""
+    return name.split(".")[1] if name.startswith(AUXILIARY) else ""
 
 
 def deepen(network: PolicyValueNetwork, weights: Weights) -> Weights:

@@ -9,8 +9,9 @@ import fcntl
 import math
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -51,6 +52,10 @@ class Batch(NamedTuple):
     """``[n, A]``, sums to one."""
     wdl: NDArray[np.float32]
     """``[n, 3]``, probabilities of a win, a draw and a loss of the mover."""
+    weight: NDArray[np.float32] | None = None
+    """``[n]``, factors of each position's policy and value loss; None: all are 1."""
+    auxiliary: Mapping[str, NDArray[np.float32]] = MappingProxyType({})
+    """``[n, ...]`` by the auxiliary head's name, NaN where there is no target."""
 
 
 def to_batch(game: Game, samples: Samples, value_mixing: float) -> Batch:

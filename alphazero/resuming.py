@@ -31,7 +31,10 @@ def compare(
 def differences(
     before: dict[str, Any], now: dict[str, Any], prefix: str = ""
 ) -> dict[str, tuple[Any, Any]]:
-    """By dotted key the values that differ, ``(before, now)``."""
+    """By dotted key the values that differ, ``(before, now)``; None where there is none.
+
+    Of sections of another ``kind`` only those of ``now`` are named.
+    """
     changed = {}
     for key, value in now.items():
         earlier = before.get(key)
@@ -39,4 +42,6 @@ def differences(
             changed |= differences(earlier, value, f"{prefix}{key}.")
         elif value != earlier:
             changed[prefix + key] = earlier, value
+    if before.get("kind") == now.get("kind"):
+        changed |= {prefix + key: (before[key], None) for key in before if key not in now}
     return changed

@@ -13,7 +13,7 @@ import json
 import sys
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -116,11 +116,16 @@ def _kind(record: Any) -> str:
 
 def _table(record: type, names: list[str]) -> str:
     schema = TypeAdapter(record).json_schema()
-    texts = docstrings(record)
+    texts, made = (
+        docstrings(record),
+        {field.name: field.default_factory for field in fields(record)},
+    )
     rows = ["| Key | Default | Values | Meaning |", "|---|---|---|---|"]
     for name in names:
         entry = schema["properties"][name]
         default = "required" if "default" not in entry else _shown(entry["default"])
+        if (factory := made[name]) is not MISSING:
+            default = _shown(factory())
         setting = Setting(name, default, _values(entry), texts.get(name, ""))
         rows.append(setting.row())
     return "\n".join(rows) + "\n"
@@ -147,6 +152,8 @@ def _values(entry: dict[str, Any]) -> str:
             return f"list of: {_values(entry['items'])}" if "items" in entry else "list"
         case "string":
             return "text"
+        case "object":
+            return f"names, each with a {_values(entry['additionalProperties'])}"
     word = "whole number" if entry.get("type") == "integer" else "number"
     limits = (
         ("minimum", "≥"),

@@ -7,7 +7,7 @@ import torch
 from random_positions import positions
 
 import games
-from alphazero import inference, network
+from alphazero import inference, network, values
 from alphazero.config import InferenceSettings, NetworkSettings
 from alphazero.errors import RunFailed
 from alphazero.inference import NetworkEvaluator
@@ -66,9 +66,9 @@ def test_an_evaluation_equals_the_modules_output_for_the_observations(backend, h
     settings = NetworkSettings(blocks=2, channels=16, value_head=head)
     evaluation = loaded(backend, settings=settings)(states())
     with torch.no_grad():
-        logits, value = trained(settings)(torch.from_numpy(game().observe(states())))
+        logits, value, _ = trained(settings)(torch.from_numpy(game().observe(states())))
     np.testing.assert_allclose(evaluation.logits, logits.numpy(), atol=1e-4)
-    np.testing.assert_allclose(evaluation.value, network.scalar_value(value).numpy(), atol=1e-4)
+    np.testing.assert_allclose(evaluation.value, values.from_logit_tensor(value).numpy(), atol=1e-4)
     assert evaluation.logits.dtype == evaluation.value.dtype == np.float32
     assert (evaluation.logits.shape, evaluation.value.shape) == ((200, 7), (200,))
     assert evaluation.version == 3
@@ -218,9 +218,9 @@ def test_without_openvino_torch_is_timed_alone(monkeypatch):
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_the_value_equals_the_networks_for_extreme_logits_too(outputs):
     logits = np.random.default_rng(0).normal(size=(500, outputs)).astype(np.float32) ** 5
-    expected = network.scalar_value(torch.from_numpy(logits)).numpy()
+    expected = values.from_logit_tensor(torch.from_numpy(logits)).numpy()
     assert np.abs(logits).max() > 100
-    np.testing.assert_allclose(inference._scalar(logits), expected, atol=1e-6)
+    np.testing.assert_allclose(values.from_logits(logits), expected, atol=1e-6)
 
 
 def test_openvino_on_a_gpu_is_refused():

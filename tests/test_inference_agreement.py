@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 import games
-from alphazero import network
+from alphazero import network, values
 from alphazero.config import InferenceSettings, NetworkSettings
 from alphazero.inference import NetworkEvaluator
 from alphazero.nn.weights import arrays
@@ -57,10 +57,10 @@ def case(name: str) -> tuple[Game, network.PolicyValueNetwork, States]:
     optimizer = torch.optim.Adam(made.parameters(), lr=2e-3)
     for _ in range(20):
         rows = torch.from_numpy(rng.integers(len(states), size=64))
-        logits, value_logits = made(observations[rows])
+        logits, value_logits, _ = made(observations[rows])
         logits = logits.masked_fill(~legal[rows], -1e9)
         loss = functional.cross_entropy(logits, policy[rows])
-        loss = loss + functional.mse_loss(network.scalar_value(value_logits), value[rows])
+        loss = loss + functional.mse_loss(values.from_logit_tensor(value_logits), value[rows])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -81,8 +81,8 @@ def reference(name: str) -> Evaluation:
     """The outputs of torch without folding, in float32, in the default memory format."""
     game, made, states = case(name)
     with torch.inference_mode():
-        logits, value = made(torch.from_numpy(game.observe(states)))
-    return Evaluation(logits.numpy(), network.scalar_value(value).numpy())
+        logits, value, _ = made(torch.from_numpy(game.observe(states)))
+    return Evaluation(logits.numpy(), values.from_logit_tensor(value).numpy())
 
 
 def copied(name: str, backend: str, precision: str) -> Evaluation:

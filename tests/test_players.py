@@ -224,7 +224,7 @@ def test_policy_alone_is_the_networks_softmax_over_legal_moves(make, run, game):
     states = positions(game, ["", "15"])
     module = network.build(game, SMALL, seed=2).eval()
     with torch.no_grad():
-        logits, _ = module(torch.from_numpy(game.observe(states)))
+        logits, *_ = module(torch.from_numpy(game.observe(states)))
     logits = np.where(game.legal(states), logits.double().numpy(), -np.inf)
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     decision = make(f"policy:path={run}")(states, rngs(2))

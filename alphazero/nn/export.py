@@ -80,6 +80,28 @@ class TorchSession:
             return [head(features).float().cpu().numpy() for head in self._heads]
 
 
+class ModuleSession:
+    """A whole module in torch, as it is: float32 ``[B, ...]`` to its first ``outputs`` outputs.
+
+    For modules that are not made of a trunk and heads. Nothing is folded, and the inputs are
+    contiguous, so that every module computes what it computes in training, in evaluation mode. It
+    returns a tuple of tensors ``[B, K]``; further ones are left out. Calls are thread-safe.
+    """
+
+    def __init__(
+        self, module: nn.Module, dtype: torch.dtype, device: torch.device, outputs: int = 2
+    ):
+        self._module = copy.deepcopy(module).eval().requires_grad_(False).to(device, dtype)
+        self._format = {"device": device, "dtype": dtype}
+        self._outputs = outputs
+
+    def __call__(self, inputs: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        torch.get_num_threads()  # set_num_threads takes effect in a new thread only after this call
+        with torch.inference_mode():
+            outputs = self._module(torch.from_numpy(inputs).to(**self._format))
+            return [output.float().cpu().numpy() for output in outputs[: self._outputs]]
+
+
 class OpenVINOSession:
     """Folded modules on OpenVINO, on the CPU: float32 ``[B, ...]`` to ``[B, K]`` per head.
 

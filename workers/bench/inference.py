@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 import games
-from alphazero import network
+from alphazero import network, values
 from alphazero.config import Config, InferenceSettings
 from alphazero.inference import NetworkEvaluator
 from alphazero.network import PolicyValueNetwork
@@ -140,8 +140,8 @@ def _eager(module: PolicyValueNetwork, game: Game, states: States) -> Callable[[
     def call(_: int) -> int:
         torch.get_num_threads()  # set_num_threads takes effect in a new thread only after this call
         with torch.inference_mode():
-            logits, value_logits = module(torch.from_numpy(game.observe(states)).to(device))
-            value = network.scalar_value(value_logits)
+            logits, value_logits, _ = module(torch.from_numpy(game.observe(states)).to(device))
+            value = values.from_logit_tensor(value_logits)
             return min(len(logits.cpu().numpy()), len(value.cpu().numpy()))
 
     return call

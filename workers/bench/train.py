@@ -93,8 +93,8 @@ def _plain_loop(chosen: Config, game: Game, batch: Batch) -> Callable[[], int]:
     optimizer = torch.optim.Adam(wdl_network.parameters(), lr=1e-3, weight_decay=1e-4)
 
     def step() -> int:
-        observations, legal, policy, wdl = (torch.from_numpy(array) for array in batch)
-        logits, value_logits = wdl_network(observations)
+        observations, legal, policy, wdl = (torch.from_numpy(array) for array in batch[:4])
+        logits, value_logits, _ = wdl_network(observations)
         target = wdl if value_logits.shape[1] == 3 else wdl[:, :1]
         loss = functional.cross_entropy(logits.masked_fill(~legal, -1e9), policy)
         loss = loss + functional.mse_loss(value_logits, target)

@@ -1,0 +1,220 @@
+"""Encoders: from positions to the network's input planes, apart from the rules of the game.
+
+``network.encoder`` in the settings is ``game``, the planes of the game's own ``observe``, or the
+address ``module:Class`` of a subclass of ``Encoder``::
+
+    class WithCorners(Encoder):
+        def __init__(self, game):
+            super().__init__(game)
+            self.shape = (3, *self.shape[1:])
+
+        def __call__(self, states):
+            planes = self.game.observe(states)
+            corners = np.zeros_like(planes[:, :1])
+            corners[:, :, [0, 0, -1, -1], [0, -1, 0, -1]] = 1
+            return np.concatenate([planes, corners], axis=1)
+
+An encoder that states ``history = 4`` gets states that also hold the last four positions, those of
+``games.history.WithHistory``; self-play and players then run on that game (``played_game``).
+"""
+
+import importlib
+import inspect
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from games.base import Game, States
+from games.history import LONGEST, WithHistory, present
+
+OWN = "game"
+"""The name of the game's own planes."""
+_GAMES, _PLIES = 8, 12
+"""Random games, and plies of them, on which an encoder is checked."""
+
+
+class Encoder:
+    """The planes of the game's own ``observe``, and the base of every other encoder.
+
+    A subclass sets ``shape`` and defines ``__call__``; ``symmetries`` too where its planes have
+    other cells than the game's, and ``key`` where its planes show what ``game.identity`` leaves
+    out. The same states give the same planes: nothing is random, no argument is changed.
+    """
+
+    history: int = 0
+    """How many earlier positions the states hold, at most 255; they are ``games.history`` states
+    where it is not 0."""
+    shape: tuple[int, int, int]
+    """``(C, H, W)`` of one position's planes."""
+
+    def __init__(self, game: Game):
+        self.game = game
+        self.shape = game.observation_shape
+
+    def __call__(self, states: States) -> NDArray[np.float32]:
+        """``float32 [B, C, H, W]``: the planes of ``states [B]``, from the mover's point of view.
+
+        Finite, about 0 to 1; row ``i`` depends on ``states[i]`` only.
+        """
+        return self.game.observe(states)
+
+    def symmetries(self) -> list[NDArray[np.intp]]:
+        """For each of ``game.symmetries()`` the permutation of the planes' cells ``[H * W]``.
+
+        As there, after the symmetry cell ``i`` shows what cell ``cells[i]`` showed.
+        """
+        return [cells for cells, _ in self.game.symmetries()]
+
+    def key(self, states: States) -> NDArray[np.uint8]:
+        """``uint8 [B, K]``: positions with equal rows have equal evaluations, for caches.
+
+        By default ``game.identity``, and all bytes of states with a history.
+        """
+        if self.history:
+            return np.ascontiguousarray(states).view(np.uint8).reshape(len(states), -1)
+        return self.game.identity(states)
+
+
+def make(spec: str, game: Game) -> Encoder:
+    """The encoder named by ``spec`` for ``game``, or for the game inside of a ``WithHistory``.
+
+    ``ValueError``, one line: it cannot be imported, or breaks a promise of ``Encoder`` in positions
+    of a few random games.
+    """
+    rules = game.game if isinstance(game, WithHistory) else game
+    if spec == OWN:
+        return Encoder(rules)
+    encoder = _load(spec)(rules)
+    try:
+        _check(encoder, rules)
+    except AssertionError as error:
+        raise ValueError(f"encoder {spec!r}: {error}") from None
+    return encoder
+
+
+def played_game(game: Game, encoder: Encoder) -> Game:
+    """The game whose states ``encoder`` reads: ``game``, or one with a history."""
+    rules = game.game if isinstance(game, WithHistory) else game
+    return WithHistory(rules, encoder.history) if encoder.history else rules
+
+
+def played_states(
+    played: Game, states: States, lines: Sequence[Sequence[int]] | None = None
+) -> States:
+    """``states [B]`` of a game as states of the ``played_game``.
+
+    With a history they are replayed from ``lines``, for each position the actions from the start;
+    without ``lines`` no earlier position is known. ``ValueError`` where ``lines`` lead elsewhere.
+    """
+    if not isinstance(played, WithHistory) or states.dtype == played.dtype:
+        return states
+    if lines is None:
+        return played.without_earlier(states)
+    replayed = played.replay(lines)
+    if present(replayed).tobytes() != states.tobytes():
+        raise ValueError("the lines of moves do not lead to the positions that came with them")
+    return replayed
+
+
+def _load(spec: str) -> type[Encoder]:
+    module, colon, name = spec.partition(":")
+    if not colon:
+        raise ValueError(f"unknown encoder {spec!r}: it is {OWN!r} or an address module:Class")
+    try:
+        encoder = getattr(importlib.import_module(module), name)
+    except Exception as error:  # a user's own module may raise anything
+        raise ValueError(f"encoder {spec!r} cannot be imported: {error}") from error
+    if not (inspect.isclass(encoder) and issubclass(encoder, Encoder)):
+        raise ValueError(f"{spec!r} is not an encoder: that is a subclass of {__name__}.Encoder")
+    return encoder
+
+
+def _require(condition: object, promise: str) -> None:
+    if not condition:
+        raise AssertionError(promise)
+
+
+def _check(encoder: Encoder, game: Game) -> None:
+    """Raise ``AssertionError``, one line, for a broken promise."""
+    shape, history = encoder.shape, encoder.history
+    _require(
+        isinstance(shape, tuple) and len(shape) == 3 and all(int(n) == n > 0 for n in shape),
+        f"shape must be (C, H, W), three positive ints, not {shape!r}",
+    )
+    _require(
+        isinstance(history, int) and 0 <= history <= LONGEST,
+        f"history must be a number of plies, 0 to {LONGEST}, not {history!r}",
+    )
+    played, rng = played_game(game, encoder), np.random.default_rng(0)
+    lines = _random_lines(played, rng)
+    states = [played.initial(_GAMES)]
+    for actions in lines:
+        states.append(played.step(states[-1][: len(actions)], actions))
+    for batch in states:
+        _check_planes(encoder, batch)
+    _check_symmetries(encoder, played, lines, states)
+
+
+def _random_lines(game: Game, rng: np.random.Generator) -> list[NDArray[np.int64]]:
+    """The actions of random games, ply by ply; the games that go on come first in a batch."""
+    states, lines = game.initial(_GAMES), []
+    for _ in range(_PLIES):
+        legal = game.legal(states)
+        going = int(legal.any(axis=1).cumprod().sum())
+        if not going:
+            break
+        legal = legal[:going]
+        lines.append(np.where(legal, rng.random(legal.shape), -1.0).argmax(axis=1))
+        states = game.step(states[:going], lines[-1])
+    return lines
+
+
+def _check_planes(encoder: Encoder, states: States) -> None:
+    planes, expected = encoder(states), (len(states), *encoder.shape)
+    _require(isinstance(planes, np.ndarray), f"it must return an array, not {type(planes)}")
+    _require(
+        planes.shape == expected and planes.dtype == np.float32,
+        f"its planes must be float32 of shape {expected}, not {planes.dtype} of {planes.shape}",
+    )
+    _require(np.isfinite(planes).all(), "its planes must be finite, without NaN or infinity")
+    key = encoder.key(states)
+    _require(
+        key.dtype == np.uint8 and key.ndim == 2 and len(key) == len(states),
+        f"key must be uint8 of shape ({len(states)}, K), not {key.dtype} of {key.shape}",
+    )
+
+
+def _check_symmetries(
+    encoder: Encoder, game: Game, lines: list[NDArray[np.int64]], states: list[States]
+) -> None:
+    """Play the images of the same games; their planes must be the images of the planes.
+
+    Symmetries that change the starting position cannot be tested so, as for a game.
+    """
+    permutations, count = encoder.symmetries(), encoder.shape[1] * encoder.shape[2]
+    _require(
+        len(permutations) == len(game.symmetries()),
+        f"symmetries must be {len(game.symmetries())}, one for each of the game's, not "
+        f"{len(permutations)}",
+    )
+    for number, cells in enumerate(permutations):
+        _require(
+            np.array_equal(np.sort(cells), np.arange(count)),
+            f"symmetry {number} must be a permutation of 0..{count - 1}",
+        )
+        images = states[0]
+        if not np.array_equal(encoder(images), _permuted(encoder(images), cells)):
+            continue
+        image_of = np.argsort(game.symmetries()[number][1])
+        for actions, after in zip(lines, states[1:], strict=True):
+            images = game.step(images[: len(actions)], image_of[actions])
+            _require(
+                np.allclose(encoder(images), _permuted(encoder(after), cells), atol=1e-5),
+                f"symmetry {number} must turn the planes of a position into those of its image",
+            )
+
+
+def _permuted(planes: NDArray[np.float32], cells: NDArray[np.intp]) -> NDArray[np.float32]:
+    """``planes [B, C, H, W]`` after the symmetry that has these ``cells``."""
+    return planes.reshape(*planes.shape[:2], -1)[:, :, cells].reshape(planes.shape)
