@@ -5,11 +5,13 @@ from itertools import count
 import numpy as np
 import pytest
 from made_up_games import DoubleNim, double_nim_values
+from made_up_rows import same
 
 import games
 from alphazero import wire
 from alphazero.config import SelfPlaySettings
 from alphazero.evaluators import uniform
+from alphazero.records import states_of, unpack_policy
 from alphazero.search import run
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
@@ -43,14 +45,6 @@ def play(game, settings, seed=0, ids=None, moves=40, search=None, evaluate=None)
     return [record for _ in range(moves) for record in run(group.move(), evaluate)]
 
 
-def same(one, two):
-    return all(np.array_equal(a, b) for a, b in zip(fields(one), fields(two), strict=True))
-
-
-def fields(record):
-    return [getattr(record, name) for name in record.__slots__]
-
-
 @pytest.mark.parametrize("name", GAMES)
 def test_replaying_a_records_actions_gives_its_states_and_outcome(name):
     game = games.make(name)
@@ -65,19 +59,20 @@ def test_replaying_a_records_actions_gives_its_states_and_outcome(name):
         result = game.outcome(state)[0]
         assert not np.isnan(result)
         recorded = np.array(states[-len(record) :], game.dtype)
-        assert np.array_equal(record.states, recorded)
+        assert np.array_equal(states_of(record.rows), recorded)
         sign = np.where(game.to_move(recorded) == game.to_move(state), 1, -1)
-        assert np.array_equal(record.outcome, sign * result)
+        assert np.array_equal(record.rows["outcome"], sign * result)
 
 
 def test_a_record_holds_one_policy_and_value_for_each_position_and_survives_the_wire():
     game = games.make("connect_four")
     record = play(game, to_the_end(games=2))[0]
-    assert record.policy.shape == (len(record), 7)
-    assert np.allclose(record.policy.sum(axis=1), 1, atol=2e-3)
-    assert (record.policy[~game.legal(record.states)] == 0).all()
-    assert np.abs(record.value.astype(np.float64)).max() <= 1
-    assert wire.encode(game, record)
+    rows = record.rows
+    legal, policy = unpack_policy(game, rows["policy_action"], rows["policy_weight"])
+    assert np.array_equal(legal, game.legal(states_of(rows)))
+    assert np.allclose(policy.sum(axis=1), 1, atol=2e-3)
+    assert np.abs(rows["value"].astype(np.float64)).max() <= 1
+    assert same(wire.decode(game, wire.encode(game, record)), record)
 
 
 def test_a_game_depends_on_its_seed_and_id_but_not_on_the_games_beside_it():
@@ -151,7 +146,7 @@ def test_a_player_whose_value_stays_low_resigns_and_loses():
     assert len(records) == 4
     for record in records:
         assert len(record) == 4  # its second own move is the game's fourth ply
-        assert record.outcome.tolist() == [1, -1, 1, -1]
+        assert record.rows["outcome"].tolist() == [1, -1, 1, -1]
 
 
 def test_games_with_resignation_disabled_are_played_to_the_end():
@@ -192,17 +187,17 @@ def test_a_game_whose_result_is_proven_ends_with_the_solvers_result(search):
     game = games.make("tic_tac_toe")
     chosen = to_the_end(games=16, stop_when_proven=True)
     records = play(game, chosen, moves=40, search=search)
-    last = np.concatenate([record.states[-1:] for record in records])
+    last = np.concatenate([record.rows["state"][-1:] for record in records])
     best, _ = solvers.scores(game, last)
-    assert [record.outcome[-1] for record in records] == best.tolist()
+    assert [record.rows["outcome"][-1] for record in records] == best.tolist()
     lengths = [len(record) for record in records]
     played_out = [
         len(record) for record in play(game, to_the_end(games=16), moves=40, search=search)
     ]
     assert np.mean(lengths) < np.mean(played_out) - 0.5
     for record in records:
-        movers = game.to_move(record.states)
-        assert (record.outcome == np.where(movers == movers[-1], 1, -1) * record.outcome[-1]).all()
+        movers = game.to_move(states_of(record.rows))
+        assert (record.rows["outcome"] == np.where(movers == movers[-1], 1, -1) * record.rows["outcome"][-1]).all()
 
 
 def test_a_proven_result_has_the_right_sign_where_a_player_moves_twice():
@@ -211,5 +206,5 @@ def test_a_proven_result_has_the_right_sign_where_a_player_moves_twice():
     records = play(game, chosen, moves=40, search=PUCT(simulations=400), evaluate=uniform(game))
     assert len(records) > 20
     for record in records:
-        for state, outcome in zip(record.states[-1:], record.outcome[-1:], strict=True):
+        for state, outcome in zip(record.rows["state"][-1:], record.rows["outcome"][-1:], strict=True):
             assert outcome == max(double_nim_values(int(state["stones"])))
