@@ -96,7 +96,10 @@ def short_term(game: Game, episode: Episode, settings: ReplaySettings) -> NDArra
     """
     sign = np.where(episode.mover == 0, 1, -1)
     value = sign * episode.rows["value"].astype(np.float64)  # for player 0
-    decay, average = 1 - 1 / settings.short_term_plies, float(sign[-1] * episode.rows["outcome"][-1])
+    decay, average = (
+        1 - 1 / settings.short_term_plies,
+        float(sign[-1] * episode.rows["outcome"][-1]),
+    )
     averages = np.empty(len(value))
     for t in range(len(value) - 1, -1, -1):
         averages[t] = average = (1 - decay) * value[t] + decay * average

@@ -8,15 +8,27 @@ A game stores its actions, not its states: they are built again with the rules w
 so are the legal actions of each position, to which the weights of the policies belong in order. A
 checksum of both says that the rules are still those of the game.
 
-A frame by example: WORKED_EXAMPLE
+A frame by example: a tic-tac-toe game with id 3, played with weights version 1, of 7 plies, all of
+them recorded; player 0 has won by the rules. Numbers are little-endian. The positions have 9, 8,
+..., 3 legal moves, 42 in all.
+
+    offset  bytes  content
+         0      4  marker   a5 47 52 32
+         4      4  length   94 00 00 00: 148 bytes of payload
+         8      4  CRC-32   46 f4 5e 67: of the layout (game, dtype, actions), then of the payload
+        12    148  payload  zlib of 137 bytes: [3, 1, ending 0, result 1, actions, weights, values,
+                   surprises, checksum] as uint8 7 bytes, float16 42 * 2 = 84, float16 7 * 2 = 14,
+                   float16 7 * 2 = 14, and 18 bytes of msgpack and numbers
+       160      -  the next frame begins here
 
 The CRC starts with the layout of the game, so a frame of another game, or of another encoding of
 the same game, is never accepted. The marker allows a reader to find the next frame behind damaged
 bytes: with a flipped bit at offset 100 the CRC is wrong, the reader searches for the next marker
-whose frame has a correct CRC, finds it behind the frame, and only this game is lost.
+whose frame has a correct CRC, finds it at 160, and only this game is lost.
 
 zlib compresses every record by itself, so that each append is complete and one flipped bit costs
-one game.
+one game. Format 1, of earlier versions, had states, dense policies and outcomes instead; it is read
+and no longer written. A game of Connect Four takes half the bytes that it took there.
 """
 
 import functools
