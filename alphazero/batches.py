@@ -43,4 +43,4 @@ class Batches:
         config = self._config
         rng = np.random.default_rng([config.seed, Stream.BATCH, step])
         samples = self._replay.sample(config.training.batch_size, rng)
-        return to_batch(self._game, samples, config.replay.value_mixing)
+        return to_batch(self._game, samples)

@@ -8,6 +8,7 @@ Sources: AlphaGo Zero is Silver et al. 2017 (Nature 550), AlphaZero is Silver et
 362) with its pseudocode, KataGo is Wu 2019 (arXiv 1902.10565) with its documented methods.
 """
 
+import inspect
 import re
 from collections.abc import Sequence
 from dataclasses import field
@@ -17,7 +18,7 @@ from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 import games
-from alphazero import config_file, encoders, packages
+from alphazero import config_file, encoders, packages, targets
 from alphazero.config_file import ConfigError
 from alphazero.nn.settings import (
     STRICT,
@@ -137,6 +138,11 @@ class SelfPlaySettings:
     resign_disabled_fraction: Fraction = 0.1
     """Share of games in which no player resigns, to measure how many resigned games could have been
     won. 0.1 is AlphaGo Zero's."""
+    reuse_tree: bool = False
+    """Continue each search from the part of the last one below the move that was played. Off,
+    because the visits that are kept were chosen without exploration noise at the new root, so that
+    the policy targets hold less of it, and because an evaluation cache already saves most of the
+    evaluations. Needs a search that accepts trees: puct. AlphaGo Zero and AlphaZero reuse trees."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -165,6 +171,18 @@ class ReplaySettings:
     """The share m in the value target (1 - m) * outcome + m * the search's value of the position,
     as distributions over win, draw and loss. The outcome is unbiased but noisy; the search's value
     is less noisy but biased. 0 is AlphaZero's rule."""
+    value_target: str = "mixture"
+    """Name of the value target. mixture: see ``value_mixing``. short_term: the average of the
+    search's values over the plies ahead, see ``short_term_plies``."""
+    short_term_plies: Annotated[float, Field(ge=1)] = 6.0
+    """Mean number of plies, the position's own included, over which the target short_term averages
+    the search's values: their weights decay by 1 - 1 / this per ply. KataGo has targets of 6, 16
+    and 50 plies in Go 19x19."""
+    policy_surprise: Fraction = 0.0
+    """Share of each game's weight in the loss that is given to its positions in proportion to
+    their policy surprise, the KL divergence of the search's policy from the network's prior; the
+    rest is the same for all. KataGo uses 0.5; 0, AlphaZero's rule, is the default because its
+    gain in small games is not measured."""
     symmetries: bool = True
     """Apply a random symmetry of the game to each sample. AlphaGo Zero and KataGo do, AlphaZero
     does not."""
@@ -305,6 +323,7 @@ def check_ray(ray: str) -> None:
 _CHECKS = {
     "game": games.make,
     "ray": check_ray,
+    "replay.value_target": targets.check_value_target,
     "training.device": _check_device,
     "inference.device": _check_device,
 }
@@ -324,4 +343,9 @@ def _contradictions(config: Config) -> list[str]:
         encoders.make(config.network.encoder, game)
     except ValueError as error:
         problems.append(f"network.encoder: {error}")
+    if config.selfplay.reuse_tree and "kept" not in inspect.signature(config.search).parameters:
+        problems.append(
+            f"selfplay.reuse_tree: the search {config.search.kind} begins each search with a new "
+            "tree; set search.kind to one that continues from a tree, or leave reuse_tree off"
+        )
     return problems

@@ -9,7 +9,7 @@ import fcntl
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from alphazero import sealed, wire
+from alphazero import records, sealed, targets, wire
 from alphazero.config import ReplaySettings
 from alphazero.types import GameRecord
 from games.base import Game, States
@@ -27,18 +27,12 @@ SHARD_BYTES = 64 * 2**20
 
 
 class Samples(NamedTuple):
-    """``n`` stored positions, as states rather than observations, with their records."""
+    """``n`` stored positions, as states rather than observations, with their targets."""
 
-    states: States
-    """``[n]``."""
+    rows: NDArray
+    """``[n]`` of ``targets.columns``, before the symmetry is applied."""
     symmetry: NDArray[np.int64]
     """``[n]``, the index into ``game.symmetries()`` of the symmetry to apply."""
-    policy: NDArray[np.float32]
-    """``[n, A]``, before the symmetry is applied; sums to one up to the rounding of float16."""
-    value: NDArray[np.float32]
-    """``[n]`` in [-1, 1], the value of the search from the mover's point of view."""
-    outcome: NDArray[np.float32]
-    """``[n]`` in {-1, 0, +1}, the result of the game from the mover's point of view."""
 
 
 class Batch(NamedTuple):
@@ -53,44 +47,68 @@ class Batch(NamedTuple):
     wdl: NDArray[np.float32]
     """``[n, 3]``, probabilities of a win, a draw and a loss of the mover."""
     weight: NDArray[np.float32] | None = None
-    """``[n]``, factors of each position's policy and value loss; None: all are 1."""
+    """``[n]``, weights of the positions in the loss, 1 on average over a game; None: all are 1."""
     auxiliary: Mapping[str, NDArray[np.float32]] = MappingProxyType({})
-    """``[n, ...]`` by the auxiliary head's name, NaN where there is no target."""
+    """``[n, ...]`` by the name of the head; NaN where a position has no target."""
 
 
-def to_batch(game: Game, samples: Samples, value_mixing: float) -> Batch:
-    """Apply each sample's symmetry and build the targets.
+class Encoder(Protocol):
+    """The part of a network's encoder that makes batches."""
 
-    The value target mixes outcome and search value ``q`` as distributions over win, draw and loss,
-    ``(1 - m) * onehot(outcome) + m * (max(q, 0), 1 - |q|, max(-q, 0))`` with ``m`` =
-    ``value_mixing``, so that its expectation is ``(1 - m) * outcome + m * q``. A won game with
-    ``q`` = 0.5 and ``m`` = 0.2 gives 0.8 * (1, 0, 0) + 0.2 * (0.5, 0.5, 0) = (0.9, 0.1, 0).
+    def __call__(self, states: States) -> NDArray[np.float32]:
+        """``[B, C, H, W]`` of ``states [B]``."""
+        ...
 
-    Policies are normalised again here, in float32: their sums in float16 are off by up to 1e-3.
+    def symmetries(self) -> Sequence[NDArray[np.intp]]:
+        """A permutation of the cells of the planes for each entry of ``game.symmetries()``."""
+        ...
+
+
+class Observations:
+    """The encoder of a game that has none of its own: ``game.observe``."""
+
+    def __init__(self, game: Game):
+        self._game = game
+
+    def __call__(self, states: States) -> NDArray[np.float32]:
+        return self._game.observe(states)
+
+    def symmetries(self) -> list[NDArray[np.intp]]:
+        return [cells for cells, _ in self._game.symmetries()]
+
+
+def to_batch(game: Game, samples: Samples, encoder: Encoder | None = None) -> Batch:
+    """Make the network's inputs and apply each sample's symmetry to them and to all targets.
+
+    ``encoder`` makes the observations; None: ``game.observe``. Policies are normalised again here,
+    in float32: their sums in float16 are off by up to 1e-3.
     """
-    count = len(samples.states)
-    assert samples.policy.shape == (count, game.num_actions)
-    assert samples.symmetry.shape == samples.value.shape == samples.outcome.shape == (count,)
-    observations = game.observe(samples.states)
+    rows, encoder = samples.rows, encoder or Observations(game)
+    assert samples.symmetry.shape == rows.shape
+    observations = encoder(records.states_of(rows))
     flat = observations.reshape(*observations.shape[:2], -1)
-    legal = game.legal(samples.states)
-    policy = samples.policy / samples.policy.sum(1, keepdims=True)
-    symmetries = game.symmetries()
-    for index in np.unique(samples.symmetry):
-        rows = np.flatnonzero(samples.symmetry == index)
-        cells, actions = symmetries[index]
-        flat[rows] = flat[rows][:, :, cells]
-        legal[rows] = legal[rows][:, actions]
-        policy[rows] = policy[rows][:, actions]
-    observations = flat.reshape(observations.shape)
-    return Batch(observations, legal, policy, _wdl(samples, value_mixing))
-
-
-def _wdl(samples: Samples, mixing: float) -> NDArray[np.float32]:
-    outcome, value = samples.outcome[:, None], samples.value[:, None]
-    certain = outcome == np.array([1, 0, -1])
-    estimated = np.hstack([np.maximum(value, 0), 1 - np.abs(value), np.maximum(-value, 0)])
-    return ((1 - mixing) * certain + mixing * estimated).astype(np.float32)
+    legal, policy = records.unpack_policy(game, rows["policy_action"], rows["policy_weight"])
+    policy = policy / policy.sum(1, keepdims=True)
+    auxiliary = targets.auxiliary(game, rows)
+    over = {axis: [auxiliary[n] for n in auxiliary if targets.TARGETS[n].axis == axis]
+            for axis in ("cells", "actions")}  # fmt: skip
+    planes = encoder.symmetries()
+    for index, (cells, actions) in enumerate(game.symmetries()):
+        chosen = np.flatnonzero(samples.symmetry == index)
+        if index and len(chosen):  # the first symmetry changes nothing
+            flat[chosen] = flat[chosen][:, :, planes[index]]
+            for array in (legal, policy, *over["actions"]):
+                array[chosen] = array[chosen][:, actions]
+            for array in over["cells"]:
+                array[chosen] = array[chosen][:, cells]
+    return Batch(
+        observations=flat.reshape(observations.shape),
+        legal=legal,
+        policy=policy,
+        wdl=np.ascontiguousarray(rows["wdl"]),
+        weight=np.ascontiguousarray(rows["weight"]) if "weight" in rows.dtype.names else None,
+        auxiliary=auxiliary,
+    )
 
 
 def window_size(settings: ReplaySettings, positions: int) -> int:
@@ -147,26 +165,23 @@ class Replay:
         settings: ReplaySettings,
         report: Callable[[str], object] = print,
         lock_timeout: float = 0.0,
+        heads: Sequence[str] = (),
     ):
         """Lock ``directory`` (made if missing), read its shards and fill the window.
 
+        ``heads``: the names of the auxiliary targets that are stored beside each position.
+
         The lock is held until ``close`` or the end of this process. ``ValueError`` if another
         process holds it for ``lock_timeout`` seconds, because two runs must not share a directory,
-        and for shards of another game. Damaged records are skipped; ``report`` gets one line each.
+        for shards of another game and for a head without a target. Damaged records are skipped; ``report`` gets one line each.
         """
         self.game = game
         self.directory = Path(directory)
         self.settings = settings
         self._report = report
         self._symmetries = len(game.symmetries()) if settings.symmetries else 1
-        self._row = np.dtype(
-            [
-                ("state", game.dtype),
-                ("policy", np.float16, (game.num_actions,)),
-                ("value", np.float16),
-                ("outcome", np.float32),
-            ]
-        )
+        self._heads = tuple(heads)
+        self._row = targets.columns(game, settings, self._heads)
         self._lock = _acquire_lock(self.directory, lock_timeout)
         try:
             self._read_shards()
@@ -207,14 +222,7 @@ class Replay:
             raise ValueError(f"no position is stored in {self.directory} yet")
         age = rng.integers(1, self.window + 1, size)
         symmetry = rng.integers(self._symmetries, size=size)
-        rows = self._rows(age)
-        return Samples(
-            states=np.ascontiguousarray(rows["state"]),
-            symmetry=symmetry,
-            policy=rows["policy"].astype(np.float32),
-            value=rows["value"].astype(np.float32),
-            outcome=np.ascontiguousarray(rows["outcome"]),
-        )
+        return Samples(self._rows(age), symmetry)
 
     def state(self) -> dict:
         """The description of the present contents for ``restore``, in plain types."""
@@ -267,8 +275,10 @@ class Replay:
             self._shard, self._offset = number, 0
             for end, record in wire.read_shard(self.game, path, self._report):
                 self._offset = end
-                if record.game_id not in self._ids:
+                if record is not None and record.game_id not in self._ids:
                     self._add_to_window(record)
+            if self._offset and not wire.is_current(self.game, path):
+                self._shard, self._offset = number + 1, 0  # no two formats in one shard
         self._open(self._shard, self._offset)
 
     def _shards(self) -> list[tuple[int, Path]]:
@@ -305,11 +315,9 @@ class Replay:
     def _add_to_window(self, record: GameRecord):
         self._ids.add(int(record.game_id))
         self._grow(window_size(self.settings, self.positions + len(record)))
+        rows = targets.rows_to_store(self.game, record, self.settings, self._heads)
         slots = np.arange(self._head, self._head + len(record)) % len(self._ring)
-        self._ring["state"][slots] = record.states
-        self._ring["policy"][slots] = record.policy
-        self._ring["value"][slots] = record.value
-        self._ring["outcome"][slots] = record.outcome
+        records.as_items(self._ring)[slots] = records.as_items(rows)
         self._head = (self._head + len(record)) % len(self._ring)
         self.positions += len(record)
 
@@ -327,7 +335,8 @@ class Replay:
 
         In a ring of 8 rows whose next free row is 3, age 1 is row 2 and age 4 is row -1 % 8 = 7.
         """
-        return self._ring[(self._head - age) % len(self._ring)]
+        items = records.as_items(self._ring)[(self._head - age) % len(self._ring)]
+        return items.view(self._row)
 
 
 def _acquire_lock(directory: Path, timeout: float) -> int:

@@ -1,18 +1,35 @@
 """Self-play: groups of games that move together, each game with its own randomness."""
 
+import inspect
 from collections.abc import Generator, Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from alphazero import records
 from alphazero.config import SelfPlaySettings
 from alphazero.evaluators import random_actions
-from alphazero.types import Evaluation, GameRecord, Search, SearchResult, Stream
+from alphazero.types import (
+    Ending,
+    Evaluation,
+    GameRecord,
+    Search,
+    SearchResult,
+    SearchSteps,
+    Stream,
+)
 from games.base import Game, States
 
-# Attributes of a GameGroup that make up its state; their names are keys in checkpoints.
-_HISTORY = ("_actions", "_states", "_policy", "_value")
+# Attributes of a GameGroup whose arrays make up its state; their names are keys in checkpoints.
 _COUNTERS = ("_ids", "_versions", "_plies", "_opening", "_hopeless", "_may_resign", "_current")
+_LAYOUT = 2
+"""The version of a group's state. In version 1, which has no such key, the arrays had room for
+``max_plies`` plies and a column each for states, dense policies and values."""
+_FIRST_PLIES = 64
+"""Plies for which a group has room at first; twice as many each time that a game is longer."""
+OPENING_TRIES = 100
+"""Random openings that may finish the game before a shorter one is taken."""
 
 
 class GameGroup:
@@ -33,12 +50,10 @@ class GameGroup:
         """``game_ids`` must never end; no two groups of a run may have an id in common."""
         self._game, self._search, self._settings = game, search, settings
         self._seed, self._game_ids, self._started = seed, game_ids, 0
-        batch, plies, actions = settings.games, game.max_plies, game.num_actions
+        batch, plies = settings.games, min(game.max_plies, _FIRST_PLIES)
         self._current = game.initial(batch)
-        self._actions = np.zeros((batch, plies), np.int16)
-        self._states = np.zeros((batch, plies), game.dtype)
-        self._policy = np.zeros((batch, plies, actions), np.float16)
-        self._value = np.zeros((batch, plies), np.float16)
+        self._actions = np.zeros((batch, plies), np.int32)
+        self._rows = np.zeros((batch, plies), records.row(game))
         self._ids = np.zeros(batch, np.int64)
         self._versions = np.zeros(batch, np.int64)
         self._plies = np.zeros(batch, np.int64)
@@ -47,54 +62,130 @@ class GameGroup:
         self._hopeless = np.zeros((batch, 2), np.int64)
         self._may_resign = np.zeros(batch, np.bool_)
         self._rngs: list[np.random.Generator] = [np.random.default_rng(0)] * batch
+        self._kept: list[Any] = [None] * batch  # of each game the tree of its last search
+        self._reuses_tree = settings.reuse_tree and accepts_trees(search)
         for i in range(batch):
             self._start(i)
 
     def move(self) -> Generator[States, Evaluation, list[GameRecord]]:
         """Play one ply in every game: yields states to evaluate, returns the games that ended."""
-        result = yield from self._search(self._game, self._current, self._rngs, self._temperature())
-        rows = np.arange(len(self._current))
-        self._actions[rows, self._plies] = result.action
-        self._states[rows, self._plies] = self._current
-        self._policy[rows, self._plies] = result.policy
-        self._value[rows, self._plies] = result.value
-        self._plies += 1
+        result = yield from self._searching()
+        self._record(result)
         np.minimum(self._versions, result.version, out=self._versions)
         mover = self._game.to_move(self._current)
-        adjudicated = self._adjudicated(mover, result)
+        early, ending = self._adjudicated(mover, result)
         self._current = self._game.step(self._current, result.action)
         outcome = self._game.outcome(self._current)
+        ending[~np.isnan(outcome)] = Ending.RULES
         same = self._game.to_move(self._current) == mover
-        adjudicated = np.where(same, adjudicated, -adjudicated)  # now for the player to move
-        outcome = np.where(np.isnan(outcome), adjudicated, outcome)
+        early = np.where(same, early, -early)  # now for the player to move
+        outcome = np.where(np.isnan(outcome), early, outcome)
+        long = np.isnan(outcome) & (self._plies >= self._game.max_plies)
+        if long.any():
+            outcome[long], ending[long] = self._game.adjudicate(self._current[long]), Ending.LENGTH
+        self._keep_trees(result)
         over = np.flatnonzero(~np.isnan(outcome))
-        return [self._finish(int(i), float(outcome[i])) for i in over]
+        return [self._finish(int(i), float(outcome[i]), Ending(ending[i])) for i in over]
 
     def state(self) -> dict:
-        """All that ``restore`` needs to continue bit for bit, as bytes and plain values."""
-        arrays = {name: getattr(self, name).tobytes() for name in _HISTORY + _COUNTERS}
+        """All that ``restore`` needs to continue bit for bit, as bytes and plain values.
+
+        Of the history only what a record will hold, so that a restored group has the same state.
+        Trees are not in it: the next search of each game begins a new one.
+        """
+        self._kept = [None] * len(self._kept)
+        played, recorded = self._masks()
+        arrays = {name: getattr(self, name).tobytes() for name in _COUNTERS}
+        arrays["_actions"] = self._actions[played].tobytes()
+        arrays["_rows"] = self._rows[recorded].tobytes()
         rngs = [rng.bit_generator.state for rng in self._rngs]
-        return {"started": self._started, "rngs": rngs, "arrays": arrays}
+        return {"layout": _LAYOUT, "started": self._started, "rngs": rngs, "arrays": arrays}
 
     def restore(self, state: dict) -> None:
         """Continue from the ``state()`` of a group with the same game and settings.
 
         ``ValueError`` where sizes differ. The ids that the other group had used are drawn from
-        ``game_ids`` and skipped.
+        ``game_ids`` and skipped. States of earlier versions are converted.
         """
-        for name, stored in state["arrays"].items():
+        arrays = state["arrays"]
+        for name in _COUNTERS:
             array = getattr(self, name)
-            if len(stored) != array.nbytes:
-                raise ValueError(
-                    f"self-play state: {name[1:]} has {len(stored)} bytes, these settings need "
-                    f"{array.nbytes}; resume with the game and selfplay settings of the run"
-                )
-            array[...] = np.frombuffer(stored, array.dtype).reshape(array.shape)
+            array[...] = _array(arrays, name, array.dtype, array.size).reshape(array.shape)
+        if state.get("layout", 1) == 1:
+            actions, rows = self._history_of_layout_1(arrays)
+        else:
+            actions = _array(arrays, "_actions", np.int32, self._plies.sum())
+            positions = (self._plies - self._opening).sum()
+            rows = _array(arrays, "_rows", self._rows.dtype, positions)
+        self._make_room(int(self._plies.max()))
+        played, recorded = self._masks()
+        self._actions[played], self._rows[recorded] = actions, rows
+        self._kept = [None] * len(self._kept)
         for rng, stored in zip(self._rngs, state["rngs"], strict=True):
             rng.bit_generator.state = stored
         while self._started < state["started"]:
             next(self._game_ids)
             self._started += 1
+
+    def _searching(self) -> SearchSteps:
+        """The search of all current positions, with the trees of their games where it takes them.
+
+        ``Search`` does not name ``kept``: a search need not have it.
+        """
+        search: Any = self._search
+        kept = {"kept": list(self._kept)} if self._reuses_tree else {}
+        return search(self._game, self._current, self._rngs, self._temperature(), **kept)
+
+    def _record(self, result: SearchResult) -> None:
+        """Write one ply into every game: its action, and the row of its position."""
+        self._make_room(int(self._plies.max()) + 1)
+        here = np.arange(len(self._current)), self._plies
+        self._actions[here] = result.action
+        rows = records.of_search(self._game, self._current, result)
+        records.as_items(self._rows)[here] = records.as_items(rows)
+        self._plies += 1
+
+    def _make_room(self, plies: int) -> None:
+        """Enlarge the history to at least ``plies`` plies: twice as many, at most ``max_plies``."""
+        room = self._actions.shape[1]
+        if plies > room:
+            more = max(plies, min(2 * room, self._game.max_plies)) - room
+            self._actions = np.pad(self._actions, ((0, 0), (0, more)))
+            empty = np.zeros((len(self._rows), more), self._rows.dtype)
+            self._rows = np.concatenate([self._rows, empty], axis=1)
+
+    def _masks(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Which places of the history are moves of the current games, and which are recorded."""
+        ply = np.arange(self._actions.shape[1])
+        played = ply < self._plies[:, None]
+        return played, played & (ply >= self._opening[:, None])
+
+    def _history_of_layout_1(self, arrays: dict[str, bytes]) -> tuple[NDArray, NDArray]:
+        """The actions and rows that a state of the first layout holds, as ``restore`` needs them."""
+        game, shape = self._game, (len(self._plies), self._game.max_plies)
+
+        def column(name: str, dtype: Any, *more: int) -> NDArray:
+            size = int(np.prod((*shape, *more)))
+            return _array(arrays, name, dtype, size).reshape(*shape, *more)
+
+        self._make_room(game.max_plies)
+        played, recorded = self._masks()
+        rows = np.zeros(np.count_nonzero(recorded), records.row(game))
+        rows["state"] = column("_states", game.dtype)[recorded]
+        policy = column("_policy", np.float16, game.num_actions)[recorded]
+        legal = game.legal(records.states_of(rows))
+        rows["policy_action"], rows["policy_weight"] = records.pack_policy(game, legal, policy)
+        rows["value"] = column("_value", np.float16)[recorded]
+        rows["outcome"] = np.nan
+        return column("_actions", np.int16)[played], rows
+
+    def _keep_trees(self, result: SearchResult) -> None:
+        """Keep the search's trees for the next ply, each with the move that was played."""
+        tree = getattr(result, "tree", None)
+        if self._reuses_tree and tree is not None:
+            from alphazero.search.reuse import Kept
+
+            self._kept = [Kept(tree, i, (int(a),)) for i, a in enumerate(result.action)]
 
     def _temperature(self) -> NDArray[np.float32]:
         """``[B]``, by each game's ply."""
@@ -102,8 +193,10 @@ class GameGroup:
         early = self._plies < settings.temperature_plies
         return np.where(early, settings.temperature, settings.final_temperature).astype(np.float32)
 
-    def _adjudicated(self, mover: NDArray[np.int8], result: SearchResult) -> NDArray[np.float32]:
-        """``[B]``: the results, for the mover, of the games that end early; NaN for the others.
+    def _adjudicated(
+        self, mover: NDArray[np.int8], result: SearchResult
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """``[B]``: the results, for the mover, of the games that end early, and why; NaN elsewhere.
 
         A game ends early where its result is proven, or where the mover resigns: the values of two
         own moves in a row were below minus ``resign_value``.
@@ -113,12 +206,13 @@ class GameGroup:
         if settings.stop_when_proven and result.proven is not None:
             stop = result.proven
         adjudicated = np.where(stop, result.value, np.float32(np.nan))
+        ending = np.full(len(mover), Ending.PROVEN, np.int64)
         if settings.resign_value is not None:
             rows, low = np.arange(len(mover)), result.value < -settings.resign_value
             self._hopeless[rows, mover] = np.where(low, self._hopeless[rows, mover] + 1, 0)
-            resigned = self._may_resign & (self._hopeless[rows, mover] >= 2)
-            adjudicated[resigned & ~stop] = -1
-        return adjudicated
+            resigned = self._may_resign & (self._hopeless[rows, mover] >= 2) & ~stop
+            adjudicated[resigned], ending[resigned] = -1, Ending.RESIGNED
+        return adjudicated, ending
 
     def _start(self, i: int) -> None:
         """Begin the next game at index ``i``, with its random opening."""
@@ -128,48 +222,75 @@ class GameGroup:
         opening = random_opening(self._game, self._settings.random_opening_plies, rng)
         self._rngs[i], self._ids[i] = rng, game_id
         self._current[i : i + 1] = self._game.initial(1)
-        for ply, action in enumerate(opening):
-            self._actions[i, ply] = action
+        self._make_room(len(opening))
+        self._actions[i, : len(opening)] = opening
+        for action in opening:
             self._current[i : i + 1] = self._game.step(self._current[i : i + 1], np.array([action]))
         self._plies[i] = self._opening[i] = len(opening)
         self._versions[i], self._hopeless[i] = np.iinfo(np.int64).max, 0
+        self._kept[i] = None
         self._may_resign[i] = rng.random() >= self._settings.resign_disabled_fraction
 
-    def _finish(self, i: int, outcome: float) -> GameRecord:
+    def _finish(self, i: int, outcome: float, ending: Ending) -> GameRecord:
         """The record of the game at index ``i``, where the next one begins.
 
         ``outcome`` is for the player to move in the last position.
         """
-        played, recorded = slice(0, self._plies[i]), slice(self._opening[i], self._plies[i])
-        states = self._states[i, recorded].copy()
-        same = self._game.to_move(states) == self._game.to_move(self._current[i : i + 1])
+        rows = self._rows[i, self._opening[i] : self._plies[i]].copy()
+        mover = self._game.to_move(records.states_of(rows))
+        same = mover == self._game.to_move(self._current[i : i + 1])
+        rows["outcome"] = np.where(same, outcome, -outcome) + 0.0  # no draw is -0
         record = GameRecord(
             game_id=int(self._ids[i]),
             version=int(self._versions[i]),
-            actions=self._actions[i, played].copy(),
-            states=states,
-            policy=self._policy[i, recorded].copy(),
-            value=self._value[i, recorded].copy(),
-            outcome=np.where(same, outcome, -outcome).astype(np.float32),
+            actions=self._actions[i, : self._plies[i]].copy(),
+            rows=rows,
+            ending=ending,
         )
         self._start(i)
         return record
+
+
+def accepts_trees(search: Search) -> bool:
+    """Whether ``search`` continues from the tree of an earlier one: it has a parameter ``kept``."""
+    return "kept" in inspect.signature(search).parameters
 
 
 def random_opening(game: Game, plies: int, rng: np.random.Generator) -> list[int]:
     """Uniformly random actions from the initial position that do not finish the game.
 
     Their number is drawn first, 0 to ``plies``, each equally likely. An opening that finishes the
-    game is drawn again.
+    game is drawn again, at most ``OPENING_TRIES`` times; then the longest one that was drawn is
+    used, without the move that finished the game.
     """
     length = rng.integers(plies + 1)
-    while True:
-        state, actions = game.initial(1), []
-        for _ in range(length):
-            action = random_actions(game.legal(state), rng)
-            state = game.step(state, action)
-            actions.append(int(action[0]))
-            if not np.isnan(game.outcome(state)[0]):
-                break
-        else:
+    longest: list[int] = []
+    for _ in range(OPENING_TRIES):
+        actions = _random_line(game, length, rng)
+        if len(actions) == length:
             return actions
+        longest = max(longest, actions, key=len)
+    return longest
+
+
+def _random_line(game: Game, length: int, rng: np.random.Generator) -> list[int]:
+    """``length`` random actions, or fewer: those before the one that would finish the game."""
+    state, actions = game.initial(1), []
+    for _ in range(length):
+        action = random_actions(game.legal(state), rng)
+        state = game.step(state, action)
+        if not np.isnan(game.outcome(state)[0]):
+            break
+        actions.append(int(action[0]))
+    return actions
+
+
+def _array(arrays: dict[str, bytes], name: str, dtype: Any, size: int) -> NDArray:
+    """The stored array ``name`` of ``size`` items; ``ValueError`` if it has another size."""
+    dtype, stored = np.dtype(dtype), arrays.get(name, b"")
+    if len(stored) != size * dtype.itemsize:
+        raise ValueError(
+            f"self-play state: {name[1:]} has {len(stored)} bytes, these settings need "
+            f"{size * dtype.itemsize}; resume with the game and selfplay settings of the run"
+        )
+    return np.frombuffer(stored, dtype)

@@ -161,16 +161,13 @@ class GameRecord:
     """Unique in a run; the replay buffer skips a second record with the same id."""
     version: int
     """The oldest weights version used in the game."""
-    actions: NDArray[np.int16]
+    actions: NDArray[np.int32]
     """``[P]``, every move from the initial position."""
-    states: States
-    """``[T]``."""
-    policy: NDArray[np.float16]
-    """``[T, A]``, the search's improved policy."""
-    value: NDArray[np.float16]
-    """``[T]``, the search's root value."""
-    outcome: NDArray[np.float32]
-    """``[T]``, the game's result for the player about to move in ``states[t]``."""
+    rows: NDArray
+    """``[T]`` of ``records.row(game)``: state, policy, value, surprise and outcome of each recorded
+    position."""
+    ending: Ending
+    """Why the game ended."""
 
     def __len__(self) -> int:
-        return len(self.states)
+        return len(self.rows)

@@ -4,26 +4,31 @@ A *frame* holds one record: 4 bytes marker, 4 bytes length, 4 bytes CRC-32, then
 length: zlib of a msgpack list of numbers and binary arrays. A *shard* is a header (one line that
 names the game, and its CRC-32), then frames. Frames are appended and never rewritten.
 
+A game stores its actions, not its states: they are built again with the rules when it is read, and
+so are the legal actions of each position, to which the weights of the policies belong in order. A
+checksum of both says that the rules are still those of the game.
+
 A frame by example: a tic-tac-toe game with id 3, played with weights version 1, of 7 plies, all of
-them recorded. Numbers are little-endian; ``itemsize`` of a state is 9, and there are 9 actions.
+them recorded; player 0 has won by the rules. Numbers are little-endian. The positions have 9, 8,
+..., 3 legal moves, 42 in all.
 
     offset  bytes  content
-         0      4  marker   a5 47 52 31
-         4      4  length   be 00 00 00: 190 bytes of payload
-         8      4  CRC-32   f3 22 ed de: of the layout (game, dtype, actions), then of the payload
-        12    190  payload  zlib of 258 bytes: [3, 1, actions, states, policy, value, outcome]
-                   as int16 7 * 2 = 14 bytes, state 7 * 9 = 63, float16 7 * 9 * 2 = 126,
-                   float16 7 * 2 = 14, float32 7 * 4 = 28, and 13 bytes of msgpack
-       202      -  the next frame begins here
+         0      4  marker   a5 47 52 32
+         4      4  length   94 00 00 00: 148 bytes of payload
+         8      4  CRC-32   46 f4 5e 67: of the layout (game, dtype, actions), then of the payload
+        12    148  payload  zlib of 137 bytes: [3, 1, ending 0, result 1, actions, weights, values,
+                   surprises, checksum] as uint8 7 bytes, float16 42 * 2 = 84, float16 7 * 2 = 14,
+                   float16 7 * 2 = 14, and 18 bytes of msgpack and numbers
+       160      -  the next frame begins here
 
 The CRC starts with the layout of the game, so a frame of another game, or of another encoding of
 the same game, is never accepted. The marker allows a reader to find the next frame behind damaged
 bytes: with a flipped bit at offset 100 the CRC is wrong, the reader searches for the next marker
-whose frame has a correct CRC, finds it at 202, and only this game is lost.
+whose frame has a correct CRC, finds it at 160, and only this game is lost.
 
 zlib compresses every record by itself, so that each append is complete and one flipped bit costs
-one game: 24 bytes per Connect Four position with dense policies, 1.4 us to pack. One stream over a
-whole shard would take 21 bytes per position.
+one game. Format 1, of earlier versions, had states, dense policies and outcomes instead; it is read
+and no longer written. A game of Connect Four takes half the bytes that it took there.
 """
 
 import functools
@@ -36,16 +41,22 @@ from pathlib import Path
 import msgpack
 import numpy as np
 
-from alphazero.types import GameRecord
+from alphazero import rebuilding, records
+from alphazero.rebuilding import Stored
+from alphazero.types import Ending, GameRecord
 from games.base import Game
 
-FORMAT = 1
-MARKER = b"\xa5GR1"
+FORMAT = 2
+MARKERS = {1: b"\xa5GR1", 2: b"\xa5GR2"}
+"""What a frame begins with, by its format."""
+MARKER = MARKERS[FORMAT]
 HEADER_BYTES = 4096
 """The longest header of a shard."""
+BATCH_GAMES, BATCH_BYTES = 1000, 2**25
+"""The games of a shard that are built again together, and the bytes of their rows."""
 _PREFIX = struct.Struct("<4sII")
 _CRC = struct.Struct("<I")
-_DECODING_ERRORS = (zlib.error, msgpack.UnpackException, ValueError, TypeError)
+_DECODING_ERRORS = (zlib.error, msgpack.UnpackException, ValueError, TypeError, OverflowError)
 
 
 class WireError(ValueError):
@@ -55,59 +66,105 @@ class WireError(ValueError):
 def encode(game: Game, record: GameRecord) -> bytes:
     """The frame of ``record``; ``decode`` returns the same record bit for bit.
 
-    Raises ``WireError`` if an array does not have the shape or dtype that ``GameRecord`` documents.
+    Raises ``WireError`` for a record that does not hold what ``GameRecord`` documents: a wrong
+    dtype, an illegal move, a number that is not finite, a policy that does not sum to one.
     """
-    problem = _find_problem(game, record)
+    problem = rebuilding.find_problem_of_record(game, record)
     if problem:
         raise WireError(f"game {record.game_id} cannot be stored: {problem}")
-    arrays = [
-        array.tobytes()
-        for array in (record.actions, record.states, record.policy, record.value, record.outcome)
+    rows = record.rows
+    used = rows["policy_action"] < game.num_actions
+    states, slots = records.states_of(rows), np.ascontiguousarray(rows["policy_action"])
+    fields = [
+        int(record.game_id),
+        int(record.version),
+        int(record.ending),
+        rebuilding.result(game, rows),
+        record.actions.astype(records.action_type(game)).tobytes(),
+        rows["policy_weight"][used].tobytes(),
+        rows["value"].tobytes(),
+        rows["surprise"].tobytes(),
+        zlib.crc32(slots, zlib.crc32(states)),
     ]
-    fields = [int(record.game_id), int(record.version), *arrays]
     payload = zlib.compress(msgpack.Packer().pack(fields))
     return _PREFIX.pack(MARKER, len(payload), _crc(game, payload)) + payload
 
 
 def decode(game: Game, frame: bytes) -> GameRecord:
-    """The record in one frame, its arrays read-only. Raises ``WireError`` for anything else."""
-    end = _frame_end(game, frame, 0)
-    if end != len(frame):
+    """The record in one frame, of any format. Raises ``WireError`` for anything else."""
+    number = next((n for n in MARKERS if frame.startswith(MARKERS[n])), FORMAT)
+    if _frame_end(game, frame, 0, number) != len(frame):
         raise WireError(f"{len(frame)} bytes are not one whole record of {game.name}")
-    return _unpack(game, frame)
+    (record,) = rebuilding.rebuild(game, [_unpack(game, frame, number)])
+    if isinstance(record, str):
+        raise WireError(record)
+    return record
 
 
-def header(game: Game) -> bytes:
+def header(game: Game, number: int = FORMAT) -> bytes:
     """The first bytes of a shard of ``game``: a line with its layout as JSON, and its CRC-32."""
-    text = b"alphazero games " + _layout(game) + b"\n"
+    text = b"alphazero games " + _layout(game, number) + b"\n"
     return text + _CRC.pack(zlib.crc32(text))
+
+
+def is_current(game: Game, path: Path) -> bool:
+    """Whether the shard at ``path`` is one of ``game`` in the current format."""
+    current = header(game)
+    with path.open("rb") as file:
+        return file.read(len(current)) == current
 
 
 def read_shard(
     game: Game, path: Path, report: Callable[[str], object] = print
-) -> Iterator[tuple[int, GameRecord]]:
-    """Yield ``(end offset, record)`` for every undamaged record of a shard, oldest first.
+) -> Iterator[tuple[int, GameRecord | None]]:
+    """Yield ``(end offset, record)`` for every undamaged frame of a shard, oldest first.
 
-    Damaged or half-written bytes are skipped; ``report`` gets one line for each such piece. Raises
-    ``WireError`` for a shard of another game or format.
+    Damaged or half-written bytes are skipped; ``report`` gets one line for each such piece. The
+    record is None, and ``report`` gets a line, where an undamaged frame holds no valid record: it
+    has an illegal move, for example. Raises ``WireError`` for a shard of another game or an unknown
+    format.
+    """
+    for batch in _batches(game, path, report):
+        stored = [game_read for _, game_read in batch if isinstance(game_read, Stored)]
+        rebuilt = iter(rebuilding.rebuild(game, stored))
+        for end, game_read in batch:
+            record = next(rebuilt) if isinstance(game_read, Stored) else game_read
+            if isinstance(record, str):
+                report(f"{path}: left out a game: {record}")
+            yield end, None if isinstance(record, str) else record
+
+
+def _batches(
+    game: Game, path: Path, report: Callable[[str], object]
+) -> Iterator[list[tuple[int, Stored | str]]]:
+    """The undamaged frames of a shard: their end, and the game or what is wrong with it.
+
+    A batch has at most ``BATCH_GAMES`` games and, unless it is one game, ``BATCH_BYTES`` of rows.
     """
     data = path.read_bytes()
-    start = _header_end(game, path, data, report) if data else 0
+    start, number = _header_end(game, path, data, report) if data else (0, FORMAT)
+    batch, size = [], 0
     while start < len(data):
-        end = _frame_end(game, data, start)
+        end = _frame_end(game, data, start, number)
         if end is None:
-            start, damaged = _next_frame(game, data, start), start
+            start, damaged = _next_frame(game, data, start, number), start
             kind = "damaged" if start < len(data) else "half-written or damaged"
             report(f"{path}: skipped a {kind} record, bytes {damaged} to {start}")
             continue
-        yield end, _unpack(game, data[start:end])
-        start = end
+        read = _unpacked(game, data[start:end], number)
+        more = 0 if isinstance(read, str) else len(read.value) * records.row(game).itemsize
+        if batch and (len(batch) == BATCH_GAMES or size + more > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append((end, read))
+        size, start = size + more, end
+    yield batch
 
 
-@functools.lru_cache(maxsize=16)
-def _layout(game: Game) -> bytes:
+@functools.lru_cache(maxsize=32)
+def _layout(game: Game, number: int) -> bytes:
     layout = {
-        "format": FORMAT,
+        "format": number,
         "game": game.name,
         "dtype": str(game.dtype.descr),
         "num_actions": game.num_actions,
@@ -115,98 +172,125 @@ def _layout(game: Game) -> bytes:
     return json.dumps(layout).encode()
 
 
-def _crc(game: Game, payload: bytes) -> int:
-    return zlib.crc32(payload, zlib.crc32(_layout(game)))
+@functools.lru_cache(maxsize=32)
+def _layout_crc(game: Game, number: int) -> int:
+    return zlib.crc32(_layout(game, number))
 
 
-def _limit(game: Game) -> int:
+def _crc(game: Game, payload: bytes, number: int = FORMAT) -> int:
+    return zlib.crc32(payload, _layout_crc(game, number))
+
+
+@functools.lru_cache(maxsize=32)
+def _limit(game: Game, number: int = FORMAT) -> int:
     """The largest number of bytes of a payload of this game, compressed or not.
 
-    A damaged length above it is rejected before anything is read or inflated. Connect Four: 2,621.
+    A damaged length above it is rejected before anything is read or inflated. Connect Four: 1,823.
     """
-    ply = 2 + game.dtype.itemsize + 2 * game.num_actions + 2 + 4
+    if number == 1:  # int16 action, state, dense float16 policy, float16 value, float32 outcome
+        ply = 2 + game.dtype.itemsize + 2 * game.num_actions + 2 + 4
+    else:  # action, float16 weight of each legal action, float16 value and surprise
+        ply = records.action_type(game).itemsize + 2 * game.max_legal + 2 + 2
     # zlib adds less than a thousandth to data that it cannot compress.
     return 1024 + ply * game.max_plies * 1001 // 1000
 
 
-def _frame_end(game: Game, data: bytes, start: int) -> int | None:
+def _frame_end(game: Game, data: bytes, start: int, number: int = FORMAT) -> int | None:
     """The end offset of the frame at ``start``; None if there is no whole, undamaged frame."""
     begin = start + _PREFIX.size
     if begin > len(data):
         return None
     marker, length, crc = _PREFIX.unpack_from(data, start)
-    if marker != MARKER or length > min(_limit(game), len(data) - begin):
+    if marker != MARKERS[number] or length > min(_limit(game, number), len(data) - begin):
         return None
-    return begin + length if _crc(game, data[begin : begin + length]) == crc else None
+    return begin + length if _crc(game, data[begin : begin + length], number) == crc else None
 
 
-def _next_frame(game: Game, data: bytes, start: int) -> int:
+def _next_frame(game: Game, data: bytes, start: int, number: int) -> int:
     """The offset of the first undamaged frame behind ``start``; ``len(data)`` if there is none."""
-    candidate = data.find(MARKER, start + 1)
-    while candidate >= 0 and _frame_end(game, data, candidate) is None:
-        candidate = data.find(MARKER, candidate + 1)
+    candidate = data.find(MARKERS[number], start + 1)
+    while candidate >= 0 and _frame_end(game, data, candidate, number) is None:
+        candidate = data.find(MARKERS[number], candidate + 1)
     return candidate if candidate >= 0 else len(data)
 
 
-def _header_end(game: Game, path: Path, data: bytes, report: Callable[[str], object]) -> int:
-    """The offset behind the header; that of the first frame if the header is damaged."""
-    if data.startswith(header(game)):
-        return len(header(game))
+def _header_end(
+    game: Game, path: Path, data: bytes, report: Callable[[str], object]
+) -> tuple[int, int]:
+    """The offset behind the header and the format; that of the first frame if it is damaged."""
+    for number in MARKERS:
+        if data.startswith(header(game, number)):
+            return len(header(game, number)), number
     line_end = data.find(b"\n", 0, HEADER_BYTES) + 1
     text, crc = data[:line_end], data[line_end : line_end + _CRC.size]
     if line_end and crc == _CRC.pack(zlib.crc32(text)):
         layout = text.decode(errors="replace").strip()
         raise WireError(f"{path} holds {layout}, not {game.name} in the encoding of this version")
     # The header can be dispensed with: the CRC of every frame covers the layout of the game again.
-    start = 0 if data.startswith(MARKER) else _next_frame(game, data, 0)
-    report(f"{path}: the header is damaged, bytes 0 to {start}")
-    return start
+    starts = {
+        number: 0 if data.startswith(marker) else _next_frame(game, data, 0, number)
+        for number, marker in MARKERS.items()
+    }
+    number = min(starts, key=lambda number: (starts[number], -number))
+    report(f"{path}: the header is damaged, bytes 0 to {starts[number]}")
+    return starts[number], number
 
 
-def _unpack(game: Game, frame: bytes) -> GameRecord:
-    """The record of an undamaged frame; an error here means that it was written wrongly."""
+def _unpacked(game: Game, frame: bytes, number: int) -> Stored | str:
+    """The game in an undamaged frame, or a line that says why it cannot be read."""
+    try:
+        return _unpack(game, frame, number)
+    except WireError as error:
+        return str(error)
+
+
+def _unpack(game: Game, frame: bytes, number: int) -> Stored:
+    """The game in an undamaged frame; an error here means that it was written wrongly."""
     try:
         inflate = zlib.decompressobj()
-        payload = inflate.decompress(frame[_PREFIX.size :], _limit(game))
-        record = _record(game, msgpack.unpackb(payload))
+        payload = inflate.decompress(frame[_PREFIX.size :], _limit(game, number))
+        fields = msgpack.unpackb(payload)
+        stored = (_fields_of_format_1 if number == 1 else _fields)(game, fields)
     except _DECODING_ERRORS as error:
-        raise WireError(f"a record of {game.name} cannot be read: {error}") from None
-    problem = _find_problem(game, record)
+        line = " ".join(str(error).split())
+        raise WireError(f"a record of {game.name} cannot be read: {line}") from None
+    problem = rebuilding.find_problem(game, stored)
     if problem:
-        raise WireError(f"game {record.game_id} cannot be read: {problem}")
-    return record
+        raise WireError(f"game {stored.game_id} cannot be read: {problem}")
+    return stored
 
 
-def _record(game: Game, fields: list) -> GameRecord:
-    game_id, version, actions, states, policy, value, outcome = fields
-    return GameRecord(
+def _fields(game: Game, fields: list) -> Stored:
+    game_id, version, ending, result, actions, weights, values, surprise, checksum = fields
+    return Stored(
         game_id=game_id,
         version=version,
-        actions=np.frombuffer(actions, np.int16),
-        states=np.frombuffer(states, game.dtype),
-        policy=np.frombuffer(policy, np.float16).reshape(-1, game.num_actions),
-        value=np.frombuffer(value, np.float16),
-        outcome=np.frombuffer(outcome, np.float32),
+        ending=Ending(ending),
+        result=result,
+        actions=np.frombuffer(actions, records.action_type(game)),
+        weights=np.frombuffer(weights, np.float16),
+        value=np.frombuffer(values, np.float16),
+        surprise=np.frombuffer(surprise, np.float16),
+        checksum=checksum,
     )
 
 
-def _find_problem(game: Game, record: GameRecord) -> str | None:
-    """A line about a wrong shape, dtype or range in ``record``; None if there is none."""
-    length = len(record.states)
-    expected = {
-        "states": (game.dtype, (length,)),
-        "policy": (np.dtype(np.float16), (length, game.num_actions)),
-        "value": (np.dtype(np.float16), (length,)),
-        "outcome": (np.dtype(np.float32), (length,)),
-        "actions": (np.dtype(np.int16), record.actions.shape[:1]),
-    }
-    for name, (dtype, shape) in expected.items():
-        array = getattr(record, name)
-        if array.dtype != dtype or array.shape != shape:
-            return f"{name} is {array.dtype}{list(array.shape)} instead of {dtype}{list(shape)}"
-    if not length <= len(record.actions) <= game.max_plies:
-        plies = len(record.actions)
-        return f"{length} positions and {plies} moves, in a game of at most {game.max_plies} plies"
-    if not (0 <= record.game_id < 2**63 and 0 <= record.version < 2**63):
-        return f"version {record.version} or the game's id is not in 0 to 2**63 - 1"
-    return None
+def _fields_of_format_1(game: Game, fields: list) -> Stored:
+    """A game of format 1: states, dense policies, and an outcome per position, but no ending."""
+    game_id, version, actions, states, policy, value, outcome = fields
+    states = np.frombuffer(states, game.dtype)
+    outcomes = np.frombuffer(outcome, np.float32)
+    if len(outcomes) != len(states):
+        raise ValueError(f"{len(outcomes)} outcomes of {len(states)} positions")
+    value = np.frombuffer(value, np.float16)
+    return Stored(
+        game_id=game_id,
+        version=version,
+        ending=None,
+        result=outcomes,
+        actions=np.frombuffer(actions, np.int16),
+        weights=np.frombuffer(policy, np.float16).reshape(-1, game.num_actions),
+        value=value,
+        surprise=np.zeros(len(value), np.float16),
+        checksum=zlib.crc32(states),
+    )

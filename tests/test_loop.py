@@ -15,6 +15,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from made_up_rows import first_positions
 from pydantic import TypeAdapter
 
 import games
@@ -26,7 +27,7 @@ from alphazero.learner import Learner
 from alphazero.limiter import Limiter
 from alphazero.local_fleet import LocalFleet
 from alphazero.loop import Hooks
-from alphazero.replay import Replay, Samples, to_batch
+from alphazero.replay import Replay, to_batch
 
 TINY = {
     "game": "tic_tac_toe",
@@ -323,17 +324,11 @@ def test_the_games_do_not_depend_on_how_long_the_caller_takes(parts):
         return [wire.encode(game, record) for record in records]
 
     game = games.make("tic_tac_toe")
-    batch = to_batch(game, first_positions(game, 32), 0.0)
+    batch = to_batch(game, first_positions(game, 32))
     expected = played("one", lambda fleet: None)
     assert len(expected) > 10
     # Here every ply under way has ended before the next weights are published.
     assert played("two", lambda fleet: [group.played() for group in fleet._groups]) == expected
-
-
-def first_positions(game, size):
-    policy = np.full((size, game.num_actions), 1 / game.num_actions, np.float32)
-    zeros = np.zeros(size, np.float32)
-    return Samples(game.initial(size), np.zeros(size, np.int64), policy, zeros, zeros)
 
 
 def test_without_weights_nothing_is_played(parts):

@@ -14,6 +14,7 @@ from random_positions import positions
 
 import games
 from alphazero.config import Config, ReplaySettings
+from alphazero.records import states_of
 from alphazero.replay import Replay
 from workers import bench, cli
 from workers.bench import fleet, processes
@@ -85,11 +86,10 @@ def test_bytes_of_games_and_samples_are_those_of_their_arrays(tmp_path):
     replay = Replay(GAME, tmp_path, ReplaySettings(window_min=50))
     replay.extend([record])
     samples = replay.sample(10, np.random.default_rng(0))
-    states = record.states
+    states = states_of(record.rows)
     counted = Counter(evaluations=len(states), positions=len(record), samples=1)
     sent = fleet.link_bytes(GAME, counted, batch_size=10)
-    fields = ("actions", "states", "policy", "value", "outcome")
-    stored = sum(getattr(record, name).nbytes for name in fields)
+    stored = record.actions.nbytes + record.rows.nbytes
     evaluation = SleepingEvaluator(Config(game=GAME.name), 0)(states)
     assert sent == {
         "worker_to_server": states.nbytes,

@@ -15,6 +15,7 @@ import pytest
 import games
 from alphazero import wire
 from alphazero.config import Config, InferenceSettings, SelfPlaySettings
+from alphazero.records import states_of
 from alphazero.search.gumbel import Gumbel
 from alphazero.types import Evaluation
 from games import solvers
@@ -130,18 +131,19 @@ def incarnations(records) -> set[int]:
 
 def assert_valid(record):
     """The moves lead through the recorded states to the outcome, or to a proven position."""
-    state = GAME.initial(1)
+    state, states = GAME.initial(1), states_of(record.rows)
     for t, action in enumerate(record.actions):
-        assert record.states[t].tobytes() == state[0].tobytes()
+        assert record.rows["state"][t].tobytes() == state[0].tobytes()
         assert GAME.legal(state)[0, action]
         state = GAME.step(state, np.array([action]))
     last = GAME.outcome(state)[0]
     if np.isnan(last):  # the search had proven it before the last move
-        mover = GAME.to_move(record.states[-1:]) == GAME.to_move(state)
-        last = np.where(mover, 1, -1) * solvers.scores(GAME, record.states[-1:])[0]
-    same = GAME.to_move(record.states) == GAME.to_move(state)
-    np.testing.assert_array_equal(record.outcome, np.where(same, last, -last))
-    np.testing.assert_allclose(record.policy.astype(np.float32).sum(1), 1, atol=0.01)
+        mover = GAME.to_move(states[-1:]) == GAME.to_move(state)
+        last = np.where(mover, 1, -1) * solvers.scores(GAME, states[-1:])[0]
+    same = GAME.to_move(states) == GAME.to_move(state)
+    np.testing.assert_array_equal(record.rows["outcome"], np.where(same, last, -last))
+    weights = record.rows["policy_weight"].astype(np.float32)
+    np.testing.assert_allclose(weights.sum(1), 1, atol=0.01)
 
 
 @pytest.fixture(scope="module")

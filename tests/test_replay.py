@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_wire import random_record
+from made_up_rows import first_positions, forged, made_up_rows, random_record, samples_of
 
 import games
 from alphazero import replay as replay_module
-from alphazero import wire
+from alphazero import targets, wire
 from alphazero.config import ReplaySettings
+from alphazero.records import row, states_of
 from alphazero.replay import Batch, Replay, Samples, to_batch, window_size
 
 GAME = games.make("connect_four")
@@ -54,24 +55,15 @@ def assert_same_samples(one: Samples, other: Samples):
         assert np.array_equal(a, b)
 
 
-def stored_rows(records) -> np.ndarray:
-    """Every recorded position as bytes, oldest first: state, policy, value and outcome."""
-    return np.array(
-        [
-            record.states[t].tobytes()
-            + record.policy[t].astype(np.float32).tobytes()
-            + record.value[t].astype(np.float32).tobytes()
-            + record.outcome[t].tobytes()
-            for record in records
-            for t in range(len(record))
-        ],
-        dtype=object,
-    )
+def stored_rows(games) -> np.ndarray:
+    """Every recorded position as bytes, oldest first."""
+    return np.array([row.tobytes() for record in games for row in record.rows], dtype=object)
 
 
 def sampled_rows(samples: Samples) -> list[bytes]:
-    columns = zip(samples.states, samples.policy, samples.value, samples.outcome, strict=True)
-    return [b"".join(part.tobytes() for part in row) for row in columns]
+    """The sampled positions as ``stored_rows`` has them: the record's columns come first."""
+    size = row(GAME).itemsize
+    return [sampled.tobytes()[:size] for sampled in samples.rows]
 
 
 @pytest.mark.parametrize(
@@ -156,7 +148,7 @@ def test_sampling_depends_on_contents_and_generator_alone(tmp_path):
     replay.extend(RECORDS)
     first = drawn(replay)
     assert_same_samples(first, drawn(replay))
-    assert not np.array_equal(first.states, drawn(replay, seed=6).states)
+    assert not np.array_equal(first.rows, drawn(replay, seed=6).rows)
 
 
 def test_a_sample_is_no_view_of_the_buffer(tmp_path):
@@ -355,7 +347,7 @@ def test_a_full_disk_is_one_line_and_costs_only_the_game_that_did_not_fit(tmp_pa
 
 def test_a_malformed_record_is_refused_and_not_counted(tmp_path):
     replay = opened(tmp_path)
-    wrong = dataclasses.replace(RECORDS[0], value=RECORDS[0].value[:-1])
+    wrong = dataclasses.replace(RECORDS[0], actions=RECORDS[0].actions[:-1])
     with pytest.raises(wire.WireError):
         replay.extend([wrong])
     assert replay.games == 0
@@ -368,7 +360,7 @@ import sys
 import games
 from alphazero.config import ReplaySettings
 from alphazero.replay import Replay
-from test_wire import random_record
+from made_up_rows import first_positions, forged, made_up_rows, random_record, samples_of
 
 game = games.make("connect_four")
 replay = Replay(game, sys.argv[1], ReplaySettings())
@@ -396,104 +388,196 @@ def test_a_killed_process_loses_no_game_it_had_accepted(tmp_path):
     assert opened(tmp_path).games - max(accepted) in (0, 1)
 
 
-def samples_of(game, records, symmetry) -> Samples:
-    return Samples(
-        states=np.concatenate([record.states for record in records]),
-        symmetry=np.asarray(symmetry),
-        policy=np.concatenate([record.policy for record in records]).astype(np.float32),
-        value=np.concatenate([record.value for record in records]).astype(np.float32),
-        outcome=np.concatenate([record.outcome for record in records]),
-    )
-
-
-def test_the_value_target_mixes_outcome_and_search_value_as_computed_by_hand():
-    samples = Samples(
-        states=GAME.initial(4),
-        symmetry=np.zeros(4, np.int64),
-        policy=np.full((4, 7), 1 / 7, np.float32),
-        value=np.array([0.5, -0.25, -1, 0], np.float32),
-        outcome=np.array([1, 0, -1, 1], np.float32),
-    )
-    wdl = to_batch(GAME, samples, value_mixing=0.2).wdl
-    expected = [[0.9, 0.1, 0], [0, 0.95, 0.05], [0, 0, 1], [0.8, 0.2, 0]]
-    assert wdl.dtype == np.float32
-    assert np.allclose(wdl, expected, atol=1e-7)
-    # The expectation is (1 - m) * outcome + m * value.
-    assert np.allclose(wdl[:, 0] - wdl[:, 2], 0.8 * samples.outcome + 0.2 * samples.value)
-
-
-@pytest.mark.parametrize(("mixing", "expected"), [(0, [0, 0, 1]), (1, [0.5, 0.5, 0])])
-def test_the_value_target_is_the_outcome_alone_or_the_search_value_alone(mixing, expected):
-    one = Samples(
-        states=GAME.initial(1),
-        symmetry=np.zeros(1, np.int64),
-        policy=np.full((1, 7), 1 / 7, np.float32),
-        value=np.array([0.5], np.float32),
-        outcome=np.array([-1], np.float32),
-    )
-    assert to_batch(GAME, one, mixing).wdl.tolist() == [expected]
-
-
 def test_a_mirrored_connect_four_position_as_drawn_by_hand():
     # The first stone lies in column 2; the mirror image has it in column 6.
     state = GAME.step(GAME.initial(1), np.array([1]))
-    policy = np.array([[0.5, 0.25, 0.125, 0.125, 0, 0, 0]], np.float32)
-    zero = np.zeros(1, np.float32)
-    batch = to_batch(GAME, Samples(state, np.array([1]), policy, zero, zero), 0)
+    samples = first_positions(GAME, 1)
+    policy = np.array([[0.5, 0.25, 0.125, 0.125, 0, 0, 0]])
+    for name in row(GAME).names or ():
+        samples.rows[name] = made_up_rows(GAME, state, policy)[name]
+    batch = to_batch(GAME, Samples(samples.rows, np.array([1])))
     other = np.zeros((6, 7))
     other[np.nonzero(GAME.observe(state)[0].sum(0))[0][0], 5] = 1
     assert np.array_equal(batch.observations[0].sum(0), other)
     assert batch.policy.tolist() == [[0, 0, 0, 0.125, 0.125, 0.25, 0.5]]
 
 
+class OwnedCells(type(GAMES[0])):
+    """Tic-tac-toe in which a player owns the cells with own stones at the end."""
+
+    def final_ownership(self, states):
+        return states["cells"].astype(np.float32)
+
+
 @pytest.mark.parametrize(
-    ("game", "checked"), [(GAMES[0], 8), (GAMES[1], 2), (GAMES[2], 4)], ids=str
+    ("game", "checked"), [(OwnedCells(), 8), (GAMES[1], 2), (GAMES[2], 4)], ids=str
 )
 def test_a_transformed_policy_points_at_the_transformed_move(game, checked):
     """Follow a game and its image in parallel: the image's moves are read off one-hot policies.
 
-    Four of Othello's symmetries exchange the colours of its first four stones, so that the image
-    is no game from the usual beginning; they are skipped.
+    So are the opponent's replies, and where the game has it, the ownership is compared with that
+    of the image's last position. Four of Othello's symmetries exchange the colours of its first
+    four stones, so that the image is no game from the usual beginning; they are skipped.
     """
     record = random_record(game, 3)
     hot = np.eye(game.num_actions, dtype=np.float16)[record.actions]
-    record = dataclasses.replace(record, policy=hot)
-    start = game.observe(game.initial(1))[0]
+    record = dataclasses.replace(record, rows=made_up_rows(game, states_of(record.rows), hot))
+    start, heads = game.observe(game.initial(1))[0], ("reply", "ownership")
+    count = len(record)
     batches = [
-        to_batch(game, samples_of(game, [record], [symmetry] * len(record)), 0)
+        to_batch(game, samples_of(game, [record], [symmetry] * count, SETTINGS, heads))
         for symmetry in range(len(game.symmetries()))
     ]
     from_the_start = [batch for batch in batches if np.array_equal(batch.observations[0], start)]
     assert len(from_the_start) == checked
     for batch in from_the_start:
-        image = game.initial(1)
-        for t in range(len(record)):
+        image, movers = game.initial(1), game.to_move(states_of(record.rows))
+        moves = batch.policy.argmax(1)
+        for t in range(count):
             assert np.array_equal(game.observe(image)[0], batch.observations[t])
             assert np.array_equal(game.legal(image)[0], batch.legal[t])
-            image = game.step(image, batch.policy[t : t + 1].argmax(1))
-        assert np.abs(game.outcome(image)) == np.abs(record.outcome[0])
+            if t + 1 < count and movers[t + 1] != movers[t]:
+                assert batch.auxiliary["reply"][t].argmax() == moves[t + 1]
+            image = game.step(image, moves[t : t + 1])
+        assert not game.legal(image).any()
+        if (owned := game.final_ownership(image)) is not None:
+            sign = np.where(movers == game.to_move(image), 1, -1)
+            assert np.array_equal(batch.auxiliary["ownership"], sign[:, None] * owned)
+
+
+def arrays(batch: Batch) -> dict[str, np.ndarray]:
+    fields = batch._asdict() | batch.auxiliary
+    return {name: array for name, array in fields.items() if isinstance(array, np.ndarray)}
 
 
 @pytest.mark.parametrize("game", GAMES, ids=repr)
 def test_a_mixed_batch_equals_its_rows_taken_alone(game):
-    records = [random_record(game, game_id) for game_id in range(4)]
-    count = sum(map(len, records))
+    games_played = [random_record(game, game_id) for game_id in range(4)]
+    count = sum(map(len, games_played))
     symmetry = np.random.default_rng(1).integers(len(game.symmetries()), size=count)
-    samples = samples_of(game, records, symmetry)
-    whole = to_batch(game, samples, 0.3)
-    assert [array.dtype for array in whole] == [np.float32, np.bool_, np.float32, np.float32]
-    for row in range(count):
-        alone = to_batch(game, Samples(*(array[row : row + 1] for array in samples)), 0.3)
-        for one, many in zip(alone, whole, strict=True):
-            assert np.array_equal(one[0], many[row])
+    weighted = ReplaySettings(policy_surprise=0.5)
+    samples = samples_of(game, games_played, symmetry, weighted, tuple(targets.TARGETS))
+    whole = arrays(to_batch(game, samples))
+    assert set(whole) == {"observations", "legal", "policy", "wdl", "weight", *targets.TARGETS}
+    assert {name for name in whole if whole[name].dtype != np.float32} == {"legal"}
+    for i in range(count):
+        alone = arrays(to_batch(game, Samples(*(column[i : i + 1] for column in samples))))
+        for name, array in whole.items():
+            assert np.array_equal(alone[name][0], array[i], equal_nan=name != "legal")
+
+
+def test_positions_have_weights_only_where_surprise_counts(tmp_path):
+    plain, weighted = (
+        opened(tmp_path / str(share), settings=ReplaySettings(policy_surprise=share))
+        for share in (0, 0.5)
+    )
+    for replay in (plain, weighted):
+        replay.extend(RECORDS[:2])
+    assert to_batch(GAME, drawn(plain)).weight is None
+    weight, rows = to_batch(GAME, drawn(weighted)).weight, drawn(weighted).rows
+    assert weight is not None
+    for record in RECORDS[:2]:
+        surprise = record.rows["surprise"].astype(np.float64)
+        for t in range(len(record)):
+            here = rows["state"] == record.rows["state"][t]
+            if here.any() and t > 2:  # games may share their first positions
+                expected = 0.5 + 0.5 * surprise[t] / surprise.mean()
+                assert np.allclose(weight[here], expected, rtol=1e-5)
+
+
+def test_legal_moves_come_from_the_stored_rows_and_equal_the_rules(monkeypatch):
+    record = random_record(GAMES[2], 5)
+    samples = samples_of(GAMES[2], [record], [0] * len(record), SETTINGS)
+    expected = GAMES[2].legal(states_of(record.rows))
+    monkeypatch.setattr(type(GAMES[2]), "legal", None)
+    assert np.array_equal(to_batch(GAMES[2], samples).legal, expected)
+
+
+def test_an_encoder_makes_the_observations_with_its_own_symmetries():
+    class Turned:
+        """The planes of the game, upside down."""
+
+        def __call__(self, states):
+            return GAME.observe(states)[:, :, ::-1].copy()
+
+        def symmetries(self):
+            turned = np.arange(42).reshape(6, 7)[::-1].ravel()
+            return [turned[cells[turned]] for cells, _ in GAME.symmetries()]
+
+    samples = samples_of(GAME, RECORDS[:3], np.arange(sum(map(len, RECORDS[:3]))) % 2, SETTINGS)
+    plain, turned = to_batch(GAME, samples), to_batch(GAME, samples, Turned())
+    assert np.array_equal(turned.observations[:, :, ::-1], plain.observations)
+    assert np.array_equal(turned.policy, plain.policy)
+
+
+def test_a_head_without_a_target_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no target for the head 'ownershipp'; did you mean"):
+        Replay(GAME, tmp_path, SETTINGS, heads=["ownershipp"])
+
+
+def test_auxiliary_targets_are_the_same_after_reopening(tmp_path):
+    heads = ("reply", "moves_left", "short_term")
+    replay = Replay(GAME, tmp_path, SETTINGS, heads=heads)
+    replay.extend(RECORDS)
+    before = drawn(replay)
+    replay.close()
+    replay = Replay(GAME, tmp_path, SETTINGS, heads=heads)
+    assert_same_samples(before, drawn(replay))
+    assert set(to_batch(GAME, before).auxiliary) == set(heads)
+    replay.close()
+
+
+def test_no_game_is_appended_to_a_shard_of_the_earlier_format(tmp_path):
+    earlier = Path(__file__).parent / "data/earlier_versions/connect_four_shard.bin"
+    shard = tmp_path / "shard_000003.bin"
+    shard.write_bytes(earlier.read_bytes())
+    replay = opened(tmp_path)
+    assert replay.games == 6
+    replay.extend(RECORDS[20:30])
+    before = drawn(replay)
+    close(replay)
+    assert shard.read_bytes() == earlier.read_bytes()
+    lines: list[str] = []
+    replay = opened(tmp_path, lines)
+    assert (replay.games, lines, replay.state()["shard"]) == (16, [], 4)
+    assert_same_samples(before, drawn(replay))
+
+
+def test_a_checkpoint_of_an_earlier_version_truncates_its_own_shard(tmp_path):
+    earlier = Path(__file__).parent / "data/earlier_versions/connect_four_shard.bin"
+    (tmp_path / "shard_000000.bin").write_bytes(earlier.read_bytes())
+    ends = [end for end, _ in wire.read_shard(GAME, earlier)]
+    replay = opened(tmp_path)
+    replay.extend(RECORDS[20:25])
+    positions = replay.positions
+    replay.restore({"games": 4, "positions": 9, "shard": 0, "offset": ends[3]}, truncate=True)
+    assert replay.games == 4
+    assert replay.positions < positions
+    assert replay.extend(RECORDS[20:25]) == 5
+
+
+def test_a_game_that_breaks_the_rules_is_left_out_and_the_file_is_kept(tmp_path):
+    replay = opened(tmp_path)
+    replay.extend(RECORDS[:3])
+    replay._append(forged(GAME, RECORDS[3], value=np.full(len(RECORDS[3]), np.nan, np.float16)))
+    close(replay)
+    size = (tmp_path / "shard_000000.bin").stat().st_size
+    lines: list[str] = []
+    replay = opened(tmp_path, lines)
+    assert replay.games == 3
+    assert len(lines) == 1
+    assert "left out a game: game 3 cannot be read: a value is not in [-1, 1]" in lines[0]
+    assert (tmp_path / "shard_000000.bin").stat().st_size == size
+    assert replay.extend(RECORDS[3:5]) == 2
 
 
 def test_policies_sum_to_one_and_stay_on_legal_moves(tmp_path):
     replay = opened(tmp_path)
     replay.extend(RECORDS)
     samples = drawn(replay, 1024)
-    batch: Batch = to_batch(GAME, samples, 0.25)
-    assert np.abs(samples.policy.sum(1) - 1).max() > 1e-4  # float16's rounding is to be corrected
+    batch = to_batch(GAME, samples)
+    stored = samples.rows["policy_weight"].astype(np.float32)
+    assert np.abs(stored.sum(1) - 1).max() > 1e-4  # float16's rounding is to be corrected
     assert np.allclose(batch.policy.sum(1), 1, atol=1e-6)
     assert (batch.policy[~batch.legal] == 0).all()
     assert np.allclose(batch.wdl.sum(1), 1, atol=1e-6)
@@ -504,5 +588,5 @@ def test_building_a_batch_leaves_the_samples_alone(tmp_path):
     replay.extend(RECORDS)
     samples = drawn(replay)
     copies = Samples(*(array.copy() for array in samples))
-    to_batch(GAME, samples, 0.25)
+    to_batch(GAME, samples)
     assert_same_samples(samples, copies)

@@ -1,20 +1,27 @@
 """Self-play against a plain loop, its randomness, and its resuming."""
 
+import sys
 from itertools import count
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from made_up_games import DoubleNim, double_nim_values
+from made_up_rows import same
 
 import games
-from alphazero import wire
+from alphazero import config, selfplay, wire
 from alphazero.config import SelfPlaySettings
 from alphazero.evaluators import uniform
+from alphazero.nn import state as states
+from alphazero.records import states_of, unpack_policy
 from alphazero.search import run
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
 from alphazero.selfplay import GameGroup, random_opening
-from alphazero.types import Evaluation
+from alphazero.types import Ending, Evaluation
 from games import solvers
 
 GAMES = ["tic_tac_toe", "connect_four", "othello:size=4"]
@@ -43,14 +50,6 @@ def play(game, settings, seed=0, ids=None, moves=40, search=None, evaluate=None)
     return [record for _ in range(moves) for record in run(group.move(), evaluate)]
 
 
-def same(one, two):
-    return all(np.array_equal(a, b) for a, b in zip(fields(one), fields(two), strict=True))
-
-
-def fields(record):
-    return [getattr(record, name) for name in record.__slots__]
-
-
 @pytest.mark.parametrize("name", GAMES)
 def test_replaying_a_records_actions_gives_its_states_and_outcome(name):
     game = games.make(name)
@@ -65,19 +64,20 @@ def test_replaying_a_records_actions_gives_its_states_and_outcome(name):
         result = game.outcome(state)[0]
         assert not np.isnan(result)
         recorded = np.array(states[-len(record) :], game.dtype)
-        assert np.array_equal(record.states, recorded)
+        assert np.array_equal(states_of(record.rows), recorded)
         sign = np.where(game.to_move(recorded) == game.to_move(state), 1, -1)
-        assert np.array_equal(record.outcome, sign * result)
+        assert np.array_equal(record.rows["outcome"], sign * result)
 
 
 def test_a_record_holds_one_policy_and_value_for_each_position_and_survives_the_wire():
     game = games.make("connect_four")
     record = play(game, to_the_end(games=2))[0]
-    assert record.policy.shape == (len(record), 7)
-    assert np.allclose(record.policy.sum(axis=1), 1, atol=2e-3)
-    assert (record.policy[~game.legal(record.states)] == 0).all()
-    assert np.abs(record.value.astype(np.float64)).max() <= 1
-    assert wire.encode(game, record)
+    rows = record.rows
+    legal, policy = unpack_policy(game, rows["policy_action"], rows["policy_weight"])
+    assert np.array_equal(legal, game.legal(states_of(rows)))
+    assert np.allclose(policy.sum(axis=1), 1, atol=2e-3)
+    assert np.abs(rows["value"].astype(np.float64)).max() <= 1
+    assert same(wire.decode(game, wire.encode(game, record)), record)
 
 
 def test_a_game_depends_on_its_seed_and_id_but_not_on_the_games_beside_it():
@@ -151,7 +151,7 @@ def test_a_player_whose_value_stays_low_resigns_and_loses():
     assert len(records) == 4
     for record in records:
         assert len(record) == 4  # its second own move is the game's fourth ply
-        assert record.outcome.tolist() == [1, -1, 1, -1]
+        assert record.rows["outcome"].tolist() == [1, -1, 1, -1]
 
 
 def test_games_with_resignation_disabled_are_played_to_the_end():
@@ -192,17 +192,20 @@ def test_a_game_whose_result_is_proven_ends_with_the_solvers_result(search):
     game = games.make("tic_tac_toe")
     chosen = to_the_end(games=16, stop_when_proven=True)
     records = play(game, chosen, moves=40, search=search)
-    last = np.concatenate([record.states[-1:] for record in records])
+    last = np.concatenate([record.rows["state"][-1:] for record in records])
     best, _ = solvers.scores(game, last)
-    assert [record.outcome[-1] for record in records] == best.tolist()
+    assert [record.rows["outcome"][-1] for record in records] == best.tolist()
     lengths = [len(record) for record in records]
     played_out = [
         len(record) for record in play(game, to_the_end(games=16), moves=40, search=search)
     ]
     assert np.mean(lengths) < np.mean(played_out) - 0.5
     for record in records:
-        movers = game.to_move(record.states)
-        assert (record.outcome == np.where(movers == movers[-1], 1, -1) * record.outcome[-1]).all()
+        movers = game.to_move(states_of(record.rows))
+        assert (
+            record.rows["outcome"]
+            == np.where(movers == movers[-1], 1, -1) * record.rows["outcome"][-1]
+        ).all()
 
 
 def test_a_proven_result_has_the_right_sign_where_a_player_moves_twice():
@@ -211,5 +214,256 @@ def test_a_proven_result_has_the_right_sign_where_a_player_moves_twice():
     records = play(game, chosen, moves=40, search=PUCT(simulations=400), evaluate=uniform(game))
     assert len(records) > 20
     for record in records:
-        for state, outcome in zip(record.states[-1:], record.outcome[-1:], strict=True):
+        for state, outcome in zip(
+            record.rows["state"][-1:], record.rows["outcome"][-1:], strict=True
+        ):
             assert outcome == max(double_nim_values(int(state["stones"])))
+
+
+def test_a_record_says_how_its_game_ended():
+    game = games.make("connect_four")
+
+    def second_player_is_lost(states):
+        value = np.where(game.to_move(states) == 1, -0.99, 0.99).astype(np.float32)
+        return Evaluation(np.zeros((len(states), 7), np.float32), value)
+
+    resigning = to_the_end(games=4, resign_value=0.9, resign_disabled_fraction=0.0)
+    resigned = play(game, resigning, evaluate=second_player_is_lost, moves=4)
+    assert {record.ending for record in resigned} == {Ending.RESIGNED}
+    assert {record.ending for record in play(game, to_the_end(games=4))} == {Ending.RULES}
+    small = games.make("tic_tac_toe")
+    proving = play(small, to_the_end(games=16, stop_when_proven=True), search=PUCT(simulations=40))
+    assert {record.ending for record in proving} == {Ending.PROVEN, Ending.RULES}
+    for record in proving:
+        last = small.step(states_of(record.rows[-1:]), record.actions[-1:])
+        assert (record.ending == Ending.RULES) == (not small.legal(last).any())
+
+
+class Cut(DoubleNim):
+    """Double nim of at most 6 plies; then the player about to move has won."""
+
+    max_plies = 6
+
+    def adjudicate(self, states):
+        return np.ones(len(states), np.float32)
+
+
+def test_a_game_that_reaches_its_last_ply_is_adjudicated():
+    game = Cut()
+    records = play(game, to_the_end(games=8), moves=30)
+    cut = [record for record in records if record.ending == Ending.LENGTH]
+    assert {record.ending for record in records} == {Ending.LENGTH, Ending.RULES}
+    for record in cut:
+        last = game.step(states_of(record.rows[-1:]), record.actions[-1:])
+        assert (len(record.actions), game.outcome(last)[0]) == (
+            6,
+            pytest.approx(np.nan, nan_ok=True),
+        )
+        same_player = game.to_move(states_of(record.rows)) == game.to_move(last)
+        assert np.array_equal(record.rows["outcome"], np.where(same_player, 1, -1))
+        assert same(wire.decode(game, wire.encode(game, record)), record)
+
+
+def test_a_draw_has_the_outcome_zero_without_a_sign():
+    records = play(games.make("tic_tac_toe"), to_the_end(games=32), moves=40)
+    drawn = [record for record in records if record.rows["outcome"][0] == 0]
+    assert drawn
+    assert not any(np.signbit(record.rows["outcome"]).any() for record in drawn)
+
+
+def test_a_group_grows_with_its_games(monkeypatch):
+    game = games.make("connect_four")
+    settings = to_the_end(games=4, random_opening_plies=4)
+    expected = play(game, settings)
+    monkeypatch.setattr(selfplay, "_FIRST_PLIES", 3)
+    records = play(game, settings)
+    assert len(records) == len(expected) > 4
+    assert all(map(same, records, expected))
+    group = GameGroup(game, PUCT(simulations=4), settings, 0, count())
+    assert group._rows.shape[1] < 9
+
+
+def test_a_state_may_come_from_a_group_with_longer_games_than_this_one_has_room_for(monkeypatch):
+    game, evaluate = games.make("connect_four"), hashed(games.make("connect_four"))
+    settings = to_the_end(games=2)
+    monkeypatch.setattr(selfplay, "_FIRST_PLIES", 2)
+    first, second = (GameGroup(game, PUCT(simulations=2), settings, 0, count()) for _ in range(2))
+    for _ in range(5):
+        run(first.move(), evaluate)
+    second.restore(first.state())
+    assert second.state() == first.state()
+
+
+def test_the_state_of_a_group_does_not_hold_earlier_games():
+    game, evaluate = games.make("tic_tac_toe"), hashed(games.make("tic_tac_toe"))
+    first, second = (
+        GameGroup(game, PUCT(simulations=2), to_the_end(games=3), 0, count()) for _ in range(2)
+    )
+    for _ in range(13):
+        run(first.move(), evaluate)
+    second.restore(first.state())
+    for _ in range(4):
+        run(first.move(), evaluate)
+        run(second.move(), evaluate)
+    assert second.state() == first.state()
+
+
+EARLIER = Path(__file__).parent / "data/earlier_versions"
+
+
+def test_a_state_of_an_earlier_version_continues_with_the_same_games():
+    """The games of a checkpoint's first group, continued by the earlier version and by this one."""
+    state = states.load((EARLIER / "training.pt").read_bytes())
+    game = games.make("tic_tac_toe")
+    settings = SelfPlaySettings(games=2, groups=2, random_opening_plies=2)
+    group = GameGroup(game, Gumbel(simulations=4), settings, 0, count(0, 2))
+    group.restore(state["fleet"]["seats"][0]["group"])
+    evaluate = hashed(game, version=3)
+    later = [record for _ in range(12) for record in run(group.move(), evaluate)]
+    assert_columns(later, "training_later.npz")
+    again = GameGroup(game, Gumbel(simulations=4), settings, 0, count(0, 2))
+    again.restore(group.state())
+    assert again.state() == group.state()
+
+
+def test_the_uncollected_games_of_an_earlier_checkpoint_are_read():
+    state = states.load((EARLIER / "training.pt").read_bytes())
+    game = games.make("tic_tac_toe")
+    frames = [frame for seat in state["fleet"]["seats"] for frame in seat["played"] or ()]
+    assert frames
+    assert_columns([wire.decode(game, frame) for frame in frames], "training_played.npz")
+
+
+def assert_columns(records, name):
+    """The games equal the arrays that the earlier version wrote beside its checkpoint."""
+    expected, game = np.load(EARLIER / name), games.make("tic_tac_toe")
+    rows = np.concatenate([record.rows for record in records])
+    assert [record.game_id for record in records] == expected["game_id"].tolist()
+    assert [record.version for record in records] == expected["version"].tolist()
+    assert [len(record) for record in records] == expected["positions"].tolist()
+    actions = np.concatenate([record.actions for record in records])
+    assert actions.tolist() == expected["actions"].tolist()
+    assert states_of(rows).tobytes() == expected["states"].tobytes()
+    _, policy = unpack_policy(game, rows["policy_action"], rows["policy_weight"])
+    assert np.array_equal(policy, expected["policy"])
+    assert np.array_equal(rows["value"], expected["value"])
+    assert np.array_equal(rows["outcome"], expected["outcome"])
+
+
+class Trap(DoubleNim):
+    """Double nim with 40 actions, all but the first of which end the game at once."""
+
+    num_actions = 40
+
+    def legal(self, states):
+        return np.repeat(states["stones"][:, None] > 0, 40, axis=1)
+
+    def step(self, states, actions):
+        after = super().step(states, np.zeros(len(states), np.int64))
+        after["stones"][np.asarray(actions) > 0] = 0
+        return after
+
+
+def test_the_longest_opening_is_taken_where_nearly_all_openings_finish_the_game():
+    game, rng = Trap(), np.random.default_rng(0)
+    openings = [random_opening(game, 12, rng) for _ in range(40)]
+    assert all(set(opening) <= {0} for opening in openings)
+    # 100 openings: one of them has its first move right with probability 0.92, two in a row 0.06.
+    assert {len(opening) for opening in openings} <= {0, 1, 2, 3}
+    assert max(map(len, openings)) >= 1
+
+
+class Kept(NamedTuple):
+    """The trees of ``alphazero.search.reuse``, where this branch has none."""
+
+    tree: Any
+    index: int
+    actions: tuple[int, ...]
+
+
+@pytest.fixture
+def kept_trees(monkeypatch):
+    module = ModuleType("alphazero.search.reuse")
+    module.Kept = Kept
+    monkeypatch.setitem(sys.modules, "alphazero.search.reuse", module)
+
+
+class Reusing:
+    """A search whose tree is the batch of positions that it searched; it records what it got."""
+
+    simulations = 2
+
+    def __init__(self):
+        self.calls = []
+
+    def __call__(self, game, states, rngs, temperature, limits=None, kept=None):
+        self.calls.append((states.copy(), kept))
+        result = yield from PUCT(simulations=2)(game, states, rngs, temperature)
+        fields = {name: getattr(result, name) for name in result.__slots__}
+        return SimpleNamespace(**fields | {"tree": states.copy(), "prior": None})
+
+
+def test_each_search_continues_from_the_tree_of_its_games_last_one(kept_trees):
+    game, search = games.make("tic_tac_toe"), Reusing()
+    played = play(game, to_the_end(games=3, reuse_tree=True), search=search, moves=25)
+    assert len(played) > 5
+    fresh = 0
+    for states, kept in search.calls:
+        assert len(kept) == 3
+        for state, entry in zip(states, kept, strict=True):
+            if entry is None:
+                fresh += 1
+                assert not state["cells"].any()
+                continue
+            before = entry.tree[entry.index : entry.index + 1]
+            assert game.step(before, np.array(entry.actions)).tobytes() == state.tobytes()
+    # Three games began with the group, one with the end of each other one, if it was searched.
+    assert len(played) <= fresh <= len(played) + 3
+
+
+def test_trees_are_not_passed_where_reuse_is_off_or_the_search_takes_none(kept_trees):
+    game, search = games.make("tic_tac_toe"), Reusing()
+    play(game, to_the_end(games=2), search=search, moves=5)
+    assert all(kept is None for _, kept in search.calls)
+    gumbel = Gumbel(simulations=2)
+    with_reuse = play(game, to_the_end(games=2, reuse_tree=True), search=gumbel, moves=12)
+    assert all(map(same, with_reuse, play(game, to_the_end(games=2), search=gumbel, moves=12)))
+
+
+def test_saving_and_restoring_forget_the_trees(kept_trees):
+    game, search = games.make("tic_tac_toe"), Reusing()
+    settings = to_the_end(games=2, reuse_tree=True)
+    group = GameGroup(game, search, settings, 0, count())
+    run(group.move(), hashed(game))
+    state = group.state()
+    run(group.move(), hashed(game))
+    assert search.calls[-1][1] == [None, None]
+    group.restore(state)
+    run(group.move(), hashed(game))
+    assert search.calls[-1][1] == [None, None]
+
+
+def test_reuse_with_a_search_that_has_fresh_trees_is_a_contradiction():
+    overrides = ["selfplay.reuse_tree=true", "search.kind=gumbel"]
+    with pytest.raises(ValueError, match=r"selfplay.reuse_tree: the search gumbel begins"):
+        config.load("connect_four_quick", overrides)
+
+
+def test_the_surprise_is_the_divergence_from_the_networks_prior():
+    game = games.make("tic_tac_toe")
+
+    class WithPrior(Reusing):
+        def __call__(self, game, states, rngs, temperature):
+            result = yield from super().__call__(game, states, rngs, temperature)
+            prior = game.legal(states) / game.legal(states).sum(1, keepdims=True)
+            return SimpleNamespace(**vars(result) | {"prior": prior.astype(np.float32)})
+
+    for record in play(game, to_the_end(games=2), search=WithPrior(), moves=12):
+        legal, policy = unpack_policy(
+            game, record.rows["policy_action"], record.rows["policy_weight"]
+        )
+        # The KL divergence from a uniform prior is log n minus the entropy.
+        entropy = -(policy * np.log(np.maximum(policy, 1e-9))).sum(1)
+        expected = np.log(legal.sum(1)) - entropy
+        assert np.allclose(record.rows["surprise"], expected, atol=5e-3)
+        assert record.rows["surprise"].max() > 0.1

@@ -127,7 +127,7 @@ def _driver(chosen: Config) -> Figures:
         reading, cpu = time.monotonic() - began, processes.cpu_seconds([os.getpid()]) - before
         rng, began = np.random.default_rng(0), time.monotonic()
         for _ in range(BATCHES):
-            to_batch(game, remote.sample(batch, rng), chosen.replay.value_mixing)
+            to_batch(game, remote.sample(batch, rng))
         making = time.monotonic() - began
     return {
         "games_per_second": collected / reading,

@@ -18,7 +18,8 @@ import ray
 from rich.console import Console
 
 import games
-from alphazero.config import Config
+from alphazero import records, targets
+from alphazero.config import Config, ReplaySettings
 from alphazero.loop import Hooks, Run, train
 from alphazero.nn.device import cores
 from games.base import Game
@@ -95,10 +96,13 @@ def fullest(use: dict[str, float]) -> str:
 
 
 def link_bytes(game: Game, counted: Counter[str], batch_size: int) -> dict[str, int]:
-    """Bytes of the arrays that were sent over each link, without the overhead of Ray."""
+    """Bytes of the arrays that were sent over each link, without the overhead of Ray.
+
+    Samples are counted without auxiliary targets and weights.
+    """
     state, actions = game.dtype.itemsize, game.num_actions
-    recorded = state + 2 * actions + 2 + 2 + 4  # policy, value, action and outcome of a position
-    sampled = state + 4 * actions + 8 + 4 + 4  # policy, symmetry, value and outcome
+    recorded = records.row(game).itemsize + 4  # with its action
+    sampled = targets.columns(game, ReplaySettings()).itemsize + 8  # with its symmetry
     return {
         "worker_to_server": counted["evaluations"] * state,
         "server_to_worker": counted["evaluations"] * 4 * (actions + 1),

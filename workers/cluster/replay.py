@@ -15,6 +15,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -135,6 +136,8 @@ class ReplayStore:
         known: set[int] = set()
         for path in sorted(self._directory.glob("shard_*.bin")):
             for _, record in wire.read_shard(self._replay.game, path, report=lambda line: None):
+                if record is None:
+                    continue
                 if record.game_id not in known and len(known) >= count:
                     yield record
                 known.add(record.game_id)
@@ -207,12 +210,4 @@ class RemoteReplay:
 
 def _copied(record: GameRecord) -> GameRecord:
     """A copy whose arrays are no views into Ray's memory, which would keep it allocated."""
-    return GameRecord(
-        game_id=record.game_id,
-        version=record.version,
-        actions=np.array(record.actions),
-        states=np.array(record.states),
-        policy=np.array(record.policy),
-        value=np.array(record.value),
-        outcome=np.array(record.outcome),
-    )
+    return replace(record, actions=np.array(record.actions), rows=np.array(record.rows))

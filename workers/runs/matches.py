@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 import games
+from alphazero import records
 from alphazero.config import Config
 from alphazero.judging import arena, mistakes, players
 from alphazero.judging.arena import ArenaResult
@@ -90,6 +91,7 @@ class SuiteSample:
 def game_as_text(game: Game, record: GameRecord) -> str:
     """A game's moves, its result and its last recorded position."""
     moves = " ".join(game.action_to_text(int(action)) for action in record.actions)
-    result = {1: "won", 0: "drew", -1: "lost"}[int(record.outcome[0])]
-    first = "XO"[int(game.to_move(record.states[:1])[0])]
-    return f"{moves}\n{first} {result}; before the last move:\n{game.render(record.states[-1])}"
+    states = records.states_of(record.rows)
+    result = {1: "won", 0: "drew", -1: "lost"}[int(record.rows["outcome"][0])]
+    first = "XO"[int(game.to_move(states[:1])[0])]
+    return f"{moves}\n{first} {result}; before the last move:\n{game.render(states[-1])}"
