@@ -150,6 +150,8 @@ class GameRecord:
     """``[T]``, the search's root value."""
     outcome: NDArray[np.float32]
     """``[T]``, the game's result for the player about to move in ``states[t]``."""
+    ending: Ending = Ending.RULES
+    """Why the game ended."""
 
     def __len__(self) -> int:
         return len(self.states)
