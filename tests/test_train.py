@@ -270,6 +270,18 @@ def test_each_thread_of_the_learner_has_at_least_64_rows(monkeypatch, cores, bat
     assert (on_ray.training.threads, on_ray.ray) == (1, "local")
 
 
+def test_the_command_and_the_function_look_for_the_newest_checkpoint_in_one_way(tmp_path, capsys):
+    lines = []
+    assert local_run.newest_checkpoint(tmp_path, lines.append) is None
+    assert lines == [f"{tmp_path} holds no checkpoint yet: starting from step 0"]
+    assert train.newest_checkpoint(tmp_path, tiny(), train.Console(width=500)) is None
+    assert capsys.readouterr().out == f"{lines[0]}\n"
+    assert run(tmp_path, tiny("training.steps=2")) == 0
+    start = local_run.newest_checkpoint(tmp_path, pytest.fail)
+    assert start is not None
+    assert (start.path, start.step) == (checkpoint.newest(tmp_path), 2)
+
+
 class Lines:
     """A dashboard that keeps its messages."""
 
