@@ -4,9 +4,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-import games
 from alphazero.config import Config
-from alphazero.protocols import Buffer
+from alphazero.parts import game_of
+from alphazero.protocols import ReplayRole
 from alphazero.replay import Batch, to_batch
 from alphazero.types import Stream
 
@@ -18,8 +18,8 @@ class Batches:
     a resumed run draws the same ones.
     """
 
-    def __init__(self, config: Config, replay: Buffer):
-        self._config, self._replay, self._game = config, replay, games.make(config.game)
+    def __init__(self, config: Config, replay: ReplayRole):
+        self._config, self._replay, self._game = config, replay, game_of(config)
         self._pool = ThreadPoolExecutor(1, "batches")
         self._next: Future[Batch] | None = None
 

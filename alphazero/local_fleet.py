@@ -1,5 +1,6 @@
 """Self-play in this process: the fleet of a run without Ray."""
 
+import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -7,10 +8,12 @@ from itertools import count
 
 from alphazero import wire
 from alphazero.cache import EvaluationCache
-from alphazero.config import SelfPlaySettings
+from alphazero.config import Config
 from alphazero.inference import Choice, NetworkEvaluator
 from alphazero.nn.device import cores
 from alphazero.nn.weights import Weights
+from alphazero.parts import game_of, search_of
+from alphazero.protocols import Collected, GameStore, count_game, summarize
 from alphazero.search import run as drive
 from alphazero.selfplay import GameGroup
 from alphazero.types import Evaluator, GameRecord, Search
@@ -20,36 +23,42 @@ from games.base import Game
 class LocalFleet:
     """Self-play in this process, on threads: torch and the kernels release the GIL.
 
-    Each ``collect`` plays one ply in every game. After the first ``allow`` the fleet plays ahead:
-    as soon as a group's ply is collected, its next ply starts with the weights published last. It
-    runs while the caller trains, so that self-play and training together keep all cores busy. The
-    games depend on the seed and on the order of the calls, never on timing.
+    Each ``collect`` plays one ply in every game and stores the games that ended. A fleet that plays
+    ahead starts a group's next ply as soon as the last one is collected, with the weights published
+    last. It then runs while the caller trains, so that self-play and training together keep all
+    cores busy. The games depend on the seed and on the order of the calls, never on timing.
     """
 
     reproducible = True
 
     def __init__(
         self,
-        game: Game,
-        search: Search,
-        settings: SelfPlaySettings,
+        config: Config,
+        store: GameStore,
         evaluator: NetworkEvaluator,
-        seed: int,
+        ahead: bool,
+        search: Search | None = None,
     ):
-        self._evaluator = evaluator
+        """``ahead``: play one ply ahead of ``collect``. ``search`` replaces the one of ``config``.
+
+        Of ``config`` the game, the search, ``selfplay`` and the seed are used.
+        """
+        game, settings = game_of(config), config.selfplay
+        algorithm = search_of(config) if search is None else search
+        self._store, self._evaluator, self._ahead = store, evaluator, ahead
         # Group 1 of the groups 0 to 2 plays the games 1, 4, 7, ...: which group plays which game
         # does not depend on their speed.
         self._groups = [
             GroupRunner(
                 game,
-                GameGroup(game, search, settings, seed, count(group, settings.groups)),
+                GameGroup(game, algorithm, settings, config.seed, count(group, settings.groups)),
                 EvaluationCache(game, settings.cache),
             )
             for group in range(settings.groups)
         ]
         threads = settings.workers if settings.workers != "auto" else cores()
         self._pool = ThreadPoolExecutor(min(threads, settings.groups), "self-play")
-        self._ahead = False
+        self._allowance = math.inf
         self._weights: Weights = {}
         self.version: int | None = None
         self._counted = time.perf_counter(), 0, 0
@@ -60,22 +69,25 @@ class LocalFleet:
         self._evaluator.load(weights, version)
         self._weights, self.version = weights, version
 
-    def collect(self) -> list[GameRecord]:
-        """Play one ply in every game; returns the games that ended.
+    def collect(self) -> Collected:
+        """Play one ply in every game; store the games that ended and summarize them.
 
-        ``ValueError`` before the first ``publish``.
+        No ply is played where the limit set by ``allow`` is reached. ``ValueError`` before the
+        first ``publish``.
         """
-        self._begin(self._groups)
-        finished = []
-        for group in self._groups:
-            finished += group.end()
-            if self._ahead:
-                self._begin([group])
-        return finished
+        finished: list[GameRecord] = []
+        if self._store.positions < self._allowance:
+            self._begin(self._groups)
+            for group in self._groups:
+                finished += group.end()
+                if self._ahead:
+                    self._begin([group])
+            self._store.extend(finished)
+        return summarize(list(map(count_game, finished)), finished[-1] if finished else None)
 
     def allow(self, positions: int) -> None:
-        """Play one ply ahead of ``collect`` from now on; ``positions`` is ignored."""
-        self._ahead = True
+        """Set the limit: ``collect`` plays only while fewer ``positions`` than that are stored."""
+        self._allowance = positions
 
     def stats(self) -> dict[str, float]:
         """Network evaluations per second and the caches' hit rate, updated once per second."""

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 
-import games
 from alphazero import checkpoint, config_file, loop, resuming
 from alphazero.checkpoint import Checkpoint
 from alphazero.config import Config
@@ -22,6 +21,7 @@ from alphazero.metrics_file import MetricsFile, as_json_number
 from alphazero.nn.device import cores
 from alphazero.nn.parallel import keep_memory
 from alphazero.nn.weights import Weights
+from alphazero.parts import game_of
 from alphazero.replay import Replay
 from alphazero.types import Search
 
@@ -62,8 +62,8 @@ def train(
     if time_limit_minutes is not None and not time_limit_minutes > 0:
         raise ValueError(f"time_limit_minutes must be above 0, not {time_limit_minutes}")
     directory = Path(directory)
-    settings = _resolve(settings)
-    start = _newest(directory, settings, resume)
+    settings = resolve(settings, "off")
+    start = _start(directory, settings, resume)
     minutes = time_limit_minutes or settings.training.time_limit_minutes
     limit = minutes * 60 if minutes else math.inf
     with (
@@ -95,11 +95,10 @@ def local_run(
     weights do not fit, or a device is not available.
     """
     learner = make_learner(settings, resumed, report)
-    game = games.make(settings.game)
+    game = game_of(settings)
     evaluator = NetworkEvaluator(game, settings.network, settings.inference)
-    algorithm = settings.search if search is None else search
     with closing(Replay(game, directory / "games", settings.replay, report)) as replay:
-        fleet = LocalFleet(game, algorithm, settings.selfplay, evaluator, settings.seed)
+        fleet = LocalFleet(settings, replay, evaluator, ahead=True, search=search)
         with closing(fleet):
             yield Run(settings, directory, learner, replay, fleet)
 
@@ -111,7 +110,7 @@ def make_learner(
 
     ``report`` is called with a line for each head that the initial weights have or lack.
     """
-    game = games.make(settings.game)
+    game = game_of(settings)
     # Several torch threads in a process wait for each other whenever another process takes a core.
     torch.set_num_threads(1)
     keep_memory()
@@ -130,14 +129,32 @@ def learner_threads(batch_size: int, available: int) -> int:
     return min(available, max(1, batch_size // SMALLEST_SHARE))
 
 
-def _resolve(settings: Config) -> Config:
+def resolve(settings: Config, ray: str) -> Config:
+    """``settings`` without the ``auto`` values that a resumed run must not choose again.
+
+    ``ray``: where the run plays, ``off`` in this process. On Ray the learner has one thread:
+    self-play needs the other cores.
+    """
     training = settings.training
     if training.threads == "auto":
-        training = replace(training, threads=learner_threads(training.batch_size, cores()))
-    return replace(settings, ray="off", training=training)
+        threads = learner_threads(training.batch_size, cores()) if ray == "off" else 1
+        training = replace(training, threads=threads)
+    return replace(settings, ray=ray, training=training)
 
 
-def _newest(directory: Path, settings: Config, resume: bool) -> Checkpoint | None:
+def newest_checkpoint(directory: Path, report: Callable[[str], object]) -> Checkpoint | None:
+    """The checkpoint from which a run continues; None where it was stopped before its first one.
+
+    ``report`` is called with a line for each damaged checkpoint, and where there is none.
+    """
+    path = checkpoint.newest(directory, report)
+    if path is None:
+        report(f"{directory} holds no checkpoint yet: starting from step 0")
+        return None
+    return checkpoint.load(path)
+
+
+def _start(directory: Path, settings: Config, resume: bool) -> Checkpoint | None:
     """The checkpoint to continue from; None for a new run and for one stopped before its first."""
     if not resume:
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
@@ -145,11 +162,9 @@ def _newest(directory: Path, settings: Config, resume: bool) -> Checkpoint | Non
         return None
     if not directory.is_dir():
         raise ValueError(f"resume: there is no run directory {directory}")
-    path = checkpoint.newest(directory, log.warning)
-    if path is None:
-        return None
-    start = checkpoint.load(path)
-    resuming.compare(config_file.as_dict(start.config), config_file.as_dict(settings))
+    start = newest_checkpoint(directory, log.warning)
+    if start is not None:
+        resuming.compare(config_file.as_dict(start.config), config_file.as_dict(settings))
     return start
 
 

@@ -10,11 +10,10 @@ import numpy as np
 from alphazero import checkpoint
 from alphazero.batches import Batches
 from alphazero.config import Config
-from alphazero.learner import Learner
 from alphazero.limiter import Limiter
-from alphazero.protocols import Buffer, Fleet
+from alphazero.protocols import Collected, FleetRole, LearnerRole, ReplayRole
 from alphazero.replay import EMPTY
-from alphazero.types import GameRecord
+from alphazero.types import Ending
 
 
 @dataclass(frozen=True)
@@ -23,9 +22,9 @@ class Run:
 
     config: Config
     directory: Path
-    learner: Learner
-    replay: Buffer
-    fleet: Fleet
+    learner: LearnerRole
+    replay: ReplayRole
+    fleet: FleetRole
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,8 @@ class Hooks:
 
     log: Callable[[int, dict[str, float]], None] = lambda step, metrics: None
     """Called every ``tracking.log_every`` steps with the step and its metrics."""
-    games: Callable[[list[GameRecord]], None] = lambda records: None
-    """Called after each ``collect`` with the games that it returned; the list may be empty."""
+    games: Callable[[Collected], None] = lambda collected: None
+    """Called after each ``collect`` with its result; there may be no games in it."""
     saved: Callable[[int, Path], None] = lambda step, path: None
     """Called after each checkpoint with its step and its folder."""
     seconds: Callable[[], float] = lambda: 0.0
@@ -53,7 +52,7 @@ def train(run: Run, hooks: Hooks, time_limit: float = math.inf) -> None:
     reproducible and there is no time limit.
     """
     learner, replay, fleet, training = run.learner, run.replay, run.fleet, run.config.training
-    limiter, staleness = Limiter(run.config.replay, training.batch_size), 0.0
+    limiter, played = Limiter(run.config.replay, training.batch_size), _Played()
     saved = learner.step or None  # a run that starts after step 0 was resumed from a checkpoint
     if fleet.version is None:
         fleet.publish(learner.weights(), learner.step)
@@ -64,11 +63,9 @@ def train(run: Run, hooks: Hooks, time_limit: float = math.inf) -> None:
                 break
             fleet.allow(limiter.allowance(learner.step))
             if not limiter.due(replay.positions, learner.step):
-                records = fleet.collect()
-                replay.extend(records)
-                hooks.games(records)
-                if records:
-                    staleness = learner.step - np.mean([record.version for record in records])
+                collected = fleet.collect()
+                played.add(collected, learner.step)
+                hooks.games(collected)
                 continue
             # If the next step is due already, no game is stored before it, so that its batch can
             # be drawn during this step.
@@ -78,8 +75,7 @@ def train(run: Run, hooks: Hooks, time_limit: float = math.inf) -> None:
             if step % training.publish_every == 0:
                 fleet.publish(learner.weights(), step)
             if step % run.config.tracking.log_every == 0:
-                counts = _counts(run) | {"staleness": float(staleness)}
-                hooks.log(step, metrics | counts | fleet.stats())
+                hooks.log(step, metrics | _counts(run) | played.metrics() | fleet.stats())
             if step % training.checkpoint_every == 0:
                 saved = step
                 hooks.saved(step, save(run, hooks.seconds()))
@@ -127,3 +123,37 @@ def _counts(run: Run) -> dict[str, float]:
         "window": float(replay.window),
         "samples_per_position": samples / max(1, replay.positions),
     }
+
+
+ENDED = {
+    Ending.RULES: "ended_by_rules",
+    Ending.PROVEN: "ended_by_proof",
+    Ending.RESIGNED: "ended_by_resignation",
+    Ending.LENGTH: "ended_by_length",
+}
+"""The metric of each ending: its share of the games."""
+
+
+class _Played:
+    """Metrics of the collected games.
+
+    Example: 3 games ended by the rules and 1 at ``max_plies`` since the last logged step. The next
+    one has the metrics ``ended_by_rules`` 0.75, ``ended_by_length`` 0.25 and 0 for the others.
+    """
+
+    def __init__(self) -> None:
+        self._staleness = 0.0
+        self._endings = np.zeros(len(Ending), np.int64)
+
+    def add(self, collected: Collected, step: int) -> None:
+        """Count games that were collected when the learner had taken ``step`` steps."""
+        self._endings += collected.endings
+        if collected.games:
+            self._staleness = float(step - np.mean(collected.versions))
+
+    def metrics(self) -> dict[str, float]:
+        """The staleness, and the shares of the endings if games were added since the last call."""
+        games, endings = self._endings.sum(), self._endings
+        self._endings = np.zeros_like(endings)
+        shares = {ENDED[ending]: float(endings[ending] / games) for ending in Ending if games}
+        return {"staleness": self._staleness} | shares

@@ -1,39 +1,124 @@
-"""The interfaces of those parts of a training run that have several implementations."""
+"""The roles in a training run: interfaces of the parts that have several implementations.
 
-from collections.abc import Sequence
-from typing import Protocol
+Runs on a laptop and on a cluster differ in the fleet and in the replay buffer; benchmarks replace
+the learner, too. ``loop.train`` knows these interfaces only.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from alphazero.nn.weights import Weights
-from alphazero.replay import Samples
-from alphazero.types import GameRecord
+from alphazero.replay import Batch, Samples
+from alphazero.types import Ending, GameRecord
 
 
-class Fleet(Protocol):
-    """A fleet generates self-play games: ``LocalFleet`` in this process, ``RayFleet`` on a cluster.
+class GameCounts(NamedTuple):
+    """The numbers of one stored game."""
 
-    Runs on a laptop and on a cluster differ in the fleet and in where it stores its games
-    (``Buffer``); everything else is the same.
+    version: int
+    """The oldest version of the weights that it was played with."""
+    positions: int
+    """Recorded positions, without those of its random opening."""
+    ending: Ending
+
+
+class Collected(NamedTuple):
+    """A summary of stored games."""
+
+    games: int
+    positions: int
+    """Recorded positions of all games together."""
+    versions: NDArray[np.int64]
+    """``[games]``, the version of each game, in the order of storing."""
+    endings: NDArray[np.int64]
+    """``[4]``, the number of games by ``Ending``."""
+    example: GameRecord | None
+    """The game stored last; None where there are no games."""
+
+
+def count_game(record: GameRecord) -> GameCounts:
+    return GameCounts(record.version, len(record), record.ending)
+
+
+def summarize(counts: Sequence[GameCounts], example: GameRecord | None) -> Collected:
+    """Add up the games of ``counts``, of which ``example`` is the last.
+
+    Two games, (version 5, 7 positions, RULES) and (version 6, 9 positions, LENGTH): 16 positions,
+    versions [5, 6], endings [1, 0, 0, 1].
     """
+    endings = np.array([game.ending for game in counts], np.int64)
+    return Collected(
+        games=len(counts),
+        positions=sum(game.positions for game in counts),
+        versions=np.array([game.version for game in counts], np.int64),
+        endings=np.bincount(endings, minlength=len(Ending)),
+        example=example,
+    )
 
-    reproducible: bool
-    """Whether a restored fleet plays the same games again, bit for bit."""
-    version: int | None
-    """The version of the weights published last; None before the first ``publish``."""
+
+class LearnerRole(Protocol):
+    """The part that trains the network: ``learner.Learner``."""
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps taken."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """The precision of its computations, for the line that announces the run."""
+        ...
+
+    def train_step(self, batch: Batch, progress: float) -> dict[str, float]:
+        """Take one optimizer step; ``progress`` in [0, 1] is the share of the run that is over.
+
+        Returns figures for the log.
+        """
+        ...
+
+    def weights(self) -> Weights:
+        """The weights for self-play and for checkpoints."""
+        ...
+
+    def state(self) -> dict:
+        """Everything that ``restore`` needs, as tensors and plain values."""
+        ...
+
+    def restore(self, state: dict) -> None:
+        """Continue from a ``state``; ``ValueError`` if this learner cannot continue from it."""
+
+
+class FleetRole(Protocol):
+    """The part that plays and stores what it plays: ``LocalFleet`` here, ``RayFleet`` on Ray."""
+
+    @property
+    def reproducible(self) -> bool:
+        """Whether a restored fleet plays the same games again, bit for bit."""
+        ...
+
+    @property
+    def version(self) -> int | None:
+        """The version of the weights published last; None before the first ``publish``."""
+        ...
 
     def publish(self, weights: Weights, version: int) -> None:
         """Play with these weights from now on; ``version`` is the learner's step."""
 
-    def collect(self) -> list[GameRecord]:
-        """The games finished since the last call.
+    def collect(self) -> Collected:
+        """Summarize the games that were stored since the last call, each of them exactly once.
 
-        Waits for a game for a bounded time only, so the list may be empty.
+        Waits for a game for a bounded time only, so there may be none.
         """
         ...
 
     def allow(self, positions: int) -> None:
-        """Play until the run has stored about ``positions`` positions in total, then wait."""
+        """Set the limit: while the run has stored at least ``positions`` positions, play waits.
+
+        Games in progress may exceed it. Without a call there is no limit.
+        """
 
     def stats(self) -> dict[str, float]:
         """Rates and counts for the log; takes almost no time."""
@@ -50,8 +135,8 @@ class Fleet(Protocol):
         """Stop playing and release threads, processes and files."""
 
 
-class Buffer(Protocol):
-    """A replay buffer: ``replay.Replay``, or on a cluster an actor that holds one."""
+class ReplayRole(Protocol):
+    """The part that samples from stored games: ``replay.Replay``, or an actor that holds one."""
 
     @property
     def games(self) -> int:
@@ -68,10 +153,6 @@ class Buffer(Protocol):
         """The number of newest positions that samples are drawn from."""
         ...
 
-    def extend(self, records: Sequence[GameRecord]) -> int:
-        """Store finished games; returns how many of them were new."""
-        ...
-
     def sample(self, size: int, rng: np.random.Generator) -> Samples:
         """``size`` positions drawn uniformly from the window, with replacement."""
         ...
@@ -82,3 +163,16 @@ class Buffer(Protocol):
 
     def restore(self, state: dict, truncate: bool) -> None:
         """Return to the contents that ``state`` describes; ``truncate`` deletes later games."""
+
+
+class GameStore(Protocol):
+    """The place where a fleet stores its games: ``replay.Replay``, or a counter in a benchmark."""
+
+    @property
+    def positions(self) -> int:
+        """Positions stored since the run began."""
+        ...
+
+    def extend(self, records: Iterable[GameRecord]) -> int:
+        """Store finished games; returns how many of them were new."""
+        ...

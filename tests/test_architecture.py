@@ -163,6 +163,29 @@ def test_no_package_imports_tests_or_notebooks(path):
     assert not {n for n in imports(path) if n.partition(".")[0] in ("tests", "notebooks")}
 
 
+RUN = [
+    *(ROOT / "alphazero").glob("*.py"), *(ROOT / "workers/cluster").glob("*.py"),
+    *(ROOT / f"workers/bench/{name}.py" for name in ("fleet", "selfplay", "synthetic", "capacity")),
+]  # fmt: skip
+"""Files that play, store or train for a run."""
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in RUN if path.stem not in ("parts", "config")], ids=module_name
+)
+def test_a_run_takes_its_game_and_its_search_from_one_module(path):
+    """``alphazero.parts``, which can replace them for every process of a run."""
+    makes = [
+        node.lineno
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and (node.value.id, node.attr) in {("games", "make"), ("config", "search"),
+                                           ("chosen", "search"), ("settings", "search")}
+    ]  # fmt: skip
+    assert makes == []
+
+
 def test_no_cycle_of_imports_when_modules_load():
     """Imports inside functions and for type checkers are not followed: they run later or never."""
     graph = {module_name(path): set() for path in FILES}

@@ -357,9 +357,8 @@ def test_one_function_puts_a_local_run_together(settings, tmp_path, monkeypatch)
     monkeypatch.setattr(local_run, "local_run", counted)
     monkeypatch.setattr(loop, "train", lambda run, hooks, limit: loop.save(run, 0.0))
     alphazero.train(settings, tmp_path / "python")
-    with train_command._parts(
-        train_command.resolve(settings, "off"), tmp_path / "command", train_command.Console()
-    ):
+    resolved = local_run.resolve(settings, "off")
+    with train_command._parts(resolved, tmp_path / "command", train_command.Console()):
         pass
     assert [path.name for path in calls] == ["python", "command"]
 

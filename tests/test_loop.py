@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import itertools
 import math
 import multiprocessing
 import os
@@ -28,6 +29,7 @@ from alphazero.limiter import Limiter
 from alphazero.local_fleet import LocalFleet
 from alphazero.loop import Hooks
 from alphazero.replay import Replay, to_batch
+from alphazero.types import Ending
 
 TINY = {
     "game": "tic_tac_toe",
@@ -55,7 +57,7 @@ class Parts:
         self.learner = Learner(game, config.network, config.optimizer, config.training, config.seed)
         self.replay = Replay(game, directory / "games", config.replay)
         evaluator = NetworkEvaluator(game, config.network, config.inference)
-        self.fleet = LocalFleet(game, config.search, config.selfplay, evaluator, config.seed)
+        self.fleet = LocalFleet(config, self.replay, evaluator, ahead=True)
         self.run = loop.Run(config, directory, self.learner, self.replay, self.fleet)
 
     def train(self, time_limit=math.inf, **hooks):
@@ -194,6 +196,34 @@ def test_every_step_is_logged_once_in_order(parts):
     assert steps == list(range(1, 41))
 
 
+def test_the_shares_of_the_endings_are_those_since_the_last_logged_step(parts, monkeypatch):
+    run, expected, logged = parts("run", steps=60), np.zeros(4), []
+    real, number = run.fleet.collect, itertools.count()
+
+    def collect():
+        """Replaces the real endings: 0, 1, 2, 3, 0, 1, ... in turn."""
+        collected = real()
+        endings = [next(number) % 4 for _ in range(collected.games)]
+        return collected._replace(endings=np.bincount(np.array(endings, int), minlength=4))
+
+    def log(step, metrics):
+        shares = {name: value for name, value in metrics.items() if name.startswith("ended_by")}
+        if expected.sum():
+            assert list(shares.values()) == pytest.approx(expected / expected.sum())
+        else:
+            assert not shares
+        logged.append(tuple(shares))
+        expected[:] = 0
+
+    def count(collected):
+        expected[:] += collected.endings
+
+    monkeypatch.setattr(run.fleet, "collect", collect)
+    run.train(log=log, games=count)
+    names = ("rules", "proof", "resignation", "length")
+    assert set(logged) == {(), tuple(f"ended_by_{name}" for name in names)}
+
+
 def test_samples_per_position_converge_to_the_setting(parts):
     last = {}
     parts("run", steps=150).train(log=lambda step, metrics: last.update(metrics))
@@ -219,7 +249,7 @@ def test_a_run_stopped_before_its_first_checkpoint_starts_again_bit_for_bit(part
     broken = parts("broken")
     broken.fleet.publish(broken.learner.weights(), 0)
     while not broken.replay.games:
-        broken.replay.extend(broken.fleet.collect())
+        broken.fleet.collect()
     broken.close()
     again = parts("broken")
     assert loop.resume(again.run, None) == 0.0
@@ -260,43 +290,115 @@ class Gate:
         return self._answer(states)._replace(version=self.version)
 
 
+class Store:
+    """A store that keeps its games in a list."""
+
+    def __init__(self):
+        self.records = []
+
+    @property
+    def positions(self):
+        return sum(map(len, self.records))
+
+    def extend(self, records):
+        self.records += records
+        return len(records)
+
+
+def gated_fleet(config, gate, store=None, ahead=False, **selfplay):
+    settings = dataclasses.replace(config.selfplay, groups=1, **selfplay)
+    config = dataclasses.replace(config, selfplay=settings)
+    return LocalFleet(config, store or Store(), gate, ahead)
+
+
 def test_a_ply_ends_with_the_weights_that_it_began_with(parts):
     config = parts("unused").run.config
-    game = games.make(config.game)
-    gate = Gate(game)
-    settings = dataclasses.replace(config.selfplay, random_opening_plies=0, groups=1)
-    fleet = LocalFleet(game, config.search, settings, gate, seed=0)
+    gate = Gate(games.make(config.game))
+    fleet = gated_fleet(config, gate, ahead=True, random_opening_plies=0)
     fleet.publish({}, 1)
-    fleet.allow(0)
     with ThreadPoolExecutor(1) as pool:
-        collected = pool.submit(fleet.collect)
+        pending = pool.submit(fleet.collect)
         gate.requests.acquire()  # the first ply of the first games is under way
         fleet.publish({}, 2)
         gate.open.set()
-        records = collected.result()
-    while not records:
-        records = fleet.collect()
-    assert records[0].version == 1
+        collected = pending.result()
+    while not collected.games:
+        collected = fleet.collect()
+    assert collected.versions[0] == 1
     fleet.publish({}, 3)
-    later = [record for _ in range(20) for record in fleet.collect()]
-    assert later[-1].version == 3
+    assert newest_version(fleet) == 3
+    fleet.close()
+
+
+def newest_version(fleet):
+    """The version of the game that ends last in the next 20 plies."""
+    return np.concatenate([fleet.collect().versions for _ in range(20)])[-1]
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_only_a_fleet_that_plays_ahead_plays_between_two_calls(parts, ahead):
+    config = parts("unused").run.config
+    gate = Gate(games.make(config.game))
+    gate.open.set()
+    fleet = gated_fleet(config, gate, ahead=ahead)
+    fleet.publish({}, 1)
+    fleet.collect()
+    assert [group.played() is not None for group in fleet._groups] == [ahead]
+    fleet.close()
+
+
+def test_a_fleet_stores_what_it_plays_and_summarizes_it(parts):
+    config = parts("unused").run.config
+    gate, store = Gate(games.make(config.game)), Store()
+    gate.open.set()
+    fleet = gated_fleet(config, gate, store)
+    fleet.publish({}, 1)
+    for _ in range(20):
+        before = len(store.records)
+        collected = fleet.collect()
+        new = store.records[before:]
+        assert collected.games == len(new)
+        assert collected.positions == sum(len(record.states) for record in new)
+        assert collected.versions.tolist() == [record.version for record in new]
+        assert collected.endings.tolist() == [
+            sum(record.ending == ending for record in new) for ending in Ending
+        ]
+        assert collected.example is (new[-1] if new else None)
+    assert len(store.records) > 8
+    fleet.close()
+
+
+def test_a_fleet_waits_while_the_positions_that_it_is_allowed_are_stored(parts):
+    config = parts("unused").run.config
+    gate, store = Gate(games.make(config.game)), Store()
+    gate.open.set()
+    fleet = gated_fleet(config, gate, store)
+    fleet.publish({}, 1)
+    fleet.allow(20)
+    while store.positions < 20:
+        fleet.collect()
+    held, evaluations = store.positions, len(gate.rows)
+    assert [fleet.collect().games for _ in range(10)] == [0] * 10
+    assert (store.positions, len(gate.rows)) == (held, evaluations)
+    fleet.allow(held + 1)
+    while store.positions == held:
+        fleet.collect()
     fleet.close()
 
 
 def test_caches_are_empty_after_a_checkpoint_and_after_a_publication(parts):
     config = parts("unused").run.config
     game = games.make(config.game)
-    settings = dataclasses.replace(config.selfplay, groups=1)
 
     def evaluations(between):
         """The number of positions evaluated in plies 6 to 10; ``between`` is called before them."""
         gate = Gate(game)
         gate.open.set()
-        fleet = LocalFleet(game, config.search, settings, gate, seed=0)
+        fleet = gated_fleet(config, gate)
         fleet.publish({}, 1)
         for _ in range(5):
             fleet.collect()
-        after = between(fleet, LocalFleet(game, config.search, settings, gate, seed=0))
+        after = between(fleet, gated_fleet(config, gate))
         gate.rows.clear()
         for _ in range(5):
             after.collect()
@@ -314,14 +416,13 @@ def test_the_games_do_not_depend_on_how_long_the_caller_takes(parts):
     def played(name, pause):
         run = parts(name)
         run.fleet.publish(run.learner.weights(), 0)
-        run.fleet.allow(0)
-        records = []
         for version in range(1, 12):
-            records += run.fleet.collect()
+            run.fleet.collect()
             pause(run.fleet)
             run.learner.train_step(batch, 0.0)
             run.fleet.publish(run.learner.weights(), version)
-        return [wire.encode(game, record) for record in records]
+        (shard,) = (run.directory / "games").glob("shard_*")
+        return [wire.encode(game, record) for _, record in wire.read_shard(game, shard)]
 
     game = games.make("tic_tac_toe")
     batch = to_batch(game, first_positions(game, 32))
@@ -338,12 +439,11 @@ def test_without_weights_nothing_is_played(parts):
 
 def test_fleet_and_learner_play_with_the_weights_published_last(parts):
     run = parts("run", publish_every=15).train()
+    run.fleet.allow(10**9)
     assert run.fleet.version == 30
-    later = [record for _ in range(20) for record in run.fleet.collect()]
-    assert later[-1].version == 30  # a game of at most 9 plies, begun after the last publication
+    assert newest_version(run.fleet) == 30  # at most 9 plies, begun after the last publication
     run.fleet.publish(run.learner.weights(), 41)
-    later = [record for _ in range(20) for record in run.fleet.collect()]
-    assert later[-1].version == 41
+    assert newest_version(run.fleet) == 41
 
 
 @given(

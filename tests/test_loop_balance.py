@@ -1,7 +1,5 @@
 """Self-play and training stay in balance with fleets of all kinds and speeds."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from made_up_rows import first_positions
@@ -11,6 +9,8 @@ import games
 from alphazero import loop
 from alphazero.config import Config
 from alphazero.loop import Hooks
+from alphazero.protocols import Collected, GameCounts, summarize
+from alphazero.types import Ending
 
 GAME = games.make("tic_tac_toe")
 BATCH = 100
@@ -18,7 +18,7 @@ MIN_POSITIONS = 2000
 
 
 class Store:
-    """The part of a replay buffer that the loop uses: it counts."""
+    """A replay buffer that counts and whose samples are all the same."""
 
     def __init__(self):
         self.games = self.positions = 0
@@ -27,9 +27,11 @@ class Store:
     def window(self):
         return self.positions
 
-    def extend(self, records):
-        self.games += len(records)
-        self.positions += sum(map(len, records))
+    def add(self, lengths) -> Collected:
+        """Count games of these numbers of positions."""
+        self.games += len(lengths)
+        self.positions += sum(lengths)
+        return summarize([GameCounts(0, n, Ending.RULES) for n in lengths], None)
 
     def sample(self, size, rng):
         return first_positions(GAME, size)
@@ -37,9 +39,14 @@ class Store:
     def state(self):
         return {}
 
+    def restore(self, state, truncate):
+        pass
+
 
 class Learner:
     """A learner that counts its steps and calls ``tick`` at each of them."""
+
+    precision = "none"
 
     def __init__(self, tick):
         self.step, self._tick = 0, tick
@@ -55,9 +62,17 @@ class Learner:
     def state(self):
         return {}
 
+    def restore(self, state):
+        pass
+
 
 class Fleet:
+    """The methods of a fleet that the balance does not depend on."""
+
     reproducible, version = False, None
+
+    def __init__(self):
+        self.store = Store()
 
     def publish(self, weights, version):
         self.version = version
@@ -71,21 +86,23 @@ class Fleet:
     def state(self):
         return {}
 
+    def restore(self, state):
+        pass
 
-class Record(SimpleNamespace):
-    def __len__(self):
-        return self.length
+    def close(self):
+        pass
 
 
 class Alternating(Fleet):
-    """A fleet that plays in ``collect`` only, as LocalFleet does before it plays ahead."""
+    """A fleet that plays in ``collect`` only, as a LocalFleet that does not play ahead."""
 
     def __init__(self, games_at_once):
+        super().__init__()
         self._games, self._rng = games_at_once, np.random.default_rng(0)
 
     def collect(self):
         ended = self._rng.binomial(self._games, 0.1)
-        return [Record(length=int(n), version=0) for n in self._rng.integers(5, 40, ended)]
+        return self.store.add(self._rng.integers(5, 40, ended).tolist())
 
 
 class Lagging(Fleet):
@@ -93,6 +110,7 @@ class Lagging(Fleet):
     under way are played to their end in any case."""
 
     def __init__(self, rate, lag, under_way):
+        super().__init__()
         self.rate, self._lag, self._under_way = rate, lag, under_way
         self._received, self._stored, self._collected = [0], 0, 0
 
@@ -108,7 +126,7 @@ class Lagging(Fleet):
     def collect(self):
         self.tick()
         fresh, self._collected = self._stored - self._collected, self._stored
-        return [Record(length=20, version=0)] * (fresh // 20)
+        return self.store.add([20] * (fresh // 20))
 
 
 def logged(directory, samples_per_position, fleet, steps):
@@ -125,7 +143,7 @@ def logged(directory, samples_per_position, fleet, steps):
     )
     ratios = []
     learner = Learner(getattr(fleet, "tick", lambda: None))
-    run = loop.Run(config, directory, learner, Store(), fleet)  # type: ignore[arg-type]
+    run = loop.Run(config, directory, learner, fleet.store, fleet)
     loop.train(run, Hooks(log=lambda step, metrics: ratios.append(metrics["samples_per_position"])))
     assert len(ratios) == steps
     return np.array(ratios)

@@ -14,11 +14,12 @@ from random_positions import positions
 
 import games
 from alphazero.config import Config, ReplaySettings
+from alphazero.protocols import count_game, summarize
 from alphazero.records import states_of
 from alphazero.replay import Replay
 from workers import bench, cli
 from workers.bench import fleet, processes
-from workers.bench.synthetic import SleepingEvaluator, play_games
+from workers.bench.synthetic import CountingStore, SleepingEvaluator, play_games
 
 GAME = games.make("connect_four")
 SMALL = ["config=tic_tac_toe", "games=4", "simulations=4", "blocks=1", "channels=8"]
@@ -87,16 +88,21 @@ def test_bytes_of_games_and_samples_are_those_of_their_arrays(tmp_path):
     replay.extend([record])
     samples = replay.sample(10, np.random.default_rng(0))
     states = states_of(record.rows)
-    counted = Counter(evaluations=len(states), positions=len(record), samples=1)
+    counted = Counter(
+        evaluations=len(states), positions=2 * len(record), games=2, reads=1,
+        example_positions=len(record), samples=1,
+    )  # fmt: skip
     sent = fleet.link_bytes(GAME, counted, batch_size=10)
     stored = record.actions.nbytes + record.rows.nbytes
+    collected = summarize([count_game(record)] * 2, record)
     evaluation = SleepingEvaluator(Config(game=GAME.name), 0)(states)
     assert sent == {
         "worker_to_server": states.nbytes,
         "server_to_worker": evaluation.logits.nbytes + evaluation.value.nbytes,
-        "worker_to_replay": stored,
-        "replay_to_driver": stored + sum(column.nbytes for column in samples),
-    }
+        "worker_to_replay": 2 * stored,
+        "replay_to_driver": collected.versions.nbytes + collected.endings.nbytes + stored
+        + sum(column.nbytes for column in samples),
+    }  # fmt: skip
 
 
 def test_a_request_and_its_answer_are_one_message_each():
@@ -160,6 +166,14 @@ def test_the_synthetic_network_gives_a_position_always_the_same_answer():
         single = evaluate(states[row : row + 1])
         np.testing.assert_array_equal(single.logits[0], together.logits[row])
         assert single.value[0] == together.value[row]
+
+
+def test_the_counting_store_counts_what_a_replay_buffer_stores(tmp_path):
+    records, store = play_games(GAME, 20), CountingStore()
+    replay = Replay(GAME, tmp_path, ReplaySettings())
+    for part in (records[:7], [], records[7:]):
+        assert store.extend(part) == replay.extend(part)
+        assert (store.games, store.positions) == (replay.games, replay.positions)
 
 
 def test_synthetic_games_have_distinct_ids():

@@ -1,5 +1,6 @@
 """The fleet on a real Ray, and its behaviour when its processes are killed or stopped."""
 
+import itertools
 import logging
 import os
 import signal
@@ -15,6 +16,7 @@ import pytest
 import games
 from alphazero import wire
 from alphazero.config import Config, InferenceSettings, SelfPlaySettings
+from alphazero.protocols import Collected
 from alphazero.records import states_of
 from alphazero.search.gumbel import Gumbel
 from alphazero.types import Evaluation
@@ -77,24 +79,39 @@ def wait_until(condition, seconds=60.0):
 
 
 class Run:
-    """A fleet and all games that were collected from it."""
+    """A fleet and all that was collected from it."""
 
     def __init__(self, directory: Path, config=CONFIG, make_evaluator=hashing, timeouts=TIMEOUTS):
         self.directory = directory
         self.fleet = RayFleet(config, directory, "local", make_evaluator, timeouts)
-        self.records = []
+        self.collected: list[Collected] = []
 
-    def collect_until(self, enough, seconds=60.0) -> list:
-        """The records collected from now until ``enough(records)``."""
-        records, deadline = [], time.monotonic() + seconds
-        while not enough(records):
-            assert time.monotonic() < deadline, f"{len(records)} games, {self.fleet.stats()}"
-            records += self.fleet.collect()
-        self.records += records
-        return records
+    @property
+    def games(self) -> int:
+        """The number of games collected so far."""
+        return sum(collected.games for collected in self.collected)
 
-    def collect(self, games: int) -> list:
-        return self.collect_until(lambda records: len(records) >= games)
+    def records(self) -> list:
+        """The games collected so far, read from the shards; not in a resumed run."""
+        return self.stored()[: self.games]
+
+    def stored(self) -> list:
+        """The games on disk; one that is being written is left out."""
+        shards = sorted((self.directory / "games").glob("shard_*.bin"))
+        return [r for path in shards for _, r in wire.read_shard(GAME, path, lambda line: None)]
+
+    def collect_until(self, enough, seconds=60.0) -> list[Collected]:
+        """Collect until ``enough()``; returns what was collected from now on."""
+        first, deadline = len(self.collected), time.monotonic() + seconds
+        while not enough():
+            assert time.monotonic() < deadline, f"{self.games} games, {self.fleet.stats()}"
+            self.collected.append(self.fleet.collect())
+        return self.collected[first:]
+
+    def collect(self, games: int) -> list[Collected]:
+        """Collect until there are so many more games."""
+        enough = self.games + games
+        return self.collect_until(lambda: self.games >= enough)
 
     def members(self, kind):
         """The actors of a kind, once all have answered."""
@@ -109,20 +126,30 @@ class Run:
         """Collect the games that are still on their way while play holds."""
         quiet = 0
         while quiet < 3:
-            records = self.fleet.collect()
-            self.records += records
-            quiet = 0 if records else quiet + 1
+            self.collected.append(self.fleet.collect())
+            quiet = 0 if self.collected[-1].games else quiet + 1
 
     def assert_stored_exactly_once(self):
         """The collected games are those on disk, each once and in the same order."""
         self.fleet.allow(0)
         self.settle()
-        shards = sorted((self.directory / "games").glob("shard_*.bin"))
-        stored = [r.game_id for path in shards for _, r in wire.read_shard(GAME, path)]
-        assert len(set(stored)) == len(stored)
-        assert [record.game_id for record in self.records] == stored
+        stored = self.stored()
+        assert len({record.game_id for record in stored}) == len(stored) == self.games
+        versions = np.concatenate([collected.versions for collected in self.collected])
+        assert versions.tolist() == [record.version for record in stored]
+        endings = np.bincount([record.ending for record in stored], minlength=4)
+        assert sum(c.endings for c in self.collected).tolist() == endings.tolist()
+        positions = sum(map(len, stored))
+        assert sum(collected.positions for collected in self.collected) == positions
         assert self.fleet.replay.games == len(stored)
-        assert self.fleet.replay.positions == sum(map(len, self.records))
+        assert self.fleet.replay.positions == positions
+        # Each example is the last game that was collected with it.
+        for count, collected in zip(
+            itertools.accumulate(c.games for c in self.collected), self.collected, strict=True
+        ):
+            assert (collected.example is None) == (collected.games == 0)
+            if collected.example is not None:
+                assert collected.example.game_id == stored[count - 1].game_id
 
 
 def incarnations(records) -> set[int]:
@@ -157,9 +184,10 @@ def shared(ray_session, _pickled_by_value, tmp_path_factory):
 def run(shared):
     """One fleet for all tests that leave it working; it plays on with new weights."""
     shared.fleet.allow(10**9)
-    version = len(shared.records)
+    version = shared.games
     shared.fleet.publish(weights(version), version)
-    shared.collect_until(lambda records: any(record.version == version for record in records))
+    shared.collect(1)
+    shared.collect_until(lambda: version in shared.collected[-1].versions)
     return shared
 
 
@@ -179,8 +207,9 @@ def start(tmp_path):
 
 
 def test_games_are_whole_stored_and_collected_once(run):
-    records = run.collect_until(lambda got: len(got) >= 100 and len(incarnations(got)) > 1)
-    for record in records:
+    first = run.games
+    run.collect_until(lambda: run.games >= first + 100 and len(incarnations(run.records())) > 1)
+    for record in run.records():
         assert_valid(record)
     stats = run.fleet.stats()
     assert (stats["workers"], stats["servers"]) == (2, 1)
@@ -192,21 +221,21 @@ def test_self_play_holds_at_the_allowance_and_goes_on_above_it(run):
     run.settle()
     allowance = run.fleet.replay.positions + 300
     run.fleet.allow(allowance)
-    run.collect_until(lambda _: run.fleet.replay.positions >= allowance)
+    run.collect_until(lambda: run.fleet.replay.positions >= allowance)
     run.settle()
     held = run.fleet.replay.positions
     # At most the games that were in flight, and those that a worker had not delivered yet.
     games_in_flight = 2 * run.fleet.plan.groups * CONFIG.selfplay.games
     assert held <= allowance + 2 * games_in_flight * GAME.max_plies
     run.fleet.allow(held + 100)
-    run.collect_until(lambda _: run.fleet.replay.positions >= held + 100)
+    run.collect_until(lambda: run.fleet.replay.positions >= held + 100)
 
 
 def test_a_killed_worker_is_replaced_and_no_stored_game_is_lost_or_duplicated(run, caplog):
-    before, restarts = incarnations(run.records), run.fleet.stats()["restarts"]
+    before, restarts = incarnations(run.records()), run.fleet.stats()["restarts"]
     with caplog.at_level(logging.WARNING, logger="workers.cluster.supervisor"):
         run.kill("worker")
-        run.collect_until(lambda records: incarnations(records) - before)
+        run.collect_until(lambda: incarnations(run.records()) - before)
     assert run.fleet.stats()["restarts"] == restarts + 1
     assert caplog.messages[0].startswith("self-play worker 0 died")
     assert "\n" not in caplog.messages[0]
@@ -214,20 +243,20 @@ def test_a_killed_worker_is_replaced_and_no_stored_game_is_lost_or_duplicated(ru
 
 
 def test_a_restarted_server_gets_the_newest_weights_and_the_games_go_on(run):
-    before, newest = incarnations(run.records), len(run.records) + 1
+    before, newest = incarnations(run.records()), run.games + 1
     run.members("server")
     run.fleet.publish(weights(newest), newest)
     run.kill("server")
-    run.collect_until(lambda records: sum(r.version == newest for r in records) > 50)
-    assert incarnations(run.records) == before  # the workers continued their games
+    run.collect_until(lambda: sum((c.versions == newest).sum() for c in run.collected) > 50)
+    assert incarnations(run.records()) == before  # the workers continued their games
     run.assert_stored_exactly_once()
 
 
 def test_a_restarted_replay_actor_has_all_acknowledged_games(run):
-    before = incarnations(run.records)
+    before = incarnations(run.records())
     run.kill("replay")
     run.collect(games=100)
-    assert incarnations(run.records) == before  # the workers were not restarted
+    assert incarnations(run.records()) == before  # the workers were not restarted
     run.assert_stored_exactly_once()
 
 
@@ -263,9 +292,9 @@ def test_a_resumed_run_gives_its_games_new_ids(start):
     assert stored >= 10
     again.fleet.replay.restore(state["replay"], truncate=False)
     again.fleet.restore(state["fleet"])
-    records = again.collect(games=10)
-    assert incarnations(records) <= {3, 4}
-    assert again.fleet.replay.games >= stored + len(records)
+    again.collect(games=10)
+    assert incarnations(again.stored()[stored:]) <= {3, 4}
+    assert again.fleet.replay.games >= stored + again.games
 
 
 def test_an_evaluator_that_always_fails_ends_the_run_with_its_error(start):
@@ -278,7 +307,7 @@ def test_an_evaluator_that_always_fails_ends_the_run_with_its_error(start):
 
     run = start(make_evaluator=failing)
     with pytest.raises(RuntimeError, match="not finite") as failure:
-        run.collect_until(lambda _: False)
+        run.collect_until(lambda: False)
     assert "\n" not in str(failure.value)
     with pytest.raises(RuntimeError, match="not finite"):
         run.fleet.publish(weights(1), 1)
@@ -289,7 +318,7 @@ def test_a_server_that_cannot_start_ends_the_run_with_its_error(start):
         raise ValueError("no such device: cuda:7")
 
     with pytest.raises(RuntimeError, match=r"inference server 0 cannot run.*cuda:7"):
-        start(make_evaluator=broken).collect_until(lambda _: False)
+        start(make_evaluator=broken).collect_until(lambda: False)
 
 
 def test_closing_leaves_no_process_behind(start):

@@ -1,16 +1,22 @@
 """The class of the replay actor, without Ray and as an actor; and its client in the driver."""
 
 import os
+import pickle
+import time
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from made_up_rows import random_record, same
 
 import games
 from alphazero.config import ReplaySettings
 from alphazero.replay import Replay
-from workers.cluster import replay as replay_module
+from alphazero.types import Ending
 from workers.cluster.replay import RemoteReplay, ReplayStore
 
 GAME = games.make("tic_tac_toe")
@@ -28,17 +34,56 @@ def killed(store: ReplayStore):
     os.close(store._replay._lock)
 
 
-def ids(records) -> list[int]:
-    return [record.game_id for record in records]
+def lengths(records) -> int:
+    return sum(map(len, records))
+
+
+def assert_summary(collected, records):
+    """``collected`` is the summary of ``records``, computed here one by one."""
+    assert (collected.games, collected.positions) == (len(records), lengths(records))
+    assert collected.versions.tolist() == [record.version for record in records]
+    for ending in Ending:
+        same_ending = [record for record in records if record.ending == ending]
+        assert collected.endings[ending] == len(same_ending)
+    if records:
+        assert same(collected.example, records[-1])
+    else:
+        assert collected.example is None
+
+
+def assert_stored_after(store, count, records):
+    collected, totals = store.stored_after(count)
+    assert_summary(collected, records)
+    assert totals == store.totals()
 
 
 def test_the_log_is_read_from_any_position_on(tmp_path):
     store = opened(tmp_path)
     store.push(RECORDS[:5])
-    assert ids(store.games_after(0)[0]) == [0, 1, 2, 3, 4]
-    store.push(RECORDS[5:7])
-    assert ids(store.games_after(5)[0]) == [5, 6]
-    assert store.games_after(7) == ([], store.totals())
+    assert_stored_after(store, 0, RECORDS[:5])
+    store.push(RECORDS[5:9])
+    assert_stored_after(store, 5, RECORDS[5:9])
+    assert_stored_after(store, 7, RECORDS[7:9])
+    assert_stored_after(store, 9, [])
+    assert_stored_after(store, 2, RECORDS[2:9])  # read already: from the shards
+
+
+def test_the_log_in_memory_holds_what_the_driver_has_not_read(tmp_path):
+    store = opened(tmp_path)
+    for number, record in enumerate(RECORDS):
+        store.push([record])
+        assert len(store._log) == 1
+        assert_stored_after(store, number, [record])
+        store.stored_after(number + 1)
+        assert len(store._log) == 0
+
+
+def test_a_reply_is_smaller_than_one_of_its_games_and_one_number_per_game(tmp_path):
+    store = opened(tmp_path)
+    store.push(RECORDS)
+    reply = pickle.dumps(store.stored_after(0))
+    assert len(reply) < len(pickle.dumps(RECORDS[-1])) + 8 * len(RECORDS) + 1000
+    assert len(reply) < len(pickle.dumps(RECORDS)) / 5
 
 
 def test_a_delivery_that_is_repeated_counts_once(tmp_path):
@@ -46,7 +91,7 @@ def test_a_delivery_that_is_repeated_counts_once(tmp_path):
     store.push(RECORDS[:5])
     store.push(RECORDS[3:8])
     assert store.totals().games == 8
-    assert ids(store.games_after(0)[0]) == list(range(8))
+    assert_stored_after(store, 0, RECORDS[:8])
 
 
 def test_a_reopened_store_continues_the_log_for_a_reader_that_lags_behind(tmp_path):
@@ -56,28 +101,30 @@ def test_a_reopened_store_continues_the_log_for_a_reader_that_lags_behind(tmp_pa
     again = opened(tmp_path)
     assert again.totals() == store.totals()
     again.push(RECORDS[7:12])
-    assert ids(again.games_after(4)[0]) == list(range(4, 12))
-    assert ids(again.games_after(10)[0]) == [10, 11]
+    assert_stored_after(again, 4, RECORDS[4:12])
+    assert_stored_after(again, 10, RECORDS[10:12])
 
 
-def test_records_from_the_shards_equal_those_from_memory(tmp_path):
-    store = opened(tmp_path)
-    store.push(RECORDS[:3])
-    killed(store)
-    for one, other in zip(store.games_after(0)[0], opened(tmp_path).games_after(0)[0], strict=True):
-        assert same(one, other)
-
-
-def test_games_that_no_longer_fit_in_memory_are_read_from_the_shards(tmp_path, monkeypatch):
-    monkeypatch.setattr(replay_module, "CACHED_GAMES", 4)
-    monkeypatch.setattr(replay_module, "MAX_GAMES_PER_REPLY", 7)
-    store = opened(tmp_path)
-    store.push(RECORDS)
-    seen = []
-    while records := store.games_after(len(seen))[0]:
-        assert len(records) <= 7
-        seen += ids(records)
-    assert seen == ids(RECORDS)
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=12), st.data())
+def test_every_game_is_read_once_whatever_is_repeated_and_restarted(sizes, data):
+    """Deliveries overlap with those before, the reader sometimes lags, the store may restart."""
+    with TemporaryDirectory() as folder:
+        store, stored, read = opened(Path(folder)), 0, 0
+        versions: list[int] = []
+        for size in sizes:
+            repeated = data.draw(st.integers(0, stored))
+            store.push(RECORDS[repeated : stored + size])
+            stored = min(stored + size, len(RECORDS))
+            if data.draw(st.booleans()):
+                killed(store)
+                store = opened(Path(folder))
+            if data.draw(st.booleans()):
+                collected, totals = store.stored_after(read)
+                read += collected.games
+                versions += collected.versions.tolist()
+                assert read == totals.games == stored
+        store.close()
+        assert versions == [record.version for record in RECORDS[:read]]
 
 
 def test_play_is_held_from_the_allowed_number_of_positions_on(tmp_path):
@@ -103,7 +150,7 @@ def test_a_full_disk_is_not_acknowledged_and_is_reported(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert "No space left" in store.status()["storage_error"]
     assert store.totals().games == 2
-    assert ids(store.games_after(0)[0]) == [0, 1]
+    assert_stored_after(store, 0, RECORDS[:2])
 
 
 def test_two_runs_may_not_write_to_one_directory(tmp_path):
@@ -138,7 +185,7 @@ class _Make:
 def store(ray_session, remote, records):
     """Store as a worker does, and collect as the driver does."""
     ray_session.get(remote._actor.push.remote(records), timeout=30)
-    return remote.new_games()
+    return remote.collect()
 
 
 def test_the_remote_replay_samples_what_a_local_one_would(ray_session, remote, tmp_path):
@@ -154,11 +201,24 @@ def test_the_remote_replay_samples_what_a_local_one_would(ray_session, remote, t
         assert one.flags.owndata  # a view would keep Ray's memory allocated
 
 
-def test_new_games_are_stored_already(ray_session, remote):
-    records = store(ray_session, remote, RECORDS[:4])
-    assert remote.extend(records) == 4
-    assert remote.new_games() == []
-    assert remote.games == 4
+def test_a_stored_game_is_collected_once(ray_session, remote):
+    collected = store(ray_session, remote, RECORDS[:4])
+    assert_summary(collected, RECORDS[:4])
+    for array in (collected.versions, collected.endings, collected.example.states):
+        assert array.flags.owndata  # a view would keep Ray's memory allocated
+    assert_summary(remote.collect(), [])
+    assert (remote.games, remote.positions) == (4, lengths(RECORDS[:4]))
+
+
+def test_games_are_collected_once_from_an_actor_that_was_restarted(ray_session, remote):
+    store(ray_session, remote, RECORDS[:4])
+    ray_session.get(remote._actor.push.remote(RECORDS[4:7]), timeout=30)
+    pid = remote._call("status")["pid"]
+    ray_session.kill(remote._actor, no_restart=False)
+    while remote._call("status")["pid"] == pid:
+        time.sleep(0.05)
+    assert_summary(remote.collect(), RECORDS[4:7])
+    assert_summary(store(ray_session, remote, RECORDS[5:9]), RECORDS[7:9])
 
 
 def test_a_restored_run_does_not_collect_what_was_there_before(ray_session, remote):
@@ -167,7 +227,7 @@ def test_a_restored_run_does_not_collect_what_was_there_before(ray_session, remo
     store(ray_session, remote, RECORDS[4:6])
     remote.restore(state, truncate=False)
     assert remote.games == 6
-    assert remote.new_games() == []
+    assert remote.collect().games == 0
     remote.restore(state, truncate=True)
     assert remote.games == 4
 

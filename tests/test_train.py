@@ -5,13 +5,17 @@ import os
 import re
 import shutil
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import yaml
+from test_wire import random_record
 
 import games
-from alphazero import checkpoint, config, loop, wire
+from alphazero import checkpoint, config, local_run, loop, wire
+from alphazero.protocols import GameCounts, summarize
+from alphazero.types import Ending
 from workers.runs import matches, monitoring, run_directory, train
 
 TINY = [
@@ -181,7 +185,7 @@ def test_a_run_can_start_from_the_weights_of_another_run(tmp_path):
     assert run(tmp_path / "first", tiny()) == 0
     first = checkpoint.load(checkpoint.resolve(tmp_path / "first"))
     start = f"training.initial_weights={tmp_path / 'first'}"
-    console, resolved = train.Console(), train.resolve(tiny(start, "seed=3"), "off")
+    console, resolved = train.Console(), local_run.resolve(tiny(start, "seed=3"), "off")
     with train._parts(resolved, tmp_path / "second", console) as parts:
         initial = parts.learner.weights()
     assert initial.keys() == first.weights.keys()
@@ -191,11 +195,11 @@ def test_a_run_can_start_from_the_weights_of_another_run(tmp_path):
             ValueError, match=r"000030 was trained with network.channels 8, these settings say 2"
         ),
         train._parts(
-            train.resolve(tiny(start, "network.channels=2"), "off"), tmp_path / "third", console
+            local_run.resolve(tiny(start, "network.channels=2"), "off"), tmp_path / "third", console
         ),
     ):
         pass
-    deeper = train.resolve(tiny(start, "network.blocks=2"), "off")
+    deeper = local_run.resolve(tiny(start, "network.blocks=2"), "off")
     with train._parts(deeper, tmp_path / "deeper", console) as parts:
         grown = parts.learner.weights()
     assert all(np.array_equal(grown[name], first.weights[name]) for name in initial)
@@ -218,7 +222,7 @@ def test_a_resumed_run_does_not_need_its_initial_weights_again(tmp_path):
 def test_two_runs_cannot_write_to_one_directory(tmp_path):
     settings = tiny()
     console = train.Console()
-    resolved = train.resolve(settings, "off")
+    resolved = local_run.resolve(settings, "off")
     with (
         train._parts(resolved, tmp_path, console),
         pytest.raises(ValueError, match="another run writes to"),
@@ -259,9 +263,69 @@ def test_small_machines_without_a_gpu_train_without_ray(monkeypatch, cores, gpu,
 
 @pytest.mark.parametrize(("cores", "batch", "threads"), [(2, 512, 2), (64, 512, 8), (4, 32, 1)])
 def test_each_thread_of_the_learner_has_at_least_64_rows(monkeypatch, cores, batch, threads):
-    monkeypatch.setattr(train, "cores", lambda: cores)
-    settings = train.resolve(tiny(f"training.batch_size={batch}"), "off")
+    monkeypatch.setattr(local_run, "cores", lambda: cores)
+    settings = local_run.resolve(tiny(f"training.batch_size={batch}"), "off")
     assert settings.training.threads == threads
+    on_ray = local_run.resolve(tiny(f"training.batch_size={batch}"), "local")
+    assert (on_ray.training.threads, on_ray.ray) == (1, "local")
+
+
+def test_the_command_and_the_function_look_for_the_newest_checkpoint_in_one_way(tmp_path, capsys):
+    lines = []
+    assert local_run.newest_checkpoint(tmp_path, lines.append) is None
+    assert lines == [f"{tmp_path} holds no checkpoint yet: starting from step 0"]
+    assert train.newest_checkpoint(tmp_path, tiny(), train.Console(width=500)) is None
+    assert capsys.readouterr().out == f"{lines[0]}\n"
+    assert run(tmp_path, tiny("training.steps=2")) == 0
+    start = local_run.newest_checkpoint(tmp_path, pytest.fail)
+    assert start is not None
+    assert (start.path, start.step) == (checkpoint.newest(tmp_path), 2)
+
+
+class Lines:
+    """A dashboard that keeps its messages."""
+
+    def __init__(self):
+        self.messages = []
+
+    def message(self, text):
+        self.messages.append(text)
+
+
+def test_the_first_games_that_reach_the_longest_length_are_reported_once():
+    learner, lines = SimpleNamespace(step=0), Lines()
+    run = SimpleNamespace(config=tiny(), learner=learner)
+    monitor = monitoring.Monitor(run, None, lines, 0.0)
+
+    def collect(*endings):
+        monitor.games(summarize([GameCounts(0, 9, ending) for ending in endings], None))
+
+    collect(Ending.RULES, Ending.PROVEN, Ending.RESIGNED)
+    collect()
+    assert lines.messages == []
+    collect(Ending.LENGTH, Ending.RULES, Ending.LENGTH)
+    collect(Ending.LENGTH)
+    assert lines.messages == ["2 of 6 games reached max_plies = 9 and ended by adjudication"]
+
+
+def test_rates_and_example_are_those_of_the_collected_games(tmp_path, monkeypatch):
+    """3 games of 20 positions in all, in 10 s: 0.3 games/s and 2 positions/s."""
+    now, rows, texts = [0.0], [], []
+    monkeypatch.setattr(monitoring.time, "monotonic", lambda: now[0])
+    tracker = SimpleNamespace(log=lambda step, row: rows.append(row),
+                              text=lambda *text: texts.append(text))  # fmt: skip
+    dashboard = SimpleNamespace(update=lambda step, row: None)
+    run = SimpleNamespace(config=tiny(), learner=SimpleNamespace(step=0))
+    monitor = monitoring.Monitor(run, tracker, dashboard, 0.0)
+    record = random_record(games.make("tic_tac_toe"), 7)
+    counts = [GameCounts(0, positions, Ending.RULES) for positions in (5, 7, 8)]
+    monitor.games(summarize(counts, record))
+    monitor.games(summarize([], None))
+    now[0] = 10.0
+    monitor.log(1, {})
+    assert (rows[0]["games_per_second"], rows[0]["positions_per_second"]) == (0.3, 2.0)
+    monitor.saved(1, tmp_path)
+    assert texts == [(1, "example_game", matches.game_as_text(games.make("tic_tac_toe"), record))]
 
 
 def test_a_run_does_not_need_git(monkeypatch):

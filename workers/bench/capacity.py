@@ -1,7 +1,6 @@
 """The highest rate of each single process of the Ray topology, measured by itself."""
 
 import itertools
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,18 +10,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import ray
 
-import games
+from alphazero.batches import Batches
 from alphazero.config import Config
-from alphazero.replay import to_batch
+from alphazero.parts import game_of
 from alphazero.types import GameRecord
 from workers.bench import processes
 from workers.bench.measuring import BenchSettings, Figures, midgame, weights
 from workers.bench.synthetic import SleepingEvaluator, play_games
 from workers.cluster.inference import InferenceServer
-from workers.cluster.replay import CACHED_GAMES, RemoteReplay, ReplayStore, stored_games
+from workers.cluster.replay import RemoteReplay, ReplayStore, stored_games
 
 CALLERS = 2
 IN_FLIGHT = 4
@@ -33,9 +31,10 @@ DELIVERIES = (1, 32)
 """Games per delivery to the replay actor."""
 GAMES = 256
 """Number of different games that are delivered."""
+REPLIES = 50
+"""Number of replies of the replay actor that the driver collects."""
 BATCHES = 50
 """Number of batches that the driver makes."""
-
 
 MakeCall = Callable[[int], Any]
 """Starts the call of a number and returns its reference."""
@@ -73,7 +72,7 @@ def measure(chosen: Config, settings: BenchSettings, report: Callable[[str], obj
 
 def _server(chosen: Config, size: int, seconds: float) -> Figures:
     """Rates of one inference server at requests of ``size`` positions, without latency."""
-    game = games.make(chosen.game)
+    game = game_of(chosen)
     actor = ray.remote(InferenceServer).options(num_cpus=0, max_concurrency=CALLERS * IN_FLIGHT + 1)
     make = partial(SleepingEvaluator, chosen, 0.0)
     server: Any = actor.remote(make, game.dtype, chosen.inference.batch_size)
@@ -93,7 +92,7 @@ def _server(chosen: Config, size: int, seconds: float) -> Figures:
 
 def _store(chosen: Config, size: int, seconds: float) -> Figures:
     """Rates of one replay actor: deliveries of ``size`` games, then samples for the learner."""
-    records = play_games(games.make(chosen.game), GAMES)
+    records = play_games(game_of(chosen), GAMES)
     batch = chosen.training.batch_size
     with _replay(chosen) as store:
         deliver = [_deliveries(store, records, size, caller) for caller in range(CALLERS)]
@@ -112,28 +111,29 @@ def _store(chosen: Config, size: int, seconds: float) -> Figures:
 
 
 def _driver(chosen: Config) -> Figures:
-    """Rates of this process when it collects stored games and when it makes batches."""
-    game, batch = games.make(chosen.game), chosen.training.batch_size
-    records = play_games(game, GAMES)
+    """Rates of this process when it collects counts of stored games and when it makes batches."""
+    records, size = play_games(game_of(chosen), GAMES), DELIVERIES[-1]
+    seconds = cpu = 0.0
+    collected = 0
     with _replay(chosen) as store:
         remote = RemoteReplay(store, check=lambda: None)
-        deliver = _deliveries(store, records, CACHED_GAMES // 20, 0)
-        for number in range(20):
+        deliver = _deliveries(store, records, size, 0)
+        for number in range(REPLIES):
             ray.get(deliver(number), timeout=60.0)
-        began, before = time.monotonic(), processes.cpu_seconds([os.getpid()])
-        collected = 0
-        while records_read := remote.new_games():
-            collected += len(records_read)
-        reading, cpu = time.monotonic() - began, processes.cpu_seconds([os.getpid()]) - before
-        rng, began = np.random.default_rng(0), time.monotonic()
-        for _ in range(BATCHES):
-            to_batch(game, remote.sample(batch, rng))
-        making = time.monotonic() - began
+            began, before = time.monotonic(), time.process_time()
+            collected += remote.collect().games
+            seconds, cpu = seconds + time.monotonic() - began, cpu + time.process_time() - before
+        with Batches(chosen, remote) as batches:
+            began = time.monotonic()
+            for step in range(BATCHES):
+                batches.take(step, ahead=False)
+            making = time.monotonic() - began
     return {
-        "games_per_second": collected / reading,
-        "positions_per_second": collected / reading * _mean_length(records),
-        "cpu": cpu / reading,
-        "samples_per_second": BATCHES * batch / making,
+        "games_per_reply": size,
+        "replies_per_second": REPLIES / seconds,
+        "games_per_second": collected / seconds,
+        "cpu": cpu / seconds,
+        "samples_per_second": BATCHES * chosen.training.batch_size / making,
     }
 
 

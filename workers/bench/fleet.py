@@ -12,16 +12,17 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 import ray
 from rich.console import Console
 
-import games
 from alphazero import records, targets
 from alphazero.config import Config, ReplaySettings
 from alphazero.loop import Hooks, Run, train
 from alphazero.nn.device import cores
+from alphazero.parts import game_of, search_of
+from alphazero.types import Ending
 from games.base import Game
 from workers.bench import capacity, processes
 from workers.bench.measuring import BenchSettings, Figures, weights
@@ -48,7 +49,7 @@ WARM = 10
 
 COUNTED = {
     "requests", "evaluations", "batches", "evaluated", "moves",
-    "games", "positions", "pushes", "reads", "samples",
+    "games", "positions", "pushes", "reads", "example_positions", "samples",
 }  # fmt: skip
 """The counters taken from the statuses of servers, workers and the replay actor."""
 
@@ -76,7 +77,7 @@ def bench(chosen: Config, settings: BenchSettings) -> Figures:
         "latency_ms": settings.latency_ms,
         "seconds": settings.seconds,
         "games": chosen.selfplay.games * chosen.selfplay.groups,
-        "simulations": chosen.search.simulations,
+        "simulations": search_of(chosen).simulations,
     }
 
 
@@ -107,7 +108,9 @@ def link_bytes(game: Game, counted: Counter[str], batch_size: int) -> dict[str, 
         "worker_to_server": counted["evaluations"] * state,
         "server_to_worker": counted["evaluations"] * 4 * (actions + 1),
         "worker_to_replay": counted["positions"] * recorded,
-        "replay_to_driver": counted["positions"] * recorded
+        "replay_to_driver": counted["games"] * 8  # a version each
+        + counted["reads"] * 8 * len(Ending)
+        + counted["example_positions"] * recorded
         + counted["samples"] * batch_size * sampled,
     }
 
@@ -181,12 +184,12 @@ def _row(chosen: Config, settings: BenchSettings, workers: int, report: Report) 
     # As with a GPU: the device is not one of the cores, and computes one batch at a time.
     layout = replace(make_plan(chosen, list_nodes()), lanes=1, groups=selfplay.groups)
     make = partial(SleepingEvaluator, latency=settings.latency_ms / 1000)
-    game = games.make(chosen.game)
+    game = game_of(chosen)
     with TemporaryDirectory(prefix="alphazero-bench-") as folder:
         fleet = RayFleet(chosen, Path(folder), "local", make, TIMEOUTS, layout)
         try:
             watch = Watch(fleet, settings.seconds, report)
-            learner = cast(Any, IdleLearner(weights(chosen, game)))
+            learner = IdleLearner(weights(chosen, game))
             run = Run(chosen, Path(folder), learner, fleet.replay, fleet)
             train(run, Hooks(stop=watch.enough))
             pids = [worker["pid"] for worker in watch.snapshots[-1].workers]

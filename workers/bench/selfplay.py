@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import games
 from alphazero.config import Config
 from alphazero.inference import NetworkEvaluator
 from alphazero.local_fleet import LocalFleet
+from alphazero.parts import game_of, search_of
 from alphazero.types import Evaluation
 from games.base import States
 from workers.bench.measuring import (
@@ -24,6 +24,7 @@ from workers.bench.measuring import (
     midgame,
     weights,
 )
+from workers.bench.synthetic import CountingStore
 from workers.runs.train import choose_ray
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def bench(chosen: Config, settings: BenchSettings) -> Figures:
     ``fraction_of_ceiling``: evaluations per second in self-play as a share of those of the network
     alone. With 8,000 and 10,000 it is 0.8: search, game rules and waiting take the rest.
     """
-    game = games.make(chosen.game)
+    game = game_of(chosen)
     # Long random openings, so that the games are at different plies.
     play = replace(chosen.selfplay, random_opening_plies=game.max_plies // 4)
     network_alone = NetworkEvaluator(game, chosen.network, chosen.inference)
@@ -48,18 +49,20 @@ def bench(chosen: Config, settings: BenchSettings) -> Figures:
         **measured(chosen, settings, network_alone),
         **circumstances(chosen, settings),
         "ray": ray,
-        "simulations": chosen.search.simulations,
+        "simulations": search_of(chosen).simulations,
         "backend": network_alone.description,
     }
 
 
 def _local(chosen: Config, settings: BenchSettings, network_alone: NetworkEvaluator) -> Figures:
-    game = games.make(chosen.game)
+    game = game_of(chosen)
     groups = max(chosen.selfplay.groups, settings.threads)
     play = replace(chosen.selfplay, groups=groups, workers=settings.threads)
-    evaluator = _BatchSizes(game, chosen.network, chosen.inference)
+    chosen = replace(chosen, selfplay=play)
+    evaluator = _BatchSizes(chosen)
     evaluator.choice = network_alone.choice  # one timing for both
-    fleet = LocalFleet(game, chosen.search, play, evaluator, chosen.seed)
+    # Nothing is played ahead: it would run during the turns of the network alone.
+    fleet = LocalFleet(chosen, CountingStore(), evaluator, ahead=False)
     fleet.publish(weights(chosen, game), 0)
 
     def collect(_: int) -> int:
@@ -77,7 +80,7 @@ def _local(chosen: Config, settings: BenchSettings, network_alone: NetworkEvalua
 def _on_ray(chosen: Config, settings: BenchSettings, network_alone: NetworkEvaluator) -> Figures:
     from workers.cluster.fleet import RayFleet  # which takes Ray's seconds to import
 
-    game = games.make(chosen.game)
+    game = game_of(chosen)
     assert network_alone.choice
     # The servers use the backend and precision chosen here.
     inference = replace(chosen.inference, **network_alone.choice._asdict())
@@ -118,7 +121,7 @@ def _figures(chosen: Config, played: Tally, evaluations: int, ready: Tally) -> F
     """Figures of ``played`` positions, their ``evaluations``, and ``ready``: the network alone."""
     rate = evaluations / played.seconds
     return {
-        "simulations_per_second": played.rate * chosen.search.simulations,
+        "simulations_per_second": played.rate * search_of(chosen).simulations,
         "positions_per_second": played.rate,
         "evaluations_per_second": rate,
         "ceiling_evaluations_per_second": ready.rate,
@@ -166,8 +169,8 @@ class _Playing:
 class _BatchSizes(NetworkEvaluator):
     """A network evaluator that records the size of every batch."""
 
-    def __init__(self, *arguments: Any):
-        super().__init__(*arguments)
+    def __init__(self, chosen: Config):
+        super().__init__(game_of(chosen), chosen.network, chosen.inference)
         self.batches: list[int] = []
 
     def __call__(self, states: States) -> Evaluation:

@@ -1,20 +1,21 @@
-"""Replacements of network and learner for measurements of everything else. Imports no torch.
+"""Replacements of network, learner and game store in measurements of the others. Imports no torch.
 
-The evaluator takes as long as a device would but uses no core, and the learner does nothing; the
-rest of a run is unchanged.
+The evaluator takes as long as a device would but uses no core, the learner does nothing, and the
+store counts only; the rest of a run is unchanged.
 """
 
 import threading
 import time
+from collections.abc import Iterable
 from itertools import count
-from typing import Any
 
 import numpy as np
 
-import games
 from alphazero import evaluators, search
 from alphazero.config import Config, SelfPlaySettings
 from alphazero.nn.weights import Weights
+from alphazero.parts import game_of
+from alphazero.replay import Batch
 from alphazero.search.gumbel import Gumbel
 from alphazero.selfplay import GameGroup
 from alphazero.types import Evaluation, GameRecord
@@ -32,7 +33,7 @@ class SleepingEvaluator:
 
     def __init__(self, config: Config, latency: float):
         self._latency = latency
-        actions = games.make(config.game).num_actions
+        actions = game_of(config).num_actions
         rng = np.random.default_rng(config.seed)
         self._logits = rng.standard_normal((ANSWERS, actions)).astype(np.float32)
         self._value = rng.uniform(-1, 1, ANSWERS).astype(np.float32)
@@ -52,21 +53,40 @@ class SleepingEvaluator:
 
 
 class IdleLearner:
-    """The part of a learner that ``loop.train`` calls; its steps change nothing."""
+    """A learner whose steps change nothing."""
+
+    precision = "none"
 
     def __init__(self, weights: Weights):
         self._weights = weights
         self.step = 0
 
-    def weights(self) -> Weights:
-        return self._weights
-
-    def train_step(self, batch: Any, progress: float) -> dict[str, float]:
+    def train_step(self, batch: Batch, progress: float) -> dict[str, float]:
         self.step += 1
         return {}
 
+    def weights(self) -> Weights:
+        return self._weights
+
     def state(self) -> dict:
-        return {}
+        return {"step": self.step}
+
+    def restore(self, state: dict) -> None:
+        self.step = state["step"]
+
+
+class CountingStore:
+    """A store that counts games and positions and keeps none of them."""
+
+    def __init__(self) -> None:
+        self.games = self.positions = 0
+
+    def extend(self, records: Iterable[GameRecord]) -> int:
+        before = self.games
+        for record in records:
+            self.games += 1
+            self.positions += len(record)
+        return self.games - before
 
 
 def play_games(game: Game, number: int) -> list[GameRecord]:

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-import games
 from alphazero import network
 from alphazero.config import Config
 from alphazero.learner import Learner
 from alphazero.nn.parallel import keep_memory
+from alphazero.parts import game_of
 from alphazero.replay import Batch
 from games.base import Game
 from workers.bench.measuring import BenchSettings, Figures, Work, circumstances, measure, midgame
@@ -23,7 +23,7 @@ from workers.bench.measuring import BenchSettings, Figures, Work, circumstances,
 def bench(chosen: Config, settings: BenchSettings) -> Figures:
     """Measure optimizer steps of the learner and of a plain float32 loop, in turns."""
     keep_memory()
-    game = games.make(chosen.game)
+    game = game_of(chosen)
     training = replace(chosen.training, threads=settings.threads)
     learner = Learner(game, chosen.network, chosen.optimizer, training, chosen.seed)
     batch = _batch(game, settings.batch)
@@ -71,7 +71,7 @@ def _plain_process(chosen: Config, settings: BenchSettings) -> Iterator[Callable
 def _serve(chosen: Config, settings: BenchSettings, pipe: Connection) -> None:
     """Take one step per message from ``pipe``, until it is closed."""
     torch.set_num_threads(settings.threads)
-    game = games.make(chosen.game)
+    game = game_of(chosen)
     step = _plain_loop(chosen, game, _batch(game, settings.batch))
     with suppress(EOFError):
         while pipe.recv():

@@ -1,4 +1,4 @@
-"""RayFleet: self-play on every core of a laptop or of a Ray cluster, as a ``protocols.Fleet``.
+"""RayFleet: self-play on every core of a laptop or of a Ray cluster, as a ``protocols.FleetRole``.
 
 driver: train() -> publish -> inference servers <-> self-play workers -> replay actor -> collect
 """
@@ -13,10 +13,10 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-import games
 from alphazero.config import Config
 from alphazero.nn.weights import Weights
-from alphazero.types import GameRecord
+from alphazero.parts import game_of
+from alphazero.protocols import Collected
 from workers.cluster.connection import connect
 from workers.cluster.inference import InferenceServer, LoadableEvaluator, network_evaluator
 from workers.cluster.members import Incarnations, Member, Timeouts
@@ -81,20 +81,20 @@ class RayFleet:
         self._supervisor.publish(ray.put(weights), version)
         self.version = version
 
-    def collect(self) -> list[GameRecord]:
-        """The games stored in ``replay`` since the last call; waits up to ``COLLECT_SECONDS``.
+    def collect(self) -> Collected:
+        """Summarize the games stored since the last call; waits up to ``COLLECT_SECONDS`` for one.
 
         ``RunFailed``, one line, after the supervisor has given up the run.
         """
         deadline = time.monotonic() + COLLECT_SECONDS
         while True:
-            records = self.replay.new_games()
-            if records or time.monotonic() > deadline:
-                return records
+            collected = self.replay.collect()
+            if collected.games or time.monotonic() > deadline:
+                return collected
             time.sleep(POLL_SECONDS)
 
     def allow(self, positions: int) -> None:
-        """Play until about this many positions are stored in total, then wait."""
+        """Set the limit: no new move begins while at least this many positions are stored."""
         self._supervisor.allow(positions)
 
     def stats(self) -> dict[str, float]:
@@ -179,7 +179,7 @@ def _start(
         # Ray does not hide the GPUs from an actor that reserved none, so auto would use one.
         settings = replace(settings, device="cpu")
     make = partial(make_evaluator, replace(config, inference=settings))
-    dtype = games.make(config.game).dtype
+    dtype = game_of(config).dtype
     servers = [
         server_class.remote(make, dtype, settings.batch_size, layout.lanes)
         for _ in range(layout.servers)
@@ -201,6 +201,7 @@ def _actor(cls: type, **options: Any) -> Any:
     The concurrency group ``control`` is for pings (``status``), ``settings`` for new weights.
     """
     groups = {"control": 1, "settings": 1}
-    actor: Any = ray.remote(concurrency_groups=groups)  # type: ignore[call-overload]
+    remote: Any = ray.remote  # whose types know no concurrency groups
     options = {"max_pending_calls": MAX_PENDING_CALLS} | options
-    return actor(cls).options(max_restarts=-1, max_task_retries=0, **options)
+    actor = remote(concurrency_groups=groups)(cls)
+    return actor.options(max_restarts=-1, max_task_retries=0, **options)

@@ -20,9 +20,9 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-import games
 from alphazero.config import Config
 from alphazero.nn.weights import Weights
+from alphazero.parts import game_of
 from alphazero.types import Evaluation
 from games.base import States
 
@@ -42,7 +42,7 @@ def network_evaluator(config: Config) -> LoadableEvaluator:
     from alphazero.inference import NetworkEvaluator
 
     torch.set_num_threads(1)
-    return NetworkEvaluator(games.make(config.game), config.network, config.inference)
+    return NetworkEvaluator(game_of(config), config.network, config.inference)
 
 
 def pack(evaluation: Evaluation) -> bytes:

@@ -4,17 +4,18 @@ A finished game is safe once this actor has acknowledged it: it is then in a sha
 stays whole whatever process dies. A delivery may be repeated; games with a known id are skipped. So
 nothing is lost and nothing is counted twice.
 
-The order of storage is a log: the driver reads the games behind those that it has read, and an
-actor that was restarted and has reopened its files gives the same answer. Example: games 7, 9, 8
-were stored in this order and the driver has read two of them. The actor dies and is restarted; a
-worker, which got no acknowledgement for game 8, sends 8 and 10. Game 8 is skipped, 10 is appended,
-and the driver, which reads the log from position 2 on, receives 8 and 10.
+The order of storage is a log: the driver reads version, length and ending of the games behind those
+that it has read, and an actor that was restarted and has reopened its files gives the same answer.
+Example: games 7, 9, 8 were stored in this order and the driver has read two of them. The actor dies
+and is restarted; a worker, which got no acknowledgement for game 8, sends 8 and 10. Game 8 is
+skipped, 10 is appended, and the driver, which reads the log from position 2 on, receives the
+entries of 8 and 10, and game 10 as an example.
 """
 
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,17 +24,14 @@ import numpy as np
 import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
-import games
 from alphazero import wire
 from alphazero.config import Config
 from alphazero.errors import RunFailed
+from alphazero.parts import game_of
+from alphazero.protocols import Collected, GameCounts, count_game, summarize
 from alphazero.replay import Replay, Samples
 from alphazero.types import GameRecord
 
-CACHED_GAMES = 10_000
-"""The newest games, kept in memory; ``games_after`` reads older ones from the shards."""
-MAX_GAMES_PER_REPLY = 2_000
-"""Games in one reply of ``games_after``."""
 LOCK_TIMEOUT = 30.0
 """Seconds that a restarted actor waits for the lock of the process that died."""
 
@@ -51,7 +49,7 @@ Report = Callable[[str], object]
 
 def stored_games(config: Config, directory: Path, report: Report) -> Replay:
     """The replay buffer of one run, opened in the process of the actor."""
-    return Replay(games.make(config.game), directory, config.replay, report, LOCK_TIMEOUT)
+    return Replay(game_of(config), directory, config.replay, report, LOCK_TIMEOUT)
 
 
 class ReplayStore:
@@ -63,8 +61,11 @@ class ReplayStore:
         self._replay = make_replay(self._reports.append)
         self._allowance: int | None = None
         self._storage_error: str | None = None
-        self._calls = {"pushes": 0, "reads": 0, "samples": 0}
-        self._clear_cache()
+        self._calls = {"pushes": 0, "reads": 0, "example_positions": 0, "samples": 0}
+        # The newest entries of the log, those that the driver has not read yet. It reads older ones
+        # after a restart of this process only, and then from the shards.
+        self._log: deque[GameCounts] = deque()
+        self._example: GameRecord | None = None
 
     def push(self, records: list[GameRecord]) -> bool:
         """Store finished games; True means that the sender is to hold play.
@@ -76,21 +77,22 @@ class ReplayStore:
         try:
             for record in records:
                 if self._replay.extend([record]):
-                    self._newest.append(_copied(record))
+                    self._log.append(count_game(record))
+                    self._example = _copied(record)
         except OSError as error:
             self._storage_error = str(error)
             raise
         return self._allowance is not None and self._replay.positions >= self._allowance
 
-    def games_after(self, count: int) -> tuple[list[GameRecord], Totals]:
-        """The games stored after the first ``count`` ones, oldest first, a bounded number."""
+    def stored_after(self, count: int) -> tuple[Collected, Totals]:
+        """Summarize the games stored after the first ``count`` ones, which the driver has read."""
+        read = count - (self._replay.games - len(self._log))
+        for _ in range(min(read, len(self._log))):
+            self._log.popleft()
+        collected = self._summarize_log() if read >= 0 else self._summarize_shards(count)
         self._calls["reads"] += 1
-        first = self._replay.games - len(self._newest)
-        if count >= first:
-            records = list(self._newest)[count - first :]
-        else:
-            records = list(self._read_shards(count))
-        return records[:MAX_GAMES_PER_REPLY], self.totals()
+        self._calls["example_positions"] += len(collected.example or ())
+        return collected, self.totals()
 
     def allow(self, positions: int):
         """Hold self-play while at least this many positions are stored."""
@@ -111,14 +113,14 @@ class ReplayStore:
     def restore(self, state: dict, truncate: bool) -> Totals:
         """Call ``Replay.restore``; return the totals afterwards."""
         self._replay.restore(state, truncate)
-        self._clear_cache()
+        self._log.clear()
         return self.totals()
 
     def close(self):
         self._replay.close()
 
     def status(self) -> dict:
-        """Numbers of stored games and positions, messages, and counts of calls so far."""
+        """Numbers of stored games and positions, messages, and counts of what was sent so far."""
         return {
             "pid": os.getpid(),
             "games": self._replay.games,
@@ -128,8 +130,14 @@ class ReplayStore:
             **self._calls,
         }
 
-    def _clear_cache(self):
-        self._newest: deque[GameRecord] = deque(maxlen=CACHED_GAMES)
+    def _summarize_log(self) -> Collected:
+        return summarize(self._log, self._example if self._log else None)
+
+    def _summarize_shards(self, count: int) -> Collected:
+        counts, example = [], None
+        for example in self._read_shards(count):
+            counts.append(count_game(example))
+        return summarize(counts, example)
 
     def _read_shards(self, count: int) -> Iterator[GameRecord]:
         """The games on disk behind the first ``count`` ones: needed after a restart only."""
@@ -144,7 +152,7 @@ class ReplayStore:
 
 
 class RemoteReplay:
-    """The interface of ``alphazero.replay.Replay`` in a driver whose games an actor stores.
+    """The ``protocols.ReplayRole`` in a driver whose games an actor stores.
 
     If the actor dies during a call, the call is repeated until the actor has reopened its files;
     every call may run twice without harm. ``RunFailed`` after ``timeout`` seconds.
@@ -159,16 +167,12 @@ class RemoteReplay:
         self.games = self._games_read
         """Ever stored; like ``positions`` and ``window`` as of the last call."""
 
-    def new_games(self) -> list[GameRecord]:
-        """The games stored since the last call, each exactly once."""
-        records, totals = self._call("games_after", self._games_read)
-        self._games_read += len(records)
+    def collect(self) -> Collected:
+        """Summarize the games stored since the last call, each of them exactly once."""
+        collected, totals = self._call("stored_after", self._games_read)
+        self._games_read += collected.games
         self.games, self.positions, self.window = totals
-        return [_copied(record) for record in records]
-
-    def extend(self, records: Sequence[GameRecord]) -> int:
-        """Count ``records``; they came from ``new_games``, so they are stored and new already."""
-        return len(records)
+        return _copied_summary(collected)
 
     def sample(self, size: int, rng: np.random.Generator) -> Samples:
         """Call ``Replay.sample`` in the actor, with one draw from ``rng`` as the seed."""
@@ -180,13 +184,9 @@ class RemoteReplay:
         return self._call("state")
 
     def restore(self, state: dict, truncate: bool):
-        """Call ``Replay.restore`` in the actor; ``new_games`` returns only games stored later."""
+        """Call ``Replay.restore`` in the actor; ``collect`` counts only games stored later."""
         self._games_read, self.positions, self.window = self._call("restore", state, truncate)
         self.games = self._games_read
-
-    def close(self):
-        """Flush to disk; the actor cannot be used afterwards."""
-        self._call("close")
 
     def _call(self, method: str, *args: Any) -> Any:
         deadline = time.monotonic() + self._timeout
@@ -206,6 +206,15 @@ class RemoteReplay:
             if time.monotonic() > deadline:
                 raise GetTimeoutError
         return ray.get(reference, timeout=10.0)
+
+
+def _copied_summary(collected: Collected) -> Collected:
+    """A copy in the sense of ``_copied``."""
+    return collected._replace(
+        versions=np.array(collected.versions),
+        endings=np.array(collected.endings),
+        example=collected.example and _copied(collected.example),
+    )
 
 
 def _copied(record: GameRecord) -> GameRecord:

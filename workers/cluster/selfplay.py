@@ -14,9 +14,9 @@ from typing import Any, NamedTuple, Protocol
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-import games
 from alphazero.cache import EvaluationCache
 from alphazero.config import Config
+from alphazero.parts import game_of, search_of
 from alphazero.selfplay import GameGroup
 from alphazero.types import Evaluation, GameRecord
 from games.base import States
@@ -50,10 +50,10 @@ class CachedGroup(NamedTuple):
 
 def game_groups(config: Config, game_ids: Iterator[int]) -> list[CachedGroup]:
     """The groups of one worker as ``config`` describes them; called in the worker's process."""
-    game, settings = games.make(config.game), config.selfplay
+    game, search, settings = game_of(config), search_of(config), config.selfplay
     return [
         CachedGroup(
-            GameGroup(game, config.search, settings, config.seed, game_ids),
+            GameGroup(game, search, settings, config.seed, game_ids),
             EvaluationCache(game, settings.cache),
         )
         for _ in range(settings.groups)

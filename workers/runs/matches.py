@@ -11,6 +11,7 @@ from alphazero.config import Config
 from alphazero.judging import arena, mistakes, players
 from alphazero.judging.arena import ArenaResult
 from alphazero.nn.weights import Weights
+from alphazero.parts import search_of
 from alphazero.types import GameRecord
 from games.base import Game
 
@@ -32,7 +33,7 @@ def check(settings: Config) -> None:
     except ValueError as error:
         raise ValueError(f"evaluation.opponent: {error}") from None
     try:
-        settings.search.without_noise(settings.evaluation.simulations)
+        search_of(settings).without_noise(settings.evaluation.simulations)
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
         raise ValueError(f"evaluation.simulations: {reason} for {settings.search.kind}") from None

@@ -5,9 +5,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import games
+import numpy as np
+
 from alphazero.loop import Hooks, Run
-from alphazero.types import GameRecord
+from alphazero.parts import game_of
+from alphazero.protocols import Collected
+from alphazero.types import Ending, GameRecord
 from workers.runs import matches
 from workers.runs.tracking import Tracker
 from workers.terminal.dashboard import Dashboard
@@ -29,6 +32,7 @@ class Monitor:
         self._run_start = self._window_start - before
         self._games = self._positions = self._steps = 0
         self._rates: dict[str, float] = {}
+        self._endings = np.zeros(len(Ending), np.int64)
         self._matches = run.learner.step // max(1, run.config.evaluation.every)
         self._last_match: Path | None = None
         self._example: GameRecord | None = None
@@ -49,11 +53,18 @@ class Monitor:
         """The time that the run has lasted, its earlier parts included."""
         return time.monotonic() - self._run_start
 
-    def games(self, records: list[GameRecord]) -> None:
-        """Count games that were played."""
-        self._games += len(records)
-        self._positions += sum(map(len, records))
-        self._example = records[-1] if records else self._example
+    def games(self, collected: Collected) -> None:
+        """Count games that were played; print a line at the first that was too long."""
+        self._games += collected.games
+        self._positions += collected.positions
+        self._example = collected.example or self._example
+        first = not self._endings[Ending.LENGTH]
+        self._endings += collected.endings
+        if first and (cut := self._endings[Ending.LENGTH]):
+            self._dashboard.message(
+                f"{cut:,} of {self._endings.sum():,} games reached max_plies = "
+                f"{game_of(self._settings).max_plies:,} and ended by adjudication"
+            )
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
         """Write ``metrics`` with rates, times and, when it is due, the share of mistakes."""
@@ -69,8 +80,8 @@ class Monitor:
     def saved(self, step: int, path: Path) -> None:
         """Write an example game, and play a match with the new checkpoint if one is due."""
         if self._example is not None:
-            game = games.make(self._settings.game)
-            self._tracker.text(step, "example_game", matches.game_as_text(game, self._example))
+            text = matches.game_as_text(game_of(self._settings), self._example)
+            self._tracker.text(step, "example_game", text)
         every = self._settings.evaluation.every
         # A match is due at the first checkpoint at or after each multiple of ``every``. With 15 and
         # checkpoints at 10, 20, 30 and 40 it is at 20 (20 // 15 = 1) and at 30 (30 // 15 = 2).

@@ -4,7 +4,6 @@ import importlib.util
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -36,7 +35,8 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
     """
     console = Console()
     start = newest_checkpoint(run_dir, settings, console) if resume else None
-    settings = resolve(settings, start.config.ray if start and ray == "auto" else ray)
+    ray = start.config.ray if start and ray == "auto" else ray
+    settings = local_run.resolve(settings, choose_ray() if ray == "auto" else ray)
     minutes = time_limit or settings.training.time_limit_minutes
     limit = minutes * 60 if minutes else math.inf
     with ExitStack() as stack:
@@ -67,27 +67,12 @@ def newest_checkpoint(run_dir: Path, settings: Config, console: Console) -> Chec
 
     Prints which settings differ from the run's; ``ValueError`` for one that cannot change.
     """
-    path = checkpoint.newest(run_dir, report=lambda line: console.print(line, markup=False))
-    if path is None:
-        console.print(f"{run_dir} holds no checkpoint yet: starting from step 0")
-        return None
-    start = checkpoint.load(path)
-    before, now = config_file.as_dict(start.config), config_file.as_dict(settings)
-    if line := run_directory.describe_changes(before, now, FIXED, RESOLVED):
-        console.print(line)
+    start = local_run.newest_checkpoint(run_dir, lambda line: console.print(line, markup=False))
+    if start is not None:
+        before, now = config_file.as_dict(start.config), config_file.as_dict(settings)
+        if line := run_directory.describe_changes(before, now, FIXED, RESOLVED):
+            console.print(line)
     return start
-
-
-def resolve(settings: Config, ray: str) -> Config:
-    """``settings`` without the ``auto`` values that a resumed run must not choose again."""
-    if ray == "auto":
-        ray = choose_ray()
-    training = settings.training
-    if training.threads == "auto":
-        local = ray == "off"
-        threads = local_run.learner_threads(training.batch_size, cores()) if local else 1
-        training = replace(training, threads=threads)
-    return replace(settings, ray=ray, training=training)
 
 
 def choose_ray() -> str:
