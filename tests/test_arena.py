@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -53,7 +54,7 @@ class TwoAtATime(Game):
 def first_legal(game, name="first", seen=None):
     """Plays the first legal move; appends the players to move in its positions to ``seen``."""
 
-    def decide(states, rngs):
+    def decide(states, rngs, *_):
         if seen is not None:
             seen.append(game.to_move(states).tolist())
         return Decision(game.legal(states).argmax(axis=1))
@@ -144,7 +145,9 @@ def test_a_game_does_not_depend_on_the_games_beside_it():
 
 def test_an_illegal_move_is_reported_with_its_player():
     game = games.make("connect_four")
-    stubborn = Player("stubborn", lambda states, rngs: Decision(np.zeros(len(states), np.int64)))
+    stubborn = Player(
+        "stubborn", lambda states, rngs, *_: Decision(np.zeros(len(states), np.int64))
+    )
     with pytest.raises(RuntimeError, match="stubborn played an illegal move in connect_four"):
         arena.play(game, [stubborn, stubborn], 2, seed=0, opening_plies=0)
 
@@ -190,7 +193,7 @@ def test_a_player_that_won_every_game_has_a_finite_rating_and_an_open_upper_boun
     assert (two.elo, two.elo_low) == (-one.elo, None)
     assert two.elo_high == pytest.approx(-one.elo_low)
     result = arena.ArenaResult("tic_tac_toe", 100, (one, two), 100)
-    assert json.loads(json.dumps(result.as_dict(), allow_nan=False))["players"][0]["wins"] == 100
+    assert json.loads(json.dumps(asdict(result), allow_nan=False))["players"][0]["wins"] == 100
 
 
 def test_three_players_whose_odds_multiply_get_exactly_these_ratings():

@@ -76,7 +76,7 @@ def test_every_kind_plays_legal_moves_and_repeats_them_from_the_same_generators(
     first, again = player(states, rngs(6)), player(states, rngs(6))
     assert player.name == specs(run)[number]
     assert game.legal(states)[np.arange(6), first.action].all()
-    for one, two in zip(first, again, strict=True):
+    for one, two in zip(first[:4], again[:4], strict=True):
         np.testing.assert_array_equal(one, two)
     if first.policy is not None:
         assert first.policy.sum(axis=1) == pytest.approx(np.ones(6), abs=1e-5)
@@ -162,24 +162,22 @@ def test_a_search_player_reports_its_simulations_and_visits(make, run, game):
     assert make("solver").simulations == 0
 
 
-def test_leaves_are_one_unless_the_spec_or_the_caller_gives_another_number(game, monkeypatch):
-    leaves_used, loaded = [], SimpleNamespace(config=Config(game=game.name))
-    network = SimpleNamespace(description="")
+def test_leaves_are_one_unless_the_spec_or_the_caller_gives_another_number(game, run, monkeypatch):
+    leaves_used, network = [], SimpleNamespace(description="")
 
-    def search_player(name, algorithm, evaluate, game):
-        leaves_used.append(algorithm.leaves)
-        return players.Player(name, lambda states, rngs: None)
+    def agent_player(name, agent, limits, reuse_tree):
+        leaves_used.append(agent.search.leaves)
+        return players.Player(name, lambda *_: None)
 
-    trained = players.TrainedNetwork(game, loaded, network)
-    monkeypatch.setattr(players, "_network", lambda path, game, single: trained)
-    monkeypatch.setattr(players, "search_player", search_player)
+    monkeypatch.setattr(players.agent, "_network_of", lambda *_: network)
+    monkeypatch.setattr(players, "agent_player", agent_player)
     for options, leaves in (
         ("simulations=800", "1"), ("simulations=800", "auto"), ("simulations=200", "auto"),
         ("simulations=20", "auto"), ("simulations=800,leaves=3", "auto"),
-        ("simulations=800,leaves=auto", "1"),
+        ("simulations=800,leaves=auto", "1"), ("seconds=1", "auto"), ("seconds=1", "1"),
     ):  # fmt: skip
-        players.make(f"checkpoint:path=x,{options}", game, leaves)
-    assert leaves_used == [1, 8, 4, 1, 3, 8]
+        players.make(f"checkpoint:path={run},{options}", game, leaves)
+    assert leaves_used == [1, 8, 4, 1, 3, 8, 8, 1]
     assert players.make("random", game, leaves="auto").simulations == 0
 
 
@@ -198,7 +196,7 @@ def test_a_search_player_evaluates_a_position_only_once(game):
     assert len(evaluated) == len(set(evaluated)) > 20
     before = len(evaluated)
     for other in (player(states, rngs(2)), plain(states, rngs(2))):
-        for one, two in zip(first, other, strict=True):
+        for one, two in zip(first[:4], other[:4], strict=True):
             np.testing.assert_array_equal(one, two)
     assert len(evaluated) == before
 

@@ -33,13 +33,10 @@ def predict_app(predictor, limits=SMALL, log=lambda line: None):
     return app.build(predictions.service(predictor, limits), limits, log)
 
 
-def move_app(name, limits=SMALL):
+def move_app(name, limits=SMALL, search=None, evaluate=None):
     game = games.make(name)
-    search = Gumbel(simulations=16).without_noise()
-
-    def compute(requests):
-        return moves.search_positions(game, search, uniform(game), requests)
-
+    search = (search or Gumbel(simulations=16)).without_noise()
+    compute = moves.MoveSearch(game, search, evaluate or uniform(game), limits)
     return app.build(moves.service(game, compute, limits), limits, lambda line: None)
 
 

@@ -63,12 +63,14 @@ def test_a_move_that_cannot_be_played_is_refused_and_changes_nothing(text, compl
 
 
 def test_no_move_is_played_in_a_game_that_is_over():
-    for session in (played("1", "4", "2", "5", "3"), played("1")):
-        session.resign(0)
-        plies = len(session.history)
-        with pytest.raises(ValueError, match="the game is over"):
-            session.move("9")
-        assert len(session.history) == plies
+    resigned = played("1")
+    resigned.resign(0)
+    for session in (played("1", "4", "2", "5", "3"), resigned):
+        plies, result = len(session.history), session.result(0)
+        for act in (lambda s: s.move("9"), lambda s: s.play(8), lambda s: s.resign(1)):
+            with pytest.raises(ValueError, match="the game is over"):
+                act(session)
+        assert (len(session.history), session.result(0)) == (plies, result)
 
 
 def test_a_pass_in_othello_is_an_ordinary_move_and_can_be_undone():

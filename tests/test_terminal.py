@@ -33,7 +33,7 @@ def session(script, player=None, game="connect_four", **options):
 def leftmost(game):
     """Plays the first legal move, with value 1 for the player about to move."""
 
-    def decide(states, rngs):
+    def decide(states, rngs, *_):
         action = game.legal(states).argmax(axis=1)
         policy = np.eye(game.num_actions, dtype=np.float32)[action]
         return Decision(action, policy, np.ones(len(states), np.float32))
@@ -71,7 +71,7 @@ def in_order(game, cells):
     """Plays the first of ``cells`` that is free."""
     order = [game.text_to_action(cell) for cell in cells]
 
-    def decide(states, rngs):
+    def decide(states, rngs, *_):
         return Decision(np.array([next(a for a in order if row[a]) for row in game.legal(states)]))
 
     return Player("order", decide)
@@ -170,7 +170,7 @@ def test_a_session_names_what_the_players_network_runs_on():
 
 def test_a_player_without_policy_and_value_still_gives_a_hint():
     game = games.make("tic_tac_toe")
-    silent = Player("silent", lambda states, rngs: Decision(game.legal(states).argmax(axis=1)))
+    silent = Player("silent", lambda states, rngs, *_: Decision(game.legal(states).argmax(axis=1)))
     transcript = session(["h"], silent, "tic_tac_toe")
     assert "The agent would play 1." in transcript
     assert "for you" not in transcript
@@ -189,7 +189,7 @@ def test_the_end_of_input_and_an_interrupt_end_politely(end):
 
 
 def test_an_interrupt_during_the_agents_search_ends_politely():
-    def interrupted(states, rngs):
+    def interrupted(states, rngs, *_):
         raise KeyboardInterrupt
 
     assert session(["4"], Player("slow", interrupted)).rstrip().endswith("Goodbye.")
