@@ -67,6 +67,12 @@ def test_a_draw_is_called_a_draw():
     assert "The game is over: a draw." in transcript
 
 
+def test_a_game_that_is_cut_by_its_length_says_so(monkeypatch):
+    monkeypatch.setattr(games.make("connect_four").__class__, "max_plies", 3)
+    transcript = session(["4", "4"])
+    assert "The game is over after 3 moves, the most that are played: a draw." in transcript
+
+
 def in_order(game, cells):
     """Plays the first of ``cells`` that is free."""
     order = [game.text_to_action(cell) for cell in cells]

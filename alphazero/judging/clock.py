@@ -18,20 +18,20 @@ class Clock:
 
     def __init__(
         self,
-        seconds: tuple[float, float],
+        seconds: Sequence[float],
         increment: float = 0.0,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``ValueError``: a number is negative or not finite."""
-        self.start_seconds, self.increment = seconds, increment
+        """``seconds`` of both sides; ``ValueError``: a number is negative or not finite."""
         self._now = now
-        _check((increment,))
         self.set(seconds)
+        self.start_seconds, self.increment = self.remaining(), _checked(increment)
 
-    def set(self, seconds: tuple[float, float]) -> None:
+    def set(self, seconds: Sequence[float]) -> None:
         """Stop, and set the remaining time of both sides; errors as in ``Clock``."""
-        _check(seconds)
-        self._left = list(seconds)
+        if len(seconds) != 2:
+            raise ValueError(f"a clock needs the seconds of two sides, not {seconds!r}")
+        self._left = [_checked(value) for value in seconds]
         self._running: int | None = None
         self._since = 0.0
 
@@ -84,13 +84,12 @@ class Clock:
     @classmethod
     def load(cls, saved: dict[str, Any], now: Callable[[], float] = time.monotonic) -> "Clock":
         """The clock of which ``saved`` is the ``as_dict``, stopped; errors as in ``Clock``."""
-        (first, second), (one, two) = saved["start"], saved["seconds"]
-        clock = cls((first, second), saved["increment"], now)
-        clock.set((one, two))
+        clock = cls(saved["start"], saved["increment"], now)
+        clock.set(saved["seconds"])
         return clock
 
 
-def _check(seconds: Sequence[float]) -> None:
-    for value in seconds:
-        if not 0 <= value < float("inf"):
-            raise ValueError(f"a clock's seconds must be 0 or more, not {value}")
+def _checked(seconds: float) -> float:
+    if not 0 <= seconds < float("inf"):
+        raise ValueError(f"a clock's seconds must be 0 or more, not {seconds}")
+    return seconds

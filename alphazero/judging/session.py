@@ -57,8 +57,7 @@ class Session:
         self, game: Game, seats: tuple[str, str] = SEATS, clock: Clock | None = None
     ) -> None:
         """``seats`` are the names of side 0 and side 1; ``ValueError`` where they are equal."""
-        _check_seats(seats)
-        self.game, self.seats, self.clock = game, seats, clock
+        self.game, self.seats, self.clock = game, _checked(seats), clock
         self.start()
 
     def start(self) -> None:
@@ -72,12 +71,10 @@ class Session:
         self._plies = [_Ply(self.game.initial(1), self._seconds())]
         self._run_clock()
 
-    def continue_as(
-        self, seats: tuple[str, str], clock: Clock | None, resigned: int | None
-    ) -> None:
+    def continue_as(self, seats: Sequence[str], clock: Clock | None, resigned: int | None) -> None:
         """Give a game in progress its players, its clock, which runs from now, and its end."""
-        _check_seats(seats)
-        self.seats, self.clock, self.resigned = seats, clock, resigned
+        self.seats = _checked(seats)
+        self.clock, self.resigned = clock, resigned
         self._run_clock()
 
     @property
@@ -250,9 +247,11 @@ class Session:
             self.clock.run(self.to_move)
 
 
-def _check_seats(seats: tuple[str, str]) -> None:
-    if seats[0] == seats[1]:
-        raise ValueError(f"the two sides need two names, not {seats[0]!r} twice")
+def _checked(seats: Sequence[str]) -> tuple[str, str]:
+    """The names of the two sides; ``ValueError`` where they are not two."""
+    if isinstance(seats, str) or len(seats) != 2 or seats[0] == seats[1]:
+        raise ValueError(f"the two sides need two names, not {seats!r}")
+    return seats[0], seats[1]
 
 
 def after(game: Game, moves: str | Sequence[int | str]) -> Session:
@@ -294,12 +293,11 @@ def load(
     """
     try:
         session = after(game or games.make(saved["game"]), saved["moves"])
-        first, second = saved["seats"]
-        resigned, clock = saved["resigned"], saved["clock"]
+        seats, resigned, clock = saved["seats"], saved["resigned"], saved["clock"]
         clock = clock and Clock.load(clock, now)
     except (KeyError, TypeError) as error:
         raise ValueError(f"this is no saved session: {error!r}") from None
     if resigned not in (None, 0, 1):
         raise ValueError(f"the side that resigned is 0, 1 or null, not {resigned!r}")
-    session.continue_as((first, second), clock, resigned)
+    session.continue_as(seats, clock, resigned)
     return session
