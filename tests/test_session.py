@@ -264,3 +264,12 @@ def test_a_game_that_is_cut_by_its_length_is_no_position_to_analyse():
         session.unfinished(Short(), "11111")
     with pytest.raises(ValueError, match="move 6 of '111111', '1', cannot be played"):
         session.after(Short(), "111111")
+
+
+def test_a_number_of_any_length_and_a_line_of_any_length_get_one_short_message():
+    game = games.make("othello:size=6")
+    for moves in ("9" * 5000, ["9" * 5000], ["pass"] * 2000):
+        with pytest.raises(ValueError, match=r"^move 1 of ") as refused:
+            session.after(game, moves)
+        assert "\n" not in str(refused.value)
+        assert len(str(refused.value)) < 500

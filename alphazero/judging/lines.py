@@ -10,6 +10,8 @@ from games.base import Game
 
 Line = tuple[int, ...]
 """A game's actions from the initial position."""
+SHOWN = 100
+"""Characters of a line or a move that a message shows, at most."""
 
 
 def words(game: Game, moves: str | Sequence[int | str]) -> list[str]:
@@ -23,8 +25,13 @@ def words(game: Game, moves: str | Sequence[int | str]) -> list[str]:
 
 
 def shown(game: Game, parts: Sequence[str]) -> str:
-    """The moves ``parts`` as one text, for messages."""
-    return solvers.separator(game).join(parts)
+    """The moves ``parts`` as one text, for messages; of a long one the beginning."""
+    return short(solvers.separator(game).join(parts))
+
+
+def short(text: str) -> str:
+    """``text``, or the beginning of a long one."""
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def action(game: Game, word: str) -> int:
@@ -34,6 +41,9 @@ def action(game: Game, word: str) -> int:
     """
     if not (word.isascii() and word.isdigit()):
         return game.text_to_action(word)
-    if not 1 <= int(word) <= game.num_actions:
-        raise ValueError(f"there is no action {word} in {game.name}, only 1 to {game.num_actions}")
-    return int(word) - 1
+    number = int(word) if len(word) < 10 else 0  # Python refuses to read numbers of 5,000 digits
+    if not 1 <= number <= game.num_actions:
+        raise ValueError(
+            f"there is no action {short(word)} in {game.name}, only 1 to {game.num_actions}"
+        )
+    return number - 1

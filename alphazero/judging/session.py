@@ -262,7 +262,8 @@ def after(game: Game, moves: str | Sequence[int | str]) -> Session:
     """
     session, words = Session(game), lines.words(game, moves)
     for number, word in enumerate(words, 1):
-        place = f"move {number} of {lines.shown(game, words)!r}, {word!r}, cannot be played"
+        text = lines.shown(game, words)
+        place = f"move {number} of {text!r}, {lines.short(word)!r}, cannot be played"
         try:
             action = lines.action(game, word)
         except ValueError as error:

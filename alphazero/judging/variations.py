@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from alphazero.search.tree import Tree
-from alphazero.search.variations import below
+from alphazero.search.variations import below, principal_variation
 from games.base import Game
 
 LONGEST = 10
@@ -21,28 +21,23 @@ class Reply(NamedTuple):
 
 
 def replies(game: Game, tree: Tree, line: tuple[int, ...] = (), index: int = 0) -> list[Reply]:
-    """The visited moves after ``line`` from the root of the tree ``index``, most visited first.
+    """The visited moves after ``line`` from the root of the tree ``index``, the best one first.
 
     Without a ``line`` they are the moves of the root; a line that the search has not reached has
     none.
     """
-    edges = sorted(below(tree, index, line), key=lambda edge: -edge.visits)
     return [
         Reply(game.action_to_text(edge.action), edge.visits, edge.value)
-        for edge in edges
+        for edge in below(tree, index, line)
         if edge.visits
     ]
 
 
 def expected(game: Game, tree: Tree | None, action: int, index: int = 0) -> tuple[str, ...]:
-    """The principal variation that begins with ``action``: then always the most visited move.
+    """The principal variation that begins with ``action``, of at most ``LONGEST`` moves.
 
-    Of at most ``LONGEST`` moves; ``action`` alone where there is no tree.
+    ``action`` alone where there is no tree.
     """
-    line = [action]
-    while tree is not None and len(line) < LONGEST:
-        edges = [edge for edge in below(tree, index, tuple(line)) if edge.visits]
-        if not edges:
-            break
-        line.append(max(edges, key=lambda edge: edge.visits).action)
-    return tuple(map(game.action_to_text, line))
+    after = [] if tree is None else principal_variation(tree, index, (action,))
+    line = [action, *(edge.action for edge in after)]
+    return tuple(map(game.action_to_text, line[:LONGEST]))
