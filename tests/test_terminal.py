@@ -1,6 +1,7 @@
 """Whole sessions, scripted."""
 
 import io
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -8,9 +9,12 @@ import pytest
 from rich.console import Console
 
 import games
+from alphazero.evaluators import uniform
 from alphazero.judging import players, terminal
+from alphazero.judging.decisions import search_player
 from alphazero.judging.players import Decision, Player
 from alphazero.judging.terminal import PlaySettings
+from alphazero.search.puct import PUCT
 
 
 def session(script, player=None, game="connect_four", **options):
@@ -148,6 +152,17 @@ def test_hints_show_the_evaluation_from_the_humans_side():
     assert "-1.00 for you" in shown
     assert "Its top moves: 1 (100%)." in shown
     assert "for you" not in session(["4"])
+
+
+def test_hints_show_the_line_that_a_search_expects():
+    game = games.make("tic_tac_toe")
+    search = PUCT(simulations=200).without_noise()
+    player = search_player("puct", search, uniform(game), game)
+    transcript = session(["h", "1"], player, "tic_tac_toe", hints=True)
+    for words in ("would play", "plays"):
+        move = re.search(rf"The agent {words} (\d)\.\n(?:  It.*\n)*?  It expects: (\d) \d", transcript)
+        assert move[1] == move[2]
+    assert "It expects" not in session(["h"])
 
 
 def test_top_moves_begin_with_the_one_played_and_go_by_visits_then_by_policy():
