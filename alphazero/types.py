@@ -9,12 +9,15 @@ Sizes: ``B`` positions, ``A`` actions, ``T`` recorded positions, ``P`` plies, ``
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from games.base import Game, States
+
+if TYPE_CHECKING:
+    from alphazero.search.tree import Tree
 
 Generators = Sequence[np.random.Generator]
 """One generator per position, so that the randomness of a game does not depend on the other games
@@ -88,10 +91,25 @@ class SearchResult:
     action_value: NDArray[np.float32]
     """``[B, A]``, the mean value of each root action for the root's mover; NaN where unvisited."""
     version: int = 0
-    """The oldest weights version among all evaluations in the search."""
+    """The oldest weights version among all evaluations in the search and in a tree that it kept."""
     proven: NDArray[np.bool_] | None = None
     """``[B]``: whether ``value`` is the result under best play, proven by finished games in the
     tree. None: nowhere."""
+    prior: NDArray[np.float32] | None = None
+    """``[B, A]``, the roots' priors without noise, 0 where illegal; None: unknown."""
+    tree: "Tree | None" = None
+    """The trees of this search, one per position; None for a search without trees."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One position's tree of an earlier search, and the moves since, which lead to its subtree."""
+
+    tree: "Tree"
+    index: int
+    """The tree's number in its batch."""
+    actions: Sequence[int]
+    """The moves played after the position that was searched; none: the same position again."""
 
 
 SearchSteps = Generator[States, Evaluation, SearchResult]
@@ -99,6 +117,9 @@ SearchSteps = Generator[States, Evaluation, SearchResult]
 
 class Search(Protocol):
     """A frozen dataclass of an algorithm's constants, callable on a batch of positions.
+
+    ``search.strongest_moves`` also passes ``limits: Limits`` and ``kept: Sequence[Kept | None]``,
+    one per position, to a search whose call has parameters of these names.
 
     The call is a generator: it yields the states to evaluate (``[B']``, any ``B' >= 1``, never a
     finished game), receives their ``Evaluation`` and returns a ``SearchResult``. It contains no

@@ -19,4 +19,4 @@ def test_only_the_first_run_prints_that_it_compiles_and_the_folder_of_the_cache(
     assert errors[0].count("compiling for this machine") == 1
     assert str(tmp_path) in errors[0]
     assert "compiling" not in errors[1]
-    assert any(tmp_path.rglob("kernels.attach-*.nbi"))
+    assert any(tmp_path.rglob("nodes.attach-*.nbi"))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from made_up_games import OneMove
 from reference_search import random_positions
-from test_search_tree import grown
+from test_search_tree import edges_of, grown
 
 import games
 from alphazero.evaluators import uniform
@@ -13,7 +13,13 @@ from alphazero.search.puct import PUCT, sample
 
 
 def root_priors(game, states, search, seed=0):
-    return grown(game, states, search, uniform(game), seed).edges[:, 0]["prior"]
+    """``[B, A]``, with the noise; -1 where illegal."""
+    tree = grown(game, states, search, uniform(game), seed)
+    priors = np.full(tree.prior.shape, -1, np.float32)
+    for b, row in enumerate(priors):
+        edges = edges_of(tree, b, 0)
+        row[edges["action"]] = np.abs(edges["prior"])
+    return priors
 
 
 def chi_square(counts, chances):

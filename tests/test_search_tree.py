@@ -13,7 +13,7 @@ from reference_search import hashing, random_positions
 
 import games
 from alphazero.evaluators import uniform
-from alphazero.search import gumbel, puct, run
+from alphazero.search import run
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.kernels import EXPANDED, FINISHED
 from alphazero.search.puct import PUCT
@@ -28,26 +28,23 @@ def generators(number):
 
 
 def grown(game, states, search, evaluate, seed=0, temperature=1) -> Tree:
-    """The trees that ``search`` grew, recorded when it reads its result from them."""
-    trees = []
+    """The trees that ``search`` grew."""
+    rngs = [np.random.default_rng([seed, i]) for i in range(len(states))]
+    temperatures = np.full(len(states), temperature, np.float32)
+    tree = run(search(game, states, rngs, temperatures), evaluate).tree
+    assert tree is not None
+    return tree
 
-    def record(tree):
-        trees.append(tree)
-        return original(tree)
 
-    original = puct.root_statistics
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(puct, "root_statistics", record)
-        patch.setattr(gumbel, "root_statistics", record)
-        rngs = [np.random.default_rng([seed, i]) for i in range(len(states))]
-        temperatures = np.full(len(states), temperature, np.float32)
-        run(search(game, states, rngs, temperatures), evaluate)
-    return trees[0]
+def edges_of(tree, b, node):
+    """The edges of one node, in the order of their actions."""
+    first, count = tree.nodes[b, node]["first"], tree.nodes[b, node]["count"]
+    return tree.edges[first : first + count]
 
 
 def assert_sound(game, tree, simulations):
     for b in range(len(tree.size)):
-        nodes, edges = tree.nodes[b, : tree.size[b]], tree.edges[b, : tree.size[b]]
+        nodes = tree.nodes[b, : tree.size[b]]
         if nodes["status"][0] == EXPANDED:
             assert nodes["visits"][0] == 1 + simulations
         assert nodes["parent"][0] == -1
@@ -57,17 +54,19 @@ def assert_sound(game, tree, simulations):
         for node in range(len(nodes)):
             assert_node_sound(game, tree, b, node, outcomes[node])
         for child in range(1, len(nodes)):
-            parent, action = nodes[child]["parent"], nodes[child]["action"]
+            parent, number = nodes[child]["parent"], nodes[child]["edge"]
+            edge, above = tree.edges[number], nodes[parent]
             assert parent < child
-            assert edges[parent, action]["child"] == child
-            assert edges[parent, action]["visits"] == nodes[child]["visits"]
-            same = nodes[child]["to_move"] == nodes[parent]["to_move"]
+            assert above["first"] <= number < above["first"] + above["count"]
+            assert edge["child"] == child
+            assert edge["visits"] == nodes[child]["visits"]
+            same = nodes[child]["to_move"] == above["to_move"]
             sign = 1 if same else -1
-            assert edges[parent, action]["value_sum"] == sign * nodes[child]["value_sum"]
+            assert edge["value_sum"] == sign * nodes[child]["value_sum"]
 
 
 def assert_node_sound(game, tree, b, node, outcome):
-    here, edges, state = tree.nodes[b, node], tree.edges[b, node], tree.states[b, [node]]
+    here, edges, state = tree.nodes[b, node], edges_of(tree, b, node), tree.states[b, [node]]
     assert here["to_move"] == game.to_move(state)[0]
     assert here["lower"] <= here["upper"]
     if here["status"] == FINISHED:
@@ -78,19 +77,17 @@ def assert_node_sound(game, tree, b, node, outcome):
         assert here["value"] == outcome
         return
     assert here["status"] == EXPANDED or here["lower"] == here["upper"]
+    assert edges["action"].tolist() == np.flatnonzero(game.legal(state)[0]).tolist()
     if here["status"] == FINISHED:
         return  # later visits ended here
-    legal = game.legal(state)[0]
-    assert ((edges["prior"] >= 0) == legal).all()
-    refuted = legal & (edges["prior"] == 0)
+    refuted = edges["prior"] < 0
     assert edges["visits"][refuted].all()
-    mass = edges["prior"][legal].sum()
-    assert mass < 1 + 1e-5
-    assert mass > 1 - 1e-5 or refuted.any()
+    assert np.abs(edges["prior"]).sum() == pytest.approx(1, abs=1e-5)
     assert not edges["pending"].any()
-    assert not edges["visits"][~legal].any()
     assert here["visits"] == 1 + edges["visits"].sum()
     assert ((edges["child"] >= 0) == (edges["visits"] > 0)).all()
+    seen = edges["prior"][(edges["visits"] > 0) & ~refuted].sum()
+    assert here["prior_mass"] == pytest.approx(seen, abs=1e-5)
 
 
 @settings(max_examples=60, deadline=None)
@@ -111,9 +108,22 @@ def test_every_tree_is_sound_and_did_all_its_simulations(name, kind, simulations
 def test_a_tree_takes_the_memory_that_its_docstring_states():
     game = games.make("connect_four")
     tree = grown(game, game.initial(1), PUCT(simulations=9), uniform(game))
-    used = tree.nodes.nbytes + tree.edges.nbytes + tree.states.nbytes
-    assert used == 10 * (20 * 7 + 32 + 16)
+    # Every position of so small a tree still has all 7 columns open.
+    assert tree.size.tolist() == [10]
+    assert tree.used.tolist() == [10 * 7]
+    assert tree.used_bytes == 10 * (40 + 16) + 70 * 24
+    assert tree.nodes.nbytes + tree.edges.nbytes + tree.states.nbytes == tree.used_bytes
     assert np.shares_memory(tree.raw, tree.states)
+
+
+@BOTH
+def test_edges_are_those_of_legal_moves_and_no_others_exist(kind):
+    game = games.make("othello:size=6")
+    states = random_positions(game, 20, 8)
+    tree = grown(game, states, kind(simulations=50), hashing(game))
+    counts = [tree.nodes["count"][b, : tree.size[b]] for b in range(20)]
+    assert tree.used[0] == np.concatenate(counts).sum()
+    assert len(tree.edges) <= 2 * max(tree.used[0], game.legal(states).sum() * 51)
 
 
 @BOTH
@@ -262,8 +272,10 @@ def test_the_golden_tree_has_not_changed(search, expected):
     state = game.initial(1)
     for column in (4, 4, 3):
         state = game.step(state, np.array([column - 1]))
-    nodes = grown(game, state, search, hashing(game), temperature=0).nodes[0]
-    fields = nodes["parent"], nodes["action"], nodes["visits"], 64 * nodes["value_sum"]
+    tree = grown(game, state, search, hashing(game), temperature=0)
+    nodes = tree.nodes[0]
+    actions = [-1, *tree.edges["action"][nodes["edge"][1:]]]
+    fields = nodes["parent"], np.array(actions), nodes["visits"], 64 * nodes["value_sum"]
     assert list(zip(*(field.tolist() for field in fields), strict=True)) == expected
 
 

@@ -1,11 +1,12 @@
 """Batched tree search: generators that yield states to evaluate and return their results."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from inspect import signature
 from typing import TypeVar
 
 import numpy as np
 
-from alphazero.types import Evaluation, Evaluator, Generators, Search, SearchResult
+from alphazero.types import Evaluation, Evaluator, Generators, Kept, Limits, Search, SearchResult
 from games.base import Game, States
 
 Result = TypeVar("Result")
@@ -25,11 +26,22 @@ def run(steps: Generator[States, Evaluation, Result], evaluate: Evaluator) -> Re
 
 
 def strongest_moves(
-    search: Search, game: Game, states: States, rngs: Generators, evaluate: Evaluator
+    search: Search,
+    game: Game,
+    states: States,
+    rngs: Generators,
+    evaluate: Evaluator,
+    limits: Limits = Limits(),
+    kept: Sequence[Kept | None] | None = None,
 ) -> SearchResult:
     """The result of ``search`` in ``states [B]`` at temperature 0; ``action [B]`` are the moves.
 
-    ``search.without_noise()`` is the search of a match; one generator per position.
+    ``search.without_noise()`` is the search of a match; one generator per position. ``limits`` and
+    ``kept`` (see ``types.Kept``) are passed to a search that has parameters of these names. Another
+    one makes its own number of simulations, in trees of its own.
     """
     temperature = np.zeros(len(states), np.float32)
-    return run(search(game, states, rngs, temperature), evaluate)
+    accepted = signature(search.__call__).parameters
+    more = {"limits": limits, "kept": kept}
+    passed = {name: value for name, value in more.items() if name in accepted}
+    return run(search(game, states, rngs, temperature, **passed), evaluate)

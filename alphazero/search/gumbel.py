@@ -4,10 +4,9 @@ Root actions are sampled without replacement with the Gumbel-top-k trick and sea
 sequential halving; the improved policy from completed Q values is the training target.
 """
 
+from collections.abc import Generator
 from dataclasses import replace
-from functools import lru_cache
-from math import ceil, log2
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +14,19 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from alphazero.nn.settings import STRICT, Positive
-from alphazero.search import kernels
-from alphazero.search.tree import Rows, grow, init_trees, root_statistics, undominated_actions
-from alphazero.types import Generators, SearchResult, SearchSteps
+from alphazero.search import halving, kernels
+from alphazero.search.budget import Budget, clock, start
+from alphazero.search.conclusion import conclude, read_roots
+from alphazero.search.tree import LARGEST, Rows, Tree, grow, init_trees
+from alphazero.types import Evaluation, Generators, Limits, SearchResult, SearchSteps
 from games.base import Game, States
 
 NOT_CONSIDERED = np.float32(1e4)
 """Subtracted from the scores of actions outside the first ``max_considered_actions``, so that they
 are searched only after proofs have refuted all the others."""
+
+PILOT = 32
+"""Simulations per tree from which a search with a time limit estimates how many it has time for."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -50,52 +54,127 @@ class Gumbel:
     """Propagate proven results from finished games upwards in the tree (MCTS-Solver)."""
 
     def __call__(
-        self, game: Game, states: States, rngs: Generators, temperature: NDArray[np.float32]
+        self,
+        game: Game,
+        states: States,
+        rngs: Generators,
+        temperature: NDArray[np.float32],
+        limits: Limits = Limits(),
     ) -> SearchSteps:
+        """Search ``states [B]``; see ``types.Search``.
+
+        ``limits``: simulations instead of ``self.simulations``, or seconds. Sequential halving must
+        know the number of simulations before it begins. So a search of ``PILOT`` simulations
+        measures their rate first; then the trees are begun anew, with as many simulations as fit
+        into the rest of the time, and end early where the time is over before. The pilot's
+        positions are searched again: an evaluation cache answers those.
+
+        There is no ``kept`` tree. The schedule of halving counts the visits of the root's actions
+        from 0: the visits of an earlier search, which are not equal among the actions that are
+        considered now, would decide which of them are dropped.
+        """
+        budget = start(limits, self.simulations)
         evaluation = yield states
-        tree = init_trees(game, states, evaluation, self.simulations)
-        legal = tree.edges[:, 0]["prior"] >= 0
-        logits = np.where(legal, evaluation.logits, -np.inf).astype(np.float32)
-        logits -= logits.max(axis=1, keepdims=True)
-        scores = logits + _noise(rngs, temperature, game.num_actions)
-        considered = np.minimum(legal.sum(axis=1), self.max_considered_actions)
-        if game.num_actions > self.max_considered_actions:
-            scores[_rank_descending(scores) >= considered[:, None]] -= NOT_CONSIDERED
-        schedule = _halving_schedules(game.num_actions, self.simulations)
-        offset, scale = np.float32(self.visit_offset), np.float32(self.value_scale)
-
-        def select(remaining: NDArray[np.int32], rows: Rows) -> int:
-            return kernels.gumbel(
-                *tree[:3], self.leaves, remaining, *rows[:2],
-                scores, considered, schedule, offset, scale,
-            )  # fmt: skip
-
-        oldest = yield from grow(game, tree, select, self.simulations, self.leaves, self.proofs)
-        _, visits, action_value = root_statistics(tree)
-        bonus = kernels.completed_root_values(*tree[:2], offset, scale)
-        undominated = undominated_actions(tree)
-        policy = _softmax(np.where(undominated, logits + bonus, -np.inf))
-        completed = bonus / ((offset + visits.max(axis=1, keepdims=True)) * scale)
-        counted = np.where(undominated, visits, -1)
-        finalists = counted == counted.max(axis=1, keepdims=True)
-        # The value of the improved policy: the mean over all simulations would include those of
-        # actions that halving has dropped.
-        value = np.where(legal, policy * completed, 0).sum(axis=1)
-        lower, upper = tree.nodes[:, 0]["lower"], tree.nodes[:, 0]["upper"]
-        return SearchResult(
-            action=np.where(finalists, scores + bonus, -np.inf).argmax(axis=1),
-            policy=policy,
-            value=np.clip(value, lower, upper),
-            visits=visits,
-            action_value=action_value,
-            proven=lower == upper,
-            version=evaluation.version if oldest is None else min(oldest, evaluation.version),
-        )
+        began, simulations = clock(), budget.simulations
+        tree = init_trees(game, states, evaluation, budget.capacity)
+        root = self._root(evaluation, game.legal(states), rngs, temperature)
+        if budget.deadline is not None:
+            pilot = budget._replace(simulations=min(simulations or PILOT, PILOT))
+            yield from self._grow(game, tree, root, pilot)
+            fitting = _fitting(tree, budget.deadline - clock(), clock() - began)
+            simulations = min(simulations or fitting, fitting)
+            if simulations <= PILOT:
+                return self._conclude(tree, root)
+            tree = init_trees(game, states, evaluation, budget.capacity)
+        yield from self._grow(game, tree, root, budget._replace(simulations=simulations))
+        return self._conclude(tree, root)
 
     def without_noise(self, simulations: int | None = None, leaves: int = 1) -> "Gumbel":
         """The same search; its noise vanishes at temperature 0. See ``types.Search``."""
         simulations = self.simulations if simulations is None else simulations
         return replace(self, simulations=simulations, leaves=leaves)
+
+    def _root(
+        self,
+        evaluation: Evaluation,
+        legal: NDArray[np.bool_],
+        rngs: Generators,
+        temperature: NDArray[np.float32],
+    ) -> "_Root":
+        """The roots' logits and scores, with the noise drawn; ``legal [B, A]``."""
+        logits = np.where(legal, evaluation.logits, -np.inf).astype(np.float32)
+        logits -= logits.max(axis=1, keepdims=True)
+        scores = logits + _noise(rngs, temperature, legal.shape[1])
+        considered = np.minimum(legal.sum(axis=1), self.max_considered_actions)
+        if legal.shape[1] > self.max_considered_actions:
+            _postpone(scores, considered)
+        return _Root(logits, scores, considered)
+
+    def _grow(
+        self, game: Game, tree: Tree, root: "_Root", budget: Budget
+    ) -> Generator[States, Evaluation, None]:
+        """Grow fresh trees by ``budget.simulations``, fewer at the deadline."""
+        considered = min(game.num_actions, self.max_considered_actions)
+        schedules = halving.schedules if budget.deadline is None else halving.new_schedules
+        schedule = schedules(considered, budget.simulations or 0)
+        offset, scale = np.float32(self.visit_offset), np.float32(self.value_scale)
+
+        def select(remaining: NDArray[np.int32], rows: Rows) -> int:
+            return kernels.gumbel(
+                tree.nodes, tree.edges, tree.raw, self.leaves, remaining, *rows[:2],
+                root.scores, root.considered, schedule, offset, scale,
+            )  # fmt: skip
+
+        yield from grow(game, tree, select, budget, self.leaves, self.proofs)
+
+    def _conclude(self, tree: Tree, root: "_Root") -> SearchResult:
+        """The action, the improved policy and its value."""
+        roots = read_roots(tree)
+        offset, scale = np.float32(self.visit_offset), np.float32(self.value_scale)
+        actions = root.logits.shape[1]
+        bonus = kernels.completed_root_values(tree.nodes, tree.edges, actions, offset, scale)
+        policy = _softmax(np.where(roots.undominated, root.logits + bonus, -np.inf))
+        completed = bonus / ((offset + roots.visits.max(axis=1, keepdims=True)) * scale)
+        counted = np.where(roots.undominated, roots.visits, -1)
+        finalists = counted == counted.max(axis=1, keepdims=True)
+        action = np.where(finalists, root.scores + bonus, -np.inf).argmax(axis=1)
+        # The value of the improved policy: the mean over all simulations would include those of
+        # actions that halving has dropped.
+        value = np.where(roots.legal, policy * completed, 0).sum(axis=1)
+        return conclude(tree, roots, action, policy, value)
+
+
+class _Root(NamedTuple):
+    """The roots of a batch: ``logits, scores [B, A]``, ``considered [B]``."""
+
+    logits: NDArray[np.float32]
+    """The evaluator's, less the highest of each row; -inf where illegal."""
+    scores: NDArray[np.float32]
+    """The logits with Gumbel noise."""
+    considered: NDArray[np.integer]
+    """The number of actions with which the halving begins."""
+
+
+def _fitting(tree: Tree, left: float, spent: float) -> int:
+    """How many simulations per tree fit into ``left`` seconds and into ``LARGEST`` bytes.
+
+    The trees have taken ``spent`` seconds. Example: 32 simulations took 0.1 s, 0.9 s are left, and
+    their trees have 64 KB: 288 fit.
+    """
+    done = max(1, int((tree.nodes["visits"][:, 0] - 1).max()))
+    return int(min(done * left / max(spent, 1e-6), done * LARGEST / tree.used_bytes))
+
+
+def _postpone(scores: NDArray[np.float32], considered: NDArray[np.integer]) -> None:
+    """Subtract ``NOT_CONSIDERED`` from all but the ``considered [B]`` highest ``scores [B, A]``.
+
+    Of equal scores the first ones are considered. Only actions with finite scores are ranked: the
+    number of legal moves is often much smaller than ``A``.
+    """
+    for row, number in zip(scores, considered.tolist(), strict=True):
+        finite = np.flatnonzero(row > -np.inf)
+        order = np.argsort(-row[finite], kind="stable")
+        row[finite[order[number:]]] -= NOT_CONSIDERED
 
 
 def _noise(rngs: Generators, temperature: NDArray[np.float32], actions: int) -> NDArray[np.float32]:
@@ -110,56 +189,6 @@ def _noise(rngs: Generators, temperature: NDArray[np.float32], actions: int) -> 
     return np.where(temperature[:, None] > 0, temperature[:, None] * noise, 0).astype(np.float32)
 
 
-def _rank_descending(scores: NDArray[np.float32]) -> NDArray[np.intp]:
-    """``[B, A]``: 0 for the highest score of each row, 1 for the next one, and so on."""
-    order = np.argsort(-scores, axis=1, kind="stable")
-    return np.argsort(order, axis=1, kind="stable")
-
-
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
     return weights / weights.sum(axis=1, keepdims=True)
-
-
-@lru_cache(maxsize=64)
-def _halving_schedules(actions: int, simulations: int) -> NDArray[np.int32]:
-    """``[actions + 1, simulations, 2]``: row ``m`` is the schedule for ``m`` considered actions."""
-    return np.stack([_halving_schedule(max(1, m), simulations) for m in range(actions + 1)])
-
-
-def _halving_schedule(considered: int, simulations: int) -> NDArray[np.int32]:
-    """The schedule of sequential halving, ``[simulations, 2]``: one row per simulation.
-
-    The first number is how many visits the next action must have so far: the best of the actions
-    with so many visits is searched. The second is 1 if this choice drops the worse half, else 0.
-
-    Sequential halving (the paper's figure 1) has ``ceil(log2(considered))`` phases of about equally
-    many simulations. A phase visits its actions in turns; the better half of them enters the next
-    one.
-
-    Example: 4 considered actions, 16 simulations. There are 2 phases of 8 simulations: the first
-    visits each of the 4 actions twice, the second visits each of the best 2 four times.
-
-        visits  0 0 0 0 1 1 1 1   2 2 3 3 4 4 5 5
-        drops   0 0 0 0 0 0 0 0   1 0 0 0 0 0 0 0
-
-    Each of the four 0s selects an action without visits, so that each action is visited once. At
-    the first 2, all four actions have 2 visits; the best of them is searched, then the best of the
-    other three. From then on only these two get 3 visits and more: the first 2 is the choice that
-    drops the worse half. In the end the visits are 6, 6, 2, 2.
-    """
-    if considered <= 1:
-        return np.stack([np.arange(simulations), np.zeros(simulations)], axis=1).astype(np.int32)
-    phases, survivors = ceil(log2(considered)), considered
-    visits, sequence, narrowing = [0] * considered, [], []
-    while len(sequence) < simulations:
-        if survivors < len(visits):
-            narrowing.append(len(sequence))
-        for _ in range(max(1, simulations // (phases * survivors))):
-            sequence.extend(visits[:survivors])
-            visits = [count + 1 for count in visits[:survivors]]
-        survivors = max(2, survivors // 2)
-    schedule = np.zeros((len(sequence), 2), np.int32)
-    schedule[:, 0] = sequence
-    schedule[narrowing, 1] = 1
-    return schedule[:simulations]

@@ -1,5 +1,6 @@
 """AlphaZero's search: PUCT with Dirichlet noise at the root (Silver et al. 2018, supplement)."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Literal
 
@@ -10,9 +11,11 @@ from pydantic.dataclasses import dataclass
 
 from alphazero.nn.settings import STRICT, Fraction, Positive
 from alphazero.search import kernels
-from alphazero.search.softmax import jit
-from alphazero.search.tree import Rows, Tree, grow, init_trees, root_statistics, undominated_actions
-from alphazero.types import Generators, SearchResult, SearchSteps
+from alphazero.search.budget import start
+from alphazero.search.conclusion import conclude, read_roots
+from alphazero.search.reuse import begin
+from alphazero.search.tree import Rows, Tree, grow
+from alphazero.types import Generators, Kept, Limits, SearchSteps
 from games.base import Game, States
 
 
@@ -50,41 +53,58 @@ class PUCT:
     """Propagate proven results from finished games upwards in the tree (MCTS-Solver)."""
 
     def __call__(
-        self, game: Game, states: States, rngs: Generators, temperature: NDArray[np.float32]
+        self,
+        game: Game,
+        states: States,
+        rngs: Generators,
+        temperature: NDArray[np.float32],
+        limits: Limits = Limits(),
+        kept: Sequence[Kept | None] | None = None,
     ) -> SearchSteps:
-        evaluation = yield states
-        tree = init_trees(game, states, evaluation, self.simulations)
+        """Search ``states [B]``; see ``types.Search``.
+
+        ``limits``: simulations instead of ``self.simulations``, or seconds. ``kept``: for each
+        position the tree of an earlier search. Its subtree is copied, and its root's visits count
+        as simulations. At least one is made unless the result is proven.
+        """
+        budget = start(limits, self.simulations)
+        tree = yield from begin(game, states, kept, budget.capacity)
         if self.dirichlet_fraction:
             _mix_noise(tree, rngs, self.dirichlet_fraction, self.dirichlet_total)
-        visits = np.arange(self.simulations + 2)
-        c = self.c_puct + np.log((visits + self.c_base + 1) / self.c_base)
-        exploration = (c * np.sqrt(visits)).astype(np.float32)
+        # No node has more visits than its root.
+        visits = tree.nodes["visits"][:, 0]
+        exploration = self._exploration(max(budget.simulations or 0, int(visits.max())) + 2)
         fpu = np.float32(self.fpu_reduction)
 
         def select(remaining: NDArray[np.int32], rows: Rows) -> int:
-            return kernels.puct(*tree[:3], self.leaves, remaining, *rows[:2], exploration, fpu)
+            nonlocal exploration
+            if budget.simulations is None:
+                most = int((tree.nodes["visits"][:, 0] + remaining).max()) + 1
+                if most > len(exploration):
+                    exploration = self._exploration(2 * most)
+            return kernels.puct(
+                tree.nodes, tree.edges, tree.raw, self.leaves, remaining, *rows[:2],
+                exploration, fpu,
+            )  # fmt: skip
 
-        oldest = yield from grow(game, tree, select, self.simulations, self.leaves, self.proofs)
-        value, visits, action_value = root_statistics(tree)
-        undominated = undominated_actions(tree)
-        counts = np.where(undominated, visits, 0)
+        yield from grow(game, tree, select, budget, self.leaves, self.proofs)
+        roots = read_roots(tree)
+        counts = np.where(roots.undominated, roots.visits, 0)
         # If all visited actions are refuted, the unvisited ones are equally likely.
-        counts = np.where(counts.any(axis=1, keepdims=True), counts, undominated)
-        lower, upper = tree.nodes[:, 0]["lower"], tree.nodes[:, 0]["upper"]
-        return SearchResult(
-            action=sample(counts, rngs, temperature),
-            policy=(counts / counts.sum(axis=1, keepdims=True)).astype(np.float32),
-            value=np.clip(value, lower, upper),
-            visits=visits,
-            action_value=action_value,
-            proven=lower == upper,
-            version=evaluation.version if oldest is None else min(oldest, evaluation.version),
-        )
+        counts = np.where(counts.any(axis=1, keepdims=True), counts, roots.undominated)
+        policy = (counts / counts.sum(axis=1, keepdims=True)).astype(np.float32)
+        return conclude(tree, roots, sample(counts, rngs, temperature), policy, roots.value)
 
     def without_noise(self, simulations: int | None = None, leaves: int = 1) -> "PUCT":
         """The same search without Dirichlet noise. See ``types.Search``."""
         simulations = self.simulations if simulations is None else simulations
         return replace(self, simulations=simulations, leaves=leaves, dirichlet_fraction=0.0)
+
+    def _exploration(self, visits: int) -> NDArray[np.float32]:
+        """``c(N) * sqrt(N)`` for the visits ``N`` from 0 to ``visits - 1``."""
+        n = np.arange(visits)
+        c = self.c_puct + np.log((n + self.c_base + 1) / self.c_base)
+        return (c * np.sqrt(n)).astype(np.float32)
 
 
 def sample(
@@ -98,28 +118,7 @@ def sample(
     chances = np.zeros(len(visits))
     for i in np.flatnonzero(temperature > 0).tolist():
         chances[i] = rngs[i].random()
-    return _draw(visits, chances, temperature)
-
-
-@jit()
-def _draw(visits, chances, temperature):
-    """``[B]`` actions: the inverse cumulative distribution at ``chances [B]`` in [0, 1).
-
-    The weights are ``visits [B, A] ** (1 / temperature [B])``, divided by the largest of them so
-    that none overflows. At temperature 0 it is the first of the most visited actions.
-    """
-    chosen = np.empty(len(visits), np.int64)
-    weights = np.empty(visits.shape[1])
-    for i in range(len(visits)):
-        chosen[i] = best = visits[i].argmax()
-        if temperature[i] > 0:
-            total = 0.0
-            for action in range(len(weights)):
-                share = np.log(visits[i, action] / visits[i, best]) / temperature[i]
-                total += np.exp(share)
-                weights[action] = total
-            chosen[i] = np.searchsorted(weights, chances[i] * total, side="right")
-    return chosen
+    return kernels.draw(visits, chances, temperature)
 
 
 def _mix_noise(tree: Tree, rngs: Generators, fraction: float, total: float) -> None:
@@ -127,30 +126,8 @@ def _mix_noise(tree: Tree, rngs: Generators, fraction: float, total: float) -> N
 
     Gamma variates divided by their sum are a draw from a Dirichlet distribution.
     """
-    counts = (tree.edges[:, 0]["prior"] >= 0).sum(axis=1)
-    drawn = np.empty((len(counts), tree.edges.shape[2]))
+    counts = tree.nodes["count"][:, 0]
+    drawn = np.empty((len(counts), int(counts.max())))
     for rng, count, row in zip(rngs, counts.tolist(), drawn, strict=True):
         rng.standard_gamma(total / count, out=row[:count])
-    _mix(tree.edges, drawn, fraction)
-
-
-@jit()
-def _mix(edges, drawn, fraction):
-    """Replace every root's priors by ``(1 - fraction) * prior + fraction * noise``.
-
-    A root of ``m`` legal actions uses the first ``m`` entries of its row of ``drawn [B, A]``,
-    divided by their sum, for its legal actions in order.
-    """
-    for tree in range(len(edges)):
-        count, total = 0, 0.0
-        for action in range(edges.shape[2]):
-            if edges[tree, 0, action].prior >= 0:
-                total += drawn[tree, count]
-                count += 1
-        count = 0
-        for action in range(edges.shape[2]):
-            edge = edges[tree, 0, action]
-            if edge.prior >= 0:
-                kept = np.float32(1 - fraction) * edge.prior
-                edge.prior = kept + fraction * drawn[tree, count] / total
-                count += 1
+    kernels.mix_noise(tree.nodes, tree.edges, drawn, fraction)

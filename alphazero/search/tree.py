@@ -10,22 +10,30 @@ A round of search (``grow``):
 
 A finished game is never sent to the evaluator; its outcome is backed up instead: by ``attach`` when
 its node is new, by ``select`` when a later descent ends at the node again.
+
+Nodes hold edges of legal moves only: all trees of a batch share one array of edges, in which the
+edges of a node are neighbours, in increasing order of their actions.
 """
 
+import sys
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from alphazero.search import kernels
+from alphazero.search.budget import Budget
 from alphazero.types import Evaluation
 from games.base import Game, States
 
 NODE = np.dtype(
     [
         ("parent", np.int32),  # -1 at the root
-        ("action", np.int32),  # the parent's edge that leads here
+        ("edge", np.int32),  # the index of the edge that leads here, -1 at the root
+        ("first", np.int32),  # the index of its first edge
+        ("count", np.int32),  # of its edges: its legal moves; 0 before it is expanded
         ("visits", np.int32),  # 1 for its own evaluation + the visits of its edges
         ("pending", np.int32),  # simulations through it that wait for an evaluation
         ("value_sum", np.float32),  # over all visits, for this node's mover
@@ -41,45 +49,71 @@ NODE = np.dtype(
 
 EDGE = np.dtype(
     [
+        ("action", np.int32),
         ("child", np.int32),  # node index, -1 before the first visit
         ("visits", np.int32),
         ("pending", np.int32),  # simulations through it that wait for an evaluation
         ("value_sum", np.float32),  # over all visits, for the mover of the node it leaves
-        ("prior", np.float32),  # -1 where the action is illegal, 0 once it is refuted
+        ("prior", np.float32),  # with a minus sign, and counted as 0, once it is refuted
     ],
     align=True,
 )
 
+LARGEST = 2**30
+"""Bytes of a batch's trees at which a search with a time limit ends before its time."""
 
-class Tree(NamedTuple):
+SIMULATIONS_PER_ROUND = 256
+"""Simulations per tree and round where only the time is limited: a round ends even in a tree where
+all descents end at finished games."""
+
+
+FEW = 4096
+"""Entries of a batch's legal moves up to which all of them count as edges when room is made."""
+
+
+@dataclass(slots=True)
+class Tree:
     """``B`` trees of at most ``N`` nodes. Node 0 is the root; the others are in order of creation.
 
-    Memory: ``N * (20 A + 32 + game.dtype.itemsize)`` bytes per tree.
+    Memory: ``N * (40 + game.dtype.itemsize)`` bytes per tree and 24 bytes per edge, that is, per
+    legal move of an expanded node. The arrays are replaced by larger ones when they are full.
     """
 
     nodes: NDArray
     """``[B, N]`` of ``NODE``."""
     edges: NDArray
-    """``[B, N, A]`` of ``EDGE``; meaningful once a node is EXPANDED."""
+    """``[E]`` of ``EDGE``: those of node ``n`` are ``edges[n.first : n.first + n.count]``."""
     raw: NDArray[np.uint8]
     """``[B, N, itemsize]``: the memory of ``states`` as bytes, so that the same kernels work for
     every game."""
     size: NDArray[np.int32]
     """``[B]``, the number of nodes in use."""
+    used: NDArray[np.int64]
+    """``[1]``, the number of edges in use."""
     states: States
     """``[B, N]`` of the game's dtype."""
+    prior: NDArray[np.float32]
+    """``[B, A]``: the roots' priors without noise, 0 where illegal."""
+    version: int = sys.maxsize
+    """The oldest weights version among all evaluations in the trees."""
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes of the nodes, states and edges in use; the arrays may have room for more."""
+        per_node = NODE.itemsize + self.states.dtype.itemsize
+        return int(self.size.sum()) * per_node + int(self.used[0]) * EDGE.itemsize
 
 
 class Rows(NamedTuple):
     """The edges that get a child in this round: one row per edge, in the order of the trees.
 
-    Row ``i`` is action ``where[2, i]`` of node ``where[1, i]`` in tree ``where[0, i]``; that node's
-    state is ``states[i]``. After ``attach`` the first rows are the unfinished new nodes: tree
-    ``where[0, i]``, node ``where[1, i]``.
+    Row ``i`` is the edge ``where[2, i]``, action ``where[3, i]`` of node ``where[1, i]`` in tree
+    ``where[0, i]``; that node's state is ``states[i]``. After ``attach`` the first rows are the
+    unfinished new nodes: tree ``where[0, i]``, node ``where[1, i]``.
     """
 
     where: NDArray[np.int32]
-    """``[3, B * leaves]``: trees, nodes and actions."""
+    """``[4, B * leaves]``: trees, nodes, edges and actions."""
     raw: NDArray[np.uint8]
     """``[B * leaves, itemsize]``: the memory of ``states`` as bytes."""
     states: States
@@ -102,58 +136,102 @@ three ways:
 """
 
 
+def allocate(game: Game, batch: int, nodes: int, edges: int) -> Tree:
+    """``batch`` empty trees with room for ``nodes`` nodes each and ``edges`` edges in all."""
+    stored = np.empty((batch, nodes), game.dtype)
+    return Tree(
+        nodes=np.empty(stored.shape, NODE),
+        edges=np.empty(edges, EDGE),
+        raw=_bytes(stored),
+        size=np.ones(batch, np.int32),
+        used=np.zeros(1, np.int64),
+        states=stored,
+        prior=np.zeros((batch, game.num_actions), np.float32),
+    )
+
+
 def init_trees(game: Game, states: States, evaluation: Evaluation, capacity: int) -> Tree:
     """Trees of one expanded root each, with room for ``capacity`` more nodes.
 
     ``ValueError`` for an ``evaluation`` of the wrong shape or with values that are not finite.
     """
-    batch = len(states)
-    stored = np.empty((batch, capacity + 1), game.dtype)
-    tree = Tree(
-        nodes=np.empty(stored.shape, NODE),
-        edges=np.empty((*stored.shape, game.num_actions), EDGE),
-        raw=_bytes(stored),
-        size=np.ones(batch, np.int32),
-        states=stored,
-    )
-    stored[:, 0] = states
-    roots = tree.nodes[:, 0]
-    roots["parent"] = roots["action"] = -1
-    roots["visits"] = roots["pending"] = roots["value_sum"] = roots["prior_mass"] = 0
-    roots["to_move"] = game.to_move(states)
-    roots["lower"], roots["upper"] = -1, 1
-    where = np.zeros((2, batch), np.int32)
-    where[0] = np.arange(batch)
-    _expand(tree, where, evaluation, game.legal(states), virtual=False)
+    legal = game.legal(states)
+    # As many edges per node as the roots have: in most games the first guess is about right.
+    edges = int(legal.sum()) * (capacity + 1)
+    tree = allocate(game, len(states), capacity + 1, edges)
+    plant(game, tree, np.arange(len(states)), states, legal, evaluation)
+    kernels.root_priors(tree.nodes, tree.edges, tree.prior)
     return tree
 
 
-def grow(
-    game: Game, tree: Tree, select: Select, simulations: int, leaves: int = 1, prove: bool = False
-) -> Generator[States, Evaluation, int | None]:
-    """Run ``simulations`` simulations in every tree; fewer once the result of its root is proven.
+def plant(
+    game: Game,
+    tree: Tree,
+    rows: NDArray[np.intp],
+    states: States,
+    legal: NDArray[np.bool_],
+    evaluation: Evaluation,
+) -> None:
+    """Make each of ``rows [n]`` of the trees one expanded root: ``states [n]``, ``legal [n, A]``.
 
+    ``ValueError`` for an ``evaluation`` of the wrong shape or with values that are not finite.
+    """
+    roots = np.zeros(len(rows), NODE)
+    roots["parent"] = roots["edge"] = -1
+    roots["to_move"] = game.to_move(states)
+    roots["lower"], roots["upper"] = -1, 1
+    tree.states[rows, 0], tree.nodes[rows, 0], tree.size[rows] = states, roots, 1
+    where = np.zeros((2, len(rows)), np.int32)
+    where[0] = rows
+    _expand(tree, where, evaluation, legal, virtual=False)
+
+
+def grow(
+    game: Game, tree: Tree, select: Select, budget: Budget, leaves: int = 1, prove: bool = False
+) -> Generator[States, Evaluation, None]:
+    """Run simulations in every tree until ``budget`` is spent; fewer once its root is proven.
+
+    Visits of a root that were there before count as simulations; there is at least one more.
     ``leaves``: the largest number of leaves evaluated per tree and round; virtual losses make their
     paths differ. ``prove``: whether to propagate proven results.
 
-    Yields the leaves' states and receives their evaluation. Returns the oldest weights version
-    among the evaluations, or None if there were none.
+    Yields the leaves' states and receives their evaluation.
     """
-    batch, virtual, oldest = len(tree.size), leaves > 1, None
-    remaining = np.full(batch, simulations, np.int32)
+    batch, timed = len(tree.size), budget.deadline is not None
+    remaining = np.full(batch, SIMULATIONS_PER_ROUND, np.int32)
+    if budget.simulations is not None:
+        done = tree.nodes["visits"][:, 0] - 1
+        remaining = np.maximum(budget.simulations - done, 1).astype(np.int32)
     parents = np.empty(batch * leaves, game.dtype)
-    rows = Rows(np.empty((3, len(parents)), np.int32), _bytes(parents), parents)
-    while new := select(remaining, rows):
-        states, legal, outcome, to_move = game.advance(rows.states[:new], rows.where[2, :new])
-        unfinished = kernels.attach(
-            *tree[:4], rows.where, states.view(np.uint8), legal, outcome, to_move, virtual, prove
-        )
-        if not unfinished:
-            continue
+    rows = Rows(np.empty((4, len(parents)), np.int32), _bytes(parents), parents)
+    while True:
+        if budget.simulations is None:
+            remaining[:] = SIMULATIONS_PER_ROUND
+        if timed:
+            _reserve_nodes(tree, leaves)
+        if new := select(remaining, rows):
+            yield from _add(game, tree, rows, new, (leaves > 1, prove))
+        elif (
+            budget.simulations is not None or (tree.nodes["status"][:, 0] == kernels.FINISHED).all()
+        ):
+            return
+        if timed and (budget.expired() or tree.used_bytes > LARGEST):
+            return
+
+
+def _add(
+    game: Game, tree: Tree, rows: Rows, new: int, flags: tuple[bool, bool]
+) -> Generator[States, Evaluation, None]:
+    """Add the nodes of the first ``new`` rows; ``flags``: as in the kernels, virtual and prove."""
+    virtual, prove = flags
+    states, legal, outcome, to_move = game.advance(rows.states[:new], rows.where[3, :new])
+    unfinished = kernels.attach(
+        tree.nodes, tree.edges, tree.raw, tree.size,
+        rows.where, states.view(np.uint8), legal, outcome, to_move, virtual, prove,
+    )  # fmt: skip
+    if unfinished:
         evaluation = yield states[:unfinished]
-        oldest = evaluation.version if oldest is None else min(oldest, evaluation.version)
         _expand(tree, rows.where, evaluation, legal[:unfinished], virtual)
-    return oldest
 
 
 def _expand(
@@ -164,55 +242,44 @@ def _expand(
     virtual: bool,
 ) -> None:
     """Expand leaves; ``ValueError`` for wrong shapes and for values that are not finite."""
-    logits, value, _ = evaluation
+    logits, value, version = evaluation
     if logits.shape != legal.shape or value.shape != legal.shape[:1]:
         raise ValueError(
             f"evaluation of {len(legal)} positions has logits {logits.shape} and value "
             f"{value.shape}; expected {legal.shape} and {legal.shape[:1]}"
         )
-    if not kernels.expand(*tree[:2], where, logits, value, legal, virtual):
+    # Counting costs a twentieth of a round of few games; room for some illegal moves costs little.
+    number = legal.size if legal.size < FEW else int(np.count_nonzero(legal))
+    reserve_edges(tree, number)
+    if not kernels.expand(
+        tree.nodes, tree.edges, tree.used, where, logits, value, legal, number, virtual
+    ):
         raise ValueError(f"evaluation of {len(legal)} positions holds values that are not finite")
+    tree.version = min(tree.version, version)
+
+
+def reserve_edges(tree: Tree, number: int) -> None:
+    """Make room for ``number`` more edges; the array at least doubles where it is too small."""
+    needed = int(tree.used[0]) + number
+    if needed <= len(tree.edges):
+        return
+    larger = np.empty(max(needed, 2 * len(tree.edges)), EDGE)
+    larger[: tree.used[0]] = tree.edges[: tree.used[0]]
+    tree.edges = larger
+
+
+def _reserve_nodes(tree: Tree, number: int) -> None:
+    """Make room for ``number`` more nodes in each tree; the arrays double where it is too small."""
+    batch, room = tree.states.shape
+    most = int(tree.size.max())
+    if most + number <= room:
+        return
+    nodes = np.empty((batch, max(most + number, 2 * room)), NODE)
+    states = np.empty(nodes.shape, tree.states.dtype)
+    nodes[:, :most], states[:, :most] = tree.nodes[:, :most], tree.states[:, :most]
+    tree.nodes, tree.states, tree.raw = nodes, states, _bytes(states)
 
 
 def _bytes(states: States) -> NDArray[np.uint8]:
     """A view of the same memory as bytes, with one more axis."""
     return states.view(np.uint8).reshape(*states.shape, states.dtype.itemsize)
-
-
-def undominated_actions(tree: Tree) -> NDArray[np.bool_]:
-    """``[B, A]``: True for the roots' legal actions that proven bounds do not rule out.
-
-    The root's bounds are [lower, upper]. An action is kept if it may still turn out better than
-    ``lower``, or if it is proven to reach ``lower``. With ``lower`` = -1 a lost action reaches it,
-    too, but is kept only if the root itself is proven lost. Examples, bounds for the root's mover:
-
-        a [-1, -1]  b [0, 1]  c [-1, 1]   root [0, 1]: b and c are kept
-        a [0, 0]    b [0, 1]  c [-1, 0]   root [0, 1]: a and b are kept
-        a [-1, -1]  b [-1, 1]             root [-1, 1]: b is kept
-        a [-1, -1]  b [-1, -1]            root [-1, -1]: both are kept
-
-    Every root keeps at least one action.
-    """
-    roots, edges = tree.nodes[:, :1], tree.edges[:, 0]
-    tried = edges["child"] >= 0
-    below = tree.nodes[np.arange(len(roots))[:, None], np.where(tried, edges["child"], 0)]
-    same = below["to_move"] == roots["to_move"]
-    lower = np.where(tried, np.where(same, below["lower"], -below["upper"]), -1)
-    upper = np.where(tried, np.where(same, below["upper"], -below["lower"]), 1)
-    reaches_lower = (lower == roots["lower"]) & ((lower > -1) | (roots["upper"] == -1))
-    return (edges["prior"] >= 0) & (reaches_lower | (upper > roots["lower"]))
-
-
-def root_statistics(
-    tree: Tree,
-) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.float32]]:
-    """``(value [B], visits [B, A], action_value [B, A])`` of the roots, for the root's mover.
-
-    Values are means over visits; the value of an unvisited action is NaN.
-    """
-    roots, edges = tree.nodes[:, 0], tree.edges[:, 0]
-    visits = edges["visits"].copy()
-    action_value = np.full(visits.shape, np.nan, np.float32)
-    np.divide(edges["value_sum"], visits, out=action_value, where=visits > 0)
-    value = (roots["value_sum"] / roots["visits"]).astype(np.float32)
-    return value, visits, action_value

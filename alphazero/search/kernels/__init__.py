@@ -1,0 +1,37 @@
+"""The search's compiled functions, on the arrays that ``tree.py`` describes.
+
+``attach`` and ``expand`` add nodes (``nodes.py``, with ``backup.py``, ``proofs.py`` and
+``softmax.py``); ``puct`` and ``gumbel`` select (with ``descent.py``); ``roots.py`` reads results,
+``reuse.py`` copies subtrees. They contain no rules of a game and no network.
+
+Parameters that occur throughout:
+    nodes [B, N], edges [E], raw [B, N, itemsize], size [B]: the arrays of ``tree.Tree``
+    tree, node: indices of a node; edge: an index into ``edges``
+    where, row_states: the arrays of ``tree.Rows``
+    virtual: whether a tree may have several leaves evaluated at once, with virtual losses
+
+Points of view: a node's sums, value and bounds are for its own mover; those of an edge are for the
+mover of the node that it starts from. The sign changes only between nodes with different movers,
+because a player may move twice in a row.
+
+Reproducibility: everything is float32, computed in a fixed order and without fastmath. The same
+search makes the same visits on every machine, unless a difference in the last bit of the math
+library's exponential changes a choice.
+
+Speed: the loops over edges use conditional expressions instead of branches, because the CPU
+cannot predict well whether an action has visits or the best score so far.
+"""
+
+from alphazero.search.kernels.compiling import EXPANDED, FINISHED, WAITING
+from alphazero.search.kernels.gumbel import completed_root_values, gumbel
+from alphazero.search.kernels.nodes import attach, expand
+from alphazero.search.kernels.puct import draw, mix_noise, puct
+from alphazero.search.kernels.reuse import copy_subtree, follow, number_subtree, remove_noise
+from alphazero.search.kernels.roots import root_edges, root_priors
+
+__all__ = [
+    "EXPANDED", "FINISHED", "WAITING",
+    "attach", "completed_root_values", "copy_subtree", "draw", "expand", "follow", "gumbel",
+    "mix_noise", "number_subtree", "puct", "remove_noise", "root_edges",
+    "root_priors",
+]  # fmt: skip

@@ -1,0 +1,129 @@
+"""New nodes: ``attach`` adds them to the trees, ``expand`` writes their edges."""
+
+import numpy as np
+
+from alphazero.search.kernels.backup import back_up
+from alphazero.search.kernels.compiling import EXPANDED, FINISHED, LOWEST, WAITING, ZERO, jit
+from alphazero.search.kernels.proofs import prove
+from alphazero.search.kernels.softmax import exponentials
+
+BLOCK = 32
+"""Actions that ``_legal_logits`` skips at once where none of them is legal."""
+
+
+@jit
+def attach(
+    nodes, edges, raw, size,
+    where,
+    states, legal, outcome, to_move, virtual, proofs,
+):  # fmt: skip
+    """Add a node at the end of each row's edge; back up finished games, keep the others as rows.
+
+    ``states [n * itemsize]`` (bytes), ``legal [n, A]``, ``outcome [n]`` and ``to_move [n]``
+    describe the new nodes. Returns ``m``, the number of unfinished ones. Afterwards the first ``m``
+    rows of ``states`` and ``legal`` belong to these, and the first ``m`` columns of ``where`` hold
+    their trees and node indices. ``proofs``: finished games update the bounds of the nodes above.
+
+    Example: of 3 new nodes the second one is finished. It is backed up; the third one's state and
+    legal actions move to row 1; 2 is returned.
+    """
+    unfinished, width = 0, raw.shape[2]
+    for i in range(len(outcome)):
+        tree, parent, edge = where[0, i], where[1, i], where[2, i]
+        child = size[tree]
+        size[tree] += 1
+        edges[edge].child = child
+        for byte in range(width):
+            raw[tree, child, byte] = states[i * width + byte]
+        node = nodes[tree, child]
+        node.parent, node.edge = parent, edge
+        node.first = node.count = node.visits = node.pending = 0
+        node.value_sum = node.prior_mass = 0.0
+        node.to_move = to_move[i]
+        node.lower, node.upper = -1, 1
+        if np.isnan(outcome[i]):
+            node.status = WAITING
+            where[0, unfinished], where[1, unfinished] = tree, child
+            if unfinished < i:
+                for byte in range(width):
+                    states[unfinished * width + byte] = raw[tree, child, byte]
+                for other in range(legal.shape[1]):
+                    legal[unfinished, other] = legal[i, other]
+            unfinished += 1
+        else:
+            node.status = FINISHED
+            node.value = outcome[i]
+            back_up(nodes, edges, tree, child, outcome[i], virtual)
+            if proofs:
+                node.lower = node.upper = np.int8(outcome[i])
+                prove(nodes, edges, tree, child)
+    return unfinished
+
+
+@jit
+def _legal_logits(logits, legal, row, actions, gathered, begin):
+    """Write the legal actions of a row and their logits from index ``begin`` on; returns the end.
+
+    ``actions, gathered``: room for all legal actions of all rows and one more, because an illegal
+    action is written, too, and overwritten by the next one: a loop without branches is faster where
+    legal and illegal actions alternate.
+    """
+    number, end = legal.shape[1], begin
+    for block in range(0, number, BLOCK):
+        until = min(block + BLOCK, number)
+        if until - block == BLOCK:
+            some = False
+            for action in range(block, block + BLOCK):
+                some |= legal[row, action]
+            if not some:
+                continue
+        for action in range(block, until):
+            actions[end], gathered[end] = action, logits[row, action]
+            end += legal[row, action]
+    return end
+
+
+@jit
+def expand(nodes, edges, used, where, logits, value, legal, number, virtual):
+    """Write the edges of each row's leaf and back up the leaf's value.
+
+    The priors are ``softmax(logits)`` over the legal actions; ``logits, legal [n, A]``. The values
+    ``value [n]`` are for the leaf's mover. A logit of -inf gives a prior of 0 if others are finite.
+    ``number``: at least the number of legal actions in all rows; ``edges`` has room for them.
+    Returns whether all values and sums of the softmax are finite; if not, the trees are unusable.
+
+    Example: ``used[0]`` is 40; the legal actions of the first leaf are 2 and 5, their logits 0 and
+    1. Its edges are 40 (action 2, prior 0.27) and 41 (action 5, prior 0.73); the next leaf's edges
+    begin at 42.
+    """
+    actions, weights = np.empty(number + 1, np.int32), np.empty(number + 1, np.float32)
+    finite, end = True, 0
+    for i in range(len(value)):
+        begin, leaf = end, nodes[where[0, i], where[1, i]]
+        end = _legal_logits(logits, legal, i, actions, weights, begin)
+        leaf.first, leaf.count = used[0] + begin, end - begin
+        highest = LOWEST
+        for k in range(begin, end):
+            # Not max(), which may ignore a NaN.
+            highest = highest if highest > weights[k] else weights[k]
+        for k in range(begin, end):
+            weights[k] -= highest
+    exponentials(weights[:end])
+    begin = 0
+    for i in range(len(value)):
+        tree, node = where[0, i], where[1, i]
+        leaf, total = nodes[tree, node], ZERO
+        for k in range(begin, begin + leaf.count):
+            total += weights[k]
+        for k in range(begin, begin + leaf.count):
+            edge = edges[used[0] + k]
+            edge.child, edge.action = -1, actions[k]
+            edge.visits = edge.pending = 0
+            edge.value_sum = 0.0
+            edge.prior = weights[k] / total
+        begin += leaf.count
+        finite &= np.isfinite(total) and np.isfinite(value[i])
+        leaf.status, leaf.value = EXPANDED, value[i]
+        back_up(nodes, edges, tree, node, value[i], virtual)
+    used[0] += end
+    return finite

@@ -1,0 +1,122 @@
+"""The selection rule of PUCT, the noise in its root's priors and the draw of its move."""
+
+import numpy as np
+
+from alphazero.search.kernels.compiling import (
+    BLOCKED,
+    EXPANDED,
+    FINISHED,
+    LOWEST,
+    NEW,
+    ONE,
+    ZERO,
+    jit,
+)
+from alphazero.search.kernels.descent import arrive, write_row
+from alphazero.search.kernels.proofs import bounds
+
+REFUTED = np.float32(-1e30)
+"""The score of an action that is proven lost: below all others."""
+
+
+@jit
+def _puct_edge(nodes, edges, tree, node, exploration, fpu_reduction):
+    """The edge with the highest ``Q + c(N) sqrt(N) P / (1 + n)``; of several, the first.
+
+    ``N`` and ``n`` include pending simulations. The ``Q`` of an unvisited action is the node's mean
+    minus ``fpu_reduction * sqrt(visited prior mass)``: with a mean of 0.2, a reduction of 0.2 and a
+    visited prior mass of 0.49, it is 0.2 - 0.2 * 0.7 = 0.06. Refuted actions come last: their
+    result is known.
+    """
+    here = nodes[tree, node]
+    mass = here.prior_mass if here.prior_mass > 0 else ZERO  # rounding may leave less than 0
+    unvisited = here.value_sum / np.float32(here.visits) - fpu_reduction * np.sqrt(mass)
+    explore = exploration[here.visits + here.pending]
+    best, highest = here.first, LOWEST
+    for number in range(here.first, here.first + here.count):
+        edge = edges[number]
+        pending = np.float32(edge.pending)
+        n = np.float32(edge.visits) + pending
+        q = (edge.value_sum - pending) / (n if n > 0 else ONE)
+        score = (q if n > 0 else unvisited) + explore * edge.prior / (ONE + n)
+        if edge.prior <= 0 and bounds(nodes, edges, tree, node, number)[1] == -1:
+            score = REFUTED
+        best = number if score > highest else best
+        highest = score if score > highest else highest
+    return best
+
+
+@jit
+def puct(
+    nodes, edges, raw, leaves, remaining, where, row_states,
+    exploration, fpu_reduction,
+):  # fmt: skip
+    """The ``tree.Select`` of PUCT; returns the number of rows written.
+
+    ``exploration [visits + 1]``: ``c(N) * sqrt(N)`` by the visits ``N`` of a node.
+    """
+    new = 0
+    for tree in range(len(remaining)):
+        if nodes[tree, 0].status == FINISHED:
+            remaining[tree] = 0
+        quota = min(leaves, remaining[tree])  # leaves that this tree may still add
+        while quota > 0:
+            node = 0
+            while True:
+                edge = _puct_edge(nodes, edges, tree, node, exploration, fpu_reduction)
+                child = edges[edge].child
+                if child < 0 or nodes[tree, child].status != EXPANDED:
+                    break
+                node = child
+            end = arrive(nodes, edges, tree, node, edge, leaves > 1)
+            if end == BLOCKED:
+                break
+            remaining[tree] -= 1
+            if end == NEW:
+                write_row(edges, raw, tree, node, edge, where, row_states, new)
+                new += 1
+                quota -= 1
+            quota = min(quota, remaining[tree])
+    return new
+
+
+@jit
+def mix_noise(nodes, edges, drawn, fraction):
+    """Replace every root's priors by ``(1 - fraction) * prior + fraction * noise``.
+
+    A root of ``m`` edges uses the first ``m`` entries of its row of ``drawn [B, >= m]``, divided by
+    their sum. Refuted edges keep their prior, which counts as 0. The sum of the visited edges'
+    priors is computed anew, because a root of an earlier tree has visits.
+    """
+    for tree in range(len(nodes)):
+        root, total, mass = nodes[tree, 0], 0.0, ZERO
+        for k in range(root.count):
+            total += drawn[tree, k]
+        for k in range(root.count):
+            edge = edges[root.first + k]
+            if edge.prior >= 0:
+                kept = np.float32(1 - fraction) * edge.prior
+                edge.prior = kept + fraction * drawn[tree, k] / total
+                mass += edge.prior if edge.visits > 0 else ZERO
+        root.prior_mass = mass
+
+
+@jit
+def draw(visits, chances, temperature):
+    """``[B]`` actions: the inverse cumulative distribution at ``chances [B]`` in [0, 1).
+
+    The weights are ``visits [B, A] ** (1 / temperature [B])``, divided by the largest of them so
+    that none overflows. At temperature 0 it is the first of the most visited actions.
+    """
+    chosen = np.empty(len(visits), np.int64)
+    weights = np.empty(visits.shape[1])
+    for i in range(len(visits)):
+        chosen[i] = best = visits[i].argmax()
+        if temperature[i] > 0:
+            total = 0.0
+            for action in range(len(weights)):
+                share = np.log(visits[i, action] / visits[i, best]) / temperature[i]
+                total += np.exp(share)
+                weights[action] = total
+            chosen[i] = np.searchsorted(weights, chances[i] * total, side="right")
+    return chosen
