@@ -160,7 +160,9 @@ def test_hints_show_the_line_that_a_search_expects():
     player = search_player("puct", search, uniform(game), game)
     transcript = session(["h", "1"], player, "tic_tac_toe", hints=True)
     for words in ("would play", "plays"):
-        move = re.search(rf"The agent {words} (\d)\.\n(?:  It.*\n)*?  It expects: (\d) \d", transcript)
+        move = re.search(
+            rf"The agent {words} (\d)\.\n(?:  It.*\n)*?  It expects: (\d) \d", transcript
+        )
         assert move[1] == move[2]
     assert "It expects" not in session(["h"])
 

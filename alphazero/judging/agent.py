@@ -19,8 +19,7 @@ from alphazero.judging.analysis import Analysis, MoveEvaluation, analysis
 from alphazero.search import strongest_moves
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
-from alphazero.search.reuse import Kept
-from alphazero.types import Evaluator, Generators, Limits, Search, SearchResult
+from alphazero.types import Evaluator, Generators, Kept, Limits, Search, SearchResult
 from games.base import Game, States
 
 if TYPE_CHECKING:
@@ -32,8 +31,6 @@ __all__ = ["Agent", "Analysis", "MoveEvaluation", "load_agent"]
 CACHED_POSITIONS = 2**16
 """Positions whose evaluation a searching agent keeps; 5 MB in Connect Four, 20 in Othello."""
 
-OWN_LIMITS = Limits()
-"""No limits but those of the search or the player itself."""
 MOST_LEAVES = 8
 """Leaves of a tree that are evaluated in one batch, at most, where a single game is played."""
 
@@ -78,7 +75,7 @@ class Agent:
         states: States,
         rngs: Generators | None = None,
         leaves: int = 1,
-        limits: Limits = OWN_LIMITS,
+        limits: Limits = Limits(),
         kept: Sequence[Kept | None] | None = None,
     ) -> SearchResult:
         """The search's result in ``states [B]``, none finished; its ``action [B]`` are the moves.

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alphazero.cache import CachedEvaluator, EvaluationCache
-from alphazero.judging.agent import CACHED_POSITIONS, OWN_LIMITS, Agent
+from alphazero.judging.agent import CACHED_POSITIONS, Agent
 from alphazero.search import strongest_moves
 from alphazero.search.reuse import KeptTrees
 from alphazero.search.tree import Tree
@@ -64,7 +64,7 @@ class Player:
     """Simulations of its tree search per move; 0 without a tree search, or without such a limit."""
     inference: str = ""
     """The backend, precision and device of its network, in one line; empty without a network."""
-    limits: Limits = OWN_LIMITS
+    limits: Limits = Limits()
     """The limits of each call that gives none of its own."""
     cache: EvaluationCache | None = None
     """The last evaluations of its network; None without one."""
@@ -73,7 +73,7 @@ class Player:
         self,
         states: States,
         rngs: Generators,
-        limits: Limits = OWN_LIMITS,
+        limits: Limits = Limits(),
         lines: Lines | None = None,
     ) -> Decision:
         """The player's moves in ``states [B]``.
@@ -100,7 +100,7 @@ def search_player(
     search: Search,
     evaluate: Evaluator,
     game: Game,
-    limits: Limits = OWN_LIMITS,
+    limits: Limits = Limits(),
     reuse_tree: bool = False,
 ) -> Player:
     """A player that moves by ``search`` with ``evaluate`` behind a cache.
@@ -135,7 +135,7 @@ def search_player(
 
 
 def agent_player(
-    name: str, agent: Agent, limits: Limits = OWN_LIMITS, reuse_tree: bool = True
+    name: str, agent: Agent, limits: Limits = Limits(), reuse_tree: bool = True
 ) -> Player:
     """The player that moves as ``agent`` does; the arguments are those of ``search_player``."""
     player = search_player(name, agent.search, agent.evaluate, agent.game, limits, reuse_tree)

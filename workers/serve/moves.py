@@ -95,8 +95,9 @@ class MoveSearch:
     trees: KeptTrees | None = field(init=False)
 
     def __post_init__(self) -> None:
-        keep = self.limits.kept_trees and continues_trees(self.search)
-        self.trees = KeptTrees(capacity=self.limits.kept_trees) if keep else None
+        most = self.limits.kept_trees
+        keep = most and continues_trees(self.search)
+        self.trees = KeptTrees(generations=most, capacity=most) if keep else None
 
     def __call__(self, requests: Sequence[MoveRequest]) -> list[MoveResult]:
         """One result for each of ``requests``; those with the same limits are searched together.
