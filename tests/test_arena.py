@@ -2,16 +2,19 @@
 
 import json
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from test_session import Short, replayed
 
 import games
 from alphazero.judging import arena, players
 from alphazero.judging.players import Decision, Player
+from alphazero.judging.session import Reason
 from games import solvers
 from games.base import Game
 
@@ -53,7 +56,7 @@ class TwoAtATime(Game):
 def first_legal(game, name="first", seen=None):
     """Plays the first legal move; appends the players to move in its positions to ``seen``."""
 
-    def decide(states, rngs):
+    def decide(states, rngs, *_):
         if seen is not None:
             seen.append(game.to_move(states).tolist())
         return Decision(game.legal(states).argmax(axis=1))
@@ -133,6 +136,47 @@ def test_othello_with_its_passes_gives_the_results_of_a_plain_replay():
     assert passes > 0
 
 
+def test_games_of_the_most_plies_are_adjudicated_and_counted():
+    game = Short()
+    pair = [first_legal(game), first_legal(game)]
+    result = arena.play(game, pair, games=4, seed=0, opening_plies=0)
+    # Five times one of 15 stones: ten are left, and the side about to move, the second, wins.
+    assert result.adjudicated == 4
+    assert [(player.wins, player.losses) for player in result.players] == [(2, 2), (2, 2)]
+    game = games.make("tic_tac_toe")
+    assert arena.play(game, [first_legal(game)] * 2, 4, 0, 0).adjudicated == 0
+
+
+def test_games_with_and_without_adjudication_have_the_results_of_a_slow_replay():
+    game = Short()
+    pair = (players.make("random", game), players.make("random", game))
+    seeds = [[index] for index in range(60)]
+    match = arena.play_match(game, pair, [()] * 60, seeds, lambda done: None)
+    reasons = []
+    for index, line in enumerate(match.lines):
+        _, result, reason = replayed(game, line)
+        assert match.result[index] == (result if index % 2 == 0 else -result)
+        assert reason is not None
+        assert replayed(game, line[:-1])[2] is None
+        reasons.append(reason)
+    assert match.adjudicated == reasons.count(Reason.LENGTH)
+    assert 0 < match.adjudicated < 60
+
+
+def test_each_player_gets_the_moves_that_led_to_its_positions():
+    game, seen = games.make("connect_four"), []
+
+    def decide(states, rngs, limits, lines):
+        seen.extend(zip(lines, states.copy(), strict=True))
+        return Decision(game.legal(states).argmax(axis=1))
+
+    pair = (Player("watching", decide), first_legal(game))
+    arena.play_match(game, pair, [(3, 2), (0, 1)], [[0], [1]], lambda done: None)
+    assert len(seen) > 10
+    for line, state in seen:
+        assert arena.replay(game, [line])[0].tobytes() == state.tobytes()
+
+
 def test_a_game_does_not_depend_on_the_games_beside_it():
     game = games.make("connect_four")
     pair = (players.make("random", game), players.make("random", game))
@@ -144,7 +188,9 @@ def test_a_game_does_not_depend_on_the_games_beside_it():
 
 def test_an_illegal_move_is_reported_with_its_player():
     game = games.make("connect_four")
-    stubborn = Player("stubborn", lambda states, rngs: Decision(np.zeros(len(states), np.int64)))
+    stubborn = Player(
+        "stubborn", lambda states, rngs, *_: Decision(np.zeros(len(states), np.int64))
+    )
     with pytest.raises(RuntimeError, match="stubborn played an illegal move in connect_four"):
         arena.play(game, [stubborn, stubborn], 2, seed=0, opening_plies=0)
 
@@ -190,7 +236,7 @@ def test_a_player_that_won_every_game_has_a_finite_rating_and_an_open_upper_boun
     assert (two.elo, two.elo_low) == (-one.elo, None)
     assert two.elo_high == pytest.approx(-one.elo_low)
     result = arena.ArenaResult("tic_tac_toe", 100, (one, two), 100)
-    assert json.loads(json.dumps(result.as_dict(), allow_nan=False))["players"][0]["wins"] == 100
+    assert json.loads(json.dumps(asdict(result), allow_nan=False))["players"][0]["wins"] == 100
 
 
 def test_three_players_whose_odds_multiply_get_exactly_these_ratings():

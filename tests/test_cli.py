@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import games
 from alphazero.config import Config
 from workers import cli, commands
 from workers.terminal import options
@@ -195,6 +196,17 @@ def test_solve_gives_the_score_of_the_position_and_of_each_move(capsys):
     assert re.search(r"│ 9 +│ +-1 │ +loss │", printed)
 
 
+def test_arena_says_how_many_games_were_adjudicated(capsys, monkeypatch):
+    monkeypatch.setattr(type(games.make("connect_four")), "max_plies", 6)
+    words = ["arena", "random", "random", "--game", "connect_four", "--games", "4", "--json", "-"]
+    assert cli.main(words) == 0
+    captured = capsys.readouterr()
+    # Six plies are too few for four stones in a row.
+    assert "connect_four, 4 games, 4 adjudicated at 6 plies" in " ".join(captured.err.split())
+    printed = json.loads(captured.out)
+    assert (printed["adjudicated"], printed["players"][0]["draws"]) == (4, 4)
+
+
 def test_arena_reports_the_figures_of_the_design_as_json(capsys, tmp_path):
     words = ["arena", "random", "minimax:depth=9", "--game", "tic_tac_toe", "--games", "10"]
     assert cli.main([*words, "--json", str(tmp_path / "x.json")]) == 0
@@ -202,7 +214,7 @@ def test_arena_reports_the_figures_of_the_design_as_json(capsys, tmp_path):
     assert cli.main([*words, "--json", "-"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads((tmp_path / "x.json").read_text())
-    assert set(printed) == {"game", "games", "players", "distinct_games"}
+    assert set(printed) == {"game", "games", "players", "distinct_games", "adjudicated"}
     perfect = printed["players"][1]
     keys = {"name", "wins", "draws", "losses", "score", "elo", "elo_low", "elo_high"}
     assert set(perfect) == keys

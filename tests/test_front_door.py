@@ -14,8 +14,9 @@ import yaml
 import alphazero
 from alphazero import checkpoint, local_run, loop, packages
 from alphazero.judging import agent as agents
+from alphazero.judging import session
 from alphazero.search.gumbel import Gumbel
-from alphazero.types import SearchResult
+from alphazero.types import Limits, SearchResult
 from workers.runs import export
 from workers.runs import train as train_command
 
@@ -150,6 +151,29 @@ def test_an_analysis_agrees_with_the_search_that_it_reports(bundled):
         assert move.visits == result.visits[0, move.action]
         assert move.probability == result.policy[0, move.action]
     assert bundled.analyse("51") == analysis
+
+
+def test_an_analysis_has_the_line_that_the_search_expects(bundled):
+    assert bundled.analyse("1425").variation == ("3",)
+    expected = bundled.analyse("152")
+    assert expected.variation[:1] == (expected.move,) == ("3",)  # O must stop the first row
+    session.after(bundled.game, ["1", "5", "2", *expected.variation])
+
+
+def test_an_analysis_by_time_has_no_other_limit(bundled, monkeypatch):
+    calls, search = [], agents.strongest_moves
+
+    def recorded(*call):
+        calls.append(call[5])
+        return search(*call[:5], Limits(simulations=8), *call[6:])
+
+    monkeypatch.setattr(agents, "strongest_moves", recorded)
+    assert bundled.analyse("5", seconds=0.25).moves
+    assert bundled.analyse("5").moves
+    assert calls == [Limits(None, 0.25), Limits()]
+    for seconds in (0, -1, float("nan")):
+        with pytest.raises(ValueError, match=f"seconds must be above 0, not {seconds}"):
+            bundled.analyse("5", seconds=seconds)
 
 
 def test_moves_are_a_text_or_a_list_of_numbers_and_of_moves_in_the_games_notation():

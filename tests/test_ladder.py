@@ -73,7 +73,7 @@ def simulated(monkeypatch, rung_elos, true_elo):
 
     monkeypatch.setattr(ladder, "tally", tally)
     monkeypatch.setattr(
-        ladder.players, "make", lambda spec, game: players.Player(spec, lambda s, r: None)
+        ladder.players, "make", lambda spec, game: players.Player(spec, lambda s, r, *_: None)
     )
     rungs = tuple(Rung(f"rung{i}", h, 0.0, 0) for i, h in enumerate(rung_elos))
     return replace(made_up(rung_elos), rungs=rungs), opponents
@@ -83,7 +83,7 @@ def simulated(monkeypatch, rung_elos, true_elo):
 def test_a_known_elo_is_recovered_from_simulated_games(monkeypatch, true_elo):
     rung_elos = np.arange(0, 1801, 150.0)
     rungs, opponents = simulated(monkeypatch, rung_elos.tolist(), true_elo)
-    player = players.Player("simulated", lambda states, rngs: None)
+    player = players.Player("simulated", lambda states, rngs, *_: None)
     ratings = [ladder.rate(GAME, player, rungs, 200, seed) for seed in range(60)]
     elos = np.array([rating.elo for rating in ratings])
     # 200 games at even odds fix an Elo to 400 / ln(10) / sqrt(200 / 4), about 25.

@@ -37,7 +37,7 @@ def always(*actions):
     """Plays the first of ``actions`` that is legal."""
     game = games.make("tic_tac_toe")
 
-    def decide(states, rngs):
+    def decide(states, rngs, *_):
         legal = game.legal(states)
         return Decision(np.array([next(a for a in actions if row[a]) for row in legal]))
 

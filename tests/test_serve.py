@@ -7,6 +7,7 @@ import json
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from alphazero import agents
 from alphazero.evaluators import uniform
 from alphazero.judging import players
 from alphazero.search.gumbel import Gumbel
+from alphazero.search.puct import PUCT
 from workers.commands import serve as command
 from workers.serve import app, loading, main, moves, predictions
 from workers.serve.limits import Address, Limits
@@ -33,13 +35,10 @@ def predict_app(predictor, limits=SMALL, log=lambda line: None):
     return app.build(predictions.service(predictor, limits), limits, log)
 
 
-def move_app(name, limits=SMALL):
+def move_app(name, limits=SMALL, search=None, evaluate=None):
     game = games.make(name)
-    search = Gumbel(simulations=16).without_noise()
-
-    def compute(requests):
-        return moves.search_positions(game, search, uniform(game), requests)
-
+    search = (search or Gumbel(simulations=16)).without_noise()
+    compute = moves.MoveSearch(game, search, evaluate or uniform(game), limits)
     return app.build(moves.service(game, compute, limits), limits, lambda line: None)
 
 
@@ -220,7 +219,14 @@ def test_moves_are_given_as_numbers_or_in_the_games_own_notation():
     application = move_app("othello:size=6")
     answers = [
         post(application, "/move", {"moves": given}).json()
-        for given in ([one, two], f"{first + 1} {second + 1}", numbers, [one, second + 1])
+        for given in (
+            [one, two],
+            f"{first + 1} {second + 1}",
+            numbers,
+            [one, second + 1],
+            f"{one} {two}",
+            [one, str(second + 1)],
+        )
     ]
     assert "action" in answers[0]
     assert all(same_bits(answer, answers[0]) for answer in answers)
@@ -234,6 +240,90 @@ def test_requests_with_different_simulations_share_a_batch_but_not_a_search():
     assert [answer["simulations"] for answer in alone] == [8, 32, 8, 16]
     for one, response in zip(alone, together, strict=True):
         assert same_bits(one, response.json())
+
+
+class Evaluations:
+    """A uniform evaluator that counts the positions it evaluates."""
+
+    def __init__(self, game):
+        self.evaluate, self.positions = uniform(game), 0
+
+    def __call__(self, states):
+        self.positions += len(states)
+        return self.evaluate(states)
+
+
+def evaluations(search, limits, *bodies):
+    """The positions evaluated for each of ``bodies``, posted one after another, and the answers."""
+    counted, numbers, answers = Evaluations(games.make("connect_four")), [], []
+    application = move_app("connect_four", limits, search, counted)
+    for body in bodies:
+        before = counted.positions
+        answers.append(post(application, "/move", body).json())
+        numbers.append(counted.positions - before)
+    return numbers, answers
+
+
+def test_a_request_that_continues_an_earlier_one_goes_on_from_its_tree():
+    search, limits = PUCT(simulations=64), Limits(simulations=64, seconds=100.0)
+    bodies = [{"moves": "4"}, {"moves": "444"}, {"moves": "7"}, {"moves": "444"}]
+    kept, answers = evaluations(search, limits, *bodies)
+    fresh, others = evaluations(search, replace(limits, kept_trees=0), *bodies)
+    assert fresh == [65, 65, 65, 65]
+    # "444" is below "4", "7" is not; the second "444" is the tree of the first and one simulation.
+    assert (kept[0], kept[2], kept[3]) == (65, 65, 1)
+    assert 0 < kept[1] < 65
+    assert answers[0] == others[0]
+    for answer in answers:
+        assert set(answer) == set(others[0])
+        assert sum(answer["policy"].values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_gumbels_search_keeps_no_trees():
+    limits = Limits(simulations=16, seconds=100.0)
+    bodies = [{"moves": "4"}, {"moves": "444"}, {"moves": "444"}]
+    numbers, answers = evaluations(Gumbel(simulations=16), limits, *bodies)
+    alone = [evaluations(Gumbel(simulations=16), limits, body)[1][0] for body in bodies]
+    assert answers == alone
+    assert numbers[1] == numbers[2]
+
+
+def test_only_so_many_trees_are_kept():
+    search, limits = PUCT(simulations=32), Limits(simulations=32, seconds=100.0, kept_trees=2)
+    bodies = [{"moves": "1"}, {"moves": "2"}, {"moves": "3"}, {"moves": "1"}, {"moves": "3"}]
+    assert evaluations(search, limits, *bodies)[0] == [33, 33, 33, 33, 1]
+
+
+def test_a_request_may_name_seconds_and_searches_of_one_batch_share_the_time(monkeypatch):
+    calls, run = [], moves.strongest_moves
+
+    def recorded(search, game, states, rngs, evaluate, limits, kept):
+        calls.append((len(states), limits))
+        return run(search, game, states, rngs, evaluate, limits._replace(seconds=None), kept)
+
+    monkeypatch.setattr(moves, "strongest_moves", recorded)
+    game, limits = (
+        games.make("connect_four"),
+        Limits(seconds=8.0, simulations=20, max_simulations=50),
+    )
+    searching = moves.MoveSearch(game, Gumbel(simulations=8).without_noise(), uniform(game), limits)
+    one = moves.MoveRequest(game.initial(1), (), 20)
+    timed = [one._replace(seconds=seconds) for seconds in (4.0, 1.0, 3.0, 1.0)]
+    results = searching([one, *timed])
+    assert calls == [(1, (20, None)), (1, (20, 2.0)), (2, (20, 0.5)), (1, (20, 1.5))]
+    assert [result.request.seconds for result in results] == [None, 4, 1, 3, 1]
+    calls.clear()
+    application = move_app("connect_four", limits)
+    for body in ({"seconds": 2}, {"seconds": 0.5, "simulations": 9}, {"simulations": 9}):
+        assert post(application, "/move", {"moves": "44"} | body).status_code == 200
+    assert calls == [(1, (50, 2.0)), (1, (9, 0.5)), (1, (9, None))]
+
+
+def test_a_search_by_time_reports_the_simulations_that_it_made():
+    limits = Limits(seconds=100.0, simulations=20, max_simulations=40)
+    application = move_app("connect_four", limits, PUCT())
+    answer = post(application, "/move", {"moves": "4", "seconds": 30}).json()
+    assert answer["simulations"] == 40
 
 
 JSON = {"content-type": "application/json"}
@@ -310,6 +400,11 @@ def test_a_bad_text_gets_one_sentence_and_the_field_at_fault(body, field, word):
         ({"simulations": 8}, "moves", "required"),
         ({"moves": "", "simulations": 1}, "simulations", "greater than or equal to 2"),
         ({"moves": "", "simulations": 2001}, "simulations", "less than or equal to 2000"),
+        ({"moves": "", "simulations": None}, "simulations", "integer"),
+        ({"moves": "", "seconds": 0}, "seconds", "greater than 0"),
+        ({"moves": "", "seconds": SMALL.seconds / 2 + 0.1}, "seconds", "less than or equal to"),
+        ({"moves": "", "seconds": "2"}, "seconds", "number"),
+        ({"moves": "", "seconds": None}, "seconds", "number"),
         ({"moves": "", "depth": 3}, "depth", "not permitted"),
     ],
 )

@@ -1,6 +1,7 @@
 """Whole sessions, scripted."""
 
 import io
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -8,9 +9,12 @@ import pytest
 from rich.console import Console
 
 import games
+from alphazero.evaluators import uniform
 from alphazero.judging import players, terminal
+from alphazero.judging.decisions import search_player
 from alphazero.judging.players import Decision, Player
 from alphazero.judging.terminal import PlaySettings
+from alphazero.search.puct import PUCT
 
 
 def session(script, player=None, game="connect_four", **options):
@@ -33,7 +37,7 @@ def session(script, player=None, game="connect_four", **options):
 def leftmost(game):
     """Plays the first legal move, with value 1 for the player about to move."""
 
-    def decide(states, rngs):
+    def decide(states, rngs, *_):
         action = game.legal(states).argmax(axis=1)
         policy = np.eye(game.num_actions, dtype=np.float32)[action]
         return Decision(action, policy, np.ones(len(states), np.float32))
@@ -67,11 +71,17 @@ def test_a_draw_is_called_a_draw():
     assert "The game is over: a draw." in transcript
 
 
+def test_a_game_that_is_cut_by_its_length_says_so(monkeypatch):
+    monkeypatch.setattr(games.make("connect_four").__class__, "max_plies", 3)
+    transcript = session(["4", "4"])
+    assert "The game is over after 3 moves, the most that are played: a draw." in transcript
+
+
 def in_order(game, cells):
     """Plays the first of ``cells`` that is free."""
     order = [game.text_to_action(cell) for cell in cells]
 
-    def decide(states, rngs):
+    def decide(states, rngs, *_):
         return Decision(np.array([next(a for a in order if row[a]) for row in game.legal(states)]))
 
     return Player("order", decide)
@@ -144,6 +154,19 @@ def test_hints_show_the_evaluation_from_the_humans_side():
     assert "for you" not in session(["4"])
 
 
+def test_hints_show_the_line_that_a_search_expects():
+    game = games.make("tic_tac_toe")
+    search = PUCT(simulations=200).without_noise()
+    player = search_player("puct", search, uniform(game), game)
+    transcript = session(["h", "1"], player, "tic_tac_toe", hints=True)
+    for words in ("would play", "plays"):
+        move = re.search(
+            rf"The agent {words} (\d)\.\n(?:  It.*\n)*?  It expects: (\d) \d", transcript
+        )
+        assert move[1] == move[2]
+    assert "It expects" not in session(["h"])
+
+
 def test_top_moves_begin_with_the_one_played_and_go_by_visits_then_by_policy():
     visits, policy = np.array([[40, 40, 300, 0, 300]]), np.array([[0.2, 0.3, 0.1, 0.0, 0.4]])
     decision = Decision(np.array([2]), policy, None, visits)
@@ -170,7 +193,7 @@ def test_a_session_names_what_the_players_network_runs_on():
 
 def test_a_player_without_policy_and_value_still_gives_a_hint():
     game = games.make("tic_tac_toe")
-    silent = Player("silent", lambda states, rngs: Decision(game.legal(states).argmax(axis=1)))
+    silent = Player("silent", lambda states, rngs, *_: Decision(game.legal(states).argmax(axis=1)))
     transcript = session(["h"], silent, "tic_tac_toe")
     assert "The agent would play 1." in transcript
     assert "for you" not in transcript
@@ -189,7 +212,7 @@ def test_the_end_of_input_and_an_interrupt_end_politely(end):
 
 
 def test_an_interrupt_during_the_agents_search_ends_politely():
-    def interrupted(states, rngs):
+    def interrupted(states, rngs, *_):
         raise KeyboardInterrupt
 
     assert session(["4"], Player("slow", interrupted)).rstrip().endswith("Goodbye.")

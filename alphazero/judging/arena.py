@@ -1,26 +1,27 @@
 """Matches between any number of players: every pair meets, with seats swapped and many openings.
 
 All games of a pairing are played in lock step: each player gets all positions in which it is to
-move as one batch. A result depends on the seed and on the players in their order, on nothing else.
+move as one batch, with the moves that led there. A result depends on the seed and on the players in
+their order; players that are limited in time depend on the machine, too, and share their seconds
+among the games of a batch.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from alphazero.judging.decisions import Player
+from alphazero.judging.lines import Line
 from alphazero.judging.mistakes import CONFIDENCE, wilson
-from alphazero.judging.players import Player
 from alphazero.types import Generators, Stream
 from games.base import Game, States
 
 Progress = Callable[[int, int], None]
 """Called with the number of finished games and the number of all games."""
-Line = tuple[int, ...]
-"""A game's actions from the initial position."""
 
 ELO = 400 / math.log(10)
 """Elo points per unit of log-odds: a score of 75 %, log-odds ln 3, is 190.8 Elo."""
@@ -61,10 +62,8 @@ class ArenaResult:
     """In the order in which the players were given."""
     distinct_games: int
     """The number of different sequences of moves among the games, openings included."""
-
-    def as_dict(self) -> dict:
-        """The result in plain types, ready for JSON; open bounds become null."""
-        return asdict(self)
+    adjudicated: int = 0
+    """The number of games that ended at ``max_plies`` with the result of ``game.adjudicate``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +74,8 @@ class Match:
     """``[G]``, for the pairing's first player: 1 won, 0 drawn, -1 lost."""
     lines: list[Line]
     """``[G]``, the moves of each game, its opening included."""
+    adjudicated: int = 0
+    """Games that ended at ``max_plies``, with the result of ``game.adjudicate``."""
 
 
 def play(
@@ -108,7 +109,8 @@ def play(
         matches.append(play_match(game, (players[one], players[two]), starts, seeds, report, swap))
     standings = rank([player.name for player in players], pairs, [m.result for m in matches])
     distinct = len({line for match in matches for line in match.lines})
-    return ArenaResult(game.name, len(pairs) * games, standings, distinct)
+    adjudicated = sum(match.adjudicated for match in matches)
+    return ArenaResult(game.name, len(pairs) * games, standings, distinct, adjudicated)
 
 
 def games_done(progress: Progress | None, before: int, total: int) -> Callable[[int], None]:
@@ -188,7 +190,7 @@ def play_match(
     states = replay(game, openings)
     first_seat = np.arange(len(lines)) % 2 * swap
     rngs = [[np.random.default_rng([*seed, side]) for seed in seeds] for side in (0, 1)]
-    while (going := game.legal(states).any(axis=1)).any():
+    while (going := np.isnan(results(game, states, lines))).any():
         # Computed before either player moves: after the first one's moves it would be the second's
         # turn in the same games, and two plies would be played as one.
         side_to_move = game.to_move(states) ^ first_seat
@@ -196,21 +198,31 @@ def play_match(
             rows = np.flatnonzero(going & (side_to_move == side))
             if rows.size:
                 generators = [rngs[side][row] for row in rows]
-                actions = _choose_actions(game, player, states[rows], generators)
+                so_far = [tuple(lines[row]) for row in rows]
+                actions = _choose_actions(game, player, states[rows], generators, so_far)
                 states[rows] = game.step(states[rows], actions)
                 for row, action in zip(rows, actions, strict=True):
                     lines[row].append(int(action))
-        report(len(lines) - int(game.legal(states).any(axis=1).sum()))
+        report(len(lines) - int(np.isnan(results(game, states, lines)).sum()))
     sign = np.where(game.to_move(states) == first_seat, 1, -1)
-    result = (sign * game.outcome(states)).astype(np.int8)
-    return Match(result, [tuple(line) for line in lines])
+    result = (sign * results(game, states, lines)).astype(np.int8)
+    adjudicated = int(game.legal(states).any(axis=1).sum())
+    return Match(result, [tuple(line) for line in lines], adjudicated)
+
+
+def results(game: Game, states: States, lines: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+    """``[B]``: the results of games after ``lines``, for the players about to move; NaN: goes on.
+
+    Games of ``max_plies`` plies are adjudicated.
+    """
+    return game.result(states, np.array([len(line) for line in lines]))
 
 
 def _choose_actions(
-    game: Game, player: Player, states: States, rngs: Generators
+    game: Game, player: Player, states: States, rngs: Generators, lines: Sequence[Line]
 ) -> NDArray[np.int64]:
     """The player's moves ``[B]``; ``RuntimeError`` where one is illegal."""
-    actions = player(states, rngs).action
+    actions = player(states, rngs, lines=lines).action
     if not game.legal(states)[np.arange(len(states)), actions].all():
         raise RuntimeError(f"{player.name} played an illegal move in {game.name}")
     return actions

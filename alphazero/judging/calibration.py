@@ -8,7 +8,6 @@ import numpy as np
 from alphazero.judging import players
 from alphazero.judging.arena import (
     ELO,
-    Line,
     Progress,
     bradley_terry,
     games_done,
@@ -16,6 +15,7 @@ from alphazero.judging.arena import (
     replay,
 )
 from alphazero.judging.ladder import Ladder, Pairing, Rung, line_of, tally
+from alphazero.judging.lines import Line
 from alphazero.types import Stream
 from games import solvers
 from games.base import Game

@@ -14,15 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alphazero.judging import players
-from alphazero.judging.arena import (
-    ELO,
-    Line,
-    Progress,
-    games_done,
-    play_match,
-)
+from alphazero.judging.arena import ELO, Progress, games_done, play_match
+from alphazero.judging.decisions import Player
+from alphazero.judging.lines import Line
 from alphazero.judging.mistakes import CONFIDENCE, wilson
-from alphazero.judging.players import Player
 from alphazero.types import Stream
 from games import solvers
 from games.base import Game
@@ -78,10 +73,6 @@ class Ladder:
     """In the order given to the calibration, roughly weakest first."""
     pairings: tuple[Pairing, ...]
 
-    def as_dict(self) -> dict:
-        """The ladder in plain types, ready for JSON."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -115,10 +106,6 @@ class Rating:
     games: int
     opponents: tuple[Record, ...]
     """Weakest first."""
-
-    def as_dict(self) -> dict:
-        """The rating in plain types, ready for JSON; open bounds become null."""
-        return asdict(self)
 
 
 def load(game: Game, path: Path | None = None) -> Ladder:

@@ -1,12 +1,12 @@
 """Matches between agents, players and players' texts, as ``import alphazero`` offers them."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import replace
 
 from alphazero.judging import arena, players
 from alphazero.judging.agent import Agent
 from alphazero.judging.arena import ArenaResult
-from alphazero.judging.players import Player
+from alphazero.judging.decisions import Player, agent_player
 from games.base import Game
 
 
@@ -42,6 +42,5 @@ def as_player(player: Player | Agent | str, game: Game) -> Player:
         return player
     if player.game.name != game.name:
         raise ValueError(f"the agent {player.name} plays {player.game.name}, not {game.name}")
-    search = player.search.without_noise(leaves=1)
-    decide = partial(players.decide_by_search, search, player.evaluate, game)
-    return Player(player.name, decide, player.search.simulations, player.inference)
+    agent = replace(player, search=player.search.without_noise(leaves=1))
+    return agent_player(player.name, agent)

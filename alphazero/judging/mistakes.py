@@ -17,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from alphazero.judging.players import Player, parse
+from alphazero.judging.decisions import Player
+from alphazero.judging.players import parse
 from games import solvers
 from games.base import Game, States
 from games.solvers import minimax, suite

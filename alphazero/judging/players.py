@@ -2,74 +2,53 @@
 
 Players choose moves in batches of positions; their randomness comes with the call. All that a
 player keeps between calls is a cache of its network's evaluations, so that the next call does not
-evaluate the same positions again.
+evaluate the same positions again, and the trees of games in progress, which it continues.
 """
 
 import inspect
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, ValidationError, validate_call
 
-from alphazero import agents, cache, evaluators
+from alphazero import agents, evaluators
 from alphazero.config import Count, InferenceSettings, Natural
-from alphazero.judging.agent import (
-    CACHED_POSITIONS,
-    TrainedNetwork,
-    leaves_for_single_game,
-    load_network,
+from alphazero.judging import agent
+from alphazero.judging.decisions import (
+    Decision,
+    Player,
+    agent_player,
+    any_of,
+    best_of,
+    decision,
+    only_time,
+    policy_player,
+    spread,
 )
 from alphazero.search import strongest_moves
-from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
-from alphazero.types import Evaluator, Generators, Search
+from alphazero.types import Generators, Limits, Lines
 from games import solvers
 from games.base import Game, States
 from games.solvers import minimax as exact
 from games.spec import parse_options, split, suggest
 
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""A player's time for one call, that is, for all positions of a batch together."""
+SIMULATIONS = 800
+"""Simulations per move of ``mcts`` where neither a number nor a time is given."""
+DEPTH = 5
+"""Plies that minimax looks ahead where neither a depth nor a time is given."""
+
 ROLLOUT_SEARCH = PUCT(c_puct=3.0, fpu_reduction=0.0, proofs=False).without_noise()
 """The search of ``mcts``. The result of one random game is a coarser value than a network's and
 needs more exploration: of c_puct 1.25 to 5, 3 made the fewest mistakes on solved Connect Four
 openings (23 % at 200 simulations)."""
-
-
-class Decision(NamedTuple):
-    """A player's moves in ``B`` positions and, where the player has them, its estimates."""
-
-    action: NDArray[np.int64]
-    """``[B]``, one legal action per position."""
-    policy: NDArray[np.float32] | None = None
-    """``[B, A]``, the player's preference for each move; each row sums to one."""
-    value: NDArray[np.float32] | None = None
-    """``[B]`` in [-1, 1], the expected outcome for the player about to move."""
-    visits: NDArray[np.int32] | None = None
-    """``[B, A]``, the number of simulations that began with each move."""
-
-
-@dataclass(frozen=True, slots=True)
-class Player:
-    """Chooses moves in positions ``[B]``, none of them finished, with one generator per position.
-
-    The same positions and generators give the same decision, up to floating-point rounding where a
-    network evaluates batches of another size. For one thread at a time.
-    """
-
-    name: str
-    """The text from which it was made."""
-    decide: Callable[[States, Generators], Decision]
-    simulations: int = 0
-    """Simulations of its tree search per move; 0 without a tree search."""
-    inference: str = ""
-    """The backend, precision and device of its network, in one line; empty without a network."""
-
-    def __call__(self, states: States, rngs: Generators) -> Decision:
-        return self.decide(states, rngs)
 
 
 def default(game: Game) -> str:
@@ -149,35 +128,95 @@ _constructor = validate_call(config=ConfigDict(arbitrary_types_allowed=True))
 def _random(game: Game, name: str) -> Player:
     """Plays every legal move with the same probability."""
 
-    def decide(states: States, rngs: Generators) -> Decision:
+    def decide(states: States, rngs: Generators, *_: object) -> Decision:
         legal = game.legal(states)
-        return Decision(_any_of(legal, rngs), _spread(legal))
+        return Decision(any_of(legal, rngs), spread(legal))
 
     return Player(name, decide)
 
 
 @_constructor
-def _mcts(game: Game, name: str, *, simulations: Count = 800) -> Player:
-    """Tree search without a network: uniform priors, one random game per leaf as its value."""
-    algorithm = replace(ROLLOUT_SEARCH, simulations=simulations)
+def _mcts(
+    game: Game, name: str, *, simulations: Count | None = None, seconds: Seconds | None = None
+) -> Player:
+    """Tree search without a network: uniform priors, one random game per leaf as its value.
 
-    def decide(states: States, rngs: Generators) -> Decision:
+    800 ``simulations`` unless they or ``seconds`` are given. Every move is a new search, because
+    the Elo of this player on the ladders was measured so.
+    """
+    if simulations is None and seconds is None:
+        simulations = SIMULATIONS
+    limits = Limits(simulations, seconds)
+    search = replace(ROLLOUT_SEARCH, simulations=simulations or ROLLOUT_SEARCH.simulations)
+
+    def decide(states: States, rngs: Generators, limits: Limits, _: Lines | None) -> Decision:
         rng = np.random.default_rng([int(rng.integers(2**63)) for rng in rngs])
-        return decide_by_search(algorithm, evaluators.rollout(game, rng), game, states, rngs)
+        evaluate = evaluators.rollout(game, rng)
+        return decision(strongest_moves(search, game, states, rngs, evaluate, limits))
 
-    return Player(name, decide, simulations)
+    return Player(name, decide, simulations or 0, limits=limits)
 
 
 @_constructor
-def _minimax(game: Game, name: str, *, depth: Count = 5) -> Player:
-    """Full-width minimax ``depth`` plies deep; plays any of the best moves, at random."""
+def _minimax(
+    game: Game, name: str, *, depth: Count | None = None, seconds: Seconds | None = None
+) -> Player:
+    """Full-width minimax ``depth`` plies deep; plays any of the best moves, at random.
+
+    With ``seconds``, its own or those of a call, it deepens ply by ply, at most to ``depth`` if
+    that is given, and plays by the last depth that it completed.
+    """
     heuristic = solvers.heuristic(game)
 
-    def decide(states: States, rngs: Generators) -> Decision:
-        value, move_values = exact.search(game, states, depth, heuristic)
-        return _best(move_values, value, rngs)
+    def decide(states: States, rngs: Generators, limits: Limits, _: Lines | None) -> Decision:
+        if limits.seconds is None:
+            value, move_values = exact.search(game, states, depth or DEPTH, heuristic)
+        else:
+            most = depth or game.max_plies
+            value, move_values = deepen(game, states, most, heuristic, limits.seconds)
+        return best_of(move_values, value, rngs)
 
-    return Player(name, decide)
+    return Player(name, decide, limits=Limits(seconds=seconds))
+
+
+class _OutOfTime(Exception):
+    """The time of a search by depth is over."""
+
+
+def deepen(
+    game: Game,
+    states: States,
+    depth: int,
+    heuristic: exact.Heuristic,
+    seconds: float,
+    now: Callable[[], float] = time.monotonic,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """``minimax.search`` of ``states [B]`` at the largest depth that ``seconds`` allow.
+
+    Depth 1, 2 and so on up to ``depth``; a depth that is not completed in time is dropped, and
+    depth 1 is always completed. It ends sooner where all games end within the depth: a greater
+    depth would show nothing new.
+    """
+    end = now() + seconds
+    cut = False
+
+    def in_time(unfinished: States) -> NDArray[np.float32]:
+        nonlocal cut
+        cut = True
+        if now() > end:
+            raise _OutOfTime
+        return heuristic(unfinished)
+
+    result = exact.search(game, states, 1, heuristic)
+    for plies in range(2, depth + 1):
+        cut = False
+        try:
+            result = exact.search(game, states, plies, in_time)
+        except _OutOfTime:
+            break
+        if not cut:
+            break
+    return result
 
 
 @_constructor
@@ -198,13 +237,13 @@ def _solver(
     """
     solvers.scores(game, game.initial(0))  # raises ValueError for a game without a solver
 
-    def decide(states: States, rngs: Generators) -> Decision:
+    def decide(states: States, rngs: Generators, *_: object) -> Decision:
         best, scores = solvers.scores(game, states)
         legal, result = ~np.isnan(scores), np.sign(best)
         sound = (np.sign(scores) == result[:, None]) & (best[:, None] - scores <= slack)
         errs = np.array([rng.random() < errors for rng in rngs])
-        action = _any_of(np.where(errs[:, None], legal, sound), rngs)
-        policy = (1 - errors) * _spread(sound) + errors * _spread(legal)
+        action = any_of(np.where(errs[:, None], legal, sound), rngs)
+        policy = (1 - errors) * spread(sound) + errors * spread(legal)
         return Decision(action, policy.astype(np.float32), result.astype(np.float32))
 
     return Player(name, decide)
@@ -217,33 +256,32 @@ def from_checkpoint(
     *,
     path: Path | None = None,
     simulations: Count | None = None,
+    seconds: Seconds | None = None,
     search: Literal["gumbel", "puct"] | None = None,
     leaves: Count | Literal["auto"] = 1,
+    reuse_tree: bool = True,
 ) -> Player:
     """A trained network with tree search; options that are not given are those of its training.
 
     Without ``path`` it is the bundled agent. Backend and precision are those that a timing finds
     fastest on this machine. ``leaves`` of a tree are evaluated in one batch; ``auto`` is the number
-    of ``leaves_for_single_game``, and a backend chosen without a timing.
+    of ``leaves_for_single_game``, and a backend chosen without a timing. With ``seconds`` and no
+    ``simulations`` only the time ends a search. ``reuse_tree``: whether a search continues the tree
+    of the move before, where it can (PUCT).
     """
-    _, trained, evaluate = _network(path, game, single=leaves == "auto")
-    algorithm: Search = trained.config.search
-    if search not in (None, trained.config.search.kind):
-        algorithm = {"gumbel": Gumbel, "puct": PUCT}[search]()
-    algorithm = algorithm.without_noise(simulations)
-    if leaves == "auto":
-        leaves = leaves_for_single_game(algorithm.simulations)
-    algorithm = algorithm.without_noise(leaves=leaves)
-    return replace(search_player(name, algorithm, evaluate, game), inference=evaluate.description)
-
-
-def search_player(name: str, algorithm: Search, evaluate: Evaluator, game: Game) -> Player:
-    """A player that moves by the search ``algorithm`` with ``evaluate`` behind a cache.
-
-    ``evaluate`` must give the same result for a position in every call.
-    """
-    cached = cache.CachedEvaluator(game, evaluate, CACHED_POSITIONS)
-    return Player(name, partial(decide_by_search, algorithm, cached, game), algorithm.simulations)
+    single = leaves == "auto"
+    limits = Limits(simulations, seconds)
+    if single and only_time(limits):
+        leaves = agent.MOST_LEAVES
+    trained = agent.load(
+        path or agents.find(game.name),
+        game,
+        simulations=simulations,
+        search=search,
+        inference=None if single else InferenceSettings(),
+        leaves=leaves,
+    )
+    return agent_player(name, trained, limits, reuse_tree)
 
 
 @_constructor
@@ -252,20 +290,8 @@ def _policy(game: Game, name: str, *, path: Path | None = None) -> Player:
 
     Without ``path`` it is the bundled agent.
     """
-    evaluate = _network(path, game).evaluate
-    return replace(policy_player(name, evaluate, game), inference=evaluate.description)
-
-
-def policy_player(name: str, evaluate: Evaluator, game: Game) -> Player:
-    """A player without search: the legal move to which ``evaluate`` gives the highest logit."""
-
-    def decide(states: States, rngs: Generators) -> Decision:
-        evaluation = evaluate(states)
-        logits = np.where(game.legal(states), evaluation.logits, -np.inf)
-        weight = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return Decision(logits.argmax(axis=1), _spread(weight), evaluation.value)
-
-    return Player(name, decide)
+    trained = agent.load(path or agents.find(game.name), game, inference=InferenceSettings())
+    return replace(policy_player(name, trained.evaluate, game), inference=trained.inference)
 
 
 KINDS: dict[str, Callable[..., Player]] = {
@@ -277,41 +303,3 @@ KINDS: dict[str, Callable[..., Player]] = {
     "policy": _policy,
 }
 """The constructors: called with the game and the player's text, options as keyword arguments."""
-
-
-def decide_by_search(
-    algorithm: Search, evaluate: Evaluator, game: Game, states: States, rngs: Generators
-) -> Decision:
-    """The decision of ``algorithm`` at temperature 0 in ``states [B]``; one generator each."""
-    result = strongest_moves(algorithm, game, states, rngs, evaluate)
-    return Decision(result.action, result.policy, result.value, result.visits)
-
-
-def _best(scores: NDArray, value: NDArray, rngs: Generators) -> Decision:
-    """Choose any of the moves with the highest score; ``scores [B, A]`` are NaN where illegal."""
-    best = scores == np.nanmax(scores, axis=1, keepdims=True)
-    value = np.clip(value, -1, 1).astype(np.float32)
-    return Decision(_any_of(best, rngs), _spread(best), value)
-
-
-def _any_of(allowed: NDArray[np.bool_], rngs: Generators) -> NDArray[np.int64]:
-    """``[B]``: one of the allowed actions of each row, all with the same probability."""
-    return np.array(
-        [rng.choice(np.flatnonzero(row)) for row, rng in zip(allowed, rngs, strict=True)],
-        dtype=np.int64,
-    )
-
-
-def _spread(weight: NDArray) -> NDArray[np.float32]:
-    """``[B, A]``: the weights of each row, divided by their sum."""
-    return (weight / weight.sum(axis=1, keepdims=True)).astype(np.float32)
-
-
-def _network(path: Path | None, game: Game, single: bool = False) -> TrainedNetwork:
-    """The network at ``path``, or without it the bundled one.
-
-    ``single``: for one position per call, on a backend that is chosen without a timing.
-    """
-    return load_network(
-        path or agents.find(game.name), game, None if single else InferenceSettings()
-    )

@@ -1,41 +1,133 @@
-"""One game in progress, without a console: moves, undo, resignation, result.
+"""One game in progress, without a console: moves, undo, seats, resignation, clock, result.
 
-The terminal shows it and reads moves for it; any other front end can do the same. Sides are
+The terminal and the service ``/move`` stand on it; any other front end can do the same. Sides are
 numbered as players are in ``games.base``: 0 began, 1 is the other.
+
+    session = Session(games.make("connect_four"), ("Ann", "the agent"), Clock((60.0, 60.0)))
+    session.move("4")
+    session.play_by(player, rng)         # the player moves within its time
+    session.result(0), session.reason()  # None while the game goes on
 """
+
+import time
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+import games
+from alphazero.judging import lines
+from alphazero.judging.clock import Clock
+from alphazero.types import Limits
 from games.base import Game, States
+
+if TYPE_CHECKING:
+    from alphazero.judging.decisions import Decision, Player
+
+SEATS = ("first", "second")
+"""The names of the sides where none are given."""
+
+
+class Reason(StrEnum):
+    """Why a game is over."""
+
+    RULES = "rules"
+    RESIGNATION = "resignation"
+    TIME = "time"
+    LENGTH = "length"
+    """It has reached ``max_plies``, and ``game.adjudicate`` gives the result."""
+
+
+class _Ply(NamedTuple):
+    """One position of the game and the seconds that both sides had left when it arose."""
+
+    states: States
+    seconds: tuple[float, float] | None
 
 
 class Session:
-    """The positions of one game since it began, and a resignation if there was one."""
+    """The moves of one game since it began, who plays which side, and how it ended.
 
-    def __init__(self, game: Game) -> None:
-        self.game = game
+    With a clock the time of the side about to move runs from the start, and the side whose time is
+    over has lost. For one thread at a time.
+    """
+
+    def __init__(
+        self, game: Game, seats: tuple[str, str] = SEATS, clock: Clock | None = None
+    ) -> None:
+        """``seats`` are the names of side 0 and side 1; ``ValueError`` where they are equal."""
+        self.game, self.seats, self.clock = game, _checked(seats), clock
         self.start()
 
     def start(self) -> None:
-        """Begin a new game."""
-        self.history: list[States] = [self.game.initial(1)]
-        """The positions ``[1]`` from the start to the one on the board."""
+        """Begin a new game, with the clock as it was at first."""
+        self.actions: list[int] = []
+        """The game's moves from the initial position."""
         self.resigned: int | None = None
         """The side that resigned."""
+        if self.clock:
+            self.clock.set(self.clock.start_seconds)
+        self._plies = [_Ply(self.game.initial(1), self._seconds())]
+        self._run_clock()
+
+    def continue_as(self, seats: Sequence[str], clock: Clock | None, resigned: int | None) -> None:
+        """Give a game in progress its players, its clock, which runs from now, and its end."""
+        self.seats = _checked(seats)
+        self.clock, self.resigned = clock, resigned
+        self._run_clock()
+
+    @property
+    def history(self) -> list[States]:
+        """The positions ``[1]`` from the start to the one on the board."""
+        return [ply.states for ply in self._plies]
 
     @property
     def states(self) -> States:
         """``[1]``, the position on the board."""
-        return self.history[-1]
+        return self._plies[-1].states
 
     @property
     def to_move(self) -> int:
         """The side about to move; in a finished game, the side that would move next."""
-        return int(self.game.to_move(self.states)[0])
+        return self._mover(self.states)
+
+    def side(self, name: str) -> int:
+        """The side that ``name`` plays; ``ValueError`` for a name that is not one of the seats."""
+        if name not in self.seats:
+            raise ValueError(f"{name!r} does not play here, only {' and '.join(self.seats)}")
+        return self.seats.index(name)
+
+    def swap_seats(self) -> None:
+        """Let each player go on with the other side; the sides keep their times."""
+        self.seats = self.seats[::-1]
+
+    def reason(self) -> Reason | None:
+        """Why the game is over; None while it goes on."""
+        if self.resigned is not None:
+            return Reason.RESIGNATION
+        if not np.isnan(self.game.outcome(self.states)[0]):
+            return Reason.RULES
+        if len(self.actions) >= self.game.max_plies:
+            return Reason.LENGTH
+        expired = self.clock is not None and self.clock.expired() is not None
+        return Reason.TIME if expired else None
 
     def over(self) -> bool:
-        """Whether the game has ended, by the rules or by a resignation."""
-        return self.resigned is not None or not self.game.legal(self.states).any()
+        """Whether the game has ended, for one of the reasons of ``Reason``."""
+        return self.reason() is not None
+
+    def result(self, side: int) -> int | None:
+        """The result for ``side``: +1 a win, 0 a draw, -1 a loss; None while the game goes on."""
+        reason = self.reason()
+        if reason is None:
+            return None
+        if reason is Reason.RESIGNATION:
+            return -1 if side == self.resigned else 1
+        if reason is Reason.TIME:
+            return -1 if self.clock and side == self.clock.expired() else 1
+        outcome = int(self.game.result(self.states, len(self.actions))[0])
+        return outcome if self.to_move == side else -outcome
 
     def legal_moves(self) -> list[str]:
         """The moves that can be played now by the rules, in the game's notation."""
@@ -48,45 +140,165 @@ class Session:
         ``ValueError``, one line that says what would be right: the game is over, the text is no
         move of this game, or it cannot be played here.
         """
-        if self.over():
-            raise ValueError("the game is over; start begins a new one")
-        action, legal = self.game.text_to_action(text), self.game.legal(self.states)[0]
-        if not legal[action]:
-            possible = " ".join(self.legal_moves())
-            raise ValueError(f"{text} cannot be played here; possible are {possible}")
-        self.play(action)
+        self._check_going()
+        self.play(self.game.text_to_action(text))
 
     def play(self, action: int) -> None:
-        """Play a legal action for the side about to move."""
-        self.history.append(self.game.step(self.states, np.array([action])))
+        """Play an action for the side about to move; ``ValueError`` as in ``move``."""
+        self._check_going()
+        if not (0 <= action < self.game.num_actions and self.game.legal(self.states)[0, action]):
+            known = 0 <= action < self.game.num_actions
+            text = self.game.action_to_text(action) if known else f"action {action + 1}"
+            possible = " ".join(self.legal_moves())
+            raise ValueError(f"{text} cannot be played here; possible are {possible}")
+        if self.clock:
+            self.clock.moved(self.to_move)
+        states = self.game.step(self.states, np.array([action]))
+        self._plies.append(_Ply(states, self._seconds()))
+        self.actions.append(int(action))
+        self._run_clock()
+
+    def play_by(
+        self, player: "Player", rng: np.random.Generator, limits: Limits | None = None
+    ) -> "Decision":
+        """Let ``player`` decide within its time, and play its move unless the time is over by then.
+
+        ``RuntimeError``: the move is illegal; ``ValueError``: the game is over.
+        """
+        decision = self.decide(player, rng, limits)
+        action = int(decision.action[0])
+        if not self.game.legal(self.states)[0, action]:
+            raise RuntimeError(f"{player.name} played an illegal move in {self.game.name}")
+        if not self.over():
+            self.play(action)
+        return decision
+
+    def decide(
+        self, player: "Player", rng: np.random.Generator, limits: Limits | None = None
+    ) -> "Decision":
+        """The decision of ``player`` for the side about to move, which is not played.
+
+        ``limits`` replace those of the player. The clock shortens the time: the player takes at
+        most ``Clock.share`` of it. ``ValueError``: the game is over.
+        """
+        self._check_going()
+        limits = player.limits if limits is None else limits
+        if self.clock:
+            own_moves = -(-(self.game.max_plies - len(self.actions)) // 2)
+            share = self.clock.share(self.to_move, own_moves)
+            limits = limits._replace(seconds=min(share, limits.seconds or share))
+        return player(self.states, [rng], limits, [tuple(self.actions)])
 
     def undo(self, side: int) -> bool:
         """Go back to the last decision of ``side``; False where it has made none.
 
         A resignation is taken back first, by itself; then the last move of ``side`` and every move
-        after it.
+        after it. Both sides then have the time that they had in that position.
         """
-        own = [ply for ply, states in enumerate(self.history[:-1]) if self._moves(side, states)]
+        own = [ply for ply, at in enumerate(self._plies[:-1]) if self._mover(at.states) == side]
         if self.resigned is not None:
             self.resigned = None
         elif own:
-            self.history = self.history[: own[-1] + 1]
+            del self._plies[own[-1] + 1 :], self.actions[own[-1] :]
+            if self.clock and (seconds := self._plies[-1].seconds):
+                self.clock.set(seconds)
         else:
             return False
+        self._run_clock()
         return True
 
-    def _moves(self, side: int, states: States) -> bool:
-        return self.game.to_move(states)[0] == side
-
     def resign(self, side: int) -> None:
-        """End the game: ``side`` loses, whichever side is about to move."""
-        self.resigned = side
+        """End the game: ``side`` loses, whichever side is about to move.
 
-    def result(self, side: int) -> int | None:
-        """The result for ``side``: +1 a win, 0 a draw, -1 a loss; None while the game goes on."""
-        if self.resigned is not None:
-            return -1 if side == self.resigned else 1
-        outcome = float(self.game.outcome(self.states)[0])
-        if np.isnan(outcome):
-            return None
-        return int(outcome) if self.to_move == side else -int(outcome)
+        ``ValueError``: the game is over.
+        """
+        self._check_going()
+        self.resigned = side
+        if self.clock:
+            self.clock.stop()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The session in plain types, ready for JSON; ``load`` continues it.
+
+        ``moves`` are actions counted from 1, as ``Agent.analyse`` and ``/move`` read them.
+        """
+        reason, clock = self.reason(), self.clock
+        return {
+            "game": self.game.name,
+            "seats": list(self.seats),
+            "moves": [action + 1 for action in self.actions],
+            "resigned": self.resigned,
+            "clock": clock and clock.as_dict(),
+            "result": reason and {"first": self.result(0), "reason": str(reason)},
+        }
+
+    def _check_going(self) -> None:
+        if self.over():
+            raise ValueError("the game is over; start begins a new one")
+
+    def _mover(self, states: States) -> int:
+        return int(self.game.to_move(states)[0])
+
+    def _seconds(self) -> tuple[float, float] | None:
+        return self.clock.remaining() if self.clock else None
+
+    def _run_clock(self) -> None:
+        if self.clock and not self.over():
+            self.clock.run(self.to_move)
+
+
+def _checked(seats: Sequence[str]) -> tuple[str, str]:
+    """The names of the two sides; ``ValueError`` where they are not two."""
+    if isinstance(seats, str) or len(seats) != 2 or seats[0] == seats[1]:
+        raise ValueError(f"the two sides need two names, not {seats!r}")
+    return seats[0], seats[1]
+
+
+def after(game: Game, moves: str | Sequence[int | str]) -> Session:
+    """A session in which ``moves`` have been played: a text or a list, see ``lines.words``.
+
+    Numbers are actions counted from 1, other words moves in the game's notation. ``ValueError``,
+    one line that names the first move that cannot be played.
+    """
+    session, words = Session(game), lines.words(game, moves)
+    for number, word in enumerate(words, 1):
+        text = lines.shown(game, words)
+        place = f"move {number} of {text!r}, {lines.short(word)!r}, cannot be played"
+        try:
+            action = lines.action(game, word)
+        except ValueError as error:
+            raise ValueError(f"{place}: {error}") from None
+        if session.over() or not game.legal(session.states)[0, action]:
+            raise ValueError(place)
+        session.play(action)
+    return session
+
+
+def unfinished(game: Game, moves: str | Sequence[int | str]) -> Session:
+    """The same as ``after``; ``ValueError`` also where the game is over after ``moves``."""
+    session = after(game, moves)
+    if session.over():
+        text = lines.shown(game, lines.words(game, moves))
+        raise ValueError(f"the game is over after {text!r}")
+    return session
+
+
+def load(
+    saved: dict[str, Any], game: Game | None = None, now: Callable[[], float] = time.monotonic
+) -> Session:
+    """The session of which ``saved`` is the ``as_dict``; its clock runs on from now.
+
+    Moves made before give no time back when they are taken back. ``game`` is only needed where
+    ``games.make`` cannot make it. ``ValueError``, one line: ``saved`` is no session, or its moves
+    cannot be played.
+    """
+    try:
+        session = after(game or games.make(saved["game"]), saved["moves"])
+        seats, resigned, clock = saved["seats"], saved["resigned"], saved["clock"]
+        clock = clock and Clock.load(clock, now)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"this is no saved session: {error!r}") from None
+    if resigned not in (None, 0, 1):
+        raise ValueError(f"the side that resigned is 0, 1 or null, not {resigned!r}")
+    session.continue_as(seats, clock, resigned)
+    return session

@@ -8,16 +8,19 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
-from alphazero.judging import board
-from alphazero.judging.players import Decision, Player
-from alphazero.judging.session import Session
+from alphazero.judging import board, variations
+from alphazero.judging.decisions import Decision, Player
+from alphazero.judging.session import Reason, Session
 from games.base import Game
 from games.drawing import STONES
 
 Read = Callable[[str], str]
 """Shows a prompt and returns the line typed; ``EOFError`` at the end of the input."""
 
+HUMAN, AGENT = "you", "the agent"
+"""The names of the two seats."""
 TOP_MOVES = 3
+WAITING = "The agent is thinking ..."
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +66,16 @@ class TerminalSession:
     ) -> None:
         self.game, self.player, self.console = game, player, console
         self.hints = settings.hints
-        self.side = 0 if settings.begin else 1
         self.rng = np.random.default_rng(settings.seed)
         self.left = False
-        self.session = Session(game)
+        self.session = Session(game, (HUMAN, AGENT) if settings.begin else (AGENT, HUMAN))
         self.changed = True
         """Whether the position must be shown before the next prompt."""
+
+    @property
+    def side(self) -> int:
+        """The human's side."""
+        return self.session.side(HUMAN)
 
     def start(self) -> None:
         self.session.start()
@@ -89,18 +96,12 @@ class TerminalSession:
         self.changed = False
 
     def agent_moves(self) -> None:
-        decision = self.decide()
-        action = int(decision.action[0])
-        self.print_line(f"The agent plays {self.game.action_to_text(action)}.")
+        with self.console.status(WAITING):
+            decision = self.session.play_by(self.player, self.rng)
+        self.print_line(f"The agent plays {self.game.action_to_text(int(decision.action[0]))}.")
         if self.hints:
             self.explain(decision, mine=False)
-        self.session.play(action)
         self.changed = True
-
-    def decide(self) -> Decision:
-        """The agent's decision in this position, for the side about to move."""
-        with self.console.status("The agent is thinking ..."):
-            return self.player(self.session.states, [self.rng])
 
     def show(self) -> None:
         self.console.print()
@@ -114,22 +115,23 @@ class TerminalSession:
 
     def board(self) -> Text:
         """The drawing in colour, with the last move and the winning line marked."""
-        game, history = self.game, self.session.history
-        if len(history) == 1:
-            return board.as_text(game.drawing(history[0][0]))
-        before, states = history[-2:]
-        legal = np.flatnonzero(game.legal(before)[0])
-        after = game.step(np.repeat(before, len(legal)), legal)
-        action = legal[[state.tobytes() == states.tobytes() for state in after].index(True)]
-        return board.as_text(game.drawing(states[0], int(action)), game.drawing(before[0]))
+        game, session = self.game, self.session
+        if not session.actions:
+            return board.as_text(game.drawing(session.states[0]))
+        before = game.drawing(session.history[-2][0])
+        return board.as_text(game.drawing(session.states[0], session.actions[-1]), before)
 
     def result(self) -> str:
-        if self.session.resigned is not None:
+        reason = self.session.reason()
+        if reason is Reason.RESIGNATION:
             return "You resigned: the agent wins."
         result = self.session.result(self.side)
+        ended = "The game is over"
+        if reason is Reason.LENGTH:
+            ended += f" after {self.game.max_plies} moves, the most that are played"
         if result == 0:
-            return "The game is over: a draw."
-        return f"The game is over: {'you win' if result == 1 else 'the agent wins'}."
+            return f"{ended}: a draw."
+        return f"{ended}: {'you win' if result == 1 else 'the agent wins'}."
 
     def prompt(self) -> str:
         if self.session.over():
@@ -171,6 +173,9 @@ class TerminalSession:
         ]
         if listed:
             self.print_line(f"  Its top moves: {', '.join(listed)}.")
+        line = variations.expected(self.game, decision.tree, int(decision.action[0]))
+        if len(line) > 1:
+            self.print_line(f"  It expects: {' '.join(line)}.")
 
     def undo(self) -> None:
         """Go back to the human's last decision; resigning is one."""
@@ -183,7 +188,7 @@ class TerminalSession:
         if self.session.over():
             self.print_line("The game is over: start a new one to change seats.", "red")
             return
-        self.side = 1 - self.side
+        self.session.swap_seats()
         self.print_line(f"You play {STONES[self.side]} now.")
         self.changed = True
 
@@ -191,7 +196,8 @@ class TerminalSession:
         if self.session.over():
             self.print_line("The game is over: there is nothing to advise.", "red")
             return
-        decision = self.decide()
+        with self.console.status(WAITING):
+            decision = self.session.decide(self.player, self.rng)
         action = int(decision.action[0])
         self.print_line(f"The agent would play {self.game.action_to_text(action)}.")
         self.explain(decision, mine=True)

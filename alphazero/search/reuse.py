@@ -90,9 +90,13 @@ class KeptTrees:
     until none of their positions has been looked up during ``generations`` calls of ``store``.
     """
 
-    def __init__(self, generations: int = 2):
-        """``generations``: as many batches may be searched in turns without losing their trees."""
-        self._generations, self._now = generations, 0
+    def __init__(self, generations: int = 2, capacity: int | None = None):
+        """``generations``: as many batches may be searched in turns without losing their trees.
+
+        ``capacity``: most trees that are kept; where there are more, the oldest batches are
+        dropped, the last one excepted. None: no bound.
+        """
+        self._generations, self._capacity, self._now = generations, capacity, 0
         self._trees: dict[tuple[int, ...], tuple[int, Tree, int]] = {}
 
     def lookup(self, lines: Lines) -> list[Kept | None]:
@@ -111,6 +115,10 @@ class KeptTrees:
         if tree is not None:
             for index, line in enumerate(lines):
                 self._trees[tuple(map(int, line))] = self._now, tree, index
+        while self._capacity is not None and len(self._trees) > self._capacity:
+            if (first := min(entry[0] for entry in self._trees.values())) == self._now:
+                break
+            self._trees = {line: entry for line, entry in self._trees.items() if entry[0] > first}
 
     def clear(self) -> None:
         """Drop all trees: at the start of new games, or with new weights."""

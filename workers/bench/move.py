@@ -9,7 +9,7 @@ import games
 from alphazero.config import Config
 from alphazero.evaluators import random_actions
 from alphazero.inference import NetworkEvaluator
-from alphazero.judging import agent, players
+from alphazero.judging import agent, decisions
 from alphazero.types import Evaluation, Search
 from games.base import Game, States
 from workers.bench.measuring import BenchSettings, Figures, Work, circumstances, measure, weights
@@ -85,7 +85,7 @@ class _Games:
 
     def _begin(self) -> None:
         self._states = self.game.initial(1)
-        self._player = players.search_player("bench", self.algorithm, self._evaluate, self.game)
+        self._player = decisions.search_player("bench", self.algorithm, self._evaluate, self.game)
 
     def _evaluate(self, states: States) -> Evaluation:
         self.evaluations += len(states)

@@ -1,6 +1,7 @@
 """``alphazero arena``: matches between players, and their Elo."""
 
 import argparse
+from dataclasses import asdict
 
 from workers.terminal.options import PLAYERS, add_json, add_seed
 
@@ -53,12 +54,14 @@ def run(options: argparse.Namespace) -> int:
             text = f"{player.name}: {player.inference}"
             screen.print(text, markup=False, highlight=False, soft_wrap=True)
     with progress.games() as report:
-        result = arena.play(
+        played = arena.play(
             game, entrants, options.games, options.seed, options.opening_plies, report,
             swap=not options.fixed_seats,
-        ).as_dict()  # fmt: skip
+        )  # fmt: skip
+    result = asdict(played)
+    cut = f", {played.adjudicated} adjudicated at {game.max_plies} plies"
     table = tables.make(
-        f"{result['game']}, {result['games']} games",
+        f"{played.game}, {played.games} games{cut if played.adjudicated else ''}",
         "player", "wins", "draws", "losses", "score", "Elo", "95 %",
     )  # fmt: skip
     for player in result["players"]:

@@ -1,6 +1,7 @@
 """``alphazero ladder``: show the opponents of fixed Elo, rate a player, or calibrate a ladder."""
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,10 +57,10 @@ def run(options: argparse.Namespace) -> int:
     rungs = ladder.load(game)
     if options.player:
         rating = _rate(options, game, rungs)
-        return tables.report(_rating_table(rating), rating.as_dict(), options.json)
+        return tables.report(_rating_table(rating), asdict(rating), options.json)
     if options.calibrate:
         rungs = _calibrate(game, rungs, options.calibrate)
-    return tables.report(_rungs_table(rungs), rungs.as_dict(), options.json)
+    return tables.report(_rungs_table(rungs), asdict(rungs), options.json)
 
 
 def _rate(options: argparse.Namespace, game: "Game", rungs: "Ladder") -> "Rating":

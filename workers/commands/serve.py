@@ -3,7 +3,7 @@
 import argparse
 
 from workers.serve.limits import Address, Limits
-from workers.terminal.options import count
+from workers.terminal.options import count, natural
 
 HELP = "answer over HTTP with a trained agent or network"
 EPILOG = """\
@@ -49,6 +49,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             help=f"{meaning}; default {default}",
         )  # fmt: skip
     parser.add_argument(
+        "--kept-trees", type=natural, default=DEFAULT.kept_trees, metavar="N",
+        help="search trees that are kept for requests which continue earlier ones; 0: none; "
+        f"default {DEFAULT.kept_trees}",
+    )  # fmt: skip
+    parser.add_argument(
         "--seconds", type=seconds, default=DEFAULT.seconds, metavar="S",
         help="longest time from a request to its answer; after it the answer is 503; "
         f"default {DEFAULT.seconds:g}",
@@ -87,6 +92,7 @@ def limits(options: argparse.Namespace) -> Limits:
         body_bytes=options.body_kib * 1024,
         simulations=options.simulations,
         max_simulations=options.most_simulations,
+        kept_trees=options.kept_trees,
     )
 
 

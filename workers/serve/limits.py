@@ -38,3 +38,5 @@ class Limits:
     """Simulations of a search whose request names no number; at least 2."""
     max_simulations: int = 2000
     """Most simulations that a request may name."""
+    kept_trees: int = 64
+    """Search trees that are kept for requests which continue earlier ones; 0: none."""

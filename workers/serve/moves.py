@@ -1,7 +1,7 @@
 """A trained agent behind HTTP: the service ``/move``."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -10,10 +10,13 @@ from fastapi import Request
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from alphazero.judging import agent
+from alphazero import types
+from alphazero.judging import agent, session
+from alphazero.judging.decisions import continues_trees
+from alphazero.judging.lines import Line
 from alphazero.search import strongest_moves
+from alphazero.search.reuse import KeptTrees
 from alphazero.types import Evaluator, Search
-from games import solvers
 from games.base import Game, States
 from workers.serve import bodies
 from workers.serve.bodies import RequestError
@@ -22,9 +25,12 @@ from workers.serve.service import ParsedRequest, Service
 
 PATH = "/move"
 MOVES_DESCRIPTION = """\
-the moves from the start: a text of 1-based actions, digits where the game has fewer than 10, else
-separated by spaces; or a list of 1-based actions and of moves in the game's own notation"""
+the moves from the start: a text, split into characters where the game has fewer than 10 actions, \
+else at spaces; or a list. Numbers are actions counted from 1, other words moves in the game's own \
+notation"""
 SIMULATIONS_DESCRIPTION = "simulations of the search: more take longer and search deeper"
+SECONDS_DESCRIPTION = """\
+seconds of the search: it ends when they are over, or after its simulations if a number is given"""
 
 
 class MoveRequest(NamedTuple):
@@ -32,7 +38,11 @@ class MoveRequest(NamedTuple):
 
     states: States
     """``[1]``, not finished."""
+    line: Line
+    """The moves that led to it."""
     simulations: int
+    seconds: float | None = None
+    """The time of its search; None: no limit."""
 
 
 class MoveResult(NamedTuple):
@@ -44,6 +54,8 @@ class MoveResult(NamedTuple):
     """``[A]``, sums to one."""
     value: float
     """In [-1, 1], for the player about to move."""
+    simulations: int
+    """Those of the request, or those done where it has a time."""
 
 
 class Move(BaseModel):
@@ -63,32 +75,74 @@ def load(path: Path, limits: Limits) -> Service:
 
     Its network computes in float32. ``ValueError``, one line: there is no valid checkpoint.
     """
-    network = agent.load_network(path)
-    game, search = network.game, network.checkpoint.config.search
-    return service(game, partial(search_positions, game, search, network.cached()), limits)
+    loaded = agent.load(path)
+    compute = MoveSearch(loaded.game, loaded.search, loaded.evaluate, limits)
+    return service(loaded.game, compute, limits)
 
 
-def search_positions(
-    game: Game, search: Search, evaluate: Evaluator, requests: Sequence[MoveRequest]
-) -> list[MoveResult]:
-    """Search the positions of ``requests``; those with the same number of simulations together.
+@dataclass
+class MoveSearch:
+    """Searches the positions of requests. For one thread at a time.
 
-    A request's result does not depend on the other requests, except for the rounding of a network
-    whose batches have another size.
+    Where ``search`` can continue a tree, a request that continues the line of an earlier one goes
+    on from its tree, of which the last ``limits.kept_trees`` are kept.
     """
-    results: dict[int, MoveResult] = {}
-    for simulations in {request.simulations for request in requests}:
-        rows = [row for row, one in enumerate(requests) if one.simulations == simulations]
-        leaves = agent.leaves_for_single_game(simulations)
-        algorithm = search.without_noise(simulations, leaves)
-        states = np.concatenate([requests[row].states for row in rows])
-        rngs = [np.random.default_rng(0) for _ in rows]
-        result = strongest_moves(algorithm, game, states, rngs, evaluate)
-        for row, action, policy, value in zip(
-            rows, result.action.tolist(), result.policy, result.value.tolist(), strict=True
-        ):
-            results[row] = MoveResult(requests[row], action, policy, value)
-    return [results[row] for row in range(len(requests))]
+
+    game: Game
+    search: Search
+    evaluate: Evaluator
+    limits: Limits
+    trees: KeptTrees | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        most = self.limits.kept_trees
+        keep = most and continues_trees(self.search)
+        self.trees = KeptTrees(generations=most, capacity=most) if keep else None
+
+    def __call__(self, requests: Sequence[MoveRequest]) -> list[MoveResult]:
+        """One result for each of ``requests``; those with the same limits are searched together.
+
+        Without a kept tree and without a time a request's result does not depend on the other
+        requests, except for the rounding of a network whose batches have another size. Searches of
+        different times come one after another, and share ``longest_search`` where their sum is
+        more.
+        """
+        groups: dict[types.Limits, list[int]] = {}
+        for row, request in enumerate(requests):
+            limits = types.Limits(request.simulations, request.seconds)
+            groups.setdefault(limits, []).append(row)
+        total = sum(limits.seconds or 0 for limits in groups)
+        share = min(1.0, longest_search(self.limits) / total) if total else 1.0
+        results: dict[int, MoveResult] = {}
+        for limits, rows in groups.items():
+            seconds = limits.seconds and limits.seconds * share
+            together = [requests[row] for row in rows]
+            searched = self._search(together, limits._replace(seconds=seconds))
+            results.update(zip(rows, searched, strict=True))
+        return [results[row] for row in range(len(requests))]
+
+    def _search(self, requests: Sequence[MoveRequest], limits: types.Limits) -> list[MoveResult]:
+        """The results of ``requests``, all of which have these limits, from one search."""
+        simulations = requests[0].simulations
+        search = self.search.without_noise(simulations, agent.leaves_for_single_game(simulations))
+        states = np.concatenate([request.states for request in requests])
+        rngs = [np.random.default_rng(0) for _ in requests]
+        lines = [request.line for request in requests]
+        kept = self.trees.lookup(lines) if self.trees else None
+        result = strongest_moves(search, self.game, states, rngs, self.evaluate, limits, kept)
+        if self.trees:
+            self.trees.store(lines, result.tree)
+        done = result.visits.sum(axis=1).tolist() if limits.seconds else [simulations] * len(lines)
+        rows = (requests, result.action.tolist(), result.policy, result.value.tolist(), done)
+        return [MoveResult(*row) for row in zip(*rows, strict=True)]
+
+
+def longest_search(limits: Limits) -> float:
+    """The most seconds that a request may ask a search to take.
+
+    Half of the time in which it must be answered: requests before it may be computed first.
+    """
+    return limits.seconds / 2
 
 
 def service(
@@ -97,12 +151,15 @@ def service(
     """The service ``/move`` for ``game``, whose results come from ``compute``."""
     body = _body_model(game, limits)
 
-    async def parse(request: Request) -> ParsedRequest:
-        if bodies.content_type(request) != bodies.JSON:
-            raise bodies.unsupported(request, bodies.JSON)
-        given: Any = await bodies.json_body(request, body)
-        position = MoveRequest(parse_position(game, given.moves), given.simulations)
-        return ParsedRequest([position], False)
+    async def parse(sent: Request) -> ParsedRequest:
+        if bodies.content_type(sent) != bodies.JSON:
+            raise bodies.unsupported(sent, bodies.JSON)
+        given: Any = await bodies.json_body(sent, body)
+        position = parse_position(game, given.moves)
+        simulations = given.simulations or _default_simulations(limits, given.seconds)
+        line = tuple(position.actions)
+        request = MoveRequest(position.states, line, simulations, given.seconds)
+        return ParsedRequest([request], False)
 
     return Service(
         path=PATH,
@@ -113,35 +170,34 @@ def service(
         parse=parse,
         compute=compute,
         to_json=lambda results, several: _as_json(game, results[0]),
-        example=MoveRequest(game.initial(1), limits.simulations),
+        example=MoveRequest(game.initial(1), (), limits.simulations),
     )
 
 
-def parse_position(game: Game, moves: str | list[int | str]) -> States:
-    """The unfinished position ``[1]`` after ``moves`` from the start of the game.
+def parse_position(game: Game, moves: str | list[int | str]) -> session.Session:
+    """The game in progress after ``moves`` from the start, as ``Agent.analyse`` reads them.
 
-    ``moves`` is a text in the format of ``alphazero solve``, or a list of 1-based actions and of
-    moves in the game's notation. ``RequestError`` where a move is illegal or the game is over.
+    ``RequestError`` where a move is illegal or the game is over.
     """
-    if isinstance(moves, list):
-        moves = solvers.separator(game).join(map(partial(_as_number, game), moves))
     try:
-        return solvers.unfinished(game, [moves])
-    except solvers.NotAPosition as error:
-        raise RequestError(422, str(error), "moves") from None
-
-
-def _as_number(game: Game, move: int | str) -> str:
-    if isinstance(move, int):
-        return str(move)
-    try:
-        return str(game.text_to_action(move) + 1)
+        return session.unfinished(game, moves)
     except ValueError as error:
         raise RequestError(422, str(error), "moves") from None
 
 
+def _absent() -> None:
+    """The value of a field that a request does not have; it may not send null itself."""
+
+
+def _default_simulations(limits: Limits, seconds: float | None) -> int:
+    """Simulations of a request that names none; with a time they only bound its memory."""
+    most = max(limits.max_simulations, limits.simulations)
+    return limits.simulations if seconds is None else most
+
+
 def _body_model(game: Game, limits: Limits) -> type[BaseModel]:
-    digits = len(str(game.num_actions))
+    longest = max(len(game.action_to_text(action)) for action in range(game.num_actions))
+    digits = max(longest, len(str(game.num_actions)))
     text: Any = Annotated[str, Field(max_length=game.max_plies * (digits + 1))]
     action: Any = Annotated[int, Field(strict=True, ge=1, le=game.num_actions)]
     word: Any = Annotated[str, Field(min_length=1, max_length=20)]
@@ -154,7 +210,15 @@ def _body_model(game: Game, limits: Limits) -> type[BaseModel]:
         ),
         "simulations": (
             Annotated[int, Field(strict=True, ge=2, le=most)],
-            Field(limits.simulations, description=SIMULATIONS_DESCRIPTION),
+            Field(
+                default_factory=_absent,
+                description=SIMULATIONS_DESCRIPTION,
+                json_schema_extra={"default": limits.simulations},
+            ),
+        ),
+        "seconds": (
+            Annotated[float, Field(strict=True, gt=0, le=longest_search(limits))],
+            Field(default_factory=_absent, description=SECONDS_DESCRIPTION),
         ),
     }
     return create_model("MoveBody", __config__=ConfigDict(extra="forbid"), **fields)
@@ -167,5 +231,5 @@ def _as_json(game: Game, result: MoveResult) -> dict[str, Any]:
         "action": result.action + 1,
         "value": result.value,
         "policy": {game.action_to_text(move): float(result.policy[move]) for move in legal},
-        "simulations": result.request.simulations,
+        "simulations": result.simulations,
     }

@@ -15,7 +15,9 @@ a player is kind[:key=value,...]:
   checkpoint:path=runs/x,simulations=200          a trained agent; a run directory means its
                                                   newest valid checkpoint, no path the agent
                                                   that comes with the program
-  policy:path=runs/x                              a trained network without search"""
+  policy:path=runs/x                              a trained network without search
+mcts, minimax and checkpoint also take seconds=S: the time for each move, or in matches for the
+moves of all games at a time; reuse_tree=false: a checkpoint begins each search anew"""
 
 
 def add_game(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +56,13 @@ def count(text: str) -> int:
     """A whole number above 0."""
     if not text.isascii() or not text.isdigit() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def natural(text: str) -> int:
+    """A whole number, 0 or more."""
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 0 or more")
     return int(text)
 
 

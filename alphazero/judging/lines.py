@@ -1,0 +1,49 @@
+"""Moves that people and programs write: texts and lists of them, read as a game's actions.
+
+A line is the sequence of a game's actions from its initial position.
+"""
+
+from collections.abc import Sequence
+
+from games import solvers
+from games.base import Game
+
+Line = tuple[int, ...]
+"""A game's actions from the initial position."""
+SHOWN = 100
+"""Characters of a line or a move that a message shows, at most."""
+
+
+def words(game: Game, moves: str | Sequence[int | str]) -> list[str]:
+    """The single moves of ``moves``, a text or a list, as texts that ``action`` reads.
+
+    A text is split into characters where the game has fewer than ten actions, else at spaces:
+    ``"4453"`` gives ``["4", "4", "5", "3"]`` in Connect Four.
+    """
+    parts = solvers.moves(game, moves) if isinstance(moves, str) else moves
+    return [str(part).strip() for part in parts]
+
+
+def shown(game: Game, parts: Sequence[str]) -> str:
+    """The moves ``parts`` as one text, for messages; of a long one the beginning."""
+    return short(solvers.separator(game).join(parts))
+
+
+def short(text: str) -> str:
+    """``text``, or the beginning of a long one."""
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+def action(game: Game, word: str) -> int:
+    """The action of one move: a number counted from 1, or a move in the game's notation.
+
+    ``ValueError``, one line: there is no such action. Whether it is legal is not checked.
+    """
+    if not (word.isascii() and word.isdigit()):
+        return game.text_to_action(word)
+    number = int(word) if len(word) < 10 else 0  # Python refuses to read numbers of 5,000 digits
+    if not 1 <= number <= game.num_actions:
+        raise ValueError(
+            f"there is no action {short(word)} in {game.name}, only 1 to {game.num_actions}"
+        )
+    return number - 1
