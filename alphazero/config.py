@@ -10,13 +10,14 @@ Sources: AlphaGo Zero is Silver et al. 2017 (Nature 550), AlphaZero is Silver et
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 from pydantic.dataclasses import dataclass
 
 import games
-from alphazero import config_file, packages
+from alphazero import addresses, config_file, packages
+from alphazero.addresses import ByAddress
 from alphazero.config_file import ConfigError
 from alphazero.nn.settings import (
     STRICT,
@@ -43,6 +44,7 @@ class NetworkSettings:
     with 20 of 256 or more.
     """
 
+    kind: Literal["residual"] = "residual"
     blocks: Count = 5
     """Residual blocks of the tower, each of two 3x3 convolutions."""
     channels: Count = 64
@@ -65,6 +67,31 @@ class NetworkSettings:
     an even chance of a win and a loss."""
     initialization: Initialization = "he"
     """Distribution of the first weights: he (He et al. 2015, for ReLU networks) or xavier."""
+
+
+def _tag(default: str) -> Discriminator:
+    """The rule by which a section's ``kind`` chooses its dataclass; ``default``: without one."""
+
+    def tag(section: Any) -> str:
+        if isinstance(section, dict):
+            kind = section.get("kind", default)
+        else:
+            kind = getattr(section, "kind", default)
+        return addresses.ADDRESS if addresses.is_address(kind) else str(kind)
+
+    return Discriminator(tag)
+
+
+SearchSettings = Annotated[
+    Annotated[PUCT, Tag("puct")]
+    | Annotated[Gumbel, Tag("gumbel")]
+    | Annotated[ByAddress, Tag(addresses.ADDRESS)],
+    _tag("gumbel"),
+]
+Network = Annotated[
+    Annotated[NetworkSettings, Tag("residual")] | Annotated[ByAddress, Tag(addresses.ADDRESS)],
+    _tag("residual"),
+]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -232,11 +259,14 @@ class Config:
     ray: str = "auto"
     """Where self-play runs: off (this process), local (processes of this machine), the address of a
     Ray cluster, or auto: off on a machine with at most 4 cores and no GPU, else local."""
-    search: Annotated[PUCT | Gumbel, Field(discriminator="kind")] = Gumbel()
+    search: SearchSettings = Gumbel()
     """kind: gumbel (Danihelka et al. 2022), the default because it improves the policy even with
-    few simulations, or puct, the search of AlphaGo Zero and AlphaZero."""
+    few simulations; puct, the search of AlphaGo Zero and AlphaZero; or the address of your own
+    search, module:Class, whose arguments are the other keys."""
     selfplay: SelfPlaySettings = SelfPlaySettings()
-    network: NetworkSettings = NetworkSettings()
+    network: Network = NetworkSettings()
+    """kind: residual, or the address of your own network, module:Class, whose arguments are the
+    other keys."""
     optimizer: OptimizerSettings = OptimizerSettings()
     replay: ReplaySettings = ReplaySettings()
     training: TrainingSettings = TrainingSettings()
@@ -285,6 +315,12 @@ _CHECKS = {
 def _contradictions(config: Config) -> list[str]:
     """Contradictions between several settings, one line each."""
     problems = []
+    for name, section in (("search", config.search), ("network", config.network)):
+        if isinstance(section, ByAddress):
+            try:
+                addresses.check(section, name)
+            except ValueError as error:
+                problems.append(f"{name}: {error}")
     plies, longest = config.selfplay.random_opening_plies, games.make(config.game).max_plies
     if plies >= longest:
         problems.append(
