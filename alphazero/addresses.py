@@ -55,7 +55,8 @@ def load(address: str, purpose: str) -> Any:
     try:
         return getattr(importlib.import_module(module), attribute)
     except Exception as error:  # a user's own module may raise anything
-        raise ValueError(f"{purpose} {address!r} cannot be imported: {error}") from error
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{purpose} {address!r} cannot be imported: {reason}") from error
 
 
 def check(settings: ByAddress, purpose: str) -> None:
@@ -71,8 +72,8 @@ def check(settings: ByAddress, purpose: str) -> None:
         if name not in known:
             whole = f"'{purpose}={{kind: {settings.kind}}}'"
             raise ValueError(
-                f"{settings.kind} has no argument {name!r}; {suggest(name, known)}; take the key "
-                f"out, or replace the whole section: {whole}"
+                f"{settings.kind} has no argument {name!r}: take the key out, or replace the whole "
+                f"section, {whole}; {suggest(name, known)}"
             )
 
 

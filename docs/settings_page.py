@@ -19,6 +19,7 @@ from typing import Any, get_args, get_type_hints
 
 from pydantic import TypeAdapter
 
+from alphazero.addresses import ByAddress
 from alphazero.config import Config
 from alphazero.supervised.config import SupervisedConfig
 
@@ -94,6 +95,8 @@ def _section(record: type, section: str) -> Iterator[str]:
     text = inspect.getdoc(record) or ""
     if text and not text.startswith(f"{record.__name__}("):  # a signature: dataclass's own text
         yield text.replace("``", "`") + "\n"
+    if record is ByAddress:  # its keys are those of the user's class
+        return
     hints = get_type_hints(record, include_extras=True)
     names = [field.name for field in fields(record)]
     yield _table(record, [name for name in names if not _records(hints[name])])
@@ -111,6 +114,8 @@ def _records(hint: Any) -> list[type]:
 
 
 def _kind(record: Any) -> str:
+    if record is ByAddress:
+        return "module:Class"
     return next(field.default for field in fields(record) if field.name == "kind")
 
 
