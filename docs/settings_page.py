@@ -116,7 +116,7 @@ def _records(hint: Any) -> list[type]:
 def _kind(record: Any) -> str:
     if record is ByAddress:
         return "module:Class"
-    return next(field.default for field in fields(record) if field.name == "kind")
+    return str(next(field.default for field in fields(record) if field.name == "kind"))
 
 
 def _table(record: type, names: list[str]) -> str:

@@ -111,5 +111,5 @@ def test_a_class_that_refuses_its_arguments_is_reported_in_one_line(module):
     module(
         "own_strict", "class Strict:\n    def __init__(self, size=1): raise ValueError('no\\n2')"
     )
-    with pytest.raises(ValueError, match="^search 'own_strict:Strict' cannot be made: no 2$"):
+    with pytest.raises(ValueError, match=r"^search 'own_strict:Strict' cannot be made: no 2$"):
         addresses.build(ByAddress(kind="own_strict:Strict", options={"size": 3}), "search")
