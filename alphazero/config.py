@@ -10,15 +10,16 @@ Sources: AlphaGo Zero is Silver et al. 2017 (Nature 550), AlphaZero is Silver et
 
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic.dataclasses import dataclass
 
 import games
-from alphazero import config_file, encoders, packages, targets
+from alphazero import addresses, config_file, encoders, packages, targets
+from alphazero.addresses import ByAddress
 from alphazero.config_file import ConfigError
 from alphazero.nn.settings import (
     STRICT,
@@ -60,6 +61,7 @@ class NetworkSettings:
     with 20 of 256 or more.
     """
 
+    kind: Literal["residual"] = "residual"
     blocks: Count = 5
     """Residual blocks of the tower, each of two 3x3 convolutions."""
     channels: Count = 64
@@ -94,6 +96,45 @@ class NetworkSettings:
     encoder: Annotated[str, Field(min_length=1)] = "game"
     """The network's input planes: game, those of the game's own `observe`, or the address
     module:Class of an encoder of your own (`alphazero/encoders.py`), which may add a history."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class NetworkByAddress(ByAddress):
+    """A network of your own: ``kind`` is its address, and all keys but ``kind``, ``encoder`` and
+    ``heads`` are arguments of the class, which is called with the shape ``(C, H, W)`` of the
+    encoder's planes and the number of actions first.
+    """
+
+    heads: Heads = field(default_factory=dict)
+    """Weights of auxiliary heads by name, for those that the network returns."""
+    encoder: Annotated[str, Field(min_length=1)] = "game"
+    """The network's input planes, as above."""
+
+
+def _tag(default: str) -> Discriminator:
+    """The rule by which a section's ``kind`` chooses its dataclass; ``default``: without one."""
+
+    def tag(section: Any) -> str:
+        if isinstance(section, dict):
+            kind = section.get("kind", default)
+        else:
+            kind = getattr(section, "kind", default)
+        return addresses.ADDRESS if addresses.is_address(kind) else str(kind)
+
+    return Discriminator(tag)
+
+
+SearchSettings = Annotated[
+    Annotated[PUCT, Tag("puct")]
+    | Annotated[Gumbel, Tag("gumbel")]
+    | Annotated[ByAddress, Tag(addresses.ADDRESS)],
+    _tag("gumbel"),
+]
+Network = Annotated[
+    Annotated[NetworkSettings, Tag("residual")]
+    | Annotated[NetworkByAddress, Tag(addresses.ADDRESS)],
+    _tag("residual"),
+]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -278,11 +319,14 @@ class Config:
     ray: str = "auto"
     """Where self-play runs: off (this process), local (processes of this machine), the address of a
     Ray cluster, or auto: off on a machine with at most 4 cores and no GPU, else local."""
-    search: Annotated[PUCT | Gumbel, Field(discriminator="kind")] = Gumbel()
+    search: SearchSettings = Gumbel()
     """kind: gumbel (Danihelka et al. 2022), the default because it improves the policy even with
-    few simulations, or puct, the search of AlphaGo Zero and AlphaZero."""
+    few simulations; puct, the search of AlphaGo Zero and AlphaZero; or the address of your own
+    search, module:Class, whose arguments are the other keys."""
     selfplay: SelfPlaySettings = SelfPlaySettings()
-    network: NetworkSettings = NetworkSettings()
+    network: Network = NetworkSettings()
+    """kind: residual, or the address of your own network, module:Class, whose arguments are the
+    other keys."""
     optimizer: OptimizerSettings = OptimizerSettings()
     replay: ReplaySettings = ReplaySettings()
     training: TrainingSettings = TrainingSettings()
@@ -339,13 +383,36 @@ def _contradictions(config: Config) -> list[str]:
             f"selfplay.random_opening_plies: {plies} leave nothing to train on: games of "
             f"{config.game} last at most {longest} plies"
         )
+    return [
+        *problems,
+        *_problem("search", lambda: _check_search(config)),
+        *_problem("network", lambda: _check_network(config.network)),
+        *_problem("network.encoder", lambda: encoders.make(config.network.encoder, game)),
+    ]
+
+
+def _problem(key: str, check: Callable[[], object]) -> list[str]:
+    """The line of the ``ValueError`` that ``check`` raises, or none."""
     try:
-        encoders.make(config.network.encoder, game)
+        check()
     except ValueError as error:
-        problems.append(f"network.encoder: {error}")
-    if config.selfplay.reuse_tree and "kept" not in inspect.signature(config.search).parameters:
-        problems.append(
-            f"selfplay.reuse_tree: the search {config.search.kind} begins each search with a new "
-            "tree; set search.kind to one that continues from a tree, or leave reuse_tree off"
+        return [f"{key}: {error}"]
+    return []
+
+
+def _check_search(config: Config) -> None:
+    """Check the address of a search, and that it continues trees with selfplay.reuse_tree."""
+    search: Any = config.search
+    if isinstance(search, ByAddress):
+        addresses.check(search, "search")
+        search = addresses.build(search, "search")
+    if config.selfplay.reuse_tree and "kept" not in inspect.signature(search).parameters:
+        raise ValueError(
+            f"{config.search.kind} begins each search with a new tree; set search.kind to one that "
+            "continues from a tree, or selfplay.reuse_tree to false"
         )
-    return problems
+
+
+def _check_network(network: "Network") -> None:
+    if isinstance(network, ByAddress):
+        addresses.check(network, "network")

@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from alphazero.addresses import ADDRESS, ByAddress
 from games.spec import closest
 
 T = TypeVar("T")
@@ -207,22 +208,35 @@ def _within(key: str, section: str) -> bool:
 
 def _choices(hint: Any) -> tuple[type, ...]:
     """The dataclasses a field may hold: none for a plain value, several where ``kind`` decides."""
-    if get_origin(hint) is Annotated:
-        hint = get_args(hint)[0]
+    hint = _bare(hint)
     return tuple(
         choice
-        for choice in (hint, *get_args(hint))
+        for choice in map(_bare, (hint, *get_args(hint)))
         if isinstance(choice, type) and is_dataclass(choice)
     )
 
 
+def _bare(hint: Any) -> Any:
+    """A type without its annotations."""
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
+
+
 def _sections(kind: Any) -> dict[str, tuple[type, ...]]:
+    """The keys of a dataclass and the dataclasses that each may hold.
+
+    Without the ``options`` of ``ByAddress``: those are keys of the user's class.
+    """
     hints = get_type_hints(kind, include_extras=True)
-    return {field.name: _choices(hints[field.name]) for field in fields(kind)}
+    names = [field.name for field in fields(kind)]
+    if issubclass(kind, ByAddress):
+        names.remove("options")
+    return {name: _choices(hints[name]) for name in names}
 
 
 def _kind(choice: Any) -> str:
     """The value of ``kind`` that selects the dataclass ``choice``: the default of that field."""
+    if issubclass(choice, ByAddress):
+        return ADDRESS
     return str(next(field.default for field in fields(choice) if field.name == "kind"))
 
 
@@ -231,7 +245,7 @@ def _fill_kinds(kind: Any, draft: _Draft) -> None:
     for field in fields(kind):
         section = draft.values.get(field.name)
         if len(_sections(kind)[field.name]) > 1 and isinstance(section, dict):
-            section.setdefault("kind", _kind(field.default))
+            section.setdefault("kind", _kind(type(field.default)))
 
 
 def _explain(kind: Any, error: ValidationError, draft: _Draft) -> None:
@@ -278,8 +292,10 @@ def _problem(kind: Any, key: str, section: Any, detail: dict[str, Any], draft: _
         case "missing":
             return "has no value and no default"
         case "union_tag_invalid":
-            given, known = detail["ctx"]["tag"], detail["ctx"]["expected_tags"].replace("'", "")
-            return f"got {given!r}, should be one of {known}{nearest(given, known.split(', '))}"
+            given, tags = detail["ctx"]["tag"], detail["ctx"]["expected_tags"].replace("'", "")
+            known = [tag for tag in tags.split(", ") if tag != ADDRESS]
+            own = ", or the address module:Class of your own" if ADDRESS in tags else ""
+            return f"got {given!r}, should be one of {', '.join(known)}{own}{nearest(given, known)}"
         case "value_error":
             return str(detail["ctx"]["error"])
         case "dataclass_type" | "dataclass_exact_type":

@@ -5,16 +5,27 @@ torch.
 """
 
 import games
+from alphazero import addresses, encoders
+from alphazero.addresses import ByAddress
 from alphazero.config import Config
 from alphazero.types import Search
 from games.base import Game
 
 
 def game_of(config: Config) -> Game:
-    """The game as the run plays it: its states are those that are searched, stored and sent."""
-    return games.make(config.game)
+    """The game as the run plays it: its states are those that are searched, stored and sent.
+
+    ``ValueError``, one line, where game or encoder cannot be made.
+    """
+    game = games.make(config.game)
+    return encoders.played_game(game, encoders.make(config.network.encoder, game))
 
 
 def search_of(config: Config) -> Search:
-    """The search of self-play, with its exploration noise."""
+    """The search of self-play, with its exploration noise.
+
+    ``ValueError``, one line, where a search by address cannot be made.
+    """
+    if isinstance(config.search, ByAddress):
+        return addresses.build(config.search, "search")
     return config.search

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from alphazero import records, sealed, targets, wire
 from alphazero.config import ReplaySettings
+from alphazero.encoders import Encoder
 from alphazero.types import GameRecord
 from games.base import Game, States
 
@@ -52,38 +53,13 @@ class Batch(NamedTuple):
     """``[n, ...]`` by the name of the head; NaN where a position has no target."""
 
 
-class Encoder(Protocol):
-    """The part of a network's encoder that makes batches."""
-
-    def __call__(self, states: States) -> NDArray[np.float32]:
-        """``[B, C, H, W]`` of ``states [B]``."""
-        ...
-
-    def symmetries(self) -> Sequence[NDArray[np.intp]]:
-        """A permutation of the cells of the planes for each entry of ``game.symmetries()``."""
-        ...
-
-
-class Observations:
-    """The encoder of a game that has none of its own: ``game.observe``."""
-
-    def __init__(self, game: Game):
-        self._game = game
-
-    def __call__(self, states: States) -> NDArray[np.float32]:
-        return self._game.observe(states)
-
-    def symmetries(self) -> list[NDArray[np.intp]]:
-        return [cells for cells, _ in self._game.symmetries()]
-
-
 def to_batch(game: Game, samples: Samples, encoder: Encoder | None = None) -> Batch:
     """Make the network's inputs and apply each sample's symmetry to them and to all targets.
 
     ``encoder`` makes the observations; None: ``game.observe``. Policies are normalised again here,
     in float32: their sums in float16 are off by up to 1e-3.
     """
-    rows, encoder = samples.rows, encoder or Observations(game)
+    rows, encoder = samples.rows, encoder or Encoder(game)
     assert samples.symmetry.shape == rows.shape
     observations = encoder(records.states_of(rows))
     flat = observations.reshape(*observations.shape[:2], -1)
@@ -173,7 +149,8 @@ class Replay:
 
         The lock is held until ``close`` or the end of this process. ``ValueError`` if another
         process holds it for ``lock_timeout`` seconds, because two runs must not share a directory,
-        for shards of another game and for a head without a target. Damaged records are skipped; ``report`` gets one line each.
+        for shards of another game and for a head without a target. Damaged records are skipped;
+        ``report`` gets one line each.
         """
         self.game = game
         self.directory = Path(directory)

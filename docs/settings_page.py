@@ -19,6 +19,7 @@ from typing import Any, get_args, get_type_hints
 
 from pydantic import TypeAdapter
 
+from alphazero.addresses import ByAddress
 from alphazero.config import Config
 from alphazero.supervised.config import SupervisedConfig
 
@@ -95,7 +96,7 @@ def _section(record: type, section: str) -> Iterator[str]:
     if text and not text.startswith(f"{record.__name__}("):  # a signature: dataclass's own text
         yield text.replace("``", "`") + "\n"
     hints = get_type_hints(record, include_extras=True)
-    names = [field.name for field in fields(record)]
+    names = [field.name for field in fields(record) if field.name != "options"]
     yield _table(record, [name for name in names if not _records(hints[name])])
     for name in names:
         for inner in _records(hints[name]):
@@ -111,7 +112,9 @@ def _records(hint: Any) -> list[type]:
 
 
 def _kind(record: Any) -> str:
-    return next(field.default for field in fields(record) if field.name == "kind")
+    if issubclass(record, ByAddress):
+        return "module:Class"
+    return str(next(field.default for field in fields(record) if field.name == "kind"))
 
 
 def _table(record: type, names: list[str]) -> str:

@@ -127,7 +127,10 @@ def test_the_value_of_a_union_is_named_once():
 @pytest.mark.parametrize(
     ("override", "part"),
     [
-        ("search.kind=pukt", "search.kind: got 'pukt', should be one of puct, gumbel; did you"),
+        (
+            "search.kind=pukt",
+            "search.kind: got 'pukt', should be one of puct, gumbel, or the",
+        ),
         ("ray=loca", "ray: got 'loca', should be off, local, auto or an address"),
         (
             "selfplay.random_opening_plies=9",

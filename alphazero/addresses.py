@@ -1,0 +1,96 @@
+"""Classes of the user's own, named in a configuration by their address ``module:Class``.
+
+A configuration that names one, such as that of a checkpoint, is read without importing anything:
+only ``build`` imports the module.
+"""
+
+import importlib
+import inspect
+from dataclasses import field, fields
+from typing import Any
+
+from pydantic import model_serializer, model_validator
+from pydantic.dataclasses import dataclass
+
+from alphazero.nn.settings import STRICT
+from games.spec import suggest
+
+ADDRESS = "address"
+"""The tag of ``ByAddress`` among the kinds of a section."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ByAddress:
+    """A class of your own: ``kind`` is its address, every other key is an argument of the class.
+
+    ``{kind: my_search:OnePly, temperature: 0.3}`` is ``OnePly(temperature=0.3)`` of the module
+    ``my_search``, which every process of the run must be able to import.
+    """
+
+    kind: str
+    """The address, ``module:Class``."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """The keyword arguments."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather(cls, given: Any) -> Any:
+        if not isinstance(given, dict):  # the dataclass was called, or is given as it is
+            return given
+        own = {name: given[name] for name in _own(cls) if name in given}
+        return own | {"options": {key: given[key] for key in given if key not in own}}
+
+    @model_serializer
+    def _spread(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _own(type(self))} | self.options
+
+
+def _own(cls: type) -> list[str]:
+    """The keys that are fields of the dataclass, not options."""
+    return [entry.name for entry in fields(cls) if entry.name != "options"]
+
+
+def is_address(kind: object) -> bool:
+    """Whether ``kind`` is written like an address, ``module:Class``."""
+    return isinstance(kind, str) and all(kind.partition(":"))
+
+
+def load(address: str, purpose: str) -> Any:
+    """The object at ``module:Class``. ``purpose`` names it in the message of a ``ValueError``."""
+    module, _, attribute = address.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # a user's own module may raise anything
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{purpose} {address!r} cannot be imported: {reason}") from error
+
+
+def check(settings: ByAddress, purpose: str) -> None:
+    """Import the class; ``ValueError``, one line, where it lacks an argument of that name."""
+    made = load(settings.kind, purpose)
+    try:
+        known = inspect.signature(made).parameters
+    except (TypeError, ValueError):
+        raise ValueError(f"{purpose} {settings.kind!r} is not a class") from None
+    if any(parameter.kind == parameter.VAR_KEYWORD for parameter in known.values()):
+        return
+    for name in settings.options:
+        if name not in known:
+            whole = f"'{purpose}={{kind: {settings.kind}}}'"
+            raise ValueError(
+                f"{settings.kind} has no argument {name!r}: take the key out, or replace the whole "
+                f"section, {whole}; {suggest(name, known)}"
+            )
+
+
+def build(settings: ByAddress, purpose: str, *arguments: Any) -> Any:
+    """Call the class that ``settings`` name with ``arguments`` and their options.
+
+    ``ValueError``, one line: it cannot be imported, or it does not accept the arguments.
+    """
+    made = load(settings.kind, purpose)
+    try:
+        return made(*arguments, **settings.options)
+    except Exception as error:  # a user's own class may raise anything
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{purpose} {settings.kind!r} cannot be made: {reason}") from error
