@@ -5,7 +5,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 
 from alphazero.config import Config
-from alphazero.parts import game_of
+from alphazero.parts import encoder_of, game_of
 from alphazero.protocols import ReplayRole
 from alphazero.replay import Batch, to_batch
 from alphazero.types import Stream
@@ -19,7 +19,8 @@ class Batches:
     """
 
     def __init__(self, config: Config, replay: ReplayRole):
-        self._config, self._replay, self._game = config, replay, game_of(config)
+        self._config, self._replay = config, replay
+        self._game, self._encoder = game_of(config), encoder_of(config)
         self._pool = ThreadPoolExecutor(1, "batches")
         self._next: Future[Batch] | None = None
 
@@ -43,4 +44,4 @@ class Batches:
         config = self._config
         rng = np.random.default_rng([config.seed, Stream.BATCH, step])
         samples = self._replay.sample(config.training.batch_size, rng)
-        return to_batch(self._game, samples)
+        return to_batch(self._game, samples, self._encoder)

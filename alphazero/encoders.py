@@ -18,13 +18,13 @@ An encoder that states ``history = 4`` gets states that also hold the last four 
 ``games.history.WithHistory``; self-play and players then run on that game (``played_game``).
 """
 
-import importlib
 import inspect
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from alphazero import addresses
 from games.base import Game, States
 from games.history import LONGEST, WithHistory, present
 
@@ -118,13 +118,9 @@ def played_states(
 
 
 def _load(spec: str) -> type[Encoder]:
-    module, colon, name = spec.partition(":")
-    if not colon:
+    if not addresses.is_address(spec):
         raise ValueError(f"unknown encoder {spec!r}: it is {OWN!r} or an address module:Class")
-    try:
-        encoder = getattr(importlib.import_module(module), name)
-    except Exception as error:  # a user's own module may raise anything
-        raise ValueError(f"encoder {spec!r} cannot be imported: {error}") from error
+    encoder = addresses.load(spec, "encoder")
     if not (inspect.isclass(encoder) and issubclass(encoder, Encoder)):
         raise ValueError(f"{spec!r} is not an encoder: that is a subclass of {__name__}.Encoder")
     return encoder

@@ -13,7 +13,7 @@ from torch import nn
 
 from alphazero import encoders, values
 from alphazero import network as networks
-from alphazero.config import InferenceSettings, NetworkSettings
+from alphazero.config import InferenceSettings, NetworkByAddress, NetworkSettings
 from alphazero.errors import RunFailed
 from alphazero.nn.cuda import CudaGraphSession
 from alphazero.nn.device import PRECISIONS, choose, computes_bfloat16
@@ -78,7 +78,7 @@ class NetworkEvaluator:
     def __init__(
         self,
         game: Game,
-        network: NetworkSettings,
+        network: NetworkSettings | NetworkByAddress,
         inference: InferenceSettings,
         report: Callable[[str], None] = lambda line: None,
     ):
@@ -88,7 +88,7 @@ class NetworkEvaluator:
         """
         self.encoder = encoders.make(network.encoder, game)
         self._game = encoders.played_game(game, self.encoder)
-        self._network = networks.PolicyValueNetwork(self.encoder.shape, game.num_actions, network)
+        self._network = networks.for_inference(self.encoder.shape, game.num_actions, network)
         self._device = _device(inference)
         self._candidates = _candidates(inference, self._device, _parts(self._network) is not None)
         self._loading = threading.Lock()
@@ -120,7 +120,7 @@ class NetworkEvaluator:
         if broken:
             raise RunFailed(f"weights version {version} are not finite: {', '.join(broken)}")
         with self._loading:
-            load(self._network, networks.without_heads(weights))
+            load(self._network, networks.without_heads(self._network, weights))
             if self.choice is None:
                 self.choice, self._reason = self._choose()
             first = self._loaded is None

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from alphazero import encoders, heads, values
 from alphazero import network as networks
-from alphazero.config import NetworkSettings, TrainingSettings
+from alphazero.config import NetworkByAddress, NetworkSettings, TrainingSettings
 from alphazero.errors import RunFailed
 from alphazero.nn import losses
 from alphazero.nn.device import choose
@@ -42,7 +42,7 @@ class Learner:
     def __init__(
         self,
         game: Game,
-        network: NetworkSettings,
+        network: NetworkSettings | NetworkByAddress,
         optimizer: OptimizerSettings,
         training: TrainingSettings,
         seed: int,
@@ -140,7 +140,7 @@ class Learner:
         policy, wdl, weight = columns["policy"], columns["wdl"], columns.get("weight")
         assert legal.shape == policy.shape == (len(observations), policy.shape[1])
         observations = observations.to(compute_dtype(network), memory_format=torch.channels_last)
-        outputs = network(observations)
+        outputs = networks.as_outputs(network(observations))
         logits, value_logits = outputs.policy.float(), outputs.value.float()
         log_policy = losses.masked_log_softmax(logits, legal)
         policy_loss = losses.cross_entropy(log_policy, policy, weight)

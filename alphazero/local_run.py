@@ -97,7 +97,9 @@ def local_run(
     learner = make_learner(settings, resumed, report)
     game = game_of(settings)
     evaluator = NetworkEvaluator(game, settings.network, settings.inference)
-    with closing(Replay(game, directory / "games", settings.replay, report)) as replay:
+    heads = tuple(settings.network.heads)
+    replay = Replay(game, directory / "games", settings.replay, report, heads=heads)
+    with closing(replay):
         fleet = LocalFleet(settings, replay, evaluator, ahead=True, search=search)
         with closing(fleet):
             yield Run(settings, directory, learner, replay, fleet)

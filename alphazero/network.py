@@ -6,8 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from alphazero import encoders, heads, values
-from alphazero.config import NetworkSettings
+from alphazero import addresses, encoders, heads, values
+from alphazero.config import NetworkByAddress, NetworkSettings
 from alphazero.nn.initialization import initialize
 from alphazero.nn.layers import LAST_NORM, Residual, policy_head, residual_tower, value_head
 from alphazero.nn.weights import Weights, arrays
@@ -62,12 +62,38 @@ class PolicyValueNetwork(nn.Module):
         return Outputs(self.policy(features), self.value(features), auxiliary)
 
 
-def build(game: Game, settings: NetworkSettings, seed: int) -> PolicyValueNetwork:
+def as_outputs(outputs: Outputs | tuple[Tensor, Tensor]) -> Outputs:
+    """The outputs of any network: one of the user's own may return policy and value alone."""
+    return outputs if isinstance(outputs, Outputs) else Outputs(outputs[0], outputs[1], {})
+
+
+def for_inference(
+    shape: tuple[int, int, int], num_actions: int, settings: NetworkSettings | NetworkByAddress
+) -> nn.Module:
+    """A network whose weights are to be loaded, without auxiliary heads."""
+    if isinstance(settings, NetworkByAddress):
+        return addresses.build(settings, "network", shape, num_actions)
+    return PolicyValueNetwork(shape, num_actions, settings)
+
+
+def build(game: Game, settings: NetworkSettings | NetworkByAddress, seed: int) -> nn.Module:
     """Build a network for ``game`` whose weights depend on ``seed`` alone; in training mode.
 
-    The weights of tower, policy and value are the same with and without auxiliary heads.
+    Its call returns ``Outputs``, or a tuple of the first two of them. ``ValueError``, one line,
+    where a network by address cannot be made.
     """
     shape = encoders.make(settings.encoder, game).shape
+    if isinstance(settings, NetworkByAddress):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return addresses.build(settings, "network", shape, game.num_actions)
+    return _residual(game, settings, shape, seed)
+
+
+def _residual(
+    game: Game, settings: NetworkSettings, shape: tuple[int, int, int], seed: int
+) -> PolicyValueNetwork:
+    """The weights of tower, policy and value are the same with and without auxiliary heads."""
     features = heads.Features(settings.channels, *shape[1:])
     with torch.random.fork_rng(devices=[]):  # torch's own first weights would use its global state
         auxiliary = heads.build(settings.heads, game, features)
@@ -84,8 +110,13 @@ def _last_layer(head: nn.Module) -> nn.Module:
     return layers[-1]
 
 
-def without_heads(weights: Weights) -> Weights:
-    """The ``weights`` that inference needs: all but those of auxiliary heads."""
+def without_heads(network: nn.Module, weights: Weights) -> Weights:
+    """The ``weights`` that inference needs: all but those of auxiliary heads.
+
+    All weights of a network of the user's own are needed.
+    """
+    if not isinstance(network, PolicyValueNetwork):
+        return weights
     return {name: array for name, array in weights.items() if not name.startswith(AUXILIARY)}
 
 
@@ -118,7 +149,7 @@ def _head_of(name: str) -> str:
     return name.split(".")[1] if name.startswith(AUXILIARY) else ""
 
 
-def deepen(network: PolicyValueNetwork, weights: Weights) -> Weights:
+def deepen(network: nn.Module, weights: Weights) -> Weights:
     """Extend ``weights`` of a network with fewer blocks to ``network``; the outputs stay the same.
 
     The additional blocks start as identities. A scale of 0 in the last BatchNorm of a residual
@@ -126,6 +157,8 @@ def deepen(network: PolicyValueNetwork, weights: Weights) -> Weights:
     which is x: the block before ends with a ReLU, so x is at least 0.
     """
     grown, own = dict(weights), arrays(network.state_dict())
+    if not isinstance(network, PolicyValueNetwork):
+        return grown
     for index, block in enumerate(network.tower):
         prefix = f"tower.{index}."
         if isinstance(block, Residual) and not any(name.startswith(prefix) for name in weights):

@@ -1,4 +1,4 @@
-"""The parts of a run that follow from its settings alone: the game as it is played, the search.
+"""The parts of a run that follow from its settings alone: game, encoder and search.
 
 Everything that plays, stores or trains for a run takes them from here, in every process. Imports no
 torch.
@@ -8,6 +8,7 @@ import games
 from alphazero import addresses, encoders
 from alphazero.addresses import ByAddress
 from alphazero.config import Config
+from alphazero.encoders import Encoder
 from alphazero.types import Search
 from games.base import Game
 
@@ -17,8 +18,15 @@ def game_of(config: Config) -> Game:
 
     ``ValueError``, one line, where game or encoder cannot be made.
     """
-    game = games.make(config.game)
-    return encoders.played_game(game, encoders.make(config.network.encoder, game))
+    return encoders.played_game(games.make(config.game), encoder_of(config))
+
+
+def encoder_of(config: Config) -> Encoder:
+    """The encoder of the network's input; it reads states of ``game_of(config)``.
+
+    ``ValueError``, one line, where game or encoder cannot be made.
+    """
+    return encoders.make(config.network.encoder, games.make(config.game))
 
 
 def search_of(config: Config) -> Search:

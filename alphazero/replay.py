@@ -21,7 +21,7 @@ from alphazero import records, sealed, targets, wire
 from alphazero.config import ReplaySettings
 from alphazero.encoders import Encoder
 from alphazero.types import GameRecord
-from games.base import Game, States
+from games.base import Game
 
 SHARD_BYTES = 64 * 2**20
 """A shard of at least this size is closed, and the next one is begun."""

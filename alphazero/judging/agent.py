@@ -11,11 +11,12 @@ import numpy as np
 from pydantic import ValidationError
 
 import games
-from alphazero import agents, sealed
+from alphazero import agents, encoders, sealed
 from alphazero.cache import CachedEvaluator
 from alphazero.config import Config, InferenceSettings
 from alphazero.judging import session
 from alphazero.judging.analysis import Analysis, MoveEvaluation, analysis
+from alphazero.parts import search_of
 from alphazero.search import strongest_moves
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
@@ -42,6 +43,8 @@ class Agent:
     name: str
     """The source it was loaded from."""
     game: Game
+    played: Game
+    """The game whose states the network reads: ``game``, or one with a history."""
     search: Search
     """Without exploration noise."""
     evaluate: Evaluator
@@ -65,10 +68,11 @@ class Agent:
         """
         if seconds is not None and not seconds > 0:
             raise ValueError(f"seconds must be above 0, not {seconds}")
-        states = position_after(self.game, moves)
+        position = session.unfinished(self.game, moves)
+        states = encoders.played_states(self.played, position.states, [position.actions])
         leaves = MOST_LEAVES if seconds else leaves_for_single_game(self.search.simulations)
         result = self.search_positions(states, leaves=leaves, limits=Limits(seconds=seconds))
-        return analysis(self.game, states, result)
+        return analysis(self.game, position.states, result)
 
     def search_positions(
         self,
@@ -80,13 +84,15 @@ class Agent:
     ) -> SearchResult:
         """The search's result in ``states [B]``, none finished; its ``action [B]`` are the moves.
 
+        The states are those of ``played`` or of ``game``, whose history is then unknown.
         ``rngs`` are one generator per position, by default each seeded with 0. ``leaves`` of each
         tree are evaluated in one batch; more than one is faster where ``B`` is small. ``limits``
         bound the search, ``kept`` are trees that it continues, see ``search.reuse``.
         """
         search = self.search.without_noise(leaves=leaves)
         rngs = [np.random.default_rng(0) for _ in states] if rngs is None else rngs
-        return strongest_moves(search, self.game, states, rngs, self.evaluate, limits, kept)
+        states = encoders.played_states(self.played, states)
+        return strongest_moves(search, self.played, states, rngs, self.evaluate, limits, kept)
 
 
 def load_agent(
@@ -147,19 +153,16 @@ def load(
     if leaves == "auto":
         leaves = leaves_for_single_game(search.simulations)
     network = _network_of(loaded, game, inference)
+    played = encoders.played_game(game, network.encoder)
     return Agent(
         name=str(path),
         game=game,
+        played=played,
         search=search.without_noise(leaves=leaves),
-        evaluate=CachedEvaluator(game, network, CACHED_POSITIONS),
+        evaluate=CachedEvaluator(played, network, CACHED_POSITIONS, network.encoder.key),
         checkpoint=loaded,
         inference=network.description,
     )
-
-
-def search_of(config: Config) -> Search:
-    """The search of a configuration."""
-    return config.search
 
 
 def _search_of(config: Config, search: Search | str | None) -> Search:

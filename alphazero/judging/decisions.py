@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alphazero.cache import CachedEvaluator, EvaluationCache
+from alphazero.encoders import played_states
 from alphazero.judging.agent import CACHED_POSITIONS, Agent
 from alphazero.search import strongest_moves
 from alphazero.search.reuse import KeptTrees
@@ -105,6 +106,7 @@ def search_player(
 ) -> Player:
     """A player that moves by ``search`` with ``evaluate`` behind a cache.
 
+    ``game`` is the one whose states ``evaluate`` reads, see ``encoders.played_game``.
     ``evaluate`` must give the same result for a position in every call. ``limits`` are the
     player's own; without any it does the simulations of ``search``. With ``reuse_tree`` a search
     that can continue a tree (PUCT) keeps those of its last calls.
@@ -117,6 +119,7 @@ def search_player(
     trees = KeptTrees() if reuse_tree and continues_trees(search) else None
 
     def decide(states: States, rngs: Generators, limits: Limits, lines: Lines | None) -> Decision:
+        states = played_states(game, states, lines)
         if trees is None or lines is None:
             return decision(strongest_moves(search, game, states, rngs, cached, limits))
         kept = trees.lookup(lines)
@@ -138,14 +141,18 @@ def agent_player(
     name: str, agent: Agent, limits: Limits = Limits(), reuse_tree: bool = True
 ) -> Player:
     """The player that moves as ``agent`` does; the arguments are those of ``search_player``."""
-    player = search_player(name, agent.search, agent.evaluate, agent.game, limits, reuse_tree)
+    player = search_player(name, agent.search, agent.evaluate, agent.played, limits, reuse_tree)
     return replace(player, inference=agent.inference)
 
 
 def policy_player(name: str, evaluate: Evaluator, game: Game) -> Player:
-    """A player without search: the legal move to which ``evaluate`` gives the highest logit."""
+    """A player without search: the legal move to which ``evaluate`` gives the highest logit.
 
-    def decide(states: States, rngs: Generators, *_: object) -> Decision:
+    ``game`` is the one whose states ``evaluate`` reads, see ``encoders.played_game``.
+    """
+
+    def decide(states: States, _: Generators, __: Limits, lines: Lines | None) -> Decision:
+        states = played_states(game, states, lines)
         evaluation = evaluate(states)
         logits = np.where(game.legal(states), evaluation.logits, -np.inf)
         weight = np.exp(logits - logits.max(axis=1, keepdims=True))

@@ -291,7 +291,8 @@ def _policy(game: Game, name: str, *, path: Path | None = None) -> Player:
     Without ``path`` it is the bundled agent.
     """
     trained = agent.load(path or agents.find(game.name), game, inference=InferenceSettings())
-    return replace(policy_player(name, trained.evaluate, game), inference=trained.inference)
+    player = policy_player(name, trained.evaluate, trained.played)
+    return replace(player, inference=trained.inference)
 
 
 KINDS: dict[str, Callable[..., Player]] = {

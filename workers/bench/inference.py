@@ -11,13 +11,13 @@ from pydantic import TypeAdapter
 from torch import nn
 from torch.nn import functional
 
-import games
 from alphazero import network, values
 from alphazero.config import Config, InferenceSettings
+from alphazero.encoders import Encoder
 from alphazero.inference import NetworkEvaluator
-from alphazero.network import PolicyValueNetwork
 from alphazero.nn.device import PRECISIONS, choose
 from alphazero.nn.export import openvino_installed
+from alphazero.parts import encoder_of, game_of
 from games.base import Game, States
 from workers.bench.measuring import (
     BenchSettings,
@@ -44,14 +44,14 @@ def bench(chosen: Config, settings: BenchSettings) -> Figures:
     20 MFLOP per position at 10,000 evaluations per second does 200 GFLOP/s; where the product does
     500 GFLOP/s, that is 0.4.
     """
-    game = games.make(chosen.game)
+    game = game_of(chosen)
     states = midgame(game, settings.batch)
     backends = {name: _evaluator(chosen, game, kind) for name, kind in _backends(chosen)}
     swaps = {name: _swap_seconds(chosen, game, evaluator) for name, evaluator in backends.items()}
     module = network.build(game, chosen.network, chosen.seed).eval()
     calls = {name: _evaluate_all(evaluator, states) for name, evaluator in backends.items()}
     device = choose(chosen.inference.device)
-    calls["eager"] = _eager(copy.deepcopy(module).to(device), game, states)
+    calls["eager"] = _eager(copy.deepcopy(module).to(device), encoder_of(chosen), states)
     calls |= {precision: _multiply(chosen, precision) for precision in PRECISIONS}
     works = [Work(call, settings.threads) for call in calls.values()]
     tallies = dict(zip(calls, measure(works, settings.seconds), strict=True))
@@ -133,14 +133,14 @@ def _evaluate_all(evaluate: NetworkEvaluator, states: States) -> Callable[[int],
     return lambda _: len(evaluate(states).value)
 
 
-def _eager(module: PolicyValueNetwork, game: Game, states: States) -> Callable[[int], int]:
+def _eager(module: nn.Module, encoder: Encoder, states: States) -> Callable[[int], int]:
     """Plain torch for comparison: float32, nothing folded, the default memory layout."""
     device = next(module.parameters()).device
 
     def call(_: int) -> int:
         torch.get_num_threads()  # set_num_threads takes effect in a new thread only after this call
         with torch.inference_mode():
-            logits, value_logits, _ = module(torch.from_numpy(game.observe(states)).to(device))
+            logits, value_logits, *_ = module(torch.from_numpy(encoder(states)).to(device))
             value = values.from_logit_tensor(value_logits)
             return min(len(logits.cpu().numpy()), len(value.cpu().numpy()))
 

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field
 from pydantic import dataclasses as validated
 
 from alphazero import evaluators, network
-from alphazero.config import Config
+from alphazero.config import Config, NetworkSettings
 from alphazero.nn.device import cores
 from alphazero.nn.weights import Weights, arrays
 from games.base import Game, States
@@ -103,10 +103,18 @@ def midgame(game: Game, batch: int) -> States:
     return states
 
 
+def describe_network(chosen: Config) -> str:
+    """The size of a residual network, as ``5x64``, or the address of another one."""
+    network = chosen.network
+    if isinstance(network, NetworkSettings):
+        return f"{network.blocks}x{network.channels}"
+    return network.kind
+
+
 def circumstances(chosen: Config, settings: BenchSettings) -> Figures:
     return {
         "game": chosen.game,
-        "network": f"{chosen.network.blocks}x{chosen.network.channels}",
+        "network": describe_network(chosen),
         "threads": settings.threads,
         "seconds": settings.seconds,
     }

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-import games
 from alphazero.config import Config
 from alphazero.evaluators import random_actions
 from alphazero.inference import NetworkEvaluator
 from alphazero.judging import agent, decisions
+from alphazero.parts import game_of, search_of
 from alphazero.types import Evaluation, Search
 from games.base import Game, States
 from workers.bench.measuring import BenchSettings, Figures, Work, circumstances, measure, weights
@@ -23,12 +23,13 @@ def bench(chosen: Config, settings: BenchSettings) -> Figures:
     Two players take turns, always on one thread: one evaluates several leaves per batch, the other
     a single leaf. Each game begins with a new player, whose caches are empty.
     """
-    game, simulations = games.make(chosen.game), chosen.search.simulations
+    game, search = game_of(chosen), search_of(chosen)
+    simulations = search.simulations
     evaluator = NetworkEvaluator(game, chosen.network, chosen.inference)
     evaluator.load(weights(chosen, game), 0)
     leaves = agent.leaves_for_single_game(simulations)
     several, single = (
-        _Games(game, chosen.search.without_noise(simulations, leaves_per_batch), evaluator)
+        _Games(game, search.without_noise(simulations, leaves_per_batch), evaluator)
         for leaves_per_batch in (leaves, 1)
     )
     measure(

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-import games
-from alphazero import evaluators, search
+from alphazero import evaluators
+from alphazero import search as searches
 from alphazero.config import Config
+from alphazero.parts import game_of, search_of
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
 from alphazero.types import Search
@@ -21,14 +22,14 @@ def bench(chosen: Config, settings: BenchSettings) -> Figures:
     The configured search runs on all threads. In turns with it, each algorithm runs with default
     constants on one core.
     """
-    game, number = games.make(chosen.game), chosen.selfplay.games
-    works = [_search_work(game, chosen.search, number, settings.threads)]
+    game, search, number = game_of(chosen), search_of(chosen), chosen.selfplay.games
+    works = [_search_work(game, search, number, settings.threads)]
     one_core = {}
     for kind in (PUCT, Gumbel):
         for count in ONE_CORE_GAMES:
-            name = f"{kind.kind}, {count} games, {chosen.search.simulations} simulations"
+            name = f"{kind.kind}, {count} games, {search.simulations} simulations"
             one_core[name] = len(works)
-            plain = kind(simulations=chosen.search.simulations)
+            plain = kind(simulations=search.simulations)
             works.append(_search_work(game, plain, count, threads=1))
     tallies = measure(works, settings.seconds)
     return {
@@ -37,7 +38,7 @@ def bench(chosen: Config, settings: BenchSettings) -> Figures:
         **circumstances(chosen, settings),
         "search": chosen.search.kind,
         "games": number,
-        "simulations": chosen.search.simulations,
+        "simulations": search.simulations,
     }
 
 
@@ -51,7 +52,7 @@ def _search_work(game: Game, algorithm: Search, number: int, threads: int) -> Wo
     ]
 
     def repeat(thread: int) -> int:
-        search.run(algorithm(game, states, rngs[thread], temperature), evaluate)
+        searches.run(algorithm(game, states, rngs[thread], temperature), evaluate)
         return number * algorithm.simulations
 
     return Work(repeat, threads)

@@ -49,7 +49,8 @@ Report = Callable[[str], object]
 
 def stored_games(config: Config, directory: Path, report: Report) -> Replay:
     """The replay buffer of one run, opened in the process of the actor."""
-    return Replay(game_of(config), directory, config.replay, report, LOCK_TIMEOUT)
+    heads = tuple(config.network.heads)
+    return Replay(game_of(config), directory, config.replay, report, LOCK_TIMEOUT, heads)
 
 
 class ReplayStore:

@@ -16,7 +16,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from alphazero.cache import EvaluationCache
 from alphazero.config import Config
-from alphazero.parts import game_of, search_of
+from alphazero.parts import encoder_of, game_of, search_of
 from alphazero.selfplay import GameGroup
 from alphazero.types import Evaluation, GameRecord
 from games.base import States
@@ -51,10 +51,11 @@ class CachedGroup(NamedTuple):
 def game_groups(config: Config, game_ids: Iterator[int]) -> list[CachedGroup]:
     """The groups of one worker as ``config`` describes them; called in the worker's process."""
     game, search, settings = game_of(config), search_of(config), config.selfplay
+    key = encoder_of(config).key
     return [
         CachedGroup(
             GameGroup(game, search, settings, config.seed, game_ids),
-            EvaluationCache(game, settings.cache),
+            EvaluationCache(game, settings.cache, key),
         )
         for _ in range(settings.groups)
     ]

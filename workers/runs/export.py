@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from alphazero import checkpoint, metrics_file
+from alphazero.addresses import ByAddress
 from alphazero.agents import CARD
 from alphazero.checkpoint import CONFIG, MANIFEST, WEIGHTS, Checkpoint
+from alphazero.config import Config, NetworkSettings
 
 RESTART_SECONDS = 2.0
 """The run was stopped and resumed between two lines of metrics where the clock advanced by this
@@ -116,17 +118,32 @@ def _parts(lines: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     return [lines[start:stop] for start, stop in pairwise(edges)]
 
 
+def _network(config: Config) -> str:
+    network = config.network
+    if not isinstance(network, NetworkSettings):
+        return network.kind
+    return (
+        f"{network.blocks} residual blocks of {network.channels} channels, attention "
+        f"{network.attention}"
+    )
+
+
+def _search(config: Config) -> str:
+    search = config.search
+    if isinstance(search, ByAddress):
+        return search.kind
+    return f"{search.kind}, {search.simulations} simulations per move"
+
+
 def model_card(exported: Checkpoint, training: dict[str, Any], digest: str, half: bool) -> str:
     """The model card in Markdown; the strength is to be filled in after a measurement."""
     config = exported.config
-    network, search = config.network, config.search
     parameters = sum(array.size for array in exported.weights.values())
     halved = half or any(array.dtype == np.float16 for array in exported.weights.values())
     stored = "float16" if halved else "float32"
     figures = {
-        "network": f"{network.blocks} residual blocks of {network.channels} channels, attention "
-        f"{network.attention}, {parameters:,} parameters, stored in {stored}",
-        "search in self-play": f"{search.kind}, {search.simulations} simulations per move",
+        "network": f"{_network(config)}, {parameters:,} parameters, stored in {stored}",
+        "search in self-play": _search(config),
         "seed": str(config.seed),
         **{name: f"{value:,}" for name, value in training.items() if name != BEGAN_WITH},
     }

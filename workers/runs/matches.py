@@ -8,10 +8,10 @@ from pydantic import ValidationError
 import games
 from alphazero import records
 from alphazero.config import Config
-from alphazero.judging import arena, mistakes, players
+from alphazero.judging import arena, decisions, mistakes, players
 from alphazero.judging.arena import ArenaResult
 from alphazero.nn.weights import Weights
-from alphazero.parts import search_of
+from alphazero.parts import game_of, search_of
 from alphazero.types import GameRecord
 from games.base import Game
 
@@ -76,7 +76,7 @@ class SuiteSample:
         # Other backends take longer to load new weights than they save in so few positions.
         inference = replace(settings.inference, backend="torch", precision="float32")
         self._network = NetworkEvaluator(self._game, settings.network, inference)
-        self._player = players.policy_player("network", self._network, self._game)
+        self._player = decisions.policy_player("network", self._network, game_of(settings))
 
     def measure(self, weights: Weights, step: int) -> dict[str, float]:
         """The share of mistakes in each set, in [0, 1], with the weights of ``step``."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from alphazero import types
+from alphazero.encoders import played_states
 from alphazero.judging import agent, session
 from alphazero.judging.decisions import continues_trees
 from alphazero.judging.lines import Line
@@ -76,7 +77,7 @@ def load(path: Path, limits: Limits) -> Service:
     Its network computes in float32. ``ValueError``, one line: there is no valid checkpoint.
     """
     loaded = agent.load(path)
-    compute = MoveSearch(loaded.game, loaded.search, loaded.evaluate, limits)
+    compute = MoveSearch(loaded.played, loaded.search, loaded.evaluate, limits)
     return service(loaded.game, compute, limits)
 
 
@@ -89,6 +90,7 @@ class MoveSearch:
     """
 
     game: Game
+    """The game whose states ``evaluate`` reads, see ``encoders.played_game``."""
     search: Search
     evaluate: Evaluator
     limits: Limits
@@ -125,9 +127,10 @@ class MoveSearch:
         """The results of ``requests``, all of which have these limits, from one search."""
         simulations = requests[0].simulations
         search = self.search.without_noise(simulations, agent.leaves_for_single_game(simulations))
-        states = np.concatenate([request.states for request in requests])
-        rngs = [np.random.default_rng(0) for _ in requests]
         lines = [request.line for request in requests]
+        states = np.concatenate([request.states for request in requests])
+        states = played_states(self.game, states, lines)
+        rngs = [np.random.default_rng(0) for _ in requests]
         kept = self.trees.lookup(lines) if self.trees else None
         result = strongest_moves(search, self.game, states, rngs, self.evaluate, limits, kept)
         if self.trees:
