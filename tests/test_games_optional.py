@@ -99,7 +99,7 @@ def test_eight_moves_are_the_most_of_all_placements_on_the_smallest_othello_boar
     assert most == game.max_legal == 8
 
 
-def test_the_published_position_with_34_moves_does_not_exceed_the_bound():
+def test_othellos_bounds_are_not_above_those_by_counting_discs():
     # The bounds by counting, worked out by trying every pair of numbers of discs.
     by_counting = {
         size: max(

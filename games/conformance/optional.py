@@ -42,7 +42,7 @@ def check_max_legal(game: Game, plies: list[Ply], rng: np.random.Generator) -> N
         states, history = game.step(states, actions), np.column_stack([history, actions])
 
 
-def _check_mobility(game: Game, legal: NDArray[np.bool_], history: NDArray[np.int64]) -> None:
+def _check_mobility(game: Game, legal: NDArray[np.bool_], history: NDArray[np.integer]) -> None:
     counts = legal.sum(axis=1)
     require_rows(
         counts <= game.max_legal,
@@ -127,7 +127,7 @@ def check_endings(game: Game, plies: list[Ply]) -> None:
     _check_images(game, plies, "adjudicate", finished=False)
 
 
-def _check_verdict(game: Game, states: States, plies: int, history: NDArray[np.int64]) -> None:
+def _check_verdict(game: Game, states: States, plies: int, history: NDArray[np.integer]) -> None:
     outcome = game.outcome(states)
     going = np.isnan(outcome)
     verdict = pure(game, "adjudicate", states[going])
@@ -164,7 +164,7 @@ def check_final(game: Game, plies: list[Ply]) -> None:
             _check_images(game, plies, method, finished=True)
 
 
-def _check_ownership(game: Game, states: States, history: NDArray[np.int64]) -> None:
+def _check_ownership(game: Game, states: States, history: NDArray[np.integer]) -> None:
     ownership = _final(game, "final_ownership", states)
     if ownership is None:
         return
@@ -178,7 +178,7 @@ def _check_ownership(game: Game, states: States, history: NDArray[np.int64]) -> 
     )
 
 
-def _check_score(game: Game, states: States, history: NDArray[np.int64]) -> None:
+def _check_score(game: Game, states: States, history: NDArray[np.integer]) -> None:
     score = _final(game, "final_score", states)
     if score is None:
         return
