@@ -1,5 +1,7 @@
 """Promises about the optional methods, tested on the positions of random games."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -77,19 +79,33 @@ def check_identity(game: Game, plies: list[Ply], rng: np.random.Generator) -> No
     first, second = (rows[:_TWINS] for rows in _twins(states, identity))
     ones, others = states[first], states[second]
     for later in range(_FUTURE + 1):
-        for method in ("legal", "outcome", "to_move", "observe"):
-            alike = equal_rows(getattr(game, method)(ones), getattr(game, method)(others))
-            for row in np.flatnonzero(~alike)[:1]:
-                pair = " and ".join(_place(plies, int(rows[row])) for rows in (first, second))
-                raise AssertionError(
-                    f"positions of equal identity must be alike, but {method} differs {later} "
-                    f"equal moves later; broken {pair}"
-                )
+        for method, row in _differences(game, ones, others):
+            pair = " and ".join(_place(plies, int(rows[row])) for rows in (first, second))
+            raise AssertionError(
+                f"positions of equal identity must be alike, but {method} differs {later} equal "
+                f"moves later; broken {pair}"
+            )
         legal = game.legal(ones)
         going = legal.any(axis=1)
         first, second, ones, others = (rows[going] for rows in (first, second, ones, others))
         actions = np.where(legal[going], rng.random(legal[going].shape), -1.0).argmax(axis=1)
         ones, others = game.step(ones, actions), game.step(others, actions)
+
+
+def _differences(game: Game, ones: States, others: States) -> Iterator[tuple[str, int]]:
+    """Methods that give two positions different results, and the first row where they do."""
+    always = np.ones(len(ones), bool)
+    going = np.isnan(game.outcome(ones))
+    for method, rows in (
+        *((method, always) for method in ("legal", "outcome", "to_move", "observe")),
+        ("adjudicate", going),
+        *((method, ~going) for method in ("final_ownership", "final_score")),
+    ):
+        one, other = (getattr(game, method)(states[rows]) for states in (ones, others))
+        if one is None or other is None:
+            continue
+        for row in np.flatnonzero(~equal_rows(one, other))[:1]:
+            yield method, int(np.flatnonzero(rows)[row])
 
 
 def _identity(game: Game, states: States, width: int | None) -> NDArray[np.uint8]:
