@@ -277,6 +277,17 @@ def test_the_version_of_the_rules_does_not_depend_on_what_is_only_shown():
     assert Shown().rules_version == TicTacToe().rules_version
 
 
+def test_the_version_of_the_rules_does_not_depend_on_the_order_of_bytes():
+    class Wide(made_up_games.Climb):
+        dtype = np.dtype([("height", "<i4"), ("plies", "<i4")])
+
+    class WideOnAnotherMachine(made_up_games.Climb):
+        dtype = np.dtype([("height", ">i4"), ("plies", ">i4")])
+
+    assert Wide().rules_version == WideOnAnotherMachine().rules_version
+    assert Wide().initial(1).dtype != WideOnAnotherMachine().initial(1).dtype
+
+
 def test_the_version_of_the_rules_is_the_same_in_every_process():
     code = f"import games; print(*(games.make(spec).rules_version for spec in {SPECS}))"
     shown = {
