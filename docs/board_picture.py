@@ -55,10 +55,9 @@ def analyse(moves: str) -> tuple[np.ndarray, list[Column]]:
         for move in analysis.moves
         if move.value is not None
     ]
-    drawing = [line.split() for line in game.render(state[0]).splitlines()]
-    rows = [row for row in drawing if len(row) == COLUMNS and set(row) <= set("XO.")]
-    stones = [[".XO".index(stone) for stone in row] for row in rows]
-    return np.array(stones), columns
+    cells = game.drawing(state[0]).cells
+    stones = [0 if cell.player is None else cell.player + 1 for cell in cells]
+    return np.array(stones).reshape(ROWS, COLUMNS), columns
 
 
 def draw(stones: np.ndarray, columns: list[Column]) -> str:

@@ -247,10 +247,11 @@ class Game(ABC):
     def identity(self, states: States) -> NDArray[np.uint8]:
         """``uint8 [B, K]``: what everything about a position depends on, ``K`` bytes.
 
-        Positions with equal rows have equal ``legal``, ``observe``, ``outcome``, ``to_move`` and
-        ``adjudicate``, and so have those after equal moves. They share an entry in caches and in
-        solutions. The default is all bytes of the state, which is always right. Example: a state
-        that counts plies, in a game whose rules do not depend on the count, leaves it out.
+        Positions with equal rows have equal ``legal``, ``observe``, ``outcome``, ``to_move`` and,
+        where they apply, ``adjudicate``, ``final_ownership`` and ``final_score``; so have those
+        that equal moves lead to. They share an entry in caches and in solutions. The default is all
+        bytes of the state, which is always right. Example: a state that counts plies, in a game
+        whose rules do not depend on the count, leaves it out.
         """
         states = np.ascontiguousarray(states)
         return states.view(np.uint8).reshape(len(states), self.dtype.itemsize)
@@ -270,8 +271,9 @@ class Game(ABC):
         all, is how many moves have been played. Not to be overridden.
         """
         outcome = self.outcome(states)
-        cut = np.isnan(outcome) & (np.asarray(plies) >= self.max_plies)
-        if cut.any():
+        long = np.asarray(plies) >= self.max_plies
+        if long.any():
+            cut = np.isnan(outcome) & long
             outcome[cut] = self.adjudicate(states[cut])
         return outcome
 

@@ -6,6 +6,7 @@ from itertools import count
 import numpy as np
 
 from games.base import Game, States
+from games.drawing import Cell, Drawing
 
 
 class OneMove(Game):
@@ -181,6 +182,15 @@ class ClockedTug(CountedTug):
         return np.where(np.isnan(outcome) & (states["plies"] >= 10), np.float32(-1), outcome)
 
 
+class StakedTug(CountedTug):
+    """BROKEN: the count, which ``identity`` leaves out, decides what an end by length is worth."""
+
+    name = "made_up_games:StakedTug"
+
+    def adjudicate(self, states: States) -> np.ndarray:
+        return np.where(states["plies"] % 4 < 2, 1, -1).astype(np.float32)
+
+
 class Climb(Game):
     """Up one step or down to any lower one; at height ``h`` there are ``h + 2`` moves.
 
@@ -234,3 +244,69 @@ class Restless(Tug):
 
     def __init__(self):
         self.rules_version = str(next(self._instances))
+
+
+class Rosette(Game):
+    """Two pieces on seven hexagons; a move leads to a neighbour, and onto the other piece wins.
+
+    A turn may be passed, so that play need not end. Cell 0 is the centre, 1 to 6 are around it.
+    Action ``7 * start + goal`` is a move, 49 a pass.
+    """
+
+    name = "made_up_games:Rosette"
+    num_actions = 50
+    max_legal = 7
+    observation_shape = (2, 1, 7)
+    max_plies = 20
+    dtype = np.dtype([("mine", "i1"), ("theirs", "i1"), ("player", "i1")])
+    """The cells of the pieces; ``mine`` is -1 for a mover whose piece has been taken."""
+    neighbours = np.array(
+        [
+            [a != b and (0 in (a, b) or abs(a - b) in (1, 5)) for b in range(7)]
+            for a in range(7)
+        ]
+    )  # fmt: skip
+
+    def initial(self, batch: int) -> States:
+        return np.array([(1, 4, 0)] * batch, self.dtype)
+
+    def legal(self, states: States) -> np.ndarray:
+        start = states["mine"][:, None] == np.arange(7)
+        moves = (start[:, :, None] & self.neighbours).reshape(-1, 49)
+        return np.column_stack([moves, states["mine"] >= 0])
+
+    def step(self, states: States, actions: np.ndarray) -> States:
+        after, goal = np.empty(len(states), self.dtype), np.asarray(actions) % 7
+        moved = np.where(np.asarray(actions) == 49, states["mine"], goal)
+        after["mine"] = np.where(moved == states["theirs"], -1, states["theirs"])
+        after["theirs"], after["player"] = moved, 1 - states["player"]
+        return after
+
+    def outcome(self, states: States) -> np.ndarray:
+        return np.where(states["mine"] < 0, -1, np.nan).astype(np.float32)
+
+    def to_move(self, states: States) -> np.ndarray:
+        return states["player"].copy()
+
+    def observe(self, states: States) -> np.ndarray:
+        pieces = np.stack([states["mine"], states["theirs"]], axis=1)[:, :, None]
+        return (pieces == np.arange(7)).astype(np.float32)[:, :, None, :]
+
+    def drawing(self, state: np.void, last_action: int | None = None) -> Drawing:
+        """Hexagons; a move is two clicks, from where to where."""
+        angles = np.arange(6) * np.pi / 3
+        places = [(0.0, 0.0), *zip(np.cos(angles).tolist(), np.sin(angles).tolist(), strict=True)]
+        mover = int(state["player"])
+        players = {int(state["theirs"]): 1 - mover, int(state["mine"]): mover}
+        return Drawing(
+            cells=tuple(
+                Cell(round(x, 3), round(y, 3), "hexagon", players.get(cell))
+                for cell, (x, y) in enumerate(places)
+            ),
+            clicks={action: divmod(action, 7) for action in range(49)},
+            named={49: "pass"},
+            last=() if last_action in (None, 49) else divmod(last_action, 7),
+        )
+
+    def render(self, state: np.void) -> str:
+        return self.drawing(state).as_text()

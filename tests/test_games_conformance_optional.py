@@ -17,7 +17,7 @@ from games.tic_tac_toe import TicTacToe
 _calls = count()
 
 
-@pytest.mark.parametrize("name", ["Tug", "TugNearerEnd", "CountedTug", "Climb"])
+@pytest.mark.parametrize("name", ["Tug", "TugNearerEnd", "CountedTug", "Climb", "Rosette"])
 def test_a_game_that_keeps_the_contract_is_accepted(name):
     check(getattr(made_up_games, name)())
 
@@ -40,6 +40,7 @@ def test_a_game_whose_play_exceeds_max_plies_is_accepted_and_adjudicated():
             "equal identity must be alike, but legal differs 0 equal moves later; broken at the "
             r"start and after the actions \[",
         ),
+        (made_up_games.StakedTug(), "identity must be alike, but adjudicate differs 0 equal moves"),
         (made_up_games.Restless(), "rules_version must be the same for equal rules"),
     ],
     ids=lambda value: getattr(value, "name", ""),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_up_games import Tug
+from made_up_games import Rosette, Tug
 
 import games
 from games import drawing as drawings
@@ -147,6 +147,20 @@ def test_hexagons_stand_under_the_gaps_of_the_row_above():
         ". . .",
         " . . .",
         "  . . .",
+    ]
+
+
+def test_a_move_from_a_hexagon_to_another_is_two_clicks_and_marks_both():
+    game = Rosette()
+    states = game.step(game.initial(1), np.array([7 * 1 + 2]))
+    drawing = game.drawing(states[0], last_action=9)
+    assert drawing.clicks[9] == drawing.last == (1, 2)
+    assert drawing.named == {49: "pass"}
+    assert [cell.player for cell in drawing.cells] == [None, None, 0, None, 1, None, None]
+    assert drawing.as_text().splitlines() == [
+        " . .",
+        "O . .",
+        " . X",
     ]
 
 

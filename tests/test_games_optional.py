@@ -99,7 +99,7 @@ def test_eight_moves_are_the_most_of_all_placements_on_the_smallest_othello_boar
     assert most == game.max_legal == 8
 
 
-def test_the_published_position_with_34_moves_does_not_exceed_the_bound():
+def test_othellos_bounds_are_not_above_those_by_counting_discs():
     # The bounds by counting, worked out by trying every pair of numbers of discs.
     by_counting = {
         size: max(
@@ -275,6 +275,17 @@ def test_the_version_of_the_rules_does_not_depend_on_what_is_only_shown():
             return "drawn otherwise"
 
     assert Shown().rules_version == TicTacToe().rules_version
+
+
+def test_the_version_of_the_rules_does_not_depend_on_the_order_of_bytes():
+    class Wide(made_up_games.Climb):
+        dtype = np.dtype([("height", "<i4"), ("plies", "<i4")])
+
+    class WideOnAnotherMachine(made_up_games.Climb):
+        dtype = np.dtype([("height", ">i4"), ("plies", ">i4")])
+
+    assert Wide().rules_version == WideOnAnotherMachine().rules_version
+    assert Wide().initial(1).dtype != WideOnAnotherMachine().initial(1).dtype
 
 
 def test_the_version_of_the_rules_is_the_same_in_every_process():

@@ -92,8 +92,9 @@ def balanced_openings(game: Game, count: int, plies: int, seed: int) -> tuple[st
         if line is None:
             continue
         state = replay(game, [line])
-        if state.tobytes() not in openings and solver(state, [rng]).value == 0:
-            openings[state.tobytes()] = _text(game, line)
+        key = game.identity(state).tobytes()
+        if key not in openings and solver(state, [rng]).value == 0:
+            openings[key] = _text(game, line)
         if len(openings) == count:
             return tuple(openings.values())
     raise ValueError(f"{game.name} has no {count} balanced openings of {plies} plies")

@@ -1,5 +1,7 @@
 """Promises about the optional methods, tested on the positions of random games."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,7 +44,7 @@ def check_max_legal(game: Game, plies: list[Ply], rng: np.random.Generator) -> N
         states, history = game.step(states, actions), np.column_stack([history, actions])
 
 
-def _check_mobility(game: Game, legal: NDArray[np.bool_], history: NDArray[np.int64]) -> None:
+def _check_mobility(game: Game, legal: NDArray[np.bool_], history: NDArray[np.integer]) -> None:
     counts = legal.sum(axis=1)
     require_rows(
         counts <= game.max_legal,
@@ -77,19 +79,33 @@ def check_identity(game: Game, plies: list[Ply], rng: np.random.Generator) -> No
     first, second = (rows[:_TWINS] for rows in _twins(states, identity))
     ones, others = states[first], states[second]
     for later in range(_FUTURE + 1):
-        for method in ("legal", "outcome", "to_move", "observe"):
-            alike = equal_rows(getattr(game, method)(ones), getattr(game, method)(others))
-            for row in np.flatnonzero(~alike)[:1]:
-                pair = " and ".join(_place(plies, int(rows[row])) for rows in (first, second))
-                raise AssertionError(
-                    f"positions of equal identity must be alike, but {method} differs {later} "
-                    f"equal moves later; broken {pair}"
-                )
+        for method, row in _differences(game, ones, others):
+            pair = " and ".join(_place(plies, int(rows[row])) for rows in (first, second))
+            raise AssertionError(
+                f"positions of equal identity must be alike, but {method} differs {later} equal "
+                f"moves later; broken {pair}"
+            )
         legal = game.legal(ones)
         going = legal.any(axis=1)
         first, second, ones, others = (rows[going] for rows in (first, second, ones, others))
         actions = np.where(legal[going], rng.random(legal[going].shape), -1.0).argmax(axis=1)
         ones, others = game.step(ones, actions), game.step(others, actions)
+
+
+def _differences(game: Game, ones: States, others: States) -> Iterator[tuple[str, int]]:
+    """Methods that give two positions different results, and the first row where they do."""
+    always = np.ones(len(ones), bool)
+    going = np.isnan(game.outcome(ones))
+    for method, rows in (
+        *((method, always) for method in ("legal", "outcome", "to_move", "observe")),
+        ("adjudicate", going),
+        *((method, ~going) for method in ("final_ownership", "final_score")),
+    ):
+        one, other = (getattr(game, method)(states[rows]) for states in (ones, others))
+        if one is None or other is None:
+            continue
+        for row in np.flatnonzero(~equal_rows(one, other))[:1]:
+            yield method, int(np.flatnonzero(rows)[row])
 
 
 def _identity(game: Game, states: States, width: int | None) -> NDArray[np.uint8]:
@@ -127,7 +143,7 @@ def check_endings(game: Game, plies: list[Ply]) -> None:
     _check_images(game, plies, "adjudicate", finished=False)
 
 
-def _check_verdict(game: Game, states: States, plies: int, history: NDArray[np.int64]) -> None:
+def _check_verdict(game: Game, states: States, plies: int, history: NDArray[np.integer]) -> None:
     outcome = game.outcome(states)
     going = np.isnan(outcome)
     verdict = pure(game, "adjudicate", states[going])
@@ -164,7 +180,7 @@ def check_final(game: Game, plies: list[Ply]) -> None:
             _check_images(game, plies, method, finished=True)
 
 
-def _check_ownership(game: Game, states: States, history: NDArray[np.int64]) -> None:
+def _check_ownership(game: Game, states: States, history: NDArray[np.integer]) -> None:
     ownership = _final(game, "final_ownership", states)
     if ownership is None:
         return
@@ -178,7 +194,7 @@ def _check_ownership(game: Game, states: States, history: NDArray[np.int64]) -> 
     )
 
 
-def _check_score(game: Game, states: States, history: NDArray[np.int64]) -> None:
+def _check_score(game: Game, states: States, history: NDArray[np.integer]) -> None:
     score = _final(game, "final_score", states)
     if score is None:
         return

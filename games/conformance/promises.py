@@ -17,7 +17,7 @@ class Ply(NamedTuple):
     """``[B]``."""
     after: States
     """``[B]``, after the move."""
-    history: NDArray[np.int64]
+    history: NDArray[np.integer]
     """``[B, plies]``, the actions from the start that led to ``after``."""
 
 
@@ -27,7 +27,7 @@ def require(condition: object, promise: str) -> None:
         raise AssertionError(promise)
 
 
-def require_rows(kept: ArrayLike, promise: str, history: NDArray[np.int64]) -> None:
+def require_rows(kept: ArrayLike, promise: str, history: NDArray[np.integer]) -> None:
     """Require a promise of every row: ``kept`` is ``bool [B]``, ``history`` as in ``Ply``."""
     broken = np.flatnonzero(~np.asarray(kept))
     if broken.size:
@@ -35,7 +35,7 @@ def require_rows(kept: ArrayLike, promise: str, history: NDArray[np.int64]) -> N
         raise AssertionError(f"{promise}; broken {place(history[row])}")
 
 
-def place(actions: NDArray[np.int64]) -> str:
+def place(actions: NDArray[np.integer]) -> str:
     """Where something is wrong, as actions that can be replayed from the start."""
     return f"after the actions {actions.tolist()}" if len(actions) else "at the start"
 

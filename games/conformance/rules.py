@@ -45,7 +45,9 @@ def play(game: Game, batch: int, rng: np.random.Generator) -> list[Ply]:
 
     Games that reach ``max_plies`` end there, as everywhere in the framework.
     """
-    states, history, plies = game.initial(batch), np.empty((batch, 0), np.int64), []
+    # Every ply keeps its history: the smallest type, as cyclic games are all max_plies long.
+    history = np.empty((batch, 0), np.min_scalar_type(game.num_actions))
+    states, plies = game.initial(batch), []
     for _ in range(game.max_plies):
         legal = _check_views(game, states, history)
         going = legal.any(axis=1)
@@ -54,14 +56,14 @@ def play(game: Game, batch: int, rng: np.random.Generator) -> list[Ply]:
         states, legal, history = states[going], legal[going], history[going]
         actions = np.where(legal, rng.random(legal.shape), -1.0).argmax(axis=1)
         after = _check_step(game, states, actions)
-        history = np.column_stack([history, actions])
+        history = np.column_stack([history, actions.astype(history.dtype)])
         plies.append(Ply(states, actions, after, history))
         states = after
     _check_views(game, states, history)
     return plies
 
 
-def _check_views(game: Game, states: States, history: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _check_views(game: Game, states: States, history: NDArray[np.integer]) -> NDArray[np.bool_]:
     """Test the four methods over states on a batch and return its legal actions."""
     batch = len(states)
     legal, outcome, mover, observation = (
