@@ -40,6 +40,7 @@ class Collected(NamedTuple):
 
 
 def count_game(record: GameRecord) -> GameCounts:
+    """The numbers of ``record``, which are all that a run's metrics need of it."""
     return GameCounts(record.version, len(record), record.ending)
 
 
