@@ -9,11 +9,13 @@ agents belong to the game itself. Only the states are larger.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from games.base import Game, States, Symmetry, Transition
+from games.drawing import Drawing
 
 LONGEST = 255
 """The largest number of earlier positions: how many are known is one byte."""
@@ -104,9 +106,16 @@ class WithHistory(Game):
     def text_to_action(self, text: str) -> int:
         return self.game.text_to_action(text)
 
-    @property
+    @cached_property
     def max_legal(self) -> int:
         return self.game.max_legal
+
+    @cached_property
+    def rules_version(self) -> str:
+        return self.game.rules_version
+
+    def drawing(self, state: np.void, last_action: int | None = None) -> Drawing:
+        return self.game.drawing(state["state"], last_action)
 
     def adjudicate(self, states: States) -> NDArray[np.float32]:
         return self.game.adjudicate(present(states))

@@ -61,7 +61,7 @@ def test_games_with_a_cache_are_the_same_and_evaluate_less():
         for one, other in zip(expected, records, strict=True):
             assert one.game_id == other.game_id
             np.testing.assert_array_equal(one.actions, other.actions)
-            np.testing.assert_array_equal(one.policy, other.policy)
+            np.testing.assert_array_equal(one.rows, other.rows)
             np.testing.assert_array_equal(one.value, other.value)
     assert finished
     assert fewer.states.total() < 0.8 * every.states.total()

@@ -140,7 +140,8 @@ def _eager(module: nn.Module, encoder: Encoder, states: States) -> Callable[[int
     def call(_: int) -> int:
         torch.get_num_threads()  # set_num_threads takes effect in a new thread only after this call
         with torch.inference_mode():
-            logits, value_logits, *_ = module(torch.from_numpy(encoder(states)).to(device))
+            outputs = module(torch.from_numpy(encoder(states)).to(device))
+            logits, value_logits = outputs[:2]
             value = values.from_logit_tensor(value_logits)
             return min(len(logits.cpu().numpy()), len(value.cpu().numpy()))
 
