@@ -254,11 +254,11 @@ def _expand(
 
 
 def reserve_edges(tree: Tree, number: int) -> None:
-    """Make room for ``number`` more edges; the array at least doubles where it is too small."""
+    """Make room for ``number`` more edges; the array grows by half where it is too small."""
     needed = int(tree.used[0]) + number
     if needed <= len(tree.edges):
         return
-    larger = np.empty(max(needed, 2 * len(tree.edges)), EDGE)
+    larger = np.empty(max(needed, len(tree.edges) * 3 // 2), EDGE)
     larger[: tree.used[0]] = tree.edges[: tree.used[0]]
     tree.edges = larger
 
