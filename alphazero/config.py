@@ -156,6 +156,11 @@ class SelfPlaySettings:
     again, and games share openings: in Connect Four about 40 % of the lookups are hits. Both
     LocalFleet and the workers on Ray use it; it is cleared when the weights change. AlphaZero's
     papers describe no cache, KataGo has one."""
+    memory: Count | None = None
+    """Bytes that search trees, evaluation caches and games in progress may use in each process of
+    self-play. None: half of the memory of the machine or of its control group, a container's limit.
+    The sizes are announced when a run begins. Where they are too large, the caches are halved until
+    all fits; a run that cannot fit is refused."""
     temperature: Annotated[float, Field(ge=0)] = 1.0
     """Temperature of the choice of moves before ``temperature_plies``: 1 draws moves in proportion
     to the search's visits (with Gumbel it is a factor on the noise), 0 plays the best move. AlphaGo

@@ -115,19 +115,30 @@ def hashing(game: Game, spread: float = 4.0) -> Evaluator:
     return evaluate
 
 
-def puct(game: Game, state: States, search: PUCT, evaluate: Evaluator, rng=None) -> Reference:
+def puct(
+    game: Game,
+    state: States,
+    search: PUCT,
+    evaluate: Evaluator,
+    rng=None,
+    kept: Node | None = None,
+) -> Reference:
     """One position by PUCT; with ``rng`` the root's prior is mixed with Dirichlet noise.
 
-    ``action`` is the most visited one, as at temperature 0.
+    ``action`` is the most visited one, as at temperature 0. ``kept``: this position's node in the
+    tree of an earlier search, which goes on; its visits count as simulations.
     """
-    root = _expanded(_node(game, state), game, evaluate)
+    root = kept if kept is not None and kept.edges else None
+    root = root or _expanded(_node(game, state), game, evaluate)
     if rng is not None and search.dirichlet_fraction:
         share = search.dirichlet_fraction
         alpha = search.dirichlet_total / len(root.edges)
         for edge, noise in zip(
             root.edges.values(), rng.dirichlet([alpha] * len(root.edges)), strict=True
         ):
-            edge.prior = f32(f32(1 - share) * edge.prior + share * noise)
+            if _range_of(root, edge)[1] > -1 or not search.proofs:
+                edge.prior = f32(f32(1 - share) * edge.prior + share * noise)
+        root.seen = _sum(edge.prior for edge in root.edges.values() if edge.visits)
 
     def choose(node: Node) -> int:
         total = node.visits + node.waiting
@@ -147,7 +158,7 @@ def puct(game: Game, state: States, search: PUCT, evaluate: Evaluator, rng=None)
 
     _grow(game, root, Rules(choose, choose), evaluate, search)
     visits = _visits(game, root)
-    choices = _choices(root)
+    choices = _choices(root, search.proofs)
     counts = [n if action in choices else 0 for action, n in enumerate(visits)]
     if not any(counts):
         counts = [int(action in choices) for action in range(game.num_actions)]
@@ -194,7 +205,11 @@ def gumbel(
 
     rules = Rules(choose_root, choose_below, must_wait)
     _grow(game, root, rules, evaluate, search)
-    visits, bonus, choices = _visits(game, root), _bonus(root, search), _choices(root)
+    visits, bonus, choices = (
+        _visits(game, root),
+        _bonus(root, search),
+        _choices(root, search.proofs),
+    )
     most = max(visits[a] for a in choices)
     finalists = [a for a in sorted(choices) if visits[a] == most]
     weights = {a: math.exp(root.logits[a] - highest + bonus[a]) for a in choices}
@@ -247,7 +262,8 @@ def _grow(game: Game, root: Node, rules: Rules, evaluate: Evaluator, search: PUC
 
     A descent that ends at an edge or node that waits for its evaluation ends the round.
     """
-    begun, simulations = 0, search.simulations
+    simulations = search.simulations
+    begun = min(root.visits - 1, simulations - 1)  # at least one more
     while begun < simulations and root.proven is None:
         quota, paths = min(search.leaves, simulations - begun), []
         while len(paths) < quota:
@@ -361,8 +377,10 @@ def _recount(node: Node) -> f32:
     return node.value_sum
 
 
-def _choices(root: Node) -> list[int]:
-    """The actions that proven bounds do not rule out."""
+def _choices(root: Node, proofs: bool) -> list[int]:
+    """The actions that proven bounds do not rule out; all, where nothing is proven."""
+    if not proofs:
+        return list(root.edges)
     ranges = {action: _range_of(root, edge) for action, edge in root.edges.items()}
     low, high = _range(root)
     if low == high:

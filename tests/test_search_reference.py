@@ -1,5 +1,7 @@
 """The batched searches against slow trees of objects, and against batches of other sizes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from made_up_games import DoubleNim
@@ -126,3 +128,34 @@ def test_a_positions_search_does_not_depend_on_the_other_positions_of_its_batch(
     assert together[::-1] == outcome(np.arange(16)[::-1])
     assert together[3:8] == outcome(np.arange(3, 8))
     assert together == [outcome(np.array([i]))[0] for i in range(16)]
+
+
+def assert_object_trees(game, evaluate, search, number, seed=0):
+    """``number`` searches without noise are those of the object tree; proofs on and off."""
+    reference = puct if search.kind == "puct" else gumbel
+    for proofs in (True, False):
+        chosen = replace(search.without_noise(leaves=search.leaves), proofs=proofs)
+        states = positions(game, number, seed)
+        steps = chosen(game, states, generators(number), zero_temperature(number))
+        expected = [reference(game, states[i : i + 1], chosen, evaluate) for i in range(number)]
+        assert_same(run(steps, evaluate), expected, exact_policy=search.kind == "puct")
+
+
+@pytest.mark.parametrize("leaves", [1, 4, 8])
+@pytest.mark.parametrize("kind", [PUCT, Gumbel])
+@pytest.mark.parametrize("name", GAMES)
+def test_searches_without_proofs_are_those_of_the_object_tree(name, kind, leaves):
+    game = make(name)
+    evaluate = hashing(game)
+    for simulations in (3, 40):
+        assert_object_trees(game, evaluate, kind(simulations=simulations, leaves=leaves), 10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("leaves", [1, 4, 8])
+@pytest.mark.parametrize("kind", [PUCT, Gumbel])
+@pytest.mark.parametrize("name", GAMES)
+def test_a_thousand_searches_of_each_kind_are_those_of_the_object_tree(name, kind, leaves):
+    game = make(name)
+    search = kind(simulations=64, leaves=leaves)
+    assert_object_trees(game, hashing(game), search, 250, seed=77)

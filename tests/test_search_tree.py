@@ -42,10 +42,11 @@ def edges_of(tree, b, node):
     return tree.edges[first : first + count]
 
 
-def assert_sound(game, tree, simulations):
+def assert_sound(game, tree, simulations=None):
+    """Everything that holds in trees after a search, with their number of simulations if given."""
     for b in range(len(tree.size)):
         nodes = tree.nodes[b, : tree.size[b]]
-        if nodes["status"][0] == EXPANDED:
+        if nodes["status"][0] == EXPANDED and simulations is not None:
             assert nodes["visits"][0] == 1 + simulations
         assert nodes["parent"][0] == -1
         assert not nodes["pending"].any()

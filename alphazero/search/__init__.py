@@ -1,7 +1,7 @@
 """Batched tree search: generators that yield states to evaluate and return their results."""
 
 from collections.abc import Generator, Sequence
-from inspect import signature
+from inspect import Parameter, signature
 from typing import TypeVar
 
 import numpy as np
@@ -43,5 +43,6 @@ def strongest_moves(
     temperature = np.zeros(len(states), np.float32)
     accepted = signature(search.__call__).parameters
     more = {"limits": limits, "kept": kept}
-    passed = {name: value for name, value in more.items() if name in accepted}
-    return run(search(game, states, rngs, temperature, **passed), evaluate)
+    if not any(parameter.kind is Parameter.VAR_KEYWORD for parameter in accepted.values()):
+        more = {name: value for name, value in more.items() if name in accepted}
+    return run(search(game, states, rngs, temperature, **more), evaluate)

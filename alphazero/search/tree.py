@@ -197,41 +197,36 @@ def grow(
 
     Yields the leaves' states and receives their evaluation.
     """
-    batch, timed = len(tree.size), budget.deadline is not None
-    remaining = np.full(batch, SIMULATIONS_PER_ROUND, np.int32)
-    if budget.simulations is not None:
-        done = tree.nodes["visits"][:, 0] - 1
-        remaining = np.maximum(budget.simulations - done, 1).astype(np.int32)
+    batch, timed, virtual = len(tree.size), budget.deadline is not None, leaves > 1
+    endless, remaining = budget.simulations is None, _remaining(tree, budget)
     parents = np.empty(batch * leaves, game.dtype)
     rows = Rows(np.empty((4, len(parents)), np.int32), _bytes(parents), parents)
     while True:
-        if budget.simulations is None:
-            remaining[:] = SIMULATIONS_PER_ROUND
         if timed:
             _reserve_nodes(tree, leaves)
         if new := select(remaining, rows):
-            yield from _add(game, tree, rows, new, (leaves > 1, prove))
-        elif (
-            budget.simulations is not None or (tree.nodes["status"][:, 0] == kernels.FINISHED).all()
-        ):
+            states, legal, outcome, to_move = game.advance(rows.states[:new], rows.where[3, :new])
+            unfinished = kernels.attach(
+                tree.nodes, tree.edges, tree.raw, tree.size,
+                rows.where, states.view(np.uint8), legal, outcome, to_move, virtual, prove,
+            )  # fmt: skip
+            if unfinished:
+                evaluation = yield states[:unfinished]
+                _expand(tree, rows.where, evaluation, legal[:unfinished], virtual)
+        elif not endless or (tree.nodes["status"][:, 0] == kernels.FINISHED).all():
             return
         if timed and (budget.expired() or tree.used_bytes > LARGEST):
             return
+        if endless:
+            remaining[:] = SIMULATIONS_PER_ROUND
 
 
-def _add(
-    game: Game, tree: Tree, rows: Rows, new: int, flags: tuple[bool, bool]
-) -> Generator[States, Evaluation, None]:
-    """Add the nodes of the first ``new`` rows; ``flags``: as in the kernels, virtual and prove."""
-    virtual, prove = flags
-    states, legal, outcome, to_move = game.advance(rows.states[:new], rows.where[3, :new])
-    unfinished = kernels.attach(
-        tree.nodes, tree.edges, tree.raw, tree.size,
-        rows.where, states.view(np.uint8), legal, outcome, to_move, virtual, prove,
-    )  # fmt: skip
-    if unfinished:
-        evaluation = yield states[:unfinished]
-        _expand(tree, rows.where, evaluation, legal[:unfinished], virtual)
+def _remaining(tree: Tree, budget: Budget) -> NDArray[np.int32]:
+    """``[B]``: the simulations that each tree may begin at first."""
+    if budget.simulations is None:
+        return np.full(len(tree.size), SIMULATIONS_PER_ROUND, np.int32)
+    done = tree.nodes["visits"][:, 0] - 1
+    return np.maximum(budget.simulations - done, 1).astype(np.int32)
 
 
 def _expand(
@@ -259,11 +254,11 @@ def _expand(
 
 
 def reserve_edges(tree: Tree, number: int) -> None:
-    """Make room for ``number`` more edges; the array at least doubles where it is too small."""
+    """Make room for ``number`` more edges; the array grows by half where it is too small."""
     needed = int(tree.used[0]) + number
     if needed <= len(tree.edges):
         return
-    larger = np.empty(max(needed, 2 * len(tree.edges)), EDGE)
+    larger = np.empty(max(needed, len(tree.edges) * 3 // 2), EDGE)
     larger[: tree.used[0]] = tree.edges[: tree.used[0]]
     tree.edges = larger
 

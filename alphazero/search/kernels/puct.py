@@ -85,8 +85,8 @@ def mix_noise(nodes, edges, drawn, fraction):
     """Replace every root's priors by ``(1 - fraction) * prior + fraction * noise``.
 
     A root of ``m`` edges uses the first ``m`` entries of its row of ``drawn [B, >= m]``, divided by
-    their sum. Refuted edges keep their prior, which counts as 0. The sum of the visited edges'
-    priors is computed anew, because a root of an earlier tree has visits.
+    their sum. Refuted edges keep their minus sign. The sum of the visited edges' priors is computed
+    anew, because a root of an earlier tree has visits.
     """
     for tree in range(len(nodes)):
         root, total, mass = nodes[tree, 0], 0.0, ZERO
@@ -94,10 +94,13 @@ def mix_noise(nodes, edges, drawn, fraction):
             total += drawn[tree, k]
         for k in range(root.count):
             edge = edges[root.first + k]
-            if edge.prior >= 0:
-                kept = np.float32(1 - fraction) * edge.prior
-                edge.prior = kept + fraction * drawn[tree, k] / total
-                mass += edge.prior if edge.visits > 0 else ZERO
+            refuted = edge.prior < 0
+            kept = np.float32(1 - fraction) * abs(edge.prior)
+            edge.prior = kept + fraction * drawn[tree, k] / total
+            if refuted:
+                edge.prior = -edge.prior
+            elif edge.visits > 0:
+                mass += edge.prior
         root.prior_mass = mass
 
 
