@@ -53,9 +53,9 @@ class Batch(NamedTuple):
     wdl: NDArray[np.float32]
     """``[n, 3]``, probabilities of a win, a draw and a loss of the mover."""
     weight: NDArray[np.float32] | None = None
-    """``[n]``, factors of each position's policy and value loss; None: all are 1."""
+    """``[n]``, weights of the positions in the loss, 1 on average over a game; None: all are 1."""
     auxiliary: Mapping[str, NDArray[np.float32]] = MappingProxyType({})
-    """``[n, ...]`` by the auxiliary head's name, NaN where there is no target."""
+    """``[n, ...]`` by the name of the head; NaN where a position has no target."""
 
 
 def to_batch(game: Game, samples: Samples, value_mixing: float) -> Batch:
