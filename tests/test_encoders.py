@@ -109,7 +109,7 @@ def test_an_encoder_with_planes_of_its_own_is_accepted(name):
 
 
 def test_a_wrong_address_is_an_error_of_the_configuration():
-    with pytest.raises(ConfigError, match="network.encoder: unknown encoder 'planes'"):
+    with pytest.raises(ConfigError, match=r"network\.encoder: unknown encoder 'planes'"):
         config.load("connect_four", ["network.encoder=planes"])
     assert config.load("connect_four", [f"network.encoder={SPEC}"]).network.encoder == SPEC
 

@@ -1,6 +1,7 @@
 """Auxiliary heads: their losses against slow computations, and networks with and without them."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from random_positions import positions
 
 import games
-from alphazero import config, config_file, heads, network, resuming
+from alphazero import checkpoint, config, config_file, heads, local_run, network, resuming
 from alphazero.config import NetworkSettings, TrainingSettings
 from alphazero.config_file import ConfigError
 from alphazero.learner import Learner
@@ -301,6 +302,26 @@ def test_a_learner_starts_from_weights_with_other_heads_and_fewer_blocks():
     shared = [name for name in begun if name in theirs]
     assert any(name.startswith("tower.1.") for name in shared)
     assert all(np.array_equal(begun[name], theirs[name]) for name in shared)
+
+
+def test_a_run_starts_from_a_checkpoint_with_other_heads_and_reports_each(tmp_path):
+    first, second = (
+        config.Config(
+            game="connect_four",
+            network=sized(heads=chosen),
+            training=TrainingSettings(device="cpu", precision="float32", initial_weights=source),
+        )
+        for chosen, source in (({"score": 1.0}, None), ({"reply": 1.0}, str(tmp_path)))
+    )
+    checkpoint.save(tmp_path, 1, learner({"score": 1.0}).weights(), {}, first)
+    lines = []
+    made = local_run.make_learner(second, resumed=False, report=lines.append)
+    assert [line.partition(": ")[0] for line in lines] == ["training.initial_weights"] * 2
+    begun, theirs = made.weights(), checkpoint.load(tmp_path).weights
+    np.testing.assert_array_equal(begun["policy.0.weight"], theirs["policy.0.weight"])
+    changed = replace(second, network=sized(channels=4, heads={"reply": 1.0}))
+    with pytest.raises(ValueError, match=r"network\.channels 8, these settings say 4"):
+        local_run.make_learner(changed, resumed=False)
 
 
 @pytest.mark.parametrize("now", [{}, {"ownership": 1.0}, {"score": 2.0}, {"score": 1, "reply": 1}])
