@@ -92,7 +92,7 @@ def slow(name: str, output: np.ndarray, target: np.ndarray) -> float:
 
 
 def test_the_settings_know_every_head():
-    assert tuple(heads.HEADS) == config.HEADS
+    assert set(heads.HEADS) == set(config.HEADS)
 
 
 @pytest.mark.parametrize("name", GAMES)
