@@ -59,7 +59,9 @@ def build(names: Iterable[str], game: Game, features: Features) -> dict[str, nn.
 
     The order does not depend on that of ``names``, so neither do the weights drawn for them.
     """
-    return {name: HEADS[name].module(game, features) for name in sorted(names, key=_ORDER.index)}
+    return {
+        name: HEADS[name].module(game, features) for name in sorted(names, key=list(HEADS).index)
+    }
 
 
 def _actions(game: Game, features: Features) -> nn.Module:
@@ -109,5 +111,3 @@ HEADS: dict[str, Head] = {
     "short_term": Head(_number, _signed_loss),
 }
 """Every auxiliary head by name."""
-
-_ORDER = list(HEADS)

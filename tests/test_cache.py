@@ -8,12 +8,15 @@ import pytest
 from random_positions import positions
 
 import games
-from alphazero.cache import EvaluationCache
+from alphazero.cache import CachedEvaluator, EvaluationCache, entry_bytes
 from alphazero.config import SelfPlaySettings
+from alphazero.evaluators import uniform
 from alphazero.search import run
 from alphazero.search.gumbel import Gumbel
 from alphazero.selfplay import GameGroup
 from alphazero.types import Evaluation
+from games.base import Game
+from games.tic_tac_toe import TicTacToe
 
 GAME = games.make("connect_four")
 
@@ -111,6 +114,47 @@ def test_an_evaluation_by_new_weights_drops_those_by_the_old_ones():
     (after,) = run(cache.wrap(yielding(states)), evaluate)
     assert after.version == 5
     np.testing.assert_array_equal(after.value, evaluate.expected(states).value)
+
+
+class Counted(TicTacToe):
+    """Tic-tac-toe whose states count the plies, which ``identity`` leaves out."""
+
+    dtype = np.dtype([*TicTacToe.dtype.descr, ("plies", "u1")])
+
+    def initial(self, batch):
+        return np.zeros(batch, self.dtype)
+
+    def identity(self, states):
+        return super().identity(states)[:, :-1]
+
+
+def test_positions_with_one_identity_share_an_entry():
+    game = Counted()
+    evaluate, states = uniform(game), game.initial(4)
+    states["plies"] = [0, 5, 5, 7]
+    batches: list[int] = []
+
+    def counting(states):
+        batches.append(len(states))
+        return evaluate(states)
+
+    by_identity = CachedEvaluator(game, counting, 64)
+    by_identity(states[:1])
+    by_identity(states)
+    assert batches == [1]
+    assert (by_identity.cache.lookups, by_identity.cache.misses) == (5, 1)
+    whole = CachedEvaluator(game, evaluate, 64, lambda s: Game.identity(game, s))
+    whole(states)
+    assert whole.cache.misses == 3
+
+
+@pytest.mark.parametrize("game", [GAME, Counted()])
+def test_the_memory_of_a_cache_is_as_documented(game):
+    cache, capacity = EvaluationCache(game, 2**10), 2**10
+    arrays = [part for part in vars(cache).values() if isinstance(part, np.ndarray)]
+    size = sum(array.nbytes for array in arrays)
+    key = game.identity(game.initial(1)).shape[1]
+    assert size == capacity * entry_bytes(game) == capacity * (4 * game.num_actions + 12 + key)
 
 
 def test_the_first_evaluation_has_its_own_version_even_where_positions_repeat():

@@ -12,6 +12,7 @@ import torch
 import games
 from alphazero import checkpoint, network
 from alphazero.config import Config, NetworkSettings, TrainingSettings
+from alphazero.judging.agent import load_agent
 from alphazero.nn.weights import arrays, load
 from workers import cli
 from workers.runs import export
@@ -71,6 +72,18 @@ def test_a_checkpoint_moved_out_of_its_run_is_exported_without_the_totals(run, t
     (run / "checkpoints/step_000020").rename(lonely)
     export.export(lonely, tmp_path / "agent")
     assert json.loads((tmp_path / "agent/MANIFEST.json").read_text())["training"] == {"steps": 20}
+
+
+def test_an_agent_trained_with_heads_is_exported_with_them_and_plays_without(tmp_path):
+    config = replace(CONFIG, network=replace(SMALL, heads={"reply": 0.15}))
+    weights = arrays(network.build(GAME, config.network, seed=1).state_dict())
+    checkpoint.save(tmp_path / "run", 20, weights, {}, config)
+    export.export(tmp_path / "run", tmp_path / "agent")
+    assert checkpoint.load(tmp_path / "agent").weights.keys() == weights.keys()
+    plain = {name: array for name, array in weights.items() if not name.startswith("heads.")}
+    checkpoint.save(tmp_path / "plain", 20, plain, {}, CONFIG)
+    one, other = (load_agent(tmp_path / name).analyse("15") for name in ("agent", "plain"))
+    assert one == other
 
 
 def training_of(folder):

@@ -1,5 +1,6 @@
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -215,14 +216,6 @@ def test_without_openvino_torch_is_timed_alone(monkeypatch):
     assert "openvino" not in made.description
 
 
-@pytest.mark.parametrize("outputs", [1, 3])
-def test_the_value_equals_the_networks_for_extreme_logits_too(outputs):
-    logits = np.random.default_rng(0).normal(size=(500, outputs)).astype(np.float32) ** 5
-    expected = values.from_logit_tensor(torch.from_numpy(logits)).numpy()
-    assert np.abs(logits).max() > 100
-    np.testing.assert_allclose(values.from_logits(logits), expected, atol=1e-6)
-
-
 def test_openvino_on_a_gpu_is_refused():
     with pytest.raises(ValueError, match="runs on the cpu"):
         NetworkEvaluator(game(), SMALL, InferenceSettings(backend="openvino", device="cuda"))
@@ -262,3 +255,73 @@ def test_outputs_that_are_not_finite_are_refused_with_the_weights_version(backen
     made.load(huge, version=42)
     with pytest.raises(RunFailed, match="version 42"):
         made(states())
+
+
+class Plain(torch.nn.Module):
+    """A network without a tower, which returns a tuple; it needs contiguous planes."""
+
+    def __init__(self, shape, num_actions, settings, auxiliary=None):
+        super().__init__()
+        self.layers = torch.nn.Sequential(
+            torch.nn.Conv2d(shape[0], 4, 3, padding=1), torch.nn.BatchNorm2d(4), torch.nn.ReLU()
+        )
+        self.actions = torch.nn.Linear(4 * shape[1] * shape[2], num_actions)
+        self.results = torch.nn.Linear(4 * shape[1] * shape[2], 3)
+
+    def forward(self, observations):
+        # By index, which a session that folds BatchNorm away would break.
+        features = self.layers[2](self.layers[1](self.layers[0](observations)))
+        features = features.contiguous().view(len(features), -1)
+        return self.actions(features), self.results(features)
+
+
+class Recorded(Plain):
+    """The same with the record of outputs and an auxiliary one."""
+
+    def forward(self, observations):
+        policy, value = super().forward(observations)
+        return network.Outputs(policy, value, {"score": value[:, 0]})
+
+
+@pytest.mark.parametrize("made", [Plain, Recorded])
+@pytest.mark.parametrize("backend", ["auto", "torch", "openvino"])
+def test_a_network_without_a_tower_runs_as_a_whole_in_torch(monkeypatch, made, backend):
+    monkeypatch.setattr(network, "PolicyValueNetwork", made)
+    module = made(game().observation_shape, 7, SMALL)
+    with torch.no_grad():  # statistics that are not a fresh network's
+        module.train()(torch.from_numpy(game().observe(states())))
+    chosen = InferenceSettings(backend=backend, precision="float32", device="cpu")
+    evaluate = NetworkEvaluator(game(), SMALL, chosen)
+    evaluate.load(arrays(module.state_dict()), 1)
+    assert evaluate.description.startswith("torch float32 on cpu: the only one")
+    evaluation = evaluate(states())
+    with torch.no_grad():
+        logits, value = module.eval()(torch.from_numpy(game().observe(states())))[:2]
+    np.testing.assert_allclose(evaluation.logits, logits.numpy(), atol=1e-5)
+    np.testing.assert_allclose(evaluation.value, values.from_logit_tensor(value).numpy(), atol=1e-5)
+
+
+def test_a_whole_modules_session_keeps_its_weights_when_the_module_is_trained_on():
+    module = Plain(game().observation_shape, 7, SMALL)
+    session = inference.ModuleSession(module, torch.float32, torch.device("cpu"))
+    inputs = game().observe(states())
+    before = session(inputs)
+    module.train()(torch.from_numpy(inputs))
+    with torch.no_grad():
+        module.actions.weight.zero_()
+    np.testing.assert_array_equal(session(inputs)[0], before[0])
+    assert module.training
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("trained_with", [{}, {"score": 1.0, "ownership": 1.5}])
+@pytest.mark.parametrize("settings_say", [{}, {"reply": 0.15}])
+def test_auxiliary_heads_make_no_difference_to_an_evaluation(backend, trained_with, settings_say):
+    """Whatever heads the weights have and the settings name: only policy and value are used."""
+    theirs, ours = (replace(SMALL, heads=heads) for heads in (trained_with, settings_say))
+    made = evaluator(backend, settings=ours)
+    made.load(weights(theirs), version=3)
+    expected = loaded(backend)(states())
+    evaluation = made(states())
+    np.testing.assert_array_equal(evaluation.logits, expected.logits)
+    np.testing.assert_array_equal(evaluation.value, expected.value)
