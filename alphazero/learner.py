@@ -69,7 +69,7 @@ class Learner:
         damaged the statistics by then, so the run has to resume from its newest checkpoint.
         """
         check(batch)
-        tensors = [torch.from_numpy(array).to(self._optimization.device) for array in batch]
+        tensors = [torch.from_numpy(array).to(self._optimization.device) for array in batch[:4]]
         try:
             return self._optimization.step(self._forward, tensors, progress)
         except Diverged as error:

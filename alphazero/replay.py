@@ -105,8 +105,8 @@ def to_batch(game: Game, samples: Samples, encoder: Encoder | None = None) -> Ba
         observations=flat.reshape(observations.shape),
         legal=legal,
         policy=policy,
-        wdl=np.ascontiguousarray(rows["wdl"]),
-        weight=np.ascontiguousarray(rows["weight"]) if "weight" in rows.dtype.names else None,
+        wdl=rows["wdl"].copy(),
+        weight=rows["weight"].copy() if "weight" in (rows.dtype.names or ()) else None,
         auxiliary=auxiliary,
     )
 
@@ -173,7 +173,8 @@ class Replay:
 
         The lock is held until ``close`` or the end of this process. ``ValueError`` if another
         process holds it for ``lock_timeout`` seconds, because two runs must not share a directory,
-        for shards of another game and for a head without a target. Damaged records are skipped; ``report`` gets one line each.
+        for shards of another game and for a head without a target. Damaged records are skipped;
+        ``report`` gets one line each.
         """
         self.game = game
         self.directory = Path(directory)

@@ -48,7 +48,7 @@ from games.base import Game
 
 FORMAT = 2
 MARKERS = {1: b"\xa5GR1", 2: b"\xa5GR2"}
-"""What a frame begins with, by its format."""
+"""The first bytes of a frame, by its format."""
 MARKER = MARKERS[FORMAT]
 HEADER_BYTES = 4096
 """The longest header of a shard."""
@@ -74,7 +74,7 @@ def encode(game: Game, record: GameRecord) -> bytes:
         raise WireError(f"game {record.game_id} cannot be stored: {problem}")
     rows = record.rows
     used = rows["policy_action"] < game.num_actions
-    states, slots = records.states_of(rows), np.ascontiguousarray(rows["policy_action"])
+    states, slots = rows["state"], rows["policy_action"]
     fields = [
         int(record.game_id),
         int(record.version),
@@ -84,7 +84,7 @@ def encode(game: Game, record: GameRecord) -> bytes:
         rows["policy_weight"][used].tobytes(),
         rows["value"].tobytes(),
         rows["surprise"].tobytes(),
-        zlib.crc32(slots, zlib.crc32(states)),
+        zlib.crc32(slots.tobytes(), zlib.crc32(states.tobytes())),
     ]
     payload = zlib.compress(msgpack.Packer().pack(fields))
     return _PREFIX.pack(MARKER, len(payload), _crc(game, payload)) + payload
@@ -292,5 +292,5 @@ def _fields_of_format_1(game: Game, fields: list) -> Stored:
         weights=np.frombuffer(policy, np.float16).reshape(-1, game.num_actions),
         value=value,
         surprise=np.zeros(len(value), np.float16),
-        checksum=zlib.crc32(states),
+        checksum=zlib.crc32(states.tobytes()),
     )

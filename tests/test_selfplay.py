@@ -15,7 +15,7 @@ import games
 from alphazero import config, selfplay, wire
 from alphazero.config import SelfPlaySettings
 from alphazero.evaluators import uniform
-from alphazero.nn import state as states
+from alphazero.nn import state as training_state
 from alphazero.records import states_of, unpack_policy
 from alphazero.search import run
 from alphazero.search.gumbel import Gumbel
@@ -313,7 +313,7 @@ EARLIER = Path(__file__).parent / "data/earlier_versions"
 
 def test_a_state_of_an_earlier_version_continues_with_the_same_games():
     """The games of a checkpoint's first group, continued by the earlier version and by this one."""
-    state = states.load((EARLIER / "training.pt").read_bytes())
+    state = training_state.load((EARLIER / "training.pt").read_bytes())
     game = games.make("tic_tac_toe")
     settings = SelfPlaySettings(games=2, groups=2, random_opening_plies=2)
     group = GameGroup(game, Gumbel(simulations=4), settings, 0, count(0, 2))
@@ -327,7 +327,7 @@ def test_a_state_of_an_earlier_version_continues_with_the_same_games():
 
 
 def test_the_uncollected_games_of_an_earlier_checkpoint_are_read():
-    state = states.load((EARLIER / "training.pt").read_bytes())
+    state = training_state.load((EARLIER / "training.pt").read_bytes())
     game = games.make("tic_tac_toe")
     frames = [frame for seat in state["fleet"]["seats"] for frame in seat["played"] or ()]
     assert frames
@@ -373,8 +373,8 @@ def test_the_longest_opening_is_taken_where_nearly_all_openings_finish_the_game(
     assert max(map(len, openings)) >= 1
 
 
-class Kept(NamedTuple):
-    """The trees of ``alphazero.search.reuse``, where this branch has none."""
+class KeptTree(NamedTuple):
+    """The fields of ``alphazero.search.reuse.Kept``."""
 
     tree: Any
     index: int
@@ -384,7 +384,7 @@ class Kept(NamedTuple):
 @pytest.fixture
 def kept_trees(monkeypatch):
     module = ModuleType("alphazero.search.reuse")
-    module.Kept = Kept
+    vars(module)["Kept"] = KeptTree
     monkeypatch.setitem(sys.modules, "alphazero.search.reuse", module)
 
 
