@@ -153,7 +153,7 @@ class Replay:
     if its moves differ. So a sender that got no acknowledgement may send again: after games 1, 2
     and 3, an ``extend`` with games 2, 3 and 4 stores game 4 only and returns 1.
 
-    Memory: at most 9/8 of the rows of the window (36 bytes each in Connect Four), and the ids.
+    Memory: at most 9/8 of the rows of the window (57 bytes each in Connect Four), and the ids.
     """
 
     positions: int

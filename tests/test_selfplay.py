@@ -308,6 +308,15 @@ def test_the_state_of_a_group_does_not_hold_earlier_games():
     assert second.state() == first.state()
 
 
+def test_a_group_whose_games_have_just_begun_can_be_saved():
+    game = games.make("tic_tac_toe")
+    first, second = (
+        GameGroup(game, PUCT(simulations=2), to_the_end(games=2), seed, count()) for seed in (0, 1)
+    )
+    second.restore(training_state.load(training_state.dump(first.state())))
+    assert second.state() == first.state()
+
+
 EARLIER = Path(__file__).parent / "data/earlier_versions"
 
 
