@@ -185,7 +185,7 @@ class GameGroup:
         """Keep the search's trees for the next ply, each with the move that was played."""
         tree = getattr(result, "tree", None)
         if self._reuses_tree and tree is not None:
-            from alphazero.search.reuse import Kept  # pyright: ignore[reportMissingImports]
+            from alphazero.types import Kept  # pyright: ignore[reportAttributeAccessIssue]
 
             self._kept = [Kept(tree, i, (int(a),)) for i, a in enumerate(result.action)]
 

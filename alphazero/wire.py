@@ -54,6 +54,8 @@ HEADER_BYTES = 4096
 """The longest header of a shard."""
 BATCH_GAMES, BATCH_BYTES = 1000, 2**25
 """The games of a shard that are built again together, and the bytes of their rows."""
+REPORTED = 10
+"""The games of a shard that are named if they are left out; the others are counted."""
 _PREFIX = struct.Struct("<4sII")
 _CRC = struct.Struct("<I")
 _DECODING_ERRORS = (zlib.error, msgpack.UnpackException, ValueError, TypeError, OverflowError)
@@ -120,18 +122,23 @@ def read_shard(
     """Yield ``(end offset, record)`` for every undamaged frame of a shard, oldest first.
 
     Damaged or half-written bytes are skipped; ``report`` gets one line for each such piece. The
-    record is None, and ``report`` gets a line, where an undamaged frame holds no valid record: it
-    has an illegal move, for example. Raises ``WireError`` for a shard of another game or an unknown
-    format.
+    record is None where an undamaged frame holds no valid record: it has an illegal move, for
+    example. ``report`` gets a line for each of the first ``REPORTED`` of them, and one for the
+    others. Raises ``WireError`` for a shard of another game or an unknown format.
     """
+    left_out = 0
     for batch in _batches(game, path, report):
         stored = [game_read for _, game_read in batch if isinstance(game_read, Stored)]
         rebuilt = iter(rebuilding.rebuild(game, stored))
         for end, game_read in batch:
             record = next(rebuilt) if isinstance(game_read, Stored) else game_read
             if isinstance(record, str):
-                report(f"{path}: left out a game: {record}")
+                left_out += 1
+                if left_out <= REPORTED:
+                    report(f"{path}: left out a game: {record}")
             yield end, None if isinstance(record, str) else record
+    if left_out > REPORTED:
+        report(f"{path}: left out {left_out - REPORTED} more games")
 
 
 def _batches(

@@ -1,9 +1,8 @@
 """Self-play against a plain loop, its randomness, and its resuming."""
 
-import sys
 from itertools import count
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +11,7 @@ from made_up_games import DoubleNim, double_nim_values
 from made_up_rows import same
 
 import games
-from alphazero import config, selfplay, wire
+from alphazero import config, selfplay, types, wire
 from alphazero.config import SelfPlaySettings
 from alphazero.evaluators import uniform
 from alphazero.nn import state as training_state
@@ -383,7 +382,7 @@ def test_the_longest_opening_is_taken_where_nearly_all_openings_finish_the_game(
 
 
 class KeptTree(NamedTuple):
-    """The fields of ``alphazero.search.reuse.Kept``."""
+    """The fields of ``alphazero.types.Kept``."""
 
     tree: Any
     index: int
@@ -392,9 +391,7 @@ class KeptTree(NamedTuple):
 
 @pytest.fixture
 def kept_trees(monkeypatch):
-    module = ModuleType("alphazero.search.reuse")
-    vars(module)["Kept"] = KeptTree
-    monkeypatch.setitem(sys.modules, "alphazero.search.reuse", module)
+    monkeypatch.setattr(types, "Kept", KeptTree, raising=False)
 
 
 class Reusing:

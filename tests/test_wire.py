@@ -316,6 +316,14 @@ def test_a_forged_record_is_refused_in_one_line_and_left_out_of_its_shard(
     assert re.search(named, lines[0])
 
 
+def test_the_first_games_that_are_left_out_are_named_and_the_others_counted(shard_path):
+    wrong = forged(CONNECT_FOUR, RECORDS[0], checksum=1)
+    entries, lines = read(shard_path, wire.header(CONNECT_FOUR) + wrong * 25 + FRAMES[1])
+    assert [record is None for _, record in entries] == [True] * 25 + [False]
+    assert len(lines) == 11
+    assert "left out 15 more games" in lines[-1]
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=9)
     | st.binary(max_size=99),
