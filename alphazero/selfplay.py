@@ -98,7 +98,7 @@ class GameGroup:
         arrays = {name: getattr(self, name).tobytes() for name in _COUNTERS}
         arrays["_actions"] = self._actions[played].tobytes()
         arrays["_rows"] = self._rows[recorded].tobytes()
-        # A file of training state cannot hold empty bytes; ``restore`` reads a missing array as such.
+        # Training states cannot hold empty bytes; ``restore`` takes a missing array as empty.
         arrays = {name: stored for name, stored in arrays.items() if stored}
         rngs = [rng.bit_generator.state for rng in self._rngs]
         return {"layout": _LAYOUT, "started": self._started, "rngs": rngs, "arrays": arrays}
