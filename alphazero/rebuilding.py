@@ -163,12 +163,12 @@ class _Rebuilding:
         return states
 
     def _check_states(self) -> None:
-        slots = np.ascontiguousarray(self.rows["policy_action"])
+        slots = self.rows["policy_action"]
         for i, stored in enumerate(self.games):
             span = slice(self.bounds[i], self.bounds[i + 1])
-            checksum = zlib.crc32(self.states[span])
+            checksum = zlib.crc32(self.states[span].tobytes())
             if not self.old:
-                checksum = zlib.crc32(slots[span], checksum)
+                checksum = zlib.crc32(slots[span].tobytes(), checksum)
             if checksum != stored.checksum:
                 self._note(i, "its moves lead to other positions than those that were recorded: "
                               f"the rules of {self.game.name} have changed")  # fmt: skip
@@ -206,7 +206,7 @@ class _Rebuilding:
             endings = [Ending.RULES if ended else Ending.PROVEN for ended in over]
         else:
             results = np.array([stored.result for stored in self.games], np.float32)
-            endings = [stored.ending for stored in self.games]
+            endings = [Ending(stored.ending or 0) for stored in self.games]
         for i in np.flatnonzero(over & (self.positions > 0) & (results != outcome)):
             self._note(int(i), f"its result is {results[i]:+g}, by the rules {outcome[i]:+g}")
         for i, ending in enumerate(endings):
@@ -224,7 +224,7 @@ class _Rebuilding:
         items = self.items[self.bounds[i] : self.bounds[i + 1]].copy()
         rows, actions = items.view(self.rows.dtype), stored.actions.astype(np.int32)
         rows.flags.writeable = actions.flags.writeable = False
-        return GameRecord(stored.game_id, stored.version, actions, rows, ending)
+        return GameRecord(int(stored.game_id), int(stored.version), actions, rows, ending)
 
 
 def _wrong_numbers(rows: NDArray) -> str | None:
@@ -272,4 +272,4 @@ def _wrong_number(game_id: object, version: object) -> str:
 
 
 def _is_natural(number: object) -> bool:
-    return isinstance(number, int | np.integer) and 0 <= number < 2**63
+    return isinstance(number, int | np.integer) and bool(0 <= number < 2**63)

@@ -71,7 +71,7 @@ def of_search(game: Game, states: States, result: SearchResult) -> NDArray:
     prior = getattr(result, "prior", None)
     if prior is not None:
         divergence = _divergence(policy, prior.reshape(-1)[places.flat])
-        rows["surprise"] = np.maximum(np.bincount(places.index, divergence, batch), 0)
+        rows["surprise"] = np.maximum(np.bincount(places.position, divergence, batch), 0)
     rows["outcome"] = np.nan
     return rows
 
@@ -126,8 +126,8 @@ def _divergence(policy: NDArray[np.float32], prior: NDArray[np.float32]) -> NDAr
 class _Places(NamedTuple):
     """The legal actions of all positions, row by row."""
 
-    index: NDArray[np.intp]
-    """The position."""
+    position: NDArray[np.intp]
+    """The position, 0 to B - 1."""
     place: NDArray[np.intp]
     """The place in a flat ``[B * max_legal]``."""
     flat: NDArray[np.intp]
@@ -135,8 +135,8 @@ class _Places(NamedTuple):
 
 
 def _places(game: Game, legal: NDArray[np.bool_]) -> _Places:
-    """With 5 actions, ``max_legal`` = 3, the legal actions 1 and 4 in row 0 and 2 in row 1: index
-    (0, 0, 1), place (0, 1, 3), flat (1, 4, 7).
+    """With 5 actions, ``max_legal`` = 3, the legal actions 1 and 4 in row 0 and 2 in row 1:
+    position (0, 0, 1), place (0, 1, 3), flat (1, 4, 7).
     """
     flat = np.flatnonzero(legal)
     index = flat // game.num_actions
@@ -156,6 +156,6 @@ def _columns(
     """``policy_action`` and ``policy_weight`` ``[batch, max_legal]`` out of their used places."""
     actions = np.full(batch * game.max_legal, game.num_actions, action_type(game))
     weights = np.zeros(batch * game.max_legal, np.float16)
-    actions[places.place] = places.flat - places.index * game.num_actions
+    actions[places.place] = places.flat - places.position * game.num_actions
     weights[places.place] = policy
     return actions.reshape(batch, game.max_legal), weights.reshape(batch, game.max_legal)

@@ -9,6 +9,7 @@ import fcntl
 import math
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -81,8 +82,8 @@ def to_batch(game: Game, samples: Samples, encoder: Encoder | None = None) -> Ba
         observations=flat.reshape(observations.shape),
         legal=legal,
         policy=policy,
-        wdl=np.ascontiguousarray(rows["wdl"]),
-        weight=np.ascontiguousarray(rows["weight"]) if "weight" in rows.dtype.names else None,
+        wdl=rows["wdl"].copy(),
+        weight=rows["weight"].copy() if "weight" in (rows.dtype.names or ()) else None,
         auxiliary=auxiliary,
     )
 
@@ -128,7 +129,7 @@ class Replay:
     if its moves differ. So a sender that got no acknowledgement may send again: after games 1, 2
     and 3, an ``extend`` with games 2, 3 and 4 stores game 4 only and returns 1.
 
-    Memory: at most 9/8 of the rows of the window (36 bytes each in Connect Four), and the ids.
+    Memory: at most 9/8 of the rows of the window (57 bytes each in Connect Four), and the ids.
     """
 
     positions: int
@@ -186,6 +187,7 @@ class Replay:
         for record in records:
             if record.game_id not in self._ids:
                 self._append(wire.encode(self.game, record))
+                self._count(record)
                 self._add_to_window(record)
                 accepted += 1
         return accepted
@@ -243,19 +245,27 @@ class Replay:
 
     def _read_shards(self):
         """Read every shard, oldest first, and open the last one for appending."""
-        self.positions = 0
+        self.positions = self._held = self._head = 0
         self._ids: set[int] = set()
         self._ring = np.empty(self.settings.window_min, self._row)
-        self._head = 0
         self._shard = self._offset = 0
+        newest: deque[GameRecord] = deque()
+        held = 0
         for number, path in self._shards():
             self._shard, self._offset = number, 0
             for end, record in wire.read_shard(self.game, path, self._report):
                 self._offset = end
                 if record is not None and record.game_id not in self._ids:
-                    self._add_to_window(record)
+                    self._count(record)
+                    newest.append(record)
+                    held += len(record)
+                # Positions that have left the window never return to it: no targets for them.
+                while newest and held - len(newest[0]) >= self.window:
+                    held -= len(newest.popleft())
             if self._offset and not wire.is_current(self.game, path):
                 self._shard, self._offset = number + 1, 0  # no two formats in one shard
+        for record in newest:
+            self._add_to_window(record)
         self._open(self._shard, self._offset)
 
     def _shards(self) -> list[tuple[int, Path]]:
@@ -289,20 +299,24 @@ class Replay:
             ) from None
         self._offset += len(data)
 
-    def _add_to_window(self, record: GameRecord):
+    def _count(self, record: GameRecord):
         self._ids.add(int(record.game_id))
-        self._grow(window_size(self.settings, self.positions + len(record)))
+        self.positions += len(record)
+
+    def _add_to_window(self, record: GameRecord):
+        """Write the positions of a counted game, with their targets, into the ring."""
+        self._grow(self.window)
         rows = targets.rows_to_store(self.game, record, self.settings, self._heads)
         slots = np.arange(self._head, self._head + len(record)) % len(self._ring)
         records.as_items(self._ring)[slots] = records.as_items(rows)
         self._head = (self._head + len(record)) % len(self._ring)
-        self.positions += len(record)
+        self._held = min(self._held + len(record), len(self._ring))
 
     def _grow(self, needed: int):
         """Enlarge a ring of fewer than ``needed`` rows to ``needed`` rows and an eighth more."""
         if needed <= len(self._ring):
             return
-        held = self._rows(np.arange(min(self.positions, len(self._ring)), 0, -1))
+        held = self._rows(np.arange(self._held, 0, -1))
         self._ring = np.empty(needed + needed // 8, self._row)
         self._ring[: len(held)] = held
         self._head = len(held)

@@ -98,6 +98,8 @@ class GameGroup:
         arrays = {name: getattr(self, name).tobytes() for name in _COUNTERS}
         arrays["_actions"] = self._actions[played].tobytes()
         arrays["_rows"] = self._rows[recorded].tobytes()
+        # Training states cannot hold empty bytes; ``restore`` takes a missing array as empty.
+        arrays = {name: stored for name, stored in arrays.items() if stored}
         rngs = [rng.bit_generator.state for rng in self._rngs]
         return {"layout": _LAYOUT, "started": self._started, "rngs": rngs, "arrays": arrays}
 
@@ -161,7 +163,7 @@ class GameGroup:
         return played, played & (ply >= self._opening[:, None])
 
     def _history_of_layout_1(self, arrays: dict[str, bytes]) -> tuple[NDArray, NDArray]:
-        """The actions and rows that a state of the first layout holds, as ``restore`` needs them."""
+        """The actions and rows of a state of the first layout, as ``restore`` needs them."""
         game, shape = self._game, (len(self._plies), self._game.max_plies)
 
         def column(name: str, dtype: Any, *more: int) -> NDArray:
@@ -183,7 +185,7 @@ class GameGroup:
         """Keep the search's trees for the next ply, each with the move that was played."""
         tree = getattr(result, "tree", None)
         if self._reuses_tree and tree is not None:
-            from alphazero.search.reuse import Kept
+            from alphazero.types import Kept  # pyright: ignore[reportAttributeAccessIssue]
 
             self._kept = [Kept(tree, i, (int(a),)) for i, a in enumerate(result.action)]
 
@@ -263,7 +265,7 @@ def random_opening(game: Game, plies: int, rng: np.random.Generator) -> list[int
     game is drawn again, at most ``OPENING_TRIES`` times; then the longest one that was drawn is
     used, without the move that finished the game.
     """
-    length = rng.integers(plies + 1)
+    length = int(rng.integers(plies + 1))
     longest: list[int] = []
     for _ in range(OPENING_TRIES):
         actions = _random_line(game, length, rng)

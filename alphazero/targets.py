@@ -1,4 +1,4 @@
-"""What the network learns about a position, computed when its whole game is stored.
+"""Targets: the numbers that the network learns, computed when a whole game is stored.
 
 Pure functions of one game, in NumPy. A *value target* is the distribution over win, draw and loss
 that the value head learns; ``VALUE_TARGETS`` names them. An *auxiliary target* is learned by an
@@ -174,10 +174,9 @@ def surprise_weights(surprise: NDArray[np.floating], share: float) -> NDArray[np
     """``[T]``: the weights of a game's positions in the loss; their mean is 1.
 
     ``1 - share + share * T * s[t] / sum(s)`` with the policy surprise ``s`` (KataGo's methods,
-    "policy surprise weighting"; there ``share`` is 0.5, and positions are drawn more often instead of
-    weighted in the loss). A game without any surprise has weights 1.
-    Example: ``s`` = (0, 0.1, 0.3) and ``share`` = 0.5: 0.5 + 0.5 * 3 * (0, 0.25, 0.75) = (0.5,
-    0.875, 1.625).
+    "policy surprise weighting"; there ``share`` is 0.5, and positions are drawn more often instead
+    of weighted in the loss). A game without any surprise has weights 1. Example: ``s`` = (0, 0.1,
+    0.3) and ``share`` = 0.5: 0.5 + 0.5 * 3 * (0, 0.25, 0.75) = (0.5, 0.875, 1.625).
     """
     surprise = surprise.astype(np.float64)
     total = surprise.sum()
@@ -239,7 +238,9 @@ def columns(game: Game, settings: ReplaySettings, heads: Sequence[str] = ()) -> 
     target of each of ``heads``, under its name; one over actions has the columns NAME_action and
     NAME_weight instead, as the policy has. ``ValueError`` for a head without a target.
     """
-    row, fields = records.row(game), [("wdl", np.float32, (3,))]
+    row = records.row(game)
+    fields: list[tuple] = [(name, row[name]) for name in row.names or ()]
+    fields.append(("wdl", np.float32, (3,)))
     if settings.policy_surprise:
         fields.append(("weight", np.float32, ()))
     for name in heads:
@@ -250,7 +251,7 @@ def columns(game: Game, settings: ReplaySettings, heads: Sequence[str] = ()) -> 
             fields.append((f"{name}_weight", np.float16, (game.max_legal,)))
         else:
             fields.append((name, np.float32, TARGETS[name].shape(game)))
-    return np.dtype([(name, row[name]) for name in row.names or ()] + fields)
+    return np.dtype(fields)
 
 
 def rows_to_store(

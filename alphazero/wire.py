@@ -48,12 +48,14 @@ from games.base import Game
 
 FORMAT = 2
 MARKERS = {1: b"\xa5GR1", 2: b"\xa5GR2"}
-"""What a frame begins with, by its format."""
+"""The first bytes of a frame, by its format."""
 MARKER = MARKERS[FORMAT]
 HEADER_BYTES = 4096
 """The longest header of a shard."""
 BATCH_GAMES, BATCH_BYTES = 1000, 2**25
 """The games of a shard that are built again together, and the bytes of their rows."""
+REPORTED = 10
+"""The games of a shard that are named if they are left out; the others are counted."""
 _PREFIX = struct.Struct("<4sII")
 _CRC = struct.Struct("<I")
 _DECODING_ERRORS = (zlib.error, msgpack.UnpackException, ValueError, TypeError, OverflowError)
@@ -74,7 +76,7 @@ def encode(game: Game, record: GameRecord) -> bytes:
         raise WireError(f"game {record.game_id} cannot be stored: {problem}")
     rows = record.rows
     used = rows["policy_action"] < game.num_actions
-    states, slots = records.states_of(rows), np.ascontiguousarray(rows["policy_action"])
+    states, slots = rows["state"], rows["policy_action"]
     fields = [
         int(record.game_id),
         int(record.version),
@@ -84,7 +86,7 @@ def encode(game: Game, record: GameRecord) -> bytes:
         rows["policy_weight"][used].tobytes(),
         rows["value"].tobytes(),
         rows["surprise"].tobytes(),
-        zlib.crc32(slots, zlib.crc32(states)),
+        zlib.crc32(slots.tobytes(), zlib.crc32(states.tobytes())),
     ]
     payload = zlib.compress(msgpack.Packer().pack(fields))
     return _PREFIX.pack(MARKER, len(payload), _crc(game, payload)) + payload
@@ -120,18 +122,23 @@ def read_shard(
     """Yield ``(end offset, record)`` for every undamaged frame of a shard, oldest first.
 
     Damaged or half-written bytes are skipped; ``report`` gets one line for each such piece. The
-    record is None, and ``report`` gets a line, where an undamaged frame holds no valid record: it
-    has an illegal move, for example. Raises ``WireError`` for a shard of another game or an unknown
-    format.
+    record is None where an undamaged frame holds no valid record: it has an illegal move, for
+    example. ``report`` gets a line for each of the first ``REPORTED`` of them, and one for the
+    others. Raises ``WireError`` for a shard of another game or an unknown format.
     """
+    left_out = 0
     for batch in _batches(game, path, report):
         stored = [game_read for _, game_read in batch if isinstance(game_read, Stored)]
         rebuilt = iter(rebuilding.rebuild(game, stored))
         for end, game_read in batch:
             record = next(rebuilt) if isinstance(game_read, Stored) else game_read
             if isinstance(record, str):
-                report(f"{path}: left out a game: {record}")
+                left_out += 1
+                if left_out <= REPORTED:
+                    report(f"{path}: left out a game: {record}")
             yield end, None if isinstance(record, str) else record
+    if left_out > REPORTED:
+        report(f"{path}: left out {left_out - REPORTED} more games")
 
 
 def _batches(
@@ -292,5 +299,5 @@ def _fields_of_format_1(game: Game, fields: list) -> Stored:
         weights=np.frombuffer(policy, np.float16).reshape(-1, game.num_actions),
         value=value,
         surprise=np.zeros(len(value), np.float16),
-        checksum=zlib.crc32(states),
+        checksum=zlib.crc32(states.tobytes()),
     )

@@ -1,9 +1,8 @@
 """Self-play against a plain loop, its randomness, and its resuming."""
 
-import sys
 from itertools import count
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,10 +11,10 @@ from made_up_games import DoubleNim, double_nim_values
 from made_up_rows import same
 
 import games
-from alphazero import config, selfplay, wire
+from alphazero import config, selfplay, types, wire
 from alphazero.config import SelfPlaySettings
 from alphazero.evaluators import uniform
-from alphazero.nn import state as states
+from alphazero.nn import state as training_state
 from alphazero.records import states_of, unpack_policy
 from alphazero.search import run
 from alphazero.search.gumbel import Gumbel
@@ -308,12 +307,21 @@ def test_the_state_of_a_group_does_not_hold_earlier_games():
     assert second.state() == first.state()
 
 
+def test_a_group_whose_games_have_just_begun_can_be_saved():
+    game = games.make("tic_tac_toe")
+    first, second = (
+        GameGroup(game, PUCT(simulations=2), to_the_end(games=2), seed, count()) for seed in (0, 1)
+    )
+    second.restore(training_state.load(training_state.dump(first.state())))
+    assert second.state() == first.state()
+
+
 EARLIER = Path(__file__).parent / "data/earlier_versions"
 
 
 def test_a_state_of_an_earlier_version_continues_with_the_same_games():
     """The games of a checkpoint's first group, continued by the earlier version and by this one."""
-    state = states.load((EARLIER / "training.pt").read_bytes())
+    state = training_state.load((EARLIER / "training.pt").read_bytes())
     game = games.make("tic_tac_toe")
     settings = SelfPlaySettings(games=2, groups=2, random_opening_plies=2)
     group = GameGroup(game, Gumbel(simulations=4), settings, 0, count(0, 2))
@@ -327,7 +335,7 @@ def test_a_state_of_an_earlier_version_continues_with_the_same_games():
 
 
 def test_the_uncollected_games_of_an_earlier_checkpoint_are_read():
-    state = states.load((EARLIER / "training.pt").read_bytes())
+    state = training_state.load((EARLIER / "training.pt").read_bytes())
     game = games.make("tic_tac_toe")
     frames = [frame for seat in state["fleet"]["seats"] for frame in seat["played"] or ()]
     assert frames
@@ -373,8 +381,8 @@ def test_the_longest_opening_is_taken_where_nearly_all_openings_finish_the_game(
     assert max(map(len, openings)) >= 1
 
 
-class Kept(NamedTuple):
-    """The trees of ``alphazero.search.reuse``, where this branch has none."""
+class KeptTree(NamedTuple):
+    """The fields of ``alphazero.types.Kept``."""
 
     tree: Any
     index: int
@@ -383,9 +391,7 @@ class Kept(NamedTuple):
 
 @pytest.fixture
 def kept_trees(monkeypatch):
-    module = ModuleType("alphazero.search.reuse")
-    module.Kept = Kept
-    monkeypatch.setitem(sys.modules, "alphazero.search.reuse", module)
+    monkeypatch.setattr(types, "Kept", KeptTree, raising=False)
 
 
 class Reusing:

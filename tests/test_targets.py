@@ -231,6 +231,7 @@ def test_a_value_target_that_does_not_exist_is_refused_with_the_names_that_do():
 
 
 def test_records_and_targets_do_not_import_torch():
-    code = "import sys, alphazero.records, alphazero.targets, alphazero.wire; print('torch' in sys.modules)"
+    modules = "alphazero.records, alphazero.targets, alphazero.wire, alphazero.rebuilding"
+    code = f"import sys, {modules}; print('torch' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout.split() == ["False"]

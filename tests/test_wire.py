@@ -246,7 +246,7 @@ def test_games_of_the_first_format_survive_a_damaged_header(shard_path):
 def test_a_shard_of_a_later_format_is_refused(shard_path):
     text = wire.header(CONNECT_FOUR)[:-4].replace(b'"format": 2', b'"format": 3')
     shard_path.write_bytes(text + zlib.crc32(text).to_bytes(4, "little"))
-    with pytest.raises(wire.WireError, match="format.*3.*not connect_four"):
+    with pytest.raises(wire.WireError, match=r"format.*3.*not connect_four"):
         list(wire.read_shard(CONNECT_FOUR, shard_path))
 
 
@@ -258,7 +258,7 @@ class OtherRules(type(CONNECT_FOUR)):
 
 
 def test_a_game_that_was_played_by_other_rules_is_refused_in_one_line():
-    with pytest.raises(wire.WireError, match="game 2 .*the rules of connect_four have changed"):
+    with pytest.raises(wire.WireError, match=r"game 2 .*the rules of connect_four have changed"):
         wire.decode(OtherRules(), FRAMES[2])
 
 
@@ -270,7 +270,7 @@ class OtherResults(type(CONNECT_FOUR)):
 
 
 def test_a_result_that_is_not_that_of_the_rules_is_refused():
-    with pytest.raises(wire.WireError, match="its result is .1, by the rules .1"):
+    with pytest.raises(wire.WireError, match=r"its result is .1, by the rules .1"):
         wire.decode(OtherResults(), FRAMES[0])
 
 
@@ -316,6 +316,14 @@ def test_a_forged_record_is_refused_in_one_line_and_left_out_of_its_shard(
     assert re.search(named, lines[0])
 
 
+def test_the_first_games_that_are_left_out_are_named_and_the_others_counted(shard_path):
+    wrong = forged(CONNECT_FOUR, RECORDS[0], checksum=1)
+    entries, lines = read(shard_path, wire.header(CONNECT_FOUR) + wrong * 25 + FRAMES[1])
+    assert [record is None for _, record in entries] == [True] * 25 + [False]
+    assert len(lines) == 11
+    assert "left out 15 more games" in lines[-1]
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text(max_size=9)
     | st.binary(max_size=99),
@@ -329,10 +337,12 @@ NAMES = ["game_id", "version", "ending", "result", "actions", "weights", "value"
 def accepted_or_refused_in_one_line(frame: bytes) -> None:
     try:
         record = wire.decode(CONNECT_FOUR, frame)
-    except wire.WireError as error:
-        assert "\n" not in str(error)
+    except wire.WireError as refused:
+        line = str(refused)
     else:
+        line = ""
         assert same(wire.decode(CONNECT_FOUR, wire.encode(CONNECT_FOUR, record)), record)
+    assert "\n" not in line
 
 
 @settings(max_examples=300, deadline=None)
