@@ -85,6 +85,7 @@ def match(
         chunk = starts[first : first + at_once]
         seeds = [[options.seed, first + place] for place in range(len(chunk))]
         results.append(arena.play_match(game, pair, chunk, seeds, lambda done: None).result)
+        print(f"{first + len(chunk)} of {len(starts)} games, {limits}", file=sys.stderr)
     result = np.concatenate(results)
     points = float((result == 1).sum() + (result == 0).sum() / 2)
     low, high = wilson(points, len(result))
@@ -130,7 +131,7 @@ def main(arguments: Sequence[str]) -> dict[str, dict]:
     by_simulations = Limits(simulations=options.simulations)
     by_time = Limits(seconds=options.seconds)
     # What a first call compiles would be counted as time of the search.
-    match(by_simulations, 8, 4, argparse.Namespace(**vars(options) | {"games": 4}))
+    match(Limits(simulations=8), 8, 2, argparse.Namespace(**vars(options) | {"games": 2}))
     rows = {
         "equal simulations": match(by_simulations, options.simulations, options.games, options),
         "equal time": match(by_time, options.simulations, options.at_once, options),
