@@ -93,11 +93,11 @@ def test_gumbels_search_and_rollouts_begin_anew_with_lines(game):
 
 def match(game, reuse_tree):
     """A match of a searching player with one that begins each search anew, and that player."""
-    searching = player(game, reuse_tree)
-    pair = (searching, player(game, False))
+    kept = player(game, reuse_tree)
+    pair = (kept, player(game, False))
     openings = [(3, 3), (3, 3), (0, 1), (0, 1), (6, 5), (6, 5)]
     seeds = [[index] for index in range(6)]
-    return arena.play_match(game, pair, openings, seeds, lambda done: None), searching
+    return arena.play_match(game, pair, openings, seeds, lambda done: None), kept
 
 
 def test_matches_with_and_without_kept_trees_are_legal_games_of_the_same_form(game):
@@ -114,9 +114,9 @@ def test_matches_with_and_without_kept_trees_are_legal_games_of_the_same_form(ga
 def test_kept_trees_save_evaluations_in_a_match(game):
     needed = {}
     for reuse_tree in (True, False):
-        played, searching = match(game, reuse_tree)
+        played, kept = match(game, reuse_tree)
         moves = sum(len(line[2:][index % 2 :: 2]) for index, line in enumerate(played.lines))
-        needed[reuse_tree] = searching.evaluations().needed / moves
+        needed[reuse_tree] = kept.evaluations().needed / moves
     assert needed[True] < 0.9 * needed[False]
 
 

@@ -306,10 +306,10 @@ def test_a_request_may_name_seconds_and_searches_of_one_batch_share_the_time(mon
         games.make("connect_four"),
         Limits(seconds=8.0, simulations=20, max_simulations=50),
     )
-    searching = moves.MoveSearch(game, Gumbel(simulations=8).without_noise(), uniform(game), limits)
+    compute = moves.MoveSearch(game, Gumbel(simulations=8).without_noise(), uniform(game), limits)
     one = moves.MoveRequest(game.initial(1), (), 20)
     timed = [one._replace(seconds=seconds) for seconds in (4.0, 1.0, 3.0, 1.0)]
-    results = searching([one, *timed])
+    results = compute([one, *timed])
     assert calls == [(1, (20, None)), (1, (20, 2.0)), (2, (20, 0.5)), (1, (20, 1.5))]
     assert [result.request.seconds for result in results] == [None, 4, 1, 3, 1]
     calls.clear()

@@ -8,9 +8,9 @@ seconds per call, ``--at-once`` games at a time, so that the time counts. The tw
 same network and a cache of evaluations each. Kept visits count towards the simulations, so that at
 equal simulations the player that reuses its tree has the same number of visits from fewer
 evaluations; at equal time it has more visits. Printed are the points of the player with reuse with
-Wilson's 95 % interval and, for both players, per move: the visits of the root, the evaluations that
-its search needed and those of them that the network computed, the others being in the cache. The
-last line is the same as JSON. Run nothing else meanwhile.
+Wilson's 95 % interval and, for both players, per move: the visits of the root (median), the
+evaluations that its search needed and those of them that the network computed, the others being in
+the cache. The last line is the same as JSON. Run nothing else meanwhile.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -37,27 +37,27 @@ INFERENCE = InferenceSettings(backend="torch", precision="float32")
 
 @dataclass
 class Counted:
-    """A player, the number of its moves, and the visits of their roots."""
+    """A player, and the visits of the root for each of its moves."""
 
     player: Player
-    moves: int = 0
-    visits: int = 0
+    visits: list[int] = field(default_factory=list)
 
     def counting(self) -> Player:
         """The player, whose calls are counted here."""
 
         def decide(*call) -> Decision:
             decision = self.player.decide(*call)
-            self.moves += len(decision.action)
-            self.visits += int(decision.visits.sum())
+            self.visits += decision.visits.sum(axis=1).tolist()
             return decision
 
         return replace(self.player, decide=decide)
 
     def per_move(self) -> dict[str, float]:
         needed, computed = self.player.evaluations()
-        counts = {"visits": self.visits, "needed": needed, "computed": computed}
-        return {key: round(count / self.moves, 1) for key, count in counts.items()}
+        counts = {"needed": needed, "computed": computed}
+        per_move = {key: round(count / len(self.visits), 1) for key, count in counts.items()}
+        # The median: a search by time visits finished games thousands of times near a game's end.
+        return {"visits": float(np.median(self.visits)), **per_move}
 
 
 def contestants(simulations: int, limits: Limits) -> tuple[Game, list[Counted]]:
@@ -85,6 +85,7 @@ def match(
         chunk = starts[first : first + at_once]
         seeds = [[options.seed, first + place] for place in range(len(chunk))]
         results.append(arena.play_match(game, pair, chunk, seeds, lambda done: None).result)
+        print(f"{first + len(chunk)} of {len(starts)} games, {limits}", file=sys.stderr)
     result = np.concatenate(results)
     points = float((result == 1).sum() + (result == 0).sum() / 2)
     low, high = wilson(points, len(result))
@@ -130,7 +131,7 @@ def main(arguments: Sequence[str]) -> dict[str, dict]:
     by_simulations = Limits(simulations=options.simulations)
     by_time = Limits(seconds=options.seconds)
     # What a first call compiles would be counted as time of the search.
-    match(by_simulations, 8, 4, argparse.Namespace(**vars(options) | {"games": 4}))
+    match(Limits(simulations=8), 8, 2, argparse.Namespace(**vars(options) | {"games": 2}))
     rows = {
         "equal simulations": match(by_simulations, options.simulations, options.games, options),
         "equal time": match(by_time, options.simulations, options.at_once, options),
