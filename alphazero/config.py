@@ -37,14 +37,11 @@ from alphazero.search.puct import PUCT
 from alphazero.values import ValueHead
 from games.spec import suggest
 
-HEADS = ("reply", "ownership", "score", "moves_left", "short_term")
-"""The names of the auxiliary heads; ``alphazero.heads``, which has them, imports torch."""
-
 
 def _check_heads(weights: dict[str, float]) -> dict[str, float]:
     for name in weights:
-        if name not in HEADS:
-            raise ValueError(f"unknown head {name!r}; {suggest(name, HEADS)}")
+        if name not in targets.TARGETS:
+            raise ValueError(f"unknown head {name!r}; {suggest(name, targets.TARGETS)}")
     return weights
 
 

@@ -9,7 +9,6 @@ agents belong to the game itself. Only the states are larger.
 """
 
 from collections.abc import Sequence
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +42,8 @@ class WithHistory(Game):
             raise ValueError(f"a history has 1 to {LONGEST} plies, not {plies}")
         self.game, self.plies = game, plies
         self.name, self.num_actions, self.max_plies = game.name, game.num_actions, game.max_plies
-        self.observation_shape = game.observation_shape
+        self.observation_shape, self.max_legal = game.observation_shape, game.max_legal
+        self.rules_version = game.rules_version
         self.dtype = np.dtype(
             [("state", game.dtype), ("known", "u1"), ("earlier", game.dtype, (plies,))]
         )
@@ -105,14 +105,6 @@ class WithHistory(Game):
 
     def text_to_action(self, text: str) -> int:
         return self.game.text_to_action(text)
-
-    @cached_property
-    def max_legal(self) -> int:
-        return self.game.max_legal
-
-    @cached_property
-    def rules_version(self) -> str:
-        return self.game.rules_version
 
     def drawing(self, state: np.void, last_action: int | None = None) -> Drawing:
         return self.game.drawing(state["state"], last_action)
