@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 from alphazero.types import SearchResult
 from games.base import Game, States
 
+SURPRISE_STEP = 2.0**-10
+"""Surprises are multiples of this. The network's rounding depends on the size of its batches, which
+differs where a run is resumed; so small a difference must not show in a record."""
+
 
 @functools.lru_cache(maxsize=16)
 def row(game: Game) -> np.dtype:
@@ -25,8 +29,8 @@ def row(game: Game) -> np.dtype:
     ``state``: the position. ``policy_action``, ``policy_weight`` ``[max_legal]``: the legal actions
     in increasing order, then ``num_actions``; the search's policy, then 0. ``value``: the search's
     value in [-1, 1]. ``surprise``: the KL divergence of the search's policy from the network's
-    prior, in nats. ``outcome``: how the game ended, -1, 0 or +1. Value and outcome are from the
-    point of view of the player about to move in ``state``.
+    prior, in nats, in steps of ``SURPRISE_STEP``. ``outcome``: how the game ended, -1, 0 or +1.
+    Value and outcome are from the point of view of the player about to move in ``state``.
     """
     return np.dtype(
         [
@@ -68,10 +72,10 @@ def of_search(game: Game, states: States, result: SearchResult) -> NDArray:
     rows["state"] = states
     rows["policy_action"], rows["policy_weight"] = _columns(game, batch, places, policy)
     rows["value"] = result.value
-    prior = getattr(result, "prior", None)
-    if prior is not None:
-        divergence = _divergence(policy, prior.reshape(-1)[places.flat])
-        rows["surprise"] = np.maximum(np.bincount(places.position, divergence, batch), 0)
+    if result.prior is not None:
+        divergence = _divergence(policy, result.prior.reshape(-1)[places.flat])
+        surprise = np.maximum(np.bincount(places.position, divergence, batch), 0)
+        rows["surprise"] = np.round(surprise / SURPRISE_STEP) * SURPRISE_STEP
     rows["outcome"] = np.nan
     return rows
 

@@ -14,6 +14,7 @@ from alphazero.types import (
     Ending,
     Evaluation,
     GameRecord,
+    Kept,
     Search,
     SearchResult,
     SearchSteps,
@@ -62,7 +63,7 @@ class GameGroup:
         self._hopeless = np.zeros((batch, 2), np.int64)
         self._may_resign = np.zeros(batch, np.bool_)
         self._rngs: list[np.random.Generator] = [np.random.default_rng(0)] * batch
-        self._kept: list[Any] = [None] * batch  # of each game the tree of its last search
+        self._kept: list[Kept | None] = [None] * batch  # of each game the tree of its last search
         self._reuses_tree = settings.reuse_tree and accepts_trees(search)
         for i in range(batch):
             self._start(i)
@@ -183,11 +184,8 @@ class GameGroup:
 
     def _keep_trees(self, result: SearchResult) -> None:
         """Keep the search's trees for the next ply, each with the move that was played."""
-        tree = getattr(result, "tree", None)
-        if self._reuses_tree and tree is not None:
-            from alphazero.types import Kept  # pyright: ignore[reportAttributeAccessIssue]
-
-            self._kept = [Kept(tree, i, (int(a),)) for i, a in enumerate(result.action)]
+        if self._reuses_tree and (tree := result.tree) is not None:
+            self._kept = [Kept(tree, i, (a,)) for i, a in enumerate(result.action.tolist())]
 
     def _temperature(self) -> NDArray[np.float32]:
         """``[B]``, by each game's ply."""
