@@ -42,7 +42,7 @@ def jit(function: Callable[..., Any]) -> Any:
     ``error_model``: division by 0 gives infinity as in NumPy, instead of raising an exception as in
     Python; loops that may raise are slower.
     """
-    compiled = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    compiled: Any = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     if hasattr(compiled, "py_func"):  # not with NUMBA_DISABLE_JIT=1
         compiled._cache._cache_file._source_stamp = _SOURCES
     return compiled
