@@ -25,7 +25,7 @@ PRIVATE = {
     "_hear", "_judge", "Descent", "descend", "Course", "Copy", "TorchCopy", "OpenVINOCopy",
     "BucketedCopy", "AT_ONCE", "leaves_alone", "unsearching", "searching", "for_play", "prefer",
     "begin_with", "plant", "choosable", "BEHIND", "HOPELESS", "_called", "Met", "WORTH", "BEYOND",
-    "heights", "aim", "artist", "critic", "_fool", "Asked", "Thought", "think", "crowded", "Kept",
+    "heights", "aim", "artist", "critic", "_fool", "Asked", "Thought", "think", "crowded",
     "_knock", "found", "each", "asked", "told",
 }  # fmt: skip
 """Names that had a meaning in this project only, and names that say nothing of their value."""

@@ -104,7 +104,7 @@ class Gumbel:
         """The roots' logits and scores, with the noise drawn; ``legal [B, A]``."""
         logits = np.where(legal, evaluation.logits, -np.inf).astype(np.float32)
         logits -= logits.max(axis=1, keepdims=True)
-        scores = logits + _noise(rngs, temperature, legal.shape[1])
+        scores = logits + _noise(rngs, temperature, legal)
         considered = np.minimum(legal.sum(axis=1), self.max_considered_actions)
         if legal.shape[1] > self.max_considered_actions:
             _postpone(scores, considered)
@@ -177,16 +177,24 @@ def _postpone(scores: NDArray[np.float32], considered: NDArray[np.integer]) -> N
         row[finite[order[number:]]] -= NOT_CONSIDERED
 
 
-def _noise(rngs: Generators, temperature: NDArray[np.float32], actions: int) -> NDArray[np.float32]:
-    """``float32[B, A]``: Gumbel noise ``-log(-log(u))`` times the temperature.
+def _noise(
+    rngs: Generators, temperature: NDArray[np.float32], legal: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """``float32[B, A]``: Gumbel noise ``-log(-log(u))`` times the temperature, 0 where illegal.
 
-    Each position's noise is drawn from its own generator; at temperature 0 nothing is drawn.
+    Each position's noise is drawn from its own generator, for all actions; at temperature 0 nothing
+    is drawn.
     """
-    uniform = np.full((len(rngs), actions), 0.5)
-    for i in np.flatnonzero(temperature > 0).tolist():
-        rngs[i].random(out=uniform[i])
-    noise = -np.log(-np.log1p(-np.maximum(uniform, np.finfo(float).tiny)))
-    return np.where(temperature[:, None] > 0, temperature[:, None] * noise, 0).astype(np.float32)
+    noise, warm = np.zeros(legal.shape, np.float32), np.flatnonzero(temperature > 0)
+    if len(warm):
+        uniform, legal = np.empty((len(warm), legal.shape[1])), legal[warm]
+        for row, i in zip(uniform, warm.tolist(), strict=True):
+            rngs[i].random(out=row)
+        drawn = -np.log(-np.log1p(-np.maximum(uniform[legal], np.finfo(float).tiny)))
+        scaled = np.zeros(legal.shape, np.float32)
+        scaled[legal] = np.repeat(temperature[warm], legal.sum(axis=1)) * drawn
+        noise[warm] = scaled
+    return noise
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:

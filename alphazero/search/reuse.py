@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alphazero.search import kernels
-from alphazero.search.tree import Tree, allocate, init_trees, plant, reserve_edges
+from alphazero.search.tree import Tree, allocate, init_roots, init_trees, reserve_edges
 from alphazero.types import Evaluation, Kept, Lines
 from games.base import Game, States
 
@@ -39,16 +39,15 @@ def begin(
         raise ValueError(f"{len(kept)} kept trees for {len(states)} positions, should be as many")
     subtrees = [_subtree(states[i : i + 1], place) for i, place in enumerate(kept)]
     unknown = np.flatnonzero([subtree is None for subtree in subtrees])
-    legal = game.legal(states)
     # A subtree of n nodes has at least n visits, which count as simulations.
     nodes = max([simulations + 1] + [subtree.nodes + 1 for subtree in subtrees if subtree])
-    tree = allocate(game, len(states), nodes, int(legal.sum()) * (simulations + 1))
+    tree = allocate(game, len(states), nodes, int(game.legal(states).sum()) * (simulations + 1))
     for row, subtree in enumerate(subtrees):
         if subtree is not None:
             _copy(tree, row, subtree)
     if len(unknown):
         evaluation = yield states[unknown]
-        plant(game, tree, unknown, states[unknown], legal[unknown], evaluation)
+        init_roots(game, tree, unknown, states[unknown], evaluation)
     kernels.root_priors(tree.nodes, tree.edges, tree.prior)
     return tree
 

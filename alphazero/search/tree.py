@@ -155,24 +155,18 @@ def init_trees(game: Game, states: States, evaluation: Evaluation, capacity: int
 
     ``ValueError`` for an ``evaluation`` of the wrong shape or with values that are not finite.
     """
-    legal = game.legal(states)
     # As many edges per node as the roots have: in most games the first guess is about right.
-    edges = int(legal.sum()) * (capacity + 1)
+    edges = int(game.legal(states).sum()) * (capacity + 1)
     tree = allocate(game, len(states), capacity + 1, edges)
-    plant(game, tree, np.arange(len(states)), states, legal, evaluation)
+    init_roots(game, tree, np.arange(len(states)), states, evaluation)
     kernels.root_priors(tree.nodes, tree.edges, tree.prior)
     return tree
 
 
-def plant(
-    game: Game,
-    tree: Tree,
-    rows: NDArray[np.intp],
-    states: States,
-    legal: NDArray[np.bool_],
-    evaluation: Evaluation,
+def init_roots(
+    game: Game, tree: Tree, rows: NDArray[np.intp], states: States, evaluation: Evaluation
 ) -> None:
-    """Make each of ``rows [n]`` of the trees one expanded root: ``states [n]``, ``legal [n, A]``.
+    """Make each of ``rows [n]`` of the trees one expanded root, ``states [n]``.
 
     ``ValueError`` for an ``evaluation`` of the wrong shape or with values that are not finite.
     """
@@ -183,7 +177,7 @@ def plant(
     tree.states[rows, 0], tree.nodes[rows, 0], tree.size[rows] = states, roots, 1
     where = np.zeros((2, len(rows)), np.int32)
     where[0] = rows
-    _expand(tree, where, evaluation, legal, virtual=False)
+    _expand(tree, where, evaluation, game.legal(states), virtual=False)
 
 
 def grow(

@@ -30,7 +30,7 @@ from alphazero.learner import Learner
 from alphazero.nn import parallel
 from alphazero.nn.device import cores
 from alphazero.replay import Replay
-from alphazero.search import gumbel, kernels, puct, tree
+from alphazero.search import conclusion, gumbel, kernels, puct, reuse, tree
 from workers.runs import monitoring, train
 
 WANTED = ("network evaluation", "network training", "search kernels")
@@ -104,7 +104,7 @@ def wrap_kernels(clocks: Clocks, module: ModuleType) -> None:
 def instrument(game: object) -> tuple[Clocks, Count, Count]:
     """Wrap every part of the loop; return the clocks and counts of evaluations and of plies."""
     clocks, evaluations, moves = Clocks(), Count(), Count()
-    for module in (tree, gumbel, puct, evaluators, selfplay):
+    for module in (tree, gumbel, puct, conclusion, reuse, evaluators, selfplay):
         wrap_kernels(clocks, module)
     clocks.wrap(WANTED[2], type(game), *RULES)
     clocks.wrap(WANTED[0], NetworkEvaluator, "__call__")

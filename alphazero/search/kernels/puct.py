@@ -118,8 +118,9 @@ def draw(visits, chances, temperature):
         if temperature[i] > 0:
             total = 0.0
             for action in range(len(weights)):
-                share = np.log(visits[i, action] / visits[i, best]) / temperature[i]
-                total += np.exp(share)
+                if visits[i, action] > 0:
+                    share = np.log(visits[i, action] / visits[i, best]) / temperature[i]
+                    total += np.exp(share)
                 weights[action] = total
             chosen[i] = np.searchsorted(weights, chances[i] * total, side="right")
     return chosen
