@@ -286,10 +286,9 @@ def _fields_of_format_1(game: Game, fields: list) -> Stored:
     """A game of format 1: states, dense policies, and an outcome per position, but no ending."""
     game_id, version, actions, states, policy, value, outcome = fields
     states = np.frombuffer(states, game.dtype)
-    outcomes = np.frombuffer(outcome, np.float32)
-    if len(outcomes) != len(states):
+    outcomes, value = np.frombuffer(outcome, np.float32), np.frombuffer(value, np.float16)
+    if not len(outcomes) == len(states) == len(value):
         raise ValueError(f"{len(outcomes)} outcomes of {len(states)} positions")
-    value = np.frombuffer(value, np.float16)
     return Stored(
         game_id=game_id,
         version=version,

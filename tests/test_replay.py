@@ -493,6 +493,19 @@ def test_legal_moves_come_from_the_stored_rows_and_equal_the_rules(monkeypatch):
     assert np.array_equal(to_batch(GAMES[2], samples).legal, expected)
 
 
+@settings(max_examples=40, deadline=None)
+@given(which=st.integers(0, 2), game_id=st.integers(0, 10**6), seed=st.integers(0, 99))
+def test_legal_moves_of_a_batch_are_those_of_its_turned_positions(which, game_id, seed):
+    game = GAMES[which]
+    record = random_record(game, game_id)
+    symmetry = np.random.default_rng(seed).integers(len(game.symmetries()), size=len(record))
+    batch = to_batch(game, samples_of(game, [record], symmetry, SETTINGS))
+    expected = game.legal(states_of(record.rows))
+    for t, index in enumerate(symmetry):
+        assert np.array_equal(batch.legal[t], expected[t][game.symmetries()[index][1]])
+        assert not batch.policy[t][~batch.legal[t]].any()
+
+
 def test_an_encoder_makes_the_observations_with_its_own_symmetries():
     class Turned:
         """The planes of the game, upside down."""

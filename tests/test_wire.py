@@ -6,6 +6,7 @@ import tracemalloc
 import zlib
 from pathlib import Path
 
+import msgpack
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -389,6 +390,22 @@ def test_flipped_bits_of_format_1_with_a_right_crc_give_valid_records_or_one_lin
     payload = zlib.compress(bytes(content))
     crc = wire._crc(CONNECT_FOUR, payload, 1)
     accepted_or_refused_in_one_line(wire._PREFIX.pack(wire.MARKERS[1], len(payload), crc) + payload)
+
+
+@pytest.mark.parametrize("cut", range(2, 7))
+def test_arrays_of_other_lengths_in_format_1_are_refused_in_one_line(cut):
+    path = EARLIER / "connect_four_shard.bin"
+    end = next(iter(wire.read_shard(CONNECT_FOUR, path)))[0]
+    frame = path.read_bytes()[len(wire.header(CONNECT_FOUR, 1)) : end]
+    fields = msgpack.unpackb(zlib.decompress(frame[12:]))
+    # One action, state, policy, value or outcome less than there were.
+    items = (2, CONNECT_FOUR.dtype.itemsize, 14, 2, 4)
+    fields[cut] = fields[cut][: -items[cut - 2]]
+    payload = zlib.compress(msgpack.packb(fields))
+    prefix = wire._PREFIX.pack(wire.MARKERS[1], len(payload), wire._crc(CONNECT_FOUR, payload, 1))
+    with pytest.raises(wire.WireError) as caught:
+        wire.decode(CONNECT_FOUR, prefix + payload)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_long_shard_is_read_in_several_batches_in_order(shard_path, monkeypatch):
