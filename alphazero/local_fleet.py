@@ -12,7 +12,7 @@ from alphazero.config import Config
 from alphazero.inference import Choice, NetworkEvaluator
 from alphazero.nn.device import cores
 from alphazero.nn.weights import Weights
-from alphazero.parts import encoder_of, game_of, search_of
+from alphazero.parts import encoder_of, game_of, memory_of, search_of
 from alphazero.protocols import Collected, GameStore, count_game, summarize
 from alphazero.search import run as drive
 from alphazero.selfplay import GameGroup
@@ -44,6 +44,7 @@ class LocalFleet:
         Of ``config`` the game, the search, ``selfplay`` and the seed are used.
         """
         game, settings, key = game_of(config), config.selfplay, encoder_of(config).key
+        capacity = memory_of(config).cache
         algorithm = search_of(config) if search is None else search
         self._store, self._evaluator, self._ahead = store, evaluator, ahead
         # Group 1 of the groups 0 to 2 plays the games 1, 4, 7, ...: which group plays which game
@@ -52,7 +53,7 @@ class LocalFleet:
             GroupRunner(
                 game,
                 GameGroup(game, algorithm, settings, config.seed, count(group, settings.groups)),
-                EvaluationCache(game, settings.cache, key),
+                EvaluationCache(game, capacity, key),
             )
             for group in range(settings.groups)
         ]

@@ -1,16 +1,19 @@
-"""The parts of a run that follow from its settings alone: game, encoder and search.
+"""The parts of a run that follow from its settings alone: game, encoder, search, memory.
 
 Everything that plays, stores or trains for a run takes them from here, in every process. Imports no
 torch.
 """
 
 import games
-from alphazero import addresses, encoders
+from alphazero import addresses, encoders, memory, records
 from alphazero.addresses import ByAddress
 from alphazero.config import Config
 from alphazero.encoders import Encoder
 from alphazero.types import Search
 from games.base import Game
+
+ACTION_BYTES = 4
+"""Bytes of a recorded action, beside its row."""
 
 
 def game_of(config: Config) -> Game:
@@ -37,3 +40,22 @@ def search_of(config: Config) -> Search:
     if isinstance(config.search, ByAddress):
         return addresses.build(config.search, "search")
     return config.search
+
+
+def memory_of(config: Config, processes: int = 1) -> memory.Sizes:
+    """The sizes of one process of self-play, of which ``processes`` share this machine.
+
+    ``ValueError``, one line, where they do not fit into ``selfplay.memory``, or without that
+    setting into each process's part of ``memory.SHARE`` of the machine's memory.
+    """
+    game, play = game_of(config), config.selfplay
+    load = memory.Load(
+        groups=play.groups,
+        games=play.games,
+        simulations=search_of(config).simulations,
+        cache=play.cache,
+        row_bytes=records.row(game).itemsize + ACTION_BYTES,
+        keeps_trees=play.reuse_tree,
+    )
+    share = int(memory.SHARE * memory.available_memory()) // processes
+    return memory.plan(game, load, share if play.memory is None else play.memory)

@@ -358,7 +358,7 @@ def test_a_fleet_stores_what_it_plays_and_summarizes_it(parts):
         collected = fleet.collect()
         new = store.records[before:]
         assert collected.games == len(new)
-        assert collected.positions == sum(len(record.states) for record in new)
+        assert collected.positions == sum(len(record) for record in new)
         assert collected.versions.tolist() == [record.version for record in new]
         assert collected.endings.tolist() == [
             sum(record.ending == ending for record in new) for ending in Ending

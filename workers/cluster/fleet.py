@@ -3,6 +3,7 @@
 driver: train() -> publish -> inference servers <-> self-play workers -> replay actor -> collect
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,14 +16,14 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from alphazero.config import Config
 from alphazero.nn.weights import Weights
-from alphazero.parts import game_of
+from alphazero.parts import game_of, memory_of
 from alphazero.protocols import Collected
 from workers.cluster.connection import connect
 from workers.cluster.inference import InferenceServer, LoadableEvaluator, network_evaluator
 from workers.cluster.members import Incarnations, Member, Timeouts
 from workers.cluster.plan import Plan, list_nodes, make_plan
 from workers.cluster.replay import RemoteReplay, ReplayStore, stored_games
-from workers.cluster.selfplay import SelfPlayWorker, game_groups
+from workers.cluster.selfplay import MakeGroups, SelfPlayWorker, game_groups
 from workers.cluster.supervisor import Supervisor
 
 COLLECT_SECONDS = 0.5
@@ -63,8 +64,14 @@ class RayFleet:
         self._config = config
         self._started_ray = connect(address)
         self._incarnations = Incarnations(directory / "worker_incarnation")
-        self.plan = layout or make_plan(config, list_nodes())
-        members = _start(config, self.plan, directory / "games", make_evaluator)
+        nodes = list_nodes()
+        self.plan = layout or make_plan(config, nodes)
+        config = replace(config, selfplay=replace(config.selfplay, groups=self.plan.groups))
+        processes = math.ceil(self.plan.workers / max(1, len(nodes)))
+        self.memory = memory_of(config, processes)
+        """The sizes of one worker, on a machine like this one."""
+        make_groups = partial(game_groups, config, processes=processes)
+        members = _start(config, self.plan, directory / "games", make_evaluator, make_groups)
         self._supervisor = Supervisor(members, self._incarnations, timeouts)
         self._counted, self._counted_at = dict(self._supervisor.counters), time.monotonic()
         self._rates: dict[str, float] = {}
@@ -157,9 +164,9 @@ def _start(
     layout: Plan,
     directory: Path,
     make_evaluator: Callable[[Config], LoadableEvaluator],
+    make_groups: MakeGroups,
 ) -> list[Member]:
     """Start the replay actor, which stores games in ``directory``, the servers and the workers."""
-    config = replace(config, selfplay=replace(config.selfplay, groups=layout.groups))
     # The replay actor runs on the node of the driver, where the run's directory is.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     replay = _actor(ReplayStore, num_cpus=0, scheduling_strategy=here).remote(
@@ -186,8 +193,7 @@ def _start(
     ]
     worker_class = _actor(SelfPlayWorker, num_cpus=layout.cpus, scheduling_strategy="SPREAD")
     bound = 2 * config.selfplay.games * layout.groups
-    groups = partial(game_groups, config)
-    workers = [worker_class.remote(groups, bound) for _ in range(layout.workers)]
+    workers = [worker_class.remote(make_groups, bound) for _ in range(layout.workers)]
     return [
         Member("the replay actor", "replay", replay),
         *(Member(f"inference server {i}", "server", actor) for i, actor in enumerate(servers)),

@@ -16,7 +16,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from alphazero.cache import EvaluationCache
 from alphazero.config import Config
-from alphazero.parts import encoder_of, game_of, search_of
+from alphazero.parts import encoder_of, game_of, memory_of, search_of
 from alphazero.selfplay import GameGroup
 from alphazero.types import Evaluation, GameRecord
 from games.base import States
@@ -48,14 +48,17 @@ class CachedGroup(NamedTuple):
         return self.cache.wrap(self.group.move())
 
 
-def game_groups(config: Config, game_ids: Iterator[int]) -> list[CachedGroup]:
-    """The groups of one worker as ``config`` describes them; called in the worker's process."""
+def game_groups(config: Config, game_ids: Iterator[int], processes: int = 1) -> list[CachedGroup]:
+    """The groups of one worker as ``config`` describes them; called in the worker's process.
+
+    ``processes``: workers that share the machine's memory.
+    """
     game, search, settings = game_of(config), search_of(config), config.selfplay
-    key = encoder_of(config).key
+    key, capacity = encoder_of(config).key, memory_of(config, processes).cache
     return [
         CachedGroup(
             GameGroup(game, search, settings, config.seed, game_ids),
-            EvaluationCache(game, settings.cache, key),
+            EvaluationCache(game, capacity, key),
         )
         for _ in range(settings.groups)
     ]

@@ -16,6 +16,7 @@ from alphazero.limiter import Limiter
 from alphazero.loop import Run
 from alphazero.nn import extras
 from alphazero.nn.device import cores
+from alphazero.parts import memory_of
 from alphazero.resuming import FIXED, RESOLVED
 from workers.runs import run_directory
 from workers.runs.monitoring import Monitor
@@ -90,6 +91,7 @@ def _parts(
     ``resumed``: a checkpoint's weights will be loaded, so the initial weights are not needed.
     """
     if settings.ray == "off":
+        console.print(str(memory_of(settings)), markup=False, highlight=False)
         with local_run.local_run(settings, run_dir, None, resumed, console.print) as run:
             yield run
         return
@@ -100,6 +102,7 @@ def _parts(
 
     learner = local_run.make_learner(settings, resumed)
     with closing(RayFleet(settings, run_dir, settings.ray)) as fleet:
+        console.print(f"each process of {fleet.memory}", markup=False, highlight=False)
         yield Run(settings, run_dir, learner, fleet.replay, fleet)
 
 
