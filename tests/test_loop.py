@@ -1,15 +1,18 @@
 """The training loop: balance, determinism, and resuming without a difference."""
 
+import ast
 import copy
 import dataclasses
 import itertools
 import math
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,6 +31,7 @@ from alphazero.learner import Learner
 from alphazero.limiter import Limiter
 from alphazero.local_fleet import LocalFleet
 from alphazero.loop import Hooks
+from alphazero.nn import state as training_state
 from alphazero.replay import Replay, to_batch
 from alphazero.types import Ending
 
@@ -430,6 +434,36 @@ def test_the_games_do_not_depend_on_how_long_the_caller_takes(parts):
     assert len(expected) > 10
     # Here every ply under way has ended before the next weights are published.
     assert played("two", lambda fleet: [group.played() for group in fleet._groups]) == expected
+
+
+EARLIER = Path(__file__).parent / "data/earlier_versions"
+
+
+def test_a_checkpoint_of_an_earlier_version_is_resumed(tmp_path):
+    """Its games are read, its fleet's games in progress continue, and training goes on."""
+    settings = ast.parse((EARLIER / "write.py").read_text())
+    tree = next(
+        ast.literal_eval(node.value)
+        for node in settings.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "TREE"
+    )
+    state = training_state.load((EARLIER / "training.pt").read_bytes())
+    (tmp_path / "games").mkdir()
+    shutil.copy(EARLIER / "training_shard.bin", tmp_path / "games" / "shard_000000.bin")
+    run = Parts(tmp_path, TypeAdapter(Config).validate_python(tree))
+    run.learner.restore(state["learner"])
+    run.fleet.restore(state["fleet"])
+    run.replay.restore(state["replay"], truncate=True)
+    counted = {name: getattr(run.replay, name) for name in ("games", "positions")}
+    assert counted == {name: state["replay"][name] for name in counted}
+    assert run.learner.step == 1
+    run.train()
+    assert run.learner.step == 9
+    assert run.replay.games > counted["games"]
+    assert (EARLIER / "training_shard.bin").read_bytes() == (
+        tmp_path / "games" / "shard_000000.bin"
+    ).read_bytes()
+    run.close()
 
 
 def test_without_weights_nothing_is_played(parts):
