@@ -87,9 +87,9 @@ class NetworkSettings:
     reply: the opponent's next policy; ownership: who owns each cell in the end; score: the margin
     in the end; moves_left: how much of the longest game is left; short_term: the search's values of
     the next plies. Inference does without them. A position without a target (no score in a game
-    that was adjudicated) counts as a loss of 0. The default is none, as in AlphaZero, because a
-    head has to show that it helps in the game at hand. KataGo's weights are 0.15 for reply and 1.5
-    for ownership."""
+    that did not end by its rules) counts as a loss of 0. The default is none, as in AlphaZero,
+    because a head has to show that it helps in the game at hand. KataGo's weights are 0.15 for
+    reply and 1.5 for ownership."""
     encoder: Annotated[str, Field(min_length=1)] = "game"
     """The network's input planes: game, those of the game's own `observe`, or the address
     module:Class of an encoder of your own (`alphazero/encoders.py`), which may add a history."""
@@ -148,16 +148,17 @@ class SelfPlaySettings:
     """On Ray: self-play processes; auto: one per CPU core that is not used by the learner or an
     inference server. Without Ray: threads; auto: one per core, at most one per group."""
     cache: Count = 2**16
-    """Capacity of each group's evaluation cache, in positions; a power of two. An entry needs 16
-    bytes, the bytes of a state and 4 bytes per action. Successive searches evaluate many positions
-    again, and games share openings: in Connect Four about 40 % of the lookups are hits. Both
-    LocalFleet and the workers on Ray use it; it is cleared when the weights change. AlphaZero's
-    papers describe no cache, KataGo has one."""
+    """Capacity of each group's evaluation cache, in positions; a power of two. An entry needs 12
+    bytes, the bytes of the position's key and 4 bytes per action. Successive searches evaluate many
+    positions again, and games share openings: in Connect Four about 40 % of the lookups are hits.
+    Both LocalFleet and the workers on Ray use it; it is cleared when the weights change.
+    AlphaZero's papers describe no cache, KataGo has one."""
     memory: Count | None = None
     """Bytes that search trees, evaluation caches and games in progress may use in each process of
-    self-play. None: half of the memory of the machine or of its control group, a container's limit.
-    The sizes are announced when a run begins. Where they are too large, the caches are halved until
-    all fits; a run that cannot fit is refused."""
+    self-play. None: half of the memory of the machine or of its control group, a container's limit,
+    divided among the self-play processes of the machine. The sizes are announced when a run begins.
+    Where they are too large, the caches are halved until all fits; a run that cannot fit is
+    refused."""
     temperature: Annotated[float, Field(ge=0)] = 1.0
     """Temperature of the choice of moves before ``temperature_plies``: 1 draws moves in proportion
     to the search's visits (with Gumbel it is a factor on the noise), 0 plays the best move. AlphaGo
@@ -237,8 +238,8 @@ class TrainingSettings:
 
     initial_weights: Annotated[str, Field(min_length=1)] | None = None
     """A run, a checkpoint or an agent with whose weights training starts. Its network must be the
-    same or have fewer blocks; the missing blocks are added. Ignored when the run is resumed from
-    its own checkpoint. None: random weights, as in AlphaZero."""
+    same, or have fewer blocks or other auxiliary heads; what is missing is added. Ignored when the
+    run is resumed from its own checkpoint. None: random weights, as in AlphaZero."""
     steps: Count = 10_000
     """Optimizer steps of the whole run; AlphaGo Zero and AlphaZero took 700,000."""
     batch_size: Annotated[int, Field(ge=2)] = 512
