@@ -48,8 +48,8 @@ same arguments give the same bytes: nothing is random, and no call affects a lat
 **Optional methods.** Each has a default that is right for every game; a game that knows more
 overrides it. No author turns boards, flips signs for another player or counts plies:
 
-* ``max_legal``: the most legal actions of any position. Policies are stored and trees are built
-  with room for so many, which matters where there are thousands of actions.
+* ``max_legal``: the most legal actions of any position. Recorded policies have room for so many,
+  which matters where there are thousands of actions.
 * ``identity``: the part of a state on which everything else depends. Caches and exact solutions use
   it as their key. A state that counts plies for a drawing only leaves the count out.
 * ``adjudicate``: the result of a game that reaches ``max_plies``, where the framework ends it in
@@ -147,8 +147,8 @@ class Game(ABC):
     max_legal: int = _default(lambda game: game.num_actions)
     """At least the number of legal actions in any position; by default ``num_actions``.
 
-    An int from 1 to ``num_actions``. Stored policies and search trees have room for so many moves:
-    state it where it is much smaller than ``num_actions`` and certain. Example: chess has 4,672
+    An int from 1 to ``num_actions``. Recorded policies have room for so many moves: state it where
+    it is much smaller than ``num_actions`` and certain. Example: chess has 4,672
     actions in AlphaZero's numbering, and no position has more than 218 moves.
     """
     rules_version: str = _default(lambda game: _digest_of_games(game))

@@ -4,8 +4,8 @@ A state of ``WithHistory(game, 2)`` is a record of the game's own state, how man
 positions before are known, and these two, the latest first; unknown ones are zero bytes. After the
 moves a, b and c from the start S0 it is ``(S3, 2, [S2, S1])``, after a alone ``(S1, 1, [S0, 0])``.
 
-The rules are those of the game, and so is the name: records of games, which hold actions, and
-agents belong to the game itself. Only the states are larger.
+The rules are those of the game, and so is the name: agents meet those without a history. Only the
+states are larger, which makes a layout of shards of its own.
 """
 
 from collections.abc import Sequence
