@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from alphazero.cache import Key, entry_bytes
 from alphazero.evaluators import random_actions
 from alphazero.search.tree import EDGE, NODE
+from alphazero.selfplay import FIRST_PLIES
 from games.base import Game
 
 SHARE = 0.5
@@ -33,6 +35,8 @@ class Load(NamedTuple):
     """Bytes of a recorded position, its action included."""
     keeps_trees: bool = False
     """Whether the trees of the last move are kept while the next ones grow."""
+    key: Key | None = None
+    """The key of the caches' entries; None: ``game.identity``."""
 
 
 class Sizes(NamedTuple):
@@ -71,9 +75,10 @@ def plan(game: Game, load: Load, budget: int | None = None) -> Sizes:
     """
     budget = int(SHARE * available_memory()) if budget is None else budget
     copies = load.groups * load.games
-    trees = tree_bytes(game, copies, load.simulations, mean_legal(game)) * (1 + load.keeps_trees)
-    records = copies * game.max_plies * load.row_bytes
-    cache, entry = load.cache, load.groups * cache_bytes(game, 1)
+    legal, plies = survey(game)
+    trees = tree_bytes(game, copies, load.simulations, legal) * (1 + load.keeps_trees)
+    records = copies * _room(game, plies) * load.row_bytes
+    cache, entry = load.cache, load.groups * entry_bytes(game, load.key)
     while cache > FEWEST_ENTRIES and trees + records + cache * entry > budget:
         cache //= 2
     sizes = Sizes(trees, cache * entry, records, budget, cache, load.cache)
@@ -97,27 +102,30 @@ def tree_bytes(game: Game, games: int, simulations: int, legal: float) -> int:
     return round(games * (simulations + 1) * node)
 
 
-def cache_bytes(game: Game, capacity: int) -> int:
-    """Bytes of an ``EvaluationCache`` with ``capacity`` entries: keys, marks, logits and values."""
-    key = game.identity(game.initial(1)).shape[1]
-    return capacity * (key + 8 + 4 * game.num_actions + 4)
+def _room(game: Game, plies: int) -> int:
+    """The plies for which a group of games makes room where the longest game has ``plies``."""
+    room = FIRST_PLIES
+    while room < plies:
+        room *= 2
+    return min(room, game.max_plies)
 
 
-def mean_legal(game: Game, games: int = 64, plies: int = 300) -> float:
-    """Legal moves per unfinished position, the mean of random games from a fixed seed.
+def survey(game: Game, games: int = 64, plies: int = 300) -> tuple[float, int]:
+    """The mean number of legal moves per unfinished position of random games, and the plies of the
+    longest one; from a fixed seed.
 
     ``plies``: longer games are cut off there, so that the estimate takes a moment only.
     """
     rng, states = np.random.default_rng(0), game.initial(games)
-    moves = positions = 0
-    for _ in range(plies):
+    moves = positions = longest = 0
+    for longest in range(1, min(plies, game.max_plies) + 1):
         legal = game.legal(states)
         moves, positions = moves + int(legal.sum()), positions + len(states)
         states = game.step(states, random_actions(legal, rng))
         states = states[np.isnan(game.outcome(states))]
         if not len(states):
             break
-    return moves / positions
+    return moves / positions, longest
 
 
 def available_memory(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:

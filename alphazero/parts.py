@@ -56,6 +56,7 @@ def memory_of(config: Config, processes: int = 1) -> memory.Sizes:
         cache=play.cache,
         row_bytes=records.row(game).itemsize + ACTION_BYTES,
         keeps_trees=play.reuse_tree,
+        key=encoder_of(config).key,
     )
     share = int(memory.SHARE * memory.available_memory()) // processes
     return memory.plan(game, load, share if play.memory is None else play.memory)

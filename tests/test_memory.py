@@ -14,7 +14,7 @@ from alphazero.memory import Load
 from alphazero.search import run
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
-from alphazero.selfplay import GameGroup
+from alphazero.selfplay import FIRST_PLIES, GameGroup
 from games.base import Game
 
 GB = 10**9
@@ -56,10 +56,22 @@ def test_the_announced_cache_has_the_bytes_of_its_arrays(name):
 
 def test_the_mean_number_of_legal_moves_is_that_of_the_rules():
     # A first move has 9 choices, the next 8, and so on; most random games last 7 to 9 plies.
-    assert 5 < memory.mean_legal(games.make("tic_tac_toe")) < 6
+    legal, plies = memory.survey(games.make("tic_tac_toe"))
+    assert 5 < legal < 6
+    assert plies == 9
     # The mean over 10,000 random games, computed once with another seed: 6.74.
-    assert memory.mean_legal(games.make("connect_four")) == pytest.approx(6.74, abs=0.15)
-    assert memory.mean_legal(games.make("connect_four"), plies=1) == 7
+    legal, plies = memory.survey(games.make("connect_four"))
+    assert legal == pytest.approx(6.74, abs=0.15)
+    assert 30 < plies <= 42
+    assert memory.survey(games.make("connect_four"), plies=1) == (7, 1)
+
+
+def test_a_game_that_may_last_very_long_needs_the_memory_of_games_as_they_are_played():
+    class Patient(type(games.make("connect_four"))):
+        max_plies = 100_000
+
+    sizes = memory.plan(Patient(), LOAD, GB)
+    assert sizes.records == 2 * 64 * FIRST_PLIES * 64
 
 
 LOAD = Load(groups=2, games=64, simulations=32, cache=2**16, row_bytes=64)
