@@ -1,6 +1,8 @@
 """The clock of a game, with a time source whose values are set by hand."""
 
 import json
+from functools import partial
+from itertools import chain, count, repeat
 
 import pytest
 
@@ -140,6 +142,26 @@ def test_a_player_gets_its_share_of_the_clock_unless_its_own_time_is_shorter():
         (Limits(None, 0.5), [(0,)]),
         (Limits(50, 100 / 20), [(0, 0)]),
     ]
+
+
+def test_the_time_may_end_at_any_moment_of_a_players_move():
+    game, seconds = games.make("tic_tac_toe"), []
+
+    def decide(states, rngs, limits, lines):
+        seconds.append(limits.seconds)
+        return Decision(game.legal(states).argmax(axis=1))
+
+    for moment in range(2, 25):
+        ticks = chain(repeat(0.0, moment), count(9.0, 9.0))
+        late = Session(game, clock=Clock((1.0, 1.0), now=partial(next, ticks)))
+        while not late.over():
+            called = len(seconds)
+            try:
+                late.play_by(Player("any", decide), None)
+            except ValueError:
+                assert len(seconds) == called
+        assert late.reason() is Reason.TIME
+    assert min(seconds) == session.LEAST_SECONDS
 
 
 def test_a_move_that_comes_too_late_is_not_played():

@@ -171,8 +171,8 @@ def test_an_analysis_by_time_has_no_other_limit(bundled, monkeypatch):
     assert bundled.analyse("5", seconds=0.25).moves
     assert bundled.analyse("5").moves
     assert calls == [Limits(None, 0.25), Limits()]
-    for seconds in (0, -1, float("nan")):
-        with pytest.raises(ValueError, match=f"seconds must be above 0, not {seconds}"):
+    for seconds in (0, -1, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=f"seconds must be above 0 and finite, not {seconds}"):
             bundled.analyse("5", seconds=seconds)
 
 

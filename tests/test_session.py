@@ -214,11 +214,20 @@ def test_a_saved_session_names_everything_in_plain_types():
         ({"moves": [1, 1]}, "move 2 of '11', '1', cannot be played"),
         ({"moves": None}, "this is no saved session"),
         ({"game": "chess_960"}, "chess_960"),
+        ({"moves": {"1": 1}}, "this is no saved session"),
+        ({"game": 5}, "this is no saved session"),
         ({"resigned": 2}, "the side that resigned is 0, 1 or null, not 2"),
+        ({"resigned": True}, "the side that resigned is 0, 1 or null, not True"),
+        ({"moves": list("14253"), "resigned": 0}, "no side can have resigned"),
         ({"seats": ["Ann", "Ann"]}, "two names"),
         ({"seats": ["Ann"]}, "two names"),
         ({"seats": "XO"}, "two names"),
+        ({"seats": 5}, "two names"),
+        ({"seats": {"Ann": 1, "Bob": 2}}, "two names"),
+        ({"seats": [1, 2]}, "two names"),
+        ({"clock": []}, "no saved session"),
         ({"clock": {"start": [1, 1]}}, "no saved session"),
+        ({"clock": {"start": [1, 10**400], "increment": 0}}, "seconds must be 0 or more"),
         ({"clock": {"start": [1], "increment": 0}}, "seconds of two sides"),
     ],
 )
@@ -227,6 +236,22 @@ def test_a_session_that_was_not_saved_by_us_is_refused_in_one_line(change, compl
     with pytest.raises(ValueError, match=complaint) as refused:
         session.load(saved)
     assert "\n" not in str(refused.value)
+
+
+def test_a_session_that_is_loaded_for_one_game_imports_no_other():
+    game = games.make("tic_tac_toe")
+    assert session.load(played("1").as_dict(), game).actions == [0]
+    stranger = played("1").as_dict() | {"game": "a_module_that_is_absent:Game"}
+    with pytest.raises(ValueError, match=r"one of a_module_that_is_absent:Game, not of tic_tac_t"):
+        session.load(stranger, game)
+
+
+@pytest.mark.parametrize("side", [-1, 2])
+def test_only_the_two_sides_can_resign(side):
+    going = played("1")
+    with pytest.raises(ValueError, match=f"the sides are 0 and 1, not {side}"):
+        going.resign(side)
+    assert not going.over()
 
 
 def test_a_player_is_called_with_the_moves_so_far_and_its_move_is_played():

@@ -64,10 +64,10 @@ class Agent:
         Texts are split into digits where the game has fewer than ten actions, else at spaces.
         With ``seconds`` the search takes so long, whatever its number of simulations; without them
         equal calls give equal results. ``ValueError``, one line: a move that cannot be played, the
-        game is over, or ``seconds`` is not above 0.
+        game is over, or ``seconds`` is not above 0 and finite.
         """
-        if seconds is not None and not seconds > 0:
-            raise ValueError(f"seconds must be above 0, not {seconds}")
+        if seconds is not None and not 0 < seconds < float("inf"):
+            raise ValueError(f"seconds must be above 0 and finite, not {seconds}")
         position = session.unfinished(self.game, moves)
         states = encoders.played_states(self.played, position.states, [position.actions])
         leaves = MOST_LEAVES if seconds else leaves_for_single_game(self.search.simulations)

@@ -1,5 +1,6 @@
 """The clock of a game: the seconds that each side has left, with an increment per move."""
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -90,6 +91,6 @@ class Clock:
 
 
 def _checked(seconds: float) -> float:
-    if not 0 <= seconds < float("inf"):
+    if not 0 <= seconds <= sys.float_info.max:
         raise ValueError(f"a clock's seconds must be 0 or more, not {seconds}")
     return seconds

@@ -25,6 +25,8 @@ from games.base import Game, States
 if TYPE_CHECKING:
     from alphazero.judging.decisions import Decision, Player
 
+LEAST_SECONDS = 1e-6
+"""The least time with which a player is called."""
 SEATS = ("first", "second")
 """The names of the sides where none are given."""
 
@@ -151,6 +153,9 @@ class Session:
             text = self.game.action_to_text(action) if known else f"action {action + 1}"
             possible = " ".join(self.legal_moves())
             raise ValueError(f"{text} cannot be played here; possible are {possible}")
+        self._play(action)
+
+    def _play(self, action: int) -> None:
         if self.clock:
             self.clock.moved(self.to_move)
         states = self.game.step(self.states, np.array([action]))
@@ -169,8 +174,8 @@ class Session:
         action = int(decision.action[0])
         if not self.game.legal(self.states)[0, action]:
             raise RuntimeError(f"{player.name} played an illegal move in {self.game.name}")
-        if not self.over():
-            self.play(action)
+        if not self.over():  # not play, for which the time may be over a moment later
+            self._play(action)
         return decision
 
     def decide(
@@ -185,8 +190,10 @@ class Session:
         limits = player.limits if limits is None else limits
         if self.clock:
             own_moves = -(-(self.game.max_plies - len(self.actions)) // 2)
-            share = self.clock.share(self.to_move, own_moves)
-            limits = limits._replace(seconds=min(share, limits.seconds or share))
+            # The time may end between the check above and here.
+            share = max(self.clock.share(self.to_move, own_moves), LEAST_SECONDS)
+            own = share if limits.seconds is None else limits.seconds
+            limits = limits._replace(seconds=min(share, own))
         return player(self.states, [rng], limits, [tuple(self.actions)])
 
     def undo(self, side: int) -> bool:
@@ -210,9 +217,11 @@ class Session:
     def resign(self, side: int) -> None:
         """End the game: ``side`` loses, whichever side is about to move.
 
-        ``ValueError``: the game is over.
+        ``ValueError``: the game is over, or there is no such side.
         """
         self._check_going()
+        if side not in (0, 1):
+            raise ValueError(f"the sides are 0 and 1, not {side}")
         self.resigned = side
         if self.clock:
             self.clock.stop()
@@ -247,11 +256,12 @@ class Session:
             self.clock.run(self.to_move)
 
 
-def _checked(seats: Sequence[str]) -> tuple[str, str]:
-    """The names of the two sides; ``ValueError`` where they are not two."""
-    if isinstance(seats, str) or len(seats) != 2 or seats[0] == seats[1]:
-        raise ValueError(f"the two sides need two names, not {seats!r}")
-    return seats[0], seats[1]
+def _checked(seats: object) -> tuple[str, str]:
+    """The names of the two sides; ``ValueError`` where they are not two different texts."""
+    match seats:
+        case [str(first), str(second)] if first != second:
+            return first, second
+    raise ValueError(f"the two sides need two names, not {seats!r}")
 
 
 def after(game: Game, moves: str | Sequence[int | str]) -> Session:
@@ -288,17 +298,26 @@ def load(
 ) -> Session:
     """The session of which ``saved`` is the ``as_dict``; its clock runs on from now.
 
-    Moves made before give no time back when they are taken back. ``game`` is only needed where
-    ``games.make`` cannot make it. ``ValueError``, one line: ``saved`` is no session, or its moves
-    cannot be played.
+    Moves made before give no time back when they are taken back. ``game`` is needed where
+    ``games.make`` cannot make it, and where ``saved`` comes from a stranger: without it the module
+    that ``saved`` names is imported. ``ValueError``, one line: ``saved`` is no session, or one of
+    another game, or its moves cannot be played.
     """
     try:
-        session = after(game or games.make(saved["game"]), saved["moves"])
-        seats, resigned, clock = saved["seats"], saved["resigned"], saved["clock"]
-        clock = clock and Clock.load(clock, now)
+        name, moves, seats, resigned, clock = (
+            saved[key] for key in ("game", "moves", "seats", "resigned", "clock")
+        )
+        clock = None if clock is None else Clock.load(clock, now)
     except (KeyError, TypeError) as error:
         raise ValueError(f"this is no saved session: {error!r}") from None
-    if resigned not in (None, 0, 1):
+    if not (isinstance(name, str) and isinstance(moves, list)):
+        raise ValueError("this is no saved session: it needs a game's name and a list of moves")
+    if game is not None and game.name != name:
+        raise ValueError(f"the saved session is one of {lines.short(name)}, not of {game.name}")
+    session = after(game or games.make(name), moves)
+    if resigned is not None and (type(resigned) is not int or resigned not in (0, 1)):
         raise ValueError(f"the side that resigned is 0, 1 or null, not {resigned!r}")
+    if resigned is not None and session.over():
+        raise ValueError("no side can have resigned in a game that was over")
     session.continue_as(seats, clock, resigned)
     return session
