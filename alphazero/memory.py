@@ -118,13 +118,12 @@ def survey(game: Game, games: int = 64, plies: int = 300) -> tuple[float, int]:
     """
     rng, states = np.random.default_rng(0), game.initial(games)
     moves = positions = longest = 0
-    for longest in range(1, min(plies, game.max_plies) + 1):
+    while len(states) and longest < min(plies, game.max_plies):
+        longest += 1
         legal = game.legal(states)
         moves, positions = moves + int(legal.sum()), positions + len(states)
         states = game.step(states, random_actions(legal, rng))
         states = states[np.isnan(game.outcome(states))]
-        if not len(states):
-            break
     return moves / positions, longest
 
 
