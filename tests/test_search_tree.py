@@ -128,6 +128,16 @@ def test_edges_are_those_of_legal_moves_and_no_others_exist(kind):
 
 
 @BOTH
+def test_room_for_edges_grows_where_positions_have_more_moves_than_the_first_one(kind):
+    # Othello begins with 4 legal moves; some plies later there are about 8.
+    game = games.make("othello:size=6")
+    tree = grown(game, game.initial(2), kind(simulations=300), hashing(game))
+    assert tree.used[0] > 2 * 4 * 301
+    assert len(tree.edges) >= tree.used[0]
+    assert_sound(game, tree, 300)
+
+
+@BOTH
 @pytest.mark.parametrize("leaves", [1, 4, 64])
 @pytest.mark.parametrize("actions", [1, 2, 5])
 def test_simulations_that_meet_only_finished_games_are_all_made(kind, leaves, actions):
@@ -286,11 +296,18 @@ from alphazero.evaluators import uniform
 from alphazero.search import run
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
+from alphazero.types import Kept, Limits
 game = games.make("tic_tac_toe")
 for search in (PUCT(simulations=150, leaves=4), Gumbel(simulations=150, leaves=4)):
     states, warm = game.initial(2), np.ones(2, np.float32)
     result = run(search(game, states, [np.random.default_rng(1)] * 2, warm), uniform(game))
     assert result.visits.sum() == 300
+search, rngs, cold = PUCT(simulations=90, leaves=4), [np.random.default_rng(1)] * 2, np.zeros(2)
+first = run(search(game, states, rngs, cold, Limits(90, 1e6)), uniform(game))
+kept = [Kept(first.tree, i, [int(first.action[i])]) for i in range(2)]
+after = game.step(states, first.action)
+second = run(search(game, after, rngs, cold, Limits(400, 1e6), kept), uniform(game))
+assert second.proven.all() or second.visits.sum(axis=1).max() >= 400
 print("inside the bounds")
 """
 

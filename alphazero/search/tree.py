@@ -29,20 +29,20 @@ from alphazero.types import Evaluation
 from games.base import Game, States
 
 NODE = np.dtype(
-    [
-        ("parent", np.int32),  # -1 at the root
-        ("edge", np.int32),  # the index of the edge that leads here, -1 at the root
-        ("first", np.int32),  # the index of its first edge
+    [  # what a descent reads of every node comes first: it is in one line of the CPU's cache
+        ("first", np.int32),  # the index of its first edge, if it has any
         ("count", np.int32),  # of its edges: its legal moves; 0 before it is expanded
-        ("visits", np.int32),  # 1 for its own evaluation + the visits of its edges
-        ("pending", np.int32),  # simulations through it that wait for an evaluation
-        ("value_sum", np.float32),  # over all visits, for this node's mover
-        ("value", np.float32),  # the evaluator's, or the result where FINISHED
-        ("prior_mass", np.float32),  # of the edges visited so far
         ("to_move", np.int8),  # the node's mover, 0 or 1
         ("status", np.int8),  # kernels.WAITING, EXPANDED or FINISHED
         ("lower", np.int8),  # proven: under best play its mover gets at least this result
         ("upper", np.int8),  # and at most this one; both are -1, 0 or 1
+        ("value", np.float32),  # the evaluator's, or the result where FINISHED
+        ("visits", np.int32),  # 1 for its own evaluation + the visits of its edges
+        ("pending", np.int32),  # simulations through it that wait for an evaluation
+        ("value_sum", np.float32),  # over all visits, for this node's mover
+        ("prior_mass", np.float32),  # of the edges visited so far
+        ("parent", np.int32),  # -1 at the root
+        ("edge", np.int32),  # the index of the edge that leads here, -1 at the root
     ],
     align=True,
 )

@@ -25,7 +25,8 @@ def _complete(nodes, edges, tree, node, visit_offset, value_scale, sigma):
 
     The completed Q (equation 10) of a visited action is its mean. For an unvisited action it is the
     mixed value (equation 33), a weighted mean of the node's own value and the visited actions'
-    means. Returns the sum of the edges' visits. Pending simulations count as visits with a loss.
+    means. Returns the sum of the edges' visits and the highest entry of ``sigma``. Pending
+    simulations count as visits with a loss.
 
     Example: the node's own value is 0.1; visit_offset 50, value_scale 0.1.
 
@@ -35,12 +36,12 @@ def _complete(nodes, edges, tree, node, visit_offset, value_scale, sigma):
 
     The means weighted by priors are (0.5 * 0.4 - 0.25 * 0.2) / 0.75 = 0.2, and the mixed value is
     (0.1 + 3 * 0.2) / (1 + 3) = 0.175. The scale is 0.1 * (50 + 2) = 5.2, so that sigma is
-    (2.08, -1.04, 0.91). The function returns 3.
+    (2.08, -1.04, 0.91). The function returns 3 and 2.08.
     """
-    here = nodes[tree, node]
+    first, count = nodes[tree, node].first, nodes[tree, node].count
     begun = most = mass = weighted = ZERO
-    for k in range(here.count):
-        edge = edges[here.first + k]
+    for k in range(count):
+        edge = edges[np.uintp(first + k)]
         pending = np.float32(edge.pending)
         n = np.float32(edge.visits) + pending
         q = (edge.value_sum - pending) / (n if n > 0 else ONE)
@@ -50,14 +51,16 @@ def _complete(nodes, edges, tree, node, visit_offset, value_scale, sigma):
         mass += share
         weighted += share * q
         sigma[k] = q
-    mixed = here.value
+    mixed = nodes[tree, node].value
     if mass > 0:  # it is 0 if no action was visited, or only refuted ones
         mixed = (mixed + begun * weighted / mass) / (ONE + begun)
-    scale = value_scale * (visit_offset + most)
-    for k in range(here.count):
-        edge = edges[here.first + k]
-        sigma[k] = scale * (sigma[k] if edge.visits + edge.pending > 0 else mixed)
-    return begun
+    scale, highest = value_scale * (visit_offset + most), LOWEST
+    for k in range(count):
+        edge = edges[np.uintp(first + k)]
+        bonus = scale * (sigma[k] if edge.visits + edge.pending > 0 else mixed)
+        highest = bonus if bonus > highest else highest
+        sigma[k] = bonus
+    return begun, highest
 
 
 @jit
@@ -67,21 +70,18 @@ def _improved_edge(nodes, edges, tree, node, visit_offset, value_scale, sigma):
     ``pi'`` is ``softmax(logits + sigma)`` (equation 11), computed as ``prior * exp(sigma)`` divided
     by its sum. ``sigma`` is scratch memory.
     """
-    begun = _complete(nodes, edges, tree, node, visit_offset, value_scale, sigma)
-    first, count = nodes[tree, node].first, nodes[tree, node].count
-    highest, total = LOWEST, ZERO
-    for k in range(count):
-        highest = sigma[k] if sigma[k] > highest else highest
+    begun, highest = _complete(nodes, edges, tree, node, visit_offset, value_scale, sigma)
+    first, count, total = nodes[tree, node].first, nodes[tree, node].count, ZERO
     for k in range(count):
         # Without FLOOR all shares would underflow to 0 if the action with the highest sigma had a
         # prior of almost 0.
-        prior = edges[first + k].prior
-        sigma[k] = (prior if prior > FLOOR else FLOOR) * np.exp(sigma[k] - highest)
-    for k in range(count):
-        total += sigma[k]
+        prior = edges[np.uintp(first + k)].prior
+        share = (prior if prior > FLOOR else FLOOR) * np.exp(sigma[k] - highest)
+        total += share
+        sigma[k] = share
     best, best_score = 0, LOWEST
     for k in range(count):
-        edge = edges[first + k]
+        edge = edges[np.uintp(first + k)]
         visited = np.float32(edge.visits + edge.pending) / (ONE + begun)
         score = sigma[k] / total - visited
         best = k if score > best_score else best
@@ -100,8 +100,8 @@ def _halving_edge(nodes, edges, tree, scores, required, visit_offset, value_scal
     first, count = nodes[tree, 0].first, nodes[tree, 0].count
     best, best_score, best_due = -1, LOWEST, False
     for k in range(count):
-        edge = edges[first + k]
-        if bounds(nodes, edges, tree, 0, first + k)[1] == -1:
+        edge = edges[np.uintp(first + k)]
+        if edge.prior <= 0 and bounds(nodes, edges, tree, 0, first + k)[1] == -1:
             continue
         due = edge.visits + edge.pending == required
         score = scores[tree, edge.action] + sigma[k]

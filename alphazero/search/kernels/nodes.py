@@ -8,7 +8,7 @@ from alphazero.search.kernels.proofs import prove
 from alphazero.search.kernels.softmax import exponentials
 
 BLOCK = 32
-"""Actions that ``_legal_logits`` skips at once where none of them is legal."""
+"""Actions that ``_gather`` skips at once where none of them is legal."""
 
 
 @jit
@@ -37,7 +37,7 @@ def attach(
             raw[tree, child, byte] = states[i * width + byte]
         node = nodes[tree, child]
         node.parent, node.edge = parent, edge
-        node.first = node.count = node.visits = node.pending = 0
+        node.count = node.visits = node.pending = 0
         node.value_sum = node.prior_mass = 0.0
         node.to_move = to_move[i]
         node.lower, node.upper = -1, 1
@@ -61,25 +61,27 @@ def attach(
 
 
 @jit
-def _legal_logits(logits, legal, row, actions, gathered, begin):
-    """Write the legal actions of a row and their logits from index ``begin`` on; returns the end.
+def _gather(logits, legal, row, actions, gathered, begin):
+    """Write a row's legal actions and their logits, less the highest, from index ``begin`` on.
 
-    ``actions, gathered``: room for all legal actions of all rows and one more, because an illegal
-    action is written, too, and overwritten by the next one: a loop without branches is faster where
-    legal and illegal actions alternate.
+    Returns the end. ``actions, gathered``: room for all legal actions of all rows and one more,
+    because an illegal action is written, too, and overwritten by the next one: a loop without
+    branches is faster where legal and illegal actions alternate.
     """
-    number, end = legal.shape[1], begin
+    number, end, highest = legal.shape[1], begin, LOWEST
     for block in range(0, number, BLOCK):
         until = min(block + BLOCK, number)
-        if until - block == BLOCK:
-            some = False
-            for action in range(block, block + BLOCK):
-                some |= legal[row, action]
-            if not some:
-                continue
+        if number > BLOCK and not legal[row, block:until].any():
+            continue
         for action in range(block, until):
-            actions[end], gathered[end] = action, logits[row, action]
+            logit = logits[row, action]
+            actions[np.uintp(end)], gathered[np.uintp(end)] = action, logit
             end += legal[row, action]
+            # Not max(), which may ignore a NaN.
+            logit = logit if legal[row, action] else LOWEST
+            highest = highest if highest > logit else logit
+    for k in range(begin, end):
+        gathered[np.uintp(k)] -= highest
     return end
 
 
@@ -100,27 +102,21 @@ def expand(nodes, edges, used, where, logits, value, legal, number, virtual):
     finite, end = True, 0
     for i in range(len(value)):
         begin, leaf = end, nodes[where[0, i], where[1, i]]
-        end = _legal_logits(logits, legal, i, actions, weights, begin)
+        end = _gather(logits, legal, i, actions, weights, begin)
         leaf.first, leaf.count = used[0] + begin, end - begin
-        highest = LOWEST
-        for k in range(begin, end):
-            # Not max(), which may ignore a NaN.
-            highest = highest if highest > weights[k] else weights[k]
-        for k in range(begin, end):
-            weights[k] -= highest
     exponentials(weights[:end])
     begin = 0
     for i in range(len(value)):
         tree, node = where[0, i], where[1, i]
         leaf, total = nodes[tree, node], ZERO
         for k in range(begin, begin + leaf.count):
-            total += weights[k]
+            total += weights[np.uintp(k)]
         for k in range(begin, begin + leaf.count):
-            edge = edges[used[0] + k]
-            edge.child, edge.action = -1, actions[k]
+            edge = edges[np.uintp(used[0] + k)]
+            edge.action, edge.child = actions[np.uintp(k)], -1
             edge.visits = edge.pending = 0
             edge.value_sum = 0.0
-            edge.prior = weights[k] / total
+            edge.prior = weights[np.uintp(k)] / total
         begin += leaf.count
         finite &= np.isfinite(total) and np.isfinite(value[i])
         leaf.status, leaf.value = EXPANDED, value[i]

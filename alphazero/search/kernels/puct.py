@@ -34,7 +34,7 @@ def _puct_edge(nodes, edges, tree, node, exploration, fpu_reduction):
     explore = exploration[here.visits + here.pending]
     best, highest = here.first, LOWEST
     for number in range(here.first, here.first + here.count):
-        edge = edges[number]
+        edge = edges[np.uintp(number)]
         pending = np.float32(edge.pending)
         n = np.float32(edge.visits) + pending
         q = (edge.value_sum - pending) / (n if n > 0 else ONE)
