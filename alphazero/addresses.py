@@ -55,32 +55,43 @@ def is_address(kind: object) -> bool:
     return isinstance(kind, str) and all(kind.partition(":"))
 
 
+def reason(error: Exception) -> str:
+    """The text of an error, which may be any, in one line; its type where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def load(address: str, purpose: str) -> Any:
     """The object at ``module:Class``. ``purpose`` names it in the message of a ``ValueError``."""
     module, _, attribute = address.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
     except Exception as error:  # a user's own module may raise anything
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{purpose} {address!r} cannot be imported: {reason}") from error
+        raise ValueError(f"{purpose} {address!r} cannot be imported: {reason(error)}") from error
 
 
-def check(settings: ByAddress, purpose: str) -> None:
-    """Import the class; ``ValueError``, one line, where it lacks an argument of that name."""
+def check(settings: ByAddress, purpose: str, arguments: int = 0) -> None:
+    """Import the class; ``ValueError``, one line, where the options are not those that it needs.
+
+    ``arguments``: how many others it will be called with, before the options.
+    """
     made = load(settings.kind, purpose)
     try:
-        known = inspect.signature(made).parameters
+        signature = inspect.signature(made)
     except (TypeError, ValueError):
         raise ValueError(f"{purpose} {settings.kind!r} is not a class") from None
-    if any(parameter.kind == parameter.VAR_KEYWORD for parameter in known.values()):
-        return
+    known = signature.parameters
+    open_ended = any(parameter.kind == parameter.VAR_KEYWORD for parameter in known.values())
     for name in settings.options:
-        if name not in known:
+        if name not in known and not open_ended:
             whole = f"'{purpose}={{kind: {settings.kind}}}'"
             raise ValueError(
                 f"{settings.kind} has no argument {name!r}: take the key out, or replace the whole "
                 f"section, {whole}; {suggest(name, known)}"
             )
+    try:
+        signature.bind(*range(arguments), **settings.options)
+    except TypeError as error:
+        raise ValueError(f"{purpose} {settings.kind!r}: {error}") from None
 
 
 def build(settings: ByAddress, purpose: str, *arguments: Any) -> Any:
@@ -92,5 +103,4 @@ def build(settings: ByAddress, purpose: str, *arguments: Any) -> Any:
     try:
         return made(*arguments, **settings.options)
     except Exception as error:  # a user's own class may raise anything
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{purpose} {settings.kind!r} cannot be made: {reason}") from error
+        raise ValueError(f"{purpose} {settings.kind!r} cannot be made: {reason(error)}") from error

@@ -8,9 +8,8 @@ Sources: AlphaGo Zero is Silver et al. 2017 (Nature 550), AlphaZero is Silver et
 362) with its pseudocode, KataGo is Wu 2019 (arXiv 1902.10565) with its documented methods.
 """
 
-import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import field
 from typing import Annotated, Any, Literal
 
@@ -32,9 +31,11 @@ from alphazero.nn.settings import (
     Positive,
     TrackingSettings,
 )
+from alphazero.search import continues_trees
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
 from alphazero.values import ValueHead
+from games.base import Game
 from games.spec import suggest
 
 
@@ -390,6 +391,7 @@ def _contradictions(config: Config) -> list[str]:
         *problems,
         *_problem("search", lambda: _check_search(config)),
         *_problem("network", lambda: _check_network(config.network)),
+        *_problem("network.heads", lambda: _check_offered(config.network.heads, game)),
         *_problem("network.encoder", lambda: encoders.make(config.network.encoder, game)),
     ]
 
@@ -409,13 +411,31 @@ def _check_search(config: Config) -> None:
     if isinstance(search, ByAddress):
         addresses.check(search, "search")
         search = addresses.build(search, "search")
-    if config.selfplay.reuse_tree and "kept" not in inspect.signature(search).parameters:
+        _check_search_contract(search, config.search.kind)
+    if config.selfplay.reuse_tree and not continues_trees(search):
         raise ValueError(
             f"{config.search.kind} begins each search with a new tree; set search.kind to one that "
             "continues from a tree, or selfplay.reuse_tree to false"
         )
 
 
+def _check_search_contract(search: Any, kind: str) -> None:
+    simulations = getattr(search, "simulations", None)
+    if not (isinstance(simulations, int) and simulations >= 1):
+        raise ValueError(f"{kind} needs simulations, an int above 0, not {simulations!r}")
+    for method in ("__call__", "without_noise"):
+        if not callable(getattr(search, method, None)):
+            raise ValueError(f"{kind} is not a search: it has no {method}")
+
+
 def _check_network(network: "Network") -> None:
     if isinstance(network, ByAddress):
-        addresses.check(network, "network")
+        addresses.check(network, "network", arguments=2)
+
+
+def _check_offered(heads: Iterable[str], game: Game) -> None:
+    """Refuse heads whose target the game does not offer: their loss would always be 0."""
+    for name in heads:
+        method = targets.TARGETS[name].needs
+        if method and getattr(game, method)(game.initial(0)) is None:
+            raise ValueError(f"{game.name} has no {method}, the target of the head {name}")

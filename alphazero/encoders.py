@@ -85,11 +85,12 @@ def make(spec: str, game: Game) -> Encoder:
     rules = game.game if isinstance(game, WithHistory) else game
     if spec == OWN:
         return Encoder(rules)
-    encoder = _load(spec)(rules)
+    made = _load(spec)
     try:
+        encoder = made(rules)
         _check(encoder, rules)
-    except AssertionError as error:
-        raise ValueError(f"encoder {spec!r}: {error}") from None
+    except Exception as error:  # a user's own class may raise anything
+        raise ValueError(f"encoder {spec!r}: {addresses.reason(error)}") from error
     return encoder
 
 
@@ -149,6 +150,7 @@ def _check(encoder: Encoder, game: Game) -> None:
         states.append(played.step(states[-1][: len(actions)], actions))
     for batch in states:
         _check_planes(encoder, batch)
+    _check_keys(encoder, np.concatenate(states))
     _check_symmetries(encoder, played, lines, states)
 
 
@@ -178,6 +180,16 @@ def _check_planes(encoder: Encoder, states: States) -> None:
     _require(
         key.dtype == np.uint8 and key.ndim == 2 and len(key) == len(states),
         f"key must be uint8 of shape ({len(states)}, K), not {key.dtype} of {key.shape}",
+    )
+
+
+def _check_keys(encoder: Encoder, states: States) -> None:
+    """Positions with equal keys share an entry of a cache, so their planes must be equal, too."""
+    planes = encoder(states)
+    _, first, place = np.unique(encoder.key(states), axis=0, return_index=True, return_inverse=True)
+    _require(
+        np.allclose(planes, planes[first[place.reshape(-1)]], atol=1e-5),
+        "positions with equal rows of key must have equal planes",
     )
 
 

@@ -57,6 +57,8 @@ class Target(NamedTuple):
     cells of the board, or actions. Over actions a target is a distribution, and at most
     ``max_legal`` actions have a probability above 0. None: symmetries do not change the target."""
     compute: Compute
+    needs: str | None = None
+    """The optional method of a game without which there is no target: it returns None then."""
 
 
 def episode(game: Game, record: GameRecord) -> Episode:
@@ -217,8 +219,8 @@ VALUE_TARGETS: dict[str, Compute] = {"mixture": mixture, "short_term": short_ter
 
 TARGETS: dict[str, Target] = {
     "reply": Target(_actions, "actions", reply),
-    "ownership": Target(_cells, "cells", ownership),
-    "score": Target(_scalar, None, score),
+    "ownership": Target(_cells, "cells", ownership, needs="final_ownership"),
+    "score": Target(_scalar, None, score, needs="final_score"),
     "moves_left": Target(_scalar, None, moves_left),
     "short_term": Target(_scalar, None, short_term),
 }

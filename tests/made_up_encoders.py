@@ -94,5 +94,25 @@ class WrongKey(Encoder):
         return np.zeros(len(states))
 
 
+class SharedKey(Encoder):
+    def key(self, states):
+        return np.zeros((len(states), 1), np.uint8)
+
+
+class NeedsMore(Encoder):
+    def __init__(self, game, planes):
+        super().__init__(game)
+
+
+class WithoutShape(Encoder):
+    def __init__(self, game):
+        self.game = game
+
+
+class Raises(Encoder):
+    def __call__(self, states):
+        raise RuntimeError("first line\nsecond line")
+
+
 class NoEncoder:
     pass

@@ -29,6 +29,32 @@ SEARCH = """
     class OnePly:
         def __init__(self, sharpness=5.0):
             self.simulations, self.sharpness = 1, sharpness
+
+        def __call__(self, game, states, rngs, temperature):
+            yield states
+
+        def without_noise(self, simulations=None, leaves=1):
+            return self
+
+    class Endless(OnePly):
+        def __init__(self):
+            self.simulations = None
+
+    class Noisy(OnePly):
+        without_noise = None
+
+    class Constants:
+        simulations = 1
+        without_noise = OnePly.without_noise
+"""
+
+
+OTHERS = """
+    number = 3
+
+    class Net:
+        def __init__(self, shape, num_actions, layers):
+            pass
 """
 
 
@@ -87,12 +113,17 @@ def test_a_configuration_stored_before_networks_had_kinds_is_read():
         ("search={kind: own_search:OnePly, sharp: 2}", "did you mean 'sharpness'?"),
         ("search.kind=own_search:OnePly", "has no argument 'simulations'"),
         ("search={kind: own_search:number}", "is not a class"),
+        ("search={kind: own_search:Endless}", "needs simulations, an int above 0, not None"),
+        ("search={kind: own_search:Noisy}", "is not a search: it has no without_noise"),
+        ("search={kind: own_search:Constants}", "is not a search: it has no __call__"),
         ("network={kind: own_absent:Net}", "network 'own_absent:Net' cannot be imported"),
+        ("network={kind: own_search:Net}", "missing a required argument: 'layers'"),
+        ("network={kind: own_search:Net, layers: 1, shape: 2}", "multiple values for argument"),
         ("network.kind=resnet", "should be one of residual, or the address module:Class of your"),
     ],
 )
 def test_an_address_that_will_not_do_is_explained_before_a_run(module, override, part):
-    module("own_search", SEARCH + "\n    number = 3\n")
+    module("own_search", SEARCH + OTHERS)
     assert part in errors(override)
 
 

@@ -20,6 +20,7 @@ from alphazero.nn.parallel import Replicas
 from alphazero.nn.settings import OptimizerSettings, ScheduleSettings
 from alphazero.nn.weights import arrays, load
 from alphazero.replay import Batch
+from alphazero.targets import TARGETS
 
 ALL = dict.fromkeys(heads.HEADS, 0.5)
 GAMES = ["tic_tac_toe", "connect_four", "othello:size=6"]
@@ -91,8 +92,18 @@ def slow(name: str, output: np.ndarray, target: np.ndarray) -> float:
     return (math.tanh(output) - target) ** 2
 
 
-def test_the_settings_know_every_head():
-    assert set(heads.HEADS) == set(config.HEADS)
+def test_every_head_has_a_target_and_every_target_a_head():
+    assert heads.HEADS.keys() == TARGETS.keys()
+
+
+def test_a_head_whose_target_the_game_does_not_offer_is_refused_in_one_line():
+    for name, method in (("ownership", "final_ownership"), ("score", "final_score")):
+        with pytest.raises(ConfigError) as caught:
+            config.load("tic_tac_toe", [f"network.heads.{name}=1"])
+        (line,) = caught.value.lines
+        assert line.endswith(f"tic_tac_toe has no {method}, the target of the head {name}")
+        config.load("connect_four", [f"network.heads.{name}=1"])
+    config.load("tic_tac_toe", ["network.heads={reply: 1, moves_left: 1, short_term: 1}"])
 
 
 @pytest.mark.parametrize("name", GAMES)
