@@ -83,7 +83,7 @@ def find_problem_of_record(game: Game, record: GameRecord) -> str | None:
         return f"an action is not in 0 to {game.num_actions - 1}"
     if not len(rows):
         return None
-    return _wrong_numbers(rows) or _wrong_positions(game, rows, actions[-len(rows) :])
+    return _wrong_numbers(rows) or _wrong_positions(game, record)
 
 
 def rebuild(game: Game, games: Sequence[Stored]) -> list[GameRecord | str]:
@@ -195,24 +195,19 @@ class _Rebuilding:
 
     def _fill_outcomes(self, final: States) -> list[Ending]:
         """Write the outcomes; returns why each game ended."""
-        outcome = self.game.outcome(final)
-        outcome = outcome * np.where(self.game.to_move(final) == 0, 1, -1)  # for player 0
-        over = ~np.isnan(outcome)
+        outcome = _outcome_of_player_0(self.game, final)
         if self.old:
             stored = self.sign * np.concatenate([stored.result for stored in self.games])
             results = np.where(self.positions > 0, np.append(stored, 0)[self.bounds[:-1]], 0)
             other = stored != np.repeat(results, self.positions)
             self._note_rows(other, "its outcomes contradict each other")
-            endings = [Ending.RULES if ended else Ending.PROVEN for ended in over]
+            endings = [Ending.PROVEN if on else Ending.RULES for on in np.isnan(outcome)]
         else:
             results = np.array([stored.result for stored in self.games], np.float32)
             endings = [Ending(stored.ending or 0) for stored in self.games]
-        for i in np.flatnonzero(over & (self.positions > 0) & (results != outcome)):
-            self._note(int(i), f"its result is {results[i]:+g}, by the rules {outcome[i]:+g}")
+        known = np.where(self.positions > 0, results, outcome)
         for i, ending in enumerate(endings):
-            if (ending == Ending.RULES) != over[i]:
-                self._note(i, f"it ended by {ending.name}, but the position after its last move "
-                              f"is {'over' if over[i] else 'not over'}")  # fmt: skip
+            self._note(i, _wrong_end(outcome[i], known[i], ending))
         self.rows["outcome"] = np.repeat(results, self.positions) * self.sign + 0.0  # no -0
         return endings
 
@@ -247,20 +242,40 @@ def _wrong_numbers(rows: NDArray) -> str | None:
     return None
 
 
-def _wrong_positions(game: Game, rows: NDArray, actions: NDArray[np.int32]) -> str | None:
-    """A line where legal actions, moves, positions or outcomes contradict the rules, else None.
-
-    ``actions [T]`` were played in ``rows [T]``.
-    """
+def _wrong_positions(game: Game, record: GameRecord) -> str | None:
+    """A line where moves, positions, outcomes or the ending contradict the rules, else None."""
+    rows, actions = record.rows, record.actions[-len(record) :]
     slots, states = rows["policy_action"], records.states_of(rows)
     if not np.array_equal(slots, records.legal_actions(game, game.legal(states))):
         return "the column policy_action does not hold the legal moves"
     if not (slots == actions[:, None]).any(1).all():
         return "a move is illegal"
-    if game.step(states[:-1], actions[:-1]).tobytes() != states[1:].tobytes():
+    after = game.step(states, actions)
+    if after[:-1].tobytes() != states[1:].tobytes():
         return "a move does not lead to the next position"
     first = np.where(game.to_move(states) == 0, rows["outcome"], -rows["outcome"])
-    return None if (first == first[0]).all() else "its outcomes contradict each other"
+    if not (first == first[0]).all():
+        return "its outcomes contradict each other"
+    return _wrong_end(_outcome_of_player_0(game, after[-1:])[0], first[0], record.ending)
+
+
+def _wrong_end(outcome: float, result: float, ending: Ending) -> str | None:
+    """A line where the ``outcome`` of the last position contradicts a result or an ending.
+
+    Outcome and result are for player 0; the outcome is NaN where the game goes on.
+    """
+    over = not np.isnan(outcome)
+    if over and outcome != result:
+        return f"its result is {result:+g}, by the rules {outcome:+g}"
+    if (ending == Ending.RULES) != over:
+        state = "over" if over else "not over"
+        return f"it ended by {ending.name}, but the position after its last move is {state}"
+    return None
+
+
+def _outcome_of_player_0(game: Game, states: States) -> NDArray[np.float32]:
+    """``float32 [B]``, NaN where the game goes on."""
+    return game.outcome(states) * np.where(game.to_move(states) == 0, 1, -1)
 
 
 def _wrong_lengths(game: Game, positions: int, plies: int) -> str:

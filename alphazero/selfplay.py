@@ -1,6 +1,5 @@
 """Self-play: groups of games that move together, each game with its own randomness."""
 
-import inspect
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from alphazero import records
 from alphazero.config import SelfPlaySettings
 from alphazero.evaluators import random_actions
+from alphazero.search import continues_trees
 from alphazero.types import (
     Ending,
     Evaluation,
@@ -27,7 +27,7 @@ _COUNTERS = ("_ids", "_versions", "_plies", "_opening", "_hopeless", "_may_resig
 _LAYOUT = 2
 """The version of a group's state. In version 1, which has no such key, the arrays had room for
 ``max_plies`` plies and a column each for states, dense policies and values."""
-_FIRST_PLIES = 64
+FIRST_PLIES = 64
 """Plies for which a group has room at first; twice as many each time that a game is longer."""
 OPENING_TRIES = 100
 """Random openings that may finish the game before a shorter one is taken."""
@@ -51,7 +51,7 @@ class GameGroup:
         """``game_ids`` must never end; no two groups of a run may have an id in common."""
         self._game, self._search, self._settings = game, search, settings
         self._seed, self._game_ids, self._started = seed, game_ids, 0
-        batch, plies = settings.games, min(game.max_plies, _FIRST_PLIES)
+        batch, plies = settings.games, min(game.max_plies, FIRST_PLIES)
         self._current = game.initial(batch)
         self._actions = np.zeros((batch, plies), np.int32)
         self._rows = np.zeros((batch, plies), records.row(game))
@@ -64,7 +64,7 @@ class GameGroup:
         self._may_resign = np.zeros(batch, np.bool_)
         self._rngs: list[np.random.Generator] = [np.random.default_rng(0)] * batch
         self._kept: list[Kept | None] = [None] * batch  # of each game the tree of its last search
-        self._reuses_tree = settings.reuse_tree and accepts_trees(search)
+        self._reuses_tree = settings.reuse_tree and continues_trees(search)
         for i in range(batch):
             self._start(i)
 
@@ -249,11 +249,6 @@ class GameGroup:
         )
         self._start(i)
         return record
-
-
-def accepts_trees(search: Search) -> bool:
-    """Whether ``search`` continues from the tree of an earlier one: it has a parameter ``kept``."""
-    return "kept" in inspect.signature(search).parameters
 
 
 def random_opening(game: Game, plies: int, rng: np.random.Generator) -> list[int]:

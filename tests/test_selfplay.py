@@ -3,7 +3,6 @@
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from made_up_games import DoubleNim, double_nim_values
 from made_up_rows import same
 
 import games
-from alphazero import config, selfplay, types, wire
+from alphazero import config, selfplay, wire
 from alphazero.config import SelfPlaySettings
 from alphazero.evaluators import uniform
 from alphazero.nn import state as training_state
@@ -274,7 +273,7 @@ def test_a_group_grows_with_its_games(monkeypatch):
     game = games.make("connect_four")
     settings = to_the_end(games=4, random_opening_plies=4)
     expected = play(game, settings)
-    monkeypatch.setattr(selfplay, "_FIRST_PLIES", 3)
+    monkeypatch.setattr(selfplay, "FIRST_PLIES", 3)
     records = play(game, settings)
     assert len(records) == len(expected) > 4
     assert all(map(same, records, expected))
@@ -285,7 +284,7 @@ def test_a_group_grows_with_its_games(monkeypatch):
 def test_a_state_may_come_from_a_group_with_longer_games_than_this_one_has_room_for(monkeypatch):
     game, evaluate = games.make("connect_four"), hashed(games.make("connect_four"))
     settings = to_the_end(games=2)
-    monkeypatch.setattr(selfplay, "_FIRST_PLIES", 2)
+    monkeypatch.setattr(selfplay, "FIRST_PLIES", 2)
     first, second = (GameGroup(game, PUCT(simulations=2), settings, 0, count()) for _ in range(2))
     for _ in range(5):
         run(first.move(), evaluate)
@@ -381,19 +380,6 @@ def test_the_longest_opening_is_taken_where_nearly_all_openings_finish_the_game(
     assert max(map(len, openings)) >= 1
 
 
-class KeptTree(NamedTuple):
-    """The fields of ``alphazero.types.Kept``."""
-
-    tree: Any
-    index: int
-    actions: tuple[int, ...]
-
-
-@pytest.fixture
-def kept_trees(monkeypatch):
-    monkeypatch.setattr(types, "Kept", KeptTree, raising=False)
-
-
 class Reusing:
     """A search whose tree is the batch of positions that it searched; it records what it got."""
 
@@ -409,7 +395,7 @@ class Reusing:
         return SimpleNamespace(**fields | {"tree": states.copy(), "prior": None})
 
 
-def test_each_search_continues_from_the_tree_of_its_games_last_one(kept_trees):
+def test_each_search_continues_from_the_tree_of_its_games_last_one():
     game, search = games.make("tic_tac_toe"), Reusing()
     played = play(game, to_the_end(games=3, reuse_tree=True), search=search, moves=25)
     assert len(played) > 5
@@ -427,7 +413,7 @@ def test_each_search_continues_from_the_tree_of_its_games_last_one(kept_trees):
     assert len(played) <= fresh <= len(played) + 3
 
 
-def test_trees_are_not_passed_where_reuse_is_off_or_the_search_takes_none(kept_trees):
+def test_trees_are_not_passed_where_reuse_is_off_or_the_search_takes_none():
     game, search = games.make("tic_tac_toe"), Reusing()
     play(game, to_the_end(games=2), search=search, moves=5)
     assert all(kept is None for _, kept in search.calls)
@@ -436,7 +422,7 @@ def test_trees_are_not_passed_where_reuse_is_off_or_the_search_takes_none(kept_t
     assert all(map(same, with_reuse, play(game, to_the_end(games=2), search=gumbel, moves=12)))
 
 
-def test_saving_and_restoring_forget_the_trees(kept_trees):
+def test_saving_and_restoring_forget_the_trees():
     game, search = games.make("tic_tac_toe"), Reusing()
     settings = to_the_end(games=2, reuse_tree=True)
     group = GameGroup(game, search, settings, 0, count())
@@ -451,7 +437,7 @@ def test_saving_and_restoring_forget_the_trees(kept_trees):
 
 def test_reuse_with_a_search_that_has_fresh_trees_is_a_contradiction():
     overrides = ["selfplay.reuse_tree=true", "search.kind=gumbel"]
-    with pytest.raises(ValueError, match=r"selfplay.reuse_tree: the search gumbel begins"):
+    with pytest.raises(ValueError, match="search: gumbel begins each search with a new tree"):
         config.load("connect_four_quick", overrides)
 
 

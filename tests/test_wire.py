@@ -90,6 +90,9 @@ MALFORMED = [
     (changed(policy_weight=(1, 0)), "does not sum to 1"),
     (changed(policy_weight=((1, 2), np.nan)), "not a number"),
     (changed(policy_weight=((1, slice(2)), (-1, 2))), "not a number"),
+    ({"ending": Ending.PROVEN}, "it ended by PROVEN, but the position .* is over"),
+    (changed(outcome=(slice(None), -RECORDS[0].rows["outcome"])), "its result is .1, by the rules"),
+    ({"actions": RECORDS[0].actions[:-1], "rows": RECORDS[0].rows[:-1]}, "RULES, but .* not over"),
     (changed(policy_action=((5, 0), 3)), "legal moves"),
     (changed(state=(4, RECORDS[0].rows["state"][2])), "legal moves|next position"),
 ]  # fmt: skip

@@ -3,7 +3,6 @@
 ``players`` makes them from texts such as ``minimax:depth=5``.
 """
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from alphazero.cache import CachedEvaluator, EvaluationCache
 from alphazero.encoders import played_states
 from alphazero.judging.agent import CACHED_POSITIONS, Agent
-from alphazero.search import strongest_moves
+from alphazero.search import continues_trees, strongest_moves
 from alphazero.search.reuse import KeptTrees
 from alphazero.search.tree import Tree
 from alphazero.types import Evaluator, Generators, Limits, Lines, Search, SearchResult
@@ -164,11 +163,6 @@ def policy_player(name: str, evaluate: Evaluator, game: Game) -> Player:
 def only_time(limits: Limits) -> bool:
     """Whether only the time ends a search with these limits."""
     return limits.simulations is None and limits.seconds is not None
-
-
-def continues_trees(search: Search) -> bool:
-    """Whether ``search`` can continue an earlier tree: its call accepts ``kept``."""
-    return "kept" in inspect.signature(search).parameters
 
 
 def decision(result: SearchResult) -> Decision:

@@ -41,8 +41,18 @@ def strongest_moves(
     one makes its own number of simulations, in trees of its own.
     """
     temperature = np.zeros(len(states), np.float32)
-    accepted = signature(search.__call__).parameters
     more = {"limits": limits, "kept": kept}
-    if not any(parameter.kind is Parameter.VAR_KEYWORD for parameter in accepted.values()):
-        more = {name: value for name, value in more.items() if name in accepted}
+    more = {name: value for name, value in more.items() if _accepts(search, name)}
     return run(search(game, states, rngs, temperature, **more), evaluate)
+
+
+def continues_trees(search: Search) -> bool:
+    """Whether ``search`` can go on from the tree of an earlier one: its call accepts ``kept``."""
+    return _accepts(search, "kept")
+
+
+def _accepts(search: Search, name: str) -> bool:
+    parameters = signature(search).parameters
+    return name in parameters or any(
+        parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values()
+    )

@@ -85,8 +85,8 @@ def _copy(tree: Tree, row: int, subtree: _Subtree) -> None:
 class KeptTrees:
     """The trees of a player's last searches, by the moves that led to the positions.
 
-    Two calls per move: ``lookup`` before the search, ``store`` after it. A batch's trees are kept
-    until none of their positions has been looked up during ``generations`` calls of ``store``.
+    Two calls per move: ``lookup`` before the search, ``store`` after it. A batch's trees are
+    dropped by the call of ``store`` that comes ``generations`` calls after their own.
     """
 
     def __init__(self, generations: int = 2, capacity: int | None = None):
@@ -104,7 +104,7 @@ class KeptTrees:
         return [self._longest(tuple(map(int, line)), lengths) for line in lines]
 
     def store(self, lines: Lines, tree: Tree | None) -> None:
-        """Keep the trees of ``lines [B]``, drop the others that have not been looked up lately.
+        """Keep the trees of ``lines [B]``, drop those of ``generations`` calls ago.
 
         Of several games with the same line one tree is kept. None: nothing is kept.
         """

@@ -13,9 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from alphazero import types
 from alphazero.encoders import played_states
 from alphazero.judging import agent, session
-from alphazero.judging.decisions import continues_trees
 from alphazero.judging.lines import Line
-from alphazero.search import strongest_moves
+from alphazero.search import continues_trees, strongest_moves
 from alphazero.search.reuse import KeptTrees
 from alphazero.types import Evaluator, Search
 from games.base import Game, States
