@@ -14,7 +14,7 @@ from alphazero.search import run, strongest_moves
 from alphazero.search.kernels import FINISHED
 from alphazero.search.puct import PUCT
 from alphazero.search.reuse import KeptTrees, begin
-from alphazero.types import Kept
+from alphazero.types import Kept, Limits
 
 GAMES = ["tic_tac_toe", "connect_four", "othello:size=6", "double_nim"]
 
@@ -187,6 +187,19 @@ def test_a_root_with_all_its_visits_gets_one_more_simulation_unless_it_is_proven
     assert second.proven.all()
     assert (second.visits == first.visits).all()
     assert (second.prior == first.prior).all(), "refuted moves keep the network's probability"
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_a_position_that_is_searched_in_two_halves_has_the_tree_of_one_search(name):
+    game, search = make(name), PUCT(simulations=60).without_noise()
+    states, evaluate = starts(game, 8, 5), hashing(game)
+    whole = strongest_moves(search, game, states, generators(8), evaluate)
+    half = strongest_moves(search, game, states, generators(8), evaluate, Limits(simulations=25))
+    kept = [Kept(half.tree, i, ()) for i in range(8)]
+    both = strongest_moves(search, game, states, generators(8), evaluate, kept=kept)
+    assert both.visits.tolist() == whole.visits.tolist()
+    assert both.value.tolist() == whole.value.tolist()
+    assert_sound(game, both.tree)
 
 
 def test_noise_is_mixed_into_priors_without_noise_however_often_a_root_is_searched():
