@@ -13,6 +13,7 @@ import torch
 import games
 from alphazero import checkpoint, evaluators, network
 from alphazero.config import Config, NetworkSettings
+from alphazero.encoders import Encoder
 from alphazero.judging import decisions, players
 from alphazero.nn.weights import arrays
 from alphazero.search.gumbel import Gumbel
@@ -165,7 +166,7 @@ def test_a_search_player_reports_its_simulations_and_visits(make, run, game):
 
 
 def test_leaves_are_one_unless_the_spec_or_the_caller_gives_another_number(game, run, monkeypatch):
-    leaves_used, network = [], SimpleNamespace(description="")
+    leaves_used, network = [], SimpleNamespace(description="", encoder=Encoder(game))
 
     def agent_player(name, agent, limits, reuse_tree):
         leaves_used.append(agent.search.leaves)
