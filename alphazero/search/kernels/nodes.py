@@ -94,9 +94,9 @@ def _gather(logits, legal, words, row, actions, gathered, begin):
 def expand(nodes, edges, used, where, logits, value, legal, number, virtual):
     """Write the edges of each row's leaf and back up the leaf's value.
 
-    The priors are ``softmax(logits)`` over the legal actions; ``logits [n, A]``, and ``legal``
-    ``[n, A]`` in C order. The values ``value [n]`` are for the leaf's mover. A logit of -inf gives a prior of
-    0 if others are finite.
+    The priors are ``softmax(logits)`` over the legal actions: ``logits [n, A]``, and in C order
+    ``legal [n, A]``. The values ``value [n]`` are for the leaf's mover. A logit of -inf gives a
+    prior of 0 if others are finite.
     ``number``: at least the number of legal actions in all rows; ``edges`` has room for them.
     Returns whether all values and sums of the softmax are finite; if not, the trees are unusable.
 
