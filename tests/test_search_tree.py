@@ -17,7 +17,7 @@ from alphazero.search import run
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.kernels import EXPANDED, FINISHED
 from alphazero.search.puct import PUCT
-from alphazero.search.tree import Tree
+from alphazero.search.tree import Tree, init_trees
 from alphazero.types import Evaluation
 
 BOTH = pytest.mark.parametrize("kind", [PUCT, Gumbel])
@@ -135,6 +135,42 @@ def test_room_for_edges_grows_where_positions_have_more_moves_than_the_first_one
     assert tree.used[0] > 2 * 4 * 301
     assert len(tree.edges) >= tree.used[0]
     assert_sound(game, tree, 300)
+
+
+class Masked(OneMove):
+    """A game whose legal moves are given."""
+
+    def __init__(self, mask):
+        super().__init__([0] * mask.shape[1])
+        self.mask = mask
+
+    def legal(self, states):
+        return self.mask.copy()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    actions=st.integers(1, 300),
+    rows=st.integers(1, 5),
+    density=st.sampled_from([0.01, 0.1, 0.5, 1.0]),
+    seed=st.integers(0, 1000),
+)
+def test_the_edges_of_a_root_are_its_legal_moves_with_their_softmax(actions, rows, density, seed):
+    rng = np.random.default_rng(seed)
+    mask = rng.random((rows, actions)) < density
+    mask[np.arange(rows), rng.integers(actions, size=rows)] = True
+    logits = rng.normal(size=(rows, actions)).astype(np.float32)
+    game = Masked(mask)
+    evaluation = Evaluation(logits, np.zeros(rows, np.float32))
+    tree = init_trees(game, game.initial(rows), evaluation, 1)
+    assert tree.used[0] == mask.sum()
+    for b in range(rows):
+        edges, legal = edges_of(tree, b, 0), np.flatnonzero(mask[b])
+        weights = np.exp(logits[b, legal].astype(float))
+        assert edges["action"].tolist() == legal.tolist()
+        np.testing.assert_allclose(edges["prior"], weights / weights.sum(), rtol=1e-5)
+        assert tree.prior[b, legal].tolist() == edges["prior"].tolist()
+        assert not tree.prior[b, ~mask[b]].any()
 
 
 @BOTH

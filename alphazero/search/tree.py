@@ -241,8 +241,9 @@ def _expand(
     number = legal.size if legal.size < FEW else int(np.count_nonzero(legal))
     reserve_edges(tree, number)
     if not kernels.expand(
-        tree.nodes, tree.edges, tree.used, where, logits, value, legal, number, virtual
-    ):
+        tree.nodes, tree.edges, tree.used, where, logits, value,
+        np.ascontiguousarray(legal), number, virtual,
+    ):  # fmt: skip
         raise ValueError(f"evaluation of {len(legal)} positions holds values that are not finite")
     tree.version = min(tree.version, version)
 
