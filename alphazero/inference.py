@@ -68,7 +68,8 @@ class NetworkEvaluator:
 
     The states are those of ``encoders.played_game``: of the game itself, unless the network's
     encoder has a history. Auxiliary heads are not computed. A network of a tower under a policy and
-    a value is folded and translated; any other one runs in torch as a whole.
+    a value, which does nothing else, is folded and translated; any other one runs in torch as a
+    whole.
 
     Compared with the network itself in float32 on positions of random games: in float32, logits and
     values differ by rounding only. In bfloat16 the policies' mean KL divergence is below 1e-4, the
@@ -90,7 +91,8 @@ class NetworkEvaluator:
         self._game = encoders.played_game(game, self.encoder)
         self._network = networks.for_inference(self.encoder.shape, game.num_actions, network)
         self._device = _device(inference)
-        self._candidates = _candidates(inference, self._device, _parts(self._network) is not None)
+        self._whole = not _can_be_translated(self._network, self.encoder.shape)
+        self._candidates = _candidates(inference, self._device, not self._whole)
         self._loading = threading.Lock()
         self._loaded: Loaded | None = None
         self.choice: Choice | None = None
@@ -158,10 +160,10 @@ class NetworkEvaluator:
         It prepares as many requests or batch sizes as the session before it had in use, so that no
         call after a load has to wait for a compilation.
         """
-        dtype, parts = PRECISIONS[choice.precision], _parts(self._network)
-        if parts is None:
+        dtype = PRECISIONS[choice.precision]
+        if self._whole:
             return ModuleSession(self._network, dtype, self._device)
-        modules, shape = (*parts, dtype), self.encoder.shape
+        modules, shape = (*_parts(self._network), dtype), self.encoder.shape
         before = self._loaded.session if self._loaded else None
         if choice.backend == "openvino":
             requests = before.requests if isinstance(before, OpenVINOSession) else 1
@@ -188,12 +190,43 @@ class NetworkEvaluator:
         return ranking[0], f"the fastest at batch {batch} (evaluations/s: {timed})"
 
 
-def _parts(network: nn.Module) -> tuple[nn.Module, tuple[nn.Module, nn.Module]] | None:
-    """Trunk and heads of a network that can be folded and translated; None for any other one."""
+def _parts(network: nn.Module) -> tuple[nn.Module, tuple[nn.Module, nn.Module]]:
+    """Trunk and heads of a network that can be folded and translated."""
     parts = dict(network.named_children())
-    if {"tower", "policy", "value"} <= parts.keys():
-        return parts["tower"], (parts["policy"], parts["value"])
-    return None
+    return parts["tower"], (parts["policy"], parts["value"])
+
+
+def _can_be_translated(network: nn.Module, shape: tuple[int, int, int]) -> bool:
+    """Whether policy and value are those of the parts of these names, on every backend.
+
+    The names alone do not say so: the user's ``forward`` may add a shortcut around the tower, and
+    a layer may have no translation. It is tried with random weights, since first weights are often
+    0, which would hide a difference.
+    """
+    parts, own = {"tower", "policy", "value"}, dict(network.named_children()).keys()
+    weighted = {name.partition(".")[0] for name in network.state_dict()}
+    if not (parts <= own and weighted <= parts | {"heads"}):
+        return False
+    if isinstance(network, networks.PolicyValueNetwork):
+        return True
+    tried, generator = copy.deepcopy(network).eval(), torch.Generator().manual_seed(0)
+    for weight in tried.parameters():
+        deviation = weight[0].numel() ** -0.5 if weight.ndim > 1 else 1.0
+        weight.data.normal_(0, deviation, generator=generator)
+    inputs = torch.rand(4, *shape, generator=generator).numpy()
+    modules, cpu = (*_parts(tried), torch.float32), torch.device("cpu")
+    expected = ModuleSession(tried, torch.float32, cpu)(inputs.copy())
+    try:
+        results = [TorchSession(*modules, cpu)(inputs.copy())]
+        if openvino_installed():
+            results.append(OpenVINOSession(*modules, shape)(inputs.copy()))
+    except (ValueError, RuntimeError):
+        return False
+    return all(
+        np.allclose(output, right, rtol=1e-2, atol=1e-3)
+        for outputs in results
+        for output, right in zip(outputs, expected, strict=True)
+    )
 
 
 def _device(inference: InferenceSettings) -> torch.device:

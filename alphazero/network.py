@@ -11,6 +11,7 @@ from alphazero.config import NetworkByAddress, NetworkSettings
 from alphazero.nn.initialization import initialize
 from alphazero.nn.layers import LAST_NORM, Residual, policy_head, residual_tower, value_head
 from alphazero.nn.weights import Weights, arrays
+from alphazero.targets import TARGETS
 from games.base import Game
 
 AUXILIARY = "heads."
@@ -70,9 +71,9 @@ def as_outputs(outputs: Outputs | tuple[Tensor, Tensor]) -> Outputs:
 def for_inference(
     shape: tuple[int, int, int], num_actions: int, settings: NetworkSettings | NetworkByAddress
 ) -> nn.Module:
-    """A network whose weights are to be loaded, without auxiliary heads."""
+    """A network whose weights are to be loaded, without auxiliary heads; errors as in ``build``."""
     if isinstance(settings, NetworkByAddress):
-        return addresses.build(settings, "network", shape, num_actions)
+        return _by_address(shape, num_actions, settings, {})
     return PolicyValueNetwork(shape, num_actions, settings)
 
 
@@ -80,14 +81,51 @@ def build(game: Game, settings: NetworkSettings | NetworkByAddress, seed: int) -
     """Build a network for ``game`` whose weights depend on ``seed`` alone; in training mode.
 
     Its call returns ``Outputs``, or a tuple of the first two of them. ``ValueError``, one line,
-    where a network by address cannot be made.
+    where a network by address cannot be made or returns outputs of other shapes.
     """
     shape = encoders.make(settings.encoder, game).shape
     if isinstance(settings, NetworkByAddress):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return addresses.build(settings, "network", shape, game.num_actions)
+            auxiliary = {name: TARGETS[name].shape(game) for name in settings.heads}
+            return _by_address(shape, game.num_actions, settings, auxiliary)
     return _residual(game, settings, shape, seed)
+
+
+def _by_address(
+    shape: tuple[int, int, int],
+    num_actions: int,
+    settings: NetworkByAddress,
+    auxiliary: Mapping[str, tuple[int, ...]],
+) -> nn.Module:
+    """The user's network, tried on two positions; ``auxiliary``: the shapes of heads by name."""
+    network = addresses.build(settings, "network", shape, num_actions)
+    if not isinstance(network, nn.Module):
+        raise ValueError(f"network {settings.kind!r} is not a torch.nn.Module")
+    try:
+        with torch.no_grad():
+            outputs = as_outputs(network.eval()(torch.zeros(2, *shape)))
+        _check_outputs(outputs, num_actions, auxiliary)
+    except Exception as error:  # a user's own network may raise anything
+        raise ValueError(f"network {settings.kind!r}: {addresses.reason(error)}") from error
+    return network.train()
+
+
+def _check_outputs(
+    outputs: Outputs, num_actions: int, auxiliary: Mapping[str, tuple[int, ...]]
+) -> None:
+    """``ValueError`` unless the outputs for two positions have the shapes of ``Outputs``."""
+    allowed = {
+        "policy": [(2, num_actions)],
+        "value": [(2, logits) for logits in values.LOGITS.values()],
+        **{name: [(2, *shape)] for name, shape in auxiliary.items()},
+    }
+    tensors = {"policy": outputs.policy, "value": outputs.value, **outputs.auxiliary}
+    for name, shapes in allowed.items():
+        given = tuple(tensors[name].shape) if name in tensors else "missing"
+        if given not in shapes:
+            right = " or ".join(map(str, shapes))
+            raise ValueError(f"for 2 positions the output {name} must be {right}, but is {given}")
 
 
 def _residual(

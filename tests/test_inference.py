@@ -9,7 +9,7 @@ from random_positions import positions
 
 import games
 from alphazero import inference, network, values
-from alphazero.config import InferenceSettings, NetworkSettings
+from alphazero.config import InferenceSettings, NetworkByAddress, NetworkSettings
 from alphazero.errors import RunFailed
 from alphazero.inference import NetworkEvaluator
 from alphazero.nn.weights import Weights, arrays
@@ -299,6 +299,28 @@ def test_a_network_without_a_tower_runs_as_a_whole_in_torch(monkeypatch, made, b
         logits, value = module.eval()(torch.from_numpy(game().observe(states())))[:2]
     np.testing.assert_allclose(evaluation.logits, logits.numpy(), atol=1e-5)
     np.testing.assert_allclose(evaluation.value, values.from_logit_tensor(value).numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", ["auto", "torch", "openvino"])
+@pytest.mark.parametrize("name", ["Own", "Shortcut", "Smooth"])
+def test_a_network_by_address_is_evaluated_as_it_is_written(backend, name):
+    """Whatever its parts are called: only a tower under two heads is taken apart."""
+    if backend == "openvino":
+        pytest.importorskip("openvino", reason="the openvino extra is not installed")
+    settings = NetworkByAddress(kind=f"made_up_networks:{name}")
+    module, rng = network.build(game(), settings, seed=0).eval(), torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.normal_(std=0.3, generator=rng)
+        logits, value = module(torch.from_numpy(game().observe(states())))
+    chosen = InferenceSettings(backend=backend, precision="float32", device="cpu")
+    evaluate = NetworkEvaluator(game(), settings, chosen)
+    evaluate.load(arrays(module.state_dict()), 1)
+    evaluation = evaluate(states())
+    np.testing.assert_allclose(evaluation.logits, logits.numpy(), atol=1e-4)
+    np.testing.assert_allclose(evaluation.value, values.from_logit_tensor(value).numpy(), atol=1e-4)
+    if backend == "openvino":
+        assert evaluate.choice == (("openvino" if name == "Own" else "torch"), "float32")
 
 
 def test_a_whole_modules_session_keeps_its_weights_when_the_module_is_trained_on():

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ from random_positions import positions
 
 import games
 from alphazero import network, values
-from alphazero.config import NetworkSettings
+from alphazero.config import NetworkByAddress, NetworkSettings
 from alphazero.nn.layers import LAST_NORM
 from alphazero.nn.weights import arrays, load
 from games.base import Game
@@ -34,6 +36,24 @@ def test_every_game_gets_logits_for_its_actions_and_its_value(name, head):
     logits, value, _ = made(torch.from_numpy(other.observe(positions(other, 5, seed=0))))
     assert logits.shape == (5, other.num_actions)
     assert value.shape == (5, 3 if head == "wdl" else 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "heads", "part"),
+    [
+        ("FewActions", {}, "the output policy must be (2, 7), but is (2, 6)"),
+        ("FlatValue", {}, "the output value must be (2, 3) or (2, 1), but is (2,)"),
+        ("Own", {"reply": 1.0}, "the output reply must be (2, 7), but is missing"),
+        ("PolicyAlone", {}, "index out of range"),
+        ("NoModule", {}, "is not a torch.nn.Module"),
+    ],
+)
+def test_a_network_by_address_with_other_outputs_is_refused_in_one_line(name, heads, part):
+    settings = NetworkByAddress(kind=f"made_up_networks:{name}", heads=heads)
+    with pytest.raises(ValueError, match=re.escape(part)) as refused:
+        network.build(game(), settings, seed=0)
+    assert str(refused.value).startswith(f"network 'made_up_networks:{name}'")
+    assert "\n" not in str(refused.value)
 
 
 def test_the_default_network_is_five_blocks_of_64_channels():
