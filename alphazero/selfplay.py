@@ -184,8 +184,9 @@ class GameGroup:
 
     def _keep_trees(self, result: SearchResult) -> None:
         """Keep the search's trees for the next ply, each with the move that was played."""
-        if self._reuses_tree and (tree := result.tree) is not None:
-            self._kept = [Kept(tree, i, (a,)) for i, a in enumerate(result.action.tolist())]
+        if self._reuses_tree:
+            tree, moves = result.tree, enumerate(result.action.tolist())
+            self._kept = [None if tree is None else Kept(tree, i, (a,)) for i, a in moves]
 
     def _temperature(self) -> NDArray[np.float32]:
         """``[B]``, by each game's ply."""

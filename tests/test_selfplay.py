@@ -422,6 +422,19 @@ def test_trees_are_not_passed_where_reuse_is_off_or_the_search_takes_none():
     assert all(map(same, with_reuse, play(game, to_the_end(games=2), search=gumbel, moves=12)))
 
 
+def test_an_older_tree_is_not_passed_after_a_search_that_returned_none():
+    class Sometimes(Reusing):
+        def __call__(self, game, states, rngs, temperature, limits=None, kept=None):
+            result = yield from super().__call__(game, states, rngs, temperature, limits, kept)
+            result.tree = None if len(self.calls) % 2 == 0 else result.tree
+            return result
+
+    game, search = games.make("connect_four"), Sometimes()
+    play(game, to_the_end(games=2, reuse_tree=True), search=search, moves=5)
+    passed = [[entry is not None for entry in kept] for _, kept in search.calls]
+    assert passed == [[False] * 2, [True] * 2, [False] * 2, [True] * 2, [False] * 2]
+
+
 def test_saving_and_restoring_forget_the_trees():
     game, search = games.make("tic_tac_toe"), Reusing()
     settings = to_the_end(games=2, reuse_tree=True)
