@@ -88,3 +88,20 @@ def test_moves_are_timed_from_the_first_of_a_game_on_and_games_follow_each_other
     # A game of tic-tac-toe has at most five moves of the first player, each with its own search.
     assert 3 <= len(starts) <= 4
     assert np.percentile(played.seconds, 50) * 1000 == pytest.approx(played.milliseconds(50))
+
+
+@pytest.mark.parametrize("what", ["inference", "search", "train"])
+def test_a_run_with_own_network_encoder_and_search_can_be_measured(capsys, what):
+    chosen = (
+        "config=tic_tac_toe", "batch=8", "seconds=0.1", "threads=1", "selfplay.games=4",
+        "network={kind: made_up_networks:Own, encoder: made_up_encoders:Corners}",
+        "search={kind: puct, simulations: 1}",
+    )  # fmt: skip
+    assert cli.main(["bench", what, *chosen, "--json", "-"]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert results["network"] == "made_up_networks:Own"
+
+
+def test_training_with_auxiliary_heads_can_be_measured(capsys):
+    results = figures(capsys, "train", "network.heads={reply: 1, moves_left: 1}")
+    assert results["samples_per_second"] > 0

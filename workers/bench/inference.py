@@ -56,7 +56,7 @@ def bench(chosen: Config, settings: BenchSettings) -> Figures:
     works = [Work(call, settings.threads) for call in calls.values()]
     tallies = dict(zip(calls, measure(works, settings.seconds), strict=True))
     rates = {name: tallies[name].rate for name in backends}
-    needed = operations(module, game.observation_shape)
+    needed = operations(module, encoder_of(chosen).shape)
     return {
         "evaluations_per_second": max(rates.values()),
         "eager_evaluations_per_second": tallies["eager"].rate,

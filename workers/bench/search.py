@@ -24,12 +24,12 @@ def bench(chosen: Config, settings: BenchSettings) -> Figures:
     """
     game, search, number = game_of(chosen), search_of(chosen), chosen.selfplay.games
     works = [_search_work(game, search, number, settings.threads)]
-    one_core = {}
+    one_core, simulations = {}, max(2, search.simulations)  # Gumbel's least
     for kind in (PUCT, Gumbel):
         for count in ONE_CORE_GAMES:
-            name = f"{kind.kind}, {count} games, {search.simulations} simulations"
+            name = f"{kind.kind}, {count} games, {simulations} simulations"
             one_core[name] = len(works)
-            plain = kind(simulations=search.simulations)
+            plain = kind(simulations=simulations)
             works.append(_search_work(game, plain, count, threads=1))
     tallies = measure(works, settings.seconds)
     return {

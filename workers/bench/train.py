@@ -14,8 +14,9 @@ from alphazero import network
 from alphazero.config import Config
 from alphazero.learner import Learner
 from alphazero.nn.parallel import keep_memory
-from alphazero.parts import game_of
+from alphazero.parts import encoder_of, game_of
 from alphazero.replay import Batch
+from alphazero.targets import TARGETS
 from games.base import Game
 from workers.bench.measuring import BenchSettings, Figures, Work, circumstances, measure, midgame
 
@@ -26,7 +27,7 @@ def bench(chosen: Config, settings: BenchSettings) -> Figures:
     game = game_of(chosen)
     training = replace(chosen.training, threads=settings.threads)
     learner = Learner(game, chosen.network, chosen.optimizer, training, chosen.seed)
-    batch = _batch(game, settings.batch)
+    batch = _batch(chosen, settings.batch)
 
     def step(_: int) -> int:
         learner.train_step(batch, progress=0.0)
@@ -72,29 +73,40 @@ def _serve(chosen: Config, settings: BenchSettings, pipe: Connection) -> None:
     """Take one step per message from ``pipe``, until it is closed."""
     torch.set_num_threads(settings.threads)
     game = game_of(chosen)
-    step = _plain_loop(chosen, game, _batch(game, settings.batch))
+    step = _plain_loop(chosen, game, _batch(chosen, settings.batch))
     with suppress(EOFError):
         while pipe.recv():
             pipe.send(step())
 
 
-def _batch(game: Game, size: int) -> Batch:
-    """Positions with uniform policies and random outcomes; they cost as much as real ones."""
+def _batch(chosen: Config, size: int) -> Batch:
+    """Positions with uniform policies, random outcomes and targets of 0 for auxiliary heads.
+
+    They cost as much as real ones.
+    """
+    game = game_of(chosen)
     states = midgame(game, size)
     legal = game.legal(states)
     policy = (legal / legal.sum(axis=1, keepdims=True)).astype(np.float32)
     wdl = np.eye(3, dtype=np.float32)[np.random.default_rng(0).integers(3, size=size)]
-    return Batch(game.observe(states), legal, policy, wdl)
+    auxiliary = {
+        name: np.zeros((size, *TARGETS[name].shape(game)), np.float32)
+        for name in chosen.network.heads
+    }
+    return Batch(encoder_of(chosen)(states), legal, policy, wdl, None, auxiliary)
 
 
 def _plain_loop(chosen: Config, game: Game, batch: Batch) -> Callable[[], int]:
-    """Plain torch for comparison: float32, the default memory layout, plain Adam."""
+    """Plain torch for comparison: float32, the default memory layout, plain Adam.
+
+    Auxiliary heads are computed, but not trained.
+    """
     wdl_network = network.build(game, chosen.network, chosen.seed).train()
     optimizer = torch.optim.Adam(wdl_network.parameters(), lr=1e-3, weight_decay=1e-4)
 
     def step() -> int:
         observations, legal, policy, wdl = (torch.from_numpy(array) for array in batch[:4])
-        logits, value_logits, _ = wdl_network(observations)
+        logits, value_logits = wdl_network(observations)[:2]
         target = wdl if value_logits.shape[1] == 3 else wdl[:, :1]
         loss = functional.cross_entropy(logits.masked_fill(~legal, -1e9), policy)
         loss = loss + functional.mse_loss(value_logits, target)
