@@ -1,5 +1,6 @@
 """Self-play against a plain loop, its randomness, and its resuming."""
 
+import dataclasses
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -150,6 +151,23 @@ def test_a_player_whose_value_stays_low_resigns_and_loses():
     for record in records:
         assert len(record) == 4  # its second own move is the game's fourth ply
         assert record.rows["outcome"].tolist() == [1, -1, 1, -1]
+
+
+def test_only_two_low_values_in_a_row_are_resigned():
+    # The second player's values are low, high, low, low: its fourth move is the last.
+    values = iter([0, -0.95, 0, 0.1, 0, -0.95, 0, -0.95, 0, 0])
+
+    class Given:
+        simulations = 2
+
+        def __call__(self, game, states, rngs, temperature):
+            result = yield from PUCT(simulations=2)(game, states, rngs, temperature)
+            return dataclasses.replace(result, value=np.array([next(values)], np.float32))
+
+    settings = to_the_end(games=1, resign_value=0.9, resign_disabled_fraction=0.0)
+    records = play(games.make("othello:size=6"), settings, search=Given(), moves=10)
+    assert [(len(record), record.ending) for record in records] == [(8, Ending.RESIGNED)]
+    assert records[0].rows["outcome"].tolist() == [1, -1] * 4
 
 
 def test_games_with_resignation_disabled_are_played_to_the_end():
