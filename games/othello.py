@@ -116,7 +116,7 @@ class Othello(Game):
             clicks={cell: (cell,) for cell in range(cells)},
             named={cells: self.action_to_text(cells)},
             labels=(*above, *beside),
-            last=() if last_action in (None, cells) else (last_action,),
+            last=() if last_action in (None, cells) else (int(last_action),),
         )
 
     def _discs(self, board: NDArray[np.uint64] | np.uint64) -> NDArray[np.bool_]:

@@ -67,6 +67,6 @@ class TicTacToe(Game):
         return Drawing(
             cells=squares(players, 3, [str(number) for number in range(1, 10)]),
             clicks={cell: (cell,) for cell in range(9)},
-            last=() if last_action is None else (last_action,),
+            last=() if last_action is None else (int(last_action),),
             line=tuple(np.unique(won).tolist()),
         )

@@ -213,6 +213,8 @@ BROKEN = [
     (_redrawn(clicks=lambda clicks: clicks | {8: (9,)}), r"cells from 0 to 8, not \(9,\)"),
     (_redrawn(clicks=lambda clicks: clicks | {8: ()}), r"cells from 0 to 8, not \(\)"),
     (_redrawn(last=lambda last: (9,)), r"last must be cells from 0 to 8, not \(9,\) at the start"),
+    (_redrawn(last=lambda last: (0,)), "last must be empty without last_action at the start"),
+    (_redrawn(last=lambda last: ()), "last must mark the cells of last_action after the actions"),
     (_redrawn(line=lambda line: (*line, -1)), r"line must be cells from 0 to 8, not \(-1,\)"),
     (_redrawn(line=lambda line: (0, 1, 2)), "line marks how a finished game was won"),
     (

@@ -68,6 +68,9 @@ def test_a_stone_appears_on_the_clicked_cell_which_is_marked_as_the_last_move(mo
     assert new.last == (cell,)
     assert new.cells[cell].player == mover
     assert game.drawing(after[0]).last == ()
+    # NumPy's integers, as searches return them, give the same numbers, which JSON has.
+    again = game.drawing(after[0], np.int64(action))
+    assert json.dumps(again.plain()) == json.dumps(new.plain())
 
 
 @given(moves())

@@ -319,6 +319,14 @@ def test_a_request_may_name_seconds_and_searches_of_one_batch_share_the_time(mon
     assert calls == [(1, (50, 2.0)), (1, (9, 0.5)), (1, (9, None))]
 
 
+def test_a_request_for_hardly_any_time_spoils_no_other():
+    game, limits = games.make("connect_four"), Limits(seconds=0.2)
+    compute = moves.MoveSearch(game, PUCT(simulations=8), uniform(game), limits)
+    one = moves.MoveRequest(game.initial(1), (), 20)
+    requests = [one._replace(seconds=seconds) for seconds in (5e-324, 0.1, 0.09, 0.08)]
+    assert [result.request for result in compute(requests)] == requests
+
+
 def test_a_search_by_time_reports_the_simulations_that_it_made():
     limits = Limits(seconds=100.0, simulations=20, max_simulations=40)
     application = move_app("connect_four", limits, PUCT())

@@ -63,6 +63,7 @@ def _check_drawing(game: Game, state: np.void, last_action: int | None, where: s
     require(drawing.as_text().strip(), f"drawing must show something, but is blank {where}")
     _check_actions(game, drawing, where)
     _check_marks(game, state, drawing, where)
+    _check_last(drawing, last_action, where)
 
 
 def _check_cells(drawing: Drawing, where: str) -> None:
@@ -103,6 +104,14 @@ def _check_actions(game: Game, drawing: Drawing, where: str) -> None:
             f"drawing: the clicks of action {action} must be cells from 0 to "
             f"{len(drawing.cells) - 1}, not {cells} {where}",
         )
+
+
+def _check_last(drawing: Drawing, last_action: int | None, where: str) -> None:
+    """The last move is marked exactly where it is known and has cells."""
+    if last_action is None:
+        require(not drawing.last, f"drawing: last must be empty without last_action {where}")
+    elif last_action in drawing.clicks:
+        require(drawing.last, f"drawing: last must mark the cells of last_action {where}")
 
 
 def _check_marks(game: Game, state: np.void, drawing: Drawing, where: str) -> None:

@@ -116,7 +116,9 @@ class MoveSearch:
         share = min(1.0, longest_search(self.limits) / total) if total else 1.0
         results: dict[int, MoveResult] = {}
         for limits, rows in groups.items():
-            seconds = limits.seconds and limits.seconds * share
+            seconds = limits.seconds
+            if seconds is not None:  # a tiny one must not become 0, which no search accepts
+                seconds = max(seconds * share, session.LEAST_SECONDS)
             together = [requests[row] for row in rows]
             searched = self._search(together, limits._replace(seconds=seconds))
             results.update(zip(rows, searched, strict=True))
