@@ -9,7 +9,7 @@ import inspect
 from dataclasses import field, fields
 from typing import Any
 
-from pydantic import model_serializer, model_validator
+from pydantic import Discriminator, model_serializer, model_validator
 from pydantic.dataclasses import dataclass
 
 from alphazero.nn.settings import STRICT
@@ -58,6 +58,19 @@ def is_address(kind: object) -> bool:
 def reason(error: Exception) -> str:
     """The text of an error, which may be any, in one line; its type where it has none."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def by_kind(default: str) -> Discriminator:
+    """The rule by which a section's ``kind`` chooses its dataclass; ``default``: without one."""
+
+    def tag(section: Any) -> str:
+        if isinstance(section, dict):
+            kind = section.get("kind", default)
+        else:
+            kind = getattr(section, "kind", default)
+        return ADDRESS if is_address(kind) else str(kind)
+
+    return Discriminator(tag)
 
 
 def load(address: str, purpose: str) -> Any:

@@ -10,22 +10,20 @@ Sources: AlphaGo Zero is Silver et al. 2017 (Nature 550), AlphaZero is Silver et
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import field
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import Field, Tag
 from pydantic.dataclasses import dataclass
 
 import games
 from alphazero import addresses, config_file, encoders, packages, targets
-from alphazero.addresses import ByAddress
+from alphazero.addresses import ByAddress, by_kind
 from alphazero.config_file import ConfigError
+from alphazero.network_settings import Network, NetworkSettings
 from alphazero.nn.settings import (
     STRICT,
-    Attention,
     Count,
     Fraction,
-    Initialization,
     Natural,
     OptimizerSettings,
     Positive,
@@ -34,104 +32,13 @@ from alphazero.nn.settings import (
 from alphazero.search import continues_trees
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
-from alphazero.values import ValueHead
 from games.base import Game
-from games.spec import suggest
-
-
-def _check_heads(weights: dict[str, float]) -> dict[str, float]:
-    for name in weights:
-        if name not in targets.TARGETS:
-            raise ValueError(f"unknown head {name!r}; {suggest(name, targets.TARGETS)}")
-    return weights
-
-
-Heads = Annotated[dict[str, Positive], AfterValidator(_check_heads)]
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class NetworkSettings:
-    """The residual policy-value network (AlphaZero, Silver et al. 2018).
-
-    The default, 5 blocks of 64 channels, is the largest network that two CPU cores train in an
-    hour or two. AlphaGo Zero used 19 or 39 residual blocks of 256 channels, AlphaZero 19 of 256
-    (the papers count the first convolution as one more block); KataGo begins with 6 of 96 and ends
-    with 20 of 256 or more.
-    """
-
-    kind: Literal["residual"] = "residual"
-    blocks: Count = 5
-    """Residual blocks of the tower, each of two 3x3 convolutions."""
-    channels: Count = 64
-    """Channels of every convolution in the tower."""
-    attention: Attention = "none"
-    """Added to each residual block: squeeze_excitation (Hu et al. 2018, used by Leela Chess Zero)
-    or global_pooling (Wu 2019; KataGo has it in some of its blocks). The default, none, is
-    AlphaZero's network."""
-    policy_channels: Count = 16
-    """Channels of the 1x1 convolution in the policy head. AlphaGo Zero used 2; 16 cost little
-    compared with the tower."""
-    value_channels: Count = 8
-    """Channels of the 1x1 convolution in the value head; AlphaGo Zero used 1."""
-    value_hidden: Count = 64
-    """Units of the value head's hidden layer; AlphaGo Zero and AlphaZero used 256."""
-    value_head: ValueHead = "wdl"
-    """wdl: probabilities of win, draw and loss with a cross entropy, as in Leela Chess Zero
-    (KataGo's are win, loss and no result); scalar: one number in [-1, 1] with a squared error, as
-    in AlphaGo Zero and AlphaZero. wdl is the default because it distinguishes a certain draw from
-    an even chance of a win and a loss."""
-    initialization: Initialization = "he"
-    """Distribution of the first weights: he (He et al. 2015, for ReLU networks) or xavier."""
-    heads: Heads = field(default_factory=dict)
-    """Auxiliary heads, by name with the weight of their loss, as in `heads={ownership: 1.5}`.
-
-    reply: the opponent's next policy; ownership: who owns each cell in the end; score: the margin
-    in the end; moves_left: how much of the longest game is left; short_term: the search's values of
-    the next plies. Inference does without them. A position without a target (no score in a game
-    that did not end by its rules) counts as a loss of 0. The default is none, as in AlphaZero,
-    because a head has to show that it helps in the game at hand. KataGo's weights are 0.15 for
-    reply and 1.5 for ownership."""
-    encoder: Annotated[str, Field(min_length=1)] = "game"
-    """The network's input planes: game, those of the game's own `observe`, or the address
-    module:Class of an encoder of your own (`alphazero/encoders.py`), which may add a history."""
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class NetworkByAddress(ByAddress):
-    """A network of your own: ``kind`` is its address, and all keys but ``kind``, ``encoder`` and
-    ``heads`` are arguments of the class, which is called with the shape ``(C, H, W)`` of the
-    encoder's planes and the number of actions first.
-    """
-
-    heads: Heads = field(default_factory=dict)
-    """Weights of auxiliary heads by name, for those that the network returns."""
-    encoder: Annotated[str, Field(min_length=1)] = "game"
-    """The network's input planes, as above."""
-
-
-def _tag(default: str) -> Discriminator:
-    """The rule by which a section's ``kind`` chooses its dataclass; ``default``: without one."""
-
-    def tag(section: Any) -> str:
-        if isinstance(section, dict):
-            kind = section.get("kind", default)
-        else:
-            kind = getattr(section, "kind", default)
-        return addresses.ADDRESS if addresses.is_address(kind) else str(kind)
-
-    return Discriminator(tag)
-
 
 SearchSettings = Annotated[
     Annotated[PUCT, Tag("puct")]
     | Annotated[Gumbel, Tag("gumbel")]
     | Annotated[ByAddress, Tag(addresses.ADDRESS)],
-    _tag("gumbel"),
-]
-Network = Annotated[
-    Annotated[NetworkSettings, Tag("residual")]
-    | Annotated[NetworkByAddress, Tag(addresses.ADDRESS)],
-    _tag("residual"),
+    by_kind("gumbel"),
 ]
 
 

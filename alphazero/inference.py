@@ -13,8 +13,9 @@ from torch import nn
 
 from alphazero import encoders, values
 from alphazero import network as networks
-from alphazero.config import InferenceSettings, NetworkByAddress, NetworkSettings
+from alphazero.config import InferenceSettings
 from alphazero.errors import RunFailed
+from alphazero.network_settings import NetworkByAddress, NetworkSettings
 from alphazero.nn.cuda import CudaGraphSession
 from alphazero.nn.device import PRECISIONS, choose, computes_bfloat16
 from alphazero.nn.export import ModuleSession, OpenVINOSession, TorchSession, openvino_installed

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from alphazero import encoders, heads, values
 from alphazero import network as networks
-from alphazero.config import NetworkByAddress, NetworkSettings, TrainingSettings
+from alphazero.config import TrainingSettings
 from alphazero.errors import RunFailed
+from alphazero.network_settings import NetworkByAddress, NetworkSettings
 from alphazero.nn import losses
 from alphazero.nn.device import choose
 from alphazero.nn.parallel import Forward, compute_dtype

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from alphazero import addresses, encoders, heads, values
-from alphazero.config import NetworkByAddress, NetworkSettings
+from alphazero.network_settings import NetworkByAddress, NetworkSettings
 from alphazero.nn.initialization import initialize
 from alphazero.nn.layers import LAST_NORM, Residual, policy_head, residual_tower, value_head
 from alphazero.nn.weights import Weights, arrays

@@ -204,7 +204,7 @@ def test_the_remote_replay_samples_what_a_local_one_would(ray_session, remote, t
 def test_a_stored_game_is_collected_once(ray_session, remote):
     collected = store(ray_session, remote, RECORDS[:4])
     assert_summary(collected, RECORDS[:4])
-    for array in (collected.versions, collected.endings, collected.example.states):
+    for array in (collected.versions, collected.endings, collected.example.rows):
         assert array.flags.owndata  # a view would keep Ray's memory allocated
     assert_summary(remote.collect(), [])
     assert (remote.games, remote.positions) == (4, lengths(RECORDS[:4]))

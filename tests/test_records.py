@@ -109,7 +109,9 @@ def test_rows_of_a_search_hold_its_result_and_the_divergence_from_the_prior(game
     assert np.array_equal(dense, policy.astype(np.float16))
     expected = [slow_divergence(p, q) for p, q in zip(policy, prior, strict=True)]
     assert np.allclose(rows["surprise"], expected, rtol=2e-3, atol=1e-3)
-    without = records.of_search(game, states, SimpleNamespace(policy=policy, value=value))
+    without = records.of_search(
+        game, states, SimpleNamespace(policy=policy, value=value, prior=None)
+    )
     assert not without["surprise"].any()
 
 

@@ -52,6 +52,12 @@ def test_the_noise_has_the_mean_and_variance_of_alpha_ten_over_the_number_of_leg
     assert noise.var(axis=0).mean() == pytest.approx(mean * (1 - mean) / 11, rel=0.08)
 
 
+def test_noise_too_small_for_floating_point_leaves_the_priors_as_they_are():
+    game = games.make("connect_four")
+    tiny = PUCT(simulations=1, dirichlet_total=1e-9)
+    assert root_priors(game, game.initial(4), tiny) == pytest.approx(1 / 7)
+
+
 def test_the_noise_is_mixed_in_by_its_fraction():
     game = games.make("connect_four")
     states = game.initial(500)

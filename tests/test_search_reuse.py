@@ -232,6 +232,23 @@ def test_the_version_of_a_result_is_that_of_the_oldest_evaluation_in_the_kept_tr
     assert strongest_moves(search, game, states, generators(1), version(8)).version == 8
 
 
+def test_the_version_of_a_dropped_tree_does_not_live_on_in_those_beside_it():
+    game, search = games.make("connect_four"), PUCT(simulations=20).without_noise()
+
+    def version(number):
+        return lambda states: uniform(game)(states)._replace(version=number)
+
+    # Two games in turns begin anew, as in a group of self-play.
+    states, kept = game.initial(2), None
+    for number in range(6):
+        result = strongest_moves(search, game, states, generators(2), version(number), kept=kept)
+        assert result.version == max(0, number - 1)
+        states, new = game.step(states, result.action), number % 2
+        states[new] = game.initial(1)[0]
+        kept = [Kept(result.tree, i, [int(result.action[i])]) for i in range(2)]
+        kept[new] = None
+
+
 def test_a_tree_of_another_position_is_refused_in_one_line():
     game = games.make("connect_four")
     search = PUCT(simulations=20).without_noise()

@@ -13,7 +13,8 @@ from reference_search import hashing, random_positions
 
 import games
 from alphazero.evaluators import uniform
-from alphazero.search import run
+from alphazero.search import run, strongest_moves
+from alphazero.search import tree as tree_module
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.kernels import EXPANDED, FINISHED
 from alphazero.search.puct import PUCT
@@ -329,7 +330,8 @@ def test_the_golden_tree_has_not_changed(search, expected):
 BOUNDS_CHECKED = """
 import numpy as np, games
 from alphazero.evaluators import uniform
-from alphazero.search import run
+from alphazero.search import run, strongest_moves
+from alphazero.search import tree as tree_module
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
 from alphazero.types import Kept, Limits
@@ -356,3 +358,12 @@ def test_no_kernel_reads_outside_its_arrays(pytestconfig):
         [sys.executable, "-c", BOUNDS_CHECKED], env=environment, capture_output=True, text=True
     )
     assert done.stdout == "inside the bounds\n", done.stderr
+
+
+def test_more_edges_than_nodes_can_number_are_refused_in_one_line(monkeypatch):
+    monkeypatch.setattr(tree_module, "MOST_EDGES", 100)
+    game = games.make("connect_four")
+    with pytest.raises(ValueError, match="need more than 100 edges; lower selfplay.games"):
+        strongest_moves(
+            PUCT(simulations=50), game, game.initial(1), [np.random.default_rng(0)], uniform(game)
+        )

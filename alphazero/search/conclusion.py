@@ -96,7 +96,7 @@ def conclude(
         visits=roots.visits,
         action_value=roots.action_value,
         proven=lower == upper,
-        version=tree.version,
+        version=min(tree.version, int(tree.earlier.min())),
         prior=tree.prior,
         tree=tree,
     )

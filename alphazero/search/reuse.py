@@ -77,7 +77,7 @@ def _copy(tree: Tree, row: int, subtree: _Subtree) -> None:
     source, target = (old.nodes, old.edges, old.raw), (tree.nodes, tree.edges, tree.raw)
     kernels.copy_subtree(source, index, numbers, target, row, tree.used)
     tree.size[row] = count
-    tree.version = min(tree.version, old.version)
+    tree.earlier[row] = min(old.version, int(old.earlier[index]))
     if numbers[0] == 0:  # the same root again: its search has mixed noise into its priors
         kernels.remove_noise(tree.nodes, tree.edges, old.prior[index], row)
 

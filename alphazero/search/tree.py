@@ -59,6 +59,9 @@ EDGE = np.dtype(
     align=True,
 )
 
+MOST_EDGES = 2**31 - 1
+"""Edges of a batch's trees, which nodes number in 32 bits."""
+
 LARGEST = 2**30
 """Bytes of a batch's trees at which a search with a time limit ends before its time."""
 
@@ -94,8 +97,10 @@ class Tree:
     """``[B, N]`` of the game's dtype."""
     prior: NDArray[np.float32]
     """``[B, A]``: the roots' priors without noise, 0 where illegal."""
+    earlier: NDArray[np.int64]
+    """``[B]``: the oldest weights version in the parts that were copied from earlier trees."""
     version: int = sys.maxsize
-    """The oldest weights version among all evaluations in the trees."""
+    """The oldest weights version among the other evaluations, those of this search."""
 
     @property
     def used_bytes(self) -> int:
@@ -147,6 +152,7 @@ def allocate(game: Game, batch: int, nodes: int, edges: int) -> Tree:
         used=np.zeros(1, np.int64),
         states=stored,
         prior=np.zeros((batch, game.num_actions), np.float32),
+        earlier=np.full(batch, sys.maxsize, np.int64),
     )
 
 
@@ -249,10 +255,18 @@ def _expand(
 
 
 def reserve_edges(tree: Tree, number: int) -> None:
-    """Make room for ``number`` more edges; the array grows by half where it is too small."""
+    """Make room for ``number`` more edges; the array grows by half where it is too small.
+
+    ``ValueError`` for more edges than an int32 can count; they would need 52 GB.
+    """
     needed = int(tree.used[0]) + number
     if needed <= len(tree.edges):
         return
+    if needed > MOST_EDGES:
+        raise ValueError(
+            f"the trees of one group need more than {MOST_EDGES:,} edges; lower selfplay.games or "
+            "the number of simulations"
+        )
     larger = np.empty(max(needed, len(tree.edges) * 3 // 2), EDGE)
     larger[: tree.used[0]] = tree.edges[: tree.used[0]]
     tree.edges = larger

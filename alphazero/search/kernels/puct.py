@@ -92,6 +92,8 @@ def mix_noise(nodes, edges, drawn, fraction):
         root, total, mass = nodes[tree, 0], 0.0, ZERO
         for k in range(root.count):
             total += drawn[tree, k]
+        if total == 0:  # a tiny alpha: all variates are too small for a float64
+            continue
         for k in range(root.count):
             edge = edges[root.first + k]
             refuted = edge.prior < 0
