@@ -260,13 +260,13 @@ def reserve_edges(tree: Tree, number: int) -> None:
     ``ValueError`` for more edges than an int32 can count; they would need 52 GB.
     """
     needed = int(tree.used[0]) + number
-    if needed <= len(tree.edges):
-        return
     if needed > MOST_EDGES:
         raise ValueError(
             f"the trees of one group need more than {MOST_EDGES:,} edges; lower selfplay.games or "
             "the number of simulations"
         )
+    if needed <= len(tree.edges):
+        return
     larger = np.empty(max(needed, len(tree.edges) * 3 // 2), EDGE)
     larger[: tree.used[0]] = tree.edges[: tree.used[0]]
     tree.edges = larger
