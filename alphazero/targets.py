@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from alphazero import records
+from alphazero import records, values
 from alphazero.types import Ending, GameRecord
 from games.base import Game, States
 from games.spec import suggest
@@ -77,9 +77,9 @@ def mixture(game: Game, episode: Episode, settings: ReplaySettings) -> NDArray[n
     = (0.9, 0.1, 0).
     """
     outcome = episode.rows["outcome"][:, None]
-    value = episode.rows["value"][:, None].astype(np.float32)
+    value = episode.rows["value"].astype(np.float32)
     mixing, certain = settings.value_mixing, outcome == _RESULTS
-    return ((1 - mixing) * certain + mixing * _as_wdl(value)).astype(np.float32)
+    return ((1 - mixing) * certain + mixing * values.distribution(value)).astype(np.float32)
 
 
 def short_term(game: Game, episode: Episode, settings: ReplaySettings) -> NDArray[np.float32]:
@@ -110,7 +110,7 @@ def short_term(game: Game, episode: Episode, settings: ReplaySettings) -> NDArra
 
 def short_term_wdl(game: Game, episode: Episode, settings: ReplaySettings) -> NDArray[np.float32]:
     """``[T, 3]``: ``short_term`` as a distribution over win, draw and loss."""
-    return _as_wdl(short_term(game, episode, settings)[:, None])
+    return values.distribution(short_term(game, episode, settings)).astype(np.float32)
 
 
 def reply(game: Game, episode: Episode, settings: ReplaySettings) -> NDArray[np.float32]:
@@ -184,17 +184,6 @@ def surprise_weights(surprise: NDArray[np.floating], share: float) -> NDArray[np
     total = surprise.sum()
     relative = surprise * len(surprise) / total if total > 0 else np.ones(len(surprise))
     return (1 - share + share * relative).astype(np.float32)
-
-
-def _as_wdl(value: NDArray[np.float32]) -> NDArray[np.float32]:
-    """``[T, 3]`` of ``value [T, 1]``: the distribution with its expectation and no needless loss.
-
-    0.5 is (0.5, 0.5, 0): a win or a draw.
-    """
-    wdl = np.empty((len(value), 3), value.dtype)
-    wdl[:, :1], wdl[:, 1:2] = np.maximum(value, 0), 1 - np.abs(value)
-    wdl[:, 2:] = np.maximum(-value, 0)
-    return wdl
 
 
 def _same_player(game: Game, episode: Episode) -> NDArray[np.int64]:

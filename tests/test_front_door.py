@@ -141,7 +141,7 @@ def test_an_analysis_is_seen_by_the_player_about_to_move(bundled):
 
 def test_an_analysis_agrees_with_the_search_that_it_reports(bundled):
     game = bundled.game
-    states = agents.position_after(game, "51")
+    states = session.unfinished(game, "51").states
     result = bundled.search_positions(
         states, leaves=agents.leaves_for_single_game(bundled.search.simulations)
     )
@@ -178,13 +178,13 @@ def test_an_analysis_by_time_has_no_other_limit(bundled, monkeypatch):
 
 def test_moves_are_a_text_or_a_list_of_numbers_and_of_moves_in_the_games_notation():
     game, othello = alphazero.make_game("connect_four"), alphazero.make_game("othello")
-    first = agents.position_after(game, "4453")
-    assert (agents.position_after(game, [4, "4", 5, 3]) == first).all()
-    assert (agents.position_after(game, "") == game.initial(1)).all()
+    first = session.unfinished(game, "4453").states
+    assert (session.unfinished(game, [4, "4", 5, 3]).states == first).all()
+    assert (session.unfinished(game, "").states == game.initial(1)).all()
     move = othello.text_to_action("d3")
     after = othello.step(othello.initial(1), np.array([move]))
     for moves in ("d3", ["d3"], [move + 1], str(move + 1)):
-        assert (agents.position_after(othello, moves) == after).all()
+        assert (session.unfinished(othello, moves).states == after).all()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from made_up_games import DoubleNim
 
 import games
-from alphazero.judging import agent, session
+from alphazero.judging import session
 from alphazero.judging.decisions import Decision, Player
 from alphazero.judging.session import Reason, Session
 
@@ -281,7 +281,7 @@ def test_a_player_is_called_with_the_moves_so_far_and_its_move_is_played():
 def test_moves_of_one_text_or_list_are_played_one_after_another(moves, line):
     game = games.make("connect_four")
     assert session.after(game, moves).actions == line
-    assert (agent.position_after(game, moves) == session_states(game, line)).all()
+    assert (session.unfinished(game, moves).states == session_states(game, line)).all()
 
 
 def test_a_game_that_is_cut_by_its_length_is_no_position_to_analyse():

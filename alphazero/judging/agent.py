@@ -221,8 +221,3 @@ def leaves_for_single_game(simulations: int) -> int:
     were not (-15; 32: -151).
     """
     return min(MOST_LEAVES, max(1, simulations // 50))
-
-
-def position_after(game: Game, moves: str | Sequence[int | str]) -> States:
-    """``[1]``: the unfinished position after ``moves``, which are written as for ``analyse``."""
-    return session.unfinished(game, moves).states
