@@ -9,9 +9,10 @@ from random_positions import positions
 
 import games
 from alphazero import inference, network, values
-from alphazero.config import InferenceSettings, NetworkByAddress, NetworkSettings
+from alphazero.config import InferenceSettings, NetworkSettings
 from alphazero.errors import RunFailed
 from alphazero.inference import NetworkEvaluator
+from alphazero.network_settings import NetworkByAddress
 from alphazero.nn.weights import Weights, arrays
 from games.base import Game, States
 

@@ -7,7 +7,8 @@ from random_positions import positions
 
 import games
 from alphazero import network, values
-from alphazero.config import NetworkByAddress, NetworkSettings
+from alphazero.config import NetworkSettings
+from alphazero.network_settings import NetworkByAddress
 from alphazero.nn.layers import LAST_NORM
 from alphazero.nn.weights import arrays, load
 from games.base import Game
