@@ -94,7 +94,8 @@ class SelfPlaySettings:
     """Continue each search from the part of the last one below the move that was played. Off,
     because the visits that are kept were chosen without exploration noise at the new root, so that
     the policy targets hold less of it, and because an evaluation cache already saves most of the
-    evaluations. Needs a search that accepts trees: puct. AlphaGo Zero and AlphaZero reuse trees."""
+    evaluations. What is kept was evaluated by the weights of its time, which may have been replaced
+    since. Needs a search that accepts trees: puct. AlphaGo Zero and AlphaZero reuse trees."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -44,8 +44,8 @@ class LocalFleet:
         Of ``config`` the game, the search, ``selfplay`` and the seed are used.
         """
         game, settings, key = game_of(config), config.selfplay, encoder_of(config).key
-        capacity = memory_of(config).cache
         algorithm = search_of(config) if search is None else search
+        capacity = memory_of(config, search=algorithm).cache
         self._store, self._evaluator, self._ahead = store, evaluator, ahead
         # Group 1 of the groups 0 to 2 plays the games 1, 4, 7, ...: which group plays which game
         # does not depend on their speed.

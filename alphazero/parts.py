@@ -42,9 +42,10 @@ def search_of(config: Config) -> Search:
     return config.search
 
 
-def memory_of(config: Config, processes: int = 1) -> memory.Sizes:
+def memory_of(config: Config, processes: int = 1, search: Search | None = None) -> memory.Sizes:
     """The sizes of one process of self-play, of which ``processes`` share this machine.
 
+    ``search`` replaces the one of ``config``.
     ``ValueError``, one line, where they do not fit into ``selfplay.memory``, or without that
     setting into each process's part of ``memory.SHARE`` of the machine's memory.
     """
@@ -52,7 +53,7 @@ def memory_of(config: Config, processes: int = 1) -> memory.Sizes:
     load = memory.Load(
         groups=play.groups,
         games=play.games,
-        simulations=search_of(config).simulations,
+        simulations=(search or search_of(config)).simulations,
         cache=play.cache,
         row_bytes=records.row(game).itemsize + ACTION_BYTES,
         keeps_trees=play.reuse_tree,

@@ -231,7 +231,7 @@ def _header_end(
     line_end = data.find(b"\n", 0, HEADER_BYTES) + 1
     text, crc = data[:line_end], data[line_end : line_end + _CRC.size]
     if line_end and crc == _CRC.pack(zlib.crc32(text)):
-        layout = text.decode(errors="replace").strip()
+        layout = ascii(text.decode(errors="replace").strip())[1:-1]  # no escape codes
         raise WireError(f"{path} holds {layout}, not {game.name} in the encoding of this version")
     # The header can be dispensed with: the CRC of every frame covers the layout of the game again.
     starts = {
