@@ -259,7 +259,8 @@ def load(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
     """
     name, text = config_file.find(name_or_path, FOLDER)
     config = config_file.parse(Config, text, name, overrides, _CHECKS)
-    problems = [f"{name}: {problem}" for problem in _contradictions(config)]
+    origin = f"{name} and {config_file.COMMAND_LINE}" if overrides else name
+    problems = [f"{origin}: {problem}" for problem in _contradictions(config)]
     if problems:
         raise ConfigError(problems)
     return config

@@ -64,8 +64,17 @@ class PolicyValueNetwork(nn.Module):
 
 
 def as_outputs(outputs: Outputs | tuple[Tensor, Tensor]) -> Outputs:
-    """The outputs of any network: one of the user's own may return policy and value alone."""
-    return outputs if isinstance(outputs, Outputs) else Outputs(outputs[0], outputs[1], {})
+    """The outputs of any network: one of the user's own may return policy and value alone.
+
+    ``ValueError`` for anything else.
+    """
+    if isinstance(outputs, Outputs):
+        return outputs
+    if not isinstance(outputs, tuple) or len(outputs) != 2:
+        raise ValueError(
+            "its call must return policy and value, a tuple of two, or network.Outputs"
+        )
+    return Outputs(*outputs, {})
 
 
 def for_inference(

@@ -59,6 +59,8 @@ class Target(NamedTuple):
     compute: Compute
     needs: str | None = None
     """The optional method of a game without which there is no target: it returns None then."""
+    of_proven: bool = True
+    """Whether games that end early, by a proof or a resignation, have it."""
 
 
 def episode(game: Game, record: GameRecord) -> Episode:
@@ -208,9 +210,9 @@ VALUE_TARGETS: dict[str, Compute] = {"mixture": mixture, "short_term": short_ter
 
 TARGETS: dict[str, Target] = {
     "reply": Target(_actions, "actions", reply),
-    "ownership": Target(_cells, "cells", ownership, needs="final_ownership"),
-    "score": Target(_scalar, None, score, needs="final_score"),
-    "moves_left": Target(_scalar, None, moves_left),
+    "ownership": Target(_cells, "cells", ownership, needs="final_ownership", of_proven=False),
+    "score": Target(_scalar, None, score, needs="final_score", of_proven=False),
+    "moves_left": Target(_scalar, None, moves_left, of_proven=False),
     "short_term": Target(_scalar, None, short_term),
 }
 """Auxiliary targets by the name of the head that learns them."""

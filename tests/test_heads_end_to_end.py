@@ -22,6 +22,7 @@ from alphazero.replay import Replay, to_batch
 from alphazero.search import run
 from alphazero.search.gumbel import Gumbel
 from alphazero.selfplay import GameGroup
+from workers import cli
 
 NETWORK = NetworkSettings(
     blocks=1,
@@ -55,3 +56,18 @@ def test_every_head_learns_from_games_played_on_states_with_a_history(name, tmp_
         assert known.mean() > 0.8, head
         assert figures[-1][f"{head}_loss"] < figures[0][f"{head}_loss"], head
     replay.close()
+
+
+def test_a_run_says_which_heads_learn_nothing_from_games_that_end_by_a_proof(tmp_path, capsys):
+    words = (
+        "train", "othello_6x6", "training.steps=1",
+        "selfplay.games=4", "replay.min_positions=20", "training.batch_size=16",
+        "network={blocks: 1, channels: 8, heads: {ownership: 1, reply: 1}}",
+        "evaluation.games=0", "tracking.wandb=off",
+    )  # fmt: skip
+    assert cli.main([*words, "--run-dir", str(tmp_path / "proofs")]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "games that end by a proof teach nothing to the heads ownership;" in text
+    played_out = [*words, "selfplay.stop_when_proven=false", "--run-dir", str(tmp_path / "rules")]
+    assert cli.main(played_out) == 0
+    assert "teach nothing" not in capsys.readouterr().out

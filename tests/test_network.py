@@ -45,7 +45,7 @@ def test_every_game_gets_logits_for_its_actions_and_its_value(name, head):
         ("FewActions", {}, "the output policy must be (2, 7), but is (2, 6)"),
         ("FlatValue", {}, "the output value must be (2, 3) or (2, 1), but is (2,)"),
         ("Own", {"reply": 1.0}, "the output reply must be (2, 7), but is missing"),
-        ("PolicyAlone", {}, "index out of range"),
+        ("PolicyAlone", {}, "a tuple of two, or network.Outputs"),
         ("NoModule", {}, "is not a torch.nn.Module"),
     ],
 )

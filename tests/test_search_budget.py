@@ -8,6 +8,7 @@ from made_up_games import OneMove
 from reference_search import hashing, random_positions
 
 import games
+from alphazero import search
 from alphazero.evaluators import uniform
 from alphazero.search import budget, gumbel, run, strongest_moves, tree
 from alphazero.search.gumbel import Gumbel
@@ -188,3 +189,18 @@ def test_limits_and_trees_are_passed_to_searches_that_have_parameters_for_them_o
     assert passed == {"limits": Limits(9), "kept": [None]}
     assert strongest_moves(plain, *arguments).visits.sum() == 9
     assert strongest_moves(Gumbel(), *arguments).visits.sum() == 9
+
+
+def test_what_a_first_search_compiles_does_not_count_as_time(monkeypatch):
+    """The first evaluation, as one that compiles, takes 100 s, all others a millisecond."""
+    game, time, steps = games.make("connect_four"), Clock(monkeypatch, 0.0), iter([100.0])
+    monkeypatch.setattr(search, "_warm", set())
+
+    def slow_at_first(states):
+        time.now += next(steps, 0.001)
+        return uniform(game)(states)
+
+    puct, states = PUCT().without_noise(), game.initial(1)
+    limits = Limits(seconds=0.1)
+    result = strongest_moves(puct, game, states, generators(1), slow_at_first, limits)
+    assert 50 < result.visits.sum() < 150

@@ -18,8 +18,10 @@ def words(game: Game, moves: str | Sequence[int | str]) -> list[str]:
     """The single moves of ``moves``, a text or a list, as texts that ``action`` reads.
 
     A text is split into characters where the game has fewer than ten actions, else at spaces:
-    ``"4453"`` gives ``["4", "4", "5", "3"]`` in Connect Four.
+    ``"4453"`` and ``"4 4 5 3"`` give ``["4", "4", "5", "3"]`` in Connect Four.
     """
+    if isinstance(moves, str) and not solvers.separator(game):
+        moves = "".join(moves.split())
     parts = solvers.moves(game, moves) if isinstance(moves, str) else moves
     return [str(part).strip() for part in parts]
 

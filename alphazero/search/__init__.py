@@ -11,6 +11,9 @@ from games.base import Game, States
 
 Result = TypeVar("Result")
 
+WARM_UP = 4
+"""Simulations of the search before the first one that is limited in time."""
+
 
 def run(steps: Generator[States, Evaluation, Result], evaluate: Evaluator) -> Result:
     """Run a search, or any generator that yields states, to its end and return its result.
@@ -38,12 +41,30 @@ def strongest_moves(
 
     ``search.without_noise()`` is the search of a match; one generator per position. ``limits`` and
     ``kept`` (see ``types.Kept``) are passed to a search that has parameters of these names. Another
-    one makes its own number of simulations, in trees of its own.
+    one makes its own number of simulations, in trees of its own. The first search of a kind
+    compiles its functions, or loads them from disk; that does not count as time.
     """
+    if limits.seconds is not None:
+        _warm_up(search, game, states, evaluate)
     temperature = np.zeros(len(states), np.float32)
     more = {"limits": limits, "kept": kept}
     more = {name: value for name, value in more.items() if _accepts(search, name)}
     return run(search(game, states, rngs, temperature, **more), evaluate)
+
+
+_warm: set[tuple[type, str]] = set()
+"""The kinds of searches and the games for which ``_warm_up`` has searched."""
+
+
+def _warm_up(search: Search, game: Game, states: States, evaluate: Evaluator) -> None:
+    """Search one position shortly, once per process, kind of search and game."""
+    kind = type(search), game.name
+    if kind in _warm or not len(states):
+        return
+    _warm.add(kind)
+    short = search.without_noise(WARM_UP)
+    rngs = [np.random.default_rng(0)]
+    run(short(game, states[:1], rngs, np.zeros(1, np.float32)), evaluate)
 
 
 def continues_trees(search: Search) -> bool:

@@ -18,6 +18,7 @@ from alphazero.nn import extras
 from alphazero.nn.device import cores
 from alphazero.parts import memory_of
 from alphazero.resuming import FIXED, RESOLVED
+from alphazero.targets import TARGETS
 from workers.runs import run_directory
 from workers.runs.monitoring import Monitor
 from workers.runs.tracking import Tracker
@@ -113,7 +114,19 @@ def _summary(run: Run) -> str:
     initial = f"\nthe initial weights are those of {source}" if source else ""
     return (
         f"{settings.game}: self-play {place}; learner {run.learner.precision}, "
-        f"{settings.training.threads} threads{initial}"
+        f"{settings.training.threads} threads{initial}{_untaught_heads(settings)}"
+    )
+
+
+def _untaught_heads(settings: Config) -> str:
+    """A line that names the heads without a target in games that end by a proof, if there are any
+    and games may end so."""
+    heads = [name for name in settings.network.heads if not TARGETS[name].of_proven]
+    if not heads or not settings.selfplay.stop_when_proven:
+        return ""
+    return (
+        f"\ngames that end by a proof teach nothing to the heads {', '.join(heads)}; "
+        "selfplay.stop_when_proven=false plays all games to their end"
     )
 
 
