@@ -74,7 +74,7 @@ class GameGroup:
         self._record(result)
         np.minimum(self._versions, result.version, out=self._versions)
         mover = self._game.to_move(self._current)
-        early, ending = self._adjudicated(mover, result)
+        early, ending = self._early_results(mover, result)
         self._current = self._game.step(self._current, result.action)
         outcome = self._game.outcome(self._current)
         ending[~np.isnan(outcome)] = Ending.RULES
@@ -194,7 +194,7 @@ class GameGroup:
         early = self._plies < settings.temperature_plies
         return np.where(early, settings.temperature, settings.final_temperature).astype(np.float32)
 
-    def _adjudicated(
+    def _early_results(
         self, mover: NDArray[np.int8], result: SearchResult
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """``[B]``: the results, for the mover, of the games that end early, and why; NaN elsewhere.
@@ -206,14 +206,14 @@ class GameGroup:
         stop = np.zeros(len(mover), np.bool_)
         if settings.stop_when_proven and result.proven is not None:
             stop = result.proven
-        adjudicated = np.where(stop, result.value, np.float32(np.nan))
+        results = np.where(stop, result.value, np.float32(np.nan))
         ending = np.full(len(mover), Ending.PROVEN, np.int64)
         if settings.resign_value is not None:
             rows, low = np.arange(len(mover)), result.value < -settings.resign_value
             self._hopeless[rows, mover] = np.where(low, self._hopeless[rows, mover] + 1, 0)
             resigned = self._may_resign & (self._hopeless[rows, mover] >= 2) & ~stop
-            adjudicated[resigned], ending[resigned] = -1, Ending.RESIGNED
-        return adjudicated, ending
+            results[resigned], ending[resigned] = -1, Ending.RESIGNED
+        return results, ending
 
     def _start(self, i: int) -> None:
         """Begin the next game at index ``i``, with its random opening."""
