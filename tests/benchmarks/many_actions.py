@@ -1,7 +1,7 @@
 """The search's speed and memory in games with many actions of which few are legal.
 
     python tests/benchmarks/many_actions.py [--revision 1da347d] [--seconds 2] [--games 64]
-    python tests/benchmarks/many_actions.py --also amazons:Amazons=/work/shared/cases
+    python tests/benchmarks/many_actions.py --also amazons:Amazons=FOLDER
 
 One core, an evaluator that takes no time. ``wide`` is a made-up game of 4,160 actions, about 34 of
 them legal, whose rules are compiled; ``--also`` measures a game of your own in that folder, too.
@@ -168,7 +168,10 @@ def main() -> None:
     parser.add_argument("--revision", help="an earlier revision to compare with")
     parser.add_argument("--seconds", type=float, default=2.0, help="per measurement; default 2")
     parser.add_argument("--games", type=int, default=64, help="searched at once; default 64")
-    parser.add_argument("--also", nargs="*", default=[], metavar="MODULE:CLASS=FOLDER")
+    parser.add_argument(
+        "--also", nargs="*", default=[], metavar="MODULE:CLASS=FOLDER",
+        help="a game of your own and the folder of its module",
+    )  # fmt: skip
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:

@@ -1,4 +1,4 @@
-"""PUCT with against without reuse of the tree, in Connect Four with the bundled agent's network.
+"""PUCT with reuse of its tree against PUCT without, in Connect Four with the bundled network.
 
     python tests/benchmarks/tree_reuse.py [--games N] [--simulations N] [--seconds S] [--at-once N]
 
