@@ -37,7 +37,9 @@ train: .venv/installed
 
 test: .venv/installed-dev lint types
 	@echo "running the tests in $(JOBS) processes (make test JOBS=0: in one)"
-	@$(BIN)/python -m pytest --numprocesses $(JOBS) --no-loadscope-reorder --max-worker-restart 0
+	@$(BIN)/python -m pytest --numprocesses $(JOBS) --no-loadscope-reorder --max-worker-restart 0 \
+		-m 'not slow and not signals'
+	@$(BIN)/python -m pytest -m signals tests/test_train.py tests/test_supervised_commands.py
 
 test-slow: .venv/installed-dev
 	$(BIN)/python -m pytest -m 'slow and not hours' --timeout 3600

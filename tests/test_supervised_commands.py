@@ -121,6 +121,7 @@ def test_a_supervised_model_is_not_loaded_as_an_agent(run, tmp_path):
         checkpoint.load(run)
 
 
+@pytest.mark.signals
 def test_a_training_stopped_in_its_first_epoch_is_resumed_from_the_beginning(tmp_path, capsys):
     folder, count = tmp_path / "run", 0
 

@@ -65,6 +65,7 @@ def test_a_run_too_short_to_learn_reports_it(tmp_path, capsys):
     assert "the first step needs 100,000" in out
 
 
+@pytest.mark.signals
 def test_an_interrupted_run_saves_a_checkpoint_and_reaches_its_end_when_resumed(
     tmp_path, monkeypatch
 ):
@@ -137,6 +138,7 @@ def test_a_run_killed_before_its_first_checkpoint_restarts_bit_for_bit(tmp_path,
         assert np.array_equal(array, ends[1].weights[name]), name
 
 
+@pytest.mark.signals
 def test_a_run_on_ray_trains_stops_resumes_and_finishes(tmp_path, ray_session, monkeypatch):
     """With the real network and its inference server."""
     real = monitoring.Monitor.log
