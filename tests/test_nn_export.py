@@ -153,6 +153,6 @@ def test_a_module_without_a_translation_to_openvino_is_named():
 def test_openvino_that_is_set_but_not_installed_is_one_clear_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     trunk, heads = parts()
-    with pytest.raises(ValueError, match=r"not installed.*pip install '\.\[openvino\]'"):
+    with pytest.raises(ValueError, match=r"not installed.*pip install --editable '\.\[openvino\]'"):
         export.OpenVINOSession(trunk, heads, torch.float32, SHAPE)
     assert not export.openvino_installed()

@@ -182,7 +182,7 @@ def test_without_a_folder_scikit_learns_digits_are_used():
 
 def test_a_missing_scikit_learn_is_reported_in_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    expected = r"need scikit-learn: run python -m pip install '\.\[supervised\]' in the"
+    expected = r"need scikit-learn: run python -m pip install --editable '\.\[supervised\]' in the"
     with pytest.raises(ValueError, match=expected):
         images.load(None)
 
