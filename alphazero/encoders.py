@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from alphazero import addresses
 from games.base import Game, States
-from games.history import LONGEST, WithHistory, present
+from games.history import LONGEST, WithHistory, present, replay
 
 OWN = "game"
 """The name of the game's own planes."""
@@ -112,7 +112,7 @@ def played_states(
         return states
     if lines is None:
         return played.without_earlier(states)
-    replayed = played.replay(lines)
+    replayed = replay(played, lines)
     if present(replayed).tobytes() != states.tobytes():
         raise ValueError("the lines of moves do not lead to the positions that came with them")
     return replayed

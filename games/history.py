@@ -33,6 +33,15 @@ def earlier(states: States, back: int) -> States:
     return np.array(states["earlier"][:, back - 1])
 
 
+def replay(game: Game, lines: Sequence[Sequence[int]]) -> States:
+    """The states ``[B]`` after each of ``lines``, legal actions from the start, ply by ply."""
+    states = game.initial(len(lines))
+    for ply in range(max(map(len, lines), default=0)):
+        rows = np.array([row for row, line in enumerate(lines) if len(line) > ply])
+        states[rows] = game.step(states[rows], np.array([lines[row][ply] for row in rows]))
+    return states
+
+
 class WithHistory(Game):
     """``game`` with the last ``plies`` positions in each state."""
 
@@ -53,14 +62,6 @@ class WithHistory(Game):
         result = np.zeros(len(states), self.dtype)
         result["state"] = states
         return result
-
-    def replay(self, lines: Sequence[Sequence[int]]) -> States:
-        """``[B]``: the states after each of the ``lines``, the actions from the start."""
-        states = self.initial(len(lines))
-        for ply in range(max(map(len, lines), default=0)):
-            rows = np.array([row for row, line in enumerate(lines) if len(line) > ply])
-            states[rows] = self.step(states[rows], np.array([lines[row][ply] for row in rows]))
-        return states
 
     def initial(self, batch: int) -> States:
         return self.without_earlier(self.game.initial(batch))

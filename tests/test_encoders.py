@@ -21,7 +21,7 @@ from alphazero.replay import Batch
 from alphazero.search import run
 from alphazero.search.gumbel import Gumbel
 from alphazero.selfplay import GameGroup
-from games.history import WithHistory
+from games.history import WithHistory, replay
 
 GAME = games.make("connect_four")
 SPEC = "made_up_encoders:HistoryPlanes"
@@ -68,7 +68,7 @@ def test_an_encoder_by_address_reads_states_with_the_history_it_states():
     assert isinstance(encoder, HistoryPlanes)
     assert (played.plies, played.game, encoder.shape) == (2, GAME, (6, 6, 7))
     # X in column 1, O in column 7, X in column 1 again; O is about to move.
-    planes = encoder(played.replay([[0, 6, 0]]))[0]
+    planes = encoder(replay(played, [[0, 6, 0]]))[0]
     stones = [[(row, column) for row, column in zip(*np.nonzero(p), strict=True)] for p in planes]
     first, second, other = (5, 0), (4, 0), (5, 6)
     assert stones == [[other], [second, first], [other], [first], [], [first]]
@@ -119,7 +119,7 @@ def test_a_wrong_address_is_an_error_of_the_configuration():
 
 
 def test_a_network_evaluates_what_its_encoder_shows():
-    made, states = evaluator(), PLAYED.replay(lines(6))
+    made, states = evaluator(), replay(PLAYED, lines(6))
     module = network.build(GAME, SMALL, seed=0).eval()
     with torch.no_grad():
         outputs = module(torch.from_numpy(HistoryPlanes(GAME)(states)))
@@ -136,9 +136,9 @@ def test_states_of_another_game_are_refused_in_one_line():
 
 
 def test_plain_positions_get_their_history_from_the_lines_that_led_to_them():
-    played, plain = lines(5), WithHistory(GAME, 1).replay(lines(5))["state"]
+    played, plain = lines(5), replay(WithHistory(GAME, 1), lines(5))["state"]
     states = encoders.played_states(PLAYED, np.ascontiguousarray(plain), played)
-    assert states.tobytes() == PLAYED.replay(played).tobytes()
+    assert states.tobytes() == replay(PLAYED, played).tobytes()
     assert encoders.played_states(PLAYED, states, played) is states
     unknown = encoders.played_states(PLAYED, np.ascontiguousarray(plain))
     assert not unknown["known"].any()
@@ -147,7 +147,7 @@ def test_plain_positions_get_their_history_from_the_lines_that_led_to_them():
 
 
 def test_a_network_trains_on_an_encoders_planes():
-    states = PLAYED.replay(lines(6) * 4)
+    states = replay(PLAYED, lines(6) * 4)
     legal = PLAYED.legal(states)
     policy = (legal / legal.sum(axis=1, keepdims=True)).astype(np.float32)
     wdl = np.eye(3, dtype=np.float32)[np.arange(len(states)) % 6 % 3]  # by the line
@@ -163,9 +163,9 @@ def test_a_symmetry_of_the_planes_gives_the_planes_of_the_mirrored_game():
     """The augmentation of batches: each sample's planes are permuted by the encoder's cells."""
     encoder, played = encoders.make(SPEC, GAME), lines(7)
     mirrored = [[6 - action for action in line] for line in played]
-    planes = encoder(PLAYED.replay(played))
+    planes = encoder(replay(PLAYED, played))
     permuted = planes.reshape(*planes.shape[:2], -1)[:, :, encoder.symmetries()[1]]
-    expected = encoder(PLAYED.replay(mirrored))
+    expected = encoder(replay(PLAYED, mirrored))
     np.testing.assert_array_equal(permuted.reshape(planes.shape), expected)
     assert not np.array_equal(planes, expected)
 

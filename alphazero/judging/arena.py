@@ -19,6 +19,7 @@ from alphazero.judging.lines import Line
 from alphazero.judging.mistakes import CONFIDENCE, wilson
 from alphazero.types import Generators, Stream
 from games.base import Game, States
+from games.history import replay
 
 Progress = Callable[[int, int], None]
 """Called with the number of finished games and the number of all games."""
@@ -160,15 +161,6 @@ def random_line(game: Game, plies: int, rng: np.random.Generator) -> Line | None
         line.append(int(rng.choice(actions)))
         state = game.step(state, np.array(line[-1:]))
     return tuple(line) if game.legal(state).any() else None
-
-
-def replay(game: Game, lines: Sequence[Line]) -> States:
-    """The states ``[B]`` after each of ``lines``, which must be legal; all advance ply by ply."""
-    states = game.initial(len(lines))
-    for ply in range(max(map(len, lines), default=0)):
-        rows = np.array([row for row, line in enumerate(lines) if len(line) > ply])
-        states[rows] = game.step(states[rows], np.array([lines[row][ply] for row in rows]))
-    return states
 
 
 def play_match(

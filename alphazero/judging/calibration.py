@@ -12,13 +12,13 @@ from alphazero.judging.arena import (
     bradley_terry,
     games_done,
     random_line,
-    replay,
 )
 from alphazero.judging.ladder import Ladder, Pairing, Rung, line_of, tally
 from alphazero.judging.lines import Line
 from alphazero.types import Stream
 from games import solvers
 from games.base import Game
+from games.history import replay
 
 REACH = 3
 """Rungs above and below that each rung meets in a calibration: results of farther ones are nearly
