@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import Discriminator, model_serializer, model_validator
 from pydantic.dataclasses import dataclass
 
+from alphazero.errors import reason
 from alphazero.nn.settings import STRICT
 from games.spec import suggest
 
@@ -53,11 +54,6 @@ def _own(cls: type) -> list[str]:
 def is_address(kind: object) -> bool:
     """Whether ``kind`` is written like an address, ``module:Class``."""
     return isinstance(kind, str) and all(kind.partition(":"))
-
-
-def reason(error: Exception) -> str:
-    """The text of an error, which may be any, in one line; its type where it has none."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def by_kind(default: str) -> Discriminator:

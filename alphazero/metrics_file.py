@@ -1,4 +1,8 @@
-"""``metrics.jsonl``, the record of a run: one line of JSON per logged step."""
+"""``metrics.jsonl``, the record of a run: one line of JSON per logged step.
+
+Other files of a run with a line per step, such as ``examples.jsonl``, are written and read by the
+same functions.
+"""
 
 import json
 import math
@@ -19,7 +23,7 @@ class MetricsFile:
         self._path = path
         self._keep(read(path, step) if resume and path.exists() else [])
 
-    def write(self, step: int, values: dict[str, float | None]) -> None:
+    def write(self, step: int, values: dict[str, Any]) -> None:
         """Add a line for ``step``; a second call for the same step adds to its line."""
         if step < self._last["step"]:
             self._file.close()
@@ -50,14 +54,20 @@ class MetricsFile:
 def read(path: Path, step: int | None = None) -> list[dict[str, Any]]:
     """The valid lines of a ``metrics.jsonl`` up to ``step``; a line cut short by a crash is not."""
     lines: list[dict[str, Any]] = []
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            line = json.loads(text)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(line, dict) and (step is None or line["step"] <= step):
+    for text in path.read_bytes().splitlines():
+        line = parse(text)
+        if line is not None and (step is None or line["step"] <= step):
             lines.append(line)
     return lines
+
+
+def parse(text: bytes) -> dict[str, Any] | None:
+    """One line of the file; None where it is damaged."""
+    try:
+        line = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return line if isinstance(line, dict) and type(line.get("step")) is int else None
 
 
 def as_json_number(value: float) -> float | None:

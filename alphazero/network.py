@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from alphazero import addresses, encoders, heads, values
+from alphazero.errors import reason
 from alphazero.network_settings import NetworkByAddress, NetworkSettings
 from alphazero.nn.initialization import initialize
 from alphazero.nn.layers import LAST_NORM, Residual, policy_head, residual_tower, value_head
@@ -116,7 +117,7 @@ def _by_address(
             outputs = as_outputs(network.eval()(torch.zeros(2, *shape)))
         _check_outputs(outputs, num_actions, auxiliary)
     except Exception as error:  # a user's own network may raise anything
-        raise ValueError(f"network {settings.kind!r}: {addresses.reason(error)}") from error
+        raise ValueError(f"network {settings.kind!r}: {reason(error)}") from error
     return network.train()
 
 

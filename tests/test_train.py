@@ -16,7 +16,7 @@ import games
 from alphazero import checkpoint, config, local_run, loop, wire
 from alphazero.protocols import GameCounts, summarize
 from alphazero.types import Ending
-from workers.runs import matches, monitoring, run_directory, train
+from workers.runs import matches, monitoring, pictures, run_directory, train
 
 TINY = [
     "search.simulations=4", "selfplay.games=8", "network.blocks=1", "network.channels=8",
@@ -312,10 +312,10 @@ def test_the_first_games_that_reach_the_longest_length_are_reported_once():
 
 def test_rates_and_example_are_those_of_the_collected_games(tmp_path, monkeypatch):
     """3 games of 20 positions in all, in 10 s: 0.3 games/s and 2 positions/s."""
-    now, rows, texts = [0.0], [], []
+    now, rows, examples = [0.0], [], []
     monkeypatch.setattr(monitoring.time, "monotonic", lambda: now[0])
     tracker = SimpleNamespace(log=lambda step, row: rows.append(row),
-                              text=lambda *text: texts.append(text))  # fmt: skip
+                              example=lambda *example: examples.append(example))  # fmt: skip
     dashboard = SimpleNamespace(update=lambda step, row: None)
     run = SimpleNamespace(config=tiny(), learner=SimpleNamespace(step=0))
     monitor = monitoring.Monitor(run, tracker, dashboard, 0.0)
@@ -327,7 +327,8 @@ def test_rates_and_example_are_those_of_the_collected_games(tmp_path, monkeypatc
     monitor.log(1, {})
     assert (rows[0]["games_per_second"], rows[0]["positions_per_second"]) == (0.3, 2.0)
     monitor.saved(1, tmp_path)
-    assert texts == [(1, "example_game", matches.game_as_text(games.make("tic_tac_toe"), record))]
+    game = games.make("tic_tac_toe")
+    assert examples == [(1, matches.game_as_text(game, record), pictures.of_game(game, record))]
 
 
 def test_a_run_does_not_need_git(monkeypatch):

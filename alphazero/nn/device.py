@@ -28,9 +28,9 @@ def choose(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        first = str(error).splitlines()[0]  # torch's C++ stack follows
         raise ValueError(
-            f"device {name!r} cannot be used here ({reason}); auto, cpu, cuda, cuda:1 or mps?"
+            f"device {name!r} cannot be used here ({first}); auto, cpu, cuda, cuda:1 or mps?"
         ) from None
     return device
 

@@ -11,7 +11,7 @@ from alphazero.loop import Hooks, Run
 from alphazero.parts import game_of
 from alphazero.protocols import Collected
 from alphazero.types import Ending, GameRecord
-from workers.runs import matches
+from workers.runs import matches, pictures
 from workers.runs.tracking import Tracker
 from workers.terminal.dashboard import Dashboard
 
@@ -80,8 +80,9 @@ class Monitor:
     def saved(self, step: int, path: Path) -> None:
         """Write an example game, and play a match with the new checkpoint if one is due."""
         if self._example is not None:
-            text = matches.game_as_text(game_of(self._settings), self._example)
-            self._tracker.text(step, "example_game", text)
+            game = game_of(self._settings)
+            text = matches.game_as_text(game, self._example)
+            self._tracker.example(step, text, pictures.of_game(game, self._example))
         every = self._settings.evaluation.every
         # A match is due at the first checkpoint at or after each multiple of ``every``. With 15 and
         # checkpoints at 10, 20, 30 and 40 it is at 20 (20 // 15 = 1) and at 30 (30 // 15 = 2).

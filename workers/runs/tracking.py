@@ -1,56 +1,46 @@
-"""A run's metrics: ``metrics.jsonl``, which is the record, and Weights & Biases, which mirrors it.
+"""A run's metrics: its own files, which are the record, and Weights & Biases, which mirrors them.
 
-The record is complete whatever happens to the mirror. The mirror is imported lazily, is called from
-this process only, shows no prompt, raises no error and does not delay the run: after its first
-failure, which is logged as one warning, it is off.
+``metrics.jsonl`` and ``examples.jsonl`` are complete whatever happens to the mirror, which is a
+process of its own (``workers.runs.mirror``) that reads them: it cannot delay the run, end it or
+write into its terminal.
 """
 
-import html
-import logging
-import os
-import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from alphazero.config import TrackingSettings
 from alphazero.metrics_file import MetricsFile, as_json_number
+from workers.runs import upload
+from workers.runs.mirror import Mirror
+from workers.runs.pictures import Pictures
 
-log = logging.getLogger(__name__)
-
-HOW_TO_TURN_ON = (
-    "Weights & Biases is off: no key is stored here. `wandb login` turns it on, "
-    "tracking.wandb=offline records a run to be synced later"
-)
-INIT_SECONDS = 5.0
-"""Longest wait for an online run to begin; without a network wandb would wait 90 seconds."""
-FINISH_SECONDS = 10.0
-"""Longest wait for the last upload; `wandb sync` can send the rest later."""
+METRICS, EXAMPLES, TEXTS = "metrics.jsonl", "examples.jsonl", "examples.txt"
+TRACK_SECONDS = 600.0
+"""Longest wait for the server where a whole run is sent afterwards."""
 
 
 class Tracker:
-    """Writes one line per logged step to ``run_dir/metrics.jsonl``, and to Weights & Biases.
+    """Writes one line per logged step to ``run_dir/metrics.jsonl``; Weights & Biases follows.
 
-    ``config`` is the resolved configuration, for the mirror. A resumed run keeps its lines and its
-    W&B identity; ``step`` is the step it continues from, and lines beyond it are removed, because
-    the run is about to write them again.
+    A resumed run keeps its lines and its identity at Weights & Biases; ``step`` is the step that it
+    continues from, and lines beyond it are removed, because the run is about to write them again.
+    ``report`` is called with the mirror's lines for people, from another thread.
     """
 
     def __init__(
         self,
         run_dir: Path | str,
         settings: TrackingSettings,
-        config: dict[str, Any],
+        report: Callable[[str], object] = print,
         resume: bool = False,
         step: int | None = None,
     ):
-        run_dir = Path(run_dir)
-        run_dir.mkdir(parents=True, exist_ok=True)
-        self._metrics = MetricsFile(run_dir / "metrics.jsonl", resume, step)
-        self._texts = run_dir / "examples.txt"
-        self._mirror = _Mirror(run_dir, settings, config)
-        self.status = self._mirror.status
-        """One line for the terminal: the run's address at W&B, or how to turn the mirror on."""
+        self._folder = Path(run_dir)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._resume, self._step = resume, step
+        self._metrics = MetricsFile(self._folder / METRICS, resume, step)
+        self._examples: MetricsFile | None = None  # made with the first example
+        self._mirror = Mirror(self._folder, settings, report, step or 0)
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Write the metrics of one step; a second call for the same step adds to its line.
@@ -59,17 +49,25 @@ class Tracker:
         """
         values = {name: as_json_number(value) for name, value in metrics.items()}
         self._metrics.write(step, values)
-        self._mirror.log(step, {name: value for name, value in values.items() if value is not None})
 
-    def text(self, step: int, name: str, text: str) -> None:
-        """Write a text that belongs to a step, such as an example game."""
-        with self._texts.open("a", encoding="utf-8") as file:
-            file.write(f"step {step}, {name}\n{text}\n\n")
-        self._mirror.text(step, name, text)
+    def example(self, step: int, text: str, pictures: Pictures) -> None:
+        """Write an example game of a step: as text, as pictures, and as a table of positions."""
+        with (self._folder / TEXTS).open("a", encoding="utf-8") as file:
+            file.write(f"step {step}, example_game\n{text}\n\n")
+        if self._examples is None:
+            self._examples = MetricsFile(self._folder / EXAMPLES, self._resume, self._step)
+        self._examples.write(step, {"page": pictures.page, "positions": pictures.positions})
+
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether the metrics are sent to Weights & Biases, as far as is known by now."""
+        return self._mirror.is_on
 
     def close(self) -> None:
-        """Close the file and end the mirror's run; further calls do nothing."""
+        """Close the files, and wait some seconds for the mirror; further calls do nothing."""
         self._metrics.close()
+        if self._examples is not None:
+            self._examples.close()
         self._mirror.close()
 
     def __enter__(self) -> "Tracker":
@@ -79,82 +77,15 @@ class Tracker:
         self.close()
 
 
-class _Mirror:
-    """Weights & Biases, or nothing where it is off or has failed."""
+def track(run_dir: Path, project: str | None = None) -> int:
+    """Send what Weights & Biases does not have of a run yet; the exit status.
 
-    def __init__(self, run_dir: Path, settings: TrackingSettings, config: dict[str, Any]):
-        self._run: Any = None
-        self.status = "Weights & Biases: off"
-        self._attempt(lambda: self._start(run_dir, settings, config))
-
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        self._attempt(lambda: self._run and self._run.log(dict(values), step=step))
-
-    def text(self, step: int, name: str, text: str) -> None:
-        self._attempt(lambda: self._run and self._run.log({name: _as_html(text)}, step=step))
-
-    def close(self) -> None:
-        run, self._run = self._run, None
-        self._attempt(lambda: run and run.finish())
-
-    def _start(self, run_dir: Path, settings: TrackingSettings, config: dict[str, Any]) -> None:
-        mode = settings.wandb
-        if mode == "auto":
-            mode = _MODES.get(os.environ.get("WANDB_MODE", ""), "auto")
-        if mode == "off":
-            return
-        # Do not send error reports to the makers of wandb without the user's consent.
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-        import wandb
-
-        wandb.setup(wandb.Settings(silent=True))
-        if mode != "offline" and not wandb.login(prompt=False, verify=False):
-            self.status = HOW_TO_TURN_ON
-            return
-        self._run = wandb.init(
-            project=settings.project,
-            dir=run_dir,
-            id=_identity(run_dir),
-            name=run_dir.name,
-            config=config,
-            mode="offline" if mode == "offline" else "online",
-            resume="allow",
-            settings=wandb.Settings(
-                silent=True,
-                console="off",
-                disable_code=True,
-                init_timeout=INIT_SECONDS,
-                finish_timeout=FINISH_SECONDS,
-            ),
-        )
-        self._run.define_metric("loss", summary="min")
-        self._run.define_metric("elo", summary="max")
-        self.status = f"Weights & Biases: {self._run.url or f'offline, in {run_dir}/wandb'}"
-
-    def _attempt(self, call: Callable[[], object]) -> None:
-        """Make a call to wandb; after any exception the mirror is off and the run continues."""
-        try:
-            call()
-        except Exception as error:
-            self._run = None
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            self.status = f"Weights & Biases is off for the rest of the run: {reason}"
-            log.warning(self.status)
-
-
-_MODES = {"online": "online", "offline": "offline", "dryrun": "offline", "disabled": "off"}
-"""Values of the environment variable WANDB_MODE, and the setting that each stands for."""
-
-
-def _as_html(text: str) -> Any:
-    import wandb
-
-    return wandb.Html(f"<pre>{html.escape(text)}</pre>")
-
-
-def _identity(run_dir: Path) -> str:
-    """The run's W&B id, drawn once and stored, so that a resumed run continues its own curves."""
-    path = run_dir / "wandb_id"
-    if not path.exists():
-        path.write_text(secrets.token_hex(8), encoding="utf-8")
-    return path.read_text(encoding="utf-8").strip()
+    ``project`` replaces that of the run's settings. ``ValueError``, one line, where ``run_dir`` is
+    no run's directory.
+    """
+    if not (run_dir / METRICS).is_file():
+        raise ValueError(f"{run_dir} is no run's directory: there is no {METRICS} in it")
+    stored = upload.settings_of(run_dir).get("tracking") or {}
+    name = project or stored.get("project") or TrackingSettings().project
+    settings = TrackingSettings(wandb="online", project=str(name))
+    return Mirror(run_dir, settings, print, seconds=TRACK_SECONDS).close()

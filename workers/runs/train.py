@@ -19,9 +19,10 @@ from alphazero.nn.device import cores
 from alphazero.parts import memory_of
 from alphazero.resuming import FIXED, RESOLVED
 from alphazero.targets import TARGETS
-from workers.runs import run_directory
+from workers.runs import export, run_directory
 from workers.runs.monitoring import Monitor
 from workers.runs.tracking import Tracker
+from workers.runs.upload import AGENT
 from workers.terminal.dashboard import Dashboard
 
 SMALL_MACHINE = 4
@@ -47,10 +48,11 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
         run_directory.write_settings(run_dir, config_file.as_yaml(settings))
         stack.enter_context(run_directory.log_to_file(run_dir / "log.txt", console))
         first = run.learner.step
-        resolved = config_file.as_dict(settings)
-        tracker = stack.enter_context(Tracker(run_dir, settings.tracking, resolved, resume, first))
         dashboard = Dashboard(settings.training.steps, console, limit, first, before)
-        dashboard.message(f"{_summary(run)}\n{tracker.status}")
+        dashboard.message(_summary(run))
+        tracker = stack.enter_context(
+            Tracker(run_dir, settings.tracking, dashboard.message, resume, first)
+        )
         monitor = Monitor(run, tracker, dashboard, before)
         with dashboard, run_directory.stop_on_signal(console) as signals:
             loop.train(run, monitor.hooks(stop=lambda: bool(signals)), limit)
@@ -61,6 +63,8 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
             )
             return run_directory.INTERRUPTED
         _finish(run, path, monitor, console)
+        if tracker.is_mirrored:
+            _export(path, run_dir / AGENT, dashboard)
     return 0
 
 
@@ -139,6 +143,14 @@ def _finish(run: Run, path: Path, monitor: Monitor, console: Console) -> None:
     player = f"--player checkpoint:path={run.directory}"
     command = f"alphazero play {run.config.game} {player} --hints"
     run_directory.report(console, f"play against it: {command}")
+
+
+def _export(path: Path, folder: Path, dashboard: Dashboard) -> None:
+    """Export the agent with its card, so that Weights & Biases gets it."""
+    try:
+        export.export(path, folder)
+    except (ValueError, OSError) as error:
+        dashboard.message(f"the agent is not sent to Weights & Biases: {error}")
 
 
 def _too_short(run: Run) -> str:

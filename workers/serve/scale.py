@@ -17,7 +17,7 @@ from ray import serve
 from ray.exceptions import RayError
 from ray.serve.config import HTTPOptions
 
-from alphazero.errors import RunFailed
+from alphazero.errors import RunFailed, reason
 from workers.cluster import connection
 from workers.serve import loading, logs
 from workers.serve.limits import Address, Limits
@@ -64,8 +64,7 @@ def deploy(checkpoint: str, address: Address, limits: Limits, replicas: int) -> 
         serve.start(http_options=_http(address, limits))
         serve.run(application, name=NAME, route_prefix="/")
     except (RayError, RuntimeError, TimeoutError) as error:
-        reason = str(error).partition("\n")[0]
-        raise RunFailed(f"Ray Serve did not start: {reason}") from error
+        raise RunFailed(f"Ray Serve did not start: {reason(error)}") from error
 
 
 def deployment(checkpoint: str, limits: Limits, replicas: int) -> Any:

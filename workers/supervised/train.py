@@ -94,9 +94,7 @@ def train(config: SupervisedConfig, run_dir: Path, resume: bool) -> int:
         state = load_state(training, report) if resume else None
         run_directory.write_settings(run_dir, config_file.as_yaml(training.config))
         stack.enter_context(run_directory.log_to_file(run_dir / "log.txt", console))
-        tracker = _tracker(training, resume, state)
-        stack.callback(tracker.close)
-        report(tracker.status)
+        tracker = stack.enter_context(_tracker(training, report, resume, state))
         signals = stack.enter_context(run_directory.stop_on_signal(console))
 
         def on_epoch(row: dict[str, float]) -> None:
@@ -194,11 +192,15 @@ def finish(training: Training, history: History) -> dict[str, float]:
     return {f"test_{name}": value for name, value in figures.items()}
 
 
-def _tracker(training: Training, resume: bool, state: dict[str, Any] | None) -> Tracker:
+def _tracker(
+    training: Training,
+    report: Callable[[str], object],
+    resume: bool,
+    state: dict[str, Any] | None,
+) -> Tracker:
     """The writer of metrics; a resumed run's drops those after the step of ``state``."""
     step = state["trainer"]["course"]["step"] if state else 0
-    settings = config_file.as_dict(training.config)
-    return Tracker(training.run_dir, training.config.tracking, settings, resume, step)
+    return Tracker(training.run_dir, training.config.tracking, report, resume, step)
 
 
 def _hooks(

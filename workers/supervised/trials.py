@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from alphazero.errors import RunFailed
+from alphazero.errors import RunFailed, reason
 
 WAIT_SECONDS = 1.0
 """Longest wait for Ray's results without returning to Python, where Ctrl-C is handled."""
@@ -62,8 +62,7 @@ def on_ray(address: str, parallel: int | None) -> Any:
         except exceptions.RayTaskError as error:
             raise error.cause from None
         except exceptions.RayError as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise RunFailed(f"ray {address}: {reason}") from None
+            raise RunFailed(f"ray {address}: {reason(error)}") from None
         finally:
             if started:
                 ray.shutdown()

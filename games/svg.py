@@ -1,0 +1,92 @@
+"""A ``Drawing`` as a picture in SVG, for web pages and reports."""
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+
+from games.drawing import Cell, Drawing
+
+UNIT = 40
+"""Pixels per unit of a drawing's coordinates."""
+MARGIN = 0.7
+"""Units from the middle of the outermost cells to the edge."""
+GROUND, EDGE, STONES = "#f3ead7", "#b5a88c", ("#e0982c", "#3566b0")
+SHADE, LAST, WON = "#2f9160", "#222222", "#c22f2f"
+"""Colours of a weighted cell, of the last move's ring and of the winning line's."""
+
+
+def render(drawing: Drawing, weights: Mapping[int, float] | None = None, caption: str = "") -> str:
+    """The drawing as an SVG element of its own size.
+
+    ``weights``: per cell a number in [0, 1], shown as a green ground, such as the probability of
+    the moves that end there. ``caption``: a line below the board. Texts are escaped.
+    """
+    parts = [_cell(cell, (weights or {}).get(i, 0.0)) for i, cell in enumerate(drawing.cells)]
+    parts += [_ring(drawing.cells[i], LAST) for i in drawing.last]
+    parts += [_ring(drawing.cells[i], WON) for i in drawing.line]
+    parts += [_text(label.x, label.y, label.text) for label in drawing.labels]
+    places = [*drawing.cells, *drawing.labels]
+    left, right = _span([place.x for place in places])
+    top, bottom = _span([place.y for place in places])
+    below = [*drawing.text.splitlines(), *caption.splitlines()]
+    for number, line in enumerate(below):
+        parts.append(_text(left, bottom + 0.3 + 0.5 * number, line, anchor="start"))
+    # A line of text needs about 0.2 units per character.
+    width = max(right - left, *(0.2 * len(line) for line in below), 1.0)
+    height = bottom - top + 0.5 * len(below) + 0.2
+    box = f"{left * UNIT:g} {top * UNIT:g} {width * UNIT:g} {height * UNIT:g}"
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}" width="{width * UNIT:g}" '
+        f'height="{height * UNIT:g}" font-family="sans-serif">{"".join(parts)}</svg>'
+    )
+
+
+def _span(values: Sequence[float]) -> tuple[float, float]:
+    """The least and the greatest of ``values``, with a margin; -0.5, 0.5 if there is none."""
+    return (min(values) - MARGIN, max(values) + MARGIN) if values else (-0.5, 0.5)
+
+
+def _cell(cell: Cell, weight: float) -> str:
+    """The cell's ground, and what stands there."""
+    ground = _ground(cell)
+    if weight > 0:
+        ground += _circle(cell, 0.46, f'fill="{SHADE}" fill-opacity="{min(weight, 1.0):.2f}"')
+    if cell.player is not None:
+        ground += _circle(cell, 0.38, f'fill="{STONES[cell.player]}"')
+    shown = cell.piece or (cell.label if cell.player is None else "")
+    return ground + (_text(cell.x, cell.y, shown) if shown else "")
+
+
+def _ground(cell: Cell) -> str:
+    style = f'fill="{GROUND}" stroke="{EDGE}"'
+    if cell.shape == "hexagon":
+        # A point at the top, and neighbours whose middles are 1 apart: the corners are 1 / sqrt(3)
+        # from the middle.
+        angles = [math.pi / 6 + side * math.pi / 3 for side in range(6)]
+        corners = [
+            (cell.x + math.cos(angle) / math.sqrt(3), cell.y + math.sin(angle) / math.sqrt(3))
+            for angle in angles
+        ]
+        points = " ".join(f"{x * UNIT:.1f},{y * UNIT:.1f}" for x, y in corners)
+        return f'<polygon points="{points}" {style}/>'
+    if cell.shape == "point":
+        x, y, half = cell.x * UNIT, cell.y * UNIT, 0.5 * UNIT
+        lines = f"M{x - half:g} {y:g}H{x + half:g}M{x:g} {y - half:g}V{y + half:g}"
+        return f'<path d="{lines}" stroke="{EDGE}"/>'
+    x, y = (cell.x - 0.5) * UNIT, (cell.y - 0.5) * UNIT
+    return f'<rect x="{x:g}" y="{y:g}" width="{UNIT}" height="{UNIT}" {style}/>'
+
+
+def _circle(cell: Cell, radius: float, style: str) -> str:
+    return f'<circle cx="{cell.x * UNIT:g}" cy="{cell.y * UNIT:g}" r="{radius * UNIT:g}" {style}/>'
+
+
+def _ring(cell: Cell, colour: str) -> str:
+    return _circle(cell, 0.42, f'fill="none" stroke="{colour}" stroke-width="2.5"')
+
+
+def _text(x: float, y: float, text: str, anchor: str = "middle") -> str:
+    return (
+        f'<text x="{x * UNIT:g}" y="{y * UNIT:g}" font-size="{0.34 * UNIT:g}" fill="#444" '
+        f'text-anchor="{anchor}" dominant-baseline="central">{html.escape(text)}</text>'
+    )

@@ -1,0 +1,33 @@
+"""The cause of an error in one line."""
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from alphazero.config import TrackingSettings
+from alphazero.errors import LONGEST_REASON, reason
+
+
+def test_an_error_of_several_lines_becomes_one():
+    assert reason(RuntimeError("it broke\n  in two lines")) == "it broke in two lines"
+
+
+def test_an_error_without_a_text_is_named_by_its_type():
+    assert reason(KeyboardInterrupt()) == "KeyboardInterrupt"
+
+
+def test_a_long_text_is_cut():
+    assert len(reason(ValueError("x" * 10**6))) == LONGEST_REASON + 4
+
+
+def test_an_error_of_pydantic_names_the_fields_not_their_number():
+    with pytest.raises(ValidationError) as caught:
+        TypeAdapter(TrackingSettings).validate_python({"log_every": -1})
+    assert str(caught.value).startswith("1 validation error")
+    assert reason(caught.value) == "log_every: Input should be greater than or equal to 1"
+
+
+def test_an_error_of_a_ray_task_is_named_by_its_cause():
+    from ray.exceptions import RayTaskError
+
+    cause = ValueError("no such file")
+    assert reason(RayTaskError("f", "a traceback\nof many lines", cause)) == "no such file"
