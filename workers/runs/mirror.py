@@ -121,7 +121,7 @@ class Mirror:
 
 
 def choose(setting: str, environ: Mapping[str, str]) -> Choice:
-    """What ``tracking.wandb`` and the environment variables of wandb decide together.
+    """The joint decision of ``tracking.wandb`` and of wandb's environment variables.
 
     Any other setting than ``auto`` is followed, whatever the environment says.
     """
