@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -43,33 +43,36 @@ class NoKey(Exception):
     """No key for Weights & Biases is stored on this machine."""
 
 
-def send(
-    run_dir: Path,
-    mode: str,
-    project: str,
-    step: int,
-    ended: Callable[[float], bool],
-    report: Callable[[str], object],
-    seconds: float = FINISH_SECONDS,
-) -> int:
-    """Send the files of ``run_dir`` until ``ended`` returns True; the exit status.
+class Source(NamedTuple):
+    """The run to be sent, and how."""
 
-    ``mode``: ``online``, ``offline``, or ``auto``, which follows the settings that `wandb offline`
-    and `wandb disabled` store, and is off without a key. Online the lines behind the last step that
-    the server has are sent, offline those behind ``step``. ``ended(wait)`` waits up to ``wait``
-    seconds for the end of the run. ``report`` gets
-    one line about the state, and one about what is missing at the end. ``seconds``: the longest
-    wait for the server at the end.
+    run_dir: Path
+    mode: str
+    """``online``, ``offline``, or ``auto``, which follows the settings that `wandb offline` and
+    `wandb disabled` store, and is off without a key."""
+    project: str
+    step: int
+    """The last step that is not sent in an offline run. Online the server knows the last one."""
+    seconds: float
+    """The longest wait for the server at the end."""
+
+
+def send(source: Source, ended: Callable[[float], bool], report: Callable[[str], object]) -> int:
+    """Send the files of a run until ``ended`` returns True; the exit status.
+
+    ``ended(wait)`` waits up to ``wait`` seconds for the end of the run. Prints nothing; ``report``
+    gets one line about the state, and one about what is missing at the end.
     """
+    run_dir = source.run_dir
     sent = 0
     try:
-        mode = _stored_mode(report) if mode == "auto" else mode
+        mode = _stored_mode(report) if source.mode == "auto" else source.mode
         if mode == "off":
             return 0
-        run = _begin(run_dir, mode, project, seconds)
+        run = _begin(source, mode)
         place = run.url if mode == "online" else f"offline, in {run_dir}/wandb"
         report(f"Weights & Biases: {place}")
-        last = int(run.summary.get(STEP, -1)) if mode == "online" else step
+        last = int(run.summary.get(STEP, -1)) if mode == "online" else source.step
         metrics, examples = (
             Follower(run_dir / name, last) for name in ("metrics.jsonl", "examples.jsonl")
         )
@@ -88,7 +91,11 @@ def send(
         return REPORTED
     except Exception as error:  # wandb raises errors of many libraries
         timed_out = isinstance(error, TimeoutError)
-        why = f"the server did not confirm all within {seconds:g} s" if timed_out else reason(error)
+        why = (
+            f"the server did not confirm all within {source.seconds:g} s"
+            if timed_out
+            else reason(error)
+        )
         report(f"Weights & Biases: {_missing(run_dir, sent)}: {why}; {remedy(run_dir)}")
         return REPORTED
     return 0
@@ -148,16 +155,17 @@ def _stored_mode(report: Callable[[str], object]) -> str:
     return "online"
 
 
-def _begin(run_dir: Path, mode: str, project: str, seconds: float) -> Any:
+def _begin(source: Source, mode: str) -> Any:
     """The run at Weights & Biases, begun or continued."""
     import wandb
 
+    run_dir = source.run_dir
     wandb.setup(wandb.Settings(silent=True))
     if mode == "online" and not wandb.login(prompt=False, verify=False):
         raise NoKey
     in_sweep = "WANDB_SWEEP_ID" in os.environ  # then the sweep gives the run its id
     run = wandb.init(
-        project=project,
+        project=source.project,
         dir=run_dir,
         id=None if in_sweep else _identity(run_dir),
         name=run_dir.resolve().name,
@@ -170,7 +178,7 @@ def _begin(run_dir: Path, mode: str, project: str, seconds: float) -> Any:
             disable_code=True,
             disable_git=True,
             init_timeout=INIT_SECONDS,
-            finish_timeout=seconds,
+            finish_timeout=source.seconds,
             finish_timeout_raises=True,
         ),
     )
@@ -249,8 +257,8 @@ def main(arguments: list[str]) -> int:
         over.set()
 
     threading.Thread(target=wait_for_end, daemon=True).start()
-    given = options.run_dir, options.mode, options.project, options.step
-    return send(*given, over.wait, _print, options.seconds)
+    source = Source(options.run_dir, options.mode, options.project, options.step, options.seconds)
+    return send(source, over.wait, _print)
 
 
 if __name__ == "__main__":
