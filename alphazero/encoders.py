@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alphazero import addresses
+from alphazero.errors import reason
 from games.base import Game, States
 from games.history import LONGEST, WithHistory, present, replay
 
@@ -90,7 +91,7 @@ def make(spec: str, game: Game) -> Encoder:
         encoder = made(rules)
         _check(encoder, rules)
     except Exception as error:  # a user's own class may raise anything
-        raise ValueError(f"encoder {spec!r}: {addresses.reason(error)}") from error
+        raise ValueError(f"encoder {spec!r}: {reason(error)}") from error
     return encoder
 
 

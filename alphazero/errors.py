@@ -1,5 +1,11 @@
 """Errors that commands report in one line; importing this module takes no time."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+LONGEST = 300
+"""Characters of another error's text that a message repeats."""
+
 
 class RunFailed(RuntimeError):
     """A run that cannot continue although its input was correct; its message is one line.
@@ -7,3 +13,37 @@ class RunFailed(RuntimeError):
     Raised for instance where a loss is not finite or a cluster has been lost. Bad input raises
     ``ValueError`` instead.
     """
+
+
+def reason(error: BaseException) -> str:
+    """The text of an error, which may be any, in one line; its type where the text is no sentence.
+
+    ``KeyError("step")`` gives ``KeyError 'step'``, ``ValueError("too\\nlong")`` ``too long``.
+    """
+    text, kind = shown(getattr(error, "strerror", None) or str(error)), type(error).__name__
+    if not text:
+        return kind
+    return f"{kind} {text}" if isinstance(error, KeyError) else text
+
+
+def shown(text: str) -> str:
+    """``text`` in one line without control characters, cut where it is long.
+
+    Texts of files are shown in terminals, where an escape sequence would be executed.
+    """
+    line = " ".join(text.split())
+    line = "".join(letter if letter.isprintable() else "?" for letter in line)
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]}..."
+
+
+@contextmanager
+def reading(what: object) -> Iterator[None]:
+    """Turn whatever is raised while ``what`` is read into a ``ValueError`` of one line.
+
+    Libraries raise anything for crafted bytes: ``RecursionError``, ``KeyError``, ``EOFError``,
+    errors of their own.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"{what} cannot be used: {reason(error)}") from error

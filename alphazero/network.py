@@ -7,10 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from alphazero import addresses, encoders, heads, values
+from alphazero.errors import reading, reason
 from alphazero.network_settings import NetworkByAddress, NetworkSettings
 from alphazero.nn.initialization import initialize
 from alphazero.nn.layers import LAST_NORM, Residual, policy_head, residual_tower, value_head
-from alphazero.nn.weights import Weights, arrays
+from alphazero.nn.weights import Shapes, Weights, arrays, check_shapes
+from alphazero.nn.weights import shapes as shapes_of
 from alphazero.targets import TARGETS
 from games.base import Game
 
@@ -101,6 +103,25 @@ def build(game: Game, settings: NetworkSettings | NetworkByAddress, seed: int) -
     return _residual(game, settings, shape, seed)
 
 
+def check_weights(
+    game: Game, settings: NetworkSettings | NetworkByAddress, given: Shapes, where: object
+) -> None:
+    """``ValueError``, one line, unless weights of these shapes are those of the network.
+
+    No memory is taken for the network: settings from anywhere may describe an absurd one. The
+    shapes of a network of the user's own are known only after it was made.
+    """
+    if isinstance(settings, NetworkByAddress):
+        return
+    shape = encoders.make(settings.encoder, game).shape
+    with reading(where):
+        with torch.device("meta"):
+            features = heads.Features(settings.channels, *shape[1:])
+            auxiliary = heads.build(settings.heads, game, features)
+            network = PolicyValueNetwork(shape, game.num_actions, settings, auxiliary)
+        check_shapes(shapes_of(network.state_dict()), given)
+
+
 def _by_address(
     shape: tuple[int, int, int],
     num_actions: int,
@@ -116,7 +137,7 @@ def _by_address(
             outputs = as_outputs(network.eval()(torch.zeros(2, *shape)))
         _check_outputs(outputs, num_actions, auxiliary)
     except Exception as error:  # a user's own network may raise anything
-        raise ValueError(f"network {settings.kind!r}: {addresses.reason(error)}") from error
+        raise ValueError(f"network {settings.kind!r}: {reason(error)}") from error
     return network.train()
 
 
