@@ -113,8 +113,8 @@ def check_weights(
     """
     if isinstance(settings, NetworkByAddress):
         return
-    shape = encoders.make(settings.encoder, game).shape
     with reading(where):
+        shape = encoders.make(settings.encoder, game).shape
         with torch.device("meta"):
             features = heads.Features(settings.channels, *shape[1:])
             auxiliary = heads.build(settings.heads, game, features)
