@@ -144,8 +144,7 @@ def archive(pickled: bytes, compression: int = zipfile.ZIP_STORED, numbers: byte
     """A training state with this pickle in its archive."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", compression) as file:
-        parts = {"data.pkl": pickled, "byteorder": b"little", "version": b"3
-", "data/0": numbers}
+        parts = {"data.pkl": pickled, "byteorder": b"little", "version": b"3", "data/0": numbers}
         for name, data in parts.items():
             file.writestr(f"archive/{name}", data)
     return text(buffer.getvalue(), "training.pt")

@@ -189,13 +189,13 @@ def _quiet_search(
     described: "Description", search: Search | str | None, simulations: int | None
 ) -> Search:
     """The search of ``load`` without noise."""
-    if simulations is None and getattr(described.config.search, "simulations", 0) > MOST_NAMED:
-        raise ValueError(
-            f"{described.path} searches with {described.config.search.simulations:,} simulations "
-            f"per move, more than {MOST_NAMED:,}: give simulations= yourself"
-        )
     made = _search_of(described.config, search)
-    with reading(f"{described.path}: search.kind {described.config.search.kind}"):
+    with reading(f"{described.path}: search {described.config.search.kind}"):
+        if simulations is None and made.simulations > MOST_NAMED:
+            raise ValueError(
+                f"{made.simulations:,} simulations per move are more than {MOST_NAMED:,}: give "
+                "simulations= yourself"
+            )
         try:
             return made.without_noise(simulations)
         except ValidationError as error:
