@@ -121,9 +121,9 @@ def weights(change: Callable[[dict[str, np.ndarray]], object]) -> Craft:
 
 def header(value: object, rest: int = 8, length: int | None = None) -> Craft:
     """A safetensors file with this header as JSON, and ``rest`` bytes behind it."""
-    told = value if isinstance(value, bytes) else json.dumps(value).encode()
-    size = len(told) if length is None else length
-    return text(size.to_bytes(8, "little") + told + bytes(rest), "weights.safetensors")
+    given = value if isinstance(value, bytes) else json.dumps(value).encode()
+    size = len(given) if length is None else length
+    return text(size.to_bytes(8, "little") + given + bytes(rest), "weights.safetensors")
 
 
 def state(change: Callable[[dict], object]) -> Craft:
@@ -355,7 +355,7 @@ CRAFTED: dict[str, Craft] = {
     **{f"{name} cut": cut(name) for name in FILES[:3]},
     **{f"{name} empty": text(b"", name) for name in FILES[1:3]},
     "weights: none": weights(dict.clear),
-    "weights: NaN": weights(lambda arrays: next(iter(arrays.values())).fill(np.nan)),
+    "weights: NaN": weights(lambda arrays: arrays["policy.0.weight"].fill(np.nan)),
     "weights: more": weights(lambda arrays: arrays.update(more=np.zeros(10))),
     "weights: a head": weights(lambda arrays: arrays.update({"heads.x": np.zeros((5000, 5000))})),
     "weights: integers": weights(lambda arrays: arrays.update(

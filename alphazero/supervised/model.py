@@ -121,8 +121,8 @@ def _description(folder: sealed.Sealed) -> tuple[tuple[str, ...], tuple[int, ...
     """Classes and shape of a model; ``ValueError``, one line, where they are not of their types."""
     text = folder.text(DESCRIPTION)
     with reading(folder.path / DESCRIPTION):
-        found = _Description.model_validate_json(text)
-        return found.classes, found.shape
+        described = _Description.model_validate_json(text)
+        return described.classes, described.shape
 
 
 def _shapes_of(

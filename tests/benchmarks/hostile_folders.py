@@ -68,17 +68,19 @@ def main() -> None:
         if problems := _read("stranger", settings)["problems"]:
             raise SystemExit(f"the folder as it was: {problems}")
         names = [name for name in crafts.CRAFTED if options.only in name]
-        rows = [_try(name, options.seed, settings) for name in names]
-    found = [row for row in rows if row["problems"]]
-    for row in found:
-        print(f"{row['name']}: {'; '.join(row['problems'])}")
+        rows = []
+        for name in names:
+            rows.append(_try(name, options.seed, settings))
+            if rows[-1]["problems"]:
+                print(f"{name}: {'; '.join(rows[-1]['problems'])}", flush=True)
+    wrong = sum(bool(row["problems"]) for row in rows)
     refused, calls = (sum(row[key] for row in rows) for key in ("refused", "calls"))
     seconds, megabytes = (max(row[key] for row in rows) for key in ("seconds", "megabytes"))
     print(
-        f"{len(rows)} folders, {len(found)} with problems; {refused:,} of {calls:,} calls refused; "
+        f"{len(rows)} folders, {wrong} with problems; {refused:,} of {calls:,} calls refused; "
         f"at most {seconds:.2f} s of CPU time and {megabytes:.0f} MB more memory"
     )
-    sys.exit(bool(found))
+    sys.exit(bool(wrong))
 
 
 def _try(name: str, seed: int, settings: Any) -> dict[str, Any]:
