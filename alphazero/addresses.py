@@ -1,21 +1,26 @@
 """Classes of the user's own, named in a configuration by their address ``module:Class``.
 
 A configuration that names one, such as that of a checkpoint, is read without importing anything:
-only ``build`` imports the module.
+only ``build`` imports the module. What a file from elsewhere names is imported only where the user
+allowed it, see ``check_allowed``.
 """
 
 import importlib
 import inspect
+import re
+import shlex
+from collections.abc import Collection, Mapping
 from dataclasses import field, fields
 from typing import Any
 
 from pydantic import Discriminator, model_serializer, model_validator
 from pydantic.dataclasses import dataclass
 
-from alphazero.errors import reason
+from alphazero.errors import reason, shown
 from alphazero.nn.settings import STRICT
 from games.spec import suggest
 
+_ADDRESS = re.compile(r"[\w.]{1,200}:[\w.]{1,100}")
 ADDRESS = "address"
 """The tag of ``ByAddress`` among the kinds of a section."""
 
@@ -54,6 +59,30 @@ def _own(cls: type) -> list[str]:
 def is_address(kind: object) -> bool:
     """Whether ``kind`` is written like an address, ``module:Class``."""
     return isinstance(kind, str) and all(kind.partition(":"))
+
+
+def check_allowed(named: Mapping[str, str], allow: Collection[str], where: object) -> None:
+    """``ValueError``, one line, for an address that was not allowed by the user; imports nothing.
+
+    ``named``: by key the addresses that ``where`` names, which may come from a stranger. Importing
+    one runs code, and its class is called with arguments from there: ``subprocess:Popen`` too is an
+    address. So the user says which ones, ``allow``.
+    """
+    missing = {key: address for key, address in named.items() if address not in allow}
+    if wrong := [key for key, address in missing.items() if not _ADDRESS.fullmatch(address)]:
+        raise ValueError(f"{where}: {wrong[0]}: {shown(missing[wrong[0]])!r} is no address")
+    if missing:
+        listed = " and ".join(f"{key} {address}" for key, address in missing.items())
+        unique = list(dict.fromkeys(missing.values()))
+        raise ValueError(
+            f"{where} needs code from outside this program, {listed}: if you trust it, add "
+            f"{options(unique)} (in Python allow={unique})"
+        )
+
+
+def options(addresses: Collection[str]) -> str:
+    """The command line's options that allow ``addresses``, for a command that is printed."""
+    return " ".join(f"--allow {shlex.quote(address)}" for address in addresses)
 
 
 def by_kind(default: str) -> Discriminator:

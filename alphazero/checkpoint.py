@@ -14,20 +14,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
-from pydantic import TypeAdapter
 
-from alphazero import config_file, sealed
+from alphazero import config_file, sealed, stored_config
 from alphazero.config import Config
+from alphazero.errors import reading, shown
 from alphazero.nn import state as states
-from alphazero.nn.weights import Weights
+from alphazero.nn.weights import Shapes, Weights
 
 WEIGHTS = "weights.safetensors"
 TRAINING = "training.pt"
 CONFIG = "config.yaml"
 MANIFEST = sealed.MANIFEST
 resolve = sealed.resolve
-_CONFIG = TypeAdapter(Config)
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A checkpoint without its weights. Reading it imports nothing that it names."""
+
+    path: Path
+    step: int
+    config: Config
+    shapes: Shapes
+    """The shapes of its weights by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,26 +89,50 @@ def newest(directory: Path, report: Callable[[str], object] = print) -> Path | N
     return sealed.newest(Path(directory) / "checkpoints", report)
 
 
+def describe(path: Path | str) -> Description:
+    """Everything of a checkpoint but its weights, which may not fit into memory.
+
+    ``ValueError`` (one line) if no checkpoint is undamaged.
+    """
+    folder = _open(path)
+    config = _config_of(folder)
+    return Description(folder.path, folder.fields["step"], config, folder.shapes(WEIGHTS))
+
+
 def load(path: Path | str) -> Checkpoint:
     """Load weights and configuration. ``ValueError`` (one line) if no checkpoint is undamaged."""
-    path = resolve(path)
-    manifest = sealed.read_manifest(path)
-    if kind := manifest.get("supervised"):
-        raise ValueError(f"{path} is a supervised model ({kind}), not an agent that plays a game")
-    try:
-        config = _CONFIG.validate_python(yaml.safe_load((path / CONFIG).read_text()))
-    except ValueError as error:
-        reason = str(error).replace("\n", " ")
-        raise ValueError(f"{path / CONFIG} does not fit this version: {reason}") from None
-    return Checkpoint(path, manifest["step"], config, sealed.load_weights(path / WEIGHTS))
+    folder = _open(path)
+    config = _config_of(folder)
+    return Checkpoint(folder.path, folder.fields["step"], config, folder.weights(WEIGHTS))
 
 
 def load_state(path: Path | str) -> dict[str, Any]:
     """The training state as given to ``save``, with tensors on the CPU. Errors as for ``load``."""
-    path = resolve(path) / TRAINING
-    if not path.exists():
-        raise ValueError(f"{path.parent} is a released agent: it plays, but cannot be resumed")
-    return states.load(path.read_bytes())
+    folder = sealed.open_whole(resolve(path))
+    if TRAINING not in folder.files:
+        raise ValueError(f"{folder.path} is a released agent: it plays, but cannot be resumed")
+    data = folder.read(TRAINING)
+    with reading(folder.path / TRAINING):
+        return states.load(data)
+
+
+def training_of(path: Path) -> dict[str, Any] | None:
+    """The cost of the training that ``release`` wrote into the folder ``path``; None: a run's."""
+    return sealed.open_folder(path).fields.get("training")
+
+
+def _open(path: Path | str) -> sealed.Sealed:
+    folder = sealed.open_folder(resolve(path))
+    if kind := folder.fields.get("supervised"):
+        raise ValueError(
+            f"{folder.path} is a supervised model ({shown(str(kind))}), not an agent that plays "
+            "a game"
+        )
+    return folder
+
+
+def _config_of(folder: sealed.Sealed) -> Config:
+    return stored_config.read(folder, CONFIG, Config)
 
 
 def _as_float16(weights: Weights) -> Weights:

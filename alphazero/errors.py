@@ -1,7 +1,10 @@
 """Errors that commands report in one line; importing this module takes no time."""
 
-LONGEST_REASON = 300
-"""Characters of an error's text that are shown at the most."""
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+LONGEST = 300
+"""Characters of another error's text that a message repeats."""
 
 
 class RunFailed(RuntimeError):
@@ -13,20 +16,45 @@ class RunFailed(RuntimeError):
 
 
 def reason(error: BaseException) -> str:
-    """The cause of an error, which may be of any library, in one line; its type if it has no text.
+    """The cause of an error, which may be any, in one line; its type where the text is no sentence.
 
-    The texts of Ray's errors are tracebacks and those of pydantic's begin with a count of errors:
-    of the former the cause is named, of the latter each error.
+    ``KeyError("step")`` gives ``KeyError 'step'``, ``ValueError("too\\nlong")`` ``too long``. The
+    texts of Ray's errors are tracebacks and those of pydantic's begin with a count of errors: of
+    the former the cause is named, of the latter each error.
     """
     error = getattr(error, "cause", None) or error
-    text = str(error)
+    text, kind = getattr(error, "strerror", None) or str(error), type(error).__name__
     details = getattr(error, "errors", None)
-    if type(error).__name__ == "ValidationError" and details is not None:
+    if kind == "ValidationError" and details is not None:
         text = "; ".join(_validation_problem(detail) for detail in details())
-    line = " ".join(text.split()) or type(error).__name__
-    return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]} ..."
+    if not (line := shown(text)):
+        return kind
+    return f"{kind} {line}" if isinstance(error, KeyError) else line
 
 
 def _validation_problem(detail: dict) -> str:
     place = ".".join(map(str, detail["loc"]))
     return f"{place}: {detail['msg']}" if place else detail["msg"]
+
+
+def shown(text: str) -> str:
+    """``text`` in one line without control characters, cut where it is long.
+
+    Texts of files are shown in terminals, where an escape sequence would be executed.
+    """
+    line = " ".join(text.split())
+    line = "".join(letter if letter.isprintable() else "?" for letter in line)
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]}..."
+
+
+@contextmanager
+def reading(what: object) -> Iterator[None]:
+    """Turn whatever is raised while ``what`` is read into a ``ValueError`` of one line.
+
+    Libraries raise anything for crafted bytes: ``RecursionError``, ``KeyError``, ``EOFError``,
+    errors of their own.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"{what} cannot be used: {reason(error)}") from error

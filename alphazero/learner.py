@@ -112,7 +112,8 @@ class Learner:
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from the ``state`` of a learner with the same settings.
 
-        ValueError for a state of an earlier version, with a separate optimizer state per tensor.
+        ValueError for a state of an earlier version, with a separate optimizer state per tensor,
+        and with KeyError for that of another network or optimizer; nothing is changed then.
         """
         if len(state["optimizer"]["state"]) > len(state["optimizer"]["param_groups"]):
             raise ValueError(

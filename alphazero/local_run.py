@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from alphazero import checkpoint, config_file, loop, resuming
-from alphazero.checkpoint import Checkpoint
+from alphazero.checkpoint import Description
 from alphazero.config import Config
 from alphazero.inference import NetworkEvaluator
 from alphazero.learner import Learner
@@ -144,19 +144,21 @@ def resolve(settings: Config, ray: str) -> Config:
     return replace(settings, ray=ray, training=training)
 
 
-def newest_checkpoint(directory: Path, report: Callable[[str], object]) -> Checkpoint | None:
+def newest_checkpoint(directory: Path, report: Callable[[str], object]) -> Description | None:
     """The checkpoint from which a run continues; None where it was stopped before its first one.
 
     ``report`` is called with a line for each damaged checkpoint, and where there is none.
+    ``ValueError``: a file of the run is a link, a FIFO, or anything else but a regular file.
     """
+    resuming.check_folder(directory)
     path = checkpoint.newest(directory, report)
     if path is None:
         report(f"{directory} holds no checkpoint yet: starting from step 0")
         return None
-    return checkpoint.load(path)
+    return checkpoint.describe(path)
 
 
-def _start(directory: Path, settings: Config, resume: bool) -> Checkpoint | None:
+def _start(directory: Path, settings: Config, resume: bool) -> Description | None:
     """The checkpoint to continue from; None for a new run and for one stopped before its first."""
     if not resume:
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
@@ -174,7 +176,7 @@ def _initial_weights(settings: Config, path: str) -> Weights:
     """The weights at ``path``. ``ValueError`` where they are not of these settings' network, or of
     one that has only fewer blocks and other auxiliary heads."""
     try:
-        first = checkpoint.load(path)
+        first = checkpoint.describe(path)
     except ValueError as error:
         raise ValueError(f"training.initial_weights: {error}") from None
     trees = config_file.as_dict(first.config), config_file.as_dict(settings)
@@ -185,7 +187,7 @@ def _initial_weights(settings: Config, path: str) -> Weights:
                 f"training.initial_weights: {first.path} was trained with {key} {theirs}, these "
                 f"settings say {ours}"
             )
-    return first.weights
+    return checkpoint.load(first.path).weights
 
 
 def _hooks(

@@ -1,6 +1,7 @@
 """The training loop, the same on a laptop and on a cluster: play, store, train, publish, save."""
 
 import math
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 from alphazero import checkpoint
 from alphazero.batches import Batches
 from alphazero.config import Config
+from alphazero.errors import reading
 from alphazero.limiter import Limiter
 from alphazero.protocols import Collected, FleetRole, LearnerRole, ReplayRole
 from alphazero.replay import EMPTY
@@ -109,10 +111,15 @@ def resume(run: Run, path: Path | None) -> float:
         run.replay.restore(EMPTY, truncate=run.fleet.reproducible)
         return 0.0
     state = checkpoint.load_state(path)
-    run.learner.restore(state["learner"])
-    run.fleet.restore(state["fleet"])
-    run.replay.restore(state["replay"], truncate=run.fleet.reproducible)
-    return state["seconds"]
+    with reading(path / checkpoint.TRAINING):
+        replay = {key: operator.index(state["replay"][key]) for key in EMPTY}
+        seconds = float(state["seconds"])
+        if not (0 <= seconds < math.inf and min(replay.values()) >= 0):
+            raise ValueError("its counts and times are not 0 or more")
+        run.learner.restore(state["learner"])
+        run.fleet.restore(state["fleet"])
+    run.replay.restore(replay, truncate=run.fleet.reproducible)
+    return seconds
 
 
 def _counts(run: Run) -> dict[str, float]:

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from alphazero import addresses, encoders, heads, values
-from alphazero.errors import reason
+from alphazero.errors import reading, reason
 from alphazero.network_settings import NetworkByAddress, NetworkSettings
 from alphazero.nn.initialization import initialize
 from alphazero.nn.layers import LAST_NORM, Residual, policy_head, residual_tower, value_head
-from alphazero.nn.weights import Weights, arrays
+from alphazero.nn.weights import Shapes, Weights, arrays, check_shapes
+from alphazero.nn.weights import shapes as shapes_of
 from alphazero.targets import TARGETS
 from games.base import Game
 
@@ -100,6 +101,25 @@ def build(game: Game, settings: NetworkSettings | NetworkByAddress, seed: int) -
             auxiliary = {name: TARGETS[name].shape(game) for name in settings.heads}
             return _by_address(shape, game.num_actions, settings, auxiliary)
     return _residual(game, settings, shape, seed)
+
+
+def check_weights(
+    game: Game, settings: NetworkSettings | NetworkByAddress, given: Shapes, where: object
+) -> None:
+    """``ValueError``, one line, unless weights of these shapes are those of the network.
+
+    No memory is taken for the network: settings from anywhere may describe an absurd one. The
+    shapes of a network of the user's own are known only after it was made.
+    """
+    if isinstance(settings, NetworkByAddress):
+        return
+    with reading(where):
+        shape = encoders.make(settings.encoder, game).shape
+        with torch.device("meta"):
+            features = heads.Features(settings.channels, *shape[1:])
+            auxiliary = heads.build(settings.heads, game, features)
+            network = PolicyValueNetwork(shape, game.num_actions, settings, auxiliary)
+        check_shapes(shapes_of(network.state_dict()), given)
 
 
 def _by_address(

@@ -16,6 +16,21 @@ ACTION_BYTES = 4
 """Bytes of a recorded action, beside its row."""
 
 
+def addresses_of(config: Config, search: bool = True) -> dict[str, str]:
+    """The addresses that ``config`` names, by key; those that playing with it would import.
+
+    ``search``: whether its search would be made. Imports nothing.
+    """
+    game = games.address_of(config.game)
+    named = {
+        "game": game,
+        "search.kind": config.search.kind if search else None,
+        "network.kind": config.network.kind,
+        "network.encoder": config.network.encoder,
+    }
+    return {key: text for key, text in named.items() if text and addresses.is_address(text)}
+
+
 def game_of(config: Config) -> Game:
     """The game as the run plays it: its states are those that are searched, stored and sent.
 

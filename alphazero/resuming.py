@@ -1,11 +1,30 @@
 """Which settings a resumed run may change, and which it must keep."""
 
+from pathlib import Path
 from typing import Any
+
+from alphazero import plain_files
 
 FIXED = ("game", "network.", "seed", "optimizer.name", "training.initial_weights")
 """Settings, or what they begin with, that a resumed run keeps."""
 RESOLVED = ("ray", "training.threads")
 """Settings whose ``auto`` is replaced by a value when a run starts: no change on resuming."""
+
+
+PARTS = ("games", "checkpoints")
+"""The folders in a run's folder whose files a resumed run reads, cuts off or deletes."""
+
+
+def check_folder(run: Path) -> None:
+    """``ValueError``, one line, where something in a run's folder is no regular file or folder.
+
+    A resumed run writes into it, and a link would lead what is written elsewhere. ``run`` itself
+    may be a link.
+    """
+    plain_files.check_entries(run)
+    for part in PARTS:
+        if (run / part).is_dir():
+            plain_files.check_entries(run / part)
 
 
 def compare(

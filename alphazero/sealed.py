@@ -5,6 +5,9 @@ and its own SHA-256: without the hashes a flipped bit would load as silently wro
 contents of the files do not matter here, except that weights are safetensors, which cannot run
 code.
 
+A folder may come from anyone, so reading is bounded: regular files only, no links, each as long as
+the manifest says and at most ``LARGEST``, and only files that the manifest lists.
+
 Example: ``step_000120`` is written to ``.saving-step_000120``, every file is flushed to disk, and
 the folder is renamed. A process that is killed before the rename leaves a ``.saving`` folder, which
 no reader looks at and the next save removes.
@@ -12,20 +15,84 @@ no reader looks at and the next save removes.
 
 import hashlib
 import json
+import math
+import operator
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from alphazero import plain_files
+from alphazero.errors import reading, shown
+from alphazero.nn.weights import Shapes
+from alphazero.plain_files import NotPlain
+
 FORMAT = 1
 MANIFEST = "MANIFEST.json"
-_STEP = re.compile(r"step_(\d+)")
+LARGEST = 2**32
+"""The most bytes of a file: the training state of a network of 250 million parameters."""
+MOST_FILES = 100
+"""The most files that a manifest lists."""
+_STEP = re.compile(r"step_(\d{1,18})")
+_PIECE = 2**20
+"""Bytes that are hashed at a time."""
+MOST_ITEM_BYTES = 8
+"""Bytes of the largest number in an array of weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A sealed folder whose manifest is whole and whose files have the sizes that it lists.
+
+    Their contents are compared with the manifest when they are read.
+    """
+
+    path: Path
+    fields: dict[str, Any]
+    """The fields of the manifest beside ``format``, ``files`` and ``sha256``."""
+    files: dict[str, dict[str, Any]]
+    """``bytes`` and ``sha256`` of each file, by its name."""
+
+    def read(self, name: str, most: int = LARGEST) -> bytes:
+        """The bytes of a file as they were written, at most ``most``; ``ValueError``, one line."""
+        with _usable(self.path):
+            expected = self._expected(name)
+            data = plain_files.read(self.path / name, min(most, expected["bytes"]))
+            if _fingerprint(data) != expected:
+                raise NotPlain(f"{name} was altered")
+        return data
+
+    def text(self, name: str) -> str:
+        """The text of a small file; errors as for ``read``."""
+        data = self.read(name, plain_files.TEXT)
+        with reading(self.path / name):
+            return data.decode()
+
+    def shapes(self, name: str) -> Shapes:
+        """The shapes of a safetensors file's arrays, whose numbers are not read."""
+        with _usable(self.path):
+            length = self._expected(name)["bytes"]
+            with plain_files.opened(self.path / name, length) as file, reading(name):
+                return _read_shapes(file, length)
+
+    def weights(self, name: str) -> dict[str, NDArray]:
+        """The arrays of a safetensors file, by name."""
+        data = self.read(name)
+        with reading(self.path / name):
+            return safetensors.numpy.load(data)
+
+    def _expected(self, name: str) -> dict[str, Any]:
+        if name not in self.files:
+            raise NotPlain(f"{MANIFEST} does not list {name}")
+        return self.files[name]
 
 
 def save_step(
@@ -63,11 +130,6 @@ def write(folder: Path, files: dict[str, bytes], fields: dict[str, Any]) -> None
     sync_folder(folder)
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
-    """The fields in the manifest of an undamaged folder."""
-    return json.loads((path / MANIFEST).read_bytes())
-
-
 def steps(folder: Path) -> list[Path]:
     """The folders ``folder/step_N``, damaged ones too, by ascending step."""
     matches = [(_STEP.fullmatch(path.name), path) for path in folder.glob("step_*")]
@@ -77,7 +139,7 @@ def steps(folder: Path) -> list[Path]:
 def newest(folder: Path, report: Callable[[str], object] = print) -> Path | None:
     """The newest undamaged ``folder/step_N``; ``report`` gets a line for each newer damaged one."""
     for path in reversed(steps(folder)):
-        problem = find_damage(path)
+        problem = "it is a link" if path.is_symlink() else find_damage(path)
         if problem is None:
             return path
         report(f"skipped damaged checkpoint {path}: {problem}")
@@ -87,13 +149,12 @@ def newest(folder: Path, report: Callable[[str], object] = print) -> Path | None
 def resolve(path: Path | str, report: Callable[[str], object] = print) -> Path:
     """The sealed folder for ``path``: a checkpoint itself, or the newest undamaged one of a run.
 
-    ``ValueError``, one line, if there is none.
+    ``ValueError``, one line, if there is none. The contents of a checkpoint's own files are
+    compared with their hashes when they are read.
     """
     path = Path(path)
     if _STEP.fullmatch(path.name) or (path / MANIFEST).exists():
-        if problem := find_damage(path):
-            raise ValueError(f"{path} is not a usable checkpoint: {problem}")
-        return path
+        return open_folder(path).path
     checkpoint = newest(path if path.name == "checkpoints" else path / "checkpoints", report)
     if checkpoint is None:
         raise ValueError(
@@ -102,26 +163,112 @@ def resolve(path: Path | str, report: Callable[[str], object] = print) -> Path:
     return checkpoint
 
 
+def open_folder(path: Path) -> Sealed:
+    """The sealed folder ``path``, the contents of its files not yet compared with their hashes.
+
+    ``ValueError``, one line: the manifest is not whole, or a file is not there, of another size,
+    or no regular file.
+    """
+    with _usable(path):
+        return _opened(path)
+
+
+def open_whole(path: Path) -> Sealed:
+    """The same as ``open_folder`` after all files were compared with their hashes."""
+    if problem := find_damage(path):
+        raise ValueError(f"{path} is not a usable checkpoint: {problem}")
+    return open_folder(path)
+
+
 def find_damage(path: Path) -> str | None:
     """The damage of the folder ``path`` in one line; None if all files are as written."""
     try:
-        text = (path / MANIFEST).read_bytes()
-        fields = json.loads(text)
-        fields.pop("sha256")
-        if text != _dump_manifest(fields):
-            return f"{MANIFEST} was altered"
-        if fields["format"] != FORMAT:
-            return f"format {fields['format']} instead of {FORMAT}"
-        for name, expected in fields["files"].items():
-            if Path(name).name != name:
-                return f"{MANIFEST} names {name!r}, which is not in the folder itself"
-            if _fingerprint((path / name).read_bytes()) != expected:
-                return f"{name} was altered"
-    except OSError as error:
-        return f"{Path(error.filename or path).name}: {error.strerror}"
-    except (ValueError, KeyError, AttributeError, TypeError):
-        return f"{MANIFEST} is not a manifest"
+        folder = _opened(path)
+        for name, expected in folder.files.items():
+            with plain_files.opened(path / name, expected["bytes"]) as file:
+                if _fingerprint_of(file) != expected:
+                    return f"{name} was altered"
+    except (OSError, ValueError) as error:
+        return _problem(error, path)
     return None
+
+
+@contextmanager
+def _usable(path: Path) -> Iterator[None]:
+    """Say of an error that the folder ``path`` is not a usable checkpoint, and why."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is not a usable checkpoint: {_problem(error, path)}") from None
+
+
+def _problem(error: OSError | ValueError, path: Path) -> str:
+    if isinstance(error, OSError):
+        return f"{Path(error.filename or path).name}: {error.strerror}"
+    return str(error)
+
+
+def _opened(path: Path) -> Sealed:
+    """The folder; ``OSError`` or ``NotPlain`` where manifest and sizes are not as written."""
+    text = plain_files.read(path / MANIFEST, plain_files.TEXT)
+    try:
+        fields = _parse_manifest(text)
+    except NotPlain:
+        raise
+    except Exception:  # JSON nested too deeply, other types than ours, ...
+        raise NotPlain(f"{MANIFEST} is not a manifest") from None
+    files = fields.pop("files")
+    for name, expected in files.items():
+        if plain_files.size(path / name) != expected["bytes"]:
+            raise NotPlain(f"{name} was altered: its size differs from that in {MANIFEST}")
+    return Sealed(path, fields, files)
+
+
+def _parse_manifest(text: bytes) -> dict[str, Any]:
+    """The fields of a manifest; any error where it is none, ``NotPlain`` with the reason."""
+    fields = json.loads(text)
+    fields.pop("sha256")
+    if text != _dump_manifest(fields):
+        raise NotPlain(f"{MANIFEST} was altered")
+    number, files = fields.pop("format"), fields["files"]
+    if number != FORMAT:
+        raise NotPlain(f"format {shown(str(number))} instead of {FORMAT}")
+    if len(files) > MOST_FILES:
+        raise NotPlain(f"{MANIFEST} lists {len(files)} files, at most {MOST_FILES} are read")
+    for name, expected in files.items():
+        if Path(name).name != name:
+            raise NotPlain(f"{MANIFEST} names {shown(name)!r}, which is not in the folder itself")
+        length, _ = expected["bytes"], bytes.fromhex(expected["sha256"])
+        if type(length) is not int or not 0 <= length <= LARGEST:
+            raise NotPlain(f"{shown(name)} would have {shown(str(length))} bytes")
+    if type(fields["step"]) is not int or fields["step"] < 0:
+        raise NotPlain(f"{MANIFEST}: step is no whole number from 0 on")
+    return fields
+
+
+def _read_shapes(file: BinaryIO, length: int) -> Shapes:
+    """The shapes in the header of a safetensors file of ``length`` bytes; any error if it is none.
+
+    The file begins with the header's length in 8 bytes, then the header as JSON: for each name
+    ``{"dtype": "F32", "shape": [8, 2], "data_offsets": [0, 64]}``. The arrays follow, and nothing
+    else: what the header does not account for would be read into memory for nothing.
+    """
+    size = int.from_bytes(file.read(8), "little")
+    if size > min(plain_files.TEXT, length):
+        raise NotPlain(f"its header has {size:,} bytes, should have at most {plain_files.TEXT:,}")
+    header = json.loads(file.read(size))
+    header.pop("__metadata__", None)
+    shapes: Shapes = {}
+    end = 0
+    for name, entry in header.items():
+        first, after = entry["data_offsets"]
+        shapes[name] = tuple(map(operator.index, entry["shape"]))
+        if after - first > MOST_ITEM_BYTES * math.prod(shapes[name]):
+            raise NotPlain(f"{shown(name)} has more bytes than its shape says")
+        end = max(end, after)
+    if 8 + size + end != length:
+        raise NotPlain("its length is not the one in its header")
+    return shapes
 
 
 def dump_weights(weights: dict[str, NDArray]) -> bytes:
@@ -130,11 +277,6 @@ def dump_weights(weights: dict[str, NDArray]) -> bytes:
     return safetensors.numpy.save(
         {name: np.asarray(array, order="C") for name, array in weights.items()}
     )
-
-
-def load_weights(path: Path) -> dict[str, NDArray]:
-    """The weights in a safetensors file, by name."""
-    return safetensors.numpy.load_file(path)
 
 
 def sync_folder(folder: Path) -> None:
@@ -148,6 +290,15 @@ def sync_folder(folder: Path) -> None:
 
 def _fingerprint(data: bytes) -> dict[str, Any]:
     return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _fingerprint_of(file: BinaryIO) -> dict[str, Any]:
+    """The same of an open file, hashed in pieces."""
+    digest, length = hashlib.sha256(), 0
+    while piece := file.read(_PIECE):
+        digest.update(piece)
+        length += len(piece)
+    return {"bytes": length, "sha256": digest.hexdigest()}
 
 
 def _dump_manifest(fields: dict) -> bytes:

@@ -29,6 +29,8 @@ _LAYOUT = 2
 ``max_plies`` plies and a column each for states, dense policies and values."""
 FIRST_PLIES = 64
 """Plies for which a group has room at first; twice as many each time that a game is longer."""
+MOST_GAMES = 10**8
+"""Games that a group begins in a run, at most; a thousand a second for a day."""
 OPENING_TRIES = 100
 """Random openings that may finish the game before a shorter one is taken."""
 
@@ -114,6 +116,11 @@ class GameGroup:
         for name in _COUNTERS:
             array = getattr(self, name)
             array[...] = _array(arrays, name, array.dtype, array.size).reshape(array.shape)
+        plies, opening = self._plies, self._opening
+        if not (opening >= 0).all() or not (opening <= plies).all():
+            raise ValueError("self-play state: a game has an impossible number of plies")
+        if not 0 <= state["started"] <= MOST_GAMES:
+            raise ValueError("self-play state: an impossible number of games was begun")
         if state.get("layout", 1) == 1:
             actions, rows = self._history_of_layout_1(arrays)
         else:

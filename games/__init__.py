@@ -45,16 +45,39 @@ def make(spec: str) -> Game:
     every process that can import it; parameters follow as ``package.module:Class:size=5``.
     ``ValueError`` (one line) for an unknown name, an unknown parameter or a bad value.
     """
-    name, settings = split(spec)
-    # An address has a colon of its own: parameters begin behind its second colon.
-    if name not in _registry and (settings and "=" not in settings.partition(":")[0]):
-        name, _, settings = spec.strip().rpartition(":") if "=" in settings else (spec, "", "")
+    name, settings = _split(spec)
     game = _load(name)
     values = _parse(name, settings, _parameters(game))
     try:
         return game(**values)
     except TypeError as error:
         raise ValueError(f"game {name!r} cannot be made: {error}") from error
+
+
+def address_of(spec: str) -> str | None:
+    """The address ``module:Class`` that ``make`` would import for ``spec``; imports nothing.
+
+    None for a registered game, by its name or its address, and for a text that names no game.
+    """
+    name, _ = _split(spec)
+    return None if name in _registry or ":" not in name else name
+
+
+def same(first: str, second: str) -> bool:
+    """Whether two specs name the same game with the same parameters, one of which may be left out.
+
+    ``othello`` and ``othello:size=8`` do. Nothing is made, and nothing is imported where the names
+    differ, or the class cannot be found.
+    """
+    (name, settings), (other, others) = _split(first), _split(second)
+    if first == second or name != other:
+        return first == second
+    try:
+        defaults = _parameters(_load(name))
+        values, theirs = (_parse(name, text, defaults) for text in (settings, others))
+    except ValueError:
+        return False
+    return defaults | values == defaults | theirs
 
 
 def register(name: str, game: type[Game]) -> None:
@@ -72,6 +95,26 @@ def register(name: str, game: type[Game]) -> None:
 def registered() -> dict[str, Registered]:
     """Every entry by the game's name; no game is imported."""
     return dict(_registry)
+
+
+def _split(spec: str) -> tuple[str, str]:
+    """The registered name, or the address, in ``spec``, and the text of its parameters."""
+    name, settings = split(spec)
+    # An address has a colon of its own: parameters begin behind its second colon.
+    if name not in _registry and (settings and "=" not in settings.partition(":")[0]):
+        name, _, settings = (
+            spec.strip().rpartition(":") if "=" in settings else (spec.strip(), "", "")
+        )
+    return _registered_name(name) or name, settings
+
+
+def _registered_name(address: str) -> str | None:
+    """The name under which the class at an address is registered."""
+    for name, entry in _registry.items():
+        known = entry.game if isinstance(entry.game, str) else ":".join(_address(entry.game))
+        if known == address:
+            return name
+    return None
 
 
 def _address(game: type[Game]) -> tuple[str, str]:

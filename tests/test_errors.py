@@ -4,7 +4,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from alphazero.config import TrackingSettings
-from alphazero.errors import LONGEST_REASON, reason
+from alphazero.errors import LONGEST, reason
 
 
 def test_an_error_of_several_lines_becomes_one():
@@ -16,7 +16,7 @@ def test_an_error_without_a_text_is_named_by_its_type():
 
 
 def test_a_long_text_is_cut():
-    assert len(reason(ValueError("x" * 10**6))) == LONGEST_REASON + 4
+    assert len(reason(ValueError("x" * 10**6))) == LONGEST + 3
 
 
 def test_an_error_of_pydantic_names_the_fields_not_their_number():

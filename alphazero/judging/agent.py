@@ -1,7 +1,7 @@
 """Trained agents: a checkpoint's network with its game, and the analysis of single positions."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,11 +12,13 @@ from pydantic import ValidationError
 
 import games
 from alphazero import agents, encoders, sealed
+from alphazero.addresses import check_allowed
 from alphazero.cache import CachedEvaluator
 from alphazero.config import Config, InferenceSettings
+from alphazero.errors import reading, shown
 from alphazero.judging import session
 from alphazero.judging.analysis import Analysis, MoveEvaluation, analysis
-from alphazero.parts import search_of
+from alphazero.parts import addresses_of, search_of
 from alphazero.search import strongest_moves
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
@@ -24,7 +26,7 @@ from alphazero.types import Evaluator, Generators, Kept, Limits, Search, SearchR
 from games.base import Game, States
 
 if TYPE_CHECKING:
-    from alphazero.checkpoint import Checkpoint
+    from alphazero.checkpoint import Checkpoint, Description
     from alphazero.inference import NetworkEvaluator
 
 __all__ = ["Agent", "Analysis", "MoveEvaluation", "load_agent"]
@@ -34,6 +36,11 @@ CACHED_POSITIONS = 2**16
 
 MOST_LEAVES = 8
 """Leaves of a tree that are evaluated in one batch, at most, where a single game is played."""
+
+
+MOST_NAMED = 100_000
+"""The most simulations per move that are taken from a checkpoint's own settings: they decide how
+much memory a search takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +109,7 @@ def load_agent(
     simulations: int | None = None,
     search: Search | None = None,
     inference: InferenceSettings | None = None,
+    allow: Collection[str] = (),
 ) -> Agent:
     """The trained agent at ``source`` with its search.
 
@@ -111,11 +119,21 @@ def load_agent(
     600 unless given. ``search`` replaces the search of the agent's configuration. ``inference``
     chooses backend and device; by default the network computes in float32 on the CPU.
 
+    A folder may come from anyone, so a game, search, network or encoder that it names by an address
+    ``module:Class`` is imported only if ``allow`` has this address; ``game`` allows its own.
+
     ``ValueError``, one line: there is no such agent, its files are damaged, it plays another game,
-    or ``simulations`` are too few for the search.
+    it names an address that is not allowed, or ``simulations`` are too few for the search.
     """
     simulations = agents.SIMULATIONS if simulations is None else simulations
-    agent = load(find(source), game, simulations=simulations, search=search, inference=inference)
+    agent = load(
+        find(source),
+        game,
+        simulations=simulations,
+        search=search,
+        inference=inference,
+        allow=allow,
+    )
     return replace(agent, name=str(source))
 
 
@@ -127,6 +145,7 @@ def load(
     search: Search | str | None = None,
     inference: InferenceSettings | None = None,
     leaves: int | Literal["auto"] = 1,
+    allow: Collection[str] = (),
 ) -> Agent:
     """The agent of the checkpoint at ``path``, or of the newest one of the run at ``path``.
 
@@ -136,33 +155,52 @@ def load(
     call. ``search`` may be the kind of a search: its constants are those of the configuration, or
     the defaults if the configuration has another kind. ``leaves`` of a tree are evaluated in one
     batch; ``auto`` is the number of ``leaves_for_single_game``. Damaged checkpoints that are newer
-    are named on stderr.
+    are named on stderr. ``allow``: addresses that may be imported, see ``load_agent``.
 
     ``ValueError``, one line: there is no valid checkpoint, it was trained in a game other than
-    ``game``, or ``simulations`` are too few for the search.
+    ``game``, it names an address that is not allowed, or ``simulations`` are too few for the
+    search.
     """
     # Torch takes seconds to import; players without a network do not need it.
     from alphazero import checkpoint
+    from alphazero.network import check_weights
 
-    loaded = checkpoint.load(checkpoint.resolve(path, partial(print, file=sys.stderr)))
-    game = _game_of(loaded, game)
-    try:
-        search = _search_of(loaded.config, search).without_noise(simulations)
-    except ValidationError as error:
-        raise ValueError(f"simulations={simulations}: {error.errors()[0]['msg']}") from None
+    described = checkpoint.describe(checkpoint.resolve(path, partial(print, file=sys.stderr)))
+    game = _game_of(described, game, allow, search)
+    quiet = _quiet_search(described, search, simulations)
     if leaves == "auto":
-        leaves = leaves_for_single_game(search.simulations)
+        leaves = leaves_for_single_game(quiet.simulations)
+    check_weights(game, described.config.network, described.shapes, described.path)
+    loaded = checkpoint.load(described.path)
     network = _network_of(loaded, game, inference)
     played = encoders.played_game(game, network.encoder)
     return Agent(
         name=str(path),
         game=game,
         played=played,
-        search=search.without_noise(leaves=leaves),
+        search=quiet.without_noise(leaves=leaves),
         evaluate=CachedEvaluator(played, network, CACHED_POSITIONS, network.encoder.key),
         checkpoint=loaded,
         inference=network.description,
     )
+
+
+def _quiet_search(
+    described: "Description", search: Search | str | None, simulations: int | None
+) -> Search:
+    """The search of ``load`` without noise."""
+    made = _search_of(described.config, search)
+    with reading(f"{described.path}: search {described.config.search.kind}"):
+        if simulations is None and made.simulations > MOST_NAMED:
+            raise ValueError(
+                f"{made.simulations:,} simulations per move are more than {MOST_NAMED:,}: give "
+                "simulations= yourself"
+            )
+        try:
+            return made.without_noise(simulations)
+        except ValidationError as error:
+            problem = f"simulations={simulations}: {error.errors()[0]['msg']}"
+    raise ValueError(problem)
 
 
 def _search_of(config: Config, search: Search | str | None) -> Search:
@@ -172,15 +210,26 @@ def _search_of(config: Config, search: Search | str | None) -> Search:
     return {"gumbel": Gumbel, "puct": PUCT}[search]() if isinstance(search, str) else search
 
 
-def _game_of(loaded: "Checkpoint", game: Game | None) -> Game:
-    """``game``, or without it the game that the checkpoint was trained in."""
-    spec = loaded.config.game
-    if game is not None and spec == game.name:
-        return game
-    trained = games.make(spec)
-    if game is not None and trained.name != game.name:
-        raise ValueError(f"{loaded.path} plays {trained.name}, not {game.name}")
-    return game or trained
+def _game_of(
+    described: "Description",
+    game: Game | None,
+    allow: Collection[str],
+    search: Search | str | None,
+) -> Game:
+    """``game``, or without it the game that the checkpoint was trained in.
+
+    ``ValueError``, one line: it is another one, or the checkpoint names addresses that are neither
+    allowed nor that of ``game``. Nothing is imported before.
+    """
+    spec, path = described.config.game, described.path
+    if game is not None and not games.same(spec, game.name):
+        raise ValueError(f"{path} plays {shown(spec)}, not {game.name}")
+    own = search is None or search == described.config.search.kind
+    named = addresses_of(described.config, search=own)
+    if game is not None:
+        named.pop("game", None)
+    check_allowed(named, allow, path)
+    return game or games.make(spec)
 
 
 def _network_of(
@@ -189,7 +238,8 @@ def _network_of(
     from alphazero.inference import NO_TIMING, NetworkEvaluator
 
     evaluator = NetworkEvaluator(game, loaded.config.network, inference or NO_TIMING)
-    evaluator.load(loaded.weights, loaded.step)
+    with reading(loaded.path):
+        evaluator.load(loaded.weights, loaded.step)
     return evaluator
 
 

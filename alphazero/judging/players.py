@@ -7,7 +7,7 @@ evaluate the same positions again, and the trees of games in progress, which it 
 
 import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -61,18 +61,21 @@ def default(game: Game) -> str:
     return "mcts:simulations=1000"
 
 
-def make(spec: str, game: Game, leaves: str = "1") -> Player:
+def make(spec: str, game: Game, leaves: str = "1", allow: Collection[str] = ()) -> Player:
     """Build the player named by ``spec``: ``kind[:key=value,...]``; ``KINDS`` has the kinds.
 
     ``leaves`` is the default of the option of that name: ``auto`` suits a player that gets one
-    position per call. ``ValueError``, one line: an unknown kind or option, a bad value, no usable
-    checkpoint.
+    position per call. ``allow``: addresses that a checkpoint's settings may name, see
+    ``agent.load_agent``. ``ValueError``, one line: an unknown kind or option, a bad value, no
+    usable checkpoint.
     """
     kind, options = parse(spec)
-    if "leaves" in inspect.signature(KINDS[kind]).parameters:
+    known = inspect.signature(KINDS[kind]).parameters
+    if "leaves" in known:
         options.setdefault("leaves", leaves)
+    allowed = {"allow": tuple(allow)} if "allow" in known else {}
     try:
-        return KINDS[kind](game, spec, **options)
+        return KINDS[kind](game, spec, **options, **allowed)
     except ValidationError as error:
         raise ValueError(f"player {spec!r}: {_describe(error)}") from None
     except ValueError as error:
@@ -253,6 +256,7 @@ def _solver(
 def from_checkpoint(
     game: Game,
     name: str,
+    allow: Collection[str] = (),
     *,
     path: Path | None = None,
     simulations: Count | None = None,
@@ -267,7 +271,7 @@ def from_checkpoint(
     fastest on this machine. ``leaves`` of a tree are evaluated in one batch; ``auto`` is the number
     of ``leaves_for_single_game``, and a backend chosen without a timing. With ``seconds`` and no
     ``simulations`` only the time ends a search. ``reuse_tree``: whether a search continues the tree
-    of the move before, where it can (PUCT).
+    of the move before, where it can (PUCT). ``allow``: addresses that its settings may name.
     """
     single = leaves == "auto"
     limits = Limits(simulations, seconds)
@@ -280,17 +284,21 @@ def from_checkpoint(
         search=search,
         inference=None if single else InferenceSettings(),
         leaves=leaves,
+        allow=allow,
     )
     return agent_player(name, trained, limits, reuse_tree)
 
 
 @_constructor
-def _policy(game: Game, name: str, *, path: Path | None = None) -> Player:
+def _policy(
+    game: Game, name: str, allow: Collection[str] = (), *, path: Path | None = None
+) -> Player:
     """A trained network without search: the legal move with the highest probability.
 
     Without ``path`` it is the bundled agent.
     """
-    trained = agent.load(path or agents.find(game.name), game, inference=InferenceSettings())
+    source, inference = path or agents.find(game.name), InferenceSettings()
+    trained = agent.load(source, game, inference=inference, allow=allow)
     player = policy_player(name, trained.evaluate, trained.played)
     return replace(player, inference=trained.inference)
 

@@ -10,13 +10,15 @@ numbered as players are in ``games.base``: 0 began, 1 is the other.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 import games
+from alphazero import addresses
+from alphazero.errors import shown
 from alphazero.judging import lines
 from alphazero.judging.clock import Clock
 from alphazero.types import Limits
@@ -294,14 +296,17 @@ def unfinished(game: Game, moves: str | Sequence[int | str]) -> Session:
 
 
 def load(
-    saved: dict[str, Any], game: Game | None = None, now: Callable[[], float] = time.monotonic
+    saved: dict[str, Any],
+    game: Game | None = None,
+    now: Callable[[], float] = time.monotonic,
+    allow: Collection[str] = (),
 ) -> Session:
     """The session of which ``saved`` is the ``as_dict``; its clock runs on from now.
 
     Moves made before give no time back when they are taken back. ``game`` is needed where
-    ``games.make`` cannot make it, and where ``saved`` comes from a stranger: without it the module
-    that ``saved`` names is imported. ``ValueError``, one line: ``saved`` is no session, or one of
-    another game, or its moves cannot be played.
+    ``games.make`` cannot make it. ``saved`` may come from anyone: without ``game`` its game must be
+    a registered one, or have an address in ``allow``. ``ValueError``, one line: ``saved`` is no
+    session, or one of another game, or its moves cannot be played.
     """
     try:
         name, moves, seats, resigned, clock = (
@@ -312,12 +317,18 @@ def load(
         raise ValueError(f"this is no saved session: {error!r}") from None
     if not (isinstance(name, str) and isinstance(moves, list)):
         raise ValueError("this is no saved session: it needs a game's name and a list of moves")
-    if game is not None and game.name != name:
-        raise ValueError(f"the saved session is one of {lines.short(name)}, not of {game.name}")
-    session = after(game or games.make(name), moves)
+    if game is not None and not games.same(name, game.name):
+        raise ValueError(f"the saved session is one of {shown(name)}, not of {game.name}")
+    session = after(game or _game_of(name, allow), moves)
     if resigned is not None and (type(resigned) is not int or resigned not in (0, 1)):
         raise ValueError(f"the side that resigned is 0, 1 or null, not {resigned!r}")
     if resigned is not None and session.over():
         raise ValueError("no side can have resigned in a game that was over")
     session.continue_as(seats, clock, resigned)
     return session
+
+
+def _game_of(name: str, allow: Collection[str]) -> Game:
+    address = games.address_of(name)
+    addresses.check_allowed({"game": address} if address else {}, allow, "the saved session")
+    return games.make(name)

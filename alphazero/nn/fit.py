@@ -12,12 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from alphazero.errors import reading
 from alphazero.nn import layers, losses, training
 from alphazero.nn.batches import batches, bounds, text_lengths
 from alphazero.nn.parallel import compute_dtype
 from alphazero.nn.settings import FitSettings, OptimizerSettings
 from alphazero.nn.training import Progress
-from alphazero.nn.weights import Weights
+from alphazero.nn.weights import Weights, check_shapes
 
 Prepare = Callable[[NDArray[Any], np.random.Generator | None], Tensor]
 """Turns a batch's raw inputs into the network's input; in training it gets a random generator, for
@@ -186,8 +187,7 @@ def fit(
     """
     history, best = [], None
     if state is not None:
-        trainer.restore(state["trainer"])
-        history, best = list(state["history"]), state["best"]
+        history, best = _restored(trainer, state)
     while not (trainer.progress.finished or _stale(history, trainer.settings.patience)):
         try:
             history.append(_row(trainer, train, validation, hooks))
@@ -200,6 +200,22 @@ def fit(
     if best is not None:
         trainer.load(best)
     return history
+
+
+def _restored(trainer: EpochTrainer, state: dict[str, Any]) -> tuple[History, Weights | None]:
+    """Restore the trainer; the epochs done and the best weights.
+
+    ``ValueError``, one line: the state of another training.
+    """
+    with reading("the training state"):
+        trainer.restore(state["trainer"])
+        history, best = list(state["history"]), state["best"]
+        if history:
+            best_epoch(history)
+        if best is not None:
+            own = trainer.weights()
+            check_shapes(*({n: array.shape for n, array in part.items()} for part in (own, best)))
+    return history, best
 
 
 def best_epoch(history: History) -> int:

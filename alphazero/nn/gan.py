@@ -42,6 +42,8 @@ class Generator(nn.Module):
     def __init__(self, settings: GAN, shape: tuple[int, ...], classes: int):
         super().__init__()
         wide, (channels, height, width) = 2 * settings.channels, shape
+        if height % 4 or width % 4:
+            raise ValueError(f"gan: 4 does not divide the height and width of {height}x{width}")
         self.noise = settings.noise
         self.classes = classes if settings.conditional else 1
         self.image = nn.Sequential(
@@ -93,8 +95,6 @@ def build(
 
     ValueError where 4 does not divide H and W: images start at a quarter of their height and width.
     """
-    if shape[1] % 4 or shape[2] % 4:
-        raise ValueError(f"gan: 4 does not divide the height and width of {shape[1]}x{shape[2]}")
     with torch.random.fork_rng(devices=[]):  # torch's own first weights would use its global state
         pair = Generator(settings, shape, classes), Discriminator(settings, shape, classes)
     random = torch.Generator().manual_seed(seed)

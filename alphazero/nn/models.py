@@ -39,10 +39,7 @@ def build(
     where settings and shape do not fit.
     """
     with torch.random.fork_rng(devices=[]):  # torch's own first weights would use its global state
-        if isinstance(settings, Images):
-            model = _image_model(settings, shape, classes)
-        else:
-            model = _text_model(settings, shape[0], classes, vectors)
+        model = bare(settings, shape, classes, vectors)
     generator = torch.Generator().manual_seed(seed)
     outputs = [[part for part in model.modules() if isinstance(part, nn.Linear)][-1]]
     if isinstance(settings, Images):
@@ -55,6 +52,15 @@ def build(
         if isinstance(part, nn.Embedding) and vectors is None:
             initialization.embedding(part, generator)
     return model
+
+
+def bare(
+    settings: Images | Texts, shape: tuple[int, ...], classes: int, vectors: Vectors = None
+) -> nn.Module:
+    """The same network with torch's own first weights: its weights are to be loaded."""
+    if isinstance(settings, Images):
+        return _image_model(settings, shape, classes)
+    return _text_model(settings, shape[0], classes, vectors)
 
 
 def _image_model(settings: Images, shape: tuple[int, ...], classes: int) -> nn.Sequential:

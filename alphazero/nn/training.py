@@ -2,6 +2,7 @@
 
 import copy
 import math
+import operator
 import time
 from typing import Any
 
@@ -13,7 +14,7 @@ from alphazero.nn.device import PRECISIONS, choose, cores
 from alphazero.nn.flat import Flat
 from alphazero.nn.parallel import Forward, Replicas
 from alphazero.nn.settings import FitSettings, OptimizerSettings
-from alphazero.nn.weights import Weights, arrays, load
+from alphazero.nn.weights import Weights, arrays, check_shapes, load, shapes
 
 MIN_ROWS_PER_THREAD = 32
 """With fewer rows of a batch, one more thread costs more than it computes."""
@@ -120,7 +121,11 @@ class Optimization:
         )
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue from the ``state`` of an optimization of the same module."""
+        """Continue from the ``state`` of an optimization of the same module.
+
+        ``ValueError`` or ``KeyError`` where it is another's: nothing is changed then.
+        """
+        self._check(state)
         self.steps = state["step"]
         if self.auto_precision:
             self.set_precision(state["precision"])
@@ -130,6 +135,21 @@ class Optimization:
         self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": moments})
         for name, tensor in self.averaged_state().items():
             tensor.copy_(state["average"][name])
+
+    def _check(self, state: dict[str, Any]) -> None:
+        """Compare types and shapes with those of this module and optimizer, not the numbers."""
+        own = shapes(self.averaged_state())
+        for part in ("network", "average"):
+            check_shapes(own, shapes(state[part]))
+        if type(state["step"]) is not int or state["step"] < 0:
+            raise ValueError(f"step {state['step']!r} is no whole number from 0 on")
+        if state["precision"] not in PRECISIONS:
+            raise ValueError(f"there is no precision {state['precision']!r}")
+        leaves = [group["params"][0] for group in self._optimizer.param_groups]
+        for number, moments in state["optimizer"]["state"].items():
+            for name, moment in moments.items():
+                if moment is not None and moment.shape not in ((), leaves[number].shape):
+                    raise ValueError(f"the optimizer's {name} belongs to another network")
 
 
 class Progress:
@@ -162,7 +182,7 @@ class Progress:
         return {"epochs": self.epochs, "step": self.step, "minutes": self.minutes}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.epochs, self.step = state["epochs"], state["step"]
+        self.epochs, self.step = map(operator.index, (state["epochs"], state["step"]))
         self._start = time.monotonic() - 60 * state["minutes"]
 
 

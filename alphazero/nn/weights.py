@@ -10,6 +10,8 @@ if TYPE_CHECKING:  # torch takes seconds to import, and passing weights on does 
 
 Weights = dict[str, NDArray[Any]]
 """Parameters *and buffers* by name: without BatchNorm's statistics the outputs would be wrong."""
+Shapes = dict[str, tuple[int, ...]]
+"""The shape of each of them."""
 
 
 def arrays(state: dict[str, "Tensor"]) -> Weights:
@@ -23,13 +25,33 @@ def load(module: "nn.Module", weights: Weights) -> None:
     ValueError where names or shapes differ from the module's; nothing is changed then.
     """
     own = module.state_dict()
-    missing, unknown = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
-    if missing or unknown:
-        raise ValueError(f"weights of another network: missing {missing}, unknown {unknown}")
-    for name, tensor in own.items():
-        if weights[name].shape != tensor.shape:
-            raise ValueError(
-                f"weights of another network: {name} has shape {weights[name].shape} where this "
-                f"one's has {tuple(tensor.shape)}"
-            )
+    check_shapes(shapes(own), {name: array.shape for name, array in weights.items()})
     module.load_state_dict({name: own[name].new_tensor(array) for name, array in weights.items()})
+
+
+def shapes(state: dict[str, "Tensor"]) -> Shapes:
+    """The shapes of a state dictionary's tensors."""
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def check_shapes(own: Shapes, given: Shapes) -> None:
+    """ValueError, one line, unless ``given`` has the names and the shapes of a network's ``own``.
+
+    It names at most three of the weights that differ.
+    """
+    missing, unknown = sorted(own.keys() - given.keys()), sorted(given.keys() - own.keys())
+    if missing or unknown:
+        raise ValueError(
+            f"weights of another network: missing {_few(missing)}, unknown {_few(unknown)}"
+        )
+    for name, shape in own.items():
+        if given[name] != shape:
+            raise ValueError(
+                f"weights of another network: {name} has shape {given[name]} where this one's has "
+                f"{shape}"
+            )
+
+
+def _few(names: list[str]) -> str:
+    rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{names[:3]}{rest}"

@@ -9,19 +9,20 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-import yaml
+import torch
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
+from pydantic import BaseModel, Field
 from torch import nn
 
-from alphazero import config_file, sealed
+from alphazero import config_file, sealed, stored_config
+from alphazero.errors import reading
 from alphazero.nn import fit, gan, models, weights
 from alphazero.nn import state as states
 from alphazero.nn.settings import GAN
-from alphazero.nn.weights import Weights
+from alphazero.nn.weights import Shapes, Weights, check_shapes, shapes
 from alphazero.supervised import config as configs
 from alphazero.supervised import tasks
 from alphazero.supervised.config import SupervisedConfig
@@ -29,6 +30,20 @@ from alphazero.supervised.vocabulary import Vocabulary
 
 WEIGHTS, TRAINING, CONFIG = "weights.safetensors", "training.pt", "config.yaml"
 DESCRIPTION, VOCABULARY = "model.json", "vocabulary.txt"
+LARGEST_VOCABULARY = 2**26
+"""The most bytes of a vocabulary's file."""
+_Sides = Annotated[
+    tuple[Annotated[int, Field(strict=True, ge=1, le=2**20)], ...], Field(max_length=3)
+]
+
+
+class _Description(BaseModel):
+    """The content of ``model.json``."""
+
+    classes: Annotated[tuple[str, ...], Field(min_length=1, max_length=1000)]
+    shape: _Sides
+
+
 KEEP = 2
 """Checkpoints of a run that are kept, the newest ones."""
 
@@ -68,39 +83,54 @@ def is_supervised(path: Path | str) -> bool:
 
     ``ValueError`` where there is no checkpoint.
     """
-    return "supervised" in sealed.read_manifest(sealed.resolve(path))
+    return "supervised" in sealed.open_folder(sealed.resolve(path)).fields
 
 
 def load(path: Path | str) -> Model:
     """Read the checkpoint at ``path``, or a run's newest one.
 
-    ``ValueError``, one line, where there is no whole checkpoint of a supervised model.
+    ``ValueError``, one line, where there is no whole checkpoint of a supervised model, or its
+    weights are not those of the network that it describes.
     """
-    path = sealed.resolve(path)
-    if "supervised" not in sealed.read_manifest(path):
-        raise ValueError(f"{path} is a game's checkpoint, not a supervised model's")
-    text = (path / CONFIG).read_text(encoding="utf-8")
-    try:
-        config = TypeAdapter(SupervisedConfig).validate_python(yaml.safe_load(text))
-    except ValueError as error:
-        reason = str(error).replace("\n", " ")
-        raise ValueError(f"{path / CONFIG} does not fit this version: {reason}") from None
-    description = json.loads((path / DESCRIPTION).read_bytes())
+    folder = sealed.open_folder(sealed.resolve(path))
+    if "supervised" not in folder.fields:
+        raise ValueError(f"{folder.path} is a game's checkpoint, not a supervised model's")
+    config = stored_config.read(folder, CONFIG, SupervisedConfig)
+    classes, shape = _description(folder)
     vocabulary = None
     if config.data.kind == "texts":
-        vocabulary = Vocabulary.from_text((path / VOCABULARY).read_text(encoding="utf-8"))
-    return Model(
-        config,
-        tuple(description["classes"]),
-        tuple(description["shape"]),
-        vocabulary,
-        sealed.load_weights(path / WEIGHTS),
-    )
+        data = folder.read(VOCABULARY, LARGEST_VOCABULARY)
+        with reading(folder.path / VOCABULARY):
+            vocabulary = Vocabulary.from_text(data.decode())
+    with reading(folder.path):
+        if vocabulary is not None and shape != (len(vocabulary),):
+            raise ValueError(f"{DESCRIPTION} and {VOCABULARY} have different numbers of words")
+        check_shapes(_shapes_of(config, classes, shape), folder.shapes(WEIGHTS))
+    return Model(config, classes, shape, vocabulary, folder.weights(WEIGHTS))
 
 
 def load_state(path: Path | str) -> dict[str, Any]:
     """Read the training state that was given to ``save``; errors as for ``load``."""
-    return states.load((sealed.resolve(path) / TRAINING).read_bytes())
+    folder = sealed.open_whole(sealed.resolve(path))
+    data = folder.read(TRAINING)
+    with reading(folder.path / TRAINING):
+        return states.load(data)
+
+
+def _description(folder: sealed.Sealed) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Classes and shape of a model; ``ValueError``, one line, where they are not of their types."""
+    text = folder.text(DESCRIPTION)
+    with reading(folder.path / DESCRIPTION):
+        described = _Description.model_validate_json(text)
+        return described.classes, described.shape
+
+
+def _shapes_of(
+    config: SupervisedConfig, classes: tuple[str, ...], shape: tuple[int, ...]
+) -> Shapes:
+    """The shapes of the network's weights; no memory is taken for them."""
+    with torch.device("meta"):
+        return shapes(_bare_network(config, classes, shape).state_dict())
 
 
 class Predictor:
@@ -116,7 +146,7 @@ class Predictor:
         self.kind = model.config.data.kind
         self.vocabulary = model.vocabulary
         self._prepare = tasks.prepare(model.config)
-        self.network = _build_network(model).eval()
+        self.network = _bare_network(model.config, model.classes, model.shape).eval()
         weights.load(self.network, model.weights)
 
     def encode(self, inputs: Sequence[str] | NDArray[np.uint8]) -> NDArray[Any]:
@@ -152,8 +182,11 @@ class Predictor:
         return fit.predict(self.network, self._prepare, encoded)
 
 
-def _build_network(model: Model) -> nn.Module:
-    settings, classes = model.config.model, len(model.classes)
+def _bare_network(
+    config: SupervisedConfig, classes: tuple[str, ...], shape: tuple[int, ...]
+) -> nn.Module:
+    """The network of a model, whose weights are to be loaded."""
+    settings = config.model
     if isinstance(settings, GAN):
-        return gan.build(settings, model.shape, classes, seed=0)[0]
-    return models.build(settings, model.shape, classes, seed=0)
+        return gan.Generator(settings, shape, len(classes))
+    return models.bare(settings, shape, len(classes))

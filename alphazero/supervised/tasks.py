@@ -135,6 +135,8 @@ def _vectors(settings: EmbeddingSettings) -> Path | None:
 def _path(path: str | None, key: str = "data.path") -> Path | None:
     if path is not None and not Path(path).exists():
         raise ValueError(f"{key}: {path} does not exist")
+    if path is not None and not (Path(path).is_file() or Path(path).is_dir()):
+        raise ValueError(f"{key}: {path} is no file or folder")  # a device never ends
     return Path(path) if path is not None else None
 
 

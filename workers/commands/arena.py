@@ -3,7 +3,7 @@
 import argparse
 from dataclasses import asdict
 
-from workers.terminal.options import PLAYERS, add_json, add_seed
+from workers.terminal.options import PLAYERS, add_allow, add_json, add_seed
 
 HELP = "play matches between players and rate them"
 EPILOG = f"""\
@@ -35,6 +35,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the player named first begins every game of a pair; default: each begins half",
     )
+    add_allow(parser)
     add_seed(parser)
     add_json(parser)
 
@@ -47,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     from workers.terminal import progress, tables
 
     game = games.make(options.game)
-    entrants = [players.make(spec, game) for spec in options.players]
+    entrants = [players.make(spec, game, allow=options.allow) for spec in options.players]
     screen = Console(stderr=True)
     for player in entrants:
         if player.inference:

@@ -4,7 +4,7 @@ import argparse
 from functools import partial
 from typing import TYPE_CHECKING
 
-from workers.terminal.options import PLAYERS, add_game, add_json, add_seed
+from workers.terminal.options import PLAYERS, add_allow, add_game, add_json, add_seed
 
 if TYPE_CHECKING:
     from games.base import Game
@@ -25,7 +25,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     # argparse would show GAME last, where it would be read as a player.
     parser.usage = (
         "alphazero evaluate GAME (--positions FILE|all | --suite) --player PLAYER [PLAYER ...] "
-        "[--seed S] [--json FILE]"
+        "[--allow module:Class] [--seed S] [--json FILE]"
     )
     add_game(parser)
     where = parser.add_mutually_exclusive_group(required=True)
@@ -49,6 +49,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="PLAYER",
         help="one, or with --suite any number; GAME must stand before it",
     )
+    add_allow(parser)
     add_seed(parser)
     add_json(parser)
 
@@ -66,7 +67,7 @@ def _positions(options: argparse.Namespace, game: "Game") -> int:
 
     if len(options.players) != 1:
         raise ValueError("--player: one at a time, except with --suite")
-    player = players.make(options.players[0], game)
+    player = players.make(options.players[0], game, allow=options.allow)
     positions = mistakes.positions_from(options.positions, game)
     result = mistakes.evaluate(player, positions, game, options.seed)
     table = tables.make(
@@ -96,7 +97,7 @@ def _suite(options: argparse.Namespace, game: "Game") -> int:
     with progress.bars() as report:
         for spec in specs:
             report(spec, total, 0)
-        for player in [players.make(spec, game) for spec in specs]:
+        for player in [players.make(spec, game, allow=options.allow) for spec in specs]:
             counts = progress.running_total(partial(report, player.name, total))
             reports = {
                 name: mistakes.evaluate(player, positions, game, options.seed, counts)

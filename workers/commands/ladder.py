@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workers.terminal.options import PLAYERS, add_json, file_path
+from workers.terminal.options import PLAYERS, add_allow, add_json, file_path
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -40,6 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="rate the opponents anew by matches between them; continues an unfinished FILE",
     )
+    add_allow(parser)
     parser.add_argument("--seed", type=int, metavar="S", help="of PLAYER's games; default 0")
     add_json(parser)
 
@@ -67,7 +68,7 @@ def _rate(options: argparse.Namespace, game: "Game", rungs: "Ladder") -> "Rating
     from alphazero.judging import ladder, players
     from workers.terminal import progress
 
-    player = players.make(options.player, game)
+    player = players.make(options.player, game, allow=options.allow)
     count = GAMES if options.games is None else options.games
     with progress.games() as report:
         return ladder.rate(game, player, rungs, count, options.seed or 0, report)

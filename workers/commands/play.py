@@ -4,7 +4,7 @@ import argparse
 import time
 from typing import TYPE_CHECKING
 
-from workers.terminal.options import PLAYERS, add_game
+from workers.terminal.options import PLAYERS, add_allow, add_game
 
 if TYPE_CHECKING:
     from games.base import Game
@@ -30,6 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--hints", action="store_true", help="show the agent's value and moves of each position"
     )
     parser.add_argument("--second", action="store_true", help="let the agent begin")
+    add_allow(parser)
     parser.add_argument(
         "--about",
         action="store_true",
@@ -65,7 +66,7 @@ def _play(options: argparse.Namespace, game: "Game") -> int:
     spec = options.player or players.default(game)
     if not (options.player or game.name in agents.names()):
         print(f"No agent for {game.name} comes with this program: {spec} plays instead.")
-    player = players.make(spec, game, leaves="auto")
+    player = players.make(spec, game, leaves="auto", allow=options.allow)
     settings = terminal.PlaySettings(
         begin=not options.second, hints=options.hints, seed=int(time.time())
     )

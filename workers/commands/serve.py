@@ -3,7 +3,7 @@
 import argparse
 
 from workers.serve.limits import Address, Limits
-from workers.terminal.options import count, natural
+from workers.terminal.options import add_allow, count, natural
 
 HELP = "answer over HTTP with a trained agent or network"
 EPILOG = """\
@@ -59,6 +59,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         f"default {DEFAULT.seconds:g}",
     )  # fmt: skip
     parser.add_argument(
+        "--game", metavar="GAME",
+        help="the game that CHECKPOINT plays; needed for a game of your own, module:Class",
+    )  # fmt: skip
+    add_allow(parser)
+    parser.add_argument(
         "--ray", metavar="local|ADDRESS",
         help="serve with Ray Serve, here or on a cluster whose nodes all have CHECKPOINT",
     )  # fmt: skip
@@ -73,9 +78,12 @@ def run(options: argparse.Namespace) -> int:
     if options.replicas and not options.ray:
         raise ValueError("--replicas: only with --ray")
     from workers.serve import main
+    from workers.serve.loading import Allowed
 
     address = Address(options.host, options.port)
-    return main.run(options.checkpoint, address, limits(options), options.ray, options.replicas)
+    allowed = Allowed(options.game, tuple(options.allow))
+    cluster = options.ray, options.replicas
+    return main.run(options.checkpoint, address, limits(options), *cluster, allowed)
 
 
 def limits(options: argparse.Namespace) -> Limits:

@@ -1,18 +1,21 @@
 """Export a run's agent to a folder: weights, configuration, checksums and a model card."""
 
 import json
+import os
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from alphazero import checkpoint, metrics_file
+from alphazero import checkpoint, metrics_file, plain_files
 from alphazero.addresses import ByAddress
 from alphazero.agents import CARD
-from alphazero.checkpoint import CONFIG, MANIFEST, WEIGHTS, Checkpoint
+from alphazero.checkpoint import CONFIG, MANIFEST, WEIGHTS, Checkpoint, Description
 from alphazero.config import Config, NetworkSettings
+from alphazero.errors import reading, shown
 
+Trained = Checkpoint | Description
 RESTART_SECONDS = 2.0
 """The run was stopped and resumed between two lines of metrics where the clock advanced by this
 much more, or less, than the run's own ``minutes``."""
@@ -52,26 +55,26 @@ def export(run: Path, folder: Path, half: bool = False) -> Path:
     return card
 
 
-def totals(exported: Checkpoint) -> dict[str, Any]:
+def totals(exported: Trained, counted: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The cost of a checkpoint's training, as far as it is recorded: ``TOTALS`` and ``cores``.
 
     ``minutes`` are of wall clock, ``cpu_minutes`` of the training process; ``parts`` is the number
     of resumptions plus one. An exported agent has them in its manifest. Where the initial weights
     were those of another agent, its totals are added: 20 steps after 10 steps are 30. Then
     ``began_with`` holds the other's totals and its ``path``, or the path alone if there is no agent
-    at it any more.
+    at it any more. ``counted``: the runs whose totals are not added again.
     """
-    manifest = json.loads((exported.path / MANIFEST).read_bytes())
-    if "training" in manifest:
-        return manifest["training"]
+    if (recorded := checkpoint.training_of(exported.path)) is not None:
+        return _recorded(recorded)
     run = _run(exported)
     own, source = _own_totals(run, exported.step), exported.config.training.initial_weights
     if source is None:
         return own
     earlier: dict[str, Any] = {}
     try:
-        first = checkpoint.load(source)
-        earlier = totals(first) if _run(first) != run else {}
+        first = checkpoint.describe(source)
+        counted = (*counted, run)
+        earlier = totals(first, counted) if _run(first) not in counted else {}
     except ValueError:
         pass  # moved or removed since
     if earlier:
@@ -80,17 +83,35 @@ def totals(exported: Checkpoint) -> dict[str, Any]:
     return own | {BEGAN_WITH: {"path": source} | earlier}
 
 
-def _run(loaded: Checkpoint) -> Path:
+def _recorded(training: object) -> dict[str, Any]:
+    """The totals in an agent's manifest, which may come from anyone: numbers, and one path."""
+    if not isinstance(training, dict):
+        return {}
+    names = (*TOTALS, "cores")
+    figures: dict[str, Any] = {
+        name: training[name] for name in names if type(training.get(name)) in (int, float)
+    }
+    match training.get(BEGAN_WITH):
+        case {"path": str(path)} as first:
+            figures[BEGAN_WITH] = {"path": shown(path)} | _recorded(first)
+    return figures
+
+
+def _run(loaded: Trained) -> Path:
     """The run directory of a checkpoint."""
     return loaded.path.resolve().parents[1]
 
 
 def _own_totals(run: Path, step: int) -> dict[str, Any]:
     """The totals of ``run`` alone, up to ``step``."""
-    path, machine = run / "metrics.jsonl", run / "environment.json"
+    with reading(run):
+        return _own_figures(run / "metrics.jsonl", run / "environment.json", step)
+
+
+def _own_figures(path: Path, machine: Path, step: int) -> dict[str, Any]:
     # The line of a match has no counts.
     lines = (
-        [line for line in metrics_file.read(path, step) if "games" in line] if path.exists() else []
+        [line for line in metrics_file.read(path, step) if "games" in line] if _exists(path) else []
     )
     result: dict[str, Any] = {"steps": step}
     if lines:
@@ -100,9 +121,14 @@ def _own_totals(run: Path, step: int) -> dict[str, Any]:
         if all("cpu_minutes" in part[-1] for part in parts):
             # The CPU time of a process: each part starts at 0.
             result["cpu_minutes"] = round(sum(part[-1]["cpu_minutes"] for part in parts), 1)
-    if machine.exists():
-        result["cores"] = json.loads(machine.read_text(encoding="utf-8"))["cores"]
+    if _exists(machine):
+        result["cores"] = int(json.loads(plain_files.read(machine))["cores"])
     return result
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is such a file; ``ValueError`` where it is a link, a FIFO or the like."""
+    return os.path.lexists(path) and plain_files.size(path) >= 0
 
 
 def _parts(lines: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:

@@ -11,7 +11,7 @@ from alphazero.config import Config
 from alphazero.judging import arena, decisions, mistakes, players
 from alphazero.judging.arena import ArenaResult
 from alphazero.nn.weights import Weights
-from alphazero.parts import game_of, search_of
+from alphazero.parts import addresses_of, game_of, search_of
 from alphazero.types import GameRecord
 from games.base import Game
 
@@ -43,8 +43,10 @@ def play_match(path: Path, settings: Config) -> ArenaResult:
     """Play the checkpoint at ``path`` against ``settings.evaluation.opponent``."""
     game, evaluation = games.make(settings.game), settings.evaluation
     name = f"{path.name} with {evaluation.simulations} simulations"
-    agent = players.from_checkpoint(game, name, path=path, simulations=evaluation.simulations)
-    pair = [agent, players.make(evaluation.opponent, game)]
+    # The addresses in the run's own settings are those that its user wrote.
+    allow, simulations = tuple(addresses_of(settings).values()), evaluation.simulations
+    agent = players.from_checkpoint(game, name, allow, path=path, simulations=simulations)
+    pair = [agent, players.make(evaluation.opponent, game, allow=allow)]
     return arena.play(game, pair, evaluation.games, settings.seed, OPENING_PLIES)
 
 

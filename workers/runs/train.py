@@ -9,14 +9,15 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from alphazero import checkpoint, config_file, local_run, loop
-from alphazero.checkpoint import Checkpoint
+from alphazero import addresses, checkpoint, config_file, local_run, loop
+from alphazero.checkpoint import Description
 from alphazero.config import Config
+from alphazero.errors import shown
 from alphazero.limiter import Limiter
 from alphazero.loop import Run
 from alphazero.nn import extras
 from alphazero.nn.device import cores
-from alphazero.parts import memory_of
+from alphazero.parts import addresses_of, memory_of
 from alphazero.resuming import FIXED, RESOLVED
 from alphazero.targets import TARGETS
 from workers.runs import export, run_directory
@@ -38,7 +39,7 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
     """
     console = Console()
     start = newest_checkpoint(run_dir, settings, console) if resume else None
-    ray = start.config.ray if start and ray == "auto" else ray
+    ray = _stored_ray(start) if start and ray == "auto" else ray
     settings = local_run.resolve(settings, choose_ray() if ray == "auto" else ray)
     minutes = time_limit or settings.training.time_limit_minutes
     limit = minutes * 60 if minutes else math.inf
@@ -68,7 +69,7 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
     return 0
 
 
-def newest_checkpoint(run_dir: Path, settings: Config, console: Console) -> Checkpoint | None:
+def newest_checkpoint(run_dir: Path, settings: Config, console: Console) -> Description | None:
     """The checkpoint to continue from; None where the run was stopped before its first one.
 
     Prints which settings differ from the run's; ``ValueError`` for one that cannot change.
@@ -79,6 +80,19 @@ def newest_checkpoint(run_dir: Path, settings: Config, console: Console) -> Chec
         if line := run_directory.describe_changes(before, now, FIXED, RESOLVED):
             console.print(line)
     return start
+
+
+def _stored_ray(start: Description) -> str:
+    """Where the run played; ``ValueError`` for an address.
+
+    A run's folder may come from anyone, and what a cluster sends is executed here.
+    """
+    if start.config.ray not in ("off", "local"):
+        raise ValueError(
+            f"--resume: the run played on Ray at {shown(start.config.ray)}: say --ray off, "
+            "--ray local or the cluster's address"
+        )
+    return start.config.ray
 
 
 def choose_ray() -> str:
@@ -141,7 +155,10 @@ def _finish(run: Run, path: Path, monitor: Monitor, console: Console) -> None:
         run_directory.report(console, _too_short(run))
     monitor.ended(run.learner.step, path)
     player = f"--player checkpoint:path={run.directory}"
-    command = f"alphazero play {run.config.game} {player} --hints"
+    named = addresses_of(run.config)
+    named.pop("game", None)  # its address is typed as the game
+    allow = addresses.options(named.values())
+    command = " ".join(filter(None, ("alphazero play", run.config.game, player, "--hints", allow)))
     run_directory.report(console, f"play against it: {command}")
 
 

@@ -8,6 +8,7 @@ import socket
 
 from alphazero.nn import extras
 from workers.serve.limits import Address, Limits
+from workers.serve.loading import NOTHING, Allowed
 
 PACKAGES = {
     "fastapi": "FastAPI",
@@ -25,23 +26,26 @@ def run(
     limits: Limits,
     ray: str | None = None,
     replicas: int | None = None,
+    allowed: Allowed = NOTHING,
 ) -> int:
     """Serve ``checkpoint`` until the process is stopped; return its exit status.
 
     ``ray`` is ``local`` or the address of a cluster, on which ``replicas`` processes serve.
+    ``allowed``: code outside this program that the model may use.
     ``ValueError`` or ``OSError``, one line: a package is missing, there is no valid checkpoint, or
     the address is in use.
     """
     check_packages()
     if ray is None:
-        return _serve_here(checkpoint, address, limits)
+        return _serve_here(checkpoint, address, limits, allowed)
     try:
         from workers.serve import scale
     except ImportError as error:
         reason = str(error).partition(".")[0]
         message = extras.missing(f"--ray needs Ray Serve ({reason})", "serve-ray")
         raise ValueError(message) from None
-    return scale.run(checkpoint, address, limits, scale.Cluster(ray, replicas or scale.REPLICAS))
+    cluster = scale.Cluster(ray, replicas or scale.REPLICAS)
+    return scale.run(checkpoint, address, limits, cluster, allowed)
 
 
 def check_packages() -> None:
@@ -51,18 +55,20 @@ def check_packages() -> None:
         raise ValueError(extras.missing(f"serve needs {' and '.join(missing)}", "serve"))
 
 
-def _serve_here(checkpoint: str, address: Address, limits: Limits) -> int:
+def _serve_here(checkpoint: str, address: Address, limits: Limits, allowed: Allowed) -> int:
     from workers.serve import server
 
     # The address is taken before the model is loaded, which takes seconds.
     with server.bind(*address) as bound:
-        return _serve_at(bound, checkpoint, address.host, limits)
+        return _serve_at(bound, checkpoint, address.host, limits, allowed)
 
 
-def _serve_at(bound: socket.socket, checkpoint: str, host: str, limits: Limits) -> int:
+def _serve_at(
+    bound: socket.socket, checkpoint: str, host: str, limits: Limits, allowed: Allowed
+) -> int:
     from workers.serve import app, loading, logs, server
 
-    service = loading.load(checkpoint, limits)
+    service = loading.load(checkpoint, limits, allowed)
     application = app.build(service, limits)
     logs.log_errors_as_json(application.state.log)
     if not server.is_loopback(bound):

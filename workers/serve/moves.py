@@ -70,12 +70,15 @@ class Move(BaseModel):
     simulations: int
 
 
-def load(path: Path, limits: Limits) -> Service:
+def load(
+    path: Path, limits: Limits, game: Game | None = None, allow: Sequence[str] = ()
+) -> Service:
     """The service of the agent at ``path``: a run, one of its checkpoints or an exported agent.
 
-    Its network computes in float32. ``ValueError``, one line: there is no valid checkpoint.
+    Its network computes in float32. ``game`` and ``allow`` as for ``agent.load``. ``ValueError``,
+    one line: there is no valid checkpoint, or it needs code that is not allowed.
     """
-    loaded = agent.load(path)
+    loaded = agent.load(path, game, simulations=limits.simulations, allow=allow)
     compute = MoveSearch(loaded.played, loaded.search, loaded.evaluate, limits)
     return service(loaded.game, compute, limits)
 

@@ -21,6 +21,7 @@ from alphazero.errors import RunFailed, reason
 from workers.cluster import connection
 from workers.serve import loading, logs
 from workers.serve.limits import Address, Limits
+from workers.serve.loading import NOTHING, Allowed
 
 REPLICAS = 2
 NAME = "alphazero"
@@ -36,14 +37,20 @@ class Cluster(NamedTuple):
     replicas: int = REPLICAS
 
 
-def run(checkpoint: str, address: Address, limits: Limits, cluster: Cluster) -> int:
+def run(
+    checkpoint: str,
+    address: Address,
+    limits: Limits,
+    cluster: Cluster,
+    allowed: Allowed = NOTHING,
+) -> int:
     """Serve until Ctrl-C; raises what ``connection.connect`` and ``loading.find`` do, and
     ``RunFailed``."""
     loading.find(checkpoint)
     os.environ.setdefault(*PROXY_TIMEOUT)
     started = connection.connect(cluster.address)
     try:
-        deploy(checkpoint, address, limits, cluster.replicas)
+        deploy(checkpoint, address, limits, cluster.replicas, allowed)
         print(f"serving {checkpoint} at http://{address.host}:{address.port}", flush=True)
         if address.host not in ("127.0.0.1", "::1", "localhost"):
             logs.to_stderr(logs.exposure_warning(address.host))
@@ -57,9 +64,15 @@ def run(checkpoint: str, address: Address, limits: Limits, cluster: Cluster) -> 
     return 0
 
 
-def deploy(checkpoint: str, address: Address, limits: Limits, replicas: int) -> None:
+def deploy(
+    checkpoint: str,
+    address: Address,
+    limits: Limits,
+    replicas: int,
+    allowed: Allowed = NOTHING,
+) -> None:
     """Start the proxy and the replicas, and wait for them; ``RunFailed`` if they do not answer."""
-    application = deployment(checkpoint, limits, replicas)
+    application = deployment(checkpoint, limits, replicas, allowed)
     try:
         serve.start(http_options=_http(address, limits))
         serve.run(application, name=NAME, route_prefix="/")
@@ -67,14 +80,14 @@ def deploy(checkpoint: str, address: Address, limits: Limits, replicas: int) -> 
         raise RunFailed(f"Ray Serve did not start: {reason(error)}") from error
 
 
-def deployment(checkpoint: str, limits: Limits, replicas: int) -> Any:
+def deployment(checkpoint: str, limits: Limits, replicas: int, allowed: Allowed = NOTHING) -> Any:
     """An application for ``serve.run``; every replica loads ``checkpoint`` from its own disk."""
     source = loading.source(checkpoint)
 
     def build() -> Any:
         from workers.serve import app
 
-        return app.build(loading.load(source, limits), limits)
+        return app.build(loading.load(source, limits, allowed), limits)
 
     ingress: Any = serve.deployment(
         serve.ingress(build)(),

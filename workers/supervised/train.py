@@ -4,6 +4,7 @@
 """
 
 import json
+import operator
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -13,8 +14,8 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from alphazero import config_file, sealed
-from alphazero.errors import RunFailed
+from alphazero import config_file, resuming, sealed
+from alphazero.errors import RunFailed, reading
 from alphazero.nn import fit, gan, models
 from alphazero.nn.fit import History
 from alphazero.nn.parallel import keep_memory
@@ -147,6 +148,7 @@ def load_state(training: Training, report: Callable[[str], object]) -> dict[str,
     ``ValueError``: the run had other values of ``FIXED`` settings, or other data.
     """
     run_dir, task = training.run_dir, training.task
+    resuming.check_folder(run_dir)
     path = sealed.newest(run_dir / "checkpoints", report)
     if path is None:
         report(f"{run_dir} holds no checkpoint yet: starting from the beginning")
@@ -161,7 +163,10 @@ def load_state(training: Training, report: Callable[[str], object]) -> dict[str,
         task.vocabulary,
     ):
         raise ValueError("--resume: the data are not those that the run began with")
-    return model.load_state(path)
+    state = model.load_state(path)
+    with reading(path / model.TRAINING):
+        operator.index(state["trainer"]["course"]["step"])
+    return state
 
 
 def fit_network(training: Training, hooks: fit.Hooks, state: dict[str, Any] | None) -> History:

@@ -24,6 +24,15 @@ def add_game(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("game", metavar="GAME", help="see `alphazero games`")
 
 
+def add_allow(parser: argparse.ArgumentParser) -> None:
+    """For a command that loads checkpoints; ``alphazero.addresses`` has the reason."""
+    parser.add_argument(
+        "--allow", action="append", default=[], metavar="module:Class",
+        help="a search, network or encoder outside this program that a checkpoint may use; it is "
+        "imported, which runs its code; may be repeated",
+    )  # fmt: skip
+
+
 def add_run(parser: argparse.ArgumentParser) -> None:
     """The options of every command that trains."""
     parser.add_argument(
