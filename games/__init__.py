@@ -5,7 +5,7 @@ import inspect
 from typing import NamedTuple
 
 from games.base import Game
-from games.spec import closest, parse_options, split, suggest
+from games.spec import closest, parse_options, shown, split, suggest
 
 
 class Registered(NamedTuple):
@@ -53,8 +53,10 @@ def make(spec: str) -> Game:
     values = _parse(name, settings, _parameters(game))
     try:
         return game(**values)
-    except TypeError as error:
-        raise ValueError(f"game {name!r} cannot be made: {error}") from error
+    except ValueError:
+        raise
+    except Exception as error:  # a user's own class may raise anything
+        raise ValueError(f"game {shown(name)} cannot be made: {error!r}") from error
 
 
 def register(name: str, game: type[Game]) -> None:
@@ -91,13 +93,16 @@ def _load(name: str) -> type[Game]:
     if not colon:
         hint = suggest(name, _registry, "there is")
         more = "" if closest(name, _registry) else "; a game of your own is named module:Class"
-        raise ValueError(f"unknown game {name!r}; {hint}{more}")
+        raise ValueError(f"unknown game {shown(name)}; {hint}{more}")
     try:
         game = getattr(importlib.import_module(module), attribute)
     except Exception as error:  # a user's own module may raise anything
-        raise ValueError(f"game {name!r} cannot be imported: {error}") from error
+        near = closest(module, _registry)
+        hint = f"; did you mean {near!r}?" if near else ""
+        raise ValueError(f"game {shown(name)} cannot be imported: {error}{hint}") from error
     if not (inspect.isclass(game) and issubclass(game, Game)) or inspect.isabstract(game):
-        raise ValueError(f"{name!r} is not a game: that is a complete subclass of games.base.Game")
+        rule = "that is a complete subclass of games.base.Game"
+        raise ValueError(f"{shown(name)} is not a game: {rule}")
     return game
 
 
@@ -111,12 +116,14 @@ def _parse(name: str, settings: str, defaults: dict) -> dict:
     """The values of ``key=value,...``, each converted to the type of its default."""
     values = {}
     for key, text, written in parse_options(settings):
-        if not written:  # a comma too many is no mistake
-            continue
         if text is None:
-            raise ValueError(f"{name}: parameters are written key=value, not {written!r}")
+            example = f"{name}:{next(iter(defaults))}={written}" if len(defaults) == 1 else ""
+            raise ValueError(
+                f"{name}: parameters are written key=value, not {shown(written)}"
+                f"{example and f'; did you mean {shown(example)}?'}"
+            )
         if key not in defaults:
-            raise ValueError(f"{name} has no parameter {key!r}; {suggest(key, defaults)}")
+            raise ValueError(f"{name} has no parameter {shown(key)}; {suggest(key, defaults)}")
         if defaults[key] is inspect.Parameter.empty:
             raise ValueError(f"{name}: {key} needs a default value in the game's own __init__")
         values[key] = _convert(name, key, text, type(defaults[key]))
@@ -127,4 +134,5 @@ def _convert(name: str, key: str, text: str, kind: type):
     try:
         return {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
     except (ValueError, KeyError):
-        raise ValueError(f"{name}: {key} must be of type {kind.__name__}, not {text!r}") from None
+        wanted = f"must be of type {kind.__name__}, not {shown(text)}"
+        raise ValueError(f"{name}: {key} {wanted}") from None
