@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import Discriminator, model_serializer, model_validator
 from pydantic.dataclasses import dataclass
 
-from alphazero.nn.settings import STRICT
+from alphazero.ranges import STRICT
 from games.spec import suggest
 
 ADDRESS = "address"

@@ -61,10 +61,13 @@ class _Draft:
     errors: list[str]
 
     def origin(self, key: str) -> str:
-        """The place where ``key`` was given, else that of a key below it, else of its section."""
-        for given in self.origins:
-            if _within(given, key):
-                return self.origins[given]
+        """The place where ``key`` was given, else that of a key below it, else of its section.
+
+        Of several the command line, which replaces what stands in the file.
+        """
+        places = [place for given, place in self.origins.items() if _within(given, key)]
+        if places:
+            return COMMAND_LINE if COMMAND_LINE in places else places[0]
         parent = key.rpartition(".")[0]
         return self.origin(parent) if parent else self.name
 
@@ -72,7 +75,7 @@ class _Draft:
         """Add an error; ``key`` is empty where the problem concerns several keys together."""
         origin = self.origin(key)
         if not key and COMMAND_LINE in self.origins.values():
-            origin = f"{origin} and {COMMAND_LINE}"
+            origin = f"{self.name} and {COMMAND_LINE}"
         self.errors.append(": ".join(filter(None, (origin, key, problem))))
 
 

@@ -8,7 +8,8 @@ from pydantic.dataclasses import dataclass
 
 from alphazero import addresses, targets
 from alphazero.addresses import ByAddress, by_kind
-from alphazero.nn.settings import STRICT, Attention, Count, Initialization, Positive
+from alphazero.nn.settings import Attention, Initialization
+from alphazero.ranges import STRICT, Depth, HeadChannels, Positive, Width, check_tower
 from alphazero.values import ValueHead
 from games.spec import suggest
 
@@ -34,20 +35,20 @@ class NetworkSettings:
     """
 
     kind: Literal["residual"] = "residual"
-    blocks: Count = 5
+    blocks: Depth = 5
     """Residual blocks of the tower, each of two 3x3 convolutions."""
-    channels: Count = 64
+    channels: Width = 64
     """Channels of every convolution in the tower."""
     attention: Attention = "none"
     """Added to each residual block: squeeze_excitation (Hu et al. 2018, used by Leela Chess Zero)
     or global_pooling (Wu 2019; KataGo has it in some of its blocks). The default, none, is
     AlphaZero's network."""
-    policy_channels: Count = 16
+    policy_channels: HeadChannels = 16
     """Channels of the 1x1 convolution in the policy head. AlphaGo Zero used 2; 16 cost little
     compared with the tower."""
-    value_channels: Count = 8
+    value_channels: HeadChannels = 8
     """Channels of the 1x1 convolution in the value head; AlphaGo Zero used 1."""
-    value_hidden: Count = 64
+    value_hidden: Width = 64
     """Units of the value head's hidden layer; AlphaGo Zero and AlphaZero used 256."""
     value_head: ValueHead = "wdl"
     """wdl: probabilities of win, draw and loss with a cross entropy, as in Leela Chess Zero
@@ -68,6 +69,9 @@ class NetworkSettings:
     encoder: Annotated[str, Field(min_length=1)] = "game"
     """The network's input planes: game, those of the game's own `observe`, or the address
     module:Class of an encoder of your own (`alphazero/encoders.py`), which may add a history."""
+
+    def __post_init__(self) -> None:
+        check_tower(self.blocks, self.channels)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
