@@ -264,7 +264,8 @@ def load(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
     ``overrides`` are ``key.sub=value`` texts from the command line. Raises ``ConfigError`` with one
     line per error: where, which key, what is wrong and what would be right.
     """
-    name, text = config_file.find(name_or_path, FOLDER)
+    supervised = "alphazero supervised train", FOLDER / "supervised"
+    name, text = config_file.find(name_or_path, FOLDER, supervised)
     config = config_file.parse(Config, text, name, overrides, _CHECKS)
     origin = f"{name} and {config_file.COMMAND_LINE}" if overrides else name
     problems = [f"{origin}: {problem}" for problem in _contradictions(config)]

@@ -104,9 +104,12 @@ def parse(
     return settings
 
 
-def find(name_or_path: str, folder: Traversable) -> tuple[str, str]:
+def find(
+    name_or_path: str, folder: Traversable, elsewhere: tuple[str, Traversable] | None = None
+) -> tuple[str, str]:
     """A configuration's name for messages, and its text; from a name in ``folder`` or a path.
 
+    ``elsewhere``: another command that has configurations, and their folder, for the message.
     ``ConfigError``, one line: there is none, or it cannot be read.
     """
     if name_or_path in names(folder):
@@ -120,8 +123,11 @@ def find(name_or_path: str, folder: Traversable) -> tuple[str, str]:
     except NotPlainYaml as error:
         raise ConfigError([f"{path}: {error}"]) from None
     except (FileNotFoundError, NotADirectoryError):
-        line = f"no configuration {shown(name_or_path)}{_others(path, folder)}"
-        raise ConfigError([line]) from None
+        if elsewhere and name_or_path in names(elsewhere[1]):
+            hint = f"; did you mean {elsewhere[0]} {name_or_path}?"
+        else:
+            hint = _others(path, folder)
+        raise ConfigError([f"no configuration {shown(name_or_path)}{hint}"]) from None
     except (OSError, ValueError) as error:  # ValueError: the path has a null character
         reason = getattr(error, "strerror", None) or error
         raise ConfigError([f"{shown(name_or_path)} cannot be read: {reason}"]) from None
@@ -138,9 +144,8 @@ def _others(path: Path, folder: Traversable) -> str:
     word = path.stem.lower()
     texts = {name: (folder / f"{name}.yaml").read_text(encoding="utf-8").lower() for name in known}
     mentioning = [name for name in known if len(word) > 2 and word in texts[name]]
-    if mentioning:
-        return f"; {word} is mentioned in {', '.join(mentioning)}"
-    return f"; the names are {', '.join(known)}"
+    mentioned = f"; {word} is mentioned in {', '.join(mentioning)}" if mentioning else ""
+    return f"{mentioned}; the names are {', '.join(known)}"
 
 
 def names(folder: Traversable) -> list[str]:
@@ -344,16 +349,22 @@ def _unknown(kind: Any, key: str, section: Any, draft: _Draft) -> str:
                 f"section: '{parent}={{kind: {own}}}'"
             )
     own = list(_sections(section))
-    everywhere = paths(kind)
-    leaves = dict.fromkeys(path.rpartition(".")[2] for path in everywhere)
-    meant = leaf if leaf in leaves else closest(leaf, own) or closest(leaf, leaves)
-    if meant in own:
-        keys = [f"{parent}.{meant}".lstrip(".")]
-    else:
-        keys = [path for path in everywhere if path.rpartition(".")[2] == meant]
+    keys = meant(key, paths(kind), own)
     if keys:
         return f"unknown key; did you mean {' or '.join(keys)}?"
     return f"unknown key; known here: {', '.join(f'{parent}.{name}'.lstrip('.') for name in own)}"
+
+
+def meant(key: str, known: Sequence[str], beside: Sequence[str] = ()) -> list[str]:
+    """The keys of ``known`` that an unknown ``key`` may mean: those whose last part is the same or
+    similar. ``beside``: the names in the section where it was looked up, which are preferred.
+    """
+    parent, _, leaf = key.rpartition(".")
+    leaves = dict.fromkeys(path.rpartition(".")[2] for path in known)
+    name = leaf if leaf in leaves else closest(leaf, beside) or closest(leaf, leaves)
+    if name in beside:
+        return [f"{parent}.{name}".lstrip(".")]
+    return [path for path in known if path.rpartition(".")[2] == name]
 
 
 @cache

@@ -37,7 +37,7 @@ PARSER = cli.build_parser(cli.command_modules())
 
 def options(*arguments: object) -> TuneOptions:
     """The options of a command line, ``alphazero supervised tune ARGUMENTS``."""
-    return tune_options(cli.parse(PARSER, ["supervised", "tune", *map(str, arguments)]))
+    return tune_options(PARSER.parse_args(["supervised", "tune", *map(str, arguments)]))
 
 
 def results(folder: Path) -> list[dict]:

@@ -100,5 +100,6 @@ def load(name_or_path: str, overrides: Sequence[str] = ()) -> SupervisedConfig:
     ``overrides`` are ``key.sub=value`` texts from the command line. Raises ``ConfigError`` with one
     line for each thing wrong.
     """
-    name, text = config_file.find(name_or_path, FOLDER)
+    games = "alphazero train", packages.ROOT / "configs"
+    name, text = config_file.find(name_or_path, FOLDER, games)
     return config_file.parse(SupervisedConfig, text, name, overrides)
