@@ -45,10 +45,7 @@ def make(spec: str) -> Game:
     every process that can import it; parameters follow as ``package.module:Class:size=5``.
     ``ValueError`` (one line) for an unknown name, an unknown parameter or a bad value.
     """
-    name, settings = split(spec)
-    # An address has a colon of its own: parameters begin behind its second colon.
-    if name not in _registry and (settings and "=" not in settings.partition(":")[0]):
-        name, _, settings = spec.strip().rpartition(":") if "=" in settings else (spec, "", "")
+    name, settings = named(spec)
     game = _load(name)
     values = _parse(name, settings, _parameters(game))
     try:
@@ -57,6 +54,19 @@ def make(spec: str) -> Game:
         raise
     except Exception as error:  # a user's own class may raise anything
         raise ValueError(f"game {shown(name)} cannot be made: {error!r}") from error
+
+
+def named(spec: str) -> tuple[str, str]:
+    """The name or address in ``spec`` and the text of the parameters; nothing is imported.
+
+    ``"othello:size=6"`` gives ``("othello", "size=6")``, ``"mine:Game:size=5"`` gives
+    ``("mine:Game", "size=5")``.
+    """
+    name, settings = split(spec)
+    # An address has a colon of its own: parameters begin behind its second colon.
+    if name not in _registry and (settings and "=" not in settings.partition(":")[0]):
+        name, _, settings = spec.strip().rpartition(":") if "=" in settings else (spec, "", "")
+    return name, settings
 
 
 def register(name: str, game: type[Game]) -> None:

@@ -79,7 +79,7 @@ def closest(word: str, known: Iterable[str]) -> str | None:
 def _abbreviates(word: str, name: str) -> bool:
     """Whether ``word`` is made of the initials of ``name``, or begins like it: ``lr``, ``sims``."""
     initials = "".join(part[:1] for part in re.split(r"[_\W]", name))
-    return word == initials != name or (len(word) > 2 and name.startswith(word[:3]))
+    return (len(word) > 1 and word == initials) or (len(word) > 2 and name.startswith(word[:3]))
 
 
 def suggest(word: str, known: Iterable[str], listing: str = "choose from") -> str:

@@ -14,9 +14,9 @@ a player is kind[:key=value,...]:
   mcts:simulations=800                 tree search with random rollouts
   minimax:depth=5                      full-width search to a depth
   solver:slack=0,errors=0              perfect play, where a solver exists;
-                                       slack: also moves that keep the result so many
-                                       stones later or sooner; errors: share of
-                                       random moves
+                                       slack: also moves that keep the result
+                                       so many stones later or sooner; errors:
+                                       share of random moves
   checkpoint:path=RUN,simulations=200  a trained agent: a run means its newest
                                        valid checkpoint, no path the agent that
                                        comes with the program
@@ -103,10 +103,10 @@ def minutes(text: str) -> float:
 
 
 def game(text: str) -> str:
-    """The text of a game that can be made."""
+    """The text of a registered game that can be made, or of one of the user's own, unchecked."""
     import games
 
-    return _checked(text, games.make)
+    return text if ":" in games.named(text)[0] else _checked(text, games.make)
 
 
 def player(text: str) -> str:
