@@ -17,7 +17,7 @@ from pydantic import Discriminator, model_serializer, model_validator
 from pydantic.dataclasses import dataclass
 
 from alphazero.errors import reason, shown
-from alphazero.nn.settings import STRICT
+from alphazero.ranges import STRICT
 from games.spec import suggest
 
 _ADDRESS = re.compile(r"[\w.]{1,200}:[\w.]{1,100}")

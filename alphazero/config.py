@@ -20,14 +20,21 @@ from alphazero import addresses, config_file, encoders, packages, targets
 from alphazero.addresses import ByAddress, by_kind
 from alphazero.config_file import ConfigError
 from alphazero.network_settings import Network, NetworkSettings
-from alphazero.nn.settings import (
+from alphazero.nn.settings import OptimizerSettings, TrackingSettings
+from alphazero.ranges import (
+    HUGE,
     STRICT,
+    BatchSize,
+    Bytes,
+    Capacity,
     Count,
+    FilePath,
     Fraction,
+    Minutes,
     Natural,
-    OptimizerSettings,
+    NotNegative,
     Positive,
-    TrackingSettings,
+    Threads,
 )
 from alphazero.search import continues_trees
 from alphazero.search.gumbel import Gumbel
@@ -46,35 +53,35 @@ SearchSettings = Annotated[
 class SelfPlaySettings:
     """Settings of self-play."""
 
-    games: Count = 256
+    games: Annotated[int, Field(ge=1, le=2**20)] = 256
     """Games that one group plays at the same time, one ply in all of them per step. Their positions
     form one batch: 256 is enough to use a CPU core or a small GPU well."""
-    groups: Count = 2
+    groups: Annotated[int, Field(ge=1, le=1024)] = 2
     """Groups per worker process (on Ray) or in this process: while the positions of one group are
     evaluated, the search of another group runs. No gain was measured with more than 2."""
-    workers: Count | Literal["auto"] = "auto"
+    workers: Annotated[int, Field(ge=1, le=10_000)] | Literal["auto"] = "auto"
     """On Ray: self-play processes; auto: one per CPU core that is not used by the learner or an
     inference server. Without Ray: threads; auto: one per core, at most one per group."""
-    cache: Count = 2**16
+    cache: Capacity = 2**16
     """Capacity of each group's evaluation cache, in positions; a power of two. An entry needs 12
     bytes, the bytes of the position's key and 4 bytes per action. Successive searches evaluate many
     positions again, and games share openings: in Connect Four about 40 % of the lookups are hits.
     Both LocalFleet and the workers on Ray use it; it is cleared when the weights change.
     AlphaZero's papers describe no cache, KataGo has one."""
-    memory: Count | None = None
-    """Bytes that search trees, evaluation caches and games in progress may use in each process of
-    self-play. None: half of the memory of the machine or of its control group, a container's limit,
-    divided among the self-play processes of the machine. The sizes are announced when a run begins.
-    Where they are too large, the caches are halved until all fits; a run that cannot fit is
-    refused."""
-    temperature: Annotated[float, Field(ge=0)] = 1.0
+    memory: Bytes | None = None
+    """Bytes, or a text such as 2GB or 2GiB, that search trees, evaluation caches and games in
+    progress may use in each process of self-play. None: half of the memory of the machine or of its
+    control group, a container's limit, divided among the self-play processes of the machine. The
+    sizes are announced when a run begins. Where they are too large, the caches are halved until all
+    fits; a run that cannot fit is refused."""
+    temperature: NotNegative = 1.0
     """Temperature of the choice of moves before ``temperature_plies``: 1 draws moves in proportion
     to the search's visits (with Gumbel it is a factor on the noise), 0 plays the best move. AlphaGo
     Zero and AlphaZero used 1."""
     temperature_plies: Natural = 1000
     """The ply from which on ``final_temperature`` applies; with the default, no game gets there.
     AlphaGo Zero changed after 30 moves, as does AlphaZero's pseudocode."""
-    final_temperature: Annotated[float, Field(ge=0)] = 0.0
+    final_temperature: NotNegative = 0.0
     """Temperature from ``temperature_plies`` on. AlphaGo Zero's was infinitesimal."""
     random_opening_plies: Natural = 0
     """Each game begins with a random number of random legal plies, 0 to this many, which are not
@@ -127,7 +134,7 @@ class ReplaySettings:
     value_target: str = "mixture"
     """Name of the value target. mixture: see ``value_mixing``. short_term: the average of the
     search's values over the plies ahead, see ``short_term_plies``."""
-    short_term_plies: Annotated[float, Field(ge=1)] = 6.0
+    short_term_plies: Annotated[float, Field(ge=1, le=HUGE)] = 6.0
     """Mean number of plies, the position's own included, over which the target short_term averages
     the search's values: their weights decay by 1 - 1 / this per ply. KataGo has targets of 6, 16
     and 50 plies in Go 19x19."""
@@ -145,13 +152,13 @@ class ReplaySettings:
 class TrainingSettings:
     """Settings of the learner, and when weights are published and saved."""
 
-    initial_weights: Annotated[str, Field(min_length=1)] | None = None
+    initial_weights: FilePath | None = None
     """A run, a checkpoint or an agent with whose weights training starts. Its network must be the
     same, or have fewer blocks or other auxiliary heads; what is missing is added. Ignored when the
     run is resumed from its own checkpoint. None: random weights, as in AlphaZero."""
     steps: Count = 10_000
     """Optimizer steps of the whole run; AlphaGo Zero and AlphaZero took 700,000."""
-    batch_size: Annotated[int, Field(ge=2)] = 512
+    batch_size: BatchSize = 512
     """Samples per optimizer step. AlphaGo Zero used 2,048, AlphaZero 4,096, KataGo 256."""
     publish_every: Count = 20
     """Optimizer steps between two publications of the weights to self-play. With fewer steps the
@@ -171,10 +178,10 @@ class TrainingSettings:
     Sums, BatchNorm and the optimizer are always float32."""
     device: str = "auto"
     """The learner's device: auto (a GPU where there is one), cpu, cuda, cuda:N or mps."""
-    threads: Count | Literal["auto"] = "auto"
+    threads: Threads | Literal["auto"] = "auto"
     """On a CPU, the number of threads that share each batch. auto: without Ray one per core, each
     with at least 64 rows of the batch; with Ray 1, because self-play needs the other cores."""
-    time_limit_minutes: Positive | None = None
+    time_limit_minutes: Minutes | None = None
     """The run ends after this many minutes, or after ``steps`` if that is earlier. The learning
     rate's schedule then ends at the time limit, too. None: no limit. A --time-limit on the command
     line replaces it."""
@@ -191,9 +198,9 @@ class InferenceSettings:
     processor with AMX, and slower on one without bfloat16 instructions."""
     device: str = "auto"
     """auto (a GPU where there is one), cpu, cuda, cuda:N or mps."""
-    servers: Count = 1
+    servers: Annotated[int, Field(ge=1, le=1024)] = 1
     """Number of inference server processes; on Ray only."""
-    batch_size: Count = 1024
+    batch_size: Annotated[int, Field(ge=1, le=2**20)] = 1024
     """Largest batch that a server on Ray evaluates at once."""
 
 
@@ -211,9 +218,9 @@ class EvaluationSettings:
     percentage points wide on either side."""
     opponent: str = "mcts:simulations=100"
     """The opponent, as on the command line: `alphazero arena --help` lists the kinds."""
-    simulations: Count = 64
+    simulations: Annotated[int, Field(ge=1, le=10**7)] = 64
     """Simulations per move of the agent in a match."""
-    suite_every_minutes: Annotated[float, Field(ge=0)] = 0.0
+    suite_every_minutes: Annotated[float, Field(ge=0, le=1e6)] = 0.0
     """Minutes between two counts of the network's mistakes, without search, in some hundred solved
     positions; more minutes if counting would take more than 1 % of the run's time. 0: never. Needs
     a game with a suite: Connect Four."""
@@ -257,7 +264,8 @@ def load(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
     ``overrides`` are ``key.sub=value`` texts from the command line. Raises ``ConfigError`` with one
     line per error: where, which key, what is wrong and what would be right.
     """
-    name, text = config_file.find(name_or_path, FOLDER)
+    supervised = "alphazero supervised train", FOLDER / "supervised"
+    name, text = config_file.find(name_or_path, FOLDER, supervised)
     config = config_file.parse(Config, text, name, overrides, _CHECKS)
     origin = f"{name} and {config_file.COMMAND_LINE}" if overrides else name
     problems = [f"{origin}: {problem}" for problem in _contradictions(config)]

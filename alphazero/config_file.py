@@ -4,9 +4,10 @@ Works for any frozen pydantic dataclass whose fields are values or further such 
 ``alphazero.config`` and ``alphazero.supervised.config`` define the settings themselves.
 """
 
-import re
+import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
@@ -14,8 +15,10 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from alphazero import plain_yaml
 from alphazero.addresses import ADDRESS, ByAddress
-from games.spec import closest
+from alphazero.plain_yaml import NotPlainYaml
+from games.spec import closest, shown
 
 T = TypeVar("T")
 
@@ -23,31 +26,29 @@ Checks = Mapping[str, Callable[[str], object]]
 """By dotted key, a function that raises ``ValueError`` for an invalid text."""
 
 COMMAND_LINE = "command line"
+MOST_ERRORS = 20
+"""Errors of a configuration that are named."""
+LONGEST_LINE = 600
+"""Characters of a line of an error."""
+DEEPEST_KEY = 6
+"""Parts of an override's key, at most."""
 
 
 class ConfigError(ValueError):
-    """An invalid configuration; ``lines`` has one entry per error."""
+    """An invalid configuration; ``lines`` has one entry per error, ``MOST_ERRORS`` at most."""
 
     def __init__(self, lines: Sequence[str]):
-        self.lines = tuple(lines)
-        super().__init__("\n".join(lines))
+        named = [_one_line(line) for line in lines[:MOST_ERRORS]]
+        if len(lines) > MOST_ERRORS:
+            named.append(f"{len(lines) - MOST_ERRORS:,} more errors")
+        self.lines = tuple(named)
+        super().__init__("\n".join(named))
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2's booleans and numbers: ``wandb: off`` is the text ``off``, ``1e-4`` a number."""
-
-    yaml_implicit_resolvers = {  # noqa: RUF012 (yaml's own class attribute)
-        first: [rule for rule in rules if not rule[0].endswith((":bool", ":timestamp"))]
-        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(?:\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
+def _one_line(text: str) -> str:
+    """``text`` without control characters; of a long one the beginning."""
+    text = text if len(text) <= LONGEST_LINE else f"{text[:LONGEST_LINE]}..."
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 @dataclass
@@ -60,10 +61,13 @@ class _Draft:
     errors: list[str]
 
     def origin(self, key: str) -> str:
-        """The place where ``key`` was given, else that of a key below it, else of its section."""
-        for given in self.origins:
-            if _within(given, key):
-                return self.origins[given]
+        """The place where ``key`` was given, else that of a key below it, else of its section.
+
+        Of several the command line, which replaces what stands in the file.
+        """
+        places = [place for given, place in self.origins.items() if _within(given, key)]
+        if places:
+            return COMMAND_LINE if COMMAND_LINE in places else places[0]
         parent = key.rpartition(".")[0]
         return self.origin(parent) if parent else self.name
 
@@ -71,7 +75,7 @@ class _Draft:
         """Add an error; ``key`` is empty where the problem concerns several keys together."""
         origin = self.origin(key)
         if not key and COMMAND_LINE in self.origins.values():
-            origin = f"{origin} and {COMMAND_LINE}"
+            origin = f"{self.name} and {COMMAND_LINE}"
         self.errors.append(": ".join(filter(None, (origin, key, problem))))
 
 
@@ -100,20 +104,48 @@ def parse(
     return settings
 
 
-def find(name_or_path: str, folder: Traversable) -> tuple[str, str]:
-    """A configuration's name for messages, and its text; from a name in ``folder`` or a path."""
+def find(
+    name_or_path: str, folder: Traversable, elsewhere: tuple[str, Traversable] | None = None
+) -> tuple[str, str]:
+    """A configuration's name for messages, and its text; from a name in ``folder`` or a path.
+
+    ``elsewhere``: another command that has configurations, and their folder, for the message.
+    ``ConfigError``, one line: there is none, or it cannot be read.
+    """
     if name_or_path in names(folder):
         file = folder / f"{name_or_path}.yaml"
         return file.name, file.read_text(encoding="utf-8")
-    path = Path(name_or_path)
+    path = Path(name_or_path).expanduser()
     try:
-        return str(path), path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        known = f"; the names are {', '.join(names(folder))}"
-        hint = nearest(name_or_path, names(folder)) or known
-        raise ConfigError([f"no configuration {name_or_path!r}{hint}"]) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{path}: cannot be read as text: {error}"]) from None
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode):
+            return str(path), plain_yaml.read_text(path)
+    except NotPlainYaml as error:
+        raise ConfigError([f"{path}: {error}"]) from None
+    except (FileNotFoundError, NotADirectoryError):
+        if elsewhere and name_or_path in names(elsewhere[1]):
+            hint = f"; did you mean {elsewhere[0]} {name_or_path}?"
+        else:
+            hint = _others(path, folder)
+        raise ConfigError([f"no configuration {shown(name_or_path)}{hint}"]) from None
+    except (OSError, ValueError) as error:  # ValueError: the path has a null character
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError([f"{shown(name_or_path)} cannot be read: {reason}"]) from None
+    inside = path / "config.yaml"
+    hint = f"; did you mean {inside}?" if inside.is_file() else ""
+    raise ConfigError([f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'no file'}{hint}"])
+
+
+def _others(path: Path, folder: Traversable) -> str:
+    """The configurations that may be meant by a path where there is no file."""
+    known = names(folder)
+    if hint := nearest(path.name, known):
+        return hint
+    word = path.stem.lower()
+    texts = {name: (folder / f"{name}.yaml").read_text(encoding="utf-8").lower() for name in known}
+    mentioning = [name for name in known if len(word) > 2 and word in texts[name]]
+    mentioned = f"; {word} is mentioned in {', '.join(mentioning)}" if mentioning else ""
+    return f"{mentioned}; the names are {', '.join(known)}"
 
 
 def names(folder: Traversable) -> list[str]:
@@ -128,7 +160,7 @@ def as_dict(settings: Any) -> dict[str, Any]:
 
 def as_yaml(settings: Any) -> str:
     """``as_dict`` as YAML text, which ``parse`` reads back unchanged."""
-    return yaml.safe_dump(as_dict(settings), sort_keys=False)
+    return plain_yaml.dump(as_dict(settings))
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -140,12 +172,11 @@ def nearest(word: str, known: Iterable[str]) -> str:
 def _read(text: str, name: str) -> _Draft:
     draft = _Draft(name, {}, {}, [])
     try:
-        node = yaml.compose(text, _Loader)
-        values = yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{name}:{mark.line + 1}" if mark else name
-        raise ConfigError([f"{where}: not YAML: {getattr(error, 'problem', error)}"]) from None
+        node = plain_yaml.compose(text)
+        values = plain_yaml.plain(node)
+    except NotPlainYaml as error:
+        where = f"{name}:{error.line}" if error.line else name
+        raise ConfigError([f"{where}: not YAML: {error}"]) from None
     if not isinstance(values, dict | None):
         raise ConfigError([f"{name}: should hold lines of the form 'key: value'"])
     if isinstance(node, yaml.MappingNode):
@@ -172,22 +203,20 @@ def _note_lines(draft: _Draft, node: yaml.MappingNode, prefix: str) -> None:
 def _apply(draft: _Draft, override: str, known: Sequence[str]) -> None:
     key, equals, text = override.partition("=")
     path = in_full(key.strip(), known).split(".")
-    if not equals or not all(path):
-        draft.errors.append(
-            f"{COMMAND_LINE}: {override!r}: should be key.sub=value, as in training.steps=1000"
-        )
+    written = f"{COMMAND_LINE}: {shown(override)}"
+    if not equals or not all(path) or len(path) > DEEPEST_KEY:
+        draft.errors.append(f"{written}: should be key.sub=value, as in training.steps=1000")
         return
     try:
-        value = yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        problem = getattr(error, "problem", error)
-        draft.errors.append(f"{COMMAND_LINE}: {override!r}: the value is not YAML: {problem}")
+        value = plain_yaml.load(text)
+    except NotPlainYaml as error:
+        draft.errors.append(f"{written}: the value is not YAML: {error}")
         return
     section = draft.values
     for part in path[:-1]:
         section = section.setdefault(part, {})
         if not isinstance(section, dict):
-            draft.errors.append(f"{COMMAND_LINE}: {override!r}: {part} is a value, not a section")
+            draft.errors.append(f"{written}: {part} is a value, not a section")
             return
     section[path[-1]] = value
     dotted = ".".join(path)
@@ -221,6 +250,7 @@ def _bare(hint: Any) -> Any:
     return get_args(hint)[0] if get_origin(hint) is Annotated else hint
 
 
+@cache
 def _sections(kind: Any) -> dict[str, tuple[type, ...]]:
     """The keys of a dataclass and the dataclasses that each may hold.
 
@@ -254,9 +284,12 @@ def _explain(kind: Any, error: ValidationError, draft: _Draft) -> None:
     for detail in error.errors(include_url=False):
         key, section = _locate(kind, detail["loc"])
         key += ".kind" if detail["type"] == "union_tag_invalid" else ""
+        if len(problems) >= MOST_ERRORS and key not in problems:
+            draft.errors.append(key)  # counted, not shown
+            continue
         problem = _problem(kind, key, section, dict(detail), draft)
         if key in problems:  # each branch of a union reports the same value
-            problem = problem.removeprefix(f"got {detail['input']!r}, ")
+            problem = problem.removeprefix(f"got {shown(detail['input'])}, ")
         problems.setdefault(key, []).append(problem)
     for key, alternatives in problems.items():
         draft.refuse(key, ", or ".join(alternatives))
@@ -295,12 +328,13 @@ def _problem(kind: Any, key: str, section: Any, detail: dict[str, Any], draft: _
             given, tags = detail["ctx"]["tag"], detail["ctx"]["expected_tags"].replace("'", "")
             known = [tag for tag in tags.split(", ") if tag != ADDRESS]
             own = ", or the address module:Class of your own" if ADDRESS in tags else ""
-            return f"got {given!r}, should be one of {', '.join(known)}{own}{nearest(given, known)}"
+            rule = f"should be one of {', '.join(known)}{own}"
+            return f"got {shown(given)}, {rule}{nearest(given, known)}"
         case "value_error":
             return str(detail["ctx"]["error"])
         case "dataclass_type" | "dataclass_exact_type":
-            return f"got {detail['input']!r}, should be a section with keys of its own"
-    return f"got {detail['input']!r}, {detail['msg'].removeprefix('Input ')}"
+            return f"got {shown(detail['input'])}, should be a section with keys of its own"
+    return f"got {shown(detail['input'])}, {detail['msg'].removeprefix('Input ')}"
 
 
 def _unknown(kind: Any, key: str, section: Any, draft: _Draft) -> str:
@@ -314,22 +348,34 @@ def _unknown(kind: Any, key: str, section: Any, draft: _Draft) -> str:
                 f"({draft.origin(f'{parent}.kind')}); take the key out, or replace the whole "
                 f"section: '{parent}={{kind: {own}}}'"
             )
-    siblings = [f"{parent}.{name}".lstrip(".") for name in _sections(section)]
-    namesakes = [path for path in paths(kind) if path.rpartition(".")[2] == leaf]
-    hint = nearest(key, siblings) or nearest(leaf, siblings)
-    if not hint and namesakes:
-        hint = f"; did you mean {' or '.join(namesakes)}?"
-    return f"unknown key{hint or '; known here: ' + ', '.join(siblings)}"
+    own = list(_sections(section))
+    keys = meant(key, paths(kind), own)
+    if keys:
+        return f"unknown key; did you mean {' or '.join(keys)}?"
+    return f"unknown key; known here: {', '.join(f'{parent}.{name}'.lstrip('.') for name in own)}"
 
 
-def paths(kind: Any, prefix: str = "") -> list[str]:
+def meant(key: str, known: Sequence[str], beside: Sequence[str] = ()) -> list[str]:
+    """The keys of ``known`` that an unknown ``key`` may mean: those whose last part is the same or
+    similar. ``beside``: the names in the section where it was looked up, which are preferred.
+    """
+    parent, _, leaf = key.rpartition(".")
+    leaves = dict.fromkeys(path.rpartition(".")[2] for path in known)
+    name = leaf if leaf in leaves else closest(leaf, beside) or closest(leaf, leaves)
+    if name in beside:
+        return [f"{parent}.{name}".lstrip(".")]
+    return [path for path in known if path.rpartition(".")[2] == name]
+
+
+@cache
+def paths(kind: Any, prefix: str = "") -> tuple[str, ...]:
     """Every dotted key below ``kind``, those of all kinds of its sections included."""
-    keys = []
+    keys: list[str] = []
     for name, choices in _sections(kind).items():
         keys.append(f"{prefix}{name}")
         for choice in choices:
             keys += [key for key in paths(choice, f"{prefix}{name}.") if key not in keys]
-    return keys
+    return tuple(keys)
 
 
 def _check(draft: _Draft, key: str, check: Callable[[Any], object]) -> None:

@@ -8,7 +8,8 @@ from pydantic.dataclasses import dataclass
 
 from alphazero import addresses, targets
 from alphazero.addresses import ByAddress, by_kind
-from alphazero.nn.settings import STRICT, Attention, Initialization, Positive
+from alphazero.nn.settings import Attention, Initialization
+from alphazero.ranges import STRICT, Depth, HeadChannels, Positive, Width, check_tower
 from alphazero.values import ValueHead
 from games.spec import suggest
 
@@ -20,11 +21,6 @@ def _check_heads(weights: dict[str, float]) -> dict[str, float]:
     return weights
 
 
-LARGEST_TOWER = 200_000_000
-"""Weights of the tower, at most: with its optimizer's state it has 3.2 GB. AlphaZero's, the largest
-of the papers, has 23 million."""
-Width = Annotated[int, Field(ge=1, le=4096)]
-"""Channels, or units of a layer."""
 Heads = Annotated[dict[str, Positive], AfterValidator(_check_heads)]
 
 
@@ -39,7 +35,7 @@ class NetworkSettings:
     """
 
     kind: Literal["residual"] = "residual"
-    blocks: Annotated[int, Field(ge=1, le=1000)] = 5
+    blocks: Depth = 5
     """Residual blocks of the tower, each of two 3x3 convolutions."""
     channels: Width = 64
     """Channels of every convolution in the tower."""
@@ -47,10 +43,10 @@ class NetworkSettings:
     """Added to each residual block: squeeze_excitation (Hu et al. 2018, used by Leela Chess Zero)
     or global_pooling (Wu 2019; KataGo has it in some of its blocks). The default, none, is
     AlphaZero's network."""
-    policy_channels: Width = 16
+    policy_channels: HeadChannels = 16
     """Channels of the 1x1 convolution in the policy head. AlphaGo Zero used 2; 16 cost little
     compared with the tower."""
-    value_channels: Width = 8
+    value_channels: HeadChannels = 8
     """Channels of the 1x1 convolution in the value head; AlphaGo Zero used 1."""
     value_hidden: Width = 64
     """Units of the value head's hidden layer; AlphaGo Zero and AlphaZero used 256."""
@@ -75,13 +71,7 @@ class NetworkSettings:
     module:Class of an encoder of your own (`alphazero/encoders.py`), which may add a history."""
 
     def __post_init__(self) -> None:
-        # Two convolutions per block, 3 x 3 weights for each pair of channels.
-        tower = 18 * self.blocks * self.channels**2
-        if tower > LARGEST_TOWER:
-            raise ValueError(
-                f"{self.blocks:,} blocks of {self.channels:,} channels have {tower / 1e6:,.0f} "
-                f"million weights, at most {LARGEST_TOWER / 1e6:,.0f} million are possible"
-            )
+        check_tower(self.blocks, self.channels)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -21,6 +21,7 @@ from pydantic import TypeAdapter
 
 from alphazero.addresses import ByAddress
 from alphazero.config import Config
+from alphazero.ranges import LARGEST
 from alphazero.supervised.config import SupervisedConfig
 
 FOLDER = Path(__file__).parent / "reference"
@@ -164,9 +165,12 @@ def _values(entry: dict[str, Any]) -> str:
         ("maximum", "≤"),
         ("exclusiveMaximum", "<"),
     )
-    return " ".join(
-        [word, ", ".join(f"{sign} {entry[key]:g}" for key, sign in limits if key in entry)]
-    ).strip()
+    shown = [
+        f"{sign} {entry[key]:,}" if isinstance(entry[key], int) else f"{sign} {entry[key]:g}"
+        for key, sign in limits
+        if key in entry and entry[key] < LARGEST  # a larger bound is only for typing errors
+    ]
+    return " ".join([word, ", ".join(shown)]).strip()
 
 
 def docstrings(record: type) -> dict[str, str]:

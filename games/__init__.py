@@ -5,7 +5,7 @@ import inspect
 from typing import NamedTuple
 
 from games.base import Game
-from games.spec import closest, parse_options, split, suggest
+from games.spec import closest, parse_options, shown, split, suggest
 
 
 class Registered(NamedTuple):
@@ -45,13 +45,29 @@ def make(spec: str) -> Game:
     every process that can import it; parameters follow as ``package.module:Class:size=5``.
     ``ValueError`` (one line) for an unknown name, an unknown parameter or a bad value.
     """
-    name, settings = _split(spec)
+    name, settings = named(spec)
     game = _load(name)
     values = _parse(name, settings, _parameters(game))
     try:
         return game(**values)
-    except TypeError as error:
-        raise ValueError(f"game {name!r} cannot be made: {error}") from error
+    except ValueError:
+        raise
+    except Exception as error:  # a user's own class may raise anything
+        raise ValueError(f"game {shown(name)} cannot be made: {error!r}") from error
+
+
+def named(spec: str) -> tuple[str, str]:
+    """The name or address in ``spec`` and the text of the parameters; nothing is imported.
+
+    ``"othello:size=6"`` gives ``("othello", "size=6")``, ``"mine:Game:size=5"`` gives
+    ``("mine:Game", "size=5")``. A registered game's address becomes its name.
+    """
+    name, settings = split(spec)
+    # An address has a colon of its own: parameters begin behind its second colon.
+    if name not in _registry and (settings and "=" not in settings.partition(":")[0]):
+        text = spec.strip()
+        name, _, settings = text.rpartition(":") if "=" in settings else (text, "", "")
+    return _registered_name(name) or name, settings
 
 
 def address_of(spec: str) -> str | None:
@@ -59,7 +75,7 @@ def address_of(spec: str) -> str | None:
 
     None for a registered game, by its name or its address, and for a text that names no game.
     """
-    name, _ = _split(spec)
+    name, _ = named(spec)
     return None if name in _registry or ":" not in name else name
 
 
@@ -69,7 +85,7 @@ def same(first: str, second: str) -> bool:
     ``othello`` and ``othello:size=8`` do. Nothing is made, and nothing is imported where the names
     differ, or the class cannot be found.
     """
-    (name, settings), (other, others) = _split(first), _split(second)
+    (name, settings), (other, others) = named(first), named(second)
     if first == second or name != other:
         return first == second
     try:
@@ -95,17 +111,6 @@ def register(name: str, game: type[Game]) -> None:
 def registered() -> dict[str, Registered]:
     """Every entry by the game's name; no game is imported."""
     return dict(_registry)
-
-
-def _split(spec: str) -> tuple[str, str]:
-    """The registered name, or the address, in ``spec``, and the text of its parameters."""
-    name, settings = split(spec)
-    # An address has a colon of its own: parameters begin behind its second colon.
-    if name not in _registry and (settings and "=" not in settings.partition(":")[0]):
-        name, _, settings = (
-            spec.strip().rpartition(":") if "=" in settings else (spec.strip(), "", "")
-        )
-    return _registered_name(name) or name, settings
 
 
 def _registered_name(address: str) -> str | None:
@@ -134,13 +139,16 @@ def _load(name: str) -> type[Game]:
     if not colon:
         hint = suggest(name, _registry, "there is")
         more = "" if closest(name, _registry) else "; a game of your own is named module:Class"
-        raise ValueError(f"unknown game {name!r}; {hint}{more}")
+        raise ValueError(f"unknown game {shown(name)}; {hint}{more}")
     try:
         game = getattr(importlib.import_module(module), attribute)
     except Exception as error:  # a user's own module may raise anything
-        raise ValueError(f"game {name!r} cannot be imported: {error}") from error
+        near = closest(module, _registry)
+        hint = f"; did you mean {near!r}?" if near else ""
+        raise ValueError(f"game {shown(name)} cannot be imported: {error}{hint}") from error
     if not (inspect.isclass(game) and issubclass(game, Game)) or inspect.isabstract(game):
-        raise ValueError(f"{name!r} is not a game: that is a complete subclass of games.base.Game")
+        rule = "that is a complete subclass of games.base.Game"
+        raise ValueError(f"{shown(name)} is not a game: {rule}")
     return game
 
 
@@ -154,12 +162,14 @@ def _parse(name: str, settings: str, defaults: dict) -> dict:
     """The values of ``key=value,...``, each converted to the type of its default."""
     values = {}
     for key, text, written in parse_options(settings):
-        if not written:  # a comma too many is no mistake
-            continue
         if text is None:
-            raise ValueError(f"{name}: parameters are written key=value, not {written!r}")
+            example = f"{name}:{next(iter(defaults))}={written}" if len(defaults) == 1 else ""
+            raise ValueError(
+                f"{name}: parameters are written key=value, not {shown(written)}"
+                f"{example and f'; did you mean {shown(example)}?'}"
+            )
         if key not in defaults:
-            raise ValueError(f"{name} has no parameter {key!r}; {suggest(key, defaults)}")
+            raise ValueError(f"{name} has no parameter {shown(key)}; {suggest(key, defaults)}")
         if defaults[key] is inspect.Parameter.empty:
             raise ValueError(f"{name}: {key} needs a default value in the game's own __init__")
         values[key] = _convert(name, key, text, type(defaults[key]))
@@ -170,4 +180,5 @@ def _convert(name: str, key: str, text: str, kind: type):
     try:
         return {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
     except (ValueError, KeyError):
-        raise ValueError(f"{name}: {key} must be of type {kind.__name__}, not {text!r}") from None
+        wanted = f"must be of type {kind.__name__}, not {shown(text)}"
+        raise ValueError(f"{name}: {key} {wanted}") from None

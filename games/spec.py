@@ -5,8 +5,20 @@ Which names and keys exist, and what type a value has, is checked by the caller.
 """
 
 import difflib
+import re
+import reprlib
 from collections.abc import Iterable
 from typing import NamedTuple
+
+SHOWN = 80
+"""Characters of an input that a message shows, at most."""
+LONGEST_WORD = 50
+"""Characters of a word that is compared with known ones."""
+_PART = re.compile(r"""([^,=]*=\s*(?:"[^"]*"|'[^']*')\s*|[^,]*)(?:,|$)""")
+
+_repr = reprlib.Repr()
+_repr.maxlevel, _repr.maxdict, _repr.maxlist, _repr.maxtuple = 2, 4, 6, 6
+_repr.maxstring = _repr.maxother = _repr.maxlong = SHOWN
 
 
 class Option(NamedTuple):
@@ -14,7 +26,8 @@ class Option(NamedTuple):
 
     key: str
     value: str | None
-    """Everything behind the first ``=``; None where the text has no ``=``."""
+    """Everything behind the first ``=``, quotes around it removed; None where the text has no
+    ``=``."""
     text: str
     """The option as it was written."""
 
@@ -28,20 +41,45 @@ def split(text: str) -> tuple[str, str]:
 def parse_options(text: str) -> list[Option]:
     """The options of ``key=value,...`` in order; none for an empty text.
 
-    ``"path=a=b, leaves"`` gives ``("path", "a=b")`` and ``("leaves", None)``.
+    ``"path=a=b, leaves"`` gives ``("path", "a=b")`` and ``("leaves", None)``. A value with a comma
+    stands in quotes: ``path='a,b'``.
     """
-    return [_parse_option(part) for part in text.split(",")] if text else []
+    parts = (part.strip() for part in _PART.findall(text))
+    return [_parse_option(part) for part in parts if part]  # a comma too many is no mistake
 
 
 def _parse_option(text: str) -> Option:
     key, equals, value = text.partition("=")
-    return Option(key.strip(), value.strip() if equals else None, text)
+    return Option(key.strip(), _unquoted(value.strip()) if equals else None, text)
+
+
+def _unquoted(value: str) -> str:
+    quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
+    return value[1:-1] if quoted else value
+
+
+def shown(value: object) -> str:
+    """An input as a message shows it: its ``repr``, in one line; of a long one the ends."""
+    return _repr.repr(value)
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
-    """The known name most similar to ``word``; None where no name is similar."""
-    matches = difflib.get_close_matches(word, list(known), n=1)
-    return matches[0] if matches else None
+    """The known name most similar to ``word`` or abbreviated by it; None where there is none.
+
+    ``"learning_rte"`` and ``"lr"`` give ``"learning_rate"``, ``"sims"`` gives ``"simulations"``.
+    """
+    names = list(known)
+    if len(word) > LONGEST_WORD:
+        return None
+    plain = word.lower().replace("-", "_")
+    matches = difflib.get_close_matches(plain, names, n=1)
+    return next(iter(matches or (name for name in names if _abbreviates(plain, name))), None)
+
+
+def _abbreviates(word: str, name: str) -> bool:
+    """Whether ``word`` is made of the initials of ``name``, or begins like it: ``lr``, ``sims``."""
+    initials = "".join(part[:1] for part in re.split(r"[_\W]", name))
+    return (len(word) > 1 and word == initials) or (len(word) > 2 and name.startswith(word[:3]))
 
 
 def suggest(word: str, known: Iterable[str], listing: str = "choose from") -> str:

@@ -52,12 +52,10 @@ def test_a_bad_configuration_ends_in_exit_2_before_anything_heavy_is_imported(tm
 @pytest.mark.parametrize(
     "words",
     [
-        ("solve", "connect_for", "4"),
         ("solve", "connect_four", "48"),
         ("solve", "othello:size=6", ""),
         ("solve", "tic_tac_toe", "14253"),
         ("arena", "random", "--game", "tic_tac_toe"),
-        ("arena", "random", "minmax", "--game", "tic_tac_toe"),
         ("evaluate", "tic_tac_toe", "--player", "random", "--positions", "nowhere.csv"),
         ("evaluate", "tic_tac_toe", "--player", "random", "random", "--positions", "all"),
         ("evaluate", "tic_tac_toe", "--player", "random", "--suite"),
@@ -69,7 +67,6 @@ def test_a_bad_configuration_ends_in_exit_2_before_anything_heavy_is_imported(tm
         ("solve", "tic_tac_toe", "14", "--seed", "3"),
         ("train", "tic_tac_toe", "seed"),
         ("train", "tic_tac_toe", "--resume", "--run-dir", "nowhere"),
-        ("train", "tic_tac_toe", "--ray", "nowhere"),
         ("bench", "search", "speed=5"),
         ("bench", "search", "seconds=0"),
     ],
@@ -90,6 +87,9 @@ def test_bad_input_gets_exit_2_and_one_line_a_mistake(words, capsys, tmp_path, m
         ("train", "tic_tac_toe", "--time-limit", "5"),
         ("train", "tic_tac_toe", "--timelimit=5m"),
         ("games", "chess"),
+        ("solve", "connect_for", "4"),
+        ("arena", "random", "minmax", "--game", "tic_tac_toe"),
+        ("train", "tic_tac_toe", "--ray", "nowhere"),
         ("arena", "random", "random", "--game", "tic_tac_toe", "--json", "nowhere/x.json"),
         ("arena", "random", "random", "--game", "tic_tac_toe", "--json", "."),
         ("solve", "connect_four", "--positions", "moves.txt", "--out", "-"),
@@ -114,8 +114,8 @@ def test_every_command_has_help(command, capsys):
 
 def test_every_documented_command_is_found():
     assert set(COMMANDS) == {
-        "arena", "bench", "evaluate", "export", "games", "ladder", "play", "serve", "solve",
-        "supervised", "train",
+        "arena", "bench", "configs", "evaluate", "export", "games", "ladder", "play", "serve",
+        "solve", "supervised", "train",
     }  # fmt: skip
 
 
@@ -236,14 +236,14 @@ def test_evaluate_reports_the_figures_of_the_design_as_json(capsys, tmp_path):
 def test_evaluate_takes_players_in_one_list_or_in_several_and_says_where_the_game_goes(capsys):
     parse = cli.build_parser(COMMANDS).parse_args
     for words in (
-        "x --suite --player a b",
-        "--player a b --suite x",
-        "x --player a --player b --suite",
+        "othello --suite --player random minimax",
+        "--player random minimax --suite othello",
+        "othello --player random --player minimax --suite",
     ):
         options = parse(["evaluate", *words.split()])
-        assert (options.game, options.players) == ("x", ["a", "b"])
+        assert (options.game, options.players) == ("othello", ["random", "minimax"])
     with pytest.raises(SystemExit):
-        parse(["evaluate", "--suite", "--player", "a", "x"])
+        parse(["evaluate", "--suite", "--player", "random", "mcts"])
     assert "usage: alphazero evaluate GAME (" in capsys.readouterr().err
 
 

@@ -134,7 +134,7 @@ def test_the_pages_for_a_new_user_have_commands_that_run():
 
 @pytest.mark.parametrize("words", LINES.values(), ids=LINES.keys())
 def test_every_command_line_is_one_that_the_program_takes(words):
-    options = cli.parse(cli.build_parser(cli.command_modules()), words)
+    options = cli.build_parser(cli.command_modules()).parse_args(words)
     if (
         options.command == "train"
         and options.config in config_file.names(config.FOLDER)

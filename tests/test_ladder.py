@@ -194,7 +194,6 @@ def test_the_command_rates_a_player_and_calibrates(small, tmp_path, capsys):
     ("words", "complaint"),
     [
         (["othello"], "othello:size=8 has no ladder; there is one for connect_four"),
-        (["connect_four", "minmax"], "did you mean 'minimax'?"),
         (["connect_four", "random", "--games", "0"], "at least 1, not 0"),
         (["connect_four", "random", "--calibrate", "x.json"], "leave PLAYER out"),
         (

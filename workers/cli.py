@@ -12,7 +12,6 @@ Modules that take seconds to import are imported inside ``run``, so that a mista
 line is reported at once.
 """
 
-import argparse
 import os
 import sys
 import traceback
@@ -24,8 +23,15 @@ from types import ModuleType
 import alphazero
 from alphazero.errors import RunFailed
 from workers import commands
+from workers.terminal.parsing import Parser
 
 BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
+EPILOG = """\
+examples:
+  alphazero train connect_four_quick
+  alphazero play connect_four
+
+ALPHAZERO_TRACEBACK=1 in the environment shows where an error came from."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A user's own game lies in the folder in which the command is run, as for `python -m`.
     sys.path.append(os.getcwd())
     modules = command_modules()
-    options = parse(build_parser(modules), arguments)
+    options = build_parser(modules).parse_args(arguments)
     command = modules[options.command]
     try:
         if getattr(command, "COMPILES", True):
@@ -60,13 +66,12 @@ def command_modules() -> dict[str, ModuleType]:
     return {name: import_module(f"{commands.__name__}.{name}") for name in names}
 
 
-def build_parser(modules: dict[str, ModuleType]) -> argparse.ArgumentParser:
+def build_parser(modules: dict[str, ModuleType]) -> Parser:
     """The parser of the whole command line; ``options.command`` is the chosen command's name."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="alphazero",
         description="Train, play and compare AlphaZero agents for board games.",
-        epilog="ALPHAZERO_TRACEBACK=1 in the environment shows where an error came from.",
-        allow_abbrev=False,
+        epilog=EPILOG,
     )
     parser.add_argument("--version", action="version", version=f"alphazero {alphazero.__version__}")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -76,25 +81,10 @@ def build_parser(modules: dict[str, ModuleType]) -> argparse.ArgumentParser:
             help=module.HELP,
             description=f"{module.HELP[0].upper()}{module.HELP[1:]}.",
             epilog=module.EPILOG,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
         )
         module.add_options(command)
         command.set_defaults(command=name)
     return parser
-
-
-def parse(
-    parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None
-) -> argparse.Namespace:
-    """The options given; settings (``key=value``) may stand between and after other options."""
-    options, rest = parser.parse_known_args(arguments)
-    unknown = [word for word in rest if word.startswith("-") or not hasattr(options, "overrides")]
-    if unknown:
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
-    if rest:  # argparse stops collecting key=value words at the first option between them
-        options.overrides += rest
-    return options
 
 
 def _report(error: Exception) -> int:

@@ -6,6 +6,7 @@ evaluate the same positions again, and the trees of games in progress, which it 
 """
 
 import inspect
+import os
 import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
@@ -36,7 +37,7 @@ from alphazero.types import Generators, Limits, Lines
 from games import solvers
 from games.base import Game, States
 from games.solvers import minimax as exact
-from games.spec import parse_options, split, suggest
+from games.spec import parse_options, shown, split, suggest
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 """A player's time for one call, that is, for all positions of a batch together."""
@@ -77,9 +78,9 @@ def make(spec: str, game: Game, leaves: str = "1", allow: Collection[str] = ()) 
     try:
         return KINDS[kind](game, spec, **options, **allowed)
     except ValidationError as error:
-        raise ValueError(f"player {spec!r}: {_describe(error)}") from None
+        raise ValueError(f"player {shown(spec)}: {_describe(error)}") from None
     except ValueError as error:
-        raise ValueError(f"player {spec!r}: {error}") from None
+        raise ValueError(f"player {shown(spec)}: {error}") from None
 
 
 def check(spec: str, game: Game) -> None:
@@ -97,20 +98,25 @@ def parse(spec: str) -> tuple[str, dict[str, str]]:
     """Split ``kind[:key=value,...]`` into a known kind and its known options, still as text.
 
     ``"minimax:depth=5"`` gives ``("minimax", {"depth": "5"})``. ``ValueError``, one line: an
-    unknown kind, an unknown option, or one without a value or given twice.
+    unknown kind, an unknown option, or one without a value or given twice. A path that exists is
+    a checkpoint: ``"runs/x:simulations=50"`` gives ``{"path": "runs/x", "simulations": "50"}``.
     """
     kind, rest = split(spec)
+    options: dict[str, str] = {}
+    if kind not in KINDS and os.path.exists(path := os.path.expanduser(kind)):
+        kind, options = "checkpoint", {"path": path}
     if kind not in KINDS:
-        raise ValueError(f"player {spec!r}: there is no kind {kind!r}; {suggest(kind, KINDS)}")
+        no = f"no file or folder {shown(kind)}" if "/" in kind else f"no kind {shown(kind)}"
+        raise ValueError(f"player {shown(spec)}: there is {no}; {suggest(kind, KINDS)}")
     parameters = inspect.signature(KINDS[kind]).parameters.values()
     known = [parameter.name for parameter in parameters if parameter.kind == parameter.KEYWORD_ONLY]
-    options: dict[str, str] = {}
     for key, value, _ in parse_options(rest):
         if key not in known:
-            raise ValueError(f"player {spec!r}: there is no option {key!r}; {suggest(key, known)}")
+            hint = f"there is no option {shown(key)}; {suggest(key, known)}"
+            raise ValueError(f"player {shown(spec)}: {hint}")
         if not value or key in options:
-            raise ValueError(f"player {spec!r}: {key} needs one value: {key}=...")
-        options[key] = value
+            raise ValueError(f"player {shown(spec)}: {key} needs one value: {key}=...")
+        options[key] = os.path.expanduser(value) if key == "path" else value
     return kind, options
 
 

@@ -2,16 +2,26 @@
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
-Positive = Annotated[float, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-BelowOne = Annotated[float, Field(ge=0, lt=1)]
-NotNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
-Natural = Annotated[int, Field(ge=0)]
+from alphazero.ranges import (
+    STRICT,
+    BatchSize,
+    BelowOne,
+    Count,
+    Depth,
+    FilePath,
+    Fraction,
+    HeadChannels,
+    Minutes,
+    Natural,
+    NotNegative,
+    Positive,
+    Threads,
+    Width,
+    check_tower,
+)
 
 Activation = Literal["relu", "leaky_relu", "tanh", "sigmoid"]
 Initialization = Literal["he", "xavier"]
@@ -80,7 +90,7 @@ class FitSettings:
 
     epochs: Count = 10
     """Passes over the training examples."""
-    batch_size: Annotated[int, Field(ge=2)] = 128
+    batch_size: BatchSize = 128
     """Examples per optimizer step."""
     loss: Literal["cross_entropy", "mse"] = "cross_entropy"
     """mse: mean squared error between the softmax's probabilities and the one-hot labels."""
@@ -96,9 +106,9 @@ class FitSettings:
     is float32."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps."""
-    threads: Count | Literal["auto"] = "auto"
+    threads: Threads | Literal["auto"] = "auto"
     """Threads that share each batch on a CPU; auto: one per core, but 32 rows each at least."""
-    time_limit_minutes: Positive | None = None
+    time_limit_minutes: Minutes | None = None
     """Stop after so many minutes; none: no limit."""
 
 
@@ -107,7 +117,7 @@ class MLP:
     """A multilayer perceptron (Rosenblatt 1958; Rumelhart et al. 1986)."""
 
     kind: Literal["mlp"] = "mlp"
-    hidden: tuple[Count, ...] = (128, 256)
+    hidden: Annotated[tuple[Width, ...], Field(max_length=16)] = (128, 256)
     """Units of each hidden layer."""
     activation: Activation = "relu"
     """Between the layers."""
@@ -124,9 +134,9 @@ class CNN:
     """Convolution - pooling, once for each of ``channels``, then a dense layer (LeCun 1998)."""
 
     kind: Literal["cnn"] = "cnn"
-    channels: tuple[Count, ...] = (32, 64)
+    channels: Annotated[tuple[Width, ...], Field(max_length=16)] = (32, 64)
     """Channels of each convolution."""
-    hidden: Count = 128
+    hidden: Width = 128
     """Units of the dense layer."""
     activation: Activation = "relu"
     """After convolutions and dense layer."""
@@ -141,19 +151,22 @@ class ResNet:
     """The residual tower of the policy-value network, under one policy head over the classes."""
 
     kind: Literal["resnet"] = "resnet"
-    blocks: Count = 3
+    blocks: Depth = 3
     """Residual blocks of two convolutions."""
-    channels: Count = 48
+    channels: Width = 48
     """Channels of every convolution of the tower."""
-    shrink: Count = 2
+    shrink: Width = 2
     """A square of this many pixels by as many becomes one cell of the tower, with the pixels as
     channels: 2 quarters the work and loses nothing. Must divide the images' height and width."""
     attention: Attention = "none"
     """Added to each residual block: Hu et al. 2018, or KataGo's global pooling (Wu 2019)."""
-    head_channels: Count = 16
+    head_channels: HeadChannels = 16
     """Channels of the head's 1x1 convolution."""
     initialization: Initialization = "he"
     """He et al. 2015, or Glorot & Bengio 2010."""
+
+    def __post_init__(self) -> None:
+        check_tower(self.blocks, self.channels)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -161,9 +174,9 @@ class GAN:
     """A generator and a discriminator of images (Goodfellow et al. 2014; Radford et al. 2016)."""
 
     kind: Literal["gan"] = "gan"
-    noise: Count = 64
+    noise: Width = 64
     """Length of the random vector from which an image is generated."""
-    channels: Count = 32
+    channels: Width = 32
     """Channels at half the images' height and width; twice as many at a quarter."""
     conditional: bool = True
     """The class is an input of both networks (Mirza & Osindero 2014)."""
@@ -173,9 +186,9 @@ class GAN:
 class EmbeddingSettings:
     """One vector per word."""
 
-    dimensions: Count = 100
+    dimensions: Width = 100
     """Numbers per word."""
-    vectors: str | None = None
+    vectors: FilePath | None = None
     """A file of pretrained vectors in GloVe's text format; it also sets the dimensions."""
     frozen: bool = False
     """Do not train the vectors: neither pretrained ones nor the random ones of other words."""
@@ -189,9 +202,9 @@ class TextCNN:
 
     kind: Literal["textcnn"] = "textcnn"
     embedding: EmbeddingSettings = EmbeddingSettings()
-    widths: Annotated[tuple[Count, ...], Field(min_length=1)] = (3, 4, 5)
+    widths: Annotated[tuple[Width, ...], Field(min_length=1, max_length=16)] = (3, 4, 5)
     """Words per convolution window, one set of convolutions for each width."""
-    channels: Count = 100
+    channels: Width = 100
     """Channels per width."""
     dropout: BelowOne = 0.5
     """Share of features set to 0 in training, before the dense layer."""
@@ -205,9 +218,9 @@ class Recurrent:
     cell: Literal["rnn", "lstm", "gru"] = "lstm"
     """rnn: Elman 1990; lstm: Hochreiter & Schmidhuber 1997; gru: Cho et al. 2014."""
     embedding: EmbeddingSettings = EmbeddingSettings()
-    hidden: Count = 128
+    hidden: Width = 128
     """Units per direction."""
-    layers: Count = 1
+    layers: Depth = 1
     """Recurrent layers."""
     bidirectional: bool = True
     """Read the text forwards and backwards."""
@@ -223,11 +236,11 @@ class Transformer:
 
     kind: Literal["transformer"] = "transformer"
     embedding: EmbeddingSettings = EmbeddingSettings(dimensions=128)
-    heads: Count = 4
+    heads: Depth = 4
     """Attention heads per layer; must divide the embedding's dimensions."""
-    layers: Count = 2
+    layers: Depth = 2
     """Encoder layers."""
-    feedforward: Count = 256
+    feedforward: Width = 256
     """Hidden units of each layer's feed-forward network."""
     dropout: BelowOne = 0.2
     """Share of numbers set to 0 in training, in every layer and before the dense layer."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from alphazero.nn.settings import STRICT, Positive
+from alphazero.ranges import STRICT, Positive
 from alphazero.search import halving, kernels
 from alphazero.search.budget import Budget, clock, start
 from alphazero.search.conclusion import conclude, read_roots
@@ -39,16 +39,16 @@ class Gumbel:
     """
 
     kind: Literal["gumbel"] = "gumbel"
-    simulations: Annotated[int, Field(ge=2)] = 32
+    simulations: Annotated[int, Field(ge=2, le=10**7)] = 32
     """Simulations per move; the algorithm improves the policy with as few as 2."""
-    max_considered_actions: Annotated[int, Field(ge=2)] = 16
+    max_considered_actions: Annotated[int, Field(ge=2, le=2**31 - 1)] = 16
     """Number of root actions with which sequential halving begins; mctx's default is 16, too."""
     visit_offset: Positive = 50.0
     """The paper's ``c_visit``, which is 50 there and in mctx."""
     value_scale: Positive = 0.1
     """The paper's ``c_scale``: 1 in its experiments on Go, 0.1 by default in mctx, both for values
     rescaled to [0, 1]; see docs/decisions/0006."""
-    leaves: Annotated[int, Field(ge=1)] = 1
+    leaves: Annotated[int, Field(ge=1, le=2**16)] = 1
     """Leaves evaluated at once per tree; virtual losses make their paths differ."""
     proofs: bool = True
     """Propagate proven results from finished games upwards in the tree (MCTS-Solver)."""

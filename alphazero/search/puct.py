@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from alphazero.nn.settings import STRICT, Fraction, Positive
+from alphazero.ranges import STRICT, Fraction, NotNegative, Positive
 from alphazero.search import kernels
 from alphazero.search.budget import start
 from alphazero.search.conclusion import conclude, read_roots
@@ -29,7 +29,7 @@ class PUCT:
     """
 
     kind: Literal["puct"] = "puct"
-    simulations: Annotated[int, Field(ge=1)] = 64
+    simulations: Annotated[int, Field(ge=1, le=10**7)] = 64
     """Simulations per move. AlphaGo Zero used 1,600, AlphaZero 800; KataGo 600 to 1,000 for the
     quarter of its moves whose policies are trained on (Wu 2019, section 3.1)."""
     c_puct: Positive = 1.25
@@ -37,7 +37,7 @@ class PUCT:
     c_base: Positive = 19652.0
     """Visits at which c(N) exceeds ``c_puct`` by log 2, about 0.69: more exploration in large
     searches. 19652 in AlphaZero's pseudocode."""
-    fpu_reduction: Annotated[float, Field(ge=0)] = 0.2
+    fpu_reduction: NotNegative = 0.2
     """First-play urgency: the Q of an unvisited action is the node's mean value minus this times
     the square root of the visited actions' total prior. KataGo uses 0.2, and 0 at a root with
     noise (Wu 2019, section 2); here the root is no exception."""
@@ -47,7 +47,7 @@ class PUCT:
     dirichlet_total: Positive = 10.0
     """The noise's alpha is this divided by the number of legal actions: about 0.3 for the 35 of
     chess, as in AlphaZero, and 1.4 for the 7 of Connect Four. KataGo's total is 10.83."""
-    leaves: Annotated[int, Field(ge=1)] = 1
+    leaves: Annotated[int, Field(ge=1, le=2**16)] = 1
     """Leaves evaluated at once per tree; virtual losses make their paths differ."""
     proofs: bool = True
     """Propagate proven results from finished games upwards in the tree (MCTS-Solver)."""

@@ -15,11 +15,7 @@ from alphazero.nn.settings import (
     CNN,
     GAN,
     MLP,
-    STRICT,
-    Count,
     FitSettings,
-    Fraction,
-    Natural,
     OptimizerSettings,
     Recurrent,
     ResNet,
@@ -27,6 +23,7 @@ from alphazero.nn.settings import (
     TrackingSettings,
     Transformer,
 )
+from alphazero.ranges import STRICT, Count, FilePath, Fraction, Natural
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 OF_TEXTS = (TextCNN, Recurrent, Transformer)
@@ -38,7 +35,7 @@ class Images:
     """Images of digits, or of anything else in MNIST's format."""
 
     kind: Literal["images"] = "images"
-    path: str | None = None
+    path: FilePath | None = None
     """A folder with MNIST's IDX files; without one, scikit-learn's digits of 8x8 pixels."""
     validation: Share = 0.1
     """Share of the training examples that is held back for validation: it chooses the best epoch
@@ -56,7 +53,7 @@ class Texts:
     """Reviews, positive or negative."""
 
     kind: Literal["texts"] = "texts"
-    path: str | None = None
+    path: FilePath | None = None
     """The aclImdb folder or archive, or TSV or CSV; without one, reviews made from templates."""
     validation: Share = 0.1
     """Share of the training examples that is held back for validation: it chooses the best epoch
@@ -64,10 +61,10 @@ class Texts:
     limit: Count | None = None
     """Largest number of training examples, those for validation included: the first ones after
     shuffling. Default: all."""
-    vocabulary: Count = 20_000
+    vocabulary: Annotated[int, Field(ge=1, le=3_000_000)] = 20_000
     """Number of words that are told apart: the most frequent ones of the training texts and, with
     pretrained vectors, as many more from their file. All other words count as one unknown word."""
-    length: Count = 400
+    length: Annotated[int, Field(ge=1, le=100_000)] = 400
     """Number of words of a text that are used, the last ones; shorter texts are padded."""
 
 
@@ -103,5 +100,6 @@ def load(name_or_path: str, overrides: Sequence[str] = ()) -> SupervisedConfig:
     ``overrides`` are ``key.sub=value`` texts from the command line. Raises ``ConfigError`` with one
     line for each thing wrong.
     """
-    name, text = config_file.find(name_or_path, FOLDER)
+    games = "alphazero train", packages.ROOT / "configs"
+    name, text = config_file.find(name_or_path, FOLDER, games)
     return config_file.parse(SupervisedConfig, text, name, overrides)

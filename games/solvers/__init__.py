@@ -75,7 +75,7 @@ def positions(game: Game, games: Sequence[str]) -> States:
         allowed &= ply < game.max_plies
         for row in map(int, rows[~allowed]):
             move = f"move {ply + 1} of {games[row]!r}, {words[row][ply]!r}"
-            raise NotAPosition(row, f"{move}, cannot be played")
+            raise NotAPosition(row, f"{move}, cannot be played{_hint(game, words[row][ply])}")
         states[rows] = game.step(states[rows], actions)
     return states
 
@@ -98,6 +98,13 @@ def _action(game: Game, text: str) -> int:
     """The action that a 1-based number names; -1 for a text that names none."""
     action = int(text) - 1 if text.isascii() and text.isdigit() else -1
     return action if action < game.num_actions else -1
+
+
+def _hint(game: Game, word: str) -> str:
+    """The end of a message about a move that cannot be played."""
+    if _action(game, word) >= 0:
+        return ""
+    return f"; moves are numbers from 1 to {game.num_actions}"
 
 
 def label(game: Game, games: Sequence[str], solve: Solve = scores) -> list[list[str]]:

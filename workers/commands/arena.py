@@ -3,19 +3,21 @@
 import argparse
 from dataclasses import asdict
 
-from workers.terminal.options import PLAYERS, add_allow, add_json, add_seed
+from workers.terminal.options import PLAYERS, add_allow, add_json, add_seed, game, player
 
 HELP = "play matches between players and rate them"
 EPILOG = f"""\
 example:
-  alphazero arena mcts:simulations=200 minimax:depth=5 --game connect_four --games 100
+  alphazero arena mcts:simulations=200 minimax:depth=5 --game connect_four
 
 {PLAYERS}"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("players", metavar="PLAYER", nargs="+", help="two or more")
-    parser.add_argument("--game", required=True, metavar="GAME", help="see `alphazero games`")
+    parser.add_argument("players", metavar="PLAYER", type=player, nargs="+", help="two or more")
+    parser.add_argument(
+        "--game", type=game, required=True, metavar="GAME", help="see `alphazero games`"
+    )
     parser.add_argument(
         "--games",
         type=int,
@@ -47,26 +49,26 @@ def run(options: argparse.Namespace) -> int:
     from alphazero.judging import arena, players
     from workers.terminal import progress, tables
 
-    game = games.make(options.game)
-    entrants = [players.make(spec, game, allow=options.allow) for spec in options.players]
+    rules = games.make(options.game)
+    entrants = [players.make(spec, rules, allow=options.allow) for spec in options.players]
     screen = Console(stderr=True)
-    for player in entrants:
-        if player.inference:
-            text = f"{player.name}: {player.inference}"
+    for entrant in entrants:
+        if entrant.inference:
+            text = f"{entrant.name}: {entrant.inference}"
             screen.print(text, markup=False, highlight=False, soft_wrap=True)
     with progress.games() as report:
         played = arena.play(
-            game, entrants, options.games, options.seed, options.opening_plies, report,
+            rules, entrants, options.games, options.seed, options.opening_plies, report,
             swap=not options.fixed_seats,
         )  # fmt: skip
     result = asdict(played)
-    cut = f", {played.adjudicated} adjudicated at {game.max_plies} plies"
+    cut = f", {played.adjudicated} adjudicated at {rules.max_plies} plies"
     table = tables.make(
         f"{played.game}, {played.games} games{cut if played.adjudicated else ''}",
         "player", "wins", "draws", "losses", "score", "Elo", "95 %",
     )  # fmt: skip
-    for player in result["players"]:
-        elo, low, high = (tables.signed(player[key]) for key in ("elo", "elo_low", "elo_high"))
-        counts = [str(player[key]) for key in ("wins", "draws", "losses")]
-        table.add_row(player["name"], *counts, f"{player['score']:.1%}", elo, f"{low} to {high}")
+    for row in result["players"]:
+        elo, low, high = (tables.signed(row[key]) for key in ("elo", "elo_low", "elo_high"))
+        counts = [str(row[key]) for key in ("wins", "draws", "losses")]
+        table.add_row(row["name"], *counts, f"{row['score']:.1%}", elo, f"{low} to {high}")
     return tables.report(table, result, options.json)

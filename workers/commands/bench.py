@@ -4,7 +4,8 @@ import argparse
 from collections.abc import Container, Iterator
 from typing import TYPE_CHECKING, Any
 
-from workers.terminal.options import add_json
+from workers.terminal.options import add_json, add_settings, self_play_keys
+from workers.terminal.parsing import Parser
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,11 +28,9 @@ JSON_ONLY = ("counted",)
 """Figures that only the JSON shows."""
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=MEASUREMENTS)
-    parser.add_argument(
-        "overrides", metavar="key=value", nargs="*", help="an unknown key lists the known ones"
-    )
+def add_options(parser: Parser) -> None:
+    parser.add_argument("what", metavar="WHAT", choices=MEASUREMENTS, help=", ".join(MEASUREMENTS))
+    add_settings(parser, self_play_keys, "an unknown key lists the known ones")
     add_json(parser)
 
 

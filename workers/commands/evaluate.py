@@ -4,7 +4,7 @@ import argparse
 from functools import partial
 from typing import TYPE_CHECKING
 
-from workers.terminal.options import PLAYERS, add_allow, add_game, add_json, add_seed
+from workers.terminal.options import PLAYERS, add_allow, add_game, add_json, add_seed, player
 
 if TYPE_CHECKING:
     from games.base import Game
@@ -13,7 +13,7 @@ HELP = "count a player's mistakes in solved positions"
 EPILOG = f"""\
 examples:
   alphazero evaluate tic_tac_toe --positions all --player mcts
-  alphazero evaluate connect_four --suite --player checkpoint:path=runs/x minimax
+  alphazero evaluate connect_four --suite --player runs/x minimax
 
 FILE is CSV with the columns moves,best,c1..cA: 1-based moves from the start, the best
 score and the score of each move; the suite is six such files, opening_easy to end_easy
@@ -24,8 +24,9 @@ score and the score of each move; the suite is six such files, opening_easy to e
 def add_options(parser: argparse.ArgumentParser) -> None:
     # argparse would show GAME last, where it would be read as a player.
     parser.usage = (
-        "alphazero evaluate GAME (--positions FILE|all | --suite) --player PLAYER [PLAYER ...] "
-        "[--allow module:Class] [--seed S] [--json FILE]"
+        "alphazero evaluate GAME (--positions FILE|all | --suite)\n"
+        "                          --player PLAYER [PLAYER ...] [--allow module:Class]\n"
+        "                          [--seed S] [--json FILE]"
     )
     add_game(parser)
     where = parser.add_mutually_exclusive_group(required=True)
@@ -43,6 +44,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--player",
         dest="players",
+        type=player,
         nargs="+",
         action="extend",
         required=True,
@@ -67,11 +69,11 @@ def _positions(options: argparse.Namespace, game: "Game") -> int:
 
     if len(options.players) != 1:
         raise ValueError("--player: one at a time, except with --suite")
-    player = players.make(options.players[0], game, allow=options.allow)
+    judged = players.make(options.players[0], game, allow=options.allow)
     positions = mistakes.positions_from(options.positions, game)
-    result = mistakes.evaluate(player, positions, game, options.seed)
+    result = mistakes.evaluate(judged, positions, game, options.seed)
     table = tables.make(
-        f"{player.name} in {result['positions']:,} positions of {game.name}",
+        f"{judged.name} in {result['positions']:,} positions of {game.name}",
         "mistakes", "rate", "95 %", "optimal moves", "simulations",
     )  # fmt: skip
     table.add_row(
@@ -97,13 +99,13 @@ def _suite(options: argparse.Namespace, game: "Game") -> int:
     with progress.bars() as report:
         for spec in specs:
             report(spec, total, 0)
-        for player in [players.make(spec, game, allow=options.allow) for spec in specs]:
-            counts = progress.running_total(partial(report, player.name, total))
+        for judged in [players.make(spec, game, allow=options.allow) for spec in specs]:
+            counts = progress.running_total(partial(report, judged.name, total))
             reports = {
-                name: mistakes.evaluate(player, positions, game, options.seed, counts)
+                name: mistakes.evaluate(judged, positions, game, options.seed, counts)
                 for name, positions in sets.items()
             }
-            result = {"name": player.name, "simulations": player.simulations, "sets": reports}
+            result = {"name": judged.name, "simulations": judged.simulations, "sets": reports}
             results.append(result)
     title = f"mistakes in {total:,} solved positions of {game.name}, 95 % interval"
     table = tables.make(title, "set", *(escape(result["name"]) for result in results))

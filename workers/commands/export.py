@@ -1,7 +1,8 @@
 """``alphazero export``: a run's agent as a folder of its own."""
 
 import argparse
-from pathlib import Path
+
+from workers.terminal.options import path
 
 HELP = "write a run's agent to a folder, to keep or to give away"
 EPILOG = """\
@@ -14,9 +15,9 @@ card; nothing that only training needs"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_dir", type=Path, metavar="RUN", help="a run directory or a checkpoint")
+    parser.add_argument("run_dir", type=path, metavar="RUN", help="a run directory or a checkpoint")
     parser.add_argument(
-        "--to", type=Path, required=True, metavar="FOLDER", help="an agent in it is replaced"
+        "--to", type=path, required=True, metavar="FOLDER", help="an agent in it is replaced"
     )
     parser.add_argument(
         "--half", action="store_true", help="weights as float16: half the size, almost the same"

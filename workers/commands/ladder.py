@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workers.terminal.options import PLAYERS, add_allow, add_json, file_path
+from workers.terminal.options import PLAYERS, add_allow, add_json, file_path, game, player
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,8 +26,12 @@ GAMES = 200
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("game", metavar="GAME", help="one that has a ladder: connect_four")
-    parser.add_argument("player", metavar="PLAYER", nargs="?", help="the player to be rated")
+    parser.add_argument(
+        "game", type=game, metavar="GAME", help="one that has a ladder: connect_four"
+    )
+    parser.add_argument(
+        "player", metavar="PLAYER", type=player, nargs="?", help="the one to be rated"
+    )
     parser.add_argument(
         "--games",
         type=int,
@@ -54,13 +58,13 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError("--calibrate rates the ladder's own players: leave PLAYER out")
     if not options.player and (options.games, options.seed) != (None, None):
         raise ValueError("--games and --seed are for rating a PLAYER; a ladder has its own")
-    game = games.make(options.game)
-    rungs = ladder.load(game)
+    rules = games.make(options.game)
+    rungs = ladder.load(rules)
     if options.player:
-        rating = _rate(options, game, rungs)
+        rating = _rate(options, rules, rungs)
         return tables.report(_rating_table(rating), asdict(rating), options.json)
     if options.calibrate:
-        rungs = _calibrate(game, rungs, options.calibrate)
+        rungs = _calibrate(rules, rungs, options.calibrate)
     return tables.report(_rungs_table(rungs), asdict(rungs), options.json)
 
 
@@ -68,10 +72,10 @@ def _rate(options: argparse.Namespace, game: "Game", rungs: "Ladder") -> "Rating
     from alphazero.judging import ladder, players
     from workers.terminal import progress
 
-    player = players.make(options.player, game, allow=options.allow)
+    rated = players.make(options.player, game, allow=options.allow)
     count = GAMES if options.games is None else options.games
     with progress.games() as report:
-        return ladder.rate(game, player, rungs, count, options.seed or 0, report)
+        return ladder.rate(game, rated, rungs, count, options.seed or 0, report)
 
 
 def _calibrate(game: "Game", rungs: "Ladder", path: Path) -> "Ladder":

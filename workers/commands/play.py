@@ -4,7 +4,7 @@ import argparse
 import time
 from typing import TYPE_CHECKING
 
-from workers.terminal.options import PLAYERS, add_allow, add_game
+from workers.terminal.options import PLAYERS, add_allow, add_game, player
 
 if TYPE_CHECKING:
     from games.base import Game
@@ -23,6 +23,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--player",
         metavar="PLAYER",
+        type=player,
         help="your opponent; default: the agent that comes with the program, where GAME has one, "
         "else mcts:simulations=1000",
     )
@@ -66,9 +67,9 @@ def _play(options: argparse.Namespace, game: "Game") -> int:
     spec = options.player or players.default(game)
     if not (options.player or game.name in agents.names()):
         print(f"No agent for {game.name} comes with this program: {spec} plays instead.")
-    player = players.make(spec, game, leaves="auto", allow=options.allow)
+    opponent = players.make(spec, game, leaves="auto", allow=options.allow)
     settings = terminal.PlaySettings(
         begin=not options.second, hints=options.hints, seed=int(time.time())
     )
-    terminal.play(game, player, settings, terminal.terminal_read, Console())
+    terminal.play(game, opponent, settings, terminal.terminal_read, Console())
     return 0

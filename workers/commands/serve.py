@@ -3,15 +3,17 @@
 import argparse
 
 from workers.serve.limits import Address, Limits
-from workers.terminal.options import add_allow, count, natural
+from workers.terminal.options import add_allow, count, natural, ray
 
 HELP = "answer over HTTP with a trained agent or network"
 EPILOG = """\
 examples:
   alphazero serve connect_four                  # the bundled agent
   alphazero serve runs/MY_RUN --port 9000
-  curl -H 'content-type: application/json' -d '{"moves": "4453"}' localhost:8000/move
-  curl -H 'content-type: application/json' -d '{"text": "a good one"}' localhost:8000/predict
+  curl localhost:8000/move -H 'content-type: application/json' \\
+      -d '{"moves": "4453"}'
+  curl localhost:8000/predict -H 'content-type: application/json' \\
+      -d '{"text": "a good one"}'
   curl -F image=@digit.png localhost:8000/predict
 
 The paths are /predict for images and texts, /move for games, /health, /metrics (Prometheus)
@@ -64,7 +66,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_allow(parser)
     parser.add_argument(
-        "--ray", metavar="local|ADDRESS",
+        "--ray", type=ray, metavar="local|ADDRESS",
         help="serve with Ray Serve, here or on a cluster whose nodes all have CHECKPOINT",
     )  # fmt: skip
     parser.add_argument(

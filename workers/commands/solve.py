@@ -1,10 +1,9 @@
 """``alphazero solve``: exact scores, of one position or of files of positions."""
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workers.terminal.options import add_game, new_file
+from workers.terminal.options import add_game, new_file, path
 
 if TYPE_CHECKING:
     from games.base import Game
@@ -32,7 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--positions",
-        type=Path,
+        type=path,
         metavar="FILE",
         help="solve these: MOVES per line, or CSV whose first column is `moves`",
     )
@@ -45,7 +44,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--suite",
-        type=Path,
+        type=path,
         metavar="DIR",
         help="draw and solve the six sets of `evaluate --suite` there: 25 minutes of one core",
     )

@@ -1,10 +1,21 @@
 """``alphazero supervised``: train, test, use and tune networks on images and texts."""
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workers.terminal.options import add_json, add_run, count, file_path
+from workers.terminal.options import (
+    add_json,
+    add_run,
+    add_settings,
+    count,
+    file_path,
+    path,
+    ray,
+    supervised_keys,
+)
+from workers.terminal.parsing import Parser
 
 if TYPE_CHECKING:
     from workers.supervised.tune import TuneOptions
@@ -19,7 +30,7 @@ without data.path a small data set is used instead, so that every command runs o
 TRAIN = """\
 examples:
   alphazero supervised train resnet data.path=data/mnist
-  alphazero supervised train textcnn data.path=data/aclImdb_v1.tar.gz --time-limit 10m"""
+  alphazero supervised train textcnn data.path=data/aclImdb_v1.tar.gz"""
 EVALUATE = """\
 examples:
   alphazero supervised evaluate runs/cnn
@@ -34,8 +45,9 @@ TUNE = """\
 examples:
   alphazero supervised tune mlp --grid optimizer.name=adam,rmsprop \\
       --grid optimizer.learning_rate=1e-3,1e-2 --folds 3 --to runs/tuned
-  alphazero supervised tune cnn fit.epochs=3 --random 12 --grid model.dropout=0,0.25,0.5 \\
-      --range optimizer.learning_rate=1e-4..1e-1 --to runs/random
+  alphazero supervised tune cnn fit.epochs=3 --random 12 --to runs/random \\
+      --grid model.dropout=0,0.25,0.5 \\
+      --range optimizer.learning_rate=1e-4..1e-1
   alphazero supervised train runs/tuned/best.yaml
 
 DIR holds results.csv, results.json, results.png, best.yaml and trials.jsonl. Trials in the last one
@@ -117,7 +129,7 @@ def _vectors(options: argparse.Namespace) -> int:
 def _add_train(actions: Any) -> None:
     train = _add_action(actions, "train", "train a network", TRAIN, _train)
     _add_config(train)
-    add_run(train)
+    add_run(train, supervised_keys)
     train.add_argument(
         "--download", action="store_true", help="download MNIST or IMDb first, where it is missing"
     )
@@ -127,11 +139,14 @@ def _add_evaluate(actions: Any) -> None:
     evaluate = _add_action(actions, "evaluate", "test a trained network", EVALUATE, _evaluate)
     _add_model(evaluate)
     evaluate.add_argument(
-        "--data", metavar="PATH", help="test on these data instead of those it was trained on"
+        "--data",
+        type=os.path.expanduser,
+        metavar="PATH",
+        help="test on these data instead of those it was trained on",
     )
     evaluate.add_argument(
         "--judge",
-        type=Path,
+        type=path,
         metavar="RUN",
         help="the classifier with which a generator is evaluated",
     )
@@ -145,7 +160,7 @@ def _add_predict(actions: Any) -> None:
         "--text", nargs="+", default=[], metavar="TEXT", help="texts, each in quotes"
     )
     predict.add_argument(
-        "--image", nargs="+", type=Path, default=[], metavar="FILE", help="PNG, grey, light on dark"
+        "--image", nargs="+", type=path, default=[], metavar="FILE", help="PNG, grey, light on dark"
     )
     add_json(predict)
 
@@ -153,9 +168,7 @@ def _add_predict(actions: Any) -> None:
 def _add_tune(actions: Any) -> None:
     tune = _add_action(actions, "tune", "search for settings by cross-validation", TUNE, _tune)
     _add_config(tune)
-    tune.add_argument(
-        "overrides", metavar="key.sub=value", nargs="*", help="settings that all candidates share"
-    )
+    add_settings(tune, supervised_keys, "settings that all candidates share")
     _add_candidates(tune)
     tune.add_argument(
         "--folds",
@@ -166,6 +179,7 @@ def _add_tune(actions: Any) -> None:
     )
     tune.add_argument(
         "--ray",
+        type=ray,
         metavar="off|local|ADDRESS",
         default="off",
         help="where trials run; default off: in processes of this machine",
@@ -176,7 +190,7 @@ def _add_tune(actions: Any) -> None:
         metavar="N",
         help="trials at a time; default: one per core; 1: in this process",
     )
-    tune.add_argument("--to", type=Path, required=True, metavar="DIR", help="folder of the results")
+    tune.add_argument("--to", type=path, required=True, metavar="DIR", help="folder of the results")
 
 
 def _add_candidates(tune: argparse.ArgumentParser) -> None:
@@ -208,7 +222,7 @@ def _add_vectors(actions: Any) -> None:
     purpose = "learn word vectors from texts without labels"
     vectors = _add_action(actions, "vectors", purpose, VECTORS, _vectors)
     vectors.add_argument(
-        "data", type=Path, metavar="PATH", help="folder, archive or table of texts"
+        "data", type=path, metavar="PATH", help="folder, archive or table of texts"
     )
     vectors.add_argument(
         "--to", type=file_path, required=True, metavar="FILE", help="in GloVe's text format"
@@ -218,25 +232,19 @@ def _add_vectors(actions: Any) -> None:
 
 
 def _add_config(action: argparse.ArgumentParser) -> None:
-    action.add_argument(
-        "config", metavar="CONFIG", help="a name in configs/supervised or a YAML file"
-    )
+    action.add_argument("config", metavar="CONFIG", help="see `alphazero configs`; or a YAML file")
 
 
 def _add_model(action: argparse.ArgumentParser) -> None:
-    action.add_argument("run_dir", type=Path, metavar="RUN", help="a run or one of its checkpoints")
+    action.add_argument("run_dir", type=path, metavar="RUN", help="a run or one of its checkpoints")
 
 
-def _add_action(
-    actions: Any, name: str, purpose: str, epilog: str, run_action: Any
-) -> argparse.ArgumentParser:
+def _add_action(actions: Any, name: str, purpose: str, epilog: str, run_action: Any) -> Parser:
     action = actions.add_parser(
         name,
         help=purpose,
         description=f"{purpose[0].upper()}{purpose[1:]}.",
         epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     action.set_defaults(run_action=run_action)
     return action

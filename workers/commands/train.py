@@ -3,23 +3,25 @@
 import argparse
 from pathlib import Path
 
-from workers.terminal.options import add_run
+from workers.terminal.options import add_run, ray, self_play_keys
+from workers.terminal.parsing import Parser
 
 HELP = "train an agent"
 EPILOG = """\
 examples:
   alphazero train connect_four_quick
-  alphazero train connect_four network.blocks=10 seed=7 --ray local --time-limit 2h
+  alphazero train connect_four network.blocks=10 --ray local --time-limit 2h
   alphazero train connect_four --resume          # continues its newest run
 
 a run directory holds config.yaml, metrics.jsonl, log.txt, games/ and checkpoints/"""
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", metavar="CONFIG", help="a name in configs/ or a YAML file")
-    add_run(parser)
+def add_options(parser: Parser) -> None:
+    parser.add_argument("config", metavar="CONFIG", help="see `alphazero configs`; or a YAML file")
+    add_run(parser, self_play_keys)
     parser.add_argument(
         "--ray",
+        type=ray,
         metavar="off|local|ADDRESS",
         help="where self-play runs; default: the configuration's `ray`",
     )
@@ -32,9 +34,7 @@ def run(options: argparse.Namespace) -> int:
     settings = config.load(options.config, options.overrides)
     matches.check(settings)
     folder = run_directory.choose(Path(options.config).stem, options.run_dir, options.resume)
-    if options.ray is not None:
-        config.check_ray(options.ray)
     from workers.runs import train
 
-    ray = options.ray or settings.ray
-    return train.main(settings, folder, options.resume, ray, options.time_limit)
+    place = options.ray or settings.ray
+    return train.main(settings, folder, options.resume, place, options.time_limit)

@@ -1,27 +1,36 @@
 """Options that several commands share, and the types of their values."""
 
 import argparse
+import os
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from workers.terminal.parsing import Parser
 
 PLAYERS = """\
 a player is kind[:key=value,...]:
-  random                                          any legal move
-  mcts:simulations=800                            tree search with random rollouts
-  minimax:depth=5                                 full-width search to a depth
-  solver:slack=0,errors=0                         perfect play, where a solver exists; slack: also
-                                                  moves that keep the result so many stones later
-                                                  or sooner; errors: share of random moves
-  checkpoint:path=runs/x,simulations=200          a trained agent; a run directory means its
-                                                  newest valid checkpoint, no path the agent
-                                                  that comes with the program
-  policy:path=runs/x                              a trained network without search
-mcts, minimax and checkpoint also take seconds=S: the time for each move, or in matches for the
-moves of all games at a time; reuse_tree=false: a checkpoint begins each search anew"""
+  random                               any legal move
+  mcts:simulations=800                 tree search with random rollouts
+  minimax:depth=5                      full-width search to a depth
+  solver:slack=0,errors=0              perfect play, where a solver exists;
+                                       slack: also moves that keep the result
+                                       so many stones later or sooner; errors:
+                                       share of random moves
+  checkpoint:path=RUN,simulations=200  a trained agent: a run means its newest
+                                       valid checkpoint, no path the agent that
+                                       comes with the program
+  policy:path=RUN                      a trained network without search
+  RUN                                  the same as checkpoint:path=RUN
+a path with a comma stands in quotes: "checkpoint:path='a,b'"
+
+mcts, minimax and checkpoint also take seconds=S: the time for each move, or in
+matches for the moves of all games at a time; reuse_tree=false: a checkpoint
+begins each search anew"""
 
 
 def add_game(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("game", metavar="GAME", help="see `alphazero games`")
+    parser.add_argument("game", type=game, metavar="GAME", help="see `alphazero games`")
 
 
 def add_allow(parser: argparse.ArgumentParser) -> None:
@@ -33,13 +42,32 @@ def add_allow(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def add_run(parser: argparse.ArgumentParser) -> None:
-    """The options of every command that trains."""
+def add_settings(parser: Parser, known: Callable[[], Sequence[str]], meaning: str) -> None:
+    """The argument for ``key.sub=value``; ``known`` returns the keys that there are."""
+    parser.settings = known
+    parser.add_argument("overrides", metavar="key.sub=value", nargs="*", default=[], help=meaning)
+
+
+def self_play_keys() -> Sequence[str]:
+    """The keys of all settings of self-play."""
+    from alphazero import config, config_file
+
+    return config_file.paths(config.Config)
+
+
+def supervised_keys() -> Sequence[str]:
+    """The keys of all settings of supervised models."""
+    from alphazero import config_file
+    from alphazero.supervised import config
+
+    return config_file.paths(config.SupervisedConfig)
+
+
+def add_run(parser: Parser, known: Callable[[], Sequence[str]]) -> None:
+    """The options of every command that trains; ``known`` as in ``add_settings``."""
+    add_settings(parser, known, "settings that replace the file's")
     parser.add_argument(
-        "overrides", metavar="key.sub=value", nargs="*", help="settings that replace the file's"
-    )
-    parser.add_argument(
-        "--run-dir", type=Path, metavar="DIR", help="default: runs/CONFIG-DATE-TIME"
+        "--run-dir", type=path, metavar="DIR", help="default: runs/CONFIG-DATE-TIME"
     )
     parser.add_argument(
         "--resume",
@@ -83,25 +111,61 @@ def minutes(text: str) -> float:
     return float(match[1]) * {"s": 1 / 60, "m": 1.0, "h": 60.0}[match[2]]
 
 
-def json_destination(text: str) -> str:
-    """Refuse a missing folder before the work, not after it."""
-    if text != "-" and not Path(text).absolute().parent.is_dir():
-        raise argparse.ArgumentTypeError(f"{Path(text).parent} is not a folder")
-    if Path(text).is_dir():
-        raise argparse.ArgumentTypeError(f"{text} is a folder, not a file")
+def game(text: str) -> str:
+    """The text of a registered game that can be made, or of one of the user's own, unchecked."""
+    import games
+
+    return text if ":" in games.named(text)[0] else _checked(text, games.make)
+
+
+def player(text: str) -> str:
+    """The text of a player of a known kind with known options."""
+    from alphazero.judging import players  # torch, which takes seconds to import
+
+    return _checked(text, players.parse)
+
+
+def ray(text: str) -> str:
+    """``off``, ``local``, ``auto`` or the address of a cluster."""
+    from alphazero import config
+
+    return _checked(text, config.check_ray)
+
+
+def _checked(text: str, check: Callable[[str], object]) -> str:
+    """``text``, whose ``ValueError`` becomes argparse's own, with the option's name."""
+    try:
+        check(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
     return text
+
+
+def path(text: str) -> Path:
+    """A path, ``~`` expanded: a shell expands it only at the beginning of a word."""
+    return Path(os.path.expanduser(text))
+
+
+def json_destination(text: str) -> str:
+    """Refuse a missing folder before the work, not after it; ``-`` is standard output."""
+    return text if text == "-" else str(file_path(text))
 
 
 def file_path(text: str) -> Path:
     """A file in a folder that exists; not standard output."""
     if text == "-":
         raise argparse.ArgumentTypeError("standard output cannot be used here: give a file")
-    return Path(json_destination(text))
+    file = path(text)
+    if not file.absolute().parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{file.parent} is not a folder")
+    if file.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a folder, not a file")
+    return file
 
 
 def new_file(text: str) -> Path:
     """A file that does not exist yet, in a folder that does."""
-    path = file_path(text)
-    if path.exists():
+    file = file_path(text)
+    if file.exists():
         raise argparse.ArgumentTypeError(f"{text} exists already: give a new file")
-    return path
+    return file
