@@ -21,6 +21,7 @@ from alphazero import config_file, sealed
 from alphazero.config import Config
 from alphazero.nn import state as states
 from alphazero.nn.weights import Weights
+from games.base import Game
 
 WEIGHTS = "weights.safetensors"
 TRAINING = "training.pt"
@@ -38,13 +39,22 @@ class Checkpoint:
     step: int
     config: Config
     weights: Weights
+    rules_version: str | None = None
+    """Of the game that it was trained in; None in checkpoints of earlier versions."""
 
 
 def save(
-    directory: Path, step: int, weights: Weights, state: dict, config: Config, keep: int = 5
+    directory: Path,
+    step: int,
+    weights: Weights,
+    state: dict,
+    config: Config,
+    keep: int = 5,
+    rules_version: str | None = None,
 ) -> Path:
     """Write ``directory/checkpoints/step_NNNNNN``, delete all but the newest ``keep``; the path.
 
+    ``rules_version`` is the game's, see ``check_rules``.
     ``state`` holds plain types, NumPy arrays and tensors only. Raises ``ValueError`` if it holds
     anything else and ``OSError`` if it cannot be written, one line each; earlier checkpoints are
     unchanged then. A process that is killed at any moment leaves the earlier checkpoints undamaged,
@@ -56,7 +66,8 @@ def save(
         CONFIG: config_file.as_yaml(config).encode(),
     }
     folder = Path(directory) / "checkpoints"
-    return sealed.save_step(folder, step, files, {"game": config.game}, keep)
+    fields = {"game": config.game} | _rules(rules_version)
+    return sealed.save_step(folder, step, files, fields, keep)
 
 
 def release(path: Path | str, folder: Path, training: dict[str, Any], half: bool = False) -> str:
@@ -69,6 +80,7 @@ def release(path: Path | str, folder: Path, training: dict[str, Any], half: bool
     trained = load(path)
     data = sealed.dump_weights(_as_float16(trained.weights) if half else trained.weights)
     fields = {"step": trained.step, "game": trained.config.game, "training": training}
+    fields |= _rules(trained.rules_version)
     sealed.write(
         folder, {WEIGHTS: data, CONFIG: config_file.as_yaml(trained.config).encode()}, fields
     )
@@ -91,7 +103,26 @@ def load(path: Path | str) -> Checkpoint:
     except ValueError as error:
         reason = str(error).replace("\n", " ")
         raise ValueError(f"{path / CONFIG} does not fit this version: {reason}") from None
-    return Checkpoint(path, manifest["step"], config, sealed.load_weights(path / WEIGHTS))
+    weights, rules = sealed.load_weights(path / WEIGHTS), manifest.get("rules_version")
+    return Checkpoint(path, manifest["step"], config, weights, rules)
+
+
+def check_rules(trained: Checkpoint, game: Game) -> None:
+    """``ValueError``, one line, where the rules of ``game`` have changed since the training.
+
+    Checkpoints of earlier versions do not name their rules and are accepted.
+    """
+    if trained.rules_version not in (None, game.rules_version):
+        raise ValueError(
+            f"{trained.path} was trained by other rules of {game.name}: their rules_version is "
+            f"{ascii(trained.rules_version)[:40]}, now it is {game.rules_version!r}; train again, "
+            "or use the rules as they were"
+        )
+
+
+def _rules(version: str | None) -> dict[str, str]:
+    """The field of a manifest."""
+    return {} if version is None else {"rules_version": version}
 
 
 def load_state(path: Path | str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+import games
 from alphazero import checkpoint, config_file, loop, resuming
 from alphazero.checkpoint import Checkpoint
 from alphazero.config import Config
@@ -167,6 +168,7 @@ def _start(directory: Path, settings: Config, resume: bool) -> Checkpoint | None
     start = newest_checkpoint(directory, log.warning)
     if start is not None:
         resuming.compare(config_file.as_dict(start.config), config_file.as_dict(settings))
+        checkpoint.check_rules(start, games.make(settings.game))
     return start
 
 

@@ -2,7 +2,8 @@
 
 A *frame* holds one record: 4 bytes marker, 4 bytes length, 4 bytes CRC-32, then a payload of this
 length: zlib of a msgpack list of numbers and binary arrays. A *shard* is a header (one line that
-names the game and the version of its rules, and its CRC-32), then frames. Frames are appended and never rewritten.
+names the game and the version of its rules, and its CRC-32), then frames. Frames are appended and
+never rewritten.
 
 A game stores its actions, not its states: they are built again with the rules when it is read, and
 so are the legal actions of each position, to which the weights of the policies belong in order. A

@@ -4,8 +4,8 @@ Written from the papers: Silver et al. 2018 (AlphaZero: PUCT, Dirichlet noise), 
 urgency), Danihelka et al. 2022 (Gumbel AlphaZero: equations 8, 10, 11, 14, 33). Scores and priors
 are float32, so that a near tie is broken as in the kernels. The evaluator's values should be
 dyadic: then sums are exact, and their order does not matter. Exact ties: a root's actions without
-noise are brought into random order first, and the first of the best ones is taken; the final choice among the
-most visited ones is by their value, and again the first.
+noise are brought into random order first, and the first of the best ones is taken; the final choice
+among the most visited ones is by their value, and again the first.
 """
 
 import math

@@ -172,7 +172,7 @@ def test_moves_beyond_max_plies_are_refused_and_games_of_that_length_are_over():
 
 
 def test_a_game_too_large_to_solve_is_refused():
-    with pytest.raises(ValueError, match="connect_four is too large to solve: over 100 positions"):
+    with pytest.raises(ValueError, match="connect_four is too large to solve: .* more than 100"):
         minimax.solve_all(CONNECT_FOUR, limit=100)
 
 
@@ -254,7 +254,7 @@ def test_scores_of_connect_four_are_stones_left():
 
 def test_games_without_a_solver_and_finished_positions_are_refused():
     othello = games.make("othello:size=6")
-    with pytest.raises(ValueError, match="othello:size=6 has no solver; there is one for connect"):
+    with pytest.raises(ValueError, match=r"othello:size=6 is too large to solve: .* 1,000,000 pos"):
         solvers.scores(othello, othello.initial(1))
     finished = solvers.position(TIC_TAC_TOE, "14253")
     with pytest.raises(ValueError, match="finished"):

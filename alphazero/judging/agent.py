@@ -139,13 +139,14 @@ def load(
     are named on stderr.
 
     ``ValueError``, one line: there is no valid checkpoint, it was trained in a game other than
-    ``game``, or ``simulations`` are too few for the search.
+    ``game`` or by other rules of it, or ``simulations`` are too few for the search.
     """
     # Torch takes seconds to import; players without a network do not need it.
     from alphazero import checkpoint
 
     loaded = checkpoint.load(checkpoint.resolve(path, partial(print, file=sys.stderr)))
     game = _game_of(loaded, game)
+    checkpoint.check_rules(loaded, game)
     try:
         search = _search_of(loaded.config, search).without_noise(simulations)
     except ValidationError as error:

@@ -147,7 +147,8 @@ def agent_player(
 def policy_player(name: str, evaluate: Evaluator, game: Game) -> Player:
     """A player without search: the legal move to which ``evaluate`` gives the highest logit.
 
-    Of several it is any, at random. ``game`` is the one whose states ``evaluate`` reads, see ``encoders.played_game``.
+    Of several it is any, at random. ``game`` is the one whose states ``evaluate`` reads, see
+    ``encoders.played_game``.
     """
 
     def decide(states: States, rngs: Generators, _: Limits, lines: Lines | None) -> Decision:

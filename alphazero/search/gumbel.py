@@ -118,15 +118,16 @@ class Gumbel:
         self, game: Game, tree: Tree, root: "_Root", budget: Budget
     ) -> Generator[States, Evaluation, None]:
         """Grow fresh trees by ``budget.simulations``, fewer at the deadline."""
-        considered = min(game.num_actions, self.max_considered_actions)
+        most = min(game.num_actions, self.max_considered_actions)
         schedules = halving.schedules if budget.deadline is None else halving.new_schedules
-        schedule = schedules(considered, budget.simulations or 0)
+        schedule = schedules(most, budget.simulations or 0)
+        considered = np.minimum(root.considered, len(schedule) - 1)
         offset, scale = np.float32(self.visit_offset), np.float32(self.value_scale)
 
         def select(remaining: NDArray[np.int32], rows: Rows) -> int:
             return kernels.gumbel(
                 tree.nodes, tree.edges, tree.raw, self.leaves, remaining, *rows[:2],
-                root.scores, root.considered, schedule, offset, scale,
+                root.scores, considered, schedule, offset, scale,
             )  # fmt: skip
 
         yield from grow(game, tree, select, budget, self.leaves, self.proofs)

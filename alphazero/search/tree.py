@@ -12,7 +12,8 @@ A finished game is never sent to the evaluator; its outcome is backed up instead
 its node is new, by ``select`` when a later descent ends at the node again.
 
 Nodes hold edges of legal moves only: all trees of a batch share one array of edges, in which the
-edges of a node are neighbours: in random order at a root, else in increasing order of their actions.
+edges of a node are neighbours: in random order at a root, which decides between equal scores, else
+in increasing order of their actions.
 """
 
 import sys

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+import games
 from alphazero import checkpoint, config_file, local_run, loop
 from alphazero.checkpoint import Checkpoint
 from alphazero.config import Config
@@ -67,13 +68,15 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
 def newest_checkpoint(run_dir: Path, settings: Config, console: Console) -> Checkpoint | None:
     """The checkpoint to continue from; None where the run was stopped before its first one.
 
-    Prints which settings differ from the run's; ``ValueError`` for one that cannot change.
+    Prints which settings differ from the run's; ``ValueError`` for one that cannot change, and for
+    other rules of the game.
     """
     start = local_run.newest_checkpoint(run_dir, lambda line: console.print(line, markup=False))
     if start is not None:
         before, now = config_file.as_dict(start.config), config_file.as_dict(settings)
         if line := run_directory.describe_changes(before, now, FIXED, RESOLVED):
             console.print(line)
+        checkpoint.check_rules(start, games.make(settings.game))
     return start
 
 
