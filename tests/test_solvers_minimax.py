@@ -172,7 +172,7 @@ def test_moves_beyond_max_plies_are_refused_and_games_of_that_length_are_over():
 
 
 def test_a_game_too_large_to_solve_is_refused():
-    with pytest.raises(ValueError, match="connect_four is too large to solve: .* more than 100"):
+    with pytest.raises(ValueError, match=r"connect_four is too large to solve: .* more than 100"):
         minimax.solve_all(CONNECT_FOUR, limit=100)
 
 

@@ -24,8 +24,9 @@ def play_match(
 
     A player is an ``Agent``, a ``Player`` or a text such as ``"minimax:depth=5"``. Each game begins
     with ``opening_plies`` random moves, by default 2, fewer in a tiny game. Each opening is played
-    twice, with sides exchanged; without ``swap`` it is played once, and the player named first begins. ``progress`` is called with the
-    numbers of finished games and of all games. The result depends on the arguments alone.
+    twice, with sides exchanged; without ``swap`` it is played once, and the player named first
+    begins. ``progress`` is called with the numbers of finished games and of all games.
+    The result depends on the arguments alone.
 
     ``ValueError``, one line: fewer than two players, no game, openings that end the game, an
     unknown player, or an agent of another game.

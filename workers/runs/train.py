@@ -17,8 +17,9 @@ from alphazero.limiter import Limiter
 from alphazero.loop import Run
 from alphazero.nn import extras
 from alphazero.nn.device import cores
-from alphazero.parts import memory_of
+from alphazero.parts import game_of, memory_of
 from alphazero.resuming import FIXED, RESOLVED
+from alphazero.selfplay import shortened_openings
 from alphazero.targets import TARGETS
 from workers.runs import run_directory
 from workers.runs.monitoring import Monitor
@@ -115,9 +116,11 @@ def _summary(run: Run) -> str:
     place = "in this process" if settings.ray == "off" else f"on Ray ({settings.ray})"
     source = settings.training.initial_weights
     initial = f"\nthe initial weights are those of {source}" if source else ""
+    cut = shortened_openings(game_of(settings), settings.selfplay.random_opening_plies)
+    openings = f"\n{cut}" if cut else ""
     return (
         f"{settings.game}: self-play {place}; learner {run.learner.precision}, "
-        f"{settings.training.threads} threads{initial}{_untaught_heads(settings)}"
+        f"{settings.training.threads} threads{initial}{_untaught_heads(settings)}{openings}"
     )
 
 
