@@ -95,7 +95,8 @@ def play(
     Each opening of ``opening_plies`` random moves (None: ``usual_plies``) is played twice, with
     seats swapped; where ``games`` is odd the last one is played once. Without ``swap`` the pair's
     first player has seat 0 (it begins) in every game, and each opening is played once.
-    ``ValueError``: fewer than two players, no game, or openings that end the game. ``RuntimeError``: a player's move is illegal.
+    ``ValueError``: fewer than two players, no game, or openings that end the game.
+    ``RuntimeError``: a player's move is illegal.
     """
     if len(players) < 2:
         raise ValueError(f"an arena needs at least 2 players, not {len(players)}")

@@ -192,8 +192,9 @@ def shuffle_roots(tree: Tree, rngs: Generators, rows: NDArray[np.intp]) -> None:
 
     Where scores are equal, the first edge is selected: so each action has the same chance.
     """
-    chances = np.array([rngs[row].random() for row in rows.tolist()])
-    kernels.shuffle_roots(tree.nodes, tree.edges, rows, chances)
+    if len(rows):
+        chances = np.array([rngs[row].random() for row in rows.tolist()])
+        kernels.shuffle_roots(tree.nodes, tree.edges, rows, chances)
 
 
 def grow(
