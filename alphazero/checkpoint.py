@@ -20,6 +20,7 @@ from alphazero.config import Config
 from alphazero.errors import reading, shown
 from alphazero.nn import state as states
 from alphazero.nn.weights import Shapes, Weights
+from games.base import Game
 
 WEIGHTS = "weights.safetensors"
 TRAINING = "training.pt"
@@ -37,6 +38,8 @@ class Description:
     config: Config
     shapes: Shapes
     """The shapes of its weights by name."""
+    rules_version: str | None = None
+    """Of the game that it was trained in; None in checkpoints of earlier versions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +50,22 @@ class Checkpoint:
     step: int
     config: Config
     weights: Weights
+    rules_version: str | None = None
+    """Of the game that it was trained in; None in checkpoints of earlier versions."""
 
 
 def save(
-    directory: Path, step: int, weights: Weights, state: dict, config: Config, keep: int = 5
+    directory: Path,
+    step: int,
+    weights: Weights,
+    state: dict,
+    config: Config,
+    keep: int = 5,
+    rules_version: str | None = None,
 ) -> Path:
     """Write ``directory/checkpoints/step_NNNNNN``, delete all but the newest ``keep``; the path.
 
+    ``rules_version`` is the game's, see ``check_rules``.
     ``state`` holds plain types, NumPy arrays and tensors only. Raises ``ValueError`` if it holds
     anything else and ``OSError`` if it cannot be written, one line each; earlier checkpoints are
     unchanged then. A process that is killed at any moment leaves the earlier checkpoints undamaged,
@@ -65,7 +77,8 @@ def save(
         CONFIG: config_file.as_yaml(config).encode(),
     }
     folder = Path(directory) / "checkpoints"
-    return sealed.save_step(folder, step, files, {"game": config.game}, keep)
+    fields = {"game": config.game} | _rules(rules_version)
+    return sealed.save_step(folder, step, files, fields, keep)
 
 
 def release(path: Path | str, folder: Path, training: dict[str, Any], half: bool = False) -> str:
@@ -78,6 +91,7 @@ def release(path: Path | str, folder: Path, training: dict[str, Any], half: bool
     trained = load(path)
     data = sealed.dump_weights(_as_float16(trained.weights) if half else trained.weights)
     fields = {"step": trained.step, "game": trained.config.game, "training": training}
+    fields |= _rules(trained.rules_version)
     sealed.write(
         folder, {WEIGHTS: data, CONFIG: config_file.as_yaml(trained.config).encode()}, fields
     )
@@ -94,16 +108,38 @@ def describe(path: Path | str) -> Description:
 
     ``ValueError`` (one line) if no checkpoint is undamaged.
     """
-    folder = _open(path)
-    config = _config_of(folder)
-    return Description(folder.path, folder.fields["step"], config, folder.shapes(WEIGHTS))
+    return _described(_open(path))
 
 
 def load(path: Path | str) -> Checkpoint:
     """Load weights and configuration. ``ValueError`` (one line) if no checkpoint is undamaged."""
     folder = _open(path)
-    config = _config_of(folder)
-    return Checkpoint(folder.path, folder.fields["step"], config, folder.weights(WEIGHTS))
+    described = _described(folder)
+    return Checkpoint(
+        folder.path,
+        described.step,
+        described.config,
+        folder.weights(WEIGHTS),
+        described.rules_version,
+    )
+
+
+def check_rules(trained: Checkpoint | Description, game: Game) -> None:
+    """``ValueError``, one line, where the rules of ``game`` have changed since the training.
+
+    Checkpoints of earlier versions do not name their rules and are accepted.
+    """
+    if trained.rules_version not in (None, game.rules_version):
+        raise ValueError(
+            f"{trained.path} was trained by other rules of {game.name}: their rules_version is "
+            f"{shown(str(trained.rules_version))[:40]!r}, now it is {game.rules_version!r}; train "
+            "again, or use the rules as they were"
+        )
+
+
+def _rules(version: str | None) -> dict[str, str]:
+    """The field of a manifest."""
+    return {} if version is None else {"rules_version": version}
 
 
 def load_state(path: Path | str) -> dict[str, Any]:
@@ -131,8 +167,10 @@ def _open(path: Path | str) -> sealed.Sealed:
     return folder
 
 
-def _config_of(folder: sealed.Sealed) -> Config:
-    return stored_config.read(folder, CONFIG, Config)
+def _described(folder: sealed.Sealed) -> Description:
+    config = stored_config.read(folder, CONFIG, Config)
+    step, rules = folder.fields["step"], folder.fields.get("rules_version")
+    return Description(folder.path, step, config, folder.shapes(WEIGHTS), rules)
 
 
 def _as_float16(weights: Weights) -> Weights:

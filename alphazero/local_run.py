@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+import games
 from alphazero import checkpoint, config_file, loop, resuming
 from alphazero.checkpoint import Description
 from alphazero.config import Config
@@ -22,8 +23,10 @@ from alphazero.nn.device import cores
 from alphazero.nn.parallel import keep_memory
 from alphazero.nn.weights import Weights
 from alphazero.parts import game_of
+from alphazero.protocols import Collected
 from alphazero.replay import Replay
-from alphazero.types import Search
+from alphazero.selfplay import shortened_openings
+from alphazero.types import Ending, Search
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +69,9 @@ def train(
     start = _start(directory, settings, resume)
     minutes = time_limit_minutes or settings.training.time_limit_minutes
     limit = minutes * 60 if minutes else math.inf
+    openings = shortened_openings(game_of(settings), settings.selfplay.random_opening_plies)
+    if openings:
+        log.warning(openings)
     with (
         _torch_threads_restored(),
         local_run(settings, directory, search, start is not None, log.warning) as run,
@@ -169,6 +175,7 @@ def _start(directory: Path, settings: Config, resume: bool) -> Description | Non
     start = newest_checkpoint(directory, log.warning)
     if start is not None:
         resuming.compare(config_file.as_dict(start.config), config_file.as_dict(settings))
+        checkpoint.check_rules(start, games.make(settings.game))
     return start
 
 
@@ -203,6 +210,13 @@ def _hooks(
     def seconds() -> float:
         return time.monotonic() - began
 
+    cut = 0
+
+    def games(collected: Collected) -> None:
+        nonlocal cut
+        if not cut and (cut := int(collected.endings[Ending.LENGTH])):
+            log.warning("%d games reached max_plies and ended by adjudication", cut)
+
     def write(step: int, values: dict[str, float]) -> None:
         spent = {"minutes": seconds() / 60, "cpu_minutes": time.process_time() / 60}
         values = values | spent
@@ -217,7 +231,7 @@ def _hooks(
     def is_stopped() -> bool:
         return stop is not None and stop()
 
-    return Hooks(log=write, saved=saved, seconds=seconds, stop=is_stopped)
+    return Hooks(log=write, games=games, saved=saved, seconds=seconds, stop=is_stopped)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+import games
 from alphazero import checkpoint
 from alphazero.batches import Batches
 from alphazero.config import Config
@@ -88,6 +89,7 @@ def train(run: Run, hooks: Hooks, time_limit: float = math.inf) -> None:
 def save(run: Run, seconds: float) -> Path:
     """Save a checkpoint for ``resume``; ``seconds`` is how long the run has lasted."""
     learner, keep = run.learner, run.config.training.keep_checkpoints
+    rules = games.make(run.config.game).rules_version
     state = {
         "learner": learner.state(),
         "replay": run.replay.state(),
@@ -95,7 +97,7 @@ def save(run: Run, seconds: float) -> Path:
         "seconds": seconds,
     }
     return checkpoint.save(
-        run.directory, learner.step, learner.weights(), state, run.config, keep=keep
+        run.directory, learner.step, learner.weights(), state, run.config, keep, rules
     )
 
 

@@ -201,7 +201,8 @@ class _Rebuilding:
             results = np.where(self.positions > 0, np.append(stored, 0)[self.bounds[:-1]], 0)
             other = stored != np.repeat(results, self.positions)
             self._note_rows(other, "its outcomes contradict each other")
-            endings = [Ending.PROVEN if on else Ending.RULES for on in np.isnan(outcome)]
+            cut = np.where(self.plies == self.game.max_plies, Ending.LENGTH, Ending.PROVEN)
+            endings = [Ending(end) for end in np.where(np.isnan(outcome), cut, Ending.RULES)]
         else:
             results = np.array([stored.result for stored in self.games], np.float32)
             endings = [Ending(stored.ending or 0) for stored in self.games]

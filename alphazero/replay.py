@@ -24,6 +24,8 @@ from alphazero.encoders import Encoder
 from alphazero.types import GameRecord
 from games.base import Game
 
+MOST_MALFORMED = 10
+"""Malformed games in a row with which the storing ends."""
 SHARD_BYTES = 64 * 2**20
 """A shard of at least this size is closed, and the next one is begun."""
 
@@ -160,6 +162,7 @@ class Replay:
         self._symmetries = len(game.symmetries()) if settings.symmetries else 1
         self._heads = tuple(heads)
         self._row = targets.columns(game, settings, self._heads)
+        self._malformed = 0  # records in a row that were left out
         self._lock = _acquire_lock(self.directory, lock_timeout)
         try:
             self._read_shards()
@@ -180,17 +183,32 @@ class Replay:
     def extend(self, records: Iterable[GameRecord]) -> int:
         """Store finished games, skip those with a known ``game_id``; the number of new games.
 
-        Raises ``OSError`` (one line) if a record cannot be written: neither this record nor the
-        following ones are stored, not even in part. Raises ``ValueError`` for a malformed record.
+        A malformed record is left out, and ``report`` gets a line; ``ValueError`` once
+        ``MOST_MALFORMED`` have come in a row, because then no game is ever stored. Raises
+        ``OSError`` (one line) if a record cannot be written: neither this record nor the following
+        ones are stored, not even in part.
         """
         accepted = 0
         for record in records:
-            if record.game_id not in self._ids:
-                self._append(wire.encode(self.game, record))
+            if record.game_id not in self._ids and (frame := self._encode(record)):
+                self._append(frame)
                 self._count(record)
                 self._add_to_window(record)
                 accepted += 1
         return accepted
+
+    def _encode(self, record: GameRecord) -> bytes | None:
+        """The frame of a record; None, and a report, for a malformed one."""
+        try:
+            frame = wire.encode(self.game, record)
+        except wire.WireError as error:
+            self._malformed += 1
+            if self._malformed == MOST_MALFORMED:
+                raise
+            self._report(f"left out a game: {error}")
+            return None
+        self._malformed = 0
+        return frame
 
     def sample(self, size: int, rng: np.random.Generator) -> Samples:
         """``size`` positions, uniform over the window, each with a uniformly drawn symmetry.

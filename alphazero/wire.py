@@ -2,7 +2,8 @@
 
 A *frame* holds one record: 4 bytes marker, 4 bytes length, 4 bytes CRC-32, then a payload of this
 length: zlib of a msgpack list of numbers and binary arrays. A *shard* is a header (one line that
-names the game, and its CRC-32), then frames. Frames are appended and never rewritten.
+names the game and the version of its rules, and its CRC-32), then frames. Frames are appended and
+never rewritten.
 
 A game stores its actions, not its states: they are built again with the rules when it is read, and
 so are the legal actions of each position, to which the weights of the policies belong in order. A
@@ -56,6 +57,9 @@ BATCH_GAMES, BATCH_BYTES = 1000, 2**25
 """The games of a shard that are built again together, and the bytes of their rows."""
 REPORTED = 10
 """The games of a shard that are named if they are left out; the others are counted."""
+_TITLE = b"alphazero games "
+MOST_SEARCHED = 64
+"""How many times the bytes of a shard may be read in search of undamaged frames."""
 _PREFIX = struct.Struct("<4sII")
 _CRC = struct.Struct("<I")
 _DECODING_ERRORS = (zlib.error, msgpack.UnpackException, ValueError, TypeError, OverflowError)
@@ -104,8 +108,11 @@ def decode(game: Game, frame: bytes) -> GameRecord:
 
 
 def header(game: Game, number: int = FORMAT) -> bytes:
-    """The first bytes of a shard of ``game``: a line with its layout as JSON, and its CRC-32."""
-    text = b"alphazero games " + _layout(game, number) + b"\n"
+    """The first bytes of a shard of ``game``: a line of JSON with its layout and its
+    ``rules_version``, and the line's CRC-32. Format 1 has no version.
+    """
+    rules = {} if number == 1 else {"rules": game.rules_version}
+    text = _TITLE + json.dumps(_layout(game, number) | rules).encode() + b"\n"
     return text + _CRC.pack(zlib.crc32(text))
 
 
@@ -149,12 +156,13 @@ def _batches(
     A batch has at most ``BATCH_GAMES`` games and, unless it is one game, ``BATCH_BYTES`` of rows.
     """
     data = path.read_bytes()
-    start, number = _header_end(game, path, data, report) if data else (0, FORMAT)
+    search = _Search(game, data)
+    start, number = _header_end(game, path, data, search, report) if data else (0, FORMAT)
     batch, size = [], 0
     while start < len(data):
         end = _frame_end(game, data, start, number)
         if end is None:
-            start, damaged = _next_frame(game, data, start, number), start
+            start, damaged = search.next_frame(start, number), start
             kind = "damaged" if start < len(data) else "half-written or damaged"
             report(f"{path}: skipped a {kind} record, bytes {damaged} to {start}")
             continue
@@ -169,19 +177,19 @@ def _batches(
 
 
 @functools.lru_cache(maxsize=32)
-def _layout(game: Game, number: int) -> bytes:
-    layout = {
+def _layout(game: Game, number: int) -> dict[str, object]:
+    """What an encoding depends on. The rules have no part in it: a rule may change without it."""
+    return {
         "format": number,
         "game": game.name,
         "dtype": str(game.dtype.descr),
         "num_actions": game.num_actions,
     }
-    return json.dumps(layout).encode()
 
 
 @functools.lru_cache(maxsize=32)
 def _layout_crc(game: Game, number: int) -> int:
-    return zlib.crc32(_layout(game, number))
+    return zlib.crc32(json.dumps(_layout(game, number)).encode())
 
 
 def _crc(game: Game, payload: bytes, number: int = FORMAT) -> int:
@@ -202,45 +210,88 @@ def _limit(game: Game, number: int = FORMAT) -> int:
     return 1024 + ply * game.max_plies * 1001 // 1000
 
 
-def _frame_end(game: Game, data: bytes, start: int, number: int = FORMAT) -> int | None:
-    """The end offset of the frame at ``start``; None if there is no whole, undamaged frame."""
+def _frame_length(game: Game, data: bytes, start: int, number: int) -> int | None:
+    """The bytes of the payload of the frame at ``start``; None if there is no whole frame."""
     begin = start + _PREFIX.size
     if begin > len(data):
         return None
-    marker, length, crc = _PREFIX.unpack_from(data, start)
-    if marker != MARKERS[number] or length > min(_limit(game, number), len(data) - begin):
+    marker, length, _ = _PREFIX.unpack_from(data, start)
+    whole = marker == MARKERS[number] and length <= min(_limit(game, number), len(data) - begin)
+    return length if whole else None
+
+
+def _frame_end(game: Game, data: bytes, start: int, number: int = FORMAT) -> int | None:
+    """The end offset of the frame at ``start``; None if there is no whole, undamaged frame."""
+    length = _frame_length(game, data, start, number)
+    if length is None:
         return None
+    _, _, crc = _PREFIX.unpack_from(data, start)
+    begin = start + _PREFIX.size
     return begin + length if _crc(game, data[begin : begin + length], number) == crc else None
 
 
-def _next_frame(game: Game, data: bytes, start: int, number: int) -> int:
-    """The offset of the first undamaged frame behind ``start``; ``len(data)`` if there is none."""
-    candidate = data.find(MARKERS[number], start + 1)
-    while candidate >= 0 and _frame_end(game, data, candidate, number) is None:
-        candidate = data.find(MARKERS[number], candidate + 1)
-    return candidate if candidate >= 0 else len(data)
+class _Search:
+    """Finds undamaged frames behind damaged bytes, with bounded work per shard.
+
+    Every marker may be the beginning of a frame, and each candidate's checksum is computed. In
+    bytes that someone has filled with markers this would take the square of their number.
+    """
+
+    def __init__(self, game: Game, data: bytes):
+        self._game, self._data = game, data
+        self._left = MOST_SEARCHED * len(data)
+
+    def next_frame(self, start: int, number: int) -> int:
+        """The offset of the first undamaged frame behind ``start``; the end of the data if there is
+        none, or if more than ``MOST_SEARCHED`` times the shard has been read for it."""
+        data, marker = self._data, MARKERS[number]
+        candidate = data.find(marker, start + 1)
+        while candidate >= 0 and self._left > 0:
+            self._left -= _frame_length(self._game, data, candidate, number) or 0
+            if _frame_end(self._game, data, candidate, number) is not None:
+                return candidate
+            candidate = data.find(marker, candidate + 1)
+        return len(data)
 
 
 def _header_end(
-    game: Game, path: Path, data: bytes, report: Callable[[str], object]
+    game: Game, path: Path, data: bytes, search: _Search, report: Callable[[str], object]
 ) -> tuple[int, int]:
     """The offset behind the header and the format; that of the first frame if it is damaged."""
-    for number in MARKERS:
-        if data.startswith(header(game, number)):
-            return len(header(game, number)), number
     line_end = data.find(b"\n", 0, HEADER_BYTES) + 1
     text, crc = data[:line_end], data[line_end : line_end + _CRC.size]
     if line_end and crc == _CRC.pack(zlib.crc32(text)):
-        layout = ascii(text.decode(errors="replace").strip())[1:-1]  # no escape codes
-        raise WireError(f"{path} holds {layout}, not {game.name} in the encoding of this version")
+        return line_end + _CRC.size, _format_of(game, path, text.removeprefix(_TITLE))
     # The header can be dispensed with: the CRC of every frame covers the layout of the game again.
     starts = {
-        number: 0 if data.startswith(marker) else _next_frame(game, data, 0, number)
+        number: 0 if data.startswith(marker) else search.next_frame(0, number)
         for number, marker in MARKERS.items()
     }
     number = min(starts, key=lambda number: (starts[number], -number))
     report(f"{path}: the header is damaged, bytes 0 to {starts[number]}")
     return starts[number], number
+
+
+def _format_of(game: Game, path: Path, text: bytes) -> int:
+    """The format that an undamaged header names; ``WireError`` for other games or other rules.
+
+    Headers of earlier versions do not name the rules.
+    """
+    try:
+        layout = json.loads(text)
+        rules = layout.pop("rules", game.rules_version)
+        number = next(number for number in MARKERS if layout == _layout(game, number))
+    except (ValueError, AttributeError, TypeError, StopIteration, RecursionError):
+        shown = ascii(text.decode(errors="replace").strip())[1:-1]  # no escape codes
+        raise WireError(
+            f"{path} holds {shown}, not {game.name} in the encoding of this version"
+        ) from None
+    if rules != game.rules_version:
+        raise WireError(
+            f"{path}: its games were played by other rules of {game.name}: their rules_version is "
+            f"{ascii(rules)[:40]}, now it is {game.rules_version!r}; start a new run"
+        )
+    return number
 
 
 def _unpacked(game: Game, frame: bytes, number: int) -> Stored | str:

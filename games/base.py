@@ -237,12 +237,16 @@ class Game(ABC):
         ``ValueError``, one line that explains what would be right, if no action has this text. The
         method does not check whether the action is legal in a position.
         """
-        by_text = {self.action_to_text(action): action for action in range(self.num_actions)}
         key = text.strip()
-        if key not in by_text:
+        if key not in self._by_text:
             first, last = self.action_to_text(0), self.action_to_text(self.num_actions - 1)
             raise ValueError(f"{key!r} is not a move here; moves run from {first} to {last}")
-        return by_text[key]
+        return self._by_text[key]
+
+    @cached_property
+    def _by_text(self) -> dict[str, int]:
+        """Every action by its text: made once, as a game may have 100,000 of them."""
+        return {self.action_to_text(action): action for action in range(self.num_actions)}
 
     def identity(self, states: States) -> NDArray[np.uint8]:
         """``uint8 [B, K]``: what everything about a position depends on, ``K`` bytes.

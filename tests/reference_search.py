@@ -3,7 +3,9 @@
 Written from the papers: Silver et al. 2018 (AlphaZero: PUCT, Dirichlet noise), Wu 2019 (first-play
 urgency), Danihelka et al. 2022 (Gumbel AlphaZero: equations 8, 10, 11, 14, 33). Scores and priors
 are float32, so that a near tie is broken as in the kernels. The evaluator's values should be
-dyadic: then sums are exact, and their order does not matter.
+dyadic: then sums are exact, and their order does not matter. Exact ties: a root's actions without
+noise are brought into random order first, and the first of the best ones is taken; the final choice
+among the most visited ones is by their value, and again the first.
 """
 
 import math
@@ -120,17 +122,18 @@ def puct(
     state: States,
     search: PUCT,
     evaluate: Evaluator,
-    rng=None,
+    rng: np.random.Generator,
     kept: Node | None = None,
 ) -> Reference:
-    """One position by PUCT; with ``rng`` the root's prior is mixed with Dirichlet noise.
+    """One position by PUCT, the root's prior mixed with Dirichlet noise.
 
     ``action`` is the most visited one, as at temperature 0. ``kept``: this position's node in the
     tree of an earlier search, which goes on; its visits count as simulations.
     """
     root = kept if kept is not None and kept.edges else None
     root = root or _expanded(_node(game, state), game, evaluate)
-    if rng is not None and search.dirichlet_fraction:
+    _shuffle(root, rng)
+    if search.dirichlet_fraction:
         share = search.dirichlet_fraction
         alpha = search.dirichlet_total / len(root.edges)
         for edge, noise in zip(
@@ -163,18 +166,29 @@ def puct(
     if not any(counts):
         counts = [int(action in choices) for action in range(game.num_actions)]
     policy = [n / sum(counts) for n in counts]
-    action = counts.index(max(counts))
+    action = max(root.edges, key=lambda action: (counts[action], _value_of(root, action, search)))
     value = np.clip(_mean(root), *_range(root)) if search.proofs else _mean(root)
     return Reference(root, action, visits, policy, value, root.proven is not None)
 
 
 def gumbel(
-    game: Game, state: States, search: Gumbel, evaluate: Evaluator, noise: np.ndarray | None = None
+    game: Game,
+    state: States,
+    search: Gumbel,
+    evaluate: Evaluator,
+    rng: np.random.Generator,
+    temperature: float = 0.0,
 ) -> Reference:
-    """One position by Gumbel AlphaZero; ``noise [A]`` is its root's noise, None for zeros."""
+    """One position by Gumbel AlphaZero; ``temperature`` scales the root's noise."""
     root = _expanded(_node(game, state), game, evaluate)
+    if not temperature:
+        _shuffle(root, rng)
     highest = max(root.logits[action] for action in root.edges)
-    drawn = np.zeros(game.num_actions) if noise is None else noise
+    drawn = (
+        temperature * rng.gumbel(size=game.num_actions)
+        if temperature
+        else np.zeros(game.num_actions)
+    )
     scores = {a: f32(root.logits[a] - highest) + f32(drawn[a]) for a in root.edges}
     ranked = sorted(root.edges, key=lambda action: -scores[action])
     considered = ranked[: search.max_considered_actions]
@@ -190,7 +204,7 @@ def gumbel(
     def choose_root(node: Node) -> int:
         bonus = _bonus(node, search)
         required, _ = schedule[sum(edge.begun for edge in node.edges.values())]
-        left = [a for a in sorted(node.edges) if not is_refuted(a)]
+        left = [a for a in node.edges if not is_refuted(a)]
         ready = [a for a in left if node.edges[a].begun == required]
         return max(ready or left, key=lambda action: scores[action] + bonus[action])
 
@@ -211,7 +225,7 @@ def gumbel(
         _choices(root, search.proofs),
     )
     most = max(visits[a] for a in choices)
-    finalists = [a for a in sorted(choices) if visits[a] == most]
+    finalists = [a for a in root.edges if a in choices and visits[a] == most]
     weights = {a: math.exp(root.logits[a] - highest + bonus[a]) for a in choices}
     policy = [weights.get(a, 0.0) / sum(weights.values()) for a in range(game.num_actions)]
     action = max(finalists, key=lambda action: scores[action] + bonus[action])
@@ -219,6 +233,26 @@ def gumbel(
     value = sum(policy[a] * float(bonus[a]) / scale for a in root.edges)
     value = np.clip(f32(value), *_range(root)) if search.proofs else f32(value)
     return Reference(root, action, visits, policy, value, root.proven is not None)
+
+
+def _shuffle(root: Node, rng: np.random.Generator) -> None:
+    """Bring the root's actions into random order: SplitMix64, Fisher and Yates."""
+    number, actions = int(rng.random() * 2**53), list(root.edges)
+    for last in reversed(range(1, len(actions))):
+        number = (number + 0x9E3779B97F4A7C15) % 2**64
+        mixed = (number ^ number >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB % 2**64
+        other = ((mixed ^ mixed >> 31) >> 32) * (last + 1) >> 32
+        actions[last], actions[other] = actions[other], actions[last]
+    root.edges = {action: root.edges[action] for action in actions}
+
+
+def _value_of(root: Node, action: int, search: PUCT) -> float:
+    """The mean of an action within its proven bounds; below all values where it has no visits."""
+    edge = root.edges[action]
+    if not edge.visits:
+        return -2.0
+    return float(np.clip(edge.mean, *_range_of(root, edge)) if search.proofs else edge.mean)
 
 
 def _halving(actions: int, simulations: int) -> Iterator[tuple[int, bool]]:

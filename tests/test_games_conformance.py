@@ -9,7 +9,12 @@ import pytest
 
 import games
 from games import base
+from games.base import Game
 from games.conformance import check
+from games.conformance.choices import greedy_moves, minimax_moves, random_moves
+from games.conformance.description import check_text
+from games.conformance.rules import play
+from games.conformance.symmetries import check_symmetries
 from games.tic_tac_toe import TicTacToe
 
 CHECKED = ["tic_tac_toe", "connect_four", "othello:size=4", "othello:size=6", "othello:size=8"]
@@ -249,3 +254,105 @@ def test_the_example_in_the_contract_gives_what_it_shows():
     result = doctest.testmod(base)
     assert result.attempted > 5
     assert result.failed == 0
+
+
+class Marathon(Game):
+    """A token on five cells; each side pulls it towards its end, or back. Good play goes on."""
+
+    name, num_actions, observation_shape, max_plies = "marathon", 2, (1, 1, 5), 300
+    dtype = np.dtype([("at", "i1"), ("player", "i1"), ("ply", "i2")])
+    most = 300
+    """The first ply with a wrong result of an adjudication."""
+
+    def initial(self, batch):
+        return np.array([(2, 0, 0)] * batch, self.dtype)
+
+    def legal(self, states):
+        return np.repeat(((states["at"] % 4) != 0)[:, None], 2, axis=1)
+
+    def step(self, states, actions):
+        after = states.copy()
+        forward = np.where(states["player"] == 0, 1, -1)
+        after["at"] += np.where(np.asarray(actions) == 0, forward, -forward).astype(np.int8)
+        after["player"], after["ply"] = 1 - states["player"], states["ply"] + 1
+        return after
+
+    def outcome(self, states):
+        won = np.where((states["at"] == 4) == (states["player"] == 0), 1, -1)
+        return np.where(states["at"] % 4 == 0, won, np.nan).astype(np.float32)
+
+    def to_move(self, states):
+        return states["player"].copy()
+
+    def observe(self, states):
+        at = np.where(states["player"] == 0, states["at"], 4 - states["at"])
+        return (np.arange(5) == at[:, None]).astype(np.float32)[:, None, None, :]
+
+    def adjudicate(self, states):
+        return np.where(states["ply"] < self.most, 0, 7).astype(np.float32)
+
+    def render(self, state):
+        return str(state["at"])
+
+
+def test_a_fault_that_only_long_games_reach_is_found_in_games_of_good_play():
+    game = Marathon()
+    rng = np.random.default_rng(0)
+    longest = len(play(game, 200, rng, random_moves, game.max_plies))
+    assert longest < 100, "random games are short"
+    Marathon.most = 100
+    with pytest.raises(AssertionError, match=r"adjudicate must be -1, 0 or \+1"):
+        check(game)
+
+
+@pytest.mark.parametrize("choose", [random_moves, greedy_moves, minimax_moves])
+def test_the_moves_of_the_check_are_legal_and_those_of_a_player_who_looks_ahead_win(choose):
+    game = games.make("tic_tac_toe")
+    line = [0, 3, 1, 4]  # X wins with 2, and O would win with 5
+    states = game.initial(50)
+    for action in line:
+        states = game.step(states, np.full(50, action))
+    legal = game.legal(states)
+    chosen = choose(game, states, legal, np.random.default_rng(0))
+    assert legal[np.arange(50), chosen].all()
+    assert (chosen == 2).all() == (choose is not random_moves)
+
+
+def test_a_wrong_symmetry_under_which_the_start_differs_is_found_where_positions_coincide():
+    class Cornered(TicTacToe):
+        """X has a stone in the first corner from the start: a mirror image is another start."""
+
+        max_plies = 8
+
+        def initial(self, batch):
+            return super().step(super().initial(batch), np.zeros(batch, np.int64))
+
+        def to_move(self, states):
+            return 1 - super().to_move(states)
+
+        def symmetries(self):
+            cells = np.array([2, 1, 0, 5, 4, 3, 8, 7, 6])
+            return [(_identity, _identity), (cells, self.moves(cells))]
+
+    right = type("Right", (Cornered,), {"moves": lambda self, cells: cells})
+    wrong = type("Wrong", (Cornered,), {"moves": lambda self, cells: _identity})
+    for kind in (right, wrong):
+        plies = play(kind(), 100, np.random.default_rng(0), random_moves, 8)
+        if kind is right:
+            check_symmetries(kind(), plies)
+        else:
+            with pytest.raises(AssertionError, match=r"in symmetry 1 they differ in \d+ of"):
+                check_symmetries(kind(), plies)
+
+
+def test_the_notation_of_many_actions_is_read_in_linear_time():
+    class Wide(TicTacToe):
+        num_actions = 3000
+        asked = 0
+
+        def action_to_text(self, action):
+            Wide.asked += 1
+            return f"m{action}"
+
+    check_text(Wide())
+    assert Wide.asked <= 3 * 3000

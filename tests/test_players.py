@@ -280,7 +280,7 @@ def test_a_checkpoint_of_another_game_is_refused(run):
 
 
 def test_a_game_without_a_solver_has_no_solver_to_play():
-    with pytest.raises(ValueError, match=r"player 'solver': othello\S* has no solver"):
+    with pytest.raises(ValueError, match=r"player 'solver': othello\S* is too large to solve"):
         players.make("solver", games.make("othello:size=6"))
 
 

@@ -345,13 +345,27 @@ def test_a_full_disk_is_one_line_and_costs_only_the_game_that_did_not_fit(tmp_pa
     assert lines == []
 
 
-def test_a_malformed_record_is_refused_and_not_counted(tmp_path):
+def test_a_malformed_record_is_left_out_named_and_not_counted(tmp_path):
+    lines: list[str] = []
+    replay = opened(tmp_path, lines)
+    rows = RECORDS[0].rows.copy()
+    rows["outcome"] = np.nan
+    short = dataclasses.replace(RECORDS[2], actions=RECORDS[2].actions[:-1])
+    nan = dataclasses.replace(RECORDS[0], rows=rows)
+    assert replay.extend([nan, RECORDS[1], short]) == 1
+    assert replay.games == 1
+    assert len(lines) == 2
+    assert "game 0 cannot be stored: an outcome is not -1, 0 or 1" in lines[0]
+    assert "game 2 cannot be stored" in lines[1]
+    assert replay.extend([RECORDS[0]]) == 1, "the same game without the fault"
+
+
+def test_where_all_records_are_malformed_the_storing_ends(tmp_path):
     replay = opened(tmp_path)
-    wrong = dataclasses.replace(RECORDS[0], actions=RECORDS[0].actions[:-1])
-    with pytest.raises(wire.WireError):
-        replay.extend([wrong])
+    wrong = [dataclasses.replace(record, actions=record.actions[:-1]) for record in RECORDS]
+    with pytest.raises(wire.WireError, match="game 9 cannot be stored"):
+        replay.extend(wrong)
     assert replay.games == 0
-    assert replay.extend([RECORDS[0]]) == 1
 
 
 WRITER = """

@@ -32,6 +32,11 @@ def generators(number, seed=100):
     return [np.random.default_rng(seed + i) for i in range(number)]
 
 
+def objects(reference, game, states, search, evaluate, rngs):
+    """The same searches by the object tree, one position at a time."""
+    return [reference(game, states[i : i + 1], search, evaluate, rng) for i, rng in enumerate(rngs)]
+
+
 def zero_temperature(number):
     return np.zeros(number, np.float32)
 
@@ -64,7 +69,7 @@ def test_puct_visits_values_and_policies_are_those_of_the_object_tree(name, eval
         states = positions(game, count_of_positions(simulations), simulations)
         search = PUCT(simulations=simulations, leaves=leaves, dirichlet_fraction=0.0)
         steps = search(game, states, generators(len(states)), zero_temperature(len(states)))
-        expected = [puct(game, states[i : i + 1], search, evaluate) for i in range(len(states))]
+        expected = objects(puct, game, states, search, evaluate, generators(len(states)))
         assert_same(run(steps, evaluate), expected, exact_policy=True)
 
 
@@ -80,7 +85,7 @@ def test_gumbel_visits_values_and_policies_are_those_of_the_object_tree(
         states = positions(game, count_of_positions(simulations), simulations)
         search = Gumbel(simulations=simulations, leaves=leaves, max_considered_actions=considered)
         steps = search(game, states, generators(len(states)), zero_temperature(len(states)))
-        expected = [gumbel(game, states[i : i + 1], search, evaluate) for i in range(len(states))]
+        expected = objects(gumbel, game, states, search, evaluate, generators(len(states)))
         assert_same(run(steps, evaluate), expected, exact_policy=False)
 
 
@@ -90,8 +95,7 @@ def test_puct_with_dirichlet_noise_is_the_object_tree_with_the_same_generators(n
     states, evaluate = positions(game, 12), hashing(game)
     search = PUCT(simulations=50)
     result = run(search(game, states, generators(12), zero_temperature(12)), evaluate)
-    rngs = generators(12)
-    expected = [puct(game, states[i : i + 1], search, evaluate, rngs[i]) for i in range(12)]
+    expected = objects(puct, game, states, search, evaluate, generators(12))
     assert_same(result, expected, exact_policy=True)
 
 
@@ -101,11 +105,10 @@ def test_gumbel_with_noise_is_the_object_tree_with_the_same_generators(name):
     states, evaluate = positions(game, 12), hashing(game)
     search, temperature = Gumbel(simulations=50), np.linspace(0.5, 1.5, 12, dtype=np.float32)
     result = run(search(game, states, generators(12), temperature), evaluate)
-    noise = [
-        float(temperature[i]) * rng.gumbel(size=game.num_actions)
+    expected = [
+        gumbel(game, states[i : i + 1], search, evaluate, rng, float(temperature[i]))
         for i, rng in enumerate(generators(12))
     ]
-    expected = [gumbel(game, states[i : i + 1], search, evaluate, noise[i]) for i in range(12)]
     assert_same(result, expected, exact_policy=False)
 
 
@@ -137,7 +140,7 @@ def assert_object_trees(game, evaluate, search, number, seed=0):
         chosen = replace(search.without_noise(leaves=search.leaves), proofs=proofs)
         states = positions(game, number, seed)
         steps = chosen(game, states, generators(number), zero_temperature(number))
-        expected = [reference(game, states[i : i + 1], chosen, evaluate) for i in range(number)]
+        expected = objects(reference, game, states, chosen, evaluate, generators(number))
         assert_same(run(steps, evaluate), expected, exact_policy=search.kind == "puct")
 
 

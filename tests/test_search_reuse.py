@@ -85,7 +85,7 @@ def test_a_tree_that_goes_on_is_the_object_tree_that_goes_on(name, proofs, leave
         result = run(search(game, states, rngs, cold(len(states)), kept=kept), evaluate)
         rngs = generators(len(states), turn)
         expected = [
-            puct(game, states[i : i + 1], search, evaluate, rngs[i] if noise else None, nodes[i])
+            puct(game, states[i : i + 1], search, evaluate, rngs[i], nodes[i])
             for i in range(len(states))
         ]
         assert result.visits.tolist() == [reference.visits for reference in expected]
@@ -211,9 +211,11 @@ def test_noise_is_mixed_into_priors_without_noise_however_often_a_root_is_search
     for turn in range(2, 5):
         kept = [Kept(result.tree, 0, [])]
         result = run(search(game, states, generators(1, turn), cold(1), kept=kept), evaluate)
-        noise = generators(1, turn)[0].dirichlet([10 / 7] * 7)
-        root = np.abs(edges_of(result.tree, 0, 0)["prior"])
-        np.testing.assert_allclose(root, 0.5 * clean[0] + 0.5 * noise, atol=1e-6)
+        rng = generators(1, turn)[0]
+        rng.random()  # for the order of the root's edges
+        noise, root = rng.dirichlet([10 / 7] * 7), edges_of(result.tree, 0, 0)
+        expected = 0.5 * clean[0, root["action"]] + 0.5 * noise
+        np.testing.assert_allclose(np.abs(root["prior"]), expected, atol=1e-6)
         assert (result.prior == clean).all()
 
 

@@ -38,7 +38,7 @@ def grown(game, states, search, evaluate, seed=0, temperature=1) -> Tree:
 
 
 def edges_of(tree, b, node):
-    """The edges of one node, in the order of their actions."""
+    """The edges of one node; in the order of their actions, unless it is a root."""
     first, count = tree.nodes[b, node]["first"], tree.nodes[b, node]["count"]
     return tree.edges[first : first + count]
 
@@ -79,7 +79,9 @@ def assert_node_sound(game, tree, b, node, outcome):
         assert here["value"] == outcome
         return
     assert here["status"] == EXPANDED or here["lower"] == here["upper"]
-    assert edges["action"].tolist() == np.flatnonzero(game.legal(state)[0]).tolist()
+    # Only a root's edges are in random order.
+    actions = edges["action"] if node else np.sort(edges["action"])
+    assert actions.tolist() == np.flatnonzero(game.legal(state)[0]).tolist()
     if here["status"] == FINISHED:
         return  # later visits ended here
     refuted = edges["prior"] < 0

@@ -18,10 +18,11 @@ def searched(name, simulations=150, proofs=False):
     game = DoubleNim() if name == "double_nim" else games.make(name)
     states = game.piles(9, 20, 25) if name == "double_nim" else random_positions(game, 3, 4)
     search, evaluate = PUCT(simulations=simulations, proofs=proofs).without_noise(), hashing(game)
-    rngs = [np.random.default_rng(0)] * 3
+    rngs = [np.random.default_rng(i) for i in range(3)]
     result = strongest_moves(search, game, states, rngs, evaluate)
-    roots = [puct(game, states[i : i + 1], search, evaluate).root for i in range(3)]
-    return result, roots
+    rngs = [np.random.default_rng(i) for i in range(3)]
+    objects = [puct(game, states[[i]], search, evaluate, rng) for i, rng in enumerate(rngs)]
+    return result, [reference.root for reference in objects]
 
 
 @pytest.mark.parametrize("name", GAMES)

@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from made_up_games import CountedTug, Tug, TugNearerEnd
+from made_up_games import CountedTug, DoubleNim, Tug, TugNearerEnd
 
 import games
 from games import solvers
@@ -172,7 +172,7 @@ def test_moves_beyond_max_plies_are_refused_and_games_of_that_length_are_over():
 
 
 def test_a_game_too_large_to_solve_is_refused():
-    with pytest.raises(ValueError, match="connect_four is too large to solve: over 100 positions"):
+    with pytest.raises(ValueError, match=r"connect_four is too large to solve: .* more than 100"):
         minimax.solve_all(CONNECT_FOUR, limit=100)
 
 
@@ -252,9 +252,27 @@ def test_scores_of_connect_four_are_stones_left():
     assert scores[0, 3] == 13
 
 
+def test_any_game_with_few_positions_is_solved():
+    # The game by induction from its end, and by looking ahead from its start.
+    for game in (DoubleNim(), Tug()):
+        start = game.initial(1)
+        best, scores = solvers.scores(game, start)
+        value, move_values = minimax.search(game, start, game.max_plies)
+        assert best[0] == np.sign(value[0])
+        assert np.array_equal(scores, np.sign(move_values), equal_nan=True)
+
+
+def test_a_game_whose_solution_would_not_fit_into_memory_is_refused(monkeypatch):
+    monkeypatch.setattr(minimax, "MOST_VALUES", 900)
+    with pytest.raises(
+        ValueError, match=r"tic_tac_toe is too large to solve: .* more than 100 pos"
+    ):
+        minimax.solve_all(TIC_TAC_TOE)
+
+
 def test_games_without_a_solver_and_finished_positions_are_refused():
     othello = games.make("othello:size=6")
-    with pytest.raises(ValueError, match="othello:size=6 has no solver; there is one for connect"):
+    with pytest.raises(ValueError, match=r"othello:size=6 is too large to solve: .* 1,000,000 pos"):
         solvers.scores(othello, othello.initial(1))
     finished = solvers.position(TIC_TAC_TOE, "14253")
     with pytest.raises(ValueError, match="finished"):

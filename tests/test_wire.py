@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from made_up_rows import forged, framed, random_record, same, sealed
 
 import games
-from alphazero import wire
+from alphazero import rebuilding, wire
 from alphazero.records import states_of, unpack_policy
 from alphazero.types import Ending, GameRecord
 
@@ -418,3 +418,39 @@ def test_a_long_shard_is_read_in_several_batches_in_order(shard_path, monkeypatc
     monkeypatch.setattr(wire, "BATCH_BYTES", 1)
     entries, _ = read(shard_path, SHARD)
     assert_survivors(entries, [0, 1, 2, 3, 4])
+
+
+def test_a_shard_that_is_full_of_markers_is_not_searched_for_ever(shard_path, monkeypatch):
+    """Each marker announces as many bytes as a game may have, and none has the right checksum."""
+    hashed = []
+    crc = wire._crc
+    monkeypatch.setattr(
+        wire,
+        "_crc",
+        lambda game, payload, number=2: hashed.append(len(payload)) or crc(game, payload),
+    )
+    length = wire._limit(CONNECT_FOUR)
+    hostile = wire._PREFIX.pack(wire.MARKER, length, 0) * 20_000
+    data = wire.header(CONNECT_FOUR) + hostile
+    entries, lines = read(shard_path, data)
+    assert entries == []
+    assert len(lines) == 1
+    assert sum(hashed) <= (wire.MOST_SEARCHED + 1) * len(data) + length
+
+
+def test_games_of_the_first_format_that_reached_max_plies_ended_by_length():
+    game = games.make("tic_tac_toe")
+    record = random_record(game, 3)
+    columns = record.rows
+    _, policy = unpack_policy(game, columns["policy_action"], columns["policy_weight"])
+    states = states_of(columns)
+
+    class Short(type(game)):
+        max_plies = len(record.actions) - 1
+
+    stored = rebuilding.Stored(
+        3, 1, None, columns["outcome"][:-1] * 0, record.actions[:-1], policy[:-1].astype("f2"),
+        columns["value"][:-1], columns["surprise"][:-1], zlib.crc32(states[:-1].tobytes()),
+    )  # fmt: skip
+    (longer,), (cut,) = rebuilding.rebuild(game, [stored]), rebuilding.rebuild(Short(), [stored])
+    assert (longer.ending, cut.ending) == (Ending.PROVEN, Ending.LENGTH)

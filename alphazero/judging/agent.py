@@ -158,8 +158,8 @@ def load(
     are named on stderr. ``allow``: addresses that may be imported, see ``load_agent``.
 
     ``ValueError``, one line: there is no valid checkpoint, it was trained in a game other than
-    ``game``, it names an address that is not allowed, or ``simulations`` are too few for the
-    search.
+    ``game`` or by other rules of it, it names an address that is not allowed, or ``simulations``
+    are too few for the search.
     """
     # Torch takes seconds to import; players without a network do not need it.
     from alphazero import checkpoint
@@ -167,6 +167,7 @@ def load(
 
     described = checkpoint.describe(checkpoint.resolve(path, partial(print, file=sys.stderr)))
     game = _game_of(described, game, allow, search)
+    checkpoint.check_rules(described, game)
     quiet = _quiet_search(described, search, simulations)
     if leaves == "auto":
         leaves = leaves_for_single_game(quiet.simulations)

@@ -26,6 +26,8 @@ Progress = Callable[[int, int], None]
 
 ELO = 400 / math.log(10)
 """Elo points per unit of log-odds: a score of 75 %, log-odds ln 3, is 190.8 Elo."""
+OPENING_PLIES = 2
+"""Random moves at the beginning of each game, so that the games of a match differ."""
 REDRAWS = 50
 """Attempts at an opening that leaves the game unfinished and is not among those drawn before."""
 NEWTON_STEPS = 100
@@ -84,22 +86,24 @@ def play(
     players: Sequence[Player],
     games: int,
     seed: int,
-    opening_plies: int,
+    opening_plies: int | None,
     progress: Progress | None = None,
     swap: bool = True,
 ) -> ArenaResult:
     """Let every pair of ``players`` play ``games`` games; all pairs play the same openings.
 
-    Each opening of ``opening_plies`` random moves is played twice, with seats swapped; where
-    ``games`` is odd the last one is played once. Without ``swap`` the pair's first player has seat
-    0 (it begins) in every game, and each opening is played once. ``ValueError``: fewer than two
-    players, no game, or openings that end the game. ``RuntimeError``: a player's move is illegal.
+    Each opening of ``opening_plies`` random moves (None: ``usual_plies``) is played twice, with
+    seats swapped; where ``games`` is odd the last one is played once. Without ``swap`` the pair's
+    first player has seat 0 (it begins) in every game, and each opening is played once.
+    ``ValueError``: fewer than two players, no game, or openings that end the game.
+    ``RuntimeError``: a player's move is illegal.
     """
     if len(players) < 2:
         raise ValueError(f"an arena needs at least 2 players, not {len(players)}")
     if games < 1:
         raise ValueError(f"the number of games must be at least 1, not {games}")
     repeats = 2 if swap else 1
+    opening_plies = usual_plies(game) if opening_plies is None else opening_plies
     openings = draw_openings(game, -(-games // repeats), seed, opening_plies)
     starts = [openings[index // repeats] for index in range(games)]
     pairs = list(combinations(range(len(players)), 2))
@@ -120,6 +124,18 @@ def games_done(progress: Progress | None, before: int, total: int) -> Callable[[
     ``before`` is the number of games in the matches played before.
     """
     return lambda done: progress(before + done, total) if progress else None
+
+
+def usual_plies(game: Game) -> int:
+    """The random moves of an opening where no number is given: ``OPENING_PLIES``, fewer in a game
+    whose random games are over by then. Example: 1 in a game of two moves.
+    """
+    rng = np.random.default_rng(0)
+    return next(
+        plies
+        for plies in range(min(OPENING_PLIES, game.max_plies - 1), -1, -1)
+        if any(random_line(game, plies, rng) is not None for _ in range(REDRAWS))
+    )
 
 
 def draw_openings(game: Game, count: int, seed: int, plies: int) -> list[Line]:

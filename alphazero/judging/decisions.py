@@ -147,15 +147,17 @@ def agent_player(
 def policy_player(name: str, evaluate: Evaluator, game: Game) -> Player:
     """A player without search: the legal move to which ``evaluate`` gives the highest logit.
 
-    ``game`` is the one whose states ``evaluate`` reads, see ``encoders.played_game``.
+    Of several it is any, at random. ``game`` is the one whose states ``evaluate`` reads, see
+    ``encoders.played_game``.
     """
 
-    def decide(states: States, _: Generators, __: Limits, lines: Lines | None) -> Decision:
+    def decide(states: States, rngs: Generators, _: Limits, lines: Lines | None) -> Decision:
         states = played_states(game, states, lines)
         evaluation = evaluate(states)
         logits = np.where(game.legal(states), evaluation.logits, -np.inf)
-        weight = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return Decision(logits.argmax(axis=1), spread(weight), evaluation.value)
+        highest = logits.max(axis=1, keepdims=True)
+        action = any_of(logits == highest, rngs)
+        return Decision(action, spread(np.exp(logits - highest)), evaluation.value)
 
     return Player(name, decide)
 

@@ -16,16 +16,17 @@ def play_match(
     games: int = 100,
     seed: int = 0,
     *,
-    opening_plies: int = 2,
+    opening_plies: int | None = None,
     swap: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> ArenaResult:
     """Let every pair of ``players`` play ``games`` games of ``game``, and rate them.
 
     A player is an ``Agent``, a ``Player`` or a text such as ``"minimax:depth=5"``. Each game begins
-    with ``opening_plies`` random moves. Each opening is played twice, with sides exchanged; without
-    ``swap`` it is played once, and the player named first begins. ``progress`` is called with the
-    numbers of finished games and of all games. The result depends on the arguments alone.
+    with ``opening_plies`` random moves, by default 2, fewer in a tiny game. Each opening is played
+    twice, with sides exchanged; without ``swap`` it is played once, and the player named first
+    begins. ``progress`` is called with the numbers of finished games and of all games.
+    The result depends on the arguments alone.
 
     ``ValueError``, one line: fewer than two players, no game, openings that end the game, an
     unknown player, or an agent of another game.

@@ -12,7 +12,7 @@ from alphazero.types import SearchResult
 ROOT_EDGE = np.dtype(
     [
         ("visits", np.int32),
-        ("value_sum", np.float32),
+        ("value", np.float32),
         ("legal", np.bool_),
         ("lower", np.int8),
         ("upper", np.int8),
@@ -29,7 +29,7 @@ class Roots(NamedTuple):
     visits: NDArray[np.int32]
     """``[B, A]``."""
     action_value: NDArray[np.float32]
-    """``[B, A]``: means over visits; NaN where unvisited."""
+    """``[B, A]``: means over visits, within the proven bounds; NaN where unvisited."""
     value: NDArray[np.float32]
     """``[B]``: the mean over all visits of the root."""
     undominated: NDArray[np.bool_]
@@ -39,16 +39,14 @@ class Roots(NamedTuple):
 def read_roots(tree: Tree) -> Roots:
     """The statistics of all roots after a search."""
     table = np.zeros(tree.prior.shape, ROOT_EDGE)
-    table["lower"], table["upper"] = -1, 1
+    table["lower"], table["upper"], table["value"] = -1, 1, np.nan
     kernels.root_edges(tree.nodes, tree.edges, table)
-    roots, visits = tree.nodes[:, 0], table["visits"].copy()
-    action_value = np.full(visits.shape, np.nan, np.float32)
-    np.divide(table["value_sum"], visits, out=action_value, where=visits > 0)
+    roots = tree.nodes[:, 0]
     lower, upper = roots["lower"][:, None], roots["upper"][:, None]
     return Roots(
         legal=table["legal"],
-        visits=visits,
-        action_value=action_value,
+        visits=table["visits"].copy(),
+        action_value=table["value"].copy(),
         value=(roots["value_sum"] / roots["visits"]).astype(np.float32),
         undominated=table["legal"] & undominated(table["lower"], table["upper"], lower, upper),
     )

@@ -17,7 +17,7 @@ from alphazero.ranges import STRICT, Positive
 from alphazero.search import halving, kernels
 from alphazero.search.budget import Budget, clock, start
 from alphazero.search.conclusion import conclude, read_roots
-from alphazero.search.tree import LARGEST, Rows, Tree, grow, init_trees
+from alphazero.search.tree import LARGEST, Rows, Tree, grow, init_trees, shuffle_roots
 from alphazero.types import Evaluation, Generators, Limits, SearchResult, SearchSteps
 from games.base import Game, States
 
@@ -77,7 +77,9 @@ class Gumbel:
         evaluation = yield states
         began, simulations = clock(), budget.simulations
         tree = init_trees(game, states, evaluation, budget.capacity)
-        root = self._root(evaluation, game.legal(states), rngs, temperature)
+        cold = np.flatnonzero(temperature == 0)  # elsewhere the noise makes all scores different
+        shuffle_roots(tree, rngs, cold)
+        root = self._root(tree, evaluation, game.legal(states), rngs, temperature)
         if budget.deadline is not None:
             pilot = budget._replace(simulations=min(simulations or PILOT, PILOT))
             yield from self._grow(game, tree, root, pilot)
@@ -86,6 +88,7 @@ class Gumbel:
             if simulations <= PILOT:
                 return self._conclude(tree, root)
             tree = init_trees(game, states, evaluation, budget.capacity)
+            shuffle_roots(tree, rngs, cold)
         yield from self._grow(game, tree, root, budget._replace(simulations=simulations))
         return self._conclude(tree, root)
 
@@ -96,6 +99,7 @@ class Gumbel:
 
     def _root(
         self,
+        tree: Tree,
         evaluation: Evaluation,
         legal: NDArray[np.bool_],
         rngs: Generators,
@@ -107,22 +111,23 @@ class Gumbel:
         scores = logits + _noise(rngs, temperature, legal)
         considered = np.minimum(legal.sum(axis=1), self.max_considered_actions)
         if legal.shape[1] > self.max_considered_actions:
-            _postpone(scores, considered)
+            _postpone(tree, scores, considered)
         return _Root(logits, scores, considered)
 
     def _grow(
         self, game: Game, tree: Tree, root: "_Root", budget: Budget
     ) -> Generator[States, Evaluation, None]:
         """Grow fresh trees by ``budget.simulations``, fewer at the deadline."""
-        considered = min(game.num_actions, self.max_considered_actions)
+        most = min(game.num_actions, self.max_considered_actions)
         schedules = halving.schedules if budget.deadline is None else halving.new_schedules
-        schedule = schedules(considered, budget.simulations or 0)
+        schedule = schedules(most, budget.simulations or 0)
+        considered = np.minimum(root.considered, len(schedule) - 1)
         offset, scale = np.float32(self.visit_offset), np.float32(self.value_scale)
 
         def select(remaining: NDArray[np.int32], rows: Rows) -> int:
             return kernels.gumbel(
                 tree.nodes, tree.edges, tree.raw, self.leaves, remaining, *rows[:2],
-                root.scores, root.considered, schedule, offset, scale,
+                root.scores, considered, schedule, offset, scale,
             )  # fmt: skip
 
         yield from grow(game, tree, select, budget, self.leaves, self.proofs)
@@ -136,8 +141,7 @@ class Gumbel:
         policy = _softmax(np.where(roots.undominated, root.logits + bonus, -np.inf))
         completed = bonus / ((offset + roots.visits.max(axis=1, keepdims=True)) * scale)
         counted = np.where(roots.undominated, roots.visits, -1)
-        finalists = counted == counted.max(axis=1, keepdims=True)
-        action = np.where(finalists, root.scores + bonus, -np.inf).argmax(axis=1)
+        action = kernels.best_edges(tree.nodes, tree.edges, counted, root.scores + bonus)
         # The value of the improved policy: the mean over all simulations would include those of
         # actions that halving has dropped.
         value = np.where(roots.legal, policy * completed, 0).sum(axis=1)
@@ -165,16 +169,16 @@ def _fitting(tree: Tree, left: float, spent: float) -> int:
     return int(min(done * left / max(spent, 1e-6), done * LARGEST / tree.used_bytes))
 
 
-def _postpone(scores: NDArray[np.float32], considered: NDArray[np.integer]) -> None:
+def _postpone(tree: Tree, scores: NDArray[np.float32], considered: NDArray[np.integer]) -> None:
     """Subtract ``NOT_CONSIDERED`` from all but the ``considered [B]`` highest ``scores [B, A]``.
 
-    Of equal scores the first ones are considered. Only actions with finite scores are ranked: the
-    number of legal moves is often much smaller than ``A``.
+    Of equal scores the first ones in the random order of the root's edges are considered.
     """
-    for row, number in zip(scores, considered.tolist(), strict=True):
-        finite = np.flatnonzero(row > -np.inf)
-        order = np.argsort(-row[finite], kind="stable")
-        row[finite[order[number:]]] -= NOT_CONSIDERED
+    first, count = (tree.nodes[name][:, 0].tolist() for name in ("first", "count"))
+    for row, number, begin, length in zip(scores, considered.tolist(), first, count, strict=True):
+        legal = tree.edges["action"][begin : begin + length]
+        order = np.argsort(-row[legal], kind="stable")
+        row[legal[order[number:]]] -= NOT_CONSIDERED
 
 
 def _noise(

@@ -8,8 +8,13 @@ from numpy.typing import NDArray
 
 
 def new_schedules(considered: int, simulations: int) -> NDArray[np.int32]:
-    """``[considered + 1, simulations, 2]``: row ``m`` is the ``schedule`` of ``m`` actions."""
-    return np.stack([schedule(max(1, m), simulations) for m in range(considered + 1)])
+    """``[n + 1, simulations, 2]``: row ``m`` is the ``schedule`` of ``m`` actions.
+
+    ``n`` is ``considered``, at most ``simulations``: with more actions the schedules are all alike,
+    because there is one simulation for each of the first ones.
+    """
+    rows = min(considered, max(1, simulations))
+    return np.stack([schedule(max(1, m), simulations) for m in range(rows + 1)])
 
 
 schedules = lru_cache(maxsize=64)(new_schedules)

@@ -14,7 +14,7 @@ from alphazero.search import kernels
 from alphazero.search.budget import start
 from alphazero.search.conclusion import conclude, read_roots
 from alphazero.search.reuse import begin
-from alphazero.search.tree import Rows, Tree, grow
+from alphazero.search.tree import Rows, Tree, grow, shuffle_roots
 from alphazero.types import Generators, Kept, Limits, SearchSteps
 from games.base import Game, States
 
@@ -69,6 +69,9 @@ class PUCT:
         """
         budget = start(limits, self.simulations)
         tree = yield from begin(game, states, kept, budget.capacity)
+        # With noise all scores differ; equal visits matter at temperature 0 only.
+        may_tie = (temperature == 0) | (self.dirichlet_fraction == 0)
+        shuffle_roots(tree, rngs, np.flatnonzero(may_tie))
         if self.dirichlet_fraction:
             _mix_noise(tree, rngs, self.dirichlet_fraction, self.dirichlet_total)
         # No node has more visits than its root.
@@ -93,7 +96,8 @@ class PUCT:
         # If all visited actions are refuted, the unvisited ones are equally likely.
         counts = np.where(counts.any(axis=1, keepdims=True), counts, roots.undominated)
         policy = (counts / counts.sum(axis=1, keepdims=True)).astype(np.float32)
-        return conclude(tree, roots, sample(counts, rngs, temperature), policy, roots.value)
+        action = kernels.best_edges(tree.nodes, tree.edges, counts, roots.action_value)
+        return conclude(tree, roots, sample(counts, action, rngs, temperature), policy, roots.value)
 
     def without_noise(self, simulations: int | None = None, leaves: int = 1) -> "PUCT":
         """The same search without Dirichlet noise. See ``types.Search``."""
@@ -108,17 +112,21 @@ class PUCT:
 
 
 def sample(
-    visits: NDArray[np.int32], rngs: Generators, temperature: NDArray[np.float32]
+    visits: NDArray[np.integer],
+    best: NDArray[np.int64],
+    rngs: Generators,
+    temperature: NDArray[np.float32],
 ) -> NDArray[np.int64]:
     """``[B]`` actions drawn with probability ``visits ** (1 / temperature)``, normalised.
 
-    ``visits [B, A]``, ``temperature [B]``. At temperature 0 it is the most visited action (of
-    several, the first), and nothing is drawn from ``rngs``.
+    ``visits [B, A]``, ``temperature [B]``. At temperature 0 it is ``best [B]``, one of each row's
+    most visited actions, and nothing is drawn from ``rngs``.
     """
-    chances = np.zeros(len(visits))
+    chances, chosen = np.zeros(len(visits)), best.copy()
     for i in np.flatnonzero(temperature > 0).tolist():
         chances[i] = rngs[i].random()
-    return kernels.draw(visits, chances, temperature)
+    kernels.draw(visits, chances, temperature, chosen)
+    return chosen
 
 
 def _mix_noise(tree: Tree, rngs: Generators, fraction: float, total: float) -> None:

@@ -12,7 +12,8 @@ A finished game is never sent to the evaluator; its outcome is backed up instead
 its node is new, by ``select`` when a later descent ends at the node again.
 
 Nodes hold edges of legal moves only: all trees of a batch share one array of edges, in which the
-edges of a node are neighbours, in increasing order of their actions.
+edges of a node are neighbours: in random order at a root, which decides between equal scores, else
+in increasing order of their actions.
 """
 
 import sys
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 
 from alphazero.search import kernels
 from alphazero.search.budget import Budget
-from alphazero.types import Evaluation
+from alphazero.types import Evaluation, Generators
 from games.base import Game, States
 
 NODE = np.dtype(
@@ -184,6 +185,16 @@ def init_roots(
     where = np.zeros((2, len(rows)), np.int32)
     where[0] = rows
     _expand(tree, where, evaluation, game.legal(states), virtual=False)
+
+
+def shuffle_roots(tree: Tree, rngs: Generators, rows: NDArray[np.intp]) -> None:
+    """Bring the root's edges of the trees ``rows`` into random order, one draw per generator.
+
+    Where scores are equal, the first edge is selected: so each action has the same chance.
+    """
+    if len(rows):
+        chances = np.array([rngs[row].random() for row in rows.tolist()])
+        kernels.shuffle_roots(tree.nodes, tree.edges, rows, chances)
 
 
 def grow(

@@ -18,9 +18,10 @@ from games.conformance.promises import (
 )
 from games.conformance.symmetries import fixing_the_start, replay
 
-_GREEDY_GAMES, _GREEDY_CHOICES = 4, 8
-_TWINS, _FUTURE = 2_000, 6
-"""Pairs of positions with equal identity that are compared; plies that both are followed."""
+_GREEDY_GAMES, _GREEDY_CHOICES, _GREEDY_PLIES = 4, 8, 1000
+_TWINS, _FUTURE, _MOST_CELLS = 2_000, 6, 1 << 25
+"""Pairs of positions with equal identity that are compared; plies that both are followed; most
+actions of all pairs together."""
 
 
 def check_max_legal(game: Game, plies: list[Ply], rng: np.random.Generator) -> None:
@@ -33,7 +34,7 @@ def check_max_legal(game: Game, plies: list[Ply], rng: np.random.Generator) -> N
     for ply in plies:
         _check_mobility(game, game.legal(ply.states), ply.history[:, :-1])
     states, history = game.initial(_GREEDY_GAMES), np.empty((_GREEDY_GAMES, 0), np.int64)
-    for _ in range(game.max_plies if most < game.num_actions else 0):
+    for _ in range(min(game.max_plies, _GREEDY_PLIES) if most < game.num_actions else 0):
         legal = game.legal(states)
         _check_mobility(game, legal, history)
         going = legal.any(axis=1)
@@ -76,7 +77,8 @@ def check_identity(game: Game, plies: list[Ply], rng: np.random.Generator) -> No
         identity[:1].tobytes() == game.identity(states[:1].copy()).tobytes(),
         "identity of one state must equal its batch row, but differs at the start",
     )
-    first, second = (rows[:_TWINS] for rows in _twins(states, identity))
+    most = min(_TWINS, _MOST_CELLS // game.num_actions)
+    first, second = (rows[:most] for rows in _twins(states, identity))
     ones, others = states[first], states[second]
     for later in range(_FUTURE + 1):
         for method, row in _differences(game, ones, others):

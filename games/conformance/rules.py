@@ -1,9 +1,10 @@
-"""Promises about positions, tested on every position of random games."""
+"""Promises about positions, tested on every position of many games."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from games.base import Game, States
+from games.conformance.choices import Choose
 from games.conformance.promises import (
     Ply,
     equal_rows,
@@ -40,21 +41,21 @@ def check_initial(game: Game) -> None:
     )
 
 
-def play(game: Game, batch: int, rng: np.random.Generator) -> list[Ply]:
-    """Play random games to their ends and test every position on the way.
+def play(game: Game, batch: int, rng: np.random.Generator, choose: Choose, most: int) -> list[Ply]:
+    """Play games to their ends by ``choose``, at most ``most`` plies, and test every position.
 
     Games that reach ``max_plies`` end there, as everywhere in the framework.
     """
     # Every ply keeps its history: the smallest type, as cyclic games are all max_plies long.
     history = np.empty((batch, 0), np.min_scalar_type(game.num_actions))
     states, plies = game.initial(batch), []
-    for _ in range(game.max_plies):
+    for _ in range(min(most, game.max_plies)):
         legal = _check_views(game, states, history)
         going = legal.any(axis=1)
         if not going.any():
             return plies
         states, legal, history = states[going], legal[going], history[going]
-        actions = np.where(legal, rng.random(legal.shape), -1.0).argmax(axis=1)
+        actions = choose(game, states, legal, rng)
         after = _check_step(game, states, actions)
         history = np.column_stack([history, actions.astype(history.dtype)])
         plies.append(Ply(states, actions, after, history))

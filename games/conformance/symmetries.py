@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 from games.base import Game, States, Symmetry
 from games.conformance.promises import Ply, equal_rows, require, require_rows
 
+_TURNED, _MOST_CELLS = 4000, 1 << 25
+"""Positions whose images are looked for among them, and most actions of all of them together."""
+
 
 def check_symmetries(game: Game, plies: list[Ply]) -> None:
     _, height, width = game.observation_shape
@@ -29,6 +32,29 @@ def check_symmetries(game: Game, plies: list[Ply]) -> None:
     _check_group(symmetries)
     for number, symmetry in fixing_the_start(game):
         _check_symmetry(game, number, symmetry, plies)
+    _check_turned(game, symmetries, plies)
+
+
+def _check_turned(game: Game, symmetries: list[Symmetry], plies: list[Ply]) -> None:
+    """Compare legal moves where the image of a position has the observation of another position.
+
+    This needs no image of the starting position. An observation need not show all that legal moves
+    depend on (a move that superko forbids), so that a few pairs may differ: most of them must not.
+    """
+    states = np.concatenate([game.initial(1), *(ply.after for ply in plies)])
+    states = states[np.isnan(game.outcome(states))][: min(_TURNED, _MOST_CELLS // game.num_actions)]
+    observed, legal = game.observe(states), game.legal(states)
+    place = {observation.tobytes(): row for row, observation in enumerate(observed)}
+    for number, (cells, actions) in enumerate(symmetries):
+        images = _transformed(observed, cells)
+        pairs = np.array([place.get(image.tobytes(), -1) for image in images])
+        found = np.flatnonzero(pairs >= 0)
+        differ = (legal[pairs[found]] != legal[found][:, actions]).any(axis=1)
+        require(
+            2 * differ.sum() <= len(found),
+            "symmetries: legal moves of the image must be the images of the legal moves, but in "
+            f"symmetry {number} they differ in {differ.sum()} of {len(found)} pairs of positions",
+        )
 
 
 def _check_group(symmetries: list[Symmetry]) -> None:

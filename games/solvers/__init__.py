@@ -1,12 +1,12 @@
 """Exact scores of positions and moves under perfect play, and texts of moves.
 
 ``scores`` and ``label`` are for the games that can be solved: Connect Four, where a score counts
-the stones that the winner has left, and tic-tac-toe, where it is the result (+1, 0, -1). The sign
-of a score is always the result for the mover.
+the stones that the winner has left, and every game with few enough positions to enumerate them,
+where it is the result (+1, 0, -1). The sign of a score is always the result for the mover.
 """
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,23 +17,18 @@ from games.solvers import connect_four, minimax
 Solve = Callable[[Game, States], tuple[NDArray[np.integer], NDArray[np.float32]]]
 """``(game, states [B]) -> (best [B], scores [B, A])``, as ``scores`` does."""
 
-_EXHAUSTIVE = ("tic_tac_toe",)
-
 
 def scores(game: Game, states: States) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """``(best [B], scores [B, A])`` of unfinished positions, the mover's view; NaN = illegal.
 
-    ``best`` is the score of the best move, which is the position's own score.
-    ``ValueError`` for a game without a solver and for a finished position.
+    ``best`` is the score of the best move, which is the position's own score. In games other than
+    Connect Four the first call enumerates all positions. ``ValueError`` for a game that has too
+    many of them and for a finished position.
     """
     if game.name == "connect_four":
         best, move_scores = _connect_four().solve(states)
         return best.astype(np.int64), move_scores
-    if game.name in _EXHAUSTIVE:
-        rows, solution = _exhaustive(game.name, game)
-        return _look_up(game.identity(states), rows, solution)
-    solved = ", ".join(("connect_four", *_EXHAUSTIVE))
-    raise ValueError(f"{game.name} has no solver; there is one for {solved}")
+    return _look_up(game.identity(states), *_exhaustive(game))
 
 
 def heuristic(game: Game) -> minimax.Heuristic:
@@ -124,17 +119,12 @@ def _connect_four() -> connect_four.Solver:
     return connect_four.Solver()
 
 
-_solutions: dict[str, tuple[dict[bytes, int], minimax.Solution]] = {}
-
-
-def _exhaustive(name: str, game: Game) -> tuple[dict[bytes, int], minimax.Solution]:
-    """The solution of a small game, computed once, and its rows by the bytes of identities."""
-    if name not in _solutions:
-        solution = minimax.solve_all(game)
-        identity = game.identity(solution.states)
-        rows = {key.tobytes(): row for row, key in enumerate(identity)}
-        _solutions[name] = rows, solution
-    return _solutions[name]
+@lru_cache(maxsize=4)
+def _exhaustive(game: Game) -> tuple[dict[bytes, int], minimax.Solution]:
+    """The rows of a small game's solution by the bytes of identities, and the solution."""
+    solution = minimax.solve_all(game)
+    identity = game.identity(solution.states)
+    return {key.tobytes(): row for row, key in enumerate(identity)}, solution
 
 
 def _look_up(

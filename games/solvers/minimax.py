@@ -23,6 +23,13 @@ Heuristic = Callable[[States], NDArray[np.float32]]
 UNSURE = 0.9
 """The factor of heuristic values in ``search``: values beyond +-0.9 are proven results."""
 
+LIMIT = 1_000_000
+"""The largest number of positions of a game that is solved."""
+MOST_VALUES = 1 << 27
+"""Most values of moves, one per position and action, that a solution has: 512 MiB."""
+MOVES_PER_POSITION = 4
+"""Most moves of one ply, per position that a solution may have."""
+
 _WIDTH = 1 << 16
 """The largest number of positions expanded at once; more are searched in parts."""
 
@@ -58,26 +65,39 @@ class _Level(NamedTuple):
     child: NDArray[np.intp]
 
 
-def solve_all(game: Game, limit: int = 1_000_000) -> Solution:
+def solve_all(game: Game, limit: int = LIMIT) -> Solution:
     """Solve every position reachable from the start, by backward induction, ply by ply.
 
     At ply ``max_plies`` unfinished games get the result of ``game.adjudicate``: the induction ends
     even where play goes round in circles. Example: a token that both players pull to and fro for
     100 plies is solved in 100 levels of a few positions each. ``ValueError`` where more than
-    ``limit`` distinct positions are reachable in one ply.
+    ``limit`` positions are reachable, those of several plies counted in each of them, or where
+    their moves have more than ``MOST_VALUES`` values: the memory for them is bounded.
     """
-    levels = []
+    limit = min(limit, MOST_VALUES // game.num_actions)
+    levels, total = [], 0
     states = game.initial(1)
     while len(states):
-        if len(states) > limit:
-            raise ValueError(f"{game.name} is too large to solve: over {limit} positions in a ply")
         result = game.result(states, len(levels))
         going_on = np.flatnonzero(np.isnan(result))
+        total += len(states)
+        if total > limit or _moves(game, states[going_on]) > MOVES_PER_POSITION * limit:
+            raise ValueError(
+                f"{game.name} is too large to solve: it has more than {limit:,} positions"
+            )
         row, action, sign, children = _expand(game, states[going_on])
         distinct, child = _distinct(game, children)
         levels.append(_Level(states, result, going_on[row], action, sign, child))
         states = distinct
     return _back_up(game, levels)
+
+
+def _moves(game: Game, states: States) -> int:
+    """How many moves these positions have, without making them."""
+    return sum(
+        int(np.count_nonzero(game.legal(states[i : i + _WIDTH])))
+        for i in range(0, len(states), _WIDTH)
+    )
 
 
 def zero(states: States) -> NDArray[np.float32]:

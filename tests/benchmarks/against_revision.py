@@ -7,7 +7,10 @@
 from a fixed seed in both trees and compares the weights and all positions of the games, byte by
 byte (not the files of games, whose format may have changed). Then this checkout
 reads the earlier one's games, checkpoint and exported agent, and plays 100 moves with each of them
-that must be those of the earlier revision. ``rates`` runs ``alphazero bench`` in turns in both
+that must be those of the earlier revision. Since ties are broken at random (docs/decisions/0028)
+searches at temperature 0 draw from their generators: against a revision before that, ``results``
+reports differences in the agents' moves and in games that are played at temperature 0. What is
+read from old files must still be equal. ``rates`` runs ``alphazero bench`` in turns in both
 trees and prints the median of the ratios, new to old. Exit status 1 where a result differs.
 """
 

@@ -28,9 +28,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--opening-plies",
         type=int,
-        default=2,
         metavar="N",
-        help="random moves at the start of each game; default 2",
+        help="random moves at the start of each game; default 2, fewer in a tiny game",
     )
     parser.add_argument(
         "--fixed-seats",

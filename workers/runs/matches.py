@@ -15,8 +15,6 @@ from alphazero.parts import addresses_of, game_of, search_of
 from alphazero.types import GameRecord
 from games.base import Game
 
-OPENING_PLIES = 2
-"""Random moves at the start of each game, so that the games of a match differ."""
 SAMPLED_SETS = ("opening_medium", "opening_hard", "middle_medium")
 """The sets of the suite whose results change most during a run."""
 SAMPLED_POSITIONS = 200
@@ -47,7 +45,7 @@ def play_match(path: Path, settings: Config) -> ArenaResult:
     allow, simulations = tuple(addresses_of(settings).values()), evaluation.simulations
     agent = players.from_checkpoint(game, name, allow, path=path, simulations=simulations)
     pair = [agent, players.make(evaluation.opponent, game, allow=allow)]
-    return arena.play(game, pair, evaluation.games, settings.seed, OPENING_PLIES)
+    return arena.play(game, pair, evaluation.games, settings.seed, opening_plies=None)
 
 
 def as_metrics(result: ArenaResult) -> dict[str, float]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+import games
 from alphazero import addresses, checkpoint, config_file, local_run, loop
 from alphazero.checkpoint import Description
 from alphazero.config import Config
@@ -17,8 +18,9 @@ from alphazero.limiter import Limiter
 from alphazero.loop import Run
 from alphazero.nn import extras
 from alphazero.nn.device import cores
-from alphazero.parts import addresses_of, memory_of
+from alphazero.parts import addresses_of, game_of, memory_of
 from alphazero.resuming import FIXED, RESOLVED
+from alphazero.selfplay import shortened_openings
 from alphazero.targets import TARGETS
 from workers.runs import export, run_directory
 from workers.runs.monitoring import Monitor
@@ -72,13 +74,15 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
 def newest_checkpoint(run_dir: Path, settings: Config, console: Console) -> Description | None:
     """The checkpoint to continue from; None where the run was stopped before its first one.
 
-    Prints which settings differ from the run's; ``ValueError`` for one that cannot change.
+    Prints which settings differ from the run's; ``ValueError`` for one that cannot change, and for
+    other rules of the game.
     """
     start = local_run.newest_checkpoint(run_dir, lambda line: console.print(line, markup=False))
     if start is not None:
         before, now = config_file.as_dict(start.config), config_file.as_dict(settings)
         if line := run_directory.describe_changes(before, now, FIXED, RESOLVED):
             console.print(line)
+        checkpoint.check_rules(start, games.make(settings.game))
     return start
 
 
@@ -130,9 +134,11 @@ def _summary(run: Run) -> str:
     place = "in this process" if settings.ray == "off" else f"on Ray ({settings.ray})"
     source = settings.training.initial_weights
     initial = f"\nthe initial weights are those of {source}" if source else ""
+    cut = shortened_openings(game_of(settings), settings.selfplay.random_opening_plies)
+    openings = f"\n{cut}" if cut else ""
     return (
         f"{settings.game}: self-play {place}; learner {run.learner.precision}, "
-        f"{settings.training.threads} threads{initial}{_untaught_heads(settings)}"
+        f"{settings.training.threads} threads{initial}{_untaught_heads(settings)}{openings}"
     )
 
 

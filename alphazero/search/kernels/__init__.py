@@ -1,7 +1,8 @@
 """The search's compiled functions, on the arrays that ``tree.py`` describes.
 
 ``attach`` and ``expand`` add nodes (``nodes.py``, with ``backup.py``, ``proofs.py`` and
-``softmax.py``); ``puct`` and ``gumbel`` select (with ``descent.py``); ``roots.py`` reads results,
+``softmax.py``); ``puct`` and ``gumbel`` select (with ``descent.py``); ``roots.py`` orders the
+roots' edges and reads results,
 ``reuse.py`` copies subtrees. They contain no rules of a game and no network.
 
 Parameters that occur throughout:
@@ -27,11 +28,11 @@ from alphazero.search.kernels.gumbel import completed_root_values, gumbel
 from alphazero.search.kernels.nodes import attach, expand
 from alphazero.search.kernels.puct import draw, mix_noise, puct
 from alphazero.search.kernels.reuse import copy_subtree, follow, number_subtree, remove_noise
-from alphazero.search.kernels.roots import root_edges, root_priors
+from alphazero.search.kernels.roots import best_edges, root_edges, root_priors, shuffle_roots
 
 __all__ = [
     "EXPANDED", "FINISHED", "WAITING",
-    "attach", "completed_root_values", "copy_subtree", "draw", "expand", "follow", "gumbel",
-    "mix_noise", "number_subtree", "puct", "remove_noise", "root_edges",
-    "root_priors",
+    "attach", "best_edges", "completed_root_values", "copy_subtree", "draw", "expand", "follow",
+    "gumbel", "mix_noise", "number_subtree", "puct", "remove_noise", "root_edges", "root_priors",
+    "shuffle_roots",
 ]  # fmt: skip

@@ -107,22 +107,18 @@ def mix_noise(nodes, edges, drawn, fraction):
 
 
 @jit
-def draw(visits, chances, temperature):
-    """``[B]`` actions: the inverse cumulative distribution at ``chances [B]`` in [0, 1).
+def draw(visits, chances, temperature, chosen):
+    """Replace ``chosen [B]``, each row's most visited action, where the temperature is above 0.
 
-    The weights are ``visits [B, A] ** (1 / temperature [B])``, divided by the largest of them so
-    that none overflows. At temperature 0 it is the first of the most visited actions.
+    The inverse cumulative distribution at ``chances [B]`` in [0, 1). The weights are ``visits [B,
+    A] ** (1 / temperature [B])``, divided by the largest of them so that none overflows.
     """
-    chosen = np.empty(len(visits), np.int64)
     weights = np.empty(visits.shape[1])
     for i in range(len(visits)):
-        chosen[i] = best = visits[i].argmax()
         if temperature[i] > 0:
-            total = 0.0
+            most, total = visits[i, chosen[i]], 0.0
             for action in range(len(weights)):
                 if visits[i, action] > 0:
-                    share = np.log(visits[i, action] / visits[i, best]) / temperature[i]
-                    total += np.exp(share)
+                    total += np.exp(np.log(visits[i, action] / most) / temperature[i])
                 weights[action] = total
             chosen[i] = np.searchsorted(weights, chances[i] * total, side="right")
-    return chosen
