@@ -15,8 +15,6 @@ from alphazero.parts import game_of, search_of
 from alphazero.types import GameRecord
 from games.base import Game
 
-OPENING_PLIES = 2
-"""Random moves at the start of each game, so that the games of a match differ."""
 SAMPLED_SETS = ("opening_medium", "opening_hard", "middle_medium")
 """The sets of the suite whose results change most during a run."""
 SAMPLED_POSITIONS = 200
@@ -45,21 +43,35 @@ def play_match(path: Path, settings: Config) -> ArenaResult:
     name = f"{path.name} with {evaluation.simulations} simulations"
     agent = players.from_checkpoint(game, name, path=path, simulations=evaluation.simulations)
     pair = [agent, players.make(evaluation.opponent, game)]
-    return arena.play(game, pair, evaluation.games, settings.seed, OPENING_PLIES)
+    return arena.play(game, pair, evaluation.games, settings.seed)
 
 
 def as_metrics(result: ArenaResult) -> dict[str, float]:
-    """The agent's share of the points, in [0, 1], and its Elo above the opponent."""
+    """The agent's share of the points, in [0, 1], its Elo above the opponent and its interval.
+
+    The interval has no entry for an open end.
+    """
     agent = result.players[0]
-    return {"arena_score": agent.score, "elo": agent.elo}
+    bounds = {"elo_low": agent.elo_low, "elo_high": agent.elo_high}
+    return {
+        "arena_score": agent.score,
+        "elo": agent.elo,
+        **{name: bound for name, bound in bounds.items() if bound is not None},
+        "arena_games": result.games,
+        "arena_distinct_games": result.distinct_games,
+    }
 
 
 def summary(result: ArenaResult) -> str:
     """The result of a match in one line."""
     agent, opponent = result.players
+    low, high = (
+        "open" if bound is None else f"{bound:+.0f}" for bound in (agent.elo_low, agent.elo_high)
+    )
     return (
         f"{agent.wins} wins, {agent.draws} draws and {agent.losses} losses against {opponent.name} "
-        f"({agent.score:.0%} of the points, {agent.elo:+.0f} Elo)"
+        f"({agent.score:.0%} of the points, {agent.elo:+.0f} Elo, 95 % {low} to {high}; "
+        f"{result.counted()})"
     )
 
 

@@ -33,6 +33,21 @@ def report(table: RenderableType, result: Any = None, destination: str | None = 
     return 0
 
 
+def warn_of_repeats(
+    screen: Console, total: int, distinct: int, advice: str = "", unit: str = "games"
+) -> None:
+    """Print a line on ``screen`` where not all of ``total`` games, or other units, are different.
+
+    ``advice`` says what would make more of them differ.
+    """
+    if distinct < total:
+        line = (
+            f"warning: only {distinct:,} of {total:,} {unit} are different, and the 95 % intervals "
+            f"are those of {distinct:,}{advice and '; '}{advice}"
+        )
+        screen.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 def signed(value: float | None) -> str:
     """A whole number with its sign; "open" for the open end of an interval."""
     if value is None:
