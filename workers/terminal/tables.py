@@ -13,7 +13,7 @@ def make(
 ) -> Table:
     """An empty table with a column for each name; all but the first are set to ``justify``."""
     table = Table(title=title)
-    table.add_column(first)
+    table.add_column(first, overflow="fold")
     for name in others:
         table.add_column(name, justify=justify)
     return table
