@@ -286,3 +286,12 @@ def test_the_shipped_openings_are_drawn(shipped):
         states = np.append(states, solvers.position(game, text))
     assert {len(text) for text in shipped.openings} == {shipped.opening_plies}
     assert (solvers.scores(game, states)[0] == 0).all()
+
+
+def test_the_command_says_how_many_games_of_a_rating_were_different(small, capsys):
+    deterministic = ["ladder", "tic_tac_toe", "policy", "--games", "200"]
+    assert cli.main(deterministic) == 0
+    captured = capsys.readouterr()
+    counted = re.search(r"200 games, (\d+) different", " ".join(captured.out.split()))
+    assert counted
+    assert f"warning: only {counted[1]} of 200 games are different" in captured.err

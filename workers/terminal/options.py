@@ -17,7 +17,9 @@ a player is kind[:key=value,...]:
                                                   that comes with the program
   policy:path=runs/x                              a trained network without search
 mcts, minimax and checkpoint also take seconds=S: the time for each move, or in matches for the
-moves of all games at a time; reuse_tree=false: a checkpoint begins each search anew"""
+moves of all games at a time; reuse_tree=false: a checkpoint begins each search anew.
+checkpoint and policy also take backend=torch|openvino, precision=float32|bfloat16 and
+device=cpu|cuda|mps, so that another machine can repeat a match; else a timing chooses"""
 
 
 def add_game(parser: argparse.ArgumentParser) -> None:
