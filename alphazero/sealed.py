@@ -23,6 +23,8 @@ import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from alphazero.durable import sync_folder
+
 FORMAT = 1
 MANIFEST = "MANIFEST.json"
 _STEP = re.compile(r"step_(\d+)")
@@ -135,15 +137,6 @@ def dump_weights(weights: dict[str, NDArray]) -> bytes:
 def load_weights(path: Path) -> dict[str, NDArray]:
     """The weights in a safetensors file, by name."""
     return safetensors.numpy.load_file(path)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the folder's list of names durable, as fsync does for a file's contents."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _fingerprint(data: bytes) -> dict[str, Any]:
