@@ -35,6 +35,8 @@ def play_match(
     ``ValueError``, one line: fewer than two players, no game, openings that end the game, an
     unknown player, or an agent of another game.
     """
+    if isinstance(players, str):
+        raise ValueError(f"players are a list, such as [{players!r}, 'random'], not {players!r}")
     opponents = [as_player(player, game) for player in players]
     return arena.play(game, opponents, games, seed, opening_plies, progress, swap, record)
 
@@ -43,8 +45,10 @@ def as_player(player: Player | Agent | str, game: Game) -> Player:
     """``player`` as a ``Player`` of ``game``. ``ValueError``, one line: it cannot play it."""
     if isinstance(player, str):
         return players.make(player, game)
-    if not isinstance(player, Agent):
+    if isinstance(player, Player):
         return player
+    if not isinstance(player, Agent):
+        raise ValueError(f"a player is an Agent, a Player or a text such as 'mcts', not {player!r}")
     if player.game.name != game.name:
         raise ValueError(f"the agent {player.name} plays {player.game.name}, not {game.name}")
     agent = replace(player, search=player.search.without_noise(leaves=1))
