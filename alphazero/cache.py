@@ -5,12 +5,12 @@ from collections.abc import Callable, Generator
 from typing import TypeVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from alphazero.search import run
 from alphazero.types import Evaluation, Evaluator
 from games.base import Game, States
+from games.compiling import jit
 
 Result = TypeVar("Result")
 
@@ -116,7 +116,7 @@ def entry_bytes(game: Game, key: Key | None = None) -> int:
     return (key or game.identity)(game.initial(1)).shape[1] + 8 + 4 * game.num_actions + 4
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _find(raw, keys, marks, mark, entry, missing):
     """Find the ``entry`` of each state, or take one for it; returns how many are ``missing``.
 
@@ -148,7 +148,7 @@ def _find(raw, keys, marks, mark, entry, missing):
     return count
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _hash(raw):
     """64 bits of a key's bytes: FNV-1a, its high bits folded down."""
     value = np.uint64(14695981039346656037)

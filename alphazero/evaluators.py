@@ -1,5 +1,7 @@
 """Evaluators without a network; the one with a network is in ``alphazero.inference``."""
 
+import time
+from collections.abc import Callable
 from itertools import count
 
 import numpy as np
@@ -20,27 +22,43 @@ def uniform(game: Game) -> Evaluator:
     return evaluate
 
 
-def rollout(game: Game, rng: np.random.Generator) -> Evaluator:
-    """An evaluator by random games: equal logits, and the result of one playout as the value."""
+def rollout(
+    game: Game,
+    rng: np.random.Generator,
+    seconds: float | None = None,
+    now: Callable[[], float] = time.monotonic,
+) -> Evaluator:
+    """An evaluator by random games: equal logits, and the result of one playout as the value.
+
+    Games that are not over ``seconds`` after a call began are adjudicated.
+    """
 
     def evaluate(states: States) -> Evaluation:
         batch = len(states)
         logits = np.zeros((batch, game.num_actions), np.float32)
-        return Evaluation(logits, playout(game, states, rng))
+        end = None if seconds is None else now() + seconds
+        in_time = (lambda: True) if end is None else (lambda: now() < end)
+        return Evaluation(logits, playout(game, states, rng, in_time))
 
     return evaluate
 
 
-def playout(game: Game, states: States, rng: np.random.Generator) -> np.ndarray:
+def playout(
+    game: Game,
+    states: States,
+    rng: np.random.Generator,
+    in_time: Callable[[], bool] = lambda: True,
+) -> np.ndarray:
     """``float32[B]``: the result of one uniformly random game from each state, for its mover.
 
     A state does not say how many plies led to it, so a game goes on for at most ``max_plies``
-    further plies; after these it gets the result of ``game.adjudicate``.
+    further plies; after these it gets the result of ``game.adjudicate``, and also once ``in_time``,
+    which is called before each ply, returns False.
     """
     mover, states = game.to_move(states), states.copy()
     value, active = np.zeros(len(states), np.float32), np.arange(len(states))
     for plies in count():
-        result = game.result(states, plies)
+        result = game.result(states, plies if in_time() else game.max_plies)
         over = ~np.isnan(result)
         same = game.to_move(states[over]) == mover[active[over]]
         value[active[over]] = np.where(same, result[over], -result[over])

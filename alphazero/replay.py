@@ -5,7 +5,6 @@ buffer. The window of these positions grows sublinearly with the run, as in Kata
 of the beginning leave it soon, and later it is long.
 """
 
-import fcntl
 import math
 import os
 import time
@@ -18,14 +17,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from alphazero import records, sealed, targets, wire
+from alphazero import file_locks, records, targets, wire
 from alphazero.config import ReplaySettings
+from alphazero.durable import sync_folder
 from alphazero.encoders import Encoder
 from alphazero.types import GameRecord
 from games.base import Game
 
 MOST_MALFORMED = 10
 """Malformed games in a row with which the storing ends."""
+BINARY = getattr(os, "O_BINARY", 0)
+"""The flag with which Windows leaves line ends in a file as they are."""
 SHARD_BYTES = 64 * 2**20
 """A shard of at least this size is closed, and the next one is begun."""
 
@@ -293,9 +295,9 @@ class Replay:
     def _open(self, shard: int, end: int):
         """Append to ``shard`` from byte ``end`` on; a half-written record there is cut off."""
         path = self.directory / f"shard_{shard:06}.bin"
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | BINARY, 0o644)
         os.ftruncate(self._file, end)
-        sealed.sync_folder(self.directory)
+        sync_folder(self.directory)
         self._shard, self._offset = shard, end
 
     def _append(self, frame: bytes):
@@ -351,14 +353,9 @@ class Replay:
 def _acquire_lock(directory: Path, timeout: float) -> int:
     """Lock ``directory`` against other writers until the returned file handle is closed."""
     directory.mkdir(parents=True, exist_ok=True)
-    handle = os.open(directory / ".lock", os.O_WRONLY | os.O_CREAT, 0o644)
     deadline = time.monotonic() + timeout
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return handle
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                os.close(handle)
-                raise ValueError(f"another run writes to {directory}; end it first") from None
-            time.sleep(0.1)
+    while (handle := file_locks.take(directory / ".lock")) is None:
+        if time.monotonic() > deadline:
+            raise ValueError(f"another run writes to {directory}; end it first")
+        time.sleep(0.1)
+    return handle

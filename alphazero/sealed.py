@@ -31,6 +31,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from alphazero import plain_files
+from alphazero.durable import sync_folder
 from alphazero.errors import reading, shown
 from alphazero.nn.weights import Shapes
 from alphazero.plain_files import NotPlain
@@ -277,15 +278,6 @@ def dump_weights(weights: dict[str, NDArray]) -> bytes:
     return safetensors.numpy.save(
         {name: np.asarray(array, order="C") for name, array in weights.items()}
     )
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the folder's list of names durable, as fsync does for a file's contents."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _fingerprint(data: bytes) -> dict[str, Any]:

@@ -8,11 +8,11 @@ The file is long because every method is compiled: a class of thin methods, then
 same rules in plain NumPy would be as short as ``games/tic_tac_toe.py``.
 """
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from games.base import Game, States, Symmetry, Transition
+from games.compiling import jit
 from games.drawing import Drawing, Label, squares
 
 ROWS, COLUMNS = 6, 7
@@ -128,7 +128,7 @@ def _in_fours(stones: np.uint64) -> np.uint64:
     return inside
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def _has_four(stones):
     """Whether a bitboard holds four in a line: pairs, then pairs of pairs, in each direction."""
     four = np.uint64(0)
@@ -138,7 +138,7 @@ def _has_four(stones):
     return four != np.uint64(0)
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def _step(states, actions, after):
     """Drop a stone of the mover and hand the move over: ``mine`` and ``theirs`` change places."""
     for i in range(states.shape[0]):
@@ -151,7 +151,7 @@ def _step(states, actions, after):
         after[i].theirs = mine | ((occupied + bottom) & ~occupied)
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def _legal(states, allowed):
     """A column is allowed while its top cell is empty and the game goes on."""
     for i in range(states.shape[0]):
@@ -162,7 +162,7 @@ def _legal(states, allowed):
             allowed[i, column] = empty & _TOPS[column] != 0
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def _outcome(states, result):
     """-1, 0 or NaN: the mover of a finished game never won."""
     # Only the player who has just moved can have four: the mover of a finished game lost or drew.
@@ -175,7 +175,7 @@ def _outcome(states, result):
             result[i] = np.nan
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def _to_move(states, mover):
     """The parity of the number of stones: after an odd number the other player is to move."""
     # Each step folds the upper half of the bits onto the lower half; one bit is left at the end.
@@ -186,7 +186,7 @@ def _to_move(states, mover):
         mover[i] = bits & np.uint64(1)
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def _advance(states, actions, after, allowed, result, mover):
     """All four in one compiled call, into arrays given by the caller."""
     _step(states, actions, after)
@@ -195,7 +195,7 @@ def _advance(states, actions, after, allowed, result, mover):
     _to_move(after, mover)
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def _observe(states):
     """``[B, 2, 6, 7]``: the cells of each bitboard, the top row first."""
     planes = np.empty((states.shape[0], 2, ROWS, COLUMNS), np.float32)

@@ -6,11 +6,11 @@ World Othello Federation; a pass is a move, legal where it is the only one and t
 The file is long because the rules are compiled: a class of thin methods, then its kernels.
 """
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from games.base import Game, States, Symmetry
+from games.compiling import jit
 from games.drawing import Drawing, Label, squares
 
 _DIRECTIONS = (1, -1, 8, -8, 7, -7, 9, -9)
@@ -132,13 +132,13 @@ class Othello(Game):
         return super().text_to_action(text.lower())
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def _shift(discs, by):
     """Move a bitboard by ``by`` cells: 1 to the right, 8 down, 9 both; negative the other way."""
     return discs << np.uint64(by) if by > 0 else discs >> np.uint64(-by)
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def _run(start, theirs, by, between):
     """The unbroken runs of ``theirs`` that begin next to ``start``, in one direction.
 
@@ -153,7 +153,7 @@ def _run(start, theirs, by, between):
     return run
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def _moves(mine, theirs, board, between):
     """A bitboard of the cells where ``mine`` may move."""
     ends = np.uint64(0)
@@ -162,7 +162,7 @@ def _moves(mine, theirs, board, between):
     return ends & board & ~(mine | theirs)
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def _step(states, actions, after, bits, between):
     """Place a disc and turn the runs that it encloses; a pass (the last action) turns none."""
     for i in range(states.shape[0]):
@@ -180,7 +180,7 @@ def _step(states, actions, after, bits, between):
         after[i].player = 1 - states[i].player
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def _legal(states, bits, board, between):
     """The cells where the mover may move; a pass where it has none and the opponent has one."""
     allowed = np.empty((states.shape[0], bits.shape[0] + 1), np.bool_)
@@ -193,7 +193,7 @@ def _legal(states, bits, board, between):
     return allowed
 
 
-@numba.njit(cache=True, nogil=True)
+@jit
 def _outcome(states, bits, board, between):
     """The sign of the mover's majority of discs where neither side can move, else NaN."""
     result = np.full(states.shape[0], np.nan, np.float32)

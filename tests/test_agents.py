@@ -68,14 +68,14 @@ def test_a_game_without_an_agent_is_refused_in_one_line_that_lists_those_with_on
 
 def test_the_default_opponent_is_the_bundled_agent_or_else_rollouts():
     assert players.default(games.make("connect_four")) == "checkpoint:simulations=600"
-    assert players.default(games.make("othello:size=4")) == "mcts:simulations=1000"
+    assert players.default(games.make("othello:size=4")) == "mcts:seconds=1.5"
 
 
 @pytest.mark.parametrize(
     ("game", "printed"),
     [
         ("tic_tac_toe", "tic_tac_toe against checkpoint:simulations=600."),
-        ("othello:size=4", "No agent for othello:size=4 comes with this program: mcts:simulations"),
+        ("othello:size=4", "No agent for othello:size=4 comes with this program: mcts:seconds"),
     ],
 )
 def test_play_begins_with_nothing_but_a_game(game, printed, monkeypatch, capsys):

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from test_session import Short, replayed
 
 import games
-from alphazero.judging import arena, players
+from alphazero.judging import arena, openings, players, ratings, session
 from alphazero.judging.players import Decision, Player
 from alphazero.judging.session import Reason
 from games import solvers
@@ -112,11 +112,99 @@ def test_each_opening_is_played_twice_so_that_deterministic_players_still_vary()
 
 def test_openings_are_legal_distinct_unfinished_and_stable_when_more_are_drawn():
     game = games.make("tic_tac_toe")
-    drawn = arena.draw_openings(game, 30, seed=5, plies=6)
+    drawn = openings.draw_openings(game, 30, seed=5, plies=6)
     assert len(set(drawn)) == 30
     assert game.legal(arena.replay(game, drawn)).any(axis=1).all()
-    assert arena.draw_openings(game, 10, seed=5, plies=6) == drawn[:10]
-    assert len(set(arena.draw_openings(game, 20, seed=5, plies=1))) == 9
+    assert openings.draw_openings(game, 10, seed=5, plies=6) == drawn[:10]
+
+
+def test_openings_become_longer_until_they_differ_and_are_repeated_where_none_are_left():
+    game = games.make("tic_tac_toe")
+    drawn = openings.draw_openings(game, 90, seed=5, plies=1)
+    lengths = [len(line) for line in drawn]
+    assert set(drawn[:9]) == {(cell,) for cell in range(9)}
+    assert lengths == sorted(lengths)
+    assert lengths[-1] > 2
+    positions = arena.replay(game, drawn)
+    assert len({position.tobytes() for position in positions}) == 90
+    # One move from the start in which nothing is left to draw: the empty opening, again and again.
+    assert openings.draw_openings(game, 3, seed=5, plies=0) == [(), (), ()]
+    # Five plies of one or two moves: 2 + 4 + 8 + 16 lines at most, and the position is the ply.
+    assert [len(line) for line in openings.draw_openings(TwoAtATime(), 8, 0, 1)] == [
+        1, 2, 3, 1, 2, 3, 1, 2,
+    ]  # fmt: skip
+
+
+def test_without_a_number_an_opening_has_two_plies_or_fewer_in_a_shorter_game():
+    assert openings.usual_plies(games.make("connect_four")) == 2
+    game = TwoAtATime()
+    game.max_plies = 2
+    assert openings.usual_plies(game) == 1
+    result = arena.play(game, [first_legal(game)] * 2, games=4, seed=0)
+    assert (result.games, result.adjudicated) == (4, 4)
+    game.max_plies = 1
+    assert openings.usual_plies(game) == 0
+
+
+def test_equal_games_count_as_one_in_the_interval_and_all_count_in_the_score():
+    game = games.make("connect_four")
+    pair = [first_legal(game), players.make("minimax:depth=1", game)]
+    deterministic = [first_legal(game, "a"), first_legal(game, "b")]
+    result = arena.play(game, deterministic, 100, seed=0, opening_plies=0, swap=False)
+    one, _ = result.players
+    assert (result.games, result.distinct_games, result.counted()) == (
+        100,
+        1,
+        "100 games, 1 different",
+    )
+    assert (one.wins, one.score, one.elo_high) == (100, 1.0, None)
+    # Wilson's lower bound for one point of one game, not for 100 of 100: 1 / (1 + 1.96 ** 2).
+    assert one.elo_low == pytest.approx(400 * math.log10(1 / 1.96**2), abs=0.1)
+    varied = arena.play(game, pair, 20, seed=0, opening_plies=4)
+    assert (varied.distinct_games, varied.counted()) == (20, "20 games")
+
+
+def test_equal_games_of_three_players_widen_the_interval_as_the_root_of_their_number():
+    points = np.array([[0, 30, 20], [10, 0, 25], [20, 15, 0]], float)
+    distinct = (points + points.T) / 4
+    for all_different, repeated in zip(
+        ratings.elo(points), ratings.elo(points, distinct), strict=True
+    ):
+        elo, low, high = all_different
+        assert repeated[0] == elo
+        assert repeated[1:] == pytest.approx((elo - 2 * (elo - low), elo + 2 * (high - elo)))
+
+
+def test_recorded_games_are_sessions_that_can_be_loaded_with_the_result_of_the_table():
+    game, played = Short(), []
+    names = ["random", "random", "minimax:depth=2"]
+    three = [players.make(name, game) for name in names]
+    result = arena.play(game, three, 10, seed=0, opening_plies=2, record=played.append)
+    assert len(played) == 30
+    points = dict.fromkeys((*names, "random (2)"), 0.0)
+    for line in json.loads(json.dumps(played)):
+        again = session.load(line, game)
+        assert again.as_dict() == {key: line[key] for key in again.as_dict()}
+        assert line["opening_plies"] == 2
+        for seat, name in enumerate(line["seats"]):
+            points[name] += (again.result(seat) + 1) / 2
+    table = [player.wins + player.draws / 2 for player in result.players]
+    assert points["minimax:depth=2"] == table[2]
+    assert sum(points.values()) == sum(table) == 30
+
+
+def test_the_pairings_of_a_table_add_up_to_its_rows():
+    game = games.make("tic_tac_toe")
+    specs = ["random", "minimax:depth=2", "minimax:depth=9"]
+    result = arena.play(game, [players.make(spec, game) for spec in specs], 20, seed=0)
+    assert [(p.first, p.second) for p in result.pairings] == [(0, 1), (0, 2), (1, 2)]
+    assert sum(p.distinct_games for p in result.pairings) == result.distinct_games
+    wins = [0, 0, 0]
+    for pairing in result.pairings:
+        wins[pairing.first] += pairing.wins
+        wins[pairing.second] += pairing.losses
+        assert pairing.wins + pairing.draws + pairing.losses == 20
+    assert wins == [player.wins for player in result.players]
 
 
 def test_othello_with_its_passes_gives_the_results_of_a_plain_replay():
@@ -159,8 +247,8 @@ def test_games_with_and_without_adjudication_have_the_results_of_a_slow_replay()
         assert reason is not None
         assert replayed(game, line[:-1])[2] is None
         reasons.append(reason)
-    assert match.adjudicated == reasons.count(Reason.LENGTH)
-    assert 0 < match.adjudicated < 60
+    assert match.adjudicated.sum() == reasons.count(Reason.LENGTH)
+    assert 0 < match.adjudicated.sum() < 60
 
 
 def test_each_player_gets_the_moves_that_led_to_its_positions():
@@ -211,7 +299,7 @@ def test_impossible_settings_are_refused(count, number, plies, complaint):
 
 
 def ranked(results):
-    return arena.rank(["one", "two"], [(0, 1)], [np.array(results, np.int8)])
+    return ratings.rank(["one", "two"], [(0, 1)], [np.array(results, np.int8)], [len(results)])
 
 
 def test_two_players_are_rated_by_the_score_between_them():
@@ -242,15 +330,15 @@ def test_a_player_that_won_every_game_has_a_finite_rating_and_an_open_upper_boun
 def test_three_players_whose_odds_multiply_get_exactly_these_ratings():
     # Odds 2 : 1, 3 : 1 and, between the outer two, their product 6 : 1.
     points = np.array([[0, 8, 6], [4, 0, 9], [1, 3, 0]], float)
-    ratings = [rating for rating, _, _ in arena.elo(points)]
-    assert sum(ratings) == pytest.approx(0, abs=1e-9)
-    assert ratings[0] - ratings[1] == pytest.approx(400 * math.log10(2))
-    assert ratings[1] - ratings[2] == pytest.approx(400 * math.log10(3))
+    elos = [elo for elo, _, _ in ratings.elo(points)]
+    assert sum(elos) == pytest.approx(0, abs=1e-9)
+    assert elos[0] - elos[1] == pytest.approx(400 * math.log10(2))
+    assert elos[1] - elos[2] == pytest.approx(400 * math.log10(3))
 
 
 def test_the_deviation_of_two_strengths_is_that_of_the_log_odds_halved():
     # The log-odds' variance is 1 / (n p q); each of two strengths with mean 0 is half of them.
-    _, covariance = arena.bradley_terry(np.array([[0, 30], [10, 0]], float))
+    _, covariance = ratings.bradley_terry(np.array([[0, 30], [10, 0]], float))
     deviation = np.sqrt(covariance.diagonal())
     assert deviation == pytest.approx([math.sqrt(1 / (40 * 0.75 * 0.25)) / 2] * 2)
 
@@ -259,7 +347,7 @@ def test_the_deviation_of_two_strengths_is_that_of_the_log_odds_halved():
 @given(arrays(float, (4, 4), elements=st.integers(0, 30).map(float)))
 def test_the_likeliest_strengths_expect_the_points_that_were_scored(table):
     points = np.where(np.eye(4, dtype=bool), 0, table + 0.5)
-    strength, _ = arena.bradley_terry(points)
+    strength, _ = ratings.bradley_terry(points)
     gap = strength[:, None] - strength[None, :]
     expected = (points + points.T) / (1 + np.exp(-gap))
     np.testing.assert_allclose(expected.sum(axis=1), points.sum(axis=1), rtol=1e-6)
@@ -267,7 +355,7 @@ def test_the_likeliest_strengths_expect_the_points_that_were_scored(table):
 
 def test_a_player_who_lost_everything_among_three_has_an_open_lower_bound():
     points = np.array([[0, 5, 10], [5, 0, 10], [0, 0, 0]], float)
-    (best, _, high), _, (worst, low, _) = arena.elo(points)
+    (best, _, high), _, (worst, low, _) = ratings.elo(points)
     assert low is None
     assert worst < -200 < 0 < best < high < math.inf
 
@@ -278,9 +366,9 @@ def connect_four():
 
 
 def test_the_solver_wins_every_won_position_of_connect_four_against_random(connect_four):
-    openings = arena.draw_openings(connect_four, 60, seed=1, plies=22)
-    best, _ = solvers.scores(connect_four, arena.replay(connect_four, openings))
-    won = [opening for opening, score in zip(openings, best, strict=True) if score > 0]
+    drawn = openings.draw_openings(connect_four, 60, seed=1, plies=22)
+    best, _ = solvers.scores(connect_four, arena.replay(connect_four, drawn))
+    won = [opening for opening, score in zip(drawn, best, strict=True) if score > 0]
     assert len(won) > 20
     # The solver is the one to move after 22 plies: the first player of every other game begins.
     pair = (players.make("solver", connect_four), players.make("random", connect_four))

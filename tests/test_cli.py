@@ -214,7 +214,8 @@ def test_arena_reports_the_figures_of_the_design_as_json(capsys, tmp_path):
     assert cli.main([*words, "--json", "-"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads((tmp_path / "x.json").read_text())
-    assert set(printed) == {"game", "games", "players", "distinct_games", "adjudicated"}
+    keys = {"game", "games", "players", "distinct_games", "adjudicated", "pairings"}
+    assert set(printed) == keys
     perfect = printed["players"][1]
     keys = {"name", "wins", "draws", "losses", "score", "elo", "elo_low", "elo_high"}
     assert set(perfect) == keys

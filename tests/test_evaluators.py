@@ -9,7 +9,7 @@ from reference_search import hashing
 
 import games
 from alphazero.cache import CachedEvaluator
-from alphazero.evaluators import playout, random_actions, uniform
+from alphazero.evaluators import playout, random_actions, rollout, uniform
 from alphazero.types import Evaluation
 
 GAME, TUG = games.make("tic_tac_toe"), TugNearerEnd()
@@ -130,3 +130,38 @@ def test_a_playout_that_never_ends_by_the_rules_gets_the_adjudicated_result_for_
     monkeypatch.setattr("alphazero.evaluators.random_actions", lambda legal, rng: 0 * legal[:, 0])
     states = np.array([(2, 0), (2, 1), (3, 1)], TUG.dtype)
     assert playout(TUG, states, np.random.default_rng(0)).tolist() == [1, 1, 0]
+
+
+def test_a_playout_whose_time_is_over_is_adjudicated_where_it_stands(monkeypatch):
+    # Both pull to their own ends: the token goes to and fro.
+    monkeypatch.setattr("alphazero.evaluators.random_actions", lambda legal, rng: 0 * legal[:, 0])
+    states = np.array([(1, 0), (1, 1), (3, 0), (3, 1)], TUG.dtype)
+    rng = np.random.default_rng(0)
+    at_once = playout(TUG, states, rng, lambda: False)
+    np.testing.assert_array_equal(at_once, TUG.result(states, TUG.max_plies))
+    # Not the same as those of whole games.
+    assert at_once.tolist() != playout(TUG, states, rng).tolist()
+
+
+def test_each_call_of_a_rollout_evaluator_has_so_many_seconds_of_its_own():
+    game, clock = games.make("connect_four"), [0.0]
+    plies = []
+
+    def now():
+        clock[0] += 1.0
+        return clock[0]
+
+    class Counting(type(game)):
+        def step(self, states, actions):
+            plies.append(len(states))
+            return super().step(states, actions)
+
+    counting = Counting()
+    for seconds, most in ((3.0, 2), (5.0, 4)):
+        evaluate = rollout(counting, np.random.default_rng(0), seconds, now)
+        for _ in range(2):
+            plies.clear()
+            value = evaluate(counting.initial(10)).value
+            # The clock moves by one second whenever it is read, once per ply.
+            assert plies == [10] * most
+            assert value.tolist() == [0.0] * 10, "adjudicated: a draw"

@@ -1,6 +1,8 @@
 """``alphazero export``: the files it writes, the folders it refuses, the training it reports."""
 
 import json
+import re
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -213,3 +215,76 @@ def test_the_command_exports_and_answers_bad_input_in_one_line(run, tmp_path, ca
     assert "MODEL_CARD.md" in capsys.readouterr().out
     assert cli.main(["export", str(tmp_path / "none"), "--to", str(tmp_path / "b")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_agent_of_an_untrained_run_is_exported_with_a_warning_and_an_honest_card(
+    tmp_path, capsys
+):
+    weights = arrays(network.build(GAME, SMALL, seed=1).state_dict())
+    checkpoint.save(tmp_path / "run", 0, weights, {}, CONFIG)
+    assert cli.main(["export", str(tmp_path / "run"), "--to", str(tmp_path / "agent")]) == 0
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert warning == (
+        f"warning: {tmp_path / 'run'} was not trained: after 0 optimizer steps its agent plays "
+        "with random weights"
+    )
+    card = (tmp_path / "agent/MODEL_CARD.md").read_text()
+    assert "An agent of tic_tac_toe that was not trained: its weights are random." in card
+    assert "learned" not in card.partition("## How trained")[0]
+
+
+def test_a_trained_agent_is_exported_without_a_warning(run, tmp_path, capsys):
+    assert cli.main(["export", str(run), "--to", str(tmp_path / "agent")]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_measured_agents_card_has_its_results_and_the_commands_that_repeat_them(
+    run, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("alphazero.agents.SIMULATIONS", 10)
+    monkeypatch.setattr("workers.runs.strength.OPPONENTS", ("random", "minimax:depth=9"))
+    folder = tmp_path / "my agent"
+    assert cli.main(["export", str(run), "--to", str(folder), "--measure", "6"]) == 0
+    card = (folder / "MODEL_CARD.md").read_text()
+    capsys.readouterr()
+    assert export.UNKNOWN_STRENGTH not in card
+    commands = [line.strip() for line in card.splitlines() if line.startswith("    alphazero ")]
+    for opponent, command in zip(("random", "minimax:depth=9"), commands, strict=True):
+        assert cli.main([*shlex.split(command)[1:], "--json", "-"]) == 0
+        again = json.loads(capsys.readouterr().out)["players"][0]
+        counts = " | ".join(str(again[key]) for key in ("wins", "draws", "losses"))
+        assert f"| {opponent} | 6 games | {counts} | {again['elo']:+.0f} (" in card
+    assert cli.main(["export", str(run), "--to", str(folder)]) == 2
+    assert "states how strong its agent is" in capsys.readouterr().err
+
+
+def test_a_measured_agent_of_a_game_with_a_ladder_is_rated_on_it(tmp_path, monkeypatch):
+    from workers.runs import strength
+
+    monkeypatch.setattr("alphazero.agents.SIMULATIONS", 10)
+    monkeypatch.setattr(strength, "OPPONENTS", ())
+    folder = tmp_path / "agent"
+    game = games.make("connect_four")
+    weights = arrays(network.build(game, SMALL, seed=1).state_dict())
+    checkpoint.save(tmp_path / "run", 1, weights, {}, replace(CONFIG, game=game.name))
+    export.export(tmp_path / "run", folder)
+    reported = []
+    text = strength.measure(game, folder, 2, lambda *report: reported.append(report))
+    assert re.search(r"Elo on the ladder of connect_four: -?\d+ \(.* to .*; 2 games\)\.", text)
+    assert "    alphazero ladder connect_four checkpoint:path=" in text
+    assert reported[-1] == ("ladder", 2, 2)
+
+
+def test_a_game_of_the_users_own_is_imported_for_a_measurement_only_where_it_is_allowed(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "strange.py").write_text("raise SystemExit('imported')")
+    weights = arrays(network.build(GAME, SMALL, seed=1).state_dict())
+    checkpoint.save(tmp_path / "run", 1, weights, {}, replace(CONFIG, game="strange:Game"))
+    words = ["export", str(tmp_path / "run"), "--to", str(tmp_path / "agent"), "--measure", "2"]
+    assert cli.main(words) == 2
+    assert "--allow strange:Game imports it" in capsys.readouterr().err
+    assert not (tmp_path / "agent").exists()
+    with pytest.raises(SystemExit, match="imported"):
+        cli.main([*words, "--allow", "strange:Game"])

@@ -171,9 +171,10 @@ def test_an_analysis_by_time_has_no_other_limit(bundled, monkeypatch):
     assert bundled.analyse("5", seconds=0.25).moves
     assert bundled.analyse("5").moves
     assert calls == [Limits(None, 0.25), Limits()]
-    for seconds in (0, -1, float("nan"), float("inf")):
-        with pytest.raises(ValueError, match=f"seconds must be above 0 and finite, not {seconds}"):
+    for seconds in (0, -1, float("nan"), float("inf"), "2"):
+        with pytest.raises(ValueError, match="seconds must be above 0 and finite") as refused:
             bundled.analyse("5", seconds=seconds)
+        assert str(refused.value).endswith(f"not {seconds!r}")
 
 
 def test_moves_are_a_text_or_a_list_of_numbers_and_of_moves_in_the_games_notation():
@@ -195,12 +196,38 @@ def test_moves_are_a_text_or_a_list_of_numbers_and_of_moves_in_the_games_notatio
         ("1x", "'x' is not a move here"),
         ([0], "move 1 of '0', '0', cannot be played"),
         ([12], "there is no action 12 in tic_tac_toe, only 1 to 9"),
+        (44, r"moves are a text or a list, as '44' or \[4, 4\], not 44"),
+        (None, "not None"),
+        (b"44", "not b'44'"),
+        ({4: 4}, "not {4: 4}"),
+        (np.array(4), r"not array\(4\)"),
+        ([4.5], "a move is a whole number, counted from 1, or a text, not 4.5"),
+        ([None], "not None"),
+        ([True], "not True"),
+        (np.array([[4]]), r"not array\(\[4\]\)"),
     ],
 )
 def test_moves_that_cannot_be_played_are_named_in_one_line(bundled, moves, message):
     with pytest.raises(ValueError, match=message) as error:
         bundled.analyse(moves)
     assert "\n" not in str(error.value)
+
+
+def test_arrays_of_actions_are_lists_of_moves():
+    game = alphazero.make_game("tic_tac_toe")
+    moves = np.array([5, 1], np.int16)
+    for given in (moves, tuple(moves), list(moves)):
+        assert session.unfinished(game, given).actions == [4, 0]
+
+
+def test_players_of_another_kind_than_the_three_are_refused_in_one_line():
+    game = alphazero.make_game("tic_tac_toe")
+    with pytest.raises(ValueError, match=r"players are a list, such as .'random', 'random'."):
+        alphazero.play_match(game, "random")
+    with pytest.raises(ValueError, match=r"a player is an Agent, a Player or a text.*not 5"):
+        alphazero.play_match(game, ["random", 5])
+    with pytest.raises(ValueError, match="an agent is named by a text or a path, not 5"):
+        alphazero.load_agent(5)
 
 
 def test_the_bundled_agent_searches_with_600_simulations_unless_told_otherwise():

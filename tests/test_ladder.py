@@ -11,6 +11,7 @@ import pytest
 import games
 from alphazero.judging import arena, calibration, ladder, players
 from alphazero.judging.ladder import Ladder, Pairing, Rung
+from alphazero.judging.mistakes import wilson
 from games import solvers
 from workers import cli
 
@@ -20,6 +21,10 @@ GAME = games.make("tic_tac_toe")
 def made_up(rung_elos, openings=("51", "15", "59", "95"), game="tic_tac_toe"):
     rungs = tuple(Rung("random", float(elo), 0.0, 0) for elo in rung_elos)
     return Ladder(game, 0, 2, openings, rungs, ())
+
+
+def made_up_match(results, lines):
+    return arena.Match(results, lines, np.zeros(len(lines), bool), np.zeros(len(lines), np.int8))
 
 
 def estimate(rung_elos, results):
@@ -66,12 +71,13 @@ def simulated(monkeypatch, rung_elos, true_elo):
     opponents = []
     shares = {f"rung{i}": 1 / (1 + 10 ** ((h - true_elo) / 400)) for i, h in enumerate(rung_elos)}
 
-    def tally(game, pair, starts, seeds, report):
+    def match(game, pair, starts, seeds, report):
         opponents.append((pair[1].name, len(starts)))
         wins = np.random.default_rng(seeds[0]).binomial(len(starts), shares[pair[1].name])
-        return np.array([wins, 0, len(starts) - wins])
+        results = np.array([1] * wins + [-1] * (len(starts) - wins), np.int8)
+        return made_up_match(results, [tuple(seed) for seed in seeds])
 
-    monkeypatch.setattr(ladder, "tally", tally)
+    monkeypatch.setattr(ladder, "play_match", match)
     monkeypatch.setattr(
         ladder.players, "make", lambda spec, game: players.Player(spec, lambda s, r, *_: None)
     )
@@ -100,7 +106,7 @@ def test_every_opening_is_played_from_both_seats_and_games_differ_in_their_rando
 
     def match(game, pair, openings, seeds, report):
         seen.extend(zip(openings, map(tuple, seeds), strict=True))
-        return arena.Match(np.zeros(len(openings), np.int8), list(openings))
+        return made_up_match(np.zeros(len(openings), np.int8), list(openings))
 
     monkeypatch.setattr(ladder, "play_match", match)
     rating = ladder.rate(GAME, players.make("random", GAME), made_up([0]), 50, seed=3)
@@ -109,6 +115,11 @@ def test_every_opening_is_played_from_both_seats_and_games_differ_in_their_rando
     ]  # fmt: skip
     assert len({seed for _, seed in seen}) == len(seen) == 50
     assert (rating.opponents[0].draws, rating.elo) == (50, pytest.approx(0, abs=1e-6))
+    # Each of these games is one of four; the interval is that of four draws.
+    assert (rating.games, rating.distinct_games, rating.opponents[0].distinct_games) == (50, 4, 4)
+    assert (rating.elo_low, rating.elo_high) == pytest.approx(estimate([0], [[0, 4, 0]])[1:])
+    low, high = wilson(2, 4)
+    assert (rating.opponents[0].low, rating.opponents[0].high) == pytest.approx((low, high))
 
 
 def test_a_fit_gives_odds_that_multiply_exactly_and_the_error_of_the_log_odds():
@@ -274,3 +285,12 @@ def test_the_shipped_openings_are_drawn(shipped):
         states = np.append(states, solvers.position(game, text))
     assert {len(text) for text in shipped.openings} == {shipped.opening_plies}
     assert (solvers.scores(game, states)[0] == 0).all()
+
+
+def test_the_command_says_how_many_games_of_a_rating_were_different(small, capsys):
+    deterministic = ["ladder", "tic_tac_toe", "policy", "--games", "200"]
+    assert cli.main(deterministic) == 0
+    captured = capsys.readouterr()
+    counted = re.search(r"200 games, (\d+) different", " ".join(captured.out.split()))
+    assert counted
+    assert f"warning: only {counted[1]} of 200 games are different" in captured.err

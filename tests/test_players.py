@@ -212,11 +212,93 @@ def test_a_player_names_what_its_network_runs_on(make, run):
     assert make("random").inference == ""
 
 
+EVERYWHERE = "backend=torch,precision=float32,device=cpu"
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "policy"])
+@pytest.mark.parametrize("leaves", ["1", "auto"])
+def test_a_stated_backend_precision_and_device_are_used_without_a_timing(
+    kind, leaves, run, game, monkeypatch
+):
+    monkeypatch.setattr("alphazero.inference._seconds", None)  # a timing would call it
+    player = players.make(f"{kind}:path={run},{EVERYWHERE}", game, leaves)
+    assert player.inference.startswith("torch float32 on cpu: the only one")
+    half = f"{kind}:path={run},backend=torch,precision=bfloat16,device=cpu"
+    assert players.make(half, game, leaves).inference.startswith("torch bfloat16 on cpu")
+
+
+def test_one_stated_option_leaves_the_others_to_the_timing_or_where_none_is_made_to_float32(
+    run, game
+):
+    timed = players.make(f"checkpoint:path={run},backend=torch,device=cpu", game)
+    assert re.match("torch (float32|bfloat16) on cpu: the fastest", timed.inference)
+    single = players.make(f"checkpoint:path={run},backend=torch,device=cpu", game, "auto")
+    assert single.inference.startswith("torch float32 on cpu: the only one")
+
+
+def test_two_players_with_stated_options_decide_alike_to_the_last_bit(run, game):
+    spec = f"checkpoint:path={run},simulations=30,{EVERYWHERE}"
+    one, two = (players.make(spec, game)(positions(game, ["", "5"]), rngs(2)) for _ in range(2))
+    for left, right in zip(one[:4], two[:4], strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+def playout_batches(monkeypatch, spec, game, leaves, limits=Limits()):
+    """The sizes of the batches of random games of one move, and the times that they were given."""
+    sizes, times, playout = [], [], evaluators.playout
+
+    def recorded(game, states, rng, in_time):
+        sizes.append(len(states))
+        return playout(game, states, rng, in_time)
+
+    def rollout(game, rng, seconds=None):
+        times.append(seconds)
+        return evaluators_rollout(game, rng, None)
+
+    evaluators_rollout = evaluators.rollout
+    monkeypatch.setattr(evaluators, "playout", recorded)
+    monkeypatch.setattr(evaluators, "rollout", rollout)
+    players.make(spec, game, leaves)(game.initial(1), rngs(1), limits)
+    monkeypatch.undo()
+    return sizes, times
+
+
+def test_rollout_search_plays_out_several_leaves_of_a_single_game_at_once(game, monkeypatch):
+    one, _ = playout_batches(monkeypatch, "mcts:simulations=100", game, "1")
+    assert set(one) == {1}
+    for spec, leaves, most in (
+        ("mcts:simulations=400", "auto", 8),
+        ("mcts:simulations=400,leaves=3", "auto", 3),
+        ("mcts:seconds=0.2", "auto", 32),
+    ):
+        sizes, _ = playout_batches(monkeypatch, spec, game, leaves)
+        assert max(sizes) > most // 2
+        assert max(sizes) <= most
+    assert players.make("mcts", game, leaves="auto").simulations == 800
+
+
+def test_a_random_game_takes_at_most_a_quarter_of_the_time_of_a_move(game, monkeypatch):
+    _, times = playout_batches(monkeypatch, "mcts:seconds=0.2", game, "auto")
+    assert times == [pytest.approx(0.05)]
+    _, times = playout_batches(monkeypatch, "mcts", game, "auto", Limits(5, 0.4))
+    assert times == [pytest.approx(0.1)]
+    _, times = playout_batches(monkeypatch, "mcts:simulations=5", game, "auto")
+    assert times == [None]
+
+
+def test_the_opponent_in_a_game_without_an_agent_moves_within_two_seconds_by_its_limits():
+    spec = players.default(games.make("othello:size=4"))
+    _, options = players.parse(spec)
+    assert set(options) == {"seconds"}
+    assert float(options["seconds"]) * (1 + players.ROLLOUT_SHARE) < 2
+
+
 def test_a_path_may_be_a_run_or_one_of_its_checkpoints(make, run, game):
     states = positions(game, ["", "5", "15"])
-    newest = make(f"policy:path={run}")(states, rngs(3))
-    second = make(f"policy:path={run}/checkpoints/step_000002")(states, rngs(3))
-    first = make(f"policy:path={run}/checkpoints/step_000001")(states, rngs(3))
+    paths = (run, run / "checkpoints/step_000002", run / "checkpoints/step_000001")
+    newest, second, first = (
+        make(f"policy:path={path},{EVERYWHERE}")(states, rngs(3)) for path in paths
+    )
     np.testing.assert_array_equal(newest.policy, second.policy)
     assert not np.array_equal(newest.policy, first.policy)
 
@@ -254,6 +336,9 @@ def test_policy_alone_is_the_networks_softmax_over_legal_moves(make, run, game):
         ),
         ("checkpoint:path=nowhere/at/all", "no checkpoint in nowhere/at/all"),
         ("checkpoint:path=nowhere,leaves=0", "leaves=0: Input should be"),
+        ("mcts:leaves=0", "leaves=0: Input should be"),
+        ("checkpoint:path=nowhere,backend=jax", "backend=jax: Input should be"),
+        ("policy:path=nowhere,precision=int8", "precision=int8: Input should be"),
         ("mcts:seconds=0", "seconds=0: Input should be greater than 0"),
         ("minimax:seconds=inf", "seconds=inf: Input should be a finite number"),
         ("checkpoint:path=nowhere,reuse_tree=2", "reuse_tree=2: Input should be a valid boolean"),

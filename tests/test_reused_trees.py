@@ -108,7 +108,7 @@ def test_matches_with_and_without_kept_trees_are_legal_games_of_the_same_form(ga
             finished = session.after(game, [action + 1 for action in line])
             assert finished.result(index % 2) == played.result[index]
         assert match(game, reuse_tree)[0].lines == played.lines
-        assert played.adjudicated == 0
+        assert not played.adjudicated.any()
 
 
 def test_kept_trees_save_evaluations_in_a_match(game):

@@ -255,6 +255,8 @@ class Evaluations:
 
 def evaluations(search, limits, *bodies):
     """The positions evaluated for each of ``bodies``, posted one after another, and the answers."""
+    # The first search with a time in a process compiles its functions in a short search before it.
+    post(move_app("connect_four", limits, search), "/move", {"moves": "", "seconds": 0.001})
     counted, numbers, answers = Evaluations(games.make("connect_four")), [], []
     application = move_app("connect_four", limits, search, counted)
     for body in bodies:
@@ -264,9 +266,10 @@ def evaluations(search, limits, *bodies):
     return numbers, answers
 
 
-def test_a_request_that_continues_an_earlier_one_goes_on_from_its_tree():
+def test_a_request_with_a_time_that_continues_an_earlier_one_goes_on_from_its_tree():
     search, limits = PUCT(simulations=64), Limits(simulations=64, seconds=100.0)
-    bodies = [{"moves": "4"}, {"moves": "444"}, {"moves": "7"}, {"moves": "444"}]
+    lines = ("4", "444", "7", "444")
+    bodies = [{"moves": line, "seconds": 30, "simulations": 64} for line in lines]
     kept, answers = evaluations(search, limits, *bodies)
     fresh, others = evaluations(search, replace(limits, kept_trees=0), *bodies)
     assert fresh == [65, 65, 65, 65]
@@ -277,6 +280,24 @@ def test_a_request_that_continues_an_earlier_one_goes_on_from_its_tree():
     for answer in answers:
         assert set(answer) == set(others[0])
         assert sum(answer["policy"].values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_equal_requests_without_a_time_have_equal_answers_whatever_was_requested_before():
+    search, limits = PUCT(simulations=64), Limits(simulations=64, seconds=100.0)
+    earlier = [{"moves": "4", "seconds": 30, "simulations": 400}, {"moves": "44"}]
+    bodies = [{"moves": "444"}, {"moves": "444", "simulations": 32}]
+    _, alone = evaluations(search, limits, *bodies)
+    numbers, answers = evaluations(search, limits, *earlier, *bodies, *bodies)
+    assert answers[2:4] == answers[4:] == alone
+    assert numbers[2:] == [65, 33, 65, 33]
+
+
+def test_kept_trees_have_a_bound_of_memory():
+    search = PUCT(simulations=32)
+    limits = Limits(simulations=32, seconds=100.0, kept_bytes=1000)
+    body = {"moves": "1", "seconds": 30, "simulations": 32}
+    assert evaluations(search, limits, body, body)[0] == [33, 33], "one tree is larger"
+    assert evaluations(search, replace(limits, kept_bytes=10**6), body, body)[0] == [33, 1]
 
 
 def test_gumbels_search_keeps_no_trees():
@@ -290,7 +311,8 @@ def test_gumbels_search_keeps_no_trees():
 
 def test_only_so_many_trees_are_kept():
     search, limits = PUCT(simulations=32), Limits(simulations=32, seconds=100.0, kept_trees=2)
-    bodies = [{"moves": "1"}, {"moves": "2"}, {"moves": "3"}, {"moves": "1"}, {"moves": "3"}]
+    timed = {"seconds": 30, "simulations": 32}
+    bodies = [{"moves": line} | timed for line in "12313"]
     assert evaluations(search, limits, *bodies)[0] == [33, 33, 33, 33, 1]
 
 
@@ -316,7 +338,7 @@ def test_a_request_may_name_seconds_and_searches_of_one_batch_share_the_time(mon
     application = move_app("connect_four", limits)
     for body in ({"seconds": 2}, {"seconds": 0.5, "simulations": 9}, {"simulations": 9}):
         assert post(application, "/move", {"moves": "44"} | body).status_code == 200
-    assert calls == [(1, (50, 2.0)), (1, (9, 0.5)), (1, (9, None))]
+    assert calls == [(1, (None, 2.0)), (1, (9, 0.5)), (1, (9, None))]
 
 
 def test_a_request_for_hardly_any_time_spoils_no_other():
@@ -330,8 +352,11 @@ def test_a_request_for_hardly_any_time_spoils_no_other():
 def test_a_search_by_time_reports_the_simulations_that_it_made():
     limits = Limits(seconds=100.0, simulations=20, max_simulations=40)
     application = move_app("connect_four", limits, PUCT())
-    answer = post(application, "/move", {"moves": "4", "seconds": 30}).json()
-    assert answer["simulations"] == 40
+    body = {"moves": "4", "seconds": 30, "simulations": 40}
+    assert post(application, "/move", body).json()["simulations"] == 40
+    # Without a number only the time ends it, and not --most-simulations.
+    body = {"moves": "4", "seconds": 0.5}
+    assert post(application, "/move", body).json()["simulations"] > 40
 
 
 JSON = {"content-type": "application/json"}

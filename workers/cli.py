@@ -5,13 +5,13 @@ A command is one module of ``workers/commands`` named after it, with
 * ``HELP``: its purpose in a few words, for the list of commands;
 * ``EPILOG``: examples and notes for the end of its own help;
 * ``add_options(parser)``: its arguments;
-* ``run(options) -> int``: does the work and returns the process's exit status;
-* ``COMPILES`` (optional, default True): False where nothing of Numba is compiled.
+* ``run(options) -> int``: does the work and returns the process's exit status.
 
 Modules that take seconds to import are imported inside ``run``, so that a mistake on the command
 line is reported at once.
 """
 
+import logging
 import os
 import sys
 import traceback
@@ -22,6 +22,7 @@ from types import ModuleType
 
 import alphazero
 from alphazero.errors import RunFailed
+from games import compiling
 from workers import commands
 from workers.terminal.parsing import Parser
 
@@ -42,10 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser(modules).parse_args(arguments)
     command = modules[options.command]
     try:
-        if getattr(command, "COMPILES", True):
-            from workers.terminal import compilation
-
-            compilation.announce()
+        compiling.announce(logging.getLogger("workers").warning)
         status = command.run(options)
         sys.stdout.flush()
         return status

@@ -73,8 +73,9 @@ class Agent:
         equal calls give equal results. ``ValueError``, one line: a move that cannot be played, the
         game is over, or ``seconds`` is not above 0 and finite.
         """
-        if seconds is not None and not 0 < seconds < float("inf"):
-            raise ValueError(f"seconds must be above 0 and finite, not {seconds}")
+        number = isinstance(seconds, int | float | np.number)
+        if seconds is not None and not (number and 0 < seconds < float("inf")):
+            raise ValueError(f"seconds must be above 0 and finite, not {seconds!r}")
         position = session.unfinished(self.game, moves)
         states = encoders.played_states(self.played, position.states, [position.actions])
         leaves = MOST_LEAVES if seconds else leaves_for_single_game(self.search.simulations)
@@ -250,6 +251,8 @@ def find(source: str | Path) -> Path:
     A run or an agent in a folder of that name in the current folder has precedence. ``ValueError``,
     one line: there is neither.
     """
+    if not isinstance(source, str | Path):
+        raise ValueError(f"an agent is named by a text or a path, not {source!r}")
     path = Path(source)
     if isinstance(source, str) and source in agents.names() and not _holds_agent(path):
         return agents.find(source)

@@ -6,15 +6,11 @@ from dataclasses import replace
 import numpy as np
 
 from alphazero.judging import players
-from alphazero.judging.arena import (
-    ELO,
-    Progress,
-    bradley_terry,
-    games_done,
-    random_line,
-)
-from alphazero.judging.ladder import Ladder, Pairing, Rung, line_of, tally
+from alphazero.judging.arena import Progress, games_done, play_match
+from alphazero.judging.ladder import Ladder, Pairing, Rung, line_of
 from alphazero.judging.lines import Line
+from alphazero.judging.openings import random_line
+from alphazero.judging.ratings import ELO, bradley_terry
 from alphazero.types import Stream
 from games import solvers
 from games.base import Game
@@ -53,13 +49,14 @@ def calibrate(game: Game, ladder: Ladder, progress: Progress | None = None) -> I
             pair = players.make(specs[i], game), players.make(specs[j], game)
             seeds = [[ladder.seed, Stream.MATCH, i, j, index] for index in range(len(starts))]
             report = games_done(progress, number * len(starts), len(pairs) * len(starts))
-            known[i, j] = Pairing(i, j, *tally(game, pair, starts, seeds, report).tolist())
+            match = play_match(game, pair, starts, seeds, report)
+            known[i, j] = Pairing(i, j, *match.tally().tolist())
             pairings = tuple(known.values())
             yield replace(ladder, rungs=fit(specs, pairings), pairings=pairings)
 
 
 def fit(specs: Sequence[str], pairings: Sequence[Pairing]) -> tuple[Rung, ...]:
-    """The rungs with their Elo, fitted by ``arena.bradley_terry``; the first rung has Elo 0.
+    """The rungs with their Elo, fitted by ``bradley_terry``; the first rung has Elo 0.
 
     Elo and error are rounded to a tenth of a point.
     """

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alphazero.judging import players
-from alphazero.judging.arena import ELO, Progress, games_done, play_match
+from alphazero.judging.arena import Progress, games_done, play_match
 from alphazero.judging.decisions import Player
 from alphazero.judging.lines import Line
 from alphazero.judging.mistakes import CONFIDENCE, wilson
+from alphazero.judging.ratings import ELO
 from alphazero.types import Stream
 from games import solvers
 from games.base import Game
@@ -88,7 +89,9 @@ class Record:
     score: float
     low: float
     high: float
-    """``low`` to ``high`` is the 95 % Wilson interval of the score."""
+    """``low`` to ``high`` is the 95 % Wilson interval of the score, of the distinct games."""
+    distinct_games: int
+    """The number of different sequences of moves among the games."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,8 @@ class Rating:
     games: int
     opponents: tuple[Record, ...]
     """Weakest first."""
+    distinct_games: int
+    """The sum of those of ``opponents``. The interval counts equal games as one."""
 
 
 def load(game: Game, path: Path | None = None) -> Ladder:
@@ -178,6 +183,7 @@ def rate(
     openings = [line_of(game, text) for text in ladder.openings]
     rung_elos = np.array([rung.elo for rung in ladder.rungs])
     results = np.zeros((len(rung_elos), len(POINTS)), np.int64)
+    lines: list[set[Line]] = [set() for _ in rung_elos]
     while (played := int(results.sum())) < games:
         index = _next_rung(rung_elos, results)
         first, size = int(results[index].sum()), min(ROUND, games - played)
@@ -185,19 +191,23 @@ def rate(
         numbers = range(first, first + size)
         starts = [openings[number // 2 % len(openings)] for number in numbers]
         seeds = [[seed, Stream.MATCH, index, number] for number in numbers]
-        results[index] += tally(game, pair, starts, seeds, games_done(progress, played, games))
+        match = play_match(game, pair, starts, seeds, games_done(progress, played, games))
+        results[index] += match.tally()
+        lines[index].update(match.lines)
+    distinct = np.array([len(different) for different in lines])
     records = tuple(
-        _record(ladder.rungs[index], *results[index].tolist())
+        _record(ladder.rungs[index], *results[index].tolist(), int(distinct[index]))
         for index in np.argsort(rung_elos, kind="stable")
         if results[index].any()
     )
-    return Rating(game.name, player.name, *estimate(rung_elos, results), games, records)
+    bounds = estimate(rung_elos, results, distinct)
+    return Rating(game.name, player.name, *bounds, games, records, int(distinct.sum()))
 
 
-def _record(rung: Rung, wins: int, draws: int, losses: int) -> Record:
-    games, points = wins + draws + losses, wins + draws / 2
-    low, high = wilson(points, games)
-    return Record(rung.player, rung.elo, wins, draws, losses, points / games, low, high)
+def _record(rung: Rung, wins: int, draws: int, losses: int, distinct: int) -> Record:
+    score = (wins + draws / 2) / (wins + draws + losses)
+    low, high = wilson(score * distinct, distinct)
+    return Record(rung.player, rung.elo, wins, draws, losses, score, low, high, distinct)
 
 
 def _next_rung(rung_elos: NDArray[np.float64], results: NDArray[np.int64]) -> int:
@@ -215,25 +225,31 @@ def _next_rung(rung_elos: NDArray[np.float64], results: NDArray[np.int64]) -> in
 
 
 def estimate(
-    rung_elos: NDArray[np.float64], results: NDArray[np.int64]
+    rung_elos: NDArray[np.float64],
+    results: NDArray[np.int64],
+    distinct: NDArray[np.int64] | None = None,
 ) -> tuple[float, float | None, float | None]:
     """A player's most likely Elo and its 95 % bounds.
 
     ``results[r]`` are its wins, draws and losses against rung ``r``, whose Elo ``rung_elos[r]`` is
-    taken as exact. The bounds are the two Elos at which the points scored lie 1.96 standard
-    deviations from those expected: with one rung, Wilson's interval of the score. A player that
-    won, or lost, every game has one bound only, and is rated as if it had one more draw with each
-    rung that it met: 40 wins of 40 against a rung of 300 give 300 + 400 log10(40.5 / 0.5) = 1063.
+    taken as exact; ``distinct[r]`` is the number of different games among these, by default all of
+    them. The bounds are of so many games with the same score: the two Elos at which the points
+    scored lie 1.96 standard deviations from those expected, with one rung Wilson's interval of the
+    score. A player that won, or lost, every game has one bound only, and is rated as if it had one
+    more draw with each rung that it met: 40 wins of 40 against a rung of 300 give
+    300 + 400 log10(40.5 / 0.5) = 1063.
     """
     games, points = results.sum(axis=1), results @ POINTS
     bounded_below, bounded_above = points.sum() > 0, points.sum() < games.sum()
     drawn = 0.0 if bounded_below and bounded_above else 1.0 * (games > 0)
+    # The share of the games against each rung that say something new.
+    new = (games if distinct is None else distinct) / np.maximum(games, 1)
 
     def excess(elo: float, deviations: float) -> float:
         """Points scored less those expected of ``elo``, less so many standard deviations."""
         share = _expected(elo, rung_elos)
-        spread = np.sqrt((games * share * (1 - share)).sum())
-        return float((points - games * share).sum() - deviations * spread)
+        spread = np.sqrt((new * games * share * (1 - share)).sum())
+        return float((new * (points - games * share)).sum() - deviations * spread)
 
     def likelihood_slope(elo: float) -> float:
         """Proportional to the log-likelihood's derivative: points scored less points expected."""
@@ -259,18 +275,6 @@ def _root(falling: Callable[[float], float], low: float, high: float) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if falling(middle) > 0 else (low, middle)
     return (low + high) / 2
-
-
-def tally(
-    game: Game,
-    pair: tuple[Player, Player],
-    starts: Sequence[Line],
-    seeds: Sequence[Sequence[int]],
-    report: Callable[[int], None],
-) -> NDArray[np.int64]:
-    """``[3]``: the wins, draws and losses of the pair's first player."""
-    result = play_match(game, pair, starts, seeds, report).result
-    return np.array([(result == value).sum() for value in (1, 0, -1)])
 
 
 def line_of(game: Game, text: str) -> Line:

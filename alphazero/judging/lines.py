@@ -5,6 +5,8 @@ A line is the sequence of a game's actions from its initial position.
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from games import solvers
 from games.base import Game
 
@@ -18,12 +20,21 @@ def words(game: Game, moves: str | Sequence[int | str]) -> list[str]:
     """The single moves of ``moves``, a text or a list, as texts that ``action`` reads.
 
     A text is split into characters where the game has fewer than ten actions, else at spaces:
-    ``"4453"`` and ``"4 4 5 3"`` give ``["4", "4", "5", "3"]`` in Connect Four.
+    ``"4453"`` and ``"4 4 5 3"`` give ``["4", "4", "5", "3"]`` in Connect Four. ``ValueError``, one
+    line: ``moves`` is neither a text nor a list of whole numbers and texts.
     """
-    if isinstance(moves, str) and not solvers.separator(game):
-        moves = "".join(moves.split())
-    parts = solvers.moves(game, moves) if isinstance(moves, str) else moves
-    return [str(part).strip() for part in parts]
+    if isinstance(moves, str):
+        text = moves if solvers.separator(game) else "".join(moves.split())
+        return [part.strip() for part in solvers.moves(game, text)]
+    listed = isinstance(moves, Sequence) or (isinstance(moves, np.ndarray) and moves.ndim)
+    if not listed or isinstance(moves, bytes):
+        raise ValueError(f"moves are a text or a list, as '44' or [4, 4], not {short(repr(moves))}")
+    for part in moves:
+        if not isinstance(part, int | np.integer | str) or isinstance(part, bool):
+            raise ValueError(
+                f"a move is a whole number, counted from 1, or a text, not {short(repr(part))}"
+            )
+    return [str(part).strip() for part in moves]
 
 
 def shown(game: Game, parts: Sequence[str]) -> str:

@@ -77,9 +77,10 @@ def evaluate(
 ) -> dict:
     """Let ``player`` choose one move in every position, each in a fresh tree, and count mistakes.
 
-    The report is ready for JSON: ``positions``, ``mistakes``, ``mistake_rate`` with its Wilson
-    interval ``low, high``, ``optimal_rate``, ``simulations``, and ``classes``, which splits the
-    mistakes by the best result that was possible (win, draw, loss). The same seed gives the same
+    The report is ready for JSON: ``positions``, ``distinct_positions``, ``mistakes``,
+    ``mistake_rate`` with its Wilson interval ``low, high``, ``optimal_rate``, ``simulations``, and
+    ``classes``, which splits the mistakes by the best result that was possible (win, draw, loss).
+    The interval is of as many trials as there are different positions. The same seed gives the same
     report. ``progress`` is called after every batch with the number of its positions.
     ``RuntimeError``: the player chose an illegal move.
 
@@ -98,9 +99,11 @@ def evaluate(
         index = int(np.flatnonzero(np.isnan(reached))[0])
         raise RuntimeError(f"{player.name} chose an illegal move in {game.name} position {index}")
     mistake = np.sign(reached) < np.sign(positions.best)
-    low, high = wilson(int(mistake.sum()), total)
+    distinct = len({identity.tobytes() for identity in game.identity(positions.states)})
+    low, high = wilson(float(mistake.mean()) * distinct, distinct)
     return {
         "positions": total,
+        "distinct_positions": distinct,
         "mistakes": int(mistake.sum()),
         "mistake_rate": float(mistake.mean()),
         "low": low,

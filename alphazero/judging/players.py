@@ -39,10 +39,23 @@ from games.base import Game, States
 from games.solvers import minimax as exact
 from games.spec import parse_options, shown, split, suggest
 
+Leaves = Count | Literal["auto"]
+"""Leaves of a tree that are evaluated in one batch; ``auto``: those that suit a single game."""
+Backend = Literal["auto", "torch", "openvino"]
+Precision = Literal["auto", "float32", "bfloat16"]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 """A player's time for one call, that is, for all positions of a batch together."""
 SIMULATIONS = 800
 """Simulations per move of ``mcts`` where neither a number nor a time is given."""
+REPLY_SECONDS = 1.5
+"""The search of a human's opponent in a game without an agent; the answer comes within two."""
+ROLLOUT_LEAVES = 32
+"""Leaves of a tree that ``mcts`` plays out at once where only the time ends the search of a single
+game: NumPy plays 32 games in little more time than one. In Amazons, at 0.2 seconds per move, 32
+leaves made four times the simulations of 8 and scored 16 of 24 points against them."""
+ROLLOUT_SHARE = 0.25
+"""The share of its time after which ``mcts`` adjudicates a random game, which is the most that a
+move can take beyond that time: in slow games one random game takes longer than the whole search."""
 DEPTH = 5
 """Plies that minimax looks ahead where neither a depth nor a time is given."""
 
@@ -59,7 +72,7 @@ def default(game: Game) -> str:
     """
     if game.name in agents.names():
         return f"checkpoint:simulations={agents.SIMULATIONS}"
-    return "mcts:simulations=1000"
+    return f"mcts:seconds={REPLY_SECONDS}"
 
 
 def make(spec: str, game: Game, leaves: str = "1", allow: Collection[str] = ()) -> Player:
@@ -146,21 +159,32 @@ def _random(game: Game, name: str) -> Player:
 
 @_constructor
 def _mcts(
-    game: Game, name: str, *, simulations: Count | None = None, seconds: Seconds | None = None
+    game: Game,
+    name: str,
+    *,
+    simulations: Count | None = None,
+    seconds: Seconds | None = None,
+    leaves: Leaves = 1,
 ) -> Player:
     """Tree search without a network: uniform priors, one random game per leaf as its value.
 
-    800 ``simulations`` unless they or ``seconds`` are given. Every move is a new search, because
-    the Elo of this player on the ladders was measured so.
+    800 ``simulations`` unless they or ``seconds`` are given. ``leaves`` of a tree are played out at
+    once; with one, the default, a search is stronger per simulation, with several it is faster.
+    Every move is a new search, because the Elo of this player on the ladders was measured so.
     """
     if simulations is None and seconds is None:
         simulations = SIMULATIONS
     limits = Limits(simulations, seconds)
     search = replace(ROLLOUT_SEARCH, simulations=simulations or ROLLOUT_SEARCH.simulations)
+    if leaves == "auto":
+        fewest = agent.leaves_for_single_game(search.simulations)
+        leaves = ROLLOUT_LEAVES if only_time(limits) else fewest
+    search = replace(search, leaves=leaves)
 
     def decide(states: States, rngs: Generators, limits: Limits, _: Lines | None) -> Decision:
         rng = np.random.default_rng([int(rng.integers(2**63)) for rng in rngs])
-        evaluate = evaluators.rollout(game, rng)
+        longest = None if limits.seconds is None else ROLLOUT_SHARE * limits.seconds
+        evaluate = evaluators.rollout(game, rng, longest)
         return decision(strongest_moves(search, game, states, rngs, evaluate, limits))
 
     return Player(name, decide, simulations or 0, limits=limits)
@@ -268,19 +292,22 @@ def from_checkpoint(
     simulations: Count | None = None,
     seconds: Seconds | None = None,
     search: Literal["gumbel", "puct"] | None = None,
-    leaves: Count | Literal["auto"] = 1,
+    leaves: Leaves = 1,
     reuse_tree: bool = True,
+    backend: Backend = "auto",
+    precision: Precision = "auto",
+    device: str = "auto",
 ) -> Player:
     """A trained network with tree search; options that are not given are those of its training.
 
-    Without ``path`` it is the bundled agent. Backend and precision are those that a timing finds
-    fastest on this machine. ``leaves`` of a tree are evaluated in one batch; ``auto`` is the number
+    Without ``path`` it is the bundled agent. ``backend``, ``precision`` and ``device`` are, unless
+    given, those that a timing finds fastest on this machine; a match that another machine is to
+    repeat states all three. ``leaves`` of a tree are evaluated in one batch; ``auto`` is the number
     of ``leaves_for_single_game``, and a backend chosen without a timing. With ``seconds`` and no
     ``simulations`` only the time ends a search. ``reuse_tree``: whether a search continues the tree
     of the move before, where it can (PUCT). ``allow``: addresses that its settings may name.
     """
-    single = leaves == "auto"
-    limits = Limits(simulations, seconds)
+    single, limits = leaves == "auto", Limits(simulations, seconds)
     if single and only_time(limits):
         leaves = agent.MOST_LEAVES
     trained = agent.load(
@@ -288,7 +315,7 @@ def from_checkpoint(
         game,
         simulations=simulations,
         search=search,
-        inference=None if single else InferenceSettings(),
+        inference=_inference(backend, precision, device, timed=not single),
         leaves=leaves,
         allow=allow,
     )
@@ -297,16 +324,35 @@ def from_checkpoint(
 
 @_constructor
 def _policy(
-    game: Game, name: str, allow: Collection[str] = (), *, path: Path | None = None
+    game: Game,
+    name: str,
+    allow: Collection[str] = (),
+    *,
+    path: Path | None = None,
+    backend: Backend = "auto",
+    precision: Precision = "auto",
+    device: str = "auto",
 ) -> Player:
     """A trained network without search: the legal move with the highest probability.
 
-    Without ``path`` it is the bundled agent.
+    Without ``path`` it is the bundled agent; the other options are those of ``checkpoint``.
     """
-    source, inference = path or agents.find(game.name), InferenceSettings()
+    inference = _inference(backend, precision, device)
+    source = path or agents.find(game.name)
     trained = agent.load(source, game, inference=inference, allow=allow)
     player = policy_player(name, trained.evaluate, trained.played)
     return replace(player, inference=trained.inference)
+
+
+def _inference(
+    backend: Backend, precision: Precision, device: str, timed: bool = True
+) -> InferenceSettings | None:
+    """The settings of a network; without ``timed`` None where all are left open: no timing."""
+    if not timed and (backend, precision, device) == ("auto",) * 3:
+        return None
+    if not timed and precision == "auto":
+        precision = "float32"
+    return InferenceSettings(backend=backend, precision=precision, device=device)
 
 
 KINDS: dict[str, Callable[..., Player]] = {

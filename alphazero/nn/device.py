@@ -1,6 +1,8 @@
 """Devices, precisions and the number of cores."""
 
+import math
 import os
+from pathlib import Path, PurePosixPath
 
 import torch
 
@@ -9,10 +11,60 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def cores() -> int:
-    """How many CPU cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """How many CPU cores this process may use: those of its affinity, fewer with a quota."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        available = len(os.sched_getaffinity(0))
+    else:
+        available = os.cpu_count() or 1
+    return max(1, math.ceil(min(available, quota())))
+
+
+def quota(root: Path = Path("/")) -> float:
+    """The cores whose time this process's control groups may use; infinite without a limit.
+
+    ``docker run --cpus=1.5`` gives 1.5 on a machine of any size. The limits of control groups of
+    version 1 and 2 are read, and the smallest in a group and those above it counts.
+    """
+    try:
+        groups = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return math.inf
+    limits, mounted = [math.inf], root / "sys/fs/cgroup"
+    for _, controllers, path in (line.split(":", 2) for line in groups if line.count(":") >= 2):
+        # In a container the path may be the host's, of which only the root is mounted.
+        parts = PurePosixPath(path).relative_to("/") if path.startswith("/") else PurePosixPath()
+        inside = [parts, *parts.parents]
+        if not controllers:
+            limits += [_quota_of_version_2(mounted / part) for part in inside]
+        elif "cpu" in controllers.split(","):
+            limits += [_quota_of_version_1(mounted / "cpu" / part) for part in inside]
+    return min(limits)
+
+
+def _quota_of_version_2(folder: Path) -> float:
+    """Of a file such as "150000 100000": microseconds of CPU time per period of so many."""
+    try:
+        time, period = (folder / "cpu.max").read_text(encoding="utf-8").split()
+        return int(time) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):  # no such file, or "max 100000"
+        return math.inf
+
+
+def _quota_of_version_1(folder: Path) -> float:
+    """The same of two files, of which the first holds -1 where there is no limit."""
+    try:
+        time, period = (
+            int((folder / f"cpu.cfs_{name}_us").read_text(encoding="utf-8"))
+            for name in ("quota", "period")
+        )
+        return time / period if time > 0 else math.inf
+    except (OSError, ValueError, ZeroDivisionError):
+        return math.inf
+
+
+# Torch counts the machine's cores and does not see a quota: of 64 threads with the time of two
+# cores, most wait for each other.
+torch.set_num_threads(min(torch.get_num_threads(), cores()))
 
 
 def choose(name: str) -> torch.device:

@@ -125,7 +125,7 @@ class Gumbel:
         offset, scale = np.float32(self.visit_offset), np.float32(self.value_scale)
 
         def select(remaining: NDArray[np.int32], rows: Rows) -> int:
-            return kernels.gumbel(
+            return kernels.select_gumbel(
                 tree.nodes, tree.edges, tree.raw, self.leaves, remaining, *rows[:2],
                 root.scores, considered, schedule, offset, scale,
             )  # fmt: skip

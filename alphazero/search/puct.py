@@ -85,7 +85,7 @@ class PUCT:
                 most = int((tree.nodes["visits"][:, 0] + remaining).max()) + 1
                 if most > len(exploration):
                     exploration = self._exploration(2 * most)
-            return kernels.puct(
+            return kernels.select_puct(
                 tree.nodes, tree.edges, tree.raw, self.leaves, remaining, *rows[:2],
                 exploration, fpu,
             )  # fmt: skip

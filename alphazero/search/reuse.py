@@ -89,13 +89,17 @@ class KeptTrees:
     dropped by the call of ``store`` that comes ``generations`` calls after their own.
     """
 
-    def __init__(self, generations: int = 2, capacity: int | None = None):
+    def __init__(
+        self, generations: int = 2, capacity: int | None = None, most_bytes: int | None = None
+    ):
         """``generations``: as many batches may be searched in turns without losing their trees.
 
         ``capacity``: most trees that are kept; where there are more, the oldest batches are
-        dropped, the last one excepted. None: no bound.
+        dropped, the last one excepted. ``most_bytes``: most memory of all trees; the oldest batches
+        are dropped, the last one too where it alone needs more. None: no bound.
         """
         self._generations, self._capacity, self._now = generations, capacity, 0
+        self._most_bytes = most_bytes
         self._trees: dict[tuple[int, ...], tuple[int, Tree, int]] = {}
 
     def lookup(self, lines: Lines) -> list[Kept | None]:
@@ -109,19 +113,31 @@ class KeptTrees:
         Of several games with the same line one tree is kept. None: nothing is kept.
         """
         self._now += 1
-        oldest = self._now - self._generations
-        self._trees = {line: entry for line, entry in self._trees.items() if entry[0] > oldest}
+        self._drop(self._now - self._generations)
         if tree is not None:
             for index, line in enumerate(lines):
                 self._trees[tuple(map(int, line))] = self._now, tree, index
         while self._capacity is not None and len(self._trees) > self._capacity:
-            if (first := min(entry[0] for entry in self._trees.values())) == self._now:
+            if self._oldest() == self._now:
                 break
-            self._trees = {line: entry for line, entry in self._trees.items() if entry[0] > first}
+            self._drop(self._oldest())
+        while self._most_bytes is not None and self._bytes() > self._most_bytes:
+            self._drop(self._oldest())
 
     def clear(self) -> None:
         """Drop all trees: at the start of new games, or with new weights."""
         self._trees.clear()
+
+    def _oldest(self) -> int:
+        return min(entry[0] for entry in self._trees.values())
+
+    def _drop(self, last: int) -> None:
+        """Drop the batches up to the number ``last``."""
+        self._trees = {line: entry for line, entry in self._trees.items() if entry[0] > last}
+
+    def _bytes(self) -> int:
+        trees = {number: tree for number, tree, _ in self._trees.values()}.values()
+        return sum(tree.nodes.nbytes + tree.states.nbytes + tree.edges.nbytes for tree in trees)
 
     def _longest(self, line: tuple[int, ...], lengths: Sequence[int]) -> Kept | None:
         for length in lengths:

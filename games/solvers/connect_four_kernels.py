@@ -26,8 +26,9 @@ work the entry took. An empty slot is 0.
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from games.compiling import jit
 
 COLUMNS, ROWS, CELLS = 7, 6, 42
 
@@ -50,7 +51,7 @@ OWN, BOTH, ENTERED, LEFT, MOVES = 0, 1, 2, 3, 4
 LEVEL, NODES, PLY, ROOT_BOUND = 0, 1, 2, 3
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _count(bits):
     """The number of set bits: ``bits & (bits - 1)`` clears the lowest one."""
     count = 0
@@ -60,7 +61,7 @@ def _count(bits):
     return count
 
 
-@njit(cache=True, nogil=True)
+@jit
 def has_four(stones):
     """Whether a bitboard holds four in a line: two pairs, two steps apart, in one direction."""
     for step in (_U(1), _U(6), _U(7), _U(8)):
@@ -70,7 +71,7 @@ def has_four(stones):
     return False
 
 
-@njit(cache=True, nogil=True)
+@jit
 def threats(stones, both):
     """The empty cells that would complete four in a line for ``stones``; some may hang in the air.
 
@@ -89,7 +90,7 @@ def threats(stones, both):
     return cells & (BOARD ^ both)
 
 
-@njit(cache=True, nogil=True)
+@jit
 def playable(both):
     """The lowest empty cell of each column that is not full.
 
@@ -99,7 +100,7 @@ def playable(both):
     return (both + BOTTOM) & BOARD
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _not_losing(own, both):
     """The moves that the opponent cannot answer by winning at once.
 
@@ -115,7 +116,7 @@ def _not_losing(own, both):
     return moves & ~(danger >> _ONE)
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _key(own, both):
     """49 bits, never 0; a position and its mirror image share one number, no others do.
 
@@ -132,7 +133,7 @@ def _key(own, both):
     return min(key, mirrored)
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _slot(key, table):
     """The first of the two neighbouring slots of a key: multiplicative hashing (Knuth).
 
@@ -141,7 +142,7 @@ def _slot(key, table):
     return ((key * _U(0x9E3779B97F4A7C15)) >> _U(28)) & _U(table.size - 2)
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _entry(key, table):
     """The entry of ``key``, or 0."""
     slot = _slot(key, table)
@@ -151,7 +152,7 @@ def _entry(key, table):
     return _U(0)
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _probe(key, bound, table):
     """Whether the table's bounds on the score decide the question for ``bound``.
 
@@ -166,7 +167,7 @@ def _probe(key, bound, table):
     return OPEN
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _store(key, bound, answer, work, table):
     """Narrow the bounds stored for ``key`` by one answer.
 
@@ -198,7 +199,7 @@ def _store(key, bound, answer, work, table):
         table[slot] = new
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _order_moves(frame, moves):
     """List the moves in the frame, the most promising last, from where ``search`` takes them.
 
@@ -225,7 +226,7 @@ def _order_moves(frame, moves):
     frame[LEFT] = _U(count)
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _child_cutoff(own, both, moves, bound, table):
     """Whether the table alone shows that a move reaches ``bound``, before any child is searched.
 
@@ -239,7 +240,7 @@ def _child_cutoff(own, both, moves, bound, table):
     return False
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _bound_at(cursor):
     """The bound at the cursor's level, for the player to move there.
 
@@ -249,7 +250,7 @@ def _bound_at(cursor):
     return cursor[ROOT_BOUND] if cursor[LEVEL] % 2 == 0 else 1 - cursor[ROOT_BOUND]
 
 
-@njit(cache=True, nogil=True)
+@jit
 def enter(stack, cursor, table):
     """Decide the frame at the cursor's level without search, or list the moves to search there.
 
@@ -280,7 +281,7 @@ def enter(stack, cursor, table):
     return answer
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _leave(answer, stack, cursor, table):
     """Go up one level: the parent's answer after a child's, ``OPEN`` while it has moves left.
 
@@ -297,7 +298,7 @@ def _leave(answer, stack, cursor, table):
     return answer
 
 
-@njit(cache=True, nogil=True)
+@jit
 def search(stack, cursor, table, budget):
     """Continue from the cursor until the root is decided or ``budget`` nodes are spent (``OPEN``).
 
@@ -333,7 +334,7 @@ LINES = _all_lines()
 _LINE_VALUES = np.array([0.0, 1.0, 3.0, 9.0, 0.0])
 
 
-@njit(cache=True, nogil=True)
+@jit
 def balance(mine, theirs):
     """``[B]``: the value of the lines open to ``mine`` less that of the lines open to ``theirs``.
 

@@ -26,6 +26,7 @@ from alphazero.config import InferenceSettings
 from alphazero.judging import agent, arena
 from alphazero.judging.decisions import Decision, Player, agent_player
 from alphazero.judging.mistakes import wilson
+from alphazero.judging.openings import draw_openings
 from alphazero.search.puct import PUCT
 from alphazero.types import Limits
 from games.base import Game
@@ -75,9 +76,7 @@ def match(
 ) -> dict[str, object]:
     """Play ``options.games`` games with these limits, ``at_once`` at a time."""
     game, both = contestants(simulations, limits)
-    openings = arena.draw_openings(
-        game, -(-options.games // 2), options.seed, options.opening_plies
-    )
+    openings = draw_openings(game, -(-options.games // 2), options.seed, options.opening_plies)
     starts = [opening for opening in openings for _ in (0, 1)][: options.games]
     pair, results = (both[0].counting(), both[1].counting()), []
     began = time.perf_counter()

@@ -1,9 +1,27 @@
 """``alphazero arena``: matches between players, and their Elo."""
 
 import argparse
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from workers.terminal.options import PLAYERS, add_allow, add_json, add_seed, game, player
+from workers.terminal.options import (
+    PLAYERS,
+    add_allow,
+    add_json,
+    add_seed,
+    file_path,
+    game,
+    player,
+)
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from alphazero.judging.arena import ArenaResult
 
 HELP = "play matches between players and rate them"
 EPILOG = f"""\
@@ -29,7 +47,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--opening-plies",
         type=int,
         metavar="N",
-        help="random moves at the start of each game; default 2, fewer in a tiny game",
+        help="random moves at the start of each game; more where there are too few such "
+        "openings; default 2, fewer in a shorter game",
     )
     parser.add_argument(
         "--fixed-seats",
@@ -37,12 +56,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="the player named first begins every game of a pair; default: each begins half",
     )
     add_allow(parser)
+    parser.add_argument(
+        "--games-out",
+        type=file_path,
+        metavar="FILE",
+        help="write each game as a line of JSON: its players, moves and result",
+    )
     add_seed(parser)
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    from rich.console import Console
+    from rich.console import Console, Group
 
     import games
     from alphazero.judging import arena, players
@@ -55,19 +80,60 @@ def run(options: argparse.Namespace) -> int:
         if entrant.inference:
             text = f"{entrant.name}: {entrant.inference}"
             screen.print(text, markup=False, highlight=False, soft_wrap=True)
-    with progress.games() as report:
+    with progress.games() as report, _writer(options.games_out) as record:
         played = arena.play(
             rules, entrants, options.games, options.seed, options.opening_plies, report,
-            swap=not options.fixed_seats,
+            swap=not options.fixed_seats, record=record,
         )  # fmt: skip
-    result = asdict(played)
-    cut = f", {played.adjudicated} adjudicated at {rules.max_plies} plies"
+    advice = "more --opening-plies make games differ"
+    tables.warn_of_repeats(screen, played.games, played.distinct_games, advice)
+    shown = [_standings(played, rules.max_plies)]
+    shown += [_cross_table(played)] if len(entrants) > 2 else []
+    return tables.report(Group(*shown), asdict(played), options.json)
+
+
+@contextmanager
+def _writer(path: Path | None) -> Iterator[Callable[[dict[str, Any]], object] | None]:
+    """A function that writes a game as one line of ``path``; None without a path."""
+    if path is None:
+        yield None
+        return
+    with path.open("w", encoding="utf-8") as file:
+        yield lambda played: file.write(json.dumps(played) + "\n")
+
+
+def _standings(played: "ArenaResult", max_plies: int) -> "Table":
+    from rich.markup import escape
+
+    from workers.terminal import tables
+
+    cut = f", {played.adjudicated:,} adjudicated at {max_plies:,} plies"
     table = tables.make(
-        f"{played.game}, {played.games} games{cut if played.adjudicated else ''}",
+        f"{played.game}, {played.counted()}{cut if played.adjudicated else ''}",
         "player", "wins", "draws", "losses", "score", "Elo", "95 %",
     )  # fmt: skip
-    for row in result["players"]:
-        elo, low, high = (tables.signed(row[key]) for key in ("elo", "elo_low", "elo_high"))
-        counts = [str(row[key]) for key in ("wins", "draws", "losses")]
-        table.add_row(row["name"], *counts, f"{row['score']:.1%}", elo, f"{low} to {high}")
-    return tables.report(table, result, options.json)
+    for one in played.players:
+        elo, low, high = map(tables.signed, (one.elo, one.elo_low, one.elo_high))
+        counts = map(str, (one.wins, one.draws, one.losses))
+        table.add_row(escape(one.name), *counts, f"{one.score:.1%}", elo, f"{low} to {high}")
+    return table
+
+
+def _cross_table(played: "ArenaResult") -> "Table":
+    """The points of each player, a row, against each other one, a column."""
+    from rich.markup import escape
+
+    from workers.terminal import tables
+
+    names = [f"{number} {player.name}" for number, player in enumerate(played.players, 1)]
+    size = len(names)
+    table = tables.make("points against each other", "player", *map(str, range(1, size + 1)))
+    cells = [["-"] * size for _ in names]
+    for pairing in played.pairings:
+        one, two = pairing.first, pairing.second
+        games = pairing.wins + pairing.draws + pairing.losses
+        points = pairing.wins + pairing.draws / 2
+        cells[one][two], cells[two][one] = f"{points:g}/{games}", f"{games - points:g}/{games}"
+    for name, row in zip(names, cells, strict=True):
+        table.add_row(escape(name), *row)
+    return table

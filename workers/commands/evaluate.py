@@ -64,6 +64,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _positions(options: argparse.Namespace, game: "Game") -> int:
+    from rich.console import Console
+    from rich.markup import escape
+
     from alphazero.judging import mistakes, players
     from workers.terminal import tables
 
@@ -72,8 +75,11 @@ def _positions(options: argparse.Namespace, game: "Game") -> int:
     judged = players.make(options.players[0], game, allow=options.allow)
     positions = mistakes.positions_from(options.positions, game)
     result = mistakes.evaluate(judged, positions, game, options.seed)
+    total, distinct = result["positions"], result["distinct_positions"]
+    tables.warn_of_repeats(Console(stderr=True), total, distinct, unit="positions")
+    different = "" if distinct == total else f" ({distinct:,} different)"
     table = tables.make(
-        f"{judged.name} in {result['positions']:,} positions of {game.name}",
+        escape(f"{judged.name} in {total:,} positions{different} of {game.name}"),
         "mistakes", "rate", "95 %", "optimal moves", "simulations",
     )  # fmt: skip
     table.add_row(

@@ -4,7 +4,6 @@ import argparse
 
 HELP = "registered games and their parameters"
 EPILOG = "parameters follow the name: alphazero play othello:size=6"
-COMPILES = False
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -69,13 +69,17 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _rate(options: argparse.Namespace, game: "Game", rungs: "Ladder") -> "Rating":
+    from rich.console import Console
+
     from alphazero.judging import ladder, players
-    from workers.terminal import progress
+    from workers.terminal import progress, tables
 
     rated = players.make(options.player, game, allow=options.allow)
     count = GAMES if options.games is None else options.games
     with progress.games() as report:
-        return ladder.rate(game, rated, rungs, count, options.seed or 0, report)
+        rating = ladder.rate(game, rated, rungs, count, options.seed or 0, report)
+    tables.warn_of_repeats(Console(stderr=True), rating.games, rating.distinct_games)
+    return rating
 
 
 def _calibrate(game: "Game", rungs: "Ladder", path: Path) -> "Ladder":
@@ -102,17 +106,23 @@ def _rungs_table(rungs: "Ladder") -> "Table":
 
 
 def _rating_table(rating: "Rating") -> "Table":
+    from rich.markup import escape
+
+    from alphazero.judging.arena import count_games
     from workers.terminal import tables
 
     low, high = (
         "open" if end is None else f"{end:.0f}" for end in (rating.elo_low, rating.elo_high)
     )
+    counted = count_games(rating.games, rating.distinct_games)
     table = tables.make(
-        f"{rating.player}: Elo {rating.elo:.0f}, 95 % {low} to {high}; {rating.games} games",
+        escape(f"{rating.player}: Elo {rating.elo:.0f}, 95 % {low} to {high}; {counted}"),
         "opponent", "Elo", "wins", "draws", "losses", "score", "95 %",
     )  # fmt: skip
     for record in rating.opponents:
         counts = (str(count) for count in (record.wins, record.draws, record.losses))
         interval = f"{record.low:.1%} to {record.high:.1%}"
-        table.add_row(record.name, f"{record.elo:.0f}", *counts, f"{record.score:.1%}", interval)
+        table.add_row(
+            escape(record.name), f"{record.elo:.0f}", *counts, f"{record.score:.1%}", interval
+        )
     return table

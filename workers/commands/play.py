@@ -25,7 +25,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="PLAYER",
         type=player,
         help="your opponent; default: the agent that comes with the program, where GAME has one, "
-        "else mcts:simulations=1000",
+        "else mcts:seconds=1.5",
     )
     parser.add_argument(
         "--hints", action="store_true", help="show the agent's value and moves of each position"

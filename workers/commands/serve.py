@@ -52,8 +52,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         )  # fmt: skip
     parser.add_argument(
         "--kept-trees", type=natural, default=DEFAULT.kept_trees, metavar="N",
-        help="search trees that are kept for requests which continue earlier ones; 0: none; "
-        f"default {DEFAULT.kept_trees}",
+        help="search trees that are kept for requests with seconds which continue earlier ones; "
+        f"0: none; default {DEFAULT.kept_trees}",
     )  # fmt: skip
     parser.add_argument(
         "--seconds", type=seconds, default=DEFAULT.seconds, metavar="S",

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -33,12 +34,15 @@ STRENGTH = f"""\
 """The section of a card before its strength was written down."""
 
 
-def export(run: Path, folder: Path, half: bool = False) -> Path:
+def export(
+    run: Path, folder: Path, half: bool = False, warn: Callable[[str], object] = lambda line: None
+) -> Path:
     """Write the newest agent of ``run``, or the checkpoint ``run``, to ``folder``; return the card.
 
     The weights are the averaged ones; ``half``: stored as float16. An agent in ``folder`` is
-    replaced. ``ValueError``, one line: there is no valid checkpoint, ``folder`` holds anything
-    else, or the card in it states the strength of its agent.
+    replaced. ``warn`` is called with a line where it was not trained. ``ValueError``, one line:
+    there is no valid checkpoint, ``folder`` holds anything else, or the card in it states the
+    strength of its agent.
     """
     others = {path.name for path in folder.glob("*")} - {WEIGHTS, CONFIG, MANIFEST, CARD}
     if others or folder.is_file():
@@ -50,9 +54,17 @@ def export(run: Path, folder: Path, half: bool = False) -> Path:
         )
     exported = checkpoint.load(run)
     training = totals(exported)
+    if not training["steps"]:
+        warn(f"{run} was not trained: after 0 optimizer steps its agent plays with random weights")
     digest = checkpoint.release(exported.path, folder, training, half)
     card.write_text(model_card(exported, training, digest, half), encoding="utf-8")
     return card
+
+
+def write_strength(card: Path, strength: str) -> None:
+    """Replace the note in a new card that its agent was not measured by ``strength``."""
+    text = card.read_text(encoding="utf-8")
+    card.write_text(text.replace(f"{UNKNOWN_STRENGTH}\n", strength, 1), encoding="utf-8")
 
 
 def totals(exported: Trained, counted: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -174,13 +186,18 @@ def model_card(exported: Checkpoint, training: dict[str, Any], digest: str, half
         **{name: f"{value:,}" for name, value in training.items() if name != BEGAN_WITH},
     }
     origin = _origin(training.get(BEGAN_WITH))
+    learned = (
+        f"An agent that learned {config.game} from the rules alone, by playing against itself."
+    )
+    if not training["steps"]:
+        learned = f"An agent of {config.game} that was not trained: its weights are random."
     first = "`training.initial_weights=` and a first stage of your own"
     needs = f" together with {first}" if config.training.initial_weights else ""
     rows = "\n".join(f"| {name} | {value} |" for name, value in figures.items())
     return f"""\
 # {config.game}
 
-An agent that learned {config.game} from the rules alone, by playing against itself.{origin}
+{learned}{origin}
 
 ## How trained
 

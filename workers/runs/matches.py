@@ -45,21 +45,35 @@ def play_match(path: Path, settings: Config) -> ArenaResult:
     allow, simulations = tuple(addresses_of(settings).values()), evaluation.simulations
     agent = players.from_checkpoint(game, name, allow, path=path, simulations=simulations)
     pair = [agent, players.make(evaluation.opponent, game, allow=allow)]
-    return arena.play(game, pair, evaluation.games, settings.seed, opening_plies=None)
+    return arena.play(game, pair, evaluation.games, settings.seed)
 
 
 def as_metrics(result: ArenaResult) -> dict[str, float]:
-    """The agent's share of the points, in [0, 1], and its Elo above the opponent."""
+    """The agent's share of the points, in [0, 1], its Elo above the opponent and its interval.
+
+    The interval has no entry for an open end.
+    """
     agent = result.players[0]
-    return {"arena_score": agent.score, "elo": agent.elo}
+    bounds = {"elo_low": agent.elo_low, "elo_high": agent.elo_high}
+    return {
+        "arena_score": agent.score,
+        "elo": agent.elo,
+        **{name: bound for name, bound in bounds.items() if bound is not None},
+        "arena_games": result.games,
+        "arena_distinct_games": result.distinct_games,
+    }
 
 
 def summary(result: ArenaResult) -> str:
     """The result of a match in one line."""
     agent, opponent = result.players
+    low, high = (
+        "open" if bound is None else f"{bound:+.0f}" for bound in (agent.elo_low, agent.elo_high)
+    )
     return (
         f"{agent.wins} wins, {agent.draws} draws and {agent.losses} losses against {opponent.name} "
-        f"({agent.score:.0%} of the points, {agent.elo:+.0f} Elo)"
+        f"({agent.score:.0%} of the points, {agent.elo:+.0f} Elo, 95 % {low} to {high}; "
+        f"{result.counted()})"
     )
 
 

@@ -39,4 +39,6 @@ class Limits:
     max_simulations: int = 2000
     """Most simulations that a request may name."""
     kept_trees: int = 64
-    """Search trees that are kept for requests which continue earlier ones; 0: none."""
+    """Search trees that are kept for requests with a time which continue earlier ones; 0: none."""
+    kept_bytes: int = 2**28
+    """Most memory of the kept trees."""

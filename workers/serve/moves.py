@@ -30,7 +30,8 @@ else at spaces; or a list. Numbers are actions counted from 1, other words moves
 notation"""
 SIMULATIONS_DESCRIPTION = "simulations of the search: more take longer and search deeper"
 SECONDS_DESCRIPTION = """\
-seconds of the search: it ends when they are over, or after its simulations if a number is given"""
+seconds of the search: it ends when they are over, or after its simulations if a number is given. \
+It may go on from the search of an earlier request, so that equal requests may differ"""
 
 
 class MoveRequest(NamedTuple):
@@ -40,7 +41,8 @@ class MoveRequest(NamedTuple):
     """``[1]``, not finished."""
     line: Line
     """The moves that led to it."""
-    simulations: int
+    simulations: int | None
+    """None: no limit but the time."""
     seconds: float | None = None
     """The time of its search; None: no limit."""
 
@@ -87,8 +89,9 @@ def load(
 class MoveSearch:
     """Searches the positions of requests. For one thread at a time.
 
-    Where ``search`` can continue a tree, a request that continues the line of an earlier one goes
-    on from its tree, of which the last ``limits.kept_trees`` are kept.
+    A request with a time goes on from the tree of an earlier one whose line it continues, where
+    ``search`` can do that; the last ``limits.kept_trees`` are kept. One with simulations alone
+    always begins anew: equal requests give equal results.
     """
 
     game: Game
@@ -101,15 +104,14 @@ class MoveSearch:
     def __post_init__(self) -> None:
         most = self.limits.kept_trees
         keep = most and continues_trees(self.search)
-        self.trees = KeptTrees(generations=most, capacity=most) if keep else None
+        self.trees = KeptTrees(most, most, self.limits.kept_bytes) if keep else None
 
     def __call__(self, requests: Sequence[MoveRequest]) -> list[MoveResult]:
         """One result for each of ``requests``; those with the same limits are searched together.
 
-        Without a kept tree and without a time a request's result does not depend on the other
-        requests, except for the rounding of a network whose batches have another size. Searches of
-        different times come one after another, and share ``longest_search`` where their sum is
-        more.
+        Without a time a request's result does not depend on the other requests, except for the
+        rounding of a network whose batches have another size. Searches of different times come one
+        after another, and share ``longest_search`` where their sum is more.
         """
         groups: dict[types.Limits, list[int]] = {}
         for row, request in enumerate(requests):
@@ -129,17 +131,18 @@ class MoveSearch:
 
     def _search(self, requests: Sequence[MoveRequest], limits: types.Limits) -> list[MoveResult]:
         """The results of ``requests``, all of which have these limits, from one search."""
-        simulations = requests[0].simulations
-        search = self.search.without_noise(simulations, agent.leaves_for_single_game(simulations))
+        number, trees = requests[0].simulations, self.trees if limits.seconds else None
+        leaves = agent.leaves_for_single_game(number) if number else agent.MOST_LEAVES
+        search = self.search.without_noise(number, leaves)
         lines = [request.line for request in requests]
         states = np.concatenate([request.states for request in requests])
         states = played_states(self.game, states, lines)
         rngs = [np.random.default_rng(0) for _ in requests]
-        kept = self.trees.lookup(lines) if self.trees else None
+        kept = trees.lookup(lines) if trees else None
         result = strongest_moves(search, self.game, states, rngs, self.evaluate, limits, kept)
-        if self.trees:
-            self.trees.store(lines, result.tree)
-        done = result.visits.sum(axis=1).tolist() if limits.seconds else [simulations] * len(lines)
+        if trees:
+            trees.store(lines, result.tree)
+        done = result.visits.sum(axis=1).tolist() if limits.seconds else [number] * len(lines)
         rows = (requests, result.action.tolist(), result.policy, result.value.tolist(), done)
         return [MoveResult(*row) for row in zip(*rows, strict=True)]
 
@@ -163,7 +166,9 @@ def service(
             raise bodies.unsupported(sent, bodies.JSON)
         given: Any = await bodies.json_body(sent, body)
         position = parse_position(game, given.moves)
-        simulations = given.simulations or _default_simulations(limits, given.seconds)
+        simulations = given.simulations
+        if simulations is None and given.seconds is None:
+            simulations = limits.simulations
         line = tuple(position.actions)
         request = MoveRequest(position.states, line, simulations, given.seconds)
         return ParsedRequest([request], False)
@@ -194,12 +199,6 @@ def parse_position(game: Game, moves: str | list[int | str]) -> session.Session:
 
 def _absent() -> None:
     """The value of a field that a request does not have; it may not send null itself."""
-
-
-def _default_simulations(limits: Limits, seconds: float | None) -> int:
-    """Simulations of a request that names none; with a time they only bound its memory."""
-    most = max(limits.max_simulations, limits.simulations)
-    return limits.simulations if seconds is None else most
 
 
 def _body_model(game: Game, limits: Limits) -> type[BaseModel]:

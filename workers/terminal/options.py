@@ -26,7 +26,9 @@ a path with a comma stands in quotes: "checkpoint:path='a,b'"
 
 mcts, minimax and checkpoint also take seconds=S: the time for each move, or in
 matches for the moves of all games at a time; reuse_tree=false: a checkpoint
-begins each search anew"""
+begins each search anew. checkpoint and policy also take backend=torch|openvino,
+precision=float32|bfloat16 and device=cpu|cuda|mps, so that another machine can
+repeat a match; else a timing chooses"""
 
 
 def add_game(parser: argparse.ArgumentParser) -> None:

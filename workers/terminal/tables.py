@@ -13,7 +13,7 @@ def make(
 ) -> Table:
     """An empty table with a column for each name; all but the first are set to ``justify``."""
     table = Table(title=title)
-    table.add_column(first)
+    table.add_column(first, overflow="fold")
     for name in others:
         table.add_column(name, justify=justify)
     return table
@@ -31,6 +31,21 @@ def report(table: RenderableType, result: Any = None, destination: str | None = 
     elif destination:
         Path(destination).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return 0
+
+
+def warn_of_repeats(
+    screen: Console, total: int, distinct: int, advice: str = "", unit: str = "games"
+) -> None:
+    """Print a line on ``screen`` where not all of ``total`` games, or other units, are different.
+
+    ``advice`` says what would make more of them differ.
+    """
+    if distinct < total:
+        line = (
+            f"warning: only {distinct:,} of {total:,} {unit} are different, and the 95 % intervals "
+            f"are those of {distinct:,}{advice and '; '}{advice}"
+        )
+        screen.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def signed(value: float | None) -> str:

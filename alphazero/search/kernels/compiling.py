@@ -11,8 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
+
+from games import compiling
 
 ZERO, ONE, LOWEST = np.float32(0), np.float32(1), np.float32(-np.inf)
 
@@ -42,7 +43,8 @@ def jit(function: Callable[..., Any]) -> Any:
     ``error_model``: division by 0 gives infinity as in NumPy, instead of raising an exception as in
     Python; loops that may raise are slower.
     """
-    compiled: Any = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
-    if hasattr(compiled, "py_func"):  # not with NUMBA_DISABLE_JIT=1
-        compiled._cache._cache_file._source_stamp = _SOURCES
+    compiled = compiling.jit(function, error_model="numpy")
+    cache = getattr(compiled, "_cache", None)  # none with NUMBA_DISABLE_JIT=1
+    if hasattr(cache, "_cache_file"):  # not where no code can be kept
+        cache._cache_file._source_stamp = _SOURCES
     return compiled

@@ -111,7 +111,7 @@ def _halving_edge(nodes, edges, tree, scores, required, visit_offset, value_scal
 
 
 @jit
-def gumbel(
+def select_gumbel(
     nodes, edges, raw, leaves, remaining, where, row_states,
     scores, considered, schedule, visit_offset, value_scale,
 ):  # fmt: skip

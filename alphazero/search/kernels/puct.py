@@ -47,7 +47,7 @@ def _puct_edge(nodes, edges, tree, node, exploration, fpu_reduction):
 
 
 @jit
-def puct(
+def select_puct(
     nodes, edges, raw, leaves, remaining, where, row_states,
     exploration, fpu_reduction,
 ):  # fmt: skip

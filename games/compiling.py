@@ -1,0 +1,114 @@
+"""Compiled functions: their decorator, the folder of their disk cache, and a notice of compilation.
+
+Numba, which takes half a second to import, is imported by the first use of the decorator: where
+nothing is compiled, nothing waits for it.
+"""
+
+import logging
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+_report: Callable[[str], object] = logger.warning
+"""Called with each notice."""
+_announced = True
+"""Whether nothing is to be said of the next compilation."""
+
+
+def jit(function: Callable[..., Any], **options: Any) -> Any:
+    """Compile ``function`` at its first call, to run without the GIL; keep its code on disk.
+
+    The disk cache is in the folder of the source or that of ``NUMBA_CACHE_DIR`` or in the user's
+    own; where none of these can be written (a read-only installation of a user without a home), in
+    a temporary folder, of which a warning is logged.
+    """
+    import numba
+
+    _listen()
+    try:
+        return numba.njit(cache=True, nogil=True, **options)(function)
+    except RuntimeError:  # no folder in which Numba can write
+        kept = _cache_in_temporary_folder()
+        return numba.njit(cache=kept, nogil=True, **options)(function)
+
+
+def announce(report: Callable[[str], object]) -> None:
+    """Call ``report`` with one line at the first compilation in this process from now on.
+
+    A warning of a temporary cache goes there, too.
+    """
+    global _report, _announced
+    _report, _announced = report, False
+    if "numba" in sys.modules:
+        _listen()
+
+
+def _listen() -> None:
+    """Have the next compilation of a function that the disk cache lacks announced, if it is due."""
+    global _announced
+    if _announced:
+        return
+    _announced = True
+    from numba.core import event
+
+    class Notice(event.Listener):
+        due = True
+
+        def on_start(self, event: Any) -> None:
+            if self.due:
+                self.due = False
+                folder = event.data["dispatcher"].stats.cache_path
+                kept = f" (kept in {folder})" if folder else ""
+                _report(
+                    "compiling for this machine: some seconds, where a game or a search is used "
+                    f"the first time{kept}"
+                )
+
+        def on_end(self, event: Any) -> None:
+            pass
+
+    event.register("numba:compile", Notice())
+
+
+def _cache_in_temporary_folder() -> bool:
+    """Keep compiled code in a temporary folder from now on, also in processes started later.
+
+    False where there is no folder for temporary files: then nothing is kept.
+    """
+    import numba
+
+    before = os.environ.get("NUMBA_CACHE_DIR")
+    try:
+        folder = temporary_folder()
+    except OSError:
+        return False
+    # Numba reads the variable again later, and processes that this one starts inherit it.
+    os.environ["NUMBA_CACHE_DIR"] = numba.config.CACHE_DIR = str(folder)
+    if before != str(folder):
+        _report(
+            f"compiled code is kept in {folder}, as neither the installation nor a home can be "
+            "written; NUMBA_CACHE_DIR=FOLDER names a folder that lasts"
+        )
+    return True
+
+
+def temporary_folder() -> Path:
+    """The user's own folder below that of temporary files, the same in every process.
+
+    Cached code is executed, so that a folder of that name in which others can write is not used:
+    a new one, of this process and those that it starts, is made instead. ``OSError``: there is no
+    folder for temporary files.
+    """
+    user = getattr(os, "getuid", lambda: 0)()
+    folder = Path(tempfile.gettempdir()) / f"alphazero-numba-{user}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    state = folder.lstat()
+    if stat.S_ISDIR(state.st_mode) and state.st_uid == user and not state.st_mode & 0o077:
+        return folder
+    return Path(tempfile.mkdtemp(prefix="alphazero-numba-"))
