@@ -3,6 +3,7 @@
 import gzip
 import struct
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,46 @@ def test_idx_files_are_read_gzipped_or_not(tmp_path, packed):
     assert dataset.classes == tuple("0123456789")
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda name: f"{name.replace('-idx', '.idx')}",
+        lambda name: f"{name.replace('-idx', '.idx')}.gz",
+        lambda name: f"{name}/{name}",
+        lambda name: f"MNIST/raw/{name}",
+        lambda name: f"FashionMNIST/raw/{name}.gz",
+        lambda name: f"raw/{name}",
+    ],
+    ids=["kaggle", "kaggle.gz", "folders", "torchvision", "fashion", "raw"],
+)
+def test_the_files_are_found_as_kaggle_and_torchvision_have_them(tmp_path, place):
+    files = content()
+    for name, data in files.items():
+        path = tmp_path / place(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    expected = np.frombuffer(files[NAMES[0]][16:], "u1").reshape(30, 1, 5, 4)
+    np.testing.assert_array_equal(images.load(tmp_path, quiet).train.inputs, expected)
+
+
+def test_an_archive_of_kaggle_is_read_in_place(tmp_path):
+    path = tmp_path / "archive.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in content().items():
+            archive.writestr(name.replace("-idx", ".idx"), data)
+    assert images.load(path, quiet).train.inputs.shape == (30, 1, 5, 4)
+
+
+def test_of_two_sets_of_torchvision_one_must_be_named(tmp_path):
+    for name in ("MNIST", "FashionMNIST"):
+        (tmp_path / name / "raw").mkdir(parents=True)
+        write(tmp_path / name / "raw", content())
+    fashion, mnist = (tmp_path / name / "raw" for name in ("FashionMNIST", "MNIST"))
+    said = f"{tmp_path}: holds several sets of images: give one of {fashion} and {mnist}"
+    assert error(tmp_path) == said
+    assert images.load(tmp_path / "MNIST", quiet).train.inputs.shape == (30, 1, 5, 4)
+
+
 def test_other_images_in_mnists_format_are_read_and_not_called_mnist(tmp_path):
     lines = []
     dataset = images.load(write(tmp_path, content()), lines.append)
@@ -103,7 +144,7 @@ def test_any_bytes_are_an_array_or_refused_in_one_line(tmp_path_factory, data):
     ("flaw", "said"),
     [
         (lambda data: data[:-1], "values where its header says"),
-        (lambda data: data + b"\0", "values where its header says"),
+        (lambda data: data + b"\0", "holds more values where its header says"),
         (lambda data: data[:6], "not an IDX file"),
         (lambda data: b"", "not an IDX file"),
         (lambda data: b"\x00\x00\x09" + data[3:], "not an IDX file"),

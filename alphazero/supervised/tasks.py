@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from alphazero import unpacking
 from alphazero.nn.fit import Examples, Prepare
 from alphazero.nn.settings import EmbeddingSettings
 from alphazero.supervised import images, texts, vectors
@@ -133,9 +134,11 @@ def _vectors(settings: EmbeddingSettings) -> Path | None:
 
 
 def _path(path: str | None, key: str = "data.path") -> Path | None:
-    if path is not None and not Path(path).exists():
+    if path is None:
+        return None
+    if not Path(path).exists() and unpacking.archive_of(Path(path)) is None:
         raise ValueError(f"{key}: {path} does not exist")
-    return Path(path) if path is not None else None
+    return Path(path)
 
 
 def _split(
