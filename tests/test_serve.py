@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gzip
 import io
 import json
 import socket
@@ -550,7 +551,7 @@ def test_the_description_is_complete_and_needs_no_network(make):
     application = predict_app(make()) if make else move_app("connect_four")
     described = send(application, ("GET", "/openapi.json", {}))[0].json()
     path = described["paths"]["/predict" if make else "/move"]["post"]
-    assert set(path["responses"]) == {"200", "400", "408", "413", "415", "422", "503"}
+    assert set(path["responses"]) == {"200", "400", "408", "413", "415", "421", "422", "503"}
     wanted = {"application/json"}
     if make is Corners:
         wanted |= {"image/png", "multipart/form-data"}
@@ -678,6 +679,15 @@ def test_other_processes_are_given_the_model_that_this_one_finds(tmp_path, monke
         loading.source("nowhere")
 
 
+def two_lengths(host, port):
+    """The answer to a request with both Content-Length and Transfer-Encoding."""
+    head = f"POST /move HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: application/json\r\n"
+    lengths = "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with socket.create_connection((host, port), timeout=20) as connection:
+        connection.sendall((head + lengths + "2\r\n{}\r\n0\r\n\r\n").encode())
+        return connection.recv(65536)
+
+
 @pytest.mark.slow
 def test_with_ray_every_replica_gives_the_same_answers(ray_session):
     import httpx
@@ -702,6 +712,13 @@ def test_with_ray_every_replica_gives_the_same_answers(ray_session):
             problem(http.post("/move", json={"moves": "55"}), 422, "moves", "cannot be played")
             problem(http.post("/move", content=b"a" * 2000), 413, "body", "larger than 1024")
             problem(http.get("/nothing"), 404, None)
+            problem(http.get("/health", headers={"host": "evil.example"}), 421, "host")
+            packed = {"content-encoding": "gzip", "content-type": "application/json"}
+            refused = http.post("/move", content=gzip.compress(b"{}"), headers=packed)
+            problem(refused, 415, "content-encoding")
+            seen = http.head("/health")
+            assert (seen.status_code, seen.content) == (200, b"")
+            assert two_lengths("127.0.0.1", port).startswith(b"HTTP/1.1 400")
             assert http.get("/health").json()["model"]["game"] == "tic_tac_toe"
             assert "alphazero_requests_total" in http.get("/metrics").text
     finally:

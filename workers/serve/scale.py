@@ -10,6 +10,7 @@ applications already, the proxy keeps its host and port, whatever the options sa
 import contextlib
 import os
 import threading
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import ray
@@ -19,7 +20,7 @@ from ray.serve.config import HTTPOptions
 
 from alphazero.errors import RunFailed
 from workers.cluster import connection
-from workers.serve import loading, logs
+from workers.serve import heads, loading, logs
 from workers.serve.limits import Address, Limits
 
 REPLICAS = 2
@@ -59,7 +60,7 @@ def run(checkpoint: str, address: Address, limits: Limits, cluster: Cluster) -> 
 
 def deploy(checkpoint: str, address: Address, limits: Limits, replicas: int) -> None:
     """Start the proxy and the replicas, and wait for them; ``RunFailed`` if they do not answer."""
-    application = deployment(checkpoint, limits, replicas)
+    application = deployment(checkpoint, limits, replicas, heads.allowed_hosts(address.host))
     try:
         serve.start(http_options=_http(address, limits))
         serve.run(application, name=NAME, route_prefix="/")
@@ -68,14 +69,16 @@ def deploy(checkpoint: str, address: Address, limits: Limits, replicas: int) -> 
         raise RunFailed(f"Ray Serve did not start: {reason}") from error
 
 
-def deployment(checkpoint: str, limits: Limits, replicas: int) -> Any:
+def deployment(
+    checkpoint: str, limits: Limits, replicas: int, hosts: Collection[str] | None = None
+) -> Any:
     """An application for ``serve.run``; every replica loads ``checkpoint`` from its own disk."""
     source = loading.source(checkpoint)
 
     def build() -> Any:
         from workers.serve import app
 
-        return app.build(loading.load(source, limits), limits)
+        return app.build(loading.load(source, limits), limits, hosts=hosts)
 
     ingress: Any = serve.deployment(
         serve.ingress(build)(),
