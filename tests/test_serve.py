@@ -169,7 +169,7 @@ def test_a_saved_model_answers_as_its_predictor_does(name, tmp_path):
         np.testing.assert_allclose(together[place], own, atol=1e-5)
 
 
-@pytest.mark.parametrize("mode", ["L", "RGB", "P"])
+@pytest.mark.parametrize("mode", ["L", "RGB", "P", "LA", "RGBA"])
 def test_a_png_as_body_or_upload_is_answered_like_its_array(mode):
     data, application = png(IMAGES[0], mode), predict_app(Corners())
     body = {"content": data, "headers": {"content-type": "image/png"}}
@@ -177,6 +177,19 @@ def test_a_png_as_body_or_upload_is_answered_like_its_array(mode):
     for sent in (body, upload):
         (response,) = send(application, ("POST", "/predict", sent))
         assert same_bits(response.json(), shown(Corners(), array(IMAGES[0])))
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA", "P", "L"])
+def test_a_png_with_a_transparent_pixel_is_refused(mode):
+    if mode in ("L", "P"):
+        data = png(IMAGES[0], mode, transparency=0)
+    else:
+        pixels = np.stack([np.array(IMAGES[0])] * len(mode[:-1]) + [np.full((2, 3), 255)], axis=2)
+        pixels[1, 1, -1] = 254
+        data = png(pixels, mode)
+    body = {"content": data, "headers": {"content-type": "image/png"}}
+    (response,) = send(predict_app(Corners()), ("POST", "/predict", body))
+    problem(response, 422, "image", "transparent pixels")
 
 
 def test_several_uploads_are_answered_with_a_list():
