@@ -56,6 +56,11 @@ def archive_of(path: Path) -> Path | None:
     return None
 
 
+def exists(path: Path) -> bool:
+    """Whether ``path`` exists, or its part up to a ``.zip``."""
+    return path.exists() or archive_of(path) is not None
+
+
 def is_file(path: Path) -> bool:
     """Whether ``path`` is a regular file, or names one in a ``.zip``."""
     archive = archive_of(path)

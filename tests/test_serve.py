@@ -192,6 +192,21 @@ def test_a_png_with_a_transparent_pixel_is_refused(mode):
     problem(response, 422, "image", "transparent pixels")
 
 
+def test_an_image_that_looks_inverted_is_answered_with_a_warning(tmp_path):
+    from alphazero.supervised import model
+    from alphazero.supervised.images import Brightness
+
+    made = replace(model.load(untrained("mlp", tmp_path)), brightness=Brightness(33, 11))
+    model.save(tmp_path, 2, made, {})
+    limits = Limits(seconds=100.0)
+    application = app.build(loading.load(str(tmp_path), limits), limits, lambda line: None)
+    given = [np.full((8, 8), level).tolist() for level in (30, 222)]
+    light, dark = post(application, "/predict", {"images": given}).json()["predictions"]
+    assert set(light) == {"label", "probabilities"}
+    assert dark["warning"].startswith("light and dark look exchanged: the mean grey level is 222")
+    assert post(application, "/predict", {"image": given[1]}).json()["warning"] == dark["warning"]
+
+
 def test_several_uploads_are_answered_with_a_list():
     files = [("image", (f"{place}.png", png(image))) for place, image in enumerate(IMAGES)]
     (response,) = send(predict_app(Corners()), ("POST", "/predict", {"files": files}))

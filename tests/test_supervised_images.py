@@ -292,6 +292,42 @@ def test_images_are_scaled_and_moved_only_while_training():
     assert torch.equal(trained, again)
 
 
+@pytest.mark.parametrize(
+    ("mean", "deviation", "count", "seen", "said"),
+    [
+        (33, 11, 1, 222, True),  # an inverted digit of MNIST
+        (33, 11, 1, 101, False),  # the lightest one
+        (33, 11, 1, 126, False),  # nearer to the training images
+        (222, 11, 1, 33, True),  # trained on dark digits, given light ones
+        (73, 42, 1, 182, False),  # a light coat among clothes of every brightness
+        (73, 42, 100, 182, True),  # a hundred of them
+        (127, 20, 100, 128, False),  # inverted images would be as bright
+    ],
+)
+def test_images_whose_brightness_is_that_of_inverted_training_images_are_named(
+    mean, deviation, count, seen, said
+):
+    given = np.full((count, 1, 4, 4), seen, np.uint8)
+    line = images.warn_of_inversion(given, images.Brightness(mean, deviation))
+    assert (line is not None) == said
+    if line:
+        assert f"the mean grey level is {seen}, that of the training images {mean};" in line
+
+
+def test_brightness_is_that_of_single_images():
+    pictures = np.array([[0, 10], [20, 30]], np.uint8).reshape(2, 1, 1, 2)
+    assert images.brightness(pictures) == (15.0, 10.0)
+
+
+def test_no_digit_is_taken_for_an_inverted_one_and_each_inverted_one_is_found():
+    pytest.importorskip("sklearn")
+    dataset = images.load(None)
+    trained = images.brightness(dataset.train.inputs)
+    for image in dataset.test.inputs[:, None]:
+        assert images.warn_of_inversion(image, trained) is None
+        assert images.warn_of_inversion(255 - image, trained)
+
+
 def test_preparing_changes_no_image():
     pictures = np.full((3, 1, 4, 4), 7, np.uint8)
     pictures.setflags(write=False)

@@ -48,6 +48,11 @@ MEAN, DEVIATION = 33.3, 78.6
 """Mean and standard deviation of the pixels of MNIST's training images. They are used for other
 data as well, as part of the network's input format."""
 
+WHITE = 255
+"""The brightest pixel."""
+FAR = 3.0
+"""Deviations from the training images' brightness beyond which images may be inverted."""
+
 DIGITS_TEST_SHARE = 0.2
 """Share of scikit-learn's digits that is kept for testing."""
 DIGITS_WHITE = 16
@@ -63,6 +68,13 @@ class Dataset:
     train: Examples
     test: Examples
     classes: tuple[str, ...]
+
+
+class Brightness(NamedTuple):
+    """The mean grey levels of single images, 0 to 255: their mean and standard deviation."""
+
+    mean: float
+    deviation: float
 
 
 class IDX(NamedTuple):
@@ -98,6 +110,31 @@ def load(path: Path | None, report: Callable[[str], object] = print) -> Dataset:
     if different:
         report(f"{path}: not the original MNIST, by the SHA-256 of {', '.join(different)}")
     return Dataset("idx" if different else "mnist", train, test, CLASSES)
+
+
+def brightness(images: NDArray[np.uint8]) -> Brightness:
+    """The brightness of the images ``[N, 1, H, W]``."""
+    means = images.mean(axis=(1, 2, 3))
+    return Brightness(round(float(means.mean()), 3), round(float(means.std()), 3))
+
+
+def warn_of_inversion(images: NDArray[np.uint8], trained: Brightness) -> str | None:
+    """A line where the images ``[N, 1, H, W]`` look as if light and dark were exchanged.
+
+    ``trained`` is the brightness of the images that the network was trained on. The line is given
+    where the mean grey level of all N is nearer to that of inverted training images, 255 minus
+    theirs, and more than ``FAR`` deviations of a mean of N away from theirs. For MNIST, with a mean
+    of 33 and a deviation of 11, that is above 127.5; a seven in black on white has 230.
+    """
+    seen = brightness(images).mean
+    nearer = abs(seen - (WHITE - trained.mean)) < abs(seen - trained.mean)
+    far = abs(seen - trained.mean) > FAR * trained.deviation / math.sqrt(len(images))
+    if not (nearer and far):
+        return None
+    return (
+        f"light and dark look exchanged: the mean grey level is {seen:.0f}, that of the training "
+        f"images {trained.mean:.0f}; invert what is dark on light ground"
+    )
 
 
 def prepare(shift: float) -> Prepare:
@@ -217,7 +254,7 @@ def _load_digits() -> Dataset:
             extras.missing("the digits used without data need scikit-learn", "supervised")
         ) from None
     pixels, labels = load_digits(return_X_y=True)
-    images = np.round(pixels * (255 / DIGITS_WHITE)).astype(np.uint8).reshape(-1, 1, 8, 8)
+    images = np.round(pixels * (WHITE / DIGITS_WHITE)).astype(np.uint8).reshape(-1, 1, 8, 8)
     labels = labels.astype(np.int64)
     train, test = train_test_split(
         np.arange(len(labels)), test_size=DIGITS_TEST_SHARE, stratify=labels, random_state=0

@@ -23,8 +23,9 @@ from alphazero.nn import state as states
 from alphazero.nn.settings import GAN
 from alphazero.nn.weights import Weights
 from alphazero.supervised import config as configs
-from alphazero.supervised import tasks
+from alphazero.supervised import images, tasks
 from alphazero.supervised.config import SupervisedConfig
+from alphazero.supervised.images import Brightness
 from alphazero.supervised.vocabulary import Vocabulary
 
 WEIGHTS, TRAINING, CONFIG = "weights.safetensors", "training.pt", "config.yaml"
@@ -44,6 +45,8 @@ class Model:
     vocabulary: Vocabulary | None
     """For models of texts."""
     weights: Weights
+    brightness: Brightness | None = None
+    """Of the training images; None for texts, and for models of earlier versions."""
 
 
 def save(run_dir: Path, step: int, model: Model, state: dict[str, Any]) -> Path:
@@ -55,7 +58,7 @@ def save(run_dir: Path, step: int, model: Model, state: dict[str, Any]) -> Path:
         WEIGHTS: sealed.dump_weights(model.weights),
         TRAINING: states.dump(state),
         CONFIG: config_file.as_yaml(model.config).encode(),
-        DESCRIPTION: json.dumps({"classes": model.classes, "shape": model.shape}).encode(),
+        DESCRIPTION: json.dumps(_description(model)).encode(),
     }
     if model.vocabulary is not None:
         files[VOCABULARY] = model.vocabulary.to_text().encode()
@@ -95,7 +98,12 @@ def load(path: Path | str) -> Model:
         tuple(description["shape"]),
         vocabulary,
         sealed.load_weights(path / WEIGHTS),
+        Brightness(*description["brightness"]) if description.get("brightness") else None,
     )
+
+
+def _description(model: Model) -> dict[str, Any]:
+    return {"classes": model.classes, "shape": model.shape, "brightness": model.brightness}
 
 
 def load_state(path: Path | str) -> dict[str, Any]:
@@ -114,7 +122,7 @@ class Predictor:
         model = load(path)
         self.config, self.classes, self.shape = model.config, model.classes, model.shape
         self.kind = model.config.data.kind
-        self.vocabulary = model.vocabulary
+        self.vocabulary, self.brightness = model.vocabulary, model.brightness
         self._prepare = tasks.prepare(model.config)
         self.network = _build_network(model).eval()
         weights.load(self.network, model.weights)
@@ -131,12 +139,22 @@ class Predictor:
                 raise ValueError("one text was given, should be a list of texts")
             assert isinstance(self.config.data, configs.Texts)
             return self.vocabulary.encode(list(inputs), self.config.data.length)
-        images = np.asarray(inputs)
-        if images.shape[1:] != self.shape or images.dtype != np.uint8:
+        pictures = np.asarray(inputs)
+        if pictures.shape[1:] != self.shape or pictures.dtype != np.uint8:
             raise ValueError(
-                f"images are {images.dtype} {images.shape[1:]}, this model takes uint8 {self.shape}"
+                f"images are {_size(pictures.shape[1:])} {pictures.dtype}, "
+                f"this model takes {_size(self.shape)} uint8"
             )
-        return images
+        return pictures
+
+    def warning(self, inputs: Sequence[str] | NDArray[np.uint8]) -> str | None:
+        """A line where ``inputs`` are images that look inverted, see ``images.warn_of_inversion``.
+
+        A network sees a dark digit on light ground as something else, and may be sure of it.
+        """
+        if self.brightness is None or not len(inputs):
+            return None
+        return images.warn_of_inversion(self.encode(inputs), self.brightness)
 
     def predict(self, inputs: Sequence[str] | NDArray[np.uint8]) -> NDArray[np.float32]:
         """The probability of each class, ``[N, K]``.
@@ -157,3 +175,7 @@ def _build_network(model: Model) -> nn.Module:
     if isinstance(settings, GAN):
         return gan.build(settings, model.shape, classes, seed=0)[0]
     return models.build(settings, model.shape, classes, seed=0)
+
+
+def _size(shape: Sequence[int]) -> str:
+    return "×".join(map(str, shape))

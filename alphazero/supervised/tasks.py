@@ -13,6 +13,7 @@ from alphazero.nn.fit import Examples, Prepare
 from alphazero.nn.settings import EmbeddingSettings
 from alphazero.supervised import images, texts, vectors
 from alphazero.supervised.config import OF_TEXTS, Images, SupervisedConfig, Texts
+from alphazero.supervised.images import Brightness
 from alphazero.supervised.vocabulary import Vocabulary
 
 Report = Callable[[str], object]
@@ -37,6 +38,8 @@ class Task(NamedTuple):
     """(1, H, W) for images; (size of the vocabulary,) for texts."""
     vocabulary: Vocabulary | None = None
     """For texts."""
+    brightness: Brightness | None = None
+    """Of the training images."""
 
 
 def load(config: SupervisedConfig, report: Report = print) -> Task:
@@ -99,7 +102,8 @@ def _images(settings: Images, seed: int, report: Report) -> Task:
     chosen, held = _split(len(data.train.labels), settings, seed)
     train, validation = (take(data.train, rows) for rows in (chosen, held))
     shape = data.train.inputs.shape[1:]
-    return Task(data.name, train, validation, data.test, data.classes, shape)
+    bright = images.brightness(train.inputs)
+    return Task(data.name, train, validation, data.test, data.classes, shape, brightness=bright)
 
 
 def _texts(settings: Texts, words: EmbeddingSettings, seed: int, report: Report) -> Task:
@@ -136,7 +140,7 @@ def _vectors(settings: EmbeddingSettings) -> Path | None:
 def _path(path: str | None, key: str = "data.path") -> Path | None:
     if path is None:
         return None
-    if not Path(path).exists() and unpacking.archive_of(Path(path)) is None:
+    if not unpacking.exists(Path(path)):
         raise ValueError(f"{key}: {path} does not exist")
     return Path(path)
 
