@@ -676,7 +676,7 @@ def test_a_model_whose_results_are_not_finite_is_not_served(tmp_path):
     with np.errstate(all="ignore"):
         broken = {name: array / np.zeros_like(array) for name, array in whole.weights.items()}
     model.save(tmp_path, 2, replace(whole, weights=broken), {})
-    with pytest.raises(ValueError, match="answers with numbers that are not finite"):
+    with pytest.raises(ValueError, match="weights are not finite or variances below 0: "):
         loading.load(str(tmp_path), Limits())
 
 

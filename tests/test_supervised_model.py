@@ -86,6 +86,16 @@ def test_inputs_that_a_model_does_not_take_are_refused(tmp_path):
             predictor.predict(bad)
 
 
+@pytest.mark.parametrize("value", [-1.0, np.nan])
+def test_weights_that_give_no_finite_results_are_refused(tmp_path, value):
+    saved, _ = made("mlp")
+    name = next(name for name in saved.weights if name.endswith("running_var"))
+    saved.weights[name][0] = value
+    model.save(tmp_path, 1, saved, {})
+    with pytest.raises(ValueError, match=f"not finite or variances below 0: {name}$"):
+        Predictor(tmp_path)
+
+
 def test_a_generator_is_refused_as_a_classifier(tmp_path):
     model.save(tmp_path, 1, made("gan")[0], {})
     predictor = Predictor(tmp_path)

@@ -118,13 +118,19 @@ class Predictor:
     """
 
     def __init__(self, path: Path | str):
-        """Load the checkpoint at ``path``, or a run's newest one; ``ValueError`` as ``load``."""
+        """Load the checkpoint at ``path``, or a run's newest one.
+
+        ``ValueError`` as for ``load``, or where the weights give no finite results.
+        """
         model = load(path)
         self.config, self.classes, self.shape = model.config, model.classes, model.shape
         self.kind = model.config.data.kind
         self.vocabulary, self.brightness = model.vocabulary, model.brightness
         self._prepare = tasks.prepare(model.config)
         self.network = _build_network(model).eval()
+        if broken := weights.find_broken(model.weights):
+            names = ", ".join(broken)
+            raise ValueError(f"{path}: weights are not finite or variances below 0: {names}")
         weights.load(self.network, model.weights)
 
     def encode(self, inputs: Sequence[str] | NDArray[np.uint8]) -> NDArray[Any]:
