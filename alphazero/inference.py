@@ -19,7 +19,7 @@ from alphazero.network_settings import NetworkByAddress, NetworkSettings
 from alphazero.nn.cuda import CudaGraphSession
 from alphazero.nn.device import PRECISIONS, choose, computes_bfloat16
 from alphazero.nn.export import ModuleSession, OpenVINOSession, TorchSession, openvino_installed
-from alphazero.nn.weights import Weights, load
+from alphazero.nn.weights import Weights, find_broken, load
 from alphazero.types import Evaluation
 from games.base import Game, States
 
@@ -116,12 +116,11 @@ class NetworkEvaluator:
         """Use ``weights`` from now on; calls that have already begun finish with the old ones.
 
         Weights of auxiliary heads are left out. ValueError where the others belong to another
-        network, RunFailed where any are not finite; the old ones stay then. The weights are checked
-        because the outputs do not always show it: OpenVINO's ReLU turns NaN into 0.
+        network, RunFailed where no result can be finite; the old ones stay then.
         """
-        broken = [name for name, array in weights.items() if not np.isfinite(array).all()]
-        if broken:
-            raise RunFailed(f"weights version {version} are not finite: {', '.join(broken)}")
+        if broken := find_broken(weights):
+            names = ", ".join(broken)
+            raise RunFailed(f"weights version {version} are not finite or variances < 0: {names}")
         with self._loading:
             load(self._network, networks.without_heads(self._network, weights))
             if self.choice is None:

@@ -26,6 +26,9 @@ class Rows:
         self.batches.append(len(inputs))
         return np.stack([self.one(single) for single in inputs])
 
+    def warning(self, inputs):
+        return None
+
 
 def softmax(logits):
     weights = np.exp(np.asarray(logits, np.float32))

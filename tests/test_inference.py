@@ -243,7 +243,18 @@ def test_an_empty_batch_is_refused():
 def test_weights_that_are_not_finite_are_refused_and_the_old_ones_stay(backend, name):
     made, broken = loaded(backend), weights()
     broken[name][0] = np.nan
-    with pytest.raises(RunFailed, match=f"version 42 are not finite: {name}"):
+    with pytest.raises(RunFailed, match=f"version 42 are not finite or variances < 0: {name}"):
+        made.load(broken, version=42)
+    assert made(states()).version == 3
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_negative_variance_is_refused_by_every_backend(backend):
+    """OpenVINO would turn the NaN that follows into 0 and give a confident wrong answer."""
+    made, broken = loaded(backend), weights()
+    name = next(name for name in broken if name.endswith("running_var"))
+    broken[name][0] = -1
+    with pytest.raises(RunFailed, match=f"version 42 are not finite or variances < 0: {name}"):
         made.load(broken, version=42)
     assert made(states()).version == 3
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from alphazero.errors import RunFailed
 from alphazero.nn import export, layers
 
 SHAPE = (3, 6, 7)
@@ -85,10 +86,25 @@ def test_a_module_left_in_training_mode_is_folded_with_its_running_statistics():
 
 def copies(backend: str, attention, dtype: torch.dtype):
     trunk, heads = parts(attention)
+    return trunk, heads, session(backend, trunk, heads, dtype)
+
+
+def session(backend: str, trunk, heads, dtype: torch.dtype):
     if backend == "openvino":
         pytest.importorskip("openvino", reason="the openvino extra is not installed")
-        return trunk, heads, export.OpenVINOSession(trunk, heads, dtype, SHAPE)
-    return trunk, heads, export.TorchSession(trunk, heads, dtype, CPU)
+        return export.OpenVINOSession(trunk, heads, dtype, SHAPE)
+    return export.TorchSession(trunk, heads, dtype, CPU)
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+@pytest.mark.parametrize(("name", "value"), [("running_var", -1.0), ("weight", 3e38)])
+def test_every_backend_refuses_what_is_not_finite_once_it_is_folded(backend, name, value):
+    trunk, heads = parts()
+    norm = next(part for part in trunk.modules() if isinstance(part, nn.BatchNorm2d))
+    nn.init.constant_(norm.running_var, 1e-3)
+    getattr(norm, name).data[0] = value
+    with pytest.raises(RunFailed, match="not finite after BatchNorm was folded: "):
+        session(backend, trunk, heads, torch.float32)
 
 
 @pytest.mark.parametrize("backend", ["torch", "openvino"])

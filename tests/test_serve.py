@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gzip
 import io
 import json
 import socket
@@ -168,7 +169,7 @@ def test_a_saved_model_answers_as_its_predictor_does(name, tmp_path):
         np.testing.assert_allclose(together[place], own, atol=1e-5)
 
 
-@pytest.mark.parametrize("mode", ["L", "RGB", "P"])
+@pytest.mark.parametrize("mode", ["L", "RGB", "P", "LA", "RGBA"])
 def test_a_png_as_body_or_upload_is_answered_like_its_array(mode):
     data, application = png(IMAGES[0], mode), predict_app(Corners())
     body = {"content": data, "headers": {"content-type": "image/png"}}
@@ -176,6 +177,34 @@ def test_a_png_as_body_or_upload_is_answered_like_its_array(mode):
     for sent in (body, upload):
         (response,) = send(application, ("POST", "/predict", sent))
         assert same_bits(response.json(), shown(Corners(), array(IMAGES[0])))
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA", "P", "L"])
+def test_a_png_with_a_transparent_pixel_is_refused(mode):
+    if mode in ("L", "P"):
+        data = png(IMAGES[0], mode, transparency=0)
+    else:
+        pixels = np.stack([np.array(IMAGES[0])] * len(mode[:-1]) + [np.full((2, 3), 255)], axis=2)
+        pixels[1, 1, -1] = 254
+        data = png(pixels, mode)
+    body = {"content": data, "headers": {"content-type": "image/png"}}
+    (response,) = send(predict_app(Corners()), ("POST", "/predict", body))
+    problem(response, 422, "image", "transparent pixels")
+
+
+def test_an_image_that_looks_inverted_is_answered_with_a_warning(tmp_path):
+    from alphazero.supervised import model
+    from alphazero.supervised.images import Brightness
+
+    made = replace(model.load(untrained("mlp", tmp_path)), brightness=Brightness(33, 11))
+    model.save(tmp_path, 2, made, {})
+    limits = Limits(seconds=100.0)
+    application = app.build(loading.load(str(tmp_path), limits), limits, lambda line: None)
+    given = [np.full((8, 8), level).tolist() for level in (30, 222)]
+    light, dark = post(application, "/predict", {"images": given}).json()["predictions"]
+    assert set(light) == {"label", "probabilities"}
+    assert dark["warning"].startswith("light and dark look exchanged: the mean grey level is 222")
+    assert post(application, "/predict", {"image": given[1]}).json()["warning"] == dark["warning"]
 
 
 def test_several_uploads_are_answered_with_a_list():
@@ -575,7 +604,7 @@ def test_the_description_is_complete_and_needs_no_network(make):
     application = predict_app(make()) if make else move_app("connect_four")
     described = send(application, ("GET", "/openapi.json", {}))[0].json()
     path = described["paths"]["/predict" if make else "/move"]["post"]
-    assert set(path["responses"]) == {"200", "400", "408", "413", "415", "422", "503"}
+    assert set(path["responses"]) == {"200", "400", "408", "413", "415", "421", "422", "503"}
     wanted = {"application/json"}
     if make is Corners:
         wanted |= {"image/png", "multipart/form-data"}
@@ -672,7 +701,7 @@ def test_a_model_whose_results_are_not_finite_is_not_served(tmp_path):
     with np.errstate(all="ignore"):
         broken = {name: array / np.zeros_like(array) for name, array in whole.weights.items()}
     model.save(tmp_path, 2, replace(whole, weights=broken), {})
-    with pytest.raises(ValueError, match="answers with numbers that are not finite"):
+    with pytest.raises(ValueError, match="weights are not finite or variances below 0: "):
         loading.load(str(tmp_path), Limits())
 
 
@@ -703,6 +732,15 @@ def test_other_processes_are_given_the_model_that_this_one_finds(tmp_path, monke
         loading.source("nowhere")
 
 
+def two_lengths(host, port):
+    """The answer to a request with both Content-Length and Transfer-Encoding."""
+    head = f"POST /move HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: application/json\r\n"
+    lengths = "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with socket.create_connection((host, port), timeout=20) as connection:
+        connection.sendall((head + lengths + "2\r\n{}\r\n0\r\n\r\n").encode())
+        return connection.recv(65536)
+
+
 @pytest.mark.slow
 def test_with_ray_every_replica_gives_the_same_answers(ray_session):
     import httpx
@@ -727,6 +765,13 @@ def test_with_ray_every_replica_gives_the_same_answers(ray_session):
             problem(http.post("/move", json={"moves": "55"}), 422, "moves", "cannot be played")
             problem(http.post("/move", content=b"a" * 2000), 413, "body", "larger than 1024")
             problem(http.get("/nothing"), 404, None)
+            problem(http.get("/health", headers={"host": "evil.example"}), 421, "host")
+            packed = {"content-encoding": "gzip", "content-type": "application/json"}
+            refused = http.post("/move", content=gzip.compress(b"{}"), headers=packed)
+            problem(refused, 415, "content-encoding")
+            seen = http.head("/health")
+            assert (seen.status_code, seen.content) == (200, b"")
+            assert two_lengths("127.0.0.1", port).startswith(b"HTTP/1.1 400")
             assert http.get("/health").json()["model"]["game"] == "tic_tac_toe"
             assert "alphazero_requests_total" in http.get("/metrics").text
     finally:

@@ -108,7 +108,7 @@ def test_a_missing_file_is_named_in_one_line(run, reviews, tmp_path, capsys):
         (("train", "cnn", f"data.path={nowhere}"), f"data.path: {nowhere} does not exist"),
         (("train", "lstm", f"model.embedding.vectors={nowhere}"), f"vectors: {nowhere} does not"),
         (("predict", run, "--image", nowhere), f"{nowhere}: no such file"),
-        (("evaluate", reviews, "--data", nowhere), f"data.path: {nowhere} does not exist"),
+        (("evaluate", reviews, "--data", nowhere), f"--data: {nowhere} does not exist"),
     ):
         assert named in refused(capsys, *words)
     (tmp_path / "train.tsv").write_text("1\tgood\n0\tbad\n")
@@ -149,15 +149,23 @@ def test_a_training_that_diverges_ends_with_one_line(tmp_path, capsys):
 
 def test_data_of_another_size_than_the_model_takes_are_refused(tmp_path, capsys):
     folder = untrained("mlp", tmp_path, side=9)
-    assert "this model takes uint8 (1, 9, 9)" in refused(capsys, "evaluate", folder)
+    line = f"digits: images of 8×8 pixels, {folder} takes 9×9"
+    assert line in refused(capsys, "evaluate", folder)
 
 
 def test_a_generator_alone_is_evaluated_with_a_classifier_of_images(
-    run, reviews, generator, capsys
+    run, reviews, generator, tmp_path, capsys
 ):
     assert "--judge RUN" in refused(capsys, "evaluate", generator)
     assert "should be one of images" in refused(capsys, "evaluate", generator, "--judge", reviews)
-    assert "not a classifier" in refused(capsys, "evaluate", generator, "--judge", generator)
+    line = f"--judge: {generator} is a generator, should be a classifier"
+    assert line in refused(capsys, "evaluate", generator, "--judge", generator)
+    larger = untrained("mlp", tmp_path, side=12)
+    line = f"--judge: {larger} takes images of 12×12 pixels, the generator makes 8×8"
+    assert line in refused(capsys, "evaluate", generator, "--judge", larger)
+    assert "--data: none does not exist" in refused(capsys, "evaluate", run, "--data", "none")
+    line = f"{generator} is a generator of images, should be a classifier"
+    assert line in refused(capsys, "predict", generator, "--image", "a.png")
     assert "is for generators" in refused(capsys, "evaluate", run, "--judge", run)
 
 
@@ -222,6 +230,35 @@ def test_a_png_file_is_classified_as_its_pixels_and_any_other_file_is_refused(
         Image.fromarray(image).save(path)
         assert f"{path}: " in refused(capsys, "predict", run, "--image", path)
     assert "no such file" in refused(capsys, "predict", run, "--image", "none.png")
+
+
+def test_dark_digits_on_light_ground_are_warned_of(run, tmp_path, capsys):
+    """The issue's case: a "7" in black on white is read as 2 with 0.82, without a word."""
+    from PIL import Image
+
+    digits = images.load(None).test
+    light, dark = digits.inputs[:20], 255 - digits.inputs[:20]
+    folder = tmp_path / "inverted"
+    folder.mkdir()
+    for part in ("train", "t10k"):
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(idx(dark[:, 0]))
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(idx(digits.labels[:20].astype("u1")))
+    Image.fromarray(light[0, 0]).save(tmp_path / "light.png")
+    Image.fromarray(dark[0, 0]).save(tmp_path / "dark.png")
+    capsys.readouterr()
+    assert alphazero("predict", run, "--image", tmp_path / "light.png", tmp_path / "dark.png") == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    said = f"alphazero: warning: {tmp_path / 'dark.png'}: light and dark look exchanged: the mean"
+    assert line.startswith(said)
+    assert alphazero("evaluate", run) == 0
+    assert capsys.readouterr().err == ""
+    assert alphazero("evaluate", run, "--data", folder) == 0
+    assert f"warning: {folder}: light and dark look exchanged" in capsys.readouterr().err
+
+
+def idx(values):
+    sizes = b"".join(size.to_bytes(4, "big") for size in values.shape)
+    return bytes((0, 0, 8, values.ndim)) + sizes + values.tobytes()
 
 
 @pytest.mark.parametrize("words", [(), ("--text", "a"), ("--image", "a.png", "--text", "a")])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from alphazero import unpacking
 from alphazero.supervised import download, images
 from alphazero.supervised.download import Source
 
@@ -168,6 +169,13 @@ def test_the_content_of_a_packed_file_counts_not_how_it_was_packed(tmp_path, ser
 )
 def test_a_packed_file_with_wrong_content_is_refused(tmp_path, server, body, said):
     assert said in problem(tmp_path, source(server.put("/file", body), unpacked=True))
+
+
+def test_a_packed_file_is_unpacked_up_to_a_limit(tmp_path, server, monkeypatch):
+    monkeypatch.setattr(unpacking, "RATIO", 3)
+    url = server.put("/file", gzip.compress(bytes(100_000)))
+    message = problem(tmp_path, source(url, unpacked=True, max_bytes=1000))
+    assert message.endswith("more than 3,000 bytes")
 
 
 def test_another_file_of_that_name_is_not_replaced(tmp_path, server):

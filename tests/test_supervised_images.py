@@ -3,6 +3,7 @@
 import gzip
 import struct
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,46 @@ def test_idx_files_are_read_gzipped_or_not(tmp_path, packed):
     assert dataset.classes == tuple("0123456789")
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda name: f"{name.replace('-idx', '.idx')}",
+        lambda name: f"{name.replace('-idx', '.idx')}.gz",
+        lambda name: f"{name}/{name}",
+        lambda name: f"MNIST/raw/{name}",
+        lambda name: f"FashionMNIST/raw/{name}.gz",
+        lambda name: f"raw/{name}",
+    ],
+    ids=["kaggle", "kaggle.gz", "folders", "torchvision", "fashion", "raw"],
+)
+def test_the_files_are_found_as_kaggle_and_torchvision_have_them(tmp_path, place):
+    files = content()
+    for name, data in files.items():
+        path = tmp_path / place(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    expected = np.frombuffer(files[NAMES[0]][16:], "u1").reshape(30, 1, 5, 4)
+    np.testing.assert_array_equal(images.load(tmp_path, quiet).train.inputs, expected)
+
+
+def test_an_archive_of_kaggle_is_read_in_place(tmp_path):
+    path = tmp_path / "archive.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in content().items():
+            archive.writestr(name.replace("-idx", ".idx"), data)
+    assert images.load(path, quiet).train.inputs.shape == (30, 1, 5, 4)
+
+
+def test_of_two_sets_of_torchvision_one_must_be_named(tmp_path):
+    for name in ("MNIST", "FashionMNIST"):
+        (tmp_path / name / "raw").mkdir(parents=True)
+        write(tmp_path / name / "raw", content())
+    fashion, mnist = (tmp_path / name / "raw" for name in ("FashionMNIST", "MNIST"))
+    said = f"{tmp_path}: holds several sets of images: give one of {fashion} and {mnist}"
+    assert error(tmp_path) == said
+    assert images.load(tmp_path / "MNIST", quiet).train.inputs.shape == (30, 1, 5, 4)
+
+
 def test_other_images_in_mnists_format_are_read_and_not_called_mnist(tmp_path):
     lines = []
     dataset = images.load(write(tmp_path, content()), lines.append)
@@ -103,7 +144,7 @@ def test_any_bytes_are_an_array_or_refused_in_one_line(tmp_path_factory, data):
     ("flaw", "said"),
     [
         (lambda data: data[:-1], "values where its header says"),
-        (lambda data: data + b"\0", "values where its header says"),
+        (lambda data: data + b"\0", "holds more values where its header says"),
         (lambda data: data[:6], "not an IDX file"),
         (lambda data: b"", "not an IDX file"),
         (lambda data: b"\x00\x00\x09" + data[3:], "not an IDX file"),
@@ -249,6 +290,42 @@ def test_images_are_scaled_and_moved_only_while_training():
     assert not np.allclose(trained.numpy(), expected)
     again = images.prepare(0.3)(pictures, np.random.default_rng(1))
     assert torch.equal(trained, again)
+
+
+@pytest.mark.parametrize(
+    ("mean", "deviation", "count", "seen", "said"),
+    [
+        (33, 11, 1, 222, True),  # an inverted digit of MNIST
+        (33, 11, 1, 101, False),  # the lightest one
+        (33, 11, 1, 126, False),  # nearer to the training images
+        (222, 11, 1, 33, True),  # trained on dark digits, given light ones
+        (73, 42, 1, 182, False),  # a light coat among clothes of every brightness
+        (73, 42, 100, 182, True),  # a hundred of them
+        (127, 20, 100, 128, False),  # inverted images would be as bright
+    ],
+)
+def test_images_whose_brightness_is_that_of_inverted_training_images_are_named(
+    mean, deviation, count, seen, said
+):
+    given = np.full((count, 1, 4, 4), seen, np.uint8)
+    line = images.warn_of_inversion(given, images.Brightness(mean, deviation))
+    assert (line is not None) == said
+    if line:
+        assert f"the mean grey level is {seen}, that of the training images {mean};" in line
+
+
+def test_brightness_is_that_of_single_images():
+    pictures = np.array([[0, 10], [20, 30]], np.uint8).reshape(2, 1, 1, 2)
+    assert images.brightness(pictures) == (15.0, 10.0)
+
+
+def test_no_digit_is_taken_for_an_inverted_one_and_each_inverted_one_is_found():
+    pytest.importorskip("sklearn")
+    dataset = images.load(None)
+    trained = images.brightness(dataset.train.inputs)
+    for image in dataset.test.inputs[:, None]:
+        assert images.warn_of_inversion(image, trained) is None
+        assert images.warn_of_inversion(255 - image, trained)
 
 
 def test_preparing_changes_no_image():

@@ -10,6 +10,7 @@ from alphazero import agents, sealed
 from alphazero.nn import fit, gan, models
 from alphazero.supervised import config as configs
 from alphazero.supervised import model, tasks
+from alphazero.supervised.images import Brightness
 from alphazero.supervised.model import Model, Predictor
 from alphazero.supervised.vocabulary import Vocabulary
 
@@ -32,7 +33,8 @@ def made(name: str, *overrides: str) -> tuple[Model, torch.nn.Module]:
         for parameter in module.parameters():
             parameter.mul_(3)  # so that predictions differ clearly
     weights = {key: value.numpy() for key, value in module.state_dict().items()}
-    return Model(config, classes, shape, VOCABULARY if of_texts else None, weights), module
+    vocabulary, bright = (VOCABULARY, None) if of_texts else (None, Brightness(33.0, 11.0))
+    return Model(config, classes, shape, vocabulary, weights, bright), module
 
 
 @pytest.mark.parametrize("name", ["mlp", "textcnn", "gan"])
@@ -47,6 +49,7 @@ def test_a_model_reads_back_as_it_was_saved(name, tmp_path):
             saved.config, saved.classes, saved.shape,
         )  # fmt: skip
         assert loaded.vocabulary == saved.vocabulary
+        assert loaded.brightness == saved.brightness
         assert loaded.weights.keys() == saved.weights.keys()
         assert all(np.array_equal(loaded.weights[key], saved.weights[key]) for key in saved.weights)
     assert model.load_state(path)["best"]["weights"].tolist() == [0, 1, 2]
@@ -79,8 +82,18 @@ def test_inputs_that_a_model_does_not_take_are_refused(tmp_path):
     model.save(tmp_path / "images", 1, made("mlp")[0], {})
     predictor = Predictor(tmp_path / "images")
     for bad in (IMAGES[:, :, 1:], IMAGES / 255, IMAGES[0]):
-        with pytest.raises(ValueError, match=r"this model takes uint8 \(1, 8, 8\)"):
+        with pytest.raises(ValueError, match="this model takes 1×8×8 uint8"):
             predictor.predict(bad)
+
+
+@pytest.mark.parametrize("value", [-1.0, np.nan])
+def test_weights_that_give_no_finite_results_are_refused(tmp_path, value):
+    saved, _ = made("mlp")
+    name = next(name for name in saved.weights if name.endswith("running_var"))
+    saved.weights[name][0] = value
+    model.save(tmp_path, 1, saved, {})
+    with pytest.raises(ValueError, match=f"not finite or variances below 0: {name}$"):
+        Predictor(tmp_path)
 
 
 def test_a_generator_is_refused_as_a_classifier(tmp_path):

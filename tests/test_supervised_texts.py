@@ -6,6 +6,7 @@ import io
 import lzma
 import re
 import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alphazero.supervised import corpus, texts
+from alphazero.supervised import corpus, tables, texts
 from alphazero.supervised.vocabulary import tokenize
 
 IMDB = Path(__file__).parents[2] / "shared" / "data" / "imdb"
@@ -43,7 +44,7 @@ def table(rows, kind: str) -> bytes:
     return file.getvalue().encode()
 
 
-def tables(folder: Path, train: bytes, test: bytes, ending: str = ".tsv") -> Path:
+def tables_in(folder: Path, train: bytes, test: bytes, ending: str = ".tsv") -> Path:
     (folder / f"train{ending}").write_bytes(train)
     (folder / f"test{ending}").write_bytes(test)
     return folder
@@ -92,7 +93,7 @@ def test_tables_are_read_in_every_format_and_compression(tmp_path, packed, kind,
     rows = [(label, 7, 10, text) if wide else (label, text) for label, text in ROWS]
     names = [("label", "id", "stars", "text") if wide else ("label", "text")]
     data = PACK[packed](table(names * header + rows, kind))
-    reviews = texts.load(tables(tmp_path, data, data, kind + packed), quiet)
+    reviews = texts.load(tables_in(tmp_path, data, data, kind + packed), quiet)
     assert_rows(reviews.train, ROWS)
     assert_rows(reviews.test, ROWS)
     assert reviews.name == tmp_path.name
@@ -102,37 +103,123 @@ def test_tables_are_read_in_every_format_and_compression(tmp_path, packed, kind,
 def test_a_first_line_that_names_the_columns_sets_their_order(tmp_path):
     rows = [("Stars", "Text", "Label"), (3, "Bad", "neg"), (9, "Good", "Positive")]
     data = table(rows, ".csv")
-    reviews = texts.load(tables(tmp_path, data, data, ".csv"), quiet)
+    reviews = texts.load(tables_in(tmp_path, data, data, ".csv"), quiet)
     assert_rows(reviews.train, [(0, "Bad"), (1, "Good")])
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        # IMDb on Kaggle, SST-2 of GLUE, Kaggle's labeledTrainData, pandas with its index, Yelp
+        ("a.csv", 'review,sentiment\n"Bad, dull",negative\nGood,positive\n'),
+        ("a.tsv", "sentence\tlabel\nBad, dull\t0\nGood\t1\n"),
+        ("a.tsv", 'id\tsentiment\treview\n"5_8"\t0\tBad, dull\n"2_9"\t1\tGood\n'),
+        ("a.csv", ',text,label\n0,"Bad, dull",0.0\n1,Good,1.0\n'),
+        ("a.csv", '1,"Bad, dull"\n2,Good\n'),
+        ("a.csv", "Label;Comment;Id\nFalse;Bad, dull;3\nTrue;Good;4\n"),
+        ("a.csv", "tweet\ttarget\nBad, dull\t0\nGood\t4\n"),
+        ("a.csv", '"polarity"|"content"\n"-1"|"Bad, dull"\n"1"|"Good"\n'),
+        ("a.csv", "0;Bad, dull\n1;Good\n"),
+        ("a.tsv", "Bad, dull\t0\nGood\t1\n"),
+        ("A.CSV", 'Text,Sentiment\n"Bad, dull",NEG\nGood,Pos\n'),
+    ],
+)
+def test_columns_separators_and_labels_may_have_any_usual_spelling(tmp_path, name, data):
+    path = tmp_path / name
+    path.write_text(data)
+    assert tables.is_table(path)
+    assert [row[1:] for row in tables.read(path)] == [(0, "Bad, dull"), (1, "Good")]
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ("0 1 2", ":3: label '2', should be 0 or 1"),
+        ("-1 0 1", ":2: label '0', should be -1 or 1"),
+        ("1 2 3 4 5", ":3: label '3', should be 1 or 2"),
+        ("1.0 0.0 0.5", ":3: label '0.5', should be 0 or 1"),
+        ("pos neutral neg", ":2: label 'neutral', should be 0 and 1, negative and positive"),
+        ("nan 1", ":1: label 'nan', should be 0 and 1"),
+    ],
+)
+def test_the_first_label_that_fits_no_pair_is_named(tmp_path, labels, said):
+    path = tmp_path / "a.tsv"
+    path.write_text("".join(f"{label}\tx\n" for label in labels.split()))
+    assert f"{path}{said}" in refused(path)
+
+
+def test_a_byte_order_mark_anywhere_does_not_matter(tmp_path):
+    mark, data = b"\xef\xbb\xbf", table([(0, "bad"), (1, "good")], ".csv")
+    joined = mark + b'"label","text"\r\n' + data + mark + data + mark
+    reviews = texts.load(tables_in(tmp_path, joined, joined, ".csv"), quiet)
+    assert_rows(reviews.train, [(0, "bad"), (1, "good")] * 2)
+
+
+def test_utf_16_is_named(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("label,text\n0,bad\n", encoding="utf-16")
+    assert refused(path) == f"{path}:1: not UTF-8: UTF-16"
+
+
+def test_a_table_in_a_zip_is_read_and_of_several_one_must_be_named(tmp_path):
+    path = tmp_path / "archive.zip"
+    rows = table(ROWS, ".csv")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("IMDB Dataset.csv", rows)
+    assert len(texts.load(path, quiet).train.texts) == 2
+    with zipfile.ZipFile(path, "a") as file:
+        file.writestr("more/test.csv", rows)
+    assert refused(path).startswith(f"{path}: holds 2 files, IMDB Dataset.csv, more/test.csv: name")
+    assert len(texts.load(path / "more" / "test.csv", quiet).train.texts) == 2
+
+
+def test_the_tables_of_sst_2_are_read_though_its_test_has_no_labels(tmp_path):
+    data = table([("sentence", "label"), *((text, label) for label, text in ROWS)], ".tsv")
+    tables_in(tmp_path, data, b"index\tsentence\n0\tGood\n")
+    assert refused(tmp_path).startswith(f"{tmp_path / 'test.tsv'}:1: the columns should be label")
+    (tmp_path / "dev.tsv").write_bytes(data)
+    lines: list[str] = []
+    assert_rows(texts.load(tmp_path, lines.append).test, ROWS)
+    assert lines == [f"{tmp_path}: dev.tsv is used for testing: test.tsv has no labels"]
+    assert list(texts.unlabelled(tmp_path / "test.tsv")) == ["Good"]
+
+
+def test_a_class_with_a_single_review_is_named(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("0,bad\n0,worse\n1,good\n")
+    assert refused(path) == (f"{path}: has only 1 positive review: training and test need one each")
 
 
 def test_a_text_in_csv_may_have_several_lines_and_marks(tmp_path):
     rows = [(0, 'He said:\n"bad", then left'), (1, "Good\r\n\r\nindeed")]
     data = table(rows, ".csv")
-    reviews = texts.load(tables(tmp_path, data, data, ".csv"), quiet)
+    reviews = texts.load(tables_in(tmp_path, data, data, ".csv"), quiet)
     assert reviews.train.texts == ['He said: "bad", then left', "Good indeed"]
 
 
 def test_a_last_text_may_have_tabs_in_tsv_and_nothing_else_may(tmp_path):
     data = b"0\tbad\n1\tgood\tor\t\tbetter\n"
-    assert texts.load(tables(tmp_path, data, data), quiet).train.texts == ["bad", "good or better"]
+    assert texts.load(tables_in(tmp_path, data, data), quiet).train.texts == [
+        "bad",
+        "good or better",
+    ]
     data = b"text\tlabel\nbad\t0\ngood\tor\tbetter\t1\n"
     (tmp_path / "train.tsv").write_bytes(data)
     assert refused(tmp_path).endswith("train.tsv:3: 4 columns, the first line has 2")
     data = b"0,bad\n1,good,or better\n"
     (tmp_path / "train.tsv").unlink()
-    tables(tmp_path, data, data, ".csv")
+    tables_in(tmp_path, data, data, ".csv")
     assert refused(tmp_path).endswith("train.csv:2: 3 columns, the first line has 2")
 
 
 def test_line_breaks_of_web_pages_are_blanks(tmp_path):
     data = table([(0, "Bad.<br /><br/>Very<BR>bad < br"), (1, "a < b")], ".tsv")
-    assert texts.load(tables(tmp_path, data, data), quiet).test.texts[0] == "Bad. Very bad < br"
+    assert texts.load(tables_in(tmp_path, data, data), quiet).test.texts[0] == "Bad. Very bad < br"
 
 
 def test_a_byte_order_mark_and_windows_line_ends_do_not_matter(tmp_path):
     data = b"\xef\xbb\xbf" + table(ROWS, ".tsv").replace(b"\n", b"\r\n")
-    assert_rows(texts.load(tables(tmp_path, data, data), quiet).train, ROWS)
+    assert_rows(texts.load(tables_in(tmp_path, data, data), quiet).train, ROWS)
 
 
 @settings(deadline=None)
@@ -148,14 +235,14 @@ def test_any_texts_come_back_from_csv_but_for_their_white_space(tmp_path_factory
     rows = [row for row in rows if not re.search("<br", row[1], re.IGNORECASE)]
     rows = [(label, text.encode("utf-8", "replace").decode()) for label, text in rows]
     data = table(rows, ".csv")
-    reviews = texts.load(tables(tmp_path_factory.mktemp("csv"), data, data, ".csv"), quiet)
+    reviews = texts.load(tables_in(tmp_path_factory.mktemp("csv"), data, data, ".csv"), quiet)
     assert_rows(reviews.test, [(label, " ".join(text.split())) for label, text in rows])
 
 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        (b"2\tgood", "label '2', should be one of 0, 1, neg,"),
+        (b"2\tgood", "label '2', should be 0 or 1"),
         (b"\tgood", "label '', should be"),
         (b"1", "1 columns, the first line has 2"),
         (b"1\t <br /> ", "the text is empty"),
@@ -166,22 +253,24 @@ def test_any_texts_come_back_from_csv_but_for_their_white_space(tmp_path_factory
 @pytest.mark.parametrize("packed", PACK)
 def test_a_wrong_line_is_named(tmp_path, line, said, packed):
     good, bad = (table(ROWS, ".tsv") + more for more in (b"", line + b"\n"))
-    tables(tmp_path, PACK[packed](good), PACK[packed](bad), f".tsv{packed}")
+    tables_in(tmp_path, PACK[packed](good), PACK[packed](bad), f".tsv{packed}")
     message = refused(tmp_path)
     assert message.startswith(f"{tmp_path / 'test.tsv'}{packed}:5: ")
     assert said in message
 
 
 def test_quotation_marks_that_never_close_are_named(tmp_path):
-    tables(tmp_path, b'0,bad\n1,"good\n', b"0,bad\n1,good\n", ".csv")
+    tables_in(tmp_path, b'0,bad\n1,"good\n', b"0,bad\n1,good\n", ".csv")
     assert refused(tmp_path).startswith(f"{tmp_path / 'train.csv'}:2: unexpected end of data")
 
 
 @pytest.mark.parametrize("packed", [".gz", ".xz"])
 def test_a_table_cut_short_is_named(tmp_path, packed):
     data = PACK[packed](table(ROWS * 1000, ".tsv"))
-    tables(tmp_path, data, data[:-20], f".tsv{packed}")
-    assert refused(tmp_path).startswith(f"{tmp_path / 'test.tsv'}{packed}: cannot be read behind")
+    tables_in(tmp_path, data, data[:-20], f".tsv{packed}")
+    kind = {".gz": "gzip", ".xz": "xz"}[packed]
+    name = f"{tmp_path / 'test.tsv'}{packed}"
+    assert refused(tmp_path).startswith(f"{name}: not a whole {kind} file: ")
 
 
 @pytest.mark.parametrize(
@@ -192,11 +281,12 @@ def test_a_table_cut_short_is_named(tmp_path, packed):
         (b"0\tbad\n", "has no positive review"),
         (b"0\t1\tbad\n", ":1: the columns should be"),
         (b"text\tid\nbad\t3\n", ":1: the columns should be"),
-        (b"sentiment\treview\n1\tgood\n", ":1: label 'sentiment', should be"),
+        (b"sentiment\treview\n1\tgood\n", "has no negative review"),
+        (b"mood\tfilm\n1\tgood\n", ":1: label 'mood', should be 0 and 1, negative and positive"),
     ],
 )
 def test_a_table_without_what_is_needed_is_refused(tmp_path, data, said):
-    message = refused(tables(tmp_path, data, data))
+    message = refused(tables_in(tmp_path, data, data))
     assert message.startswith(str(tmp_path / "train.tsv"))
     assert said in message
 
@@ -295,13 +385,13 @@ def test_a_damaged_archive_is_named(tmp_path, place, damage):
     data = bytearray(path.read_bytes())
     data[place] ^= 4
     path.write_bytes(data[:place] if damage == "cut" else data)
-    assert refused(path).startswith(f"{path}: not a whole archive")
+    assert refused(path).startswith(f"{path}: not a whole gzip file")
 
 
 def test_a_file_that_is_no_archive_is_named(tmp_path):
     path = tmp_path / "a.tar.gz"
     path.write_bytes(b"<html>not found</html>" * 100)
-    assert refused(path).startswith(f"{path}: not a whole archive")
+    assert refused(path).startswith(f"{path}: not a whole gzip file")
 
 
 def test_a_path_without_reviews_says_what_should_be_there(tmp_path):

@@ -124,6 +124,25 @@ def test_more_folds_than_a_class_has_examples_are_refused():
         tuning.split(labels, tuning.Folds(count=3))
 
 
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ([0, 0, 0, 1], "folds: got 3, but class positive has only 1 example: add examples"),
+        ([0, 0, 1, 1, 1], "folds: got 3, but class negative has only 2 examples: give at most 2"),
+        ([0, 0, 0, 1, 1, 1], None),
+        ([1, 1, 1], None),
+    ],
+)
+def test_a_class_smaller_than_the_folds_is_named(labels, said):
+    examples = fit.Examples(np.zeros((len(labels), 1, 2, 2), np.uint8), np.array(labels))
+    pool = tuning.Pool("made up", examples, ("negative", "positive"), (1, 2, 2))
+    if said is None:
+        tuning.check_classes(pool, tuning.Folds(count=3))
+        return
+    with pytest.raises(ValueError, match=f"^{said}$"):
+        tuning.check_classes(pool, tuning.Folds(count=3))
+
+
 def test_the_pool_is_all_training_data_and_no_test_data():
     pool = tuning.load(replace(BASE, data=config.Images()), silent)
     known = images.load(None, silent)

@@ -1,7 +1,11 @@
 """Word vectors: GloVe's text format, checked against gensim's reader, and learning with gensim."""
 
+import bz2
+import gzip
+import lzma
 import re
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -71,11 +75,13 @@ def test_words_with_blanks_and_numbers_as_words_are_accepted(tmp_path):
 @pytest.mark.parametrize(
     ("text", "line", "said"),
     [
-        (FILE + "bad 1 2\n", 4, "a word and 2 numbers, should be 3, as in the first line"),
+        (FILE + "bad 1 2\n", 4, "a word and 2 numbers, should be 3, as in most of the first"),
         (FILE + "bad 1 2 3 4\n", 4, "a word and 4 numbers, should be 3"),
         (FILE + "\n", 4, "a word and 0 numbers, should be 3"),
         (FILE + " 1 2 3\n", 4, "a word and 3 numbers"),
-        ("3 50\n" + FILE, 2, "GloVe's format has no header"),
+        ("3 50\n" + FILE, 1, "says 50 numbers per word, the next lines have 3"),
+        ("bad 1\n" + FILE, 1, "a word and 1 numbers, should be 3"),
+        ("bad 1 2 3 4\n" + FILE, 1, "a word and 4 numbers, should be 3"),
         ("film\n", 1, "a word and 0 numbers, should be some"),
         (FILE + "superb 1 two 3\n", 4, "could not convert string to float: 'two'"),
         (FILE + "superb 1 nan 3\n", 4, "a number is not finite"),
@@ -91,11 +97,77 @@ def test_a_wrong_line_is_named(tmp_path, text, line, said):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "other 1 2\n"])
-def test_a_file_without_any_of_the_words_is_refused(tmp_path, text):
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "is empty"),
+        ("9 2\n", "cut off: 0 words"),
+        ("other 1 2\n", "none of the vocabulary's 3"),
+    ],
+)
+def test_a_file_without_any_of_the_words_is_refused(tmp_path, text, said):
     path = write(tmp_path, text)
-    with pytest.raises(ValueError, match="has none of the vocabulary's 3 words"):
+    with pytest.raises(ValueError, match=said):
         vectors.read(path, VOCABULARY, 0, quiet)
+
+
+PACK = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress, ".bz2": bz2.compress}
+
+
+@pytest.mark.parametrize("ending", PACK)
+@pytest.mark.parametrize("start", ["", "3 3\n", "\ufeff", "\ufeff3 3\n"])
+def test_the_first_word_is_read_behind_a_header_or_a_byte_order_mark(tmp_path, ending, start):
+    path = tmp_path / f"vectors.txt{ending}"
+    path.write_bytes(PACK[ending]((start + FILE).encode()))
+    assert vectors.words(path) == ["the", "film", "good"]
+    np.testing.assert_allclose(vectors.read(path, VOCABULARY, 0, quiet)[4], [0.5, -1, 0.2])
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_a_word2vec_file_of_gensim_is_read_as_gensim_reads_it(tmp_path, size):
+    models = pytest.importorskip("gensim.models")
+    made = models.KeyedVectors(size)
+    names, values = ["12", "film", "9"], np.random.default_rng(0).normal(size=(3, size))
+    made.add_vectors(names, values.astype(np.float32))
+    path = tmp_path / "vectors.txt.gz"
+    made.save_word2vec_format(str(path), binary=False)
+    assert vectors.words(path) == names
+    read = vectors.read(path, VOCABULARY, 0, quiet)
+    np.testing.assert_allclose(read[2], made["film"], rtol=1e-5)
+
+
+def test_word2vecs_binary_format_is_named(tmp_path):
+    path = tmp_path / "GoogleNews-vectors-negative300.bin.gz"
+    path.write_bytes(gzip.compress(b"1 1\nfilm \x00\x00\x80\x3f\n"))
+    with pytest.raises(ValueError, match="text format, its binary one is not read"):
+        vectors.words(path)
+
+
+def test_words_that_are_numbers_are_no_header(tmp_path):
+    assert vectors.words(write(tmp_path, "1999 4\nfilm 1\ngood 2\n")) == ["1999", "film", "good"]
+
+
+def test_a_file_cut_off_between_two_lines_is_found_by_its_header(tmp_path):
+    path = write(tmp_path, "4 3\n" + FILE)
+    with pytest.raises(ValueError, match="cut off: 3 words, its first line says 4"):
+        vectors.words(path)
+
+
+def test_a_file_of_a_zip_is_named_like_one_of_a_folder(tmp_path):
+    path = tmp_path / "glove.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("glove.3d.txt", FILE)
+    assert vectors.words(path) == ["the", "film", "good"]
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("glove.2d.txt", "a 1 2\n")
+    assert vectors.words(path / "glove.2d.txt") == ["a"]
+    for wrong, said in (
+        (path, f"holds 2 files, glove.3d.txt, glove.2d.txt: name one, as in {path}/glove.3d.txt"),
+        (path / "glove.txt", "no such file in the archive, which has glove.3d.txt, glove.2d.txt"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(said)) as caught:
+            vectors.words(wrong)
+        assert "\n" not in str(caught.value)
 
 
 @settings(deadline=None)

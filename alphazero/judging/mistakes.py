@@ -6,10 +6,8 @@ about to move; in Connect Four they count the stones the winner has left.
 """
 
 import csv
-import gzip
 import math
 import re
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from alphazero import unpacking
 from alphazero.judging.decisions import Player
 from alphazero.judging.players import parse
 from games import solvers
@@ -167,7 +166,7 @@ def every_position(game: Game) -> Positions:
 
 
 def load_positions(path: Path, game: Game) -> Positions:
-    """Read solved positions from CSV, gzipped where the name ends in ``.gz``.
+    """Read solved positions from CSV, plain or compressed (see ``unpacking``).
 
     The columns are ``moves,best,c1..cA``: ``moves`` are 1-based actions from the start, written as
     digits where ``A < 10`` and separated by spaces elsewhere; ``best`` is the best score, ``c1``
@@ -190,13 +189,11 @@ def load_positions(path: Path, game: Game) -> Positions:
 def _rows(path: Path, actions: int) -> list[list[str]]:
     """The fields of each data row, the place (file and line) in front; all of the right width."""
     header = ["moves", "best", *(f"c{action}" for action in range(1, actions + 1))]
-    opened = gzip.open if path.suffix == ".gz" else open
+    reader = csv.reader(text for _, text in unpacking.read_lines(path))
     try:
-        with opened(path, "rt", newline="", encoding="utf-8") as file:
-            reader = csv.reader(file)
-            first = next(reader, [])
-            rows = [[f"{path}:{reader.line_num}", *row] for row in reader if row]
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error, csv.Error) as error:
+        first = next(reader, [])
+        rows = [[f"{path}:{reader.line_num}", *row] for row in reader if row]
+    except csv.Error as error:
         raise ValueError(f"{path}: cannot be read as CSV: {error}") from None
     if first != header:
         raise ValueError(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from alphazero.errors import RunFailed
 from alphazero.nn import extras
 from alphazero.nn.layers import GlobalPoolingBias, Residual, SqueezeExcitation
 
@@ -40,11 +41,17 @@ def fold(module: Module) -> Module:
     An example with one number: weight 0.5, m = 2, v = 4, g = 3, b = 1 and eps about 0. An input of
     8 becomes 0.5 * 8 = 4, and (4 - 2) / sqrt(4) * 3 + 1 = 4. Folded: the factor is 3 / sqrt(4) =
     1.5, the weight 0.5 * 1.5 = 0.75, the bias 1 - 2 * 1.5 = -2, and 0.75 * 8 - 2 = 4.
+
+    ``RunFailed`` where a folded weight is not finite, as for a variance below 0: all backends
+    refuse such a module, also OpenVINO, whose ReLU would turn NaN into 0.
     """
     folded = copy.deepcopy(module).eval().requires_grad_(False)
     for part in folded.modules():
         if isinstance(part, nn.Sequential):
             _fold_pairs(part)
+    broken = [name for name, weight in folded.named_parameters() if not weight.isfinite().all()]
+    if broken:
+        raise RunFailed(f"weights are not finite after BatchNorm was folded: {', '.join(broken)}")
     return folded
 
 

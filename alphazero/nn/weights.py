@@ -12,11 +12,26 @@ Weights = dict[str, NDArray[Any]]
 """Parameters *and buffers* by name: without BatchNorm's statistics the outputs would be wrong."""
 Shapes = dict[str, tuple[int, ...]]
 """The shape of each of them."""
+VARIANCE = "running_var"
+"""End of the names of BatchNorm's variances."""
 
 
 def arrays(state: dict[str, "Tensor"]) -> Weights:
     """Copy a state dictionary's tensors into contiguous arrays."""
     return {name: np.array(tensor.cpu().numpy(), order="C") for name, tensor in state.items()}
+
+
+def find_broken(weights: Weights) -> list[str]:
+    """The names of the arrays with which no result can be finite.
+
+    They are not finite themselves, or are variances of a BatchNorm, of which some are below 0. The
+    results do not always show it: OpenVINO's ReLU turns NaN into 0.
+    """
+    return [
+        name
+        for name, array in weights.items()
+        if not np.isfinite(array).all() or (name.endswith(VARIANCE) and (array < 0).any())
+    ]
 
 
 def load(module: "nn.Module", weights: Weights) -> None:

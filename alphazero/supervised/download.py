@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from alphazero import unpacking
 from alphazero.supervised import images
 
 TIMEOUT_SECONDS = 30
@@ -143,11 +144,15 @@ def _receive(source: Source, url: str, path: Path, progress: Progress) -> str | 
 
 def _mismatch(source: Source, path: Path) -> str | None:
     """A description of how the file differs from ``source``; None where it does not."""
-    digest = hashlib.sha256()
+    digest, done, most = hashlib.sha256(), 0, source.max_bytes
+    most *= unpacking.RATIO if source.unpacked else 1
     try:
         with (gzip.open if source.unpacked else open)(path, "rb") as file:
             while chunk := file.read(CHUNK):
                 digest.update(chunk)
+                done += len(chunk)
+                if done > most:
+                    return f"more than {most:,} bytes"
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         return f"not a whole gzip file: {error}"
     if digest.hexdigest() != source.sha256:

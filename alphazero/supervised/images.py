@@ -8,15 +8,13 @@ Images are ``uint8 [N, 1, H, W]``, 0 the background; labels ``int64 [N]``, 0 to 
 """
 
 import functools
-import gzip
 import hashlib
 import math
 import struct
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +22,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torch import Tensor
 
+from alphazero import unpacking
 from alphazero.nn import extras
 from alphazero.nn.fit import Examples, Prepare
 
@@ -42,10 +41,17 @@ MNIST = {
 CLASSES = tuple("0123456789")
 UNSIGNED_BYTE = 8
 """The IDX format's number for this type."""
+CHUNK = 1 << 20
+"""Bytes that are read at once."""
 
 MEAN, DEVIATION = 33.3, 78.6
 """Mean and standard deviation of the pixels of MNIST's training images. They are used for other
 data as well, as part of the network's input format."""
+
+WHITE = 255
+"""The brightest pixel."""
+FAR = 3.0
+"""Deviations from the training images' brightness beyond which images may be inverted."""
 
 DIGITS_TEST_SHARE = 0.2
 """Share of scikit-learn's digits that is kept for testing."""
@@ -64,6 +70,13 @@ class Dataset:
     classes: tuple[str, ...]
 
 
+class Brightness(NamedTuple):
+    """The mean grey levels of single images, 0 to 255: their mean and standard deviation."""
+
+    mean: float
+    deviation: float
+
+
 class IDX(NamedTuple):
     """The content of one IDX file."""
 
@@ -74,7 +87,9 @@ class IDX(NamedTuple):
 
 
 def load(path: Path | None, report: Callable[[str], object] = print) -> Dataset:
-    """Read MNIST's IDX files, gzipped or not, in ``path``; without it, scikit-learn's digits.
+    """Read MNIST's IDX files, compressed or not, in ``path``; without it, scikit-learn's digits.
+
+    The names may be those of MNIST's page or Kaggle's, and the folder torchvision's.
 
     The digits are 1,437 training and 360 test images of 8×8 pixels, always the same ones.
     ``report`` is called with a line about files that are well-formed but not MNIST's.
@@ -82,7 +97,8 @@ def load(path: Path | None, report: Callable[[str], object] = print) -> Dataset:
     """
     if path is None:
         return _load_digits()
-    files = {name: read_idx(_find(path, name)) for name in MNIST}
+    folder = _folder(path)
+    files = {name: read_idx(_find(folder, name)) for name in MNIST}
     train, test = (
         _examples(files[IMAGES.format(part)], files[LABELS.format(part)]) for part in PARTS
     )
@@ -94,6 +110,31 @@ def load(path: Path | None, report: Callable[[str], object] = print) -> Dataset:
     if different:
         report(f"{path}: not the original MNIST, by the SHA-256 of {', '.join(different)}")
     return Dataset("idx" if different else "mnist", train, test, CLASSES)
+
+
+def brightness(images: NDArray[np.uint8]) -> Brightness:
+    """The brightness of the images ``[N, 1, H, W]``."""
+    means = images.mean(axis=(1, 2, 3))
+    return Brightness(round(float(means.mean()), 3), round(float(means.std()), 3))
+
+
+def warn_of_inversion(images: NDArray[np.uint8], trained: Brightness) -> str | None:
+    """A line where the images ``[N, 1, H, W]`` look as if light and dark were exchanged.
+
+    ``trained`` is the brightness of the images that the network was trained on. The line is given
+    where the mean grey level of all N is nearer to that of inverted training images, 255 minus
+    theirs, and more than ``FAR`` deviations of a mean of N away from theirs. For MNIST, with a mean
+    of 33 and a deviation of 11, that is above 127.5; a seven in black on white has 230.
+    """
+    seen = brightness(images).mean
+    nearer = abs(seen - (WHITE - trained.mean)) < abs(seen - trained.mean)
+    far = abs(seen - trained.mean) > FAR * trained.deviation / math.sqrt(len(images))
+    if not (nearer and far):
+        return None
+    return (
+        f"light and dark look exchanged: the mean grey level is {seen:.0f}, that of the training "
+        f"images {trained.mean:.0f}; invert what is dark on light ground"
+    )
 
 
 def prepare(shift: float) -> Prepare:
@@ -122,21 +163,27 @@ def shift_images(
 
 
 def read_idx(path: Path) -> IDX:
-    """Read a file of unsigned bytes, gzipped if its name ends in .gz; ``ValueError`` for others."""
-    content = _read_unpacked(path)
-    dimensions = content[3] if content[:3] == bytes((0, 0, UNSIGNED_BYTE)) and content[3:] else 0
-    start = 4 + 4 * dimensions
-    if not 1 <= dimensions <= 3 or len(content) < start:
-        raise ValueError(f"{path}: not an IDX file of unsigned bytes, begins {content[:4].hex()}")
-    shape = struct.unpack(f">{dimensions}I", content[4:start])
-    expected = math.prod(shape)
-    if len(content) - start != expected:
-        raise ValueError(
-            f"{path}: holds {len(content) - start:,} values where its header says {expected:,}"
-        )
-    # Copied, because torch warns about read-only arrays.
-    values = np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()
-    return IDX(path, values, hashlib.sha256(content).hexdigest())
+    """Read a file of unsigned bytes, compressed if its name says so; ``ValueError`` for others.
+
+    The header is read, then as many bytes as it says and one more: no more is unpacked.
+    """
+    with unpacking.open_unpacked(path) as file:
+        header = file.read(4)
+        dimensions = header[3] if header[:3] == bytes((0, 0, UNSIGNED_BYTE)) and header[3:] else 0
+        header += file.read(4 * dimensions)
+        if not 1 <= dimensions <= 3 or len(header) < 4 + 4 * dimensions:
+            raise ValueError(
+                f"{path}: not an IDX file of unsigned bytes, begins {header[:4].hex()}"
+            )
+        shape = struct.unpack(f">{dimensions}I", header[4:])
+        expected = math.prod(shape)
+        content = _read_most(file, expected + 1)
+    if len(content) != expected:
+        held = f"{len(content):,}" if len(content) < expected else "more"
+        raise ValueError(f"{path}: holds {held} values where its header says {expected:,}")
+    digest = hashlib.sha256(header)
+    digest.update(content)
+    return IDX(path, np.frombuffer(content, np.uint8).reshape(shape), digest.hexdigest())
 
 
 def _prepare(shift: float, images: NDArray, rng: np.random.Generator | None) -> Tensor:
@@ -163,21 +210,38 @@ def _examples(images: IDX, labels: IDX) -> Examples:
     return Examples(images.values[:, None], labels.values.astype(np.int64))
 
 
+def _read_most(file: BinaryIO, most: int) -> bytearray:
+    """At most so many bytes, in pieces: a header may announce more than the memory holds."""
+    content = bytearray()
+    while len(content) < most and (piece := file.read(min(CHUNK, most - len(content)))):
+        content += piece
+    return content
+
+
+def _folder(path: Path) -> Path:
+    """The folder with the files: ``path``, its ``raw``, or ``MNIST/raw`` as torchvision has it."""
+    found = [folder for folder in (path, path / "raw", *sorted(path.glob("*/raw")))
+             if any(_candidates(folder, name) for name in MNIST)]  # fmt: skip
+    if len(found) > 1 and found[0] != path:
+        names = " and ".join(str(folder) for folder in found)
+        raise ValueError(f"{path}: holds several sets of images: give one of {names}")
+    return found[0] if found else path
+
+
+def _candidates(folder: Path, name: str) -> list[Path]:
+    """Files of ``folder`` that are ``name``, the plain ones first.
+
+    Kaggle's are called ``train-images.idx3-ubyte``, or lie in a folder of their own name.
+    """
+    spellings = name, name.replace("-idx", ".idx"), f"{name}/{name}"
+    paths = (folder / f"{text}{ending}" for ending in unpacking.SUFFIXES for text in spellings)
+    return [path for path in paths if unpacking.is_file(path)]
+
+
 def _find(folder: Path, name: str) -> Path:
-    for path in (folder / name, folder / f"{name}.gz"):
-        if path.is_file():
-            return path
+    if found := _candidates(folder, name):
+        return found[0]
     raise ValueError(f"{folder}: no {name}[.gz]; should be a folder with MNIST's four IDX files")
-
-
-def _read_unpacked(path: Path) -> bytes:
-    content = path.read_bytes()
-    if path.suffix != ".gz":
-        return content
-    try:
-        return gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path}: not a whole gzip file: {error}") from None
 
 
 def _load_digits() -> Dataset:
@@ -190,7 +254,7 @@ def _load_digits() -> Dataset:
             extras.missing("the digits used without data need scikit-learn", "supervised")
         ) from None
     pixels, labels = load_digits(return_X_y=True)
-    images = np.round(pixels * (255 / DIGITS_WHITE)).astype(np.uint8).reshape(-1, 1, 8, 8)
+    images = np.round(pixels * (WHITE / DIGITS_WHITE)).astype(np.uint8).reshape(-1, 1, 8, 8)
     labels = labels.astype(np.int64)
     train, test = train_test_split(
         np.arange(len(labels)), test_size=DIGITS_TEST_SHARE, stratify=labels, random_state=0

@@ -24,8 +24,9 @@ from alphazero.nn import state as states
 from alphazero.nn.settings import GAN
 from alphazero.nn.weights import Shapes, Weights, check_shapes, shapes
 from alphazero.supervised import config as configs
-from alphazero.supervised import tasks
+from alphazero.supervised import images, tasks
 from alphazero.supervised.config import SupervisedConfig
+from alphazero.supervised.images import Brightness
 from alphazero.supervised.vocabulary import Vocabulary
 
 WEIGHTS, TRAINING, CONFIG = "weights.safetensors", "training.pt", "config.yaml"
@@ -42,6 +43,8 @@ class _Description(BaseModel):
 
     classes: Annotated[tuple[str, ...], Field(min_length=1, max_length=1000)]
     shape: _Sides
+    brightness: tuple[float, float] | None = None
+    """The fields of ``Brightness``; models of earlier versions and of texts have none."""
 
 
 KEEP = 2
@@ -59,6 +62,8 @@ class Model:
     vocabulary: Vocabulary | None
     """For models of texts."""
     weights: Weights
+    brightness: Brightness | None = None
+    """Of the training images; None for texts, and for models of earlier versions."""
 
 
 def save(run_dir: Path, step: int, model: Model, state: dict[str, Any]) -> Path:
@@ -70,7 +75,7 @@ def save(run_dir: Path, step: int, model: Model, state: dict[str, Any]) -> Path:
         WEIGHTS: sealed.dump_weights(model.weights),
         TRAINING: states.dump(state),
         CONFIG: config_file.as_yaml(model.config).encode(),
-        DESCRIPTION: json.dumps({"classes": model.classes, "shape": model.shape}).encode(),
+        DESCRIPTION: json.dumps(_description(model)).encode(),
     }
     if model.vocabulary is not None:
         files[VOCABULARY] = model.vocabulary.to_text().encode()
@@ -96,17 +101,29 @@ def load(path: Path | str) -> Model:
     if "supervised" not in folder.fields:
         raise ValueError(f"{folder.path} is a game's checkpoint, not a supervised model's")
     config = stored_config.read(folder, CONFIG, SupervisedConfig)
-    classes, shape = _description(folder)
+    described = _read_description(folder)
     vocabulary = None
     if config.data.kind == "texts":
         data = folder.read(VOCABULARY, LARGEST_VOCABULARY)
         with reading(folder.path / VOCABULARY):
             vocabulary = Vocabulary.from_text(data.decode())
     with reading(folder.path):
-        if vocabulary is not None and shape != (len(vocabulary),):
+        if vocabulary is not None and described.shape != (len(vocabulary),):
             raise ValueError(f"{DESCRIPTION} and {VOCABULARY} have different numbers of words")
-        check_shapes(_shapes_of(config, classes, shape), folder.shapes(WEIGHTS))
-    return Model(config, classes, shape, vocabulary, folder.weights(WEIGHTS))
+        expected = _shapes_of(config, described.classes, described.shape)
+        check_shapes(expected, folder.shapes(WEIGHTS))
+    return Model(
+        config,
+        described.classes,
+        described.shape,
+        vocabulary,
+        folder.weights(WEIGHTS),
+        described.brightness and Brightness(*described.brightness),
+    )
+
+
+def _description(model: Model) -> dict[str, Any]:
+    return {"classes": model.classes, "shape": model.shape, "brightness": model.brightness}
 
 
 def load_state(path: Path | str) -> dict[str, Any]:
@@ -117,12 +134,11 @@ def load_state(path: Path | str) -> dict[str, Any]:
         return states.load(data)
 
 
-def _description(folder: sealed.Sealed) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Classes and shape of a model; ``ValueError``, one line, where they are not of their types."""
+def _read_description(folder: sealed.Sealed) -> _Description:
+    """``ValueError``, one line, where its values are not of their types."""
     text = folder.text(DESCRIPTION)
     with reading(folder.path / DESCRIPTION):
-        described = _Description.model_validate_json(text)
-        return described.classes, described.shape
+        return _Description.model_validate_json(text)
 
 
 def _shapes_of(
@@ -140,13 +156,19 @@ class Predictor:
     """
 
     def __init__(self, path: Path | str):
-        """Load the checkpoint at ``path``, or a run's newest one; ``ValueError`` as ``load``."""
+        """Load the checkpoint at ``path``, or a run's newest one.
+
+        ``ValueError`` as for ``load``, or where the weights give no finite results.
+        """
         model = load(path)
         self.config, self.classes, self.shape = model.config, model.classes, model.shape
         self.kind = model.config.data.kind
-        self.vocabulary = model.vocabulary
+        self.vocabulary, self.brightness = model.vocabulary, model.brightness
         self._prepare = tasks.prepare(model.config)
         self.network = _bare_network(model.config, model.classes, model.shape).eval()
+        if broken := weights.find_broken(model.weights):
+            names = ", ".join(broken)
+            raise ValueError(f"{path}: weights are not finite or variances below 0: {names}")
         weights.load(self.network, model.weights)
 
     def encode(self, inputs: Sequence[str] | NDArray[np.uint8]) -> NDArray[Any]:
@@ -161,12 +183,22 @@ class Predictor:
                 raise ValueError("one text was given, should be a list of texts")
             assert isinstance(self.config.data, configs.Texts)
             return self.vocabulary.encode(list(inputs), self.config.data.length)
-        images = np.asarray(inputs)
-        if images.shape[1:] != self.shape or images.dtype != np.uint8:
+        pictures = np.asarray(inputs)
+        if pictures.shape[1:] != self.shape or pictures.dtype != np.uint8:
             raise ValueError(
-                f"images are {images.dtype} {images.shape[1:]}, this model takes uint8 {self.shape}"
+                f"images are {_size(pictures.shape[1:])} {pictures.dtype}, "
+                f"this model takes {_size(self.shape)} uint8"
             )
-        return images
+        return pictures
+
+    def warning(self, inputs: Sequence[str] | NDArray[np.uint8]) -> str | None:
+        """A line where ``inputs`` are images that look inverted, see ``images.warn_of_inversion``.
+
+        A network sees a dark digit on light ground as something else, and may be sure of it.
+        """
+        if self.brightness is None or not len(inputs):
+            return None
+        return images.warn_of_inversion(self.encode(inputs), self.brightness)
 
     def predict(self, inputs: Sequence[str] | NDArray[np.uint8]) -> NDArray[np.float32]:
         """The probability of each class, ``[N, K]``.
@@ -190,3 +222,7 @@ def _bare_network(
     if isinstance(settings, GAN):
         return gan.Generator(settings, shape, len(classes))
     return models.bare(settings, shape, len(classes))
+
+
+def _size(shape: Sequence[int]) -> str:
+    return "×".join(map(str, shape))

@@ -8,10 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from alphazero import unpacking
 from alphazero.nn.fit import Examples, Prepare
 from alphazero.nn.settings import EmbeddingSettings
 from alphazero.supervised import images, texts, vectors
 from alphazero.supervised.config import OF_TEXTS, Images, SupervisedConfig, Texts
+from alphazero.supervised.images import Brightness
 from alphazero.supervised.vocabulary import Vocabulary
 
 Report = Callable[[str], object]
@@ -36,6 +38,8 @@ class Task(NamedTuple):
     """(1, H, W) for images; (size of the vocabulary,) for texts."""
     vocabulary: Vocabulary | None = None
     """For texts."""
+    brightness: Brightness | None = None
+    """Of the training images."""
 
 
 def load(config: SupervisedConfig, report: Report = print) -> Task:
@@ -98,7 +102,8 @@ def _images(settings: Images, seed: int, report: Report) -> Task:
     chosen, held = _split(len(data.train.labels), settings, seed)
     train, validation = (take(data.train, rows) for rows in (chosen, held))
     shape = data.train.inputs.shape[1:]
-    return Task(data.name, train, validation, data.test, data.classes, shape)
+    bright = images.brightness(train.inputs)
+    return Task(data.name, train, validation, data.test, data.classes, shape, brightness=bright)
 
 
 def _texts(settings: Texts, words: EmbeddingSettings, seed: int, report: Report) -> Task:
@@ -133,11 +138,13 @@ def _vectors(settings: EmbeddingSettings) -> Path | None:
 
 
 def _path(path: str | None, key: str = "data.path") -> Path | None:
-    if path is not None and not Path(path).exists():
+    if path is None:
+        return None
+    if not unpacking.exists(Path(path)):
         raise ValueError(f"{key}: {path} does not exist")
-    if path is not None and not (Path(path).is_file() or Path(path).is_dir()):
+    if not (Path(path).is_file() or Path(path).is_dir()):
         raise ValueError(f"{key}: {path} is no file or folder")  # a device never ends
-    return Path(path) if path is not None else None
+    return Path(path)
 
 
 def _split(

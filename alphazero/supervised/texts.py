@@ -1,50 +1,39 @@
 """Reviews labelled positive or negative: aclImdb, tables, or a corpus made from templates.
 
 aclImdb is the Large Movie Review Dataset (Maas et al. 2011): a folder with one file per review,
-``train/pos/0_9.txt``, or its archive, which is read in place and never unpacked to disk. A table is
-UTF-8, plain, ``.gz`` or ``.xz``, in one of two formats: TSV (one record per line, no quoting; where
-the text is the last column, it may contain tabs) or CSV (RFC 4180). Its columns are label, text, or
-label, id, stars, text, or those that its first line names.
+``train/pos/0_9.txt``, or its archive, which is read in place and never unpacked to disk. Tables are
+read by ``tables``.
 """
 
-import csv
-import gzip
-import itertools
-import lzma
 import re
 import tarfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from alphazero.supervised import corpus
+from alphazero import unpacking
+from alphazero.supervised import corpus, tables
 
 CLASSES = ("negative", "positive")
 PARTS = ("train", "test")
-LABELS = {"0": 0, "1": 1, "neg": 0, "pos": 1, "negative": 0, "positive": 1}
-"""Labels in tables, and their classes."""
+HELD_OUT = ("test", "dev", "validation", "valid", "val")
+"""Names of the table for testing: the first one with labels is used. SST-2's test has none."""
 FOLDERS = {"neg": 0, "pos": 1}
 """Folders of aclImdb, and their classes."""
 
-TABLES: dict[str, dict[str, Any]] = {
-    ".tsv": {"delimiter": "\t", "quoting": csv.QUOTE_NONE},
-    ".csv": {},
-}
-"""Options of ``csv.reader`` by a table's suffix."""
-PACKED: dict[str, Callable[..., Any]] = {"": open, ".gz": gzip.open, ".xz": lzma.open}
-ARCHIVES = (".tar.gz", ".tgz")
+ARCHIVES = (".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar")
 RULE = (
-    "should be an aclImdb folder or archive, or train and test as .tsv or .csv, plain, .gz or .xz"
+    "should be an aclImdb folder or archive, or train and test as .tsv or .csv, plain or compressed"
 )
 
 MAX_REVIEW_BYTES = 1 << 20
-"""Largest review in an archive, so that none fills the memory; aclImdb's longest has 14 kB."""
+"""Largest review in a folder or an archive, so that none fills the memory. aclImdb's longest has
+14 kB."""
 TEST_SHARE, SPLIT_SEED = 0.2, 0
 """Share of a single table's rows that is for testing, always the same ones."""
 GENERATED_TRAIN, GENERATED_TEST, GENERATED_SEED = 2_000, 500, 0
@@ -52,7 +41,11 @@ GENERATED_TRAIN, GENERATED_TEST, GENERATED_SEED = 2_000, 500, 0
 
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _REVIEW = re.compile(r"(?:^|/)((?:train|test)/(?:neg|pos|unsup)/[^/]+\.txt)$")
-_READ_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError)
+_EXTENSIONS = (
+    tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK,
+)  # fmt: skip
+"""Members of an archive that tarfile reads whole: they hold names that are long."""
 
 
 class Texts(NamedTuple):
@@ -83,35 +76,32 @@ def load(path: Path | None, report: Callable[[str], object] = print) -> Reviews:
     if path is None:
         return Reviews("generated", *_generate(), CLASSES)
     name = path.resolve().name.split(".")[0]
-    if _is_table(path):
+    if tables.is_table(path):
         return Reviews(name, *_split(path, report), CLASSES)
-    tables = [_table_in(path, part) for part in PARTS]
-    if any(tables):
-        return Reviews(name, *_read_both(path, tables), CLASSES)
+    found = [tables.find(path, "train"), _test_table(path, report)]
+    if any(found):
+        return Reviews(name, *_read_both(path, found), CLASSES)
     return Reviews(name, *_read_imdb(path), CLASSES)
 
 
 def unlabelled(path: Path | None) -> Iterator[str]:
     """Texts without labels: of a table, of ``unsup`` in a folder, or of aclImdb's ``unsup`` folder.
 
-    Without ``path`` they are made from templates. The text is a table's only or last column, or the
-    one that its first line names text. ``ValueError`` as for ``load``.
+    Without ``path`` they are made from templates. ``ValueError`` as for ``load``.
     """
     if path is None:
         yield from corpus.generate(GENERATED_TRAIN, GENERATED_SEED + 1)[0]
         return
-    table = path if _is_table(path) else _table_in(path, "unsup")
-    if table is None and any(_table_in(path, part) for part in PARTS):
+    table = path if tables.is_table(path) else tables.find(path, "unsup")
+    if table is None and any(tables.find(path, part) for part in PARTS):
         raise ValueError(
-            f"{path}: has no unsup.tsv or .csv, plain, .gz or .xz, for texts without labels"
+            f"{path}: has no unsup.tsv or .csv, plain or compressed, for texts without labels"
         )
     if table is None:
         files = dict(_files(path, ("train/unsup",)))
         yield from (_clean(f"{path}: {name}", files[name]) for name in sorted(files))
         return
-    _, names, rows = _rows(table)
-    column = _lower(names).index("text") if "text" in _lower(names) else len(names) - 1
-    yield from (_clean(where, row[column]) for where, row in rows)
+    yield from (_clean(f"{table}:{line}", text) for line, text in tables.read_texts(table))
 
 
 def prepare(tokens: NDArray[np.int32], rng: np.random.Generator | None) -> Tensor:
@@ -126,23 +116,18 @@ def _generate() -> tuple[Texts, Texts]:
     return train, test
 
 
-def _kinds(path: Path) -> tuple[str, str]:
-    """The suffixes of a table's name, of its format and of its compression: (".tsv", ".gz")."""
-    packed = path.suffix if path.suffix in PACKED else ""
-    return Path(path.name.removesuffix(packed)).suffix, packed
+def _test_table(folder: Path, report: Callable[[str], object]) -> Path | None:
+    present = [table for name in HELD_OUT if (table := tables.find(folder, name))]
+    if len(present) < 2:
+        return present[0] if present else None
+    chosen = next((table for table in present if tables.has_labels(table)), present[0])
+    if chosen != present[0]:
+        report(f"{folder}: {chosen.name} is used for testing: {present[0].name} has no labels")
+    return chosen
 
 
-def _is_table(path: Path) -> bool:
-    return path.is_file() and _kinds(path)[0] in TABLES
-
-
-def _table_in(folder: Path, name: str) -> Path | None:
-    paths = (folder / f"{name}{kind}{packed}" for kind in TABLES for packed in PACKED)
-    return next((path for path in paths if path.is_file()), None)
-
-
-def _read_both(folder: Path, tables: list[Path | None]) -> tuple[Texts, Texts]:
-    train, test = tables
+def _read_both(folder: Path, found: list[Path | None]) -> tuple[Texts, Texts]:
+    train, test = found
     if not (train and test):
         present, missing = (train, "test") if train else (test, "train")
         raise ValueError(
@@ -152,14 +137,17 @@ def _read_both(folder: Path, tables: list[Path | None]) -> tuple[Texts, Texts]:
 
 
 def _read_table(path: Path) -> Texts:
-    where, names, rows = _rows(path)
-    label, text = _columns(where, names)
-    reviews = [(_clean(where, row[text]), _label(where, row[label])) for where, row in rows]
-    return _as_texts(path, reviews)
+    rows = tables.read(path)
+    return _as_texts(path, [(_clean(f"{path}:{line}", text), label) for line, label, text in rows])
 
 
 def _split(path: Path, report: Callable[[str], object]) -> tuple[Texts, Texts]:
     texts, labels = _read_table(path)
+    for label, count in enumerate(np.bincount(labels)):
+        if count == 1:
+            raise ValueError(
+                f"{path}: has only 1 {CLASSES[label]} review: training and test need one each"
+            )
     rng = np.random.default_rng(SPLIT_SEED)
     tested = np.zeros(len(labels), bool)
     for label in range(len(CLASSES)):
@@ -171,78 +159,6 @@ def _split(path: Path, report: Callable[[str], object]) -> tuple[Texts, Texts]:
         for chosen in (~tested, tested)
     )
     return train, test
-
-
-def _rows(path: Path) -> tuple[str, list[str], Iterator[tuple[str, list[str]]]]:
-    """The place of the first row (``path:line``), that row, and an iterator over the rows of data.
-
-    The iterator gives the place and the columns of each row. It includes the first row, unless that
-    one names the columns.
-    """
-    rows = _records(path)
-    where, first = next(rows, ("", []))
-    if not first:
-        raise ValueError(f"{path} is empty")
-    names = _lower(first)
-    every = rows if "text" in names else itertools.chain([(where, first)], rows)
-    tabs = _kinds(path)[0] == ".tsv" and ("text" not in names or names[-1] == "text")
-    return where, first, (_as_wide(where, row, len(first), tabs) for where, row in every)
-
-
-def _as_wide(where: str, row: list[str], width: int, tabs: bool) -> tuple[str, list[str]]:
-    """A row of ``width`` columns and its place; ``ValueError`` for any other width.
-
-    ``tabs``: the last column is a text that may contain tabs, as some of aclImdb's do. Its parts
-    are joined again: of width 2, ["1", "good", "or better"] becomes ["1", "good<TAB>or better"].
-    """
-    if tabs and len(row) > width:
-        row = [*row[: width - 1], "\t".join(row[width - 1 :])]
-    if len(row) != width:
-        raise ValueError(f"{where}: {len(row)} columns, the first line has {width}")
-    return where, row
-
-
-def _records(path: Path) -> Iterator[tuple[str, list[str]]]:
-    reader = csv.reader(_lines(path), strict=True, **TABLES[_kinds(path)[0]])
-    try:
-        for row in reader:
-            if row:
-                yield f"{path}:{reader.line_num}", row
-    except csv.Error as error:
-        raise ValueError(f"{path}:{reader.line_num}: {error}") from None
-
-
-def _lines(path: Path) -> Iterator[str]:
-    line = 0
-    try:
-        with PACKED[_kinds(path)[1]](path, "rb") as file:
-            for line, text in enumerate(file, 1):
-                yield text.decode("utf-8-sig" if line == 1 else "utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}:{line}: not UTF-8: {error.reason}") from None
-    except _READ_ERRORS as error:
-        raise ValueError(f"{path}: cannot be read behind line {line}: {error}") from None
-
-
-def _lower(names: Iterable[str]) -> list[str]:
-    return [name.strip().lower() for name in names]
-
-
-def _columns(where: str, first: list[str]) -> tuple[int, int]:
-    """The indices of the columns label and text."""
-    names = _lower(first)
-    if "label" in names and "text" in names:
-        return names.index("label"), names.index("text")
-    if len(first) in (2, 4) and "text" not in names:
-        return 0, len(first) - 1
-    raise ValueError(f"{where}: the columns should be label, text or label, id, stars, text")
-
-
-def _label(where: str, word: str) -> int:
-    label = LABELS.get(word.strip().lower())
-    if label is None:
-        raise ValueError(f"{where}: label {word[:40]!r}, should be one of {', '.join(LABELS)}")
-    return label
 
 
 def _clean(where: str, text: str) -> str:
@@ -289,7 +205,7 @@ def _files(path: Path, folders: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def _is_archive(path: Path) -> bool:
-    return path.is_file() and path.name.endswith(ARCHIVES)
+    return path.is_file() and path.name.lower().endswith(ARCHIVES)
 
 
 def _read_folder(path: Path, folders: set[str]) -> Iterator[tuple[str, bytes]]:
@@ -303,7 +219,10 @@ def _read_folder(path: Path, folders: set[str]) -> Iterator[tuple[str, bytes]]:
         return
     for folder in sorted(folders):
         for file in (root / folder).glob("*.txt"):
-            yield f"{folder}/{file.name}", file.read_bytes()
+            with unpacking.open_unpacked(file) as opened:
+                content = opened.read(MAX_REVIEW_BYTES + 1)
+            _check_size(str(file), len(content))
+            yield f"{folder}/{file.name}", content
 
 
 def _read_archive(path: Path, folders: set[str]) -> Iterator[tuple[str, bytes]]:
@@ -312,22 +231,35 @@ def _read_archive(path: Path, folders: set[str]) -> Iterator[tuple[str, bytes]]:
     Links are not followed and nothing is written, so a malicious archive reaches no other file.
     """
     try:
-        with gzip.open(path) as packed:
-            with tarfile.open(fileobj=packed, mode="r|") as archive:
+        with unpacking.open_unpacked(path) as packed:
+            with tarfile.open(fileobj=packed, mode="r|", tarinfo=_Member) as archive:
                 for member in archive:
                     match = _REVIEW.search(member.name)
                     if match and member.isreg() and match[1].rpartition("/")[0] in folders:
-                        if member.size > MAX_REVIEW_BYTES:
-                            raise ValueError(
-                                f"{path}: {member.name}: {member.size:,} bytes, "
-                                f"should be {MAX_REVIEW_BYTES:,} at most"
-                            )
+                        _check_size(f"{path}: {member.name}", member.size)
                         file = archive.extractfile(member)
                         assert file is not None
                         yield match[1], file.read()
+                    archive.members = []  # type: ignore[attr-defined]  # it would keep all of them
             # gzip's checksum comes after the end of the archive, where tarfile stops: reading on
             # to the end of the file checks it.
             while packed.read(MAX_REVIEW_BYTES):
                 pass
-    except _READ_ERRORS as error:
+    except tarfile.TarError as error:
         raise ValueError(f"{path}: not a whole archive: {error}") from None
+
+
+class _Member(tarfile.TarInfo):
+    """A member of an archive, refused where tarfile would read it whole and it is large."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Member":
+        member = super().frombuf(buf, encoding, errors)
+        if member.type in _EXTENSIONS:
+            _check_size(f"an entry of the archive, {member.name[:40]!r}", member.size)
+        return member
+
+
+def _check_size(where: str, size: int) -> None:
+    if size > MAX_REVIEW_BYTES:
+        raise ValueError(f"{where}: {size:,} bytes, should be {MAX_REVIEW_BYTES:,} at most")

@@ -39,8 +39,8 @@ class Pool(NamedTuple):
     name: str
     """The name of the data."""
     examples: Examples
-    classes: int
-    """The number of classes, K."""
+    classes: tuple[str, ...]
+    """The names of the K classes."""
     shape: tuple[int, ...]
     """(1, H, W) for images; (size of the vocabulary,) for texts."""
     vectors: NDArray[np.float32] | None = None
@@ -146,7 +146,7 @@ def plan(
         config = _data_config(candidate.config, base)
         if config not in loaded:
             pool = load(config, report)
-            split(pool.examples.labels, splitting)  # raises ValueError for too many folds
+            check_classes(pool, splitting)
             loaded[config] = pool, _digest(pool)
         pool, digest = loaded[config]
         pools.append(pool)
@@ -181,10 +181,22 @@ def load(config: SupervisedConfig, report: Callable[[str], object] = print) -> P
     return Pool(
         task.name,
         Examples(*(np.concatenate(part) for part in parts)),
-        len(task.classes),
+        task.classes,
         task.shape,
         vectors,
     )
+
+
+def check_classes(pool: Pool, folds: Folds) -> None:
+    """``ValueError`` that names a class with fewer examples than there are folds."""
+    counts = np.bincount(pool.examples.labels, minlength=len(pool.classes))
+    name, count = min(zip(pool.classes, counts, strict=True), key=lambda pair: pair[1] or np.inf)
+    if count < folds.count:
+        examples = "example" if count == 1 else "examples"
+        advice = f"give at most {count}" if count > 1 else "add examples"
+        raise ValueError(
+            f"folds: got {folds.count}, but class {name} has only {count} {examples}: {advice}"
+        )
 
 
 def split(
@@ -291,7 +303,7 @@ def _build_network(config: SupervisedConfig, pool: Pool) -> Any:
     assert not isinstance(config.model, GAN)  # candidates.py refuses them
     # Copied, because memory shared by processes is read-only, and torch warns about such arrays.
     vectors = None if pool.vectors is None else pool.vectors.copy()
-    return models.build(config.model, pool.shape, pool.classes, config.seed, vectors)
+    return models.build(config.model, pool.shape, len(pool.classes), config.seed, vectors)
 
 
 def _data_config(config: SupervisedConfig, base: SupervisedConfig) -> SupervisedConfig:

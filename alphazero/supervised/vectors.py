@@ -1,10 +1,14 @@
 """Word vectors in GloVe's text format: reading, writing, and learning them with gensim.
 
 There is one line per word: the word and its numbers, separated by single blanks (Pennington et al.
-2014). There is no header line. The most frequent words are first.
+2014). The most frequent words are first. Files may be compressed, and may begin with the header of
+word2vec's text format, the number of words and the number of numbers.
 """
 
+import itertools
 import os
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from alphazero import unpacking
 from alphazero.nn import extras
 from alphazero.supervised.vocabulary import PADDING, SPECIAL, Vocabulary, tokenize
 
@@ -19,6 +24,8 @@ UNKNOWN_RANGE = 0.25
 """Vectors of words that a file lacks are uniform in [-0.25, 0.25] (Kim 2014, section 3.1)."""
 LARGEST = float(np.finfo(np.float32).max)
 """Largest number that a file may have."""
+EXAMINED = 5
+"""Lines at the beginning that decide how many numbers a line should have."""
 
 WINDOW, NEGATIVE, FEWEST = 5, 5, 5
 """Skip-gram: context words on each side, noise words per pair, occurrences a word needs."""
@@ -39,8 +46,8 @@ def read(
 
     Words that are not in the file get random vectors, drawn with ``seed``. Of two lines for one
     word the first counts. ``report`` is called with the number of words in the file. ``ValueError``
-    names file and line, as where a line has another number of numbers than the first, or says that
-    the file has no word of the vocabulary.
+    names file and line, as where a line has another number of numbers than most of the first ones,
+    or says that the file has no word of the vocabulary, or fewer words than its header says.
     """
     rows = {word: row for row, word in enumerate(vocabulary.words, SPECIAL)}
     known: dict[int, NDArray[np.float32]] = {}
@@ -124,22 +131,50 @@ def _tokenize_all(texts: Iterable[str]) -> list[list[str]]:
 
 def _lines(path: Path) -> Iterator[tuple[str, str, list[str]]]:
     """For every line its place (``path:number``), its word, and its numbers as texts."""
-    dimensions = 0
-    with path.open("rb") as file:
-        for number, content in enumerate(file, 1):
-            where = f"{path}:{number}"
-            try:
-                text = content.decode().rstrip("\r\n ")
-            except UnicodeDecodeError as error:
-                raise ValueError(f"{where}: not UTF-8: {error.reason}") from None
-            dimensions = dimensions or text.count(" ")
-            word, *numbers = text.rsplit(" ", dimensions)
-            if not (word and numbers) or len(numbers) != dimensions or _ends_in_number(word):
-                raise ValueError(
-                    f"{where}: a word and {text.count(' ')} numbers, should be "
-                    f"{dimensions or 'some'}, as in the first line; GloVe's format has no header"
-                )
-            yield where, word, numbers
+    if unpacking.plain_name(path).endswith(".bin"):
+        raise ValueError(f"{path}: should be word2vec's text format, its binary one is not read")
+    lines = _decoded(path)
+    first = list(itertools.islice(lines, EXAMINED))
+    if not first:
+        raise ValueError(f"{path} is empty")
+    count, dimensions, first = _layout(path, first)
+    found = 0
+    for number, text in itertools.chain(first, lines):
+        word, *numbers = text.rsplit(" ", dimensions)
+        if not (word and numbers) or len(numbers) != dimensions or _ends_in_number(word):
+            raise ValueError(
+                f"{path}:{number}: a word and {text.count(' ')} numbers, should be "
+                f"{dimensions or 'some'}, as in most of the first lines"
+            )
+        found += 1
+        yield f"{path}:{number}", word, numbers
+    if found < count:
+        raise ValueError(f"{path}: cut off: {found:,} words, its first line says {count:,}")
+
+
+def _layout(path: Path, first: list[tuple[int, str]]) -> tuple[int, int, list[tuple[int, str]]]:
+    """From the first lines: how many words there are at least, how many numbers each has, and the
+    lines without word2vec's header."""
+    header = re.fullmatch(r"(\d+) (\d+)", first[0][1], re.ASCII)
+    counts = Counter(_count_numbers(text) for _, text in first[1 if header else 0 :])
+    usual = counts.most_common(1)[0][0] if counts else 0
+    if not header or usual == 1 != int(header[2]):  # a word that is a number, and its one number
+        return 0, usual, first
+    if counts and usual != int(header[2]):
+        raise ValueError(
+            f"{path}:1: says {header[2]} numbers per word, the next lines have {usual}"
+        )
+    return int(header[1]), int(header[2]), first[1:]
+
+
+def _decoded(path: Path) -> Iterator[tuple[int, str]]:
+    for number, line in unpacking.read_lines(path):
+        yield number, line.rstrip("\r\n\t ").replace("\t", " ")
+
+
+def _count_numbers(text: str) -> int:
+    """The numbers at the end of a line, the word before them left out."""
+    return sum(1 for _ in itertools.takewhile(_is_number, reversed(text.split(" ")[1:])))
 
 
 def _ends_in_number(word: str) -> bool:
@@ -148,12 +183,16 @@ def _ends_in_number(word: str) -> bool:
     The line then has more than D numbers. A blank alone is no sign of that: GloVe's largest file
     has words such as "at name@domain.com".
     """
-    last = word.rpartition(" ")
+    rest, _, last = word.rpartition(" ")
+    return bool(rest) and _is_number(last)
+
+
+def _is_number(text: str) -> bool:
     try:
-        float(last[2])
+        float(text)
     except ValueError:
         return False
-    return bool(last[0])
+    return True
 
 
 def _vector(where: str, numbers: list[str]) -> NDArray[np.float32]:

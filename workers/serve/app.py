@@ -1,7 +1,7 @@
 """The HTTP application: a service, a health check, metrics, and errors of one form."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from workers.serve.batching import Batcher, Unavailable
 from workers.serve.bodies import RequestError, error_response
+from workers.serve.heads import HeadMiddleware
 from workers.serve.limits import Limits
 from workers.serve.logs import Log, to_stderr
 from workers.serve.metrics import Metrics, MetricsMiddleware
@@ -31,7 +32,8 @@ ERRORS = {
     400: "The body is not JSON, or not a multipart upload.",
     408: "The request did not arrive in time.",
     413: "The body is too large.",
-    415: "The content type of the body is not one of those listed.",
+    415: "The content type of the body is not one of those listed, or the body is compressed.",
+    421: "The request is addressed to another server: its Host is not a name of this one.",
     422: "The body is well-formed but invalid; `field` names the part at fault.",
     503: "The queue is full, or no answer came in time: try again after `Retry-After` seconds.",
 }
@@ -48,8 +50,13 @@ class Health(BaseModel):
     model: dict[str, Any]
 
 
-def build(service: Service, limits: Limits, log: Log = to_stderr) -> FastAPI:
-    """An application with a batcher, a queue and metrics of its own; ``log`` receives its lines."""
+def build(
+    service: Service, limits: Limits, log: Log = to_stderr, hosts: Collection[str] | None = None
+) -> FastAPI:
+    """An application with a batcher, a queue and metrics of its own; ``log`` receives its lines.
+
+    ``hosts`` are the names under which it may be addressed, see ``heads.allowed_hosts``.
+    """
     metrics = Metrics()
     batcher = Batcher(service.compute, limits, metrics.batch.observe)
     metrics.queue.set_function(lambda: batcher.waiting)
@@ -63,6 +70,7 @@ def build(service: Service, limits: Limits, log: Log = to_stderr) -> FastAPI:
     _add_errors(app)
     paths = {getattr(route, "path", "") for route in app.routes}
     app.add_middleware(BodyLimitMiddleware, limits=limits)
+    app.add_middleware(HeadMiddleware, hosts=hosts)
     app.add_middleware(MetricsMiddleware, paths=paths, metrics=metrics, log=log)
     return app
 
@@ -95,7 +103,8 @@ def _add_health(app: FastAPI, service: Service, batcher: Batcher[Any, Any]) -> N
             return error_response(503, "the network does not answer", headers=RETRY_LATER)
         return JSONResponse({"status": "ok", "model": service.model})
 
-    app.add_api_route(
+    _add_get(
+        app,
         "/health",
         health,
         summary="Whether the server answers, and the model that it serves.",
@@ -104,12 +113,19 @@ def _add_health(app: FastAPI, service: Service, batcher: Batcher[Any, Any]) -> N
     )
 
 
+def _add_get(app: FastAPI, path: str, answer: Callable[..., Any], **more: Any) -> None:
+    """A route for GET and for HEAD, whose answer the server sends without its body."""
+    app.add_api_route(path, answer, **more)
+    app.add_api_route(path, answer, methods=["HEAD"], include_in_schema=False, response_model=None)
+
+
 def _add_metrics(app: FastAPI, metrics: Metrics) -> None:
     async def show() -> Response:
         text = generate_latest(metrics.registry)
         return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
 
-    app.add_api_route(
+    _add_get(
+        app,
         "/metrics",
         show,
         summary="Metrics in Prometheus' text format.",

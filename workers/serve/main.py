@@ -66,10 +66,10 @@ def _serve_here(checkpoint: str, address: Address, limits: Limits, allowed: Allo
 def _serve_at(
     bound: socket.socket, checkpoint: str, host: str, limits: Limits, allowed: Allowed
 ) -> int:
-    from workers.serve import app, loading, logs, server
+    from workers.serve import app, heads, loading, logs, server
 
     service = loading.load(checkpoint, limits, allowed)
-    application = app.build(service, limits)
+    application = app.build(service, limits, hosts=heads.allowed_hosts(host))
     logs.log_errors_as_json(application.state.log)
     if not server.is_loopback(bound):
         application.state.log(logs.exposure_warning(host))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol
 
 import numpy as np
 from fastapi import Request
@@ -31,12 +31,23 @@ class Predictor(Protocol):
 
     def predict(self, inputs: Any) -> NDArray[np.float32]: ...
 
+    def warning(self, inputs: Any) -> str | None: ...
+
 
 class Prediction(BaseModel):
     label: str
     """The most probable class."""
     probabilities: dict[str, float]
     """The probability of each class."""
+    warning: str | None = None
+    """Present where the image looks as if light and dark were exchanged."""
+
+
+class Result(NamedTuple):
+    """The result for one input."""
+
+    probabilities: NDArray[np.float32]
+    warning: str | None
 
 
 class Predictions(BaseModel):
@@ -105,8 +116,13 @@ class _InputFormat:
 
 
 def _service(predictor: Predictor, format: _InputFormat) -> Service:
-    def to_json(rows: Sequence[NDArray[np.float32]], several: bool) -> dict[str, Any]:
-        predictions = [_as_json(predictor.classes, row) for row in rows]
+    def compute(inputs: list[Any]) -> list[Result]:
+        rows = predictor.predict(format.stack(inputs))
+        warnings = [predictor.warning(format.stack([given])) for given in inputs]
+        return [Result(*pair) for pair in zip(rows, warnings, strict=True)]
+
+    def to_json(results: Sequence[Result], several: bool) -> dict[str, Any]:
+        predictions = [_as_json(predictor.classes, result) for result in results]
         return {"predictions": predictions} if several else predictions[0]
 
     model: dict[str, Any] = {"kind": predictor.kind, "classes": list(predictor.classes)}
@@ -119,16 +135,18 @@ def _service(predictor: Predictor, format: _InputFormat) -> Service:
         content=format.content,
         response_type=Prediction | Predictions,
         parse=format.parse,
-        compute=lambda inputs: list(predictor.predict(format.stack(inputs))),
+        compute=compute,
         to_json=to_json,
         example=format.example,
     )
 
 
-def _as_json(classes: Sequence[str], row: NDArray[np.float32]) -> dict[str, Any]:
+def _as_json(classes: Sequence[str], result: Result) -> dict[str, Any]:
+    row, warning = result
     # Every float32 is a float64 too, and JSON carries all its digits: nothing is rounded.
     probabilities = dict(zip(classes, row.tolist(), strict=True))
-    return {"label": classes[int(row.argmax())], "probabilities": probabilities}
+    answer = {"label": classes[int(row.argmax())], "probabilities": probabilities}
+    return answer if warning is None else answer | {"warning": warning}
 
 
 def _list_of(item: Any, length: int) -> Any:

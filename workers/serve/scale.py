@@ -10,6 +10,7 @@ applications already, the proxy keeps its host and port, whatever the options sa
 import contextlib
 import os
 import threading
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import ray
@@ -19,7 +20,7 @@ from ray.serve.config import HTTPOptions
 
 from alphazero.errors import RunFailed, reason
 from workers.cluster import connection
-from workers.serve import loading, logs
+from workers.serve import heads, loading, logs
 from workers.serve.limits import Address, Limits
 from workers.serve.loading import NOTHING, Allowed
 
@@ -72,7 +73,8 @@ def deploy(
     allowed: Allowed = NOTHING,
 ) -> None:
     """Start the proxy and the replicas, and wait for them; ``RunFailed`` if they do not answer."""
-    application = deployment(checkpoint, limits, replicas, allowed)
+    hosts = heads.allowed_hosts(address.host)
+    application = deployment(checkpoint, limits, replicas, allowed, hosts)
     try:
         serve.start(http_options=_http(address, limits))
         serve.run(application, name=NAME, route_prefix="/")
@@ -80,14 +82,20 @@ def deploy(
         raise RunFailed(f"Ray Serve did not start: {reason(error)}") from error
 
 
-def deployment(checkpoint: str, limits: Limits, replicas: int, allowed: Allowed = NOTHING) -> Any:
+def deployment(
+    checkpoint: str,
+    limits: Limits,
+    replicas: int,
+    allowed: Allowed = NOTHING,
+    hosts: Collection[str] | None = None,
+) -> Any:
     """An application for ``serve.run``; every replica loads ``checkpoint`` from its own disk."""
     source = loading.source(checkpoint)
 
     def build() -> Any:
         from workers.serve import app
 
-        return app.build(loading.load(source, limits, allowed), limits)
+        return app.build(loading.load(source, limits, allowed), limits, hosts=hosts)
 
     ingress: Any = serve.deployment(
         serve.ingress(build)(),

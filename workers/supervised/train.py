@@ -57,7 +57,9 @@ class Training:
     def model(self, weights: Weights) -> Model:
         """The model that a checkpoint holds, with ``weights``."""
         task = self.task
-        return Model(self.config, task.classes, task.shape, task.vocabulary, weights)
+        return Model(
+            self.config, task.classes, task.shape, task.vocabulary, weights, task.brightness
+        )
 
 
 def main(

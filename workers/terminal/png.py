@@ -10,13 +10,17 @@ from numpy.typing import NDArray
 from alphazero.nn import extras
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-GREY, COLOUR, PALETTE = 0, 2, 3
-PIXELS = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
+COLOURS = (0, 2, 3, 4, 6)
+"""PNG's numbers of the kinds of pixels: grey, colour, palette, and the first two with alpha."""
+PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 """The chunks that hold pixels; all others are ignored."""
+OPAQUE = 255
 
 
 def read(data: bytes, height: int, width: int) -> NDArray[np.uint8]:
-    """Grey levels ``[height, width]``; ``ValueError``, one line, for any other bytes.
+    """Grey levels ``[height, width]`` of a PNG without transparent pixels.
+
+    ``ValueError``, one line, for any other bytes. An alpha channel is allowed where all is opaque.
 
     The size is checked before any pixel is decompressed: a small file can decompress to gigabytes.
     Chunks without pixels are left out, because they may contain compressed text of any size.
@@ -32,8 +36,8 @@ def read(data: bytes, height: int, width: int) -> NDArray[np.uint8]:
             f"the PNG is {actual_width} x {actual_height}, this model takes {width} x {height}"
         )
     names = [other for other, _ in others]
-    if depth > 8 or colour not in (GREY, COLOUR, PALETTE) or b"tRNS" in names:
-        raise ValueError("should be a PNG of at most 8 bits a channel, without transparency")
+    if depth > 8 or colour not in COLOURS:
+        raise ValueError("should be a PNG of at most 8 bits per channel")
     if name != b"IHDR" or b"IHDR" in names:  # a second one could state another size
         raise ValueError("a PNG has one header, at its beginning")
     return _unpacked(SIGNATURE + b"".join(chunk for name, chunk in chunks if name in PIXELS))
@@ -60,6 +64,10 @@ def _unpacked(data: bytes) -> NDArray[np.uint8]:
         raise ValueError(extras.missing("pictures need Pillow", "supervised")) from None
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-            return np.asarray(image.convert("L"))
+            grey, alpha = image.convert("L"), image.convert("RGBA").getchannel("A")
+            levels, opacity = np.asarray(grey), np.asarray(alpha)
     except Exception:  # Pillow raises many kinds, and some messages contain memory addresses
         raise ValueError("a PNG whose pixels cannot be read") from None
+    if (opacity < OPAQUE).any():
+        raise ValueError("the PNG has transparent pixels: save it with a background")
+    return levels
