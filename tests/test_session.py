@@ -59,7 +59,7 @@ def test_a_new_game_has_no_moves_and_no_resignation():
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("x", "'x' is not a move here; moves run from 1 to 9"),
+        ("x", "'x' is not a move here; possible are 2 3 4"),
         ("1", "1 cannot be played here; possible are 2 3 4 5 6 7 8 9"),
     ],
 )
