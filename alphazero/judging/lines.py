@@ -94,10 +94,10 @@ def refusal(game: Game, states: States, text: str) -> str:
     return f"{word!r} is not a move here; {possible(game, states, word)}"
 
 
-def possible(game: Game, states: States, word: str) -> str:
+def possible(game: Game, states: States, word: str = "") -> str:
     """The legal moves, for a message about ``word``, which is none; of many those nearest to it."""
     moves = list(legal_moves(game, states).values())
     if len(moves) <= LISTED:
         return f"possible are {' '.join(moves)}"
     some = " ".join(nearest(word, moves, LISTED // 2))
-    return f"{len(moves)} moves are possible, the nearest are {some}"
+    return f"{len(moves)} moves are possible, {'the nearest are' if word else 'as'} {some}"
