@@ -45,7 +45,7 @@ def session(script, player=None, game="connect_four", moves="", clock=None, **op
 
 
 def in_colours(script, height=50, **options):
-    """What a terminal of ``height`` lines gets in a session of Connect Four."""
+    """The output to a terminal of ``height`` lines in a session of Connect Four."""
     game, out, answers = games.make("connect_four"), io.StringIO(), iter(script)
     console = Console(
         file=out, force_terminal=True, color_system="standard", width=100, height=height,
@@ -491,7 +491,7 @@ def test_a_saved_game_of_other_people_is_continued_on_the_side_asked_for(tmp_pat
 def test_a_hostile_saved_game_is_refused_in_one_line(tmp_path, content, complaint):
     file = tmp_path / "game.json"
     file.write_bytes(content)
-    with pytest.raises(ValueError, match="game.json: ") as refused:
+    with pytest.raises(ValueError, match=r"game\.json: ") as refused:
         saved_games.read(file, games.make("connect_four"))
     assert complaint in str(refused.value)
     assert "\n" not in str(refused.value)

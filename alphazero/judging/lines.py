@@ -76,7 +76,7 @@ def named_action(game: Game, text: str) -> int | None:
     """The action that ``text`` names in the game's notation, legal or not; None: there is none."""
     try:
         action = game.text_to_action(text)
-    except Exception:  # an author's own method may raise anything for a text that it does not expect
+    except Exception:  # an author's own method may raise anything
         return None
     return action if 0 <= action < game.num_actions else None
 

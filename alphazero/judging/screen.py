@@ -18,11 +18,11 @@ class Screen:
     def __init__(self, console: Console, title: str, redraw: bool) -> None:
         self.console, self.title, self.redraw = console, title, redraw
         self.notes: list[Text] = []
-        """What was said since the last input: shown below the next board, too, where it is redrawn
+        """Lines since the last input, which are shown below the next board, too, where it is redrawn
         in place."""
 
     def open(self, board: Text) -> None:
-        """Show the title, or make room for boards: what stood on the screen scrolls up and stays."""
+        """Show the title, or make room for boards: what was on the screen scrolls up and stays."""
         if self.in_place(board):
             self.console.print("\n" * (self.console.height - 2))
         else:

@@ -16,7 +16,6 @@ from alphazero.judging.clock import as_text
 from alphazero.judging.decisions import Decision, Player
 from alphazero.judging.screen import SPINNER, Screen
 from alphazero.judging.session import Reason, Session
-from games.base import Game
 from games.drawing import STONES
 
 Read = Callable[[str], str]
@@ -47,7 +46,7 @@ def play(
     """Play ``session`` until the human quits, input ends, or Ctrl-C; none of these is an error.
 
     The session may be in progress; the human takes the seat of ``HUMAN`` or, where there is none,
-    the one that ``settings`` give. ``ValueError``, one line: the game is over before its first move.
+    the one of ``settings``. ``ValueError``, one line: the game is over before its first move.
     """
     if session.over() and not session.actions:
         raise ValueError(f"{session.game.name} is over in its initial position: no move is left")
@@ -215,7 +214,7 @@ class TerminalSession:
         return named or text.casefold() in self.move_texts
 
     def shown_name(self, name: str) -> str:
-        """What to type for the command ``name``: with a slash where a move has this name."""
+        """The word to type for the command ``name``: with a slash where a move has this name."""
         return f"/{name}" if self.is_move(name) else name
 
     def move(self, text: str) -> None:

@@ -71,10 +71,10 @@ def _warm_up(search: Search, game: Game, states: States, evaluate: Evaluator) ->
 
 
 def check_going(legal: NDArray[np.bool_]) -> None:
-    """``ValueError``, one line, where a position of ``legal [B, A]`` has no move: it is finished."""
+    """Raise ``ValueError``, one line, where a position of ``legal [B, A]`` is finished."""
     going = legal.any(axis=1)
     if not going.all():
-        place = f"position {int(going.argmin()) + 1} of {len(going)}"
+        place = f"position {int(np.argmin(going)) + 1} of {len(legal)}"
         raise ValueError(f"{place} is finished: there is no move to choose")
 
 

@@ -102,7 +102,7 @@ def _play(options: argparse.Namespace, game: "Game") -> int:
     from alphazero.judging import players, screen, terminal
 
     session = _session(options, game)
-    spec = _opponent(options.player, players.default(game), options.seconds)
+    spec = opponent(options.player, players.default(game), options.seconds)
     if not (options.player or game.name in agents.names()):
         print(f"No agent for {game.name} comes with this program: {spec} plays instead.")
     player = players.make(spec, game, leaves="auto")
@@ -136,7 +136,7 @@ def _session(options: argparse.Namespace, game: "Game") -> "Session":
     return started
 
 
-def _opponent(player: str | None, default: str, seconds: float | None) -> str:
+def opponent(player: str | None, default: str, seconds: float | None) -> str:
     """The text of the player, with its time per move in place of other limits of the default."""
     if seconds is None:
         return player or default
