@@ -18,8 +18,7 @@ class Screen:
     def __init__(self, console: Console, title: str, redraw: bool) -> None:
         self.console, self.title, self.redraw = console, title, redraw
         self.notes: list[Text] = []
-        """Lines since the last input, which are shown below the next board, too, where it is redrawn
-        in place."""
+        """Lines since the last input; a board that is redrawn in place has them below it."""
 
     def open(self, board: Text) -> None:
         """Show the title, or make room for boards: what was on the screen scrolls up and stays."""
