@@ -32,11 +32,17 @@ def played(typed: bytes, *options: str, **environment: str) -> str:
 def test_bytes_that_are_no_text_do_not_end_the_game():
     shown = played(b"\xff\xfe\n5\nq\n", PYTHONIOENCODING="utf-8")
     assert "is not a move here; possible are 1 2 3" in shown
-    assert "4 X 6" in shown
+    assert "X to move > 5\nThe agent plays " in shown
     assert shown.endswith("Goodbye.\n")
 
 
-@pytest.mark.parametrize("environment", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C"}])
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+    ],
+)
 def test_an_output_that_knows_ascii_only_is_no_error(environment):
     shown = played("é\n5\nh\nq\n".encode(), "--hints", **environment)
     assert "is not a move here" in shown
@@ -131,3 +137,20 @@ def test_a_bad_option_is_explained_in_one_line(words, complaint, capsys):
     assert status == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert complaint in said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["games"],
+        ["solve", "tic_tac_toe", "159"],
+        ["evaluate", "tic_tac_toe", "--positions", "all", "--player", "random"],
+        ["arena", "random", "minimax:depth=1", "--game", "tic_tac_toe", "--games", "2"],
+    ],
+)
+def test_tables_and_boards_are_drawn_in_ascii_where_the_output_knows_no_more(words):
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    command = [sys.executable, "-m", "alphazero", *words]
+    result = subprocess.run(command, capture_output=True, cwd=ROOT, env=environment, check=True)
+    assert result.stdout.isascii()
+    assert b"?" not in result.stdout

@@ -28,6 +28,8 @@ from alphazero.errors import RunFailed
 from workers import commands
 
 BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 2, 130, 141
+RAISING = "strict", "surrogateescape"
+"""The error handlers, one of which every output has by default, that raise."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def tolerate_encodings(*streams: TextIO) -> None:
     """Let characters that an output cannot show appear as ``?`` instead of ending the command."""
     for stream in streams:
-        if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+        if isinstance(stream, TextIOWrapper) and stream.errors in RAISING:
             stream.reconfigure(errors="replace")
 
 

@@ -80,10 +80,11 @@ class TerminalSession:
         self.begin(session)
 
     def begin(self, session: Session) -> None:
-        """Go on with another game."""
-        if set(session.seats) != {HUMAN, AGENT}:
+        """Go on with another game; its clock runs from now."""
+        seats = session.seats
+        if set(seats) != {HUMAN, AGENT}:
             seats = (HUMAN, AGENT) if self.settings.begin else (AGENT, HUMAN)
-            session.continue_as(seats, session.clock, session.resigned)
+        session.continue_as(seats, session.clock, session.resigned)
         self.session = session
         self.forget()
 

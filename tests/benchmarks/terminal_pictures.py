@@ -45,7 +45,9 @@ SCENES: dict[str, list[tuple[str, str]]] = {
     "games": [("alphazero games", SHELL)],
     "help": [("alphazero play --help", SHELL)],
     "solve": [("alphazero solve tic_tac_toe 159", SHELL)],
-    "arena": [("alphazero arena random mcts:simulations=50 solver --game tic_tac_toe --games 20", SHELL)],
+    "arena": [
+        ("alphazero arena random mcts:simulations=50 solver --game tic_tac_toe --games 20", SHELL)
+    ],
     "evaluate": [
         ("alphazero evaluate tic_tac_toe --positions all --player mcts:simulations=20", SHELL)
     ],
@@ -122,13 +124,17 @@ def draw(screen: str, columns: int, path: Path) -> None:
         page = Path(folder, "page.html")
         style = "body {{ background: white; width: {}ch; border: 1px solid; {} }}"
         font = "font: 15px/1.25 'DejaVu Sans Mono'; margin: 4px"
-        head = f"<style>{style.format(columns, font)} pre {{ margin: 0 }}</style><meta charset=utf8>"
+        head = (
+            f"<style>{style.format(columns, font)} pre {{ margin: 0 }}</style><meta charset=utf8>"
+        )
         lines = console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
         page.write_text(head + lines, encoding="utf-8")
         size = f"--window-size={10 * columns + 30},{19 * ROWS + 30}"
         command = ["chromium", "--headless", "--no-sandbox", "--hide-scrollbars", size]
         subprocess.run(
-            [*command, f"--screenshot={path.absolute()}", str(page)], capture_output=True, check=True
+            [*command, f"--screenshot={path.absolute()}", str(page)],
+            capture_output=True,
+            check=True,
         )
 
 

@@ -131,8 +131,9 @@ def _session(options: argparse.Namespace, game: "Game") -> "Session":
         started = saved_games.read(saved_games.path(options.load), game)
     if options.clock:
         time_of_side, increment = options.clock
-        clock = Clock((time_of_side, time_of_side), increment)
-        started.continue_as(started.seats, clock, started.resigned)
+        started.clock = Clock((time_of_side, time_of_side), increment)
+    elif started.clock:
+        started.clock.stop()  # until the opponent is loaded
     return started
 
 
