@@ -51,7 +51,7 @@ SCENES: dict[str, list[tuple[str, str]]] = {
     "evaluate": [
         ("alphazero evaluate tic_tac_toe --positions all --player mcts:simulations=20", SHELL)
     ],
-    "train": [(f"alphazero train tic_tac_toe {TINY}", r"(loss|replay)(.|\n)*$")],
+    "train": [(f"alphazero train tic_tac_toe {TINY}", r"value loss(.|\n)*$")],
     "trained": [(f"alphazero train tic_tac_toe {TINY}", SHELL)],
     "supervised": [("alphazero supervised train digits epochs=1", SHELL)],
 }
