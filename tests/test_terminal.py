@@ -20,9 +20,12 @@ from alphazero.judging.decisions import search_player
 from alphazero.judging.players import Decision, Player
 from alphazero.judging.terminal import PlaySettings
 from alphazero.search.puct import PUCT
+from games.base import Game
 
 
-def session(script, player=None, game="connect_four", moves="", clock=None, **options):
+def session(
+    script, player=None, game: str | Game = "connect_four", moves="", clock=None, **options
+):
     """The transcript of a session with ``script`` as its input; an exception in it is raised.
 
     ``game``: a game or its name; ``moves`` were played before.
@@ -186,7 +189,7 @@ def test_hints_show_the_line_that_a_search_expects():
         move = re.search(
             rf"The agent {words} (\d)\.\n(?:  (?:Your|Its) .*\n)*  It expects: (\d) \d", transcript
         )
-        assert move[1] == move[2]
+        assert move and move[1] == move[2]
     assert "It expects" not in session(["h"])
 
 

@@ -53,7 +53,7 @@ SCENES: dict[str, list[tuple[str, str]]] = {
     ],
     "train": [(f"alphazero train tic_tac_toe {TINY}", r"value loss(.|\n)*$")],
     "trained": [(f"alphazero train tic_tac_toe {TINY}", SHELL)],
-    "supervised": [("alphazero supervised train digits epochs=1", SHELL)],
+    "supervised": [("alphazero supervised train mlp epochs=2", SHELL)],
 }
 """Per scene, the lines that are typed, each with a pattern of the screen that it leads to."""
 
