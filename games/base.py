@@ -79,6 +79,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from games.drawing import Drawing
+from games.spec import nearest
 
 States = np.ndarray
 """``[B]`` records of one game's ``dtype``."""
@@ -91,6 +92,11 @@ action ``a`` is what action ``actions[a]`` was: in NumPy ``new = old[cells]``. E
 image of a board of one row and three columns whose actions are its columns is
 ``([2, 1, 0], [2, 1, 0])``.
 """
+
+NEAREST = 5
+"""Moves that the message about a text that is none shows."""
+LONGEST = 100
+"""Characters of that text which it shows, at most."""
 
 
 class Transition(NamedTuple):
@@ -239,8 +245,8 @@ class Game(ABC):
         """
         key = text.strip()
         if key not in self._by_text:
-            first, last = self.action_to_text(0), self.action_to_text(self.num_actions - 1)
-            raise ValueError(f"{key!r} is not a move here; moves run from {first} to {last}")
+            some = ", ".join(nearest(key[:LONGEST], self._by_text, NEAREST))
+            raise ValueError(f"{key[:LONGEST]!r} is not a move here; the nearest are {some}")
         return self._by_text[key]
 
     @cached_property

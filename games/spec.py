@@ -82,6 +82,22 @@ def _abbreviates(word: str, name: str) -> bool:
     return (len(word) > 1 and word == initials) or (len(word) > 2 and name.startswith(word[:3]))
 
 
+def nearest(word: str, known: Iterable[str], most: int) -> list[str]:
+    """At most ``most`` of the known texts, those most like ``word`` first; case is ignored.
+
+    Those that begin with ``word`` come before all others. Example: of ``a1-b2``, ``e1-c3`` and
+    ``e1-d2``, the text ``E1`` is nearest to the last two.
+    """
+    key = word.casefold()
+    matcher = difflib.SequenceMatcher(b=key, autojunk=False)
+
+    def distance(text: str) -> tuple[bool, float]:
+        matcher.set_seq1(text.casefold())
+        return not text.casefold().startswith(key), -matcher.ratio()
+
+    return sorted(known, key=distance)[:most]
+
+
 def suggest(word: str, known: Iterable[str], listing: str = "choose from") -> str:
     """The end of a message about the unknown ``word``.
 

@@ -44,7 +44,18 @@ def test_the_winning_line_is_underlined_and_its_last_stone_reversed_too():
     text = as_text(drawn("tic_tac_toe", "1", "4", "2", "5", "3")[-1])
     assert styles(text)[:5:2] == ["bold red underline", "bold red underline",
                                   "bold red reverse underline"]  # fmt: skip
-    assert styles(text)[6] == "bold yellow"
+    assert text.plain.splitlines()[0] == "X*X*X*"
+    assert styles(text)[1:6:2] == ["bold"] * 3
+    assert styles(text)[7] == "bold yellow"
+
+
+def test_the_winning_line_has_stars_between_and_behind_its_stones():
+    # A diagonal from the lower left; the first row's X completes it at the edge of the board.
+    text = as_text(drawn("tic_tac_toe", "7", "1", "5", "2", "3")[-1])
+    assert text.plain == "O O X*\n4 X*6\nX*8 9"
+    cells = tuple(Cell(float(x), 0.0, player=0, piece=piece) for x, piece in enumerate("QXK"))
+    wide = Drawing((*cells, Cell(3.0, 0.0, label="d4")), {}, line=(0, 2))
+    assert as_text(wide).plain == "Q* X  K* d4"
 
 
 def test_in_othello_only_the_placed_disc_is_marked_not_the_turned_ones():

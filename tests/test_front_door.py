@@ -193,9 +193,9 @@ def test_moves_are_a_text_or_a_list_of_numbers_and_of_moves_in_the_games_notatio
     [
         ("99", "move 2 of '99', '9', cannot be played"),
         ("14253", "the game is over after '14253'"),
-        ("1x", "'x' is not a move here"),
+        ("1x", "move 2 of '1x', 'x', cannot be played; possible are 2 3 4"),
         ([0], "move 1 of '0', '0', cannot be played"),
-        ([12], "there is no action 12 in tic_tac_toe, only 1 to 9"),
+        ([12], "move 1 of '12', '12', cannot be played; possible are 1 2 3"),
         (44, r"moves are a text or a list, as '44' or \[4, 4\], not 44"),
         (None, "not None"),
         (b"44", "not b'44'"),

@@ -81,5 +81,5 @@ def test_the_drawing_numbers_the_empty_cells():
 
 
 def test_a_text_that_is_no_move_is_explained():
-    with pytest.raises(ValueError, match="'10' is not a move here; moves run from 1 to 9"):
+    with pytest.raises(ValueError, match="'10' is not a move here; the nearest are 1, 2, 3"):
         GAME.text_to_action("10")

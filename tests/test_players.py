@@ -96,6 +96,14 @@ def test_players_that_look_ahead_take_a_win_and_block_a_loss(game, spec):
     assert (decision.action + 1).tolist() == [3, 3]
 
 
+@pytest.mark.parametrize("number", range(7))
+def test_a_finished_position_is_named_whoever_is_to_move_in_it(make, run, game, number):
+    states = positions(game, ["15", "14253"])
+    named = "position 2 of 2 is finished|a position is finished"
+    with pytest.raises(ValueError, match=named):
+        make(specs(run)[number])(states, rngs(2))
+
+
 def test_random_plays_all_legal_moves_alike(game):
     states = np.repeat(positions(game, ["1523"]), 3000)
     chosen = players.make("random", game)(states, rngs(3000)).action

@@ -456,7 +456,7 @@ def test_a_bad_text_gets_one_sentence_and_the_field_at_fault(body, field, word):
         ({"moves": "4" * 1000}, "moves", "at most 84"),
         ({"moves": [4, 12]}, "moves", "less than or equal to 7"),
         ({"moves": [0]}, "moves", "greater than or equal to 1"),
-        ({"moves": ["d4"]}, "moves", "is not a move here"),
+        ({"moves": ["d4"]}, "moves", "cannot be played; possible are"),
         ({"moves": [True]}, "moves", "integer"),
         ({"moves": None}, "moves", "string"),
         ({"simulations": 8}, "moves", "required"),

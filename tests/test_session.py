@@ -59,7 +59,7 @@ def test_a_new_game_has_no_moves_and_no_resignation():
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("x", "'x' is not a move here; moves run from 1 to 9"),
+        ("x", "'x' is not a move here; possible are 2 3 4"),
         ("1", "1 cannot be played here; possible are 2 3 4 5 6 7 8 9"),
     ],
 )
@@ -289,6 +289,33 @@ def test_a_game_that_is_cut_by_its_length_is_no_position_to_analyse():
         session.unfinished(Short(), "11111")
     with pytest.raises(ValueError, match="move 6 of '111111', '1', cannot be played"):
         session.after(Short(), "111111")
+
+
+def test_a_finished_position_is_named_with_its_result():
+    game = games.make("tic_tac_toe")
+    for moves, result in (("14253", "X has won"), ("142596", "O has won"), ("123546879", "a draw")):
+        with pytest.raises(ValueError, match=f"^the game is over after '{moves}': {result}$"):
+            session.unfinished(game, moves)
+    with pytest.raises(ValueError, match="'9', cannot be played; the game is over after"):
+        session.after(game, "142539")
+
+    class Over(Short):
+        max_plies = 0
+
+    with pytest.raises(ValueError, match="the game is over in its initial position: O has won"):
+        session.unfinished(Over(), "")
+
+
+def test_a_parser_that_stumbles_over_a_text_is_no_fault_of_the_person_who_types_it():
+    class Careless(DoubleNim):
+        def text_to_action(self, text):
+            return {"one": 0, "two": 1}[text]
+
+    played = Session(Careless())
+    with pytest.raises(ValueError, match="'three' is not a move here; possible are 1 2 3"):
+        played.move("three")
+    played.move("two")
+    assert played.actions == [1]
 
 
 def test_a_number_of_any_length_and_a_line_of_any_length_get_one_short_message():

@@ -17,8 +17,10 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from pkgutil import iter_modules
 from types import ModuleType
+from typing import TextIO
 
 import alphazero
 from alphazero.errors import RunFailed
@@ -33,12 +35,15 @@ examples:
   alphazero play connect_four
 
 ALPHAZERO_TRACEBACK=1 in the environment shows where an error came from."""
+RAISING = "strict", "surrogateescape"
+"""The error handlers, one of which every output has by default, that raise."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the process's exit status: 0, 1 (failed), 2 (bad input) or 130 (Ctrl-C)."""
     # A user's own game lies in the folder in which the command is run, as for `python -m`.
     sys.path.append(os.getcwd())
+    tolerate_encodings(sys.stdout, sys.stderr)
     modules = command_modules()
     options = build_parser(modules).parse_args(arguments)
     command = modules[options.command]
@@ -56,6 +61,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except (ValueError, OSError, RunFailed) as error:
         return _report(error)
+
+
+def tolerate_encodings(*streams: TextIO) -> None:
+    """Let characters that an output cannot show appear as ``?`` instead of ending the command."""
+    for stream in streams:
+        if isinstance(stream, TextIOWrapper) and stream.errors in RAISING:
+            stream.reconfigure(errors="replace")
 
 
 def command_modules() -> dict[str, ModuleType]:

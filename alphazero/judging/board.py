@@ -12,8 +12,12 @@ LAST, LINE, QUIET = "reverse", "underline", "dim"
 """The styles of the last move, of the winning line, and of everything that is not a piece."""
 
 
+STAR = "*"
+"""Stands behind each stone of the winning line, so that it is seen without colours, too."""
+
+
 def as_text(drawing: Drawing, before: Drawing | None = None) -> Text:
-    """The text of ``drawing``, coloured; as plain text it equals ``drawing.as_text()``.
+    """The text of ``drawing``, coloured; without a winning line its characters are ``as_text()``.
 
     ``before``: the drawing of the position before the last move. It is used where a drawing has
     no cells, and so no marks: a stone where there was none before is marked as the last move.
@@ -25,10 +29,19 @@ def as_text(drawing: Drawing, before: Drawing | None = None) -> Text:
     for number, (start, end) in enumerate(layout.spans):
         if style := _style(drawing, number):
             styles[start:end] = [style] * (end - start)
-    text = Text(layout.text)
-    for index, style in enumerate(styles):
-        text.stylize(style, index, index + 1)
-    return text
+    ends = [layout.spans[number][1] for number in drawing.line]
+    return Text.assemble(*_with_stars(layout.text, styles, ends))
+
+
+def _with_stars(text: str, styles: list[str], ends: list[int]) -> list[tuple[str, str]]:
+    """Each character with its style, and a star at each of ``ends``.
+
+    A star replaces a space; where there is none, as at the end of a line, it is added.
+    """
+    shown = list(zip(text, styles, strict=True))
+    for end in sorted(ends, reverse=True):
+        shown[end : end + (text[end : end + 1] == " ")] = [(STAR, NEUTRAL)]
+    return shown
 
 
 def _style(drawing: Drawing, number: int) -> str:

@@ -90,6 +90,11 @@ class Clock:
         return clock
 
 
+def as_text(seconds: float) -> str:
+    """``272.9`` as ``4:32``."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
+
+
 def _checked(seconds: float) -> float:
     if not 0 <= seconds <= sys.float_info.max:
         raise ValueError(f"a clock's seconds must be 0 or more, not {seconds}")

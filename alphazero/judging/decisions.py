@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from alphazero.cache import CachedEvaluator, EvaluationCache
 from alphazero.encoders import played_states
 from alphazero.judging.agent import CACHED_POSITIONS, Agent
-from alphazero.search import continues_trees, strongest_moves
+from alphazero.search import check_going, continues_trees, strongest_moves
 from alphazero.search.reuse import KeptTrees
 from alphazero.search.tree import Tree
 from alphazero.types import Evaluator, Generators, Limits, Lines, Search, SearchResult
@@ -153,8 +153,10 @@ def policy_player(name: str, evaluate: Evaluator, game: Game) -> Player:
 
     def decide(states: States, rngs: Generators, _: Limits, lines: Lines | None) -> Decision:
         states = played_states(game, states, lines)
+        legal = game.legal(states)
+        check_going(legal)
         evaluation = evaluate(states)
-        logits = np.where(game.legal(states), evaluation.logits, -np.inf)
+        logits = np.where(legal, evaluation.logits, -np.inf)
         highest = logits.max(axis=1, keepdims=True)
         action = any_of(logits == highest, rngs)
         return Decision(action, spread(np.exp(logits - highest)), evaluation.value)
@@ -174,6 +176,7 @@ def decision(result: SearchResult) -> Decision:
 
 def best_of(scores: NDArray, value: NDArray, rngs: Generators) -> Decision:
     """Any of the moves with the highest score; ``scores [B, A]`` are NaN where illegal."""
+    check_going(~np.isnan(scores))
     best = scores == np.nanmax(scores, axis=1, keepdims=True)
     value = np.clip(value, -1, 1).astype(np.float32)
     return Decision(any_of(best, rngs), spread(best), value)
@@ -181,6 +184,7 @@ def best_of(scores: NDArray, value: NDArray, rngs: Generators) -> Decision:
 
 def any_of(allowed: NDArray[np.bool_], rngs: Generators) -> NDArray[np.int64]:
     """``[B]``: one of the allowed actions of each row, all with the same probability."""
+    check_going(allowed)
     return np.array(
         [rng.choice(np.flatnonzero(row)) for row, rng in zip(allowed, rngs, strict=True)],
         dtype=np.int64,

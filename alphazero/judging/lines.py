@@ -8,12 +8,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from games import solvers
-from games.base import Game
+from games.base import Game, States
+from games.spec import nearest
 
 Line = tuple[int, ...]
 """A game's actions from the initial position."""
 SHOWN = 100
 """Characters of a line or a move that a message shows, at most."""
+LISTED = 12
+"""Legal moves that a message lists, at most."""
 
 
 def words(game: Game, moves: str | Sequence[int | str]) -> list[str]:
@@ -47,16 +50,63 @@ def short(text: str) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
-def action(game: Game, word: str) -> int:
-    """The action of one move: a number counted from 1, or a move in the game's notation.
+def action(game: Game, states: States, word: str) -> int | None:
+    """The legal action of the position ``states [1]`` that ``word`` names; None: there is none.
 
-    ``ValueError``, one line: there is no such action. Whether it is legal is not checked.
+    ``word`` is a number counted from 1, or else a move as ``move`` reads it.
     """
     if not (word.isascii() and word.isdigit()):
-        return game.text_to_action(word)
+        return move(game, states, word)
     number = int(word) if len(word) < 10 else 0  # Python refuses to read numbers of 5,000 digits
-    if not 1 <= number <= game.num_actions:
-        raise ValueError(
-            f"there is no action {short(word)} in {game.name}, only 1 to {game.num_actions}"
-        )
-    return number - 1
+    return number - 1 if is_legal(game, states, number - 1) else None
+
+
+def move(game: Game, states: States, text: str) -> int | None:
+    """The legal action of ``states [1]`` that ``text`` names in the game's notation, or None.
+
+    Where ``text`` is none as it stands, case is ignored if that leaves one legal move: ``E1-C3`` is
+    ``e1-c3``.
+    """
+    named = named_action(game, text)
+    if named is not None and is_legal(game, states, named):
+        return named
+    key = text.strip().casefold()
+    legal = legal_moves(game, states)
+    alike = [action for action, name in legal.items() if name.casefold() == key]
+    return alike[0] if len(alike) == 1 else None
+
+
+def is_legal(game: Game, states: States, action: int) -> bool:
+    """Whether ``action``, any whole number, can be played in the position ``states [1]``."""
+    return 0 <= action < game.num_actions and bool(game.legal(states)[0, action])
+
+
+def named_action(game: Game, text: str) -> int | None:
+    """The action that ``text`` names in the game's notation, legal or not; None: there is none."""
+    try:
+        action = game.text_to_action(text)
+    except Exception:  # an author's own method may raise anything
+        return None
+    return action if 0 <= action < game.num_actions else None
+
+
+def legal_moves(game: Game, states: States) -> dict[int, str]:
+    """The legal actions of the position ``states [1]``, each with its text."""
+    return {int(a): game.action_to_text(int(a)) for a in np.flatnonzero(game.legal(states)[0])}
+
+
+def refusal(game: Game, states: States, text: str) -> str:
+    """Why ``text`` is not played in the position ``states [1]``, and what could be, in one line."""
+    action, word = named_action(game, text), short(text.strip())
+    if action is not None:
+        return f"{word} cannot be played here; {possible(game, states, word)}"
+    return f"{word!r} is not a move here; {possible(game, states, word)}"
+
+
+def possible(game: Game, states: States, word: str = "") -> str:
+    """The legal moves, for a message about ``word``, which is none; of many those nearest to it."""
+    moves = list(legal_moves(game, states).values())
+    if len(moves) <= LISTED:
+        return f"possible are {' '.join(moves)}"
+    some = " ".join(nearest(word, moves, LISTED // 2))
+    return f"{len(moves)} moves are possible, {'the nearest are' if word else 'as'} {some}"

@@ -23,6 +23,7 @@ from alphazero.judging import lines
 from alphazero.judging.clock import Clock
 from alphazero.types import Limits
 from games.base import Game, States
+from games.drawing import STONES
 
 if TYPE_CHECKING:
     from alphazero.judging.decisions import Decision, Player
@@ -135,26 +136,27 @@ class Session:
 
     def legal_moves(self) -> list[str]:
         """The moves that can be played now by the rules, in the game's notation."""
-        actions = np.flatnonzero(self.game.legal(self.states)[0])
-        return [self.game.action_to_text(int(action)) for action in actions]
+        return list(lines.legal_moves(self.game, self.states).values())
 
     def move(self, text: str) -> None:
-        """Play a move given in the game's notation, for the side about to move.
+        """Play a move given in the game's notation, for the side about to move; see ``lines.move``.
 
         ``ValueError``, one line that says what would be right: the game is over, the text is no
         move of this game, or it cannot be played here.
         """
         self._check_going()
-        self.play(self.game.text_to_action(text))
+        action = lines.move(self.game, self.states, text)
+        if action is None:
+            raise ValueError(lines.refusal(self.game, self.states, text))
+        self._play(action)
 
     def play(self, action: int) -> None:
         """Play an action for the side about to move; ``ValueError`` as in ``move``."""
         self._check_going()
-        if not (0 <= action < self.game.num_actions and self.game.legal(self.states)[0, action]):
+        if not lines.is_legal(self.game, self.states, action):
             known = 0 <= action < self.game.num_actions
             text = self.game.action_to_text(action) if known else f"action {action + 1}"
-            possible = " ".join(self.legal_moves())
-            raise ValueError(f"{text} cannot be played here; possible are {possible}")
+            raise ValueError(lines.refusal(self.game, self.states, text))
         self._play(action)
 
     def _play(self, action: int) -> None:
@@ -274,14 +276,12 @@ def after(game: Game, moves: str | Sequence[int | str]) -> Session:
     """
     session, words = Session(game), lines.words(game, moves)
     for number, word in enumerate(words, 1):
-        text = lines.shown(game, words)
-        place = f"move {number} of {text!r}, {lines.short(word)!r}, cannot be played"
-        try:
-            action = lines.action(game, word)
-        except ValueError as error:
-            raise ValueError(f"{place}: {error}") from None
-        if session.over() or not game.legal(session.states)[0, action]:
-            raise ValueError(place)
+        action = None if session.over() else lines.action(game, session.states, word)
+        if action is None:
+            place = f"move {number} of {lines.shown(game, words)!r}, {lines.short(word)!r}"
+            possible = lines.possible(game, session.states, lines.short(word))
+            why = _ending(session) if session.over() else possible
+            raise ValueError(f"{place}, cannot be played; {why}")
         session.play(action)
     return session
 
@@ -290,9 +290,19 @@ def unfinished(game: Game, moves: str | Sequence[int | str]) -> Session:
     """The same as ``after``; ``ValueError`` also where the game is over after ``moves``."""
     session = after(game, moves)
     if session.over():
-        text = lines.shown(game, lines.words(game, moves))
-        raise ValueError(f"the game is over after {text!r}")
+        raise ValueError(_ending(session))
     return session
+
+
+def _ending(session: Session) -> str:
+    """Where and how the game ended, in one line."""
+    game, first = session.game, session.result(0)
+    where = "in its initial position"
+    if session.actions:
+        words = [game.action_to_text(action) for action in session.actions]
+        where = f"after {lines.shown(game, words)!r}"
+    result = "a draw" if first == 0 else f"{STONES[first != 1]} has won"
+    return f"the game is over {where}: {result}"
 
 
 def load(

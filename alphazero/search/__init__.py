@@ -5,6 +5,7 @@ from inspect import Parameter, signature
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from alphazero.types import Evaluation, Evaluator, Generators, Kept, Limits, Search, SearchResult
 from games.base import Game, States
@@ -42,8 +43,10 @@ def strongest_moves(
     ``search.without_noise()`` is the search of a match; one generator per position. ``limits`` and
     ``kept`` (see ``types.Kept``) are passed to a search that has parameters of these names. Another
     one makes its own number of simulations, in trees of its own. The first search of a kind
-    compiles its functions, or loads them from disk; that does not count as time.
+    compiles its functions, or loads them from disk; that does not count as time. ``ValueError``:
+    a position is finished.
     """
+    check_going(game.legal(states))
     if limits.seconds is not None:
         _warm_up(search, game, states, evaluate)
     temperature = np.zeros(len(states), np.float32)
@@ -65,6 +68,14 @@ def _warm_up(search: Search, game: Game, states: States, evaluate: Evaluator) ->
     short = search.without_noise(WARM_UP)
     rngs = [np.random.default_rng(0)]
     run(short(game, states[:1], rngs, np.zeros(1, np.float32)), evaluate)
+
+
+def check_going(legal: NDArray[np.bool_]) -> None:
+    """Raise ``ValueError``, one line, where a position of ``legal [B, A]`` is finished."""
+    going = legal.any(axis=1)
+    if not going.all():
+        place = f"position {int(np.argmin(going)) + 1} of {len(legal)}"
+        raise ValueError(f"{place} is finished: there is no move to choose")
 
 
 def continues_trees(search: Search) -> bool:

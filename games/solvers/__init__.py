@@ -80,7 +80,8 @@ def unfinished(game: Game, games: Sequence[str]) -> States:
     states = positions(game, games)
     plies = np.array([len(moves(game, text)) for text in games], np.int64)
     for row in map(int, np.flatnonzero(~np.isnan(game.result(states, plies)))):
-        raise NotAPosition(row, f"the game is over after {games[row]!r}")
+        where = f"after {games[row]!r}" if games[row].strip() else "in its initial position"
+        raise NotAPosition(row, f"the game is over {where}")
     return states
 
 

@@ -62,7 +62,7 @@ def bench(chosen: Config, settings: BenchSettings) -> Figures:
     numbers = [2**n for n in range(settings.max_workers.bit_length())]
     started = connect("local")
     try:
-        with Console(stderr=True).status("") as status:
+        with Console(stderr=True).status("", spinner="line") as status:
             rows = [_row(chosen, settings, number, status.update) for number in numbers]
             single = capacity.measure(chosen, settings, status.update)
     finally:

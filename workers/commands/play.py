@@ -1,12 +1,14 @@
 """``alphazero play``: a game against an agent in the terminal."""
 
 import argparse
+import math
 import time
 from typing import TYPE_CHECKING
 
-from workers.terminal.options import PLAYERS, add_allow, add_game, player
+from workers.terminal.options import PLAYERS, add_allow, add_game, minutes, player
 
 if TYPE_CHECKING:
+    from alphazero.judging.session import Session
     from games.base import Game
 
 HELP = "play against an agent in the terminal"
@@ -14,6 +16,8 @@ EPILOG = f"""\
 examples:
   alphazero play connect_four
   alphazero play connect_four --player mcts:simulations=400 --hints
+  alphazero play connect_four --moves 4453 --seconds 2
+  alphazero play connect_four --load game.json
 
 {PLAYERS}"""
 
@@ -33,10 +37,44 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--second", action="store_true", help="let the agent begin")
     add_allow(parser)
     parser.add_argument(
+        "--seconds", type=seconds, metavar="S", help="the time of your opponent for each move"
+    )
+    parser.add_argument(
+        "--clock",
+        type=clock,
+        metavar="TIME",
+        help="the time of each side for the whole game, as 5m, or 5m+3s with 3 s more per move",
+    )
+    parser.add_argument(
+        "--moves",
+        metavar="MOVES",
+        help="begin after these moves: 4453 in connect_four, 'd3 c5' in games of ten moves or more",
+    )
+    parser.add_argument(
+        "--load", metavar="FILE", help="go on with a game that was saved with `save FILE`"
+    )
+    parser.add_argument(
         "--about",
         action="store_true",
         help="show the model card of the agent that comes with GAME, and stop",
     )
+
+
+def seconds(text: str) -> float:
+    """A number of seconds above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return value
+
+
+def clock(text: str) -> tuple[float, float]:
+    """The seconds of a side and its increment: ``5m+3s`` is (300, 3)."""
+    time_of_side, plus, increment = text.partition("+")
+    return 60 * minutes(time_of_side), 60 * minutes(increment) if plus else 0.0
 
 
 def run(options: argparse.Namespace) -> int:
@@ -47,7 +85,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _show_card(options: argparse.Namespace, game: "Game") -> int:
-    if options.player or options.hints or options.second:
+    alone = {"game", "about", "command"}
+    if any(value for name, value in vars(options).items() if name not in alone):
         raise ValueError("--about only shows the agent that comes with GAME: give it alone")
     from rich.console import Console
     from rich.markdown import Markdown
@@ -62,14 +101,47 @@ def _play(options: argparse.Namespace, game: "Game") -> int:
     from rich.console import Console
 
     from alphazero import agents
-    from alphazero.judging import players, terminal
+    from alphazero.judging import players, screen, terminal
 
-    spec = options.player or players.default(game)
+    session = _session(options, game)
+    spec = opponent(options.player, players.default(game), options.seconds)
     if not (options.player or game.name in agents.names()):
         print(f"No agent for {game.name} comes with this program: {spec} plays instead.")
-    opponent = players.make(spec, game, leaves="auto", allow=options.allow)
+    rival = players.make(spec, game, leaves="auto", allow=options.allow)
+    console = Console()
     settings = terminal.PlaySettings(
-        begin=not options.second, hints=options.hints, seed=int(time.time())
+        begin=not options.second,
+        hints=options.hints,
+        seed=int(time.time()),
+        redraw=screen.is_interactive(console),
     )
-    terminal.play(game, opponent, settings, terminal.terminal_read, Console())
+    screen.edit_lines()
+    terminal.play(rival, session, settings, screen.read_line, console)
     return 0
+
+
+def _session(options: argparse.Namespace, game: "Game") -> "Session":
+    """The game to play: a new one, one after some moves, or one of a file."""
+    from alphazero.judging import saved_games, session
+    from alphazero.judging.clock import Clock
+
+    if options.load is None:
+        started = session.after(game, options.moves or "")
+    elif options.moves or options.second:
+        raise ValueError("--load: the file says which moves were played, and by whom")
+    else:
+        started = saved_games.read(saved_games.path(options.load), game)
+    if options.clock:
+        time_of_side, increment = options.clock
+        started.clock = Clock((time_of_side, time_of_side), increment)
+    elif started.clock:
+        started.clock.stop()  # until the opponent is loaded
+    return started
+
+
+def opponent(player: str | None, default: str, seconds: float | None) -> str:
+    """The text of the player, with its time per move in place of other limits of the default."""
+    if seconds is None:
+        return player or default
+    spec = player or default.partition(":")[0]
+    return f"{spec}{',' if ':' in spec else ':'}seconds={seconds:g}"

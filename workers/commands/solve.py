@@ -86,7 +86,9 @@ def _show_position(options: argparse.Namespace, game: "Game") -> int:
     from workers.terminal import tables
 
     states = solvers.unfinished(game, [" ".join(options.moves)])
-    with Console(stderr=True).status("solving; positions of few moves take minutes"):
+    with Console(stderr=True).status(
+        "solving; positions of few moves take minutes", spinner="line"
+    ):
         best, scores = (answer[0] for answer in solvers.scores(game, states))
     verdict = f"score {tables.signed(best)}: {_result(best)} for the player about to move"
     Console().print(f"{game.render(states[0])}\n{verdict}", markup=False, highlight=False)

@@ -8,12 +8,13 @@ from pydantic import ValidationError
 import games
 from alphazero import records
 from alphazero.config import Config
-from alphazero.judging import arena, decisions, mistakes, players
+from alphazero.judging import arena, board, decisions, mistakes, players
 from alphazero.judging.arena import ArenaResult
 from alphazero.nn.weights import Weights
 from alphazero.parts import addresses_of, game_of, search_of
-from alphazero.types import GameRecord
+from alphazero.types import Ending, GameRecord
 from games.base import Game
+from games.drawing import STONES
 
 SAMPLED_SETS = ("opening_medium", "opening_hard", "middle_medium")
 """The sets of the suite whose results change most during a run."""
@@ -103,10 +104,29 @@ class SuiteSample:
         }
 
 
+ENDINGS = {
+    Ending.RULES: "over",
+    Ending.PROVEN: "proven",
+    Ending.RESIGNED: "resigned",
+    Ending.LENGTH: "ended at max_plies",
+}
+"""The words for the end of a game before its result."""
+
+
 def game_as_text(game: Game, record: GameRecord) -> str:
-    """A game's moves, its result and its last recorded position."""
-    moves = " ".join(game.action_to_text(int(action)) for action in record.actions)
-    states = records.states_of(record.rows)
-    result = {1: "won", 0: "drew", -1: "lost"}[int(record.rows["outcome"][0])]
-    first = "XO"[int(game.to_move(states[:1])[0])]
-    return f"{moves}\n{first} {result}; before the last move:\n{game.render(states[-1])}"
+    """A game's moves, its last position, and how it ended, as ``proven: O loses``.
+
+    A game of which the search has proven the result, or in which a player resigned, ended with
+    that search: the move that the search chose besides is left out.
+    """
+    state, actions = records.states_of(record.rows[-1:]), record.actions
+    result, mover = int(record.rows["outcome"][-1]), int(game.to_move(state)[0])
+    if record.ending in (Ending.PROVEN, Ending.RESIGNED):
+        actions = actions[:-1]
+    else:
+        state = game.step(state, actions[-1:])
+    last = int(actions[-1]) if len(actions) else None
+    shown = board.as_text(game.drawing(state[0], last)).plain
+    moves = " ".join(game.action_to_text(int(action)) for action in actions)
+    verdict = {1: f"{STONES[mover]} wins", 0: "a draw", -1: f"{STONES[mover]} loses"}[result]
+    return f"{moves}\n{shown}\n{ENDINGS[record.ending]}: {verdict}"

@@ -4,18 +4,30 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
 from rich.table import Table
+
+LONGEST_WORD = 11
+"""Longer words of the head, as the names of players, may be broken."""
 
 
 def make(
     title: str | None, first: str, *others: str, justify: Literal["left", "right"] = "right"
 ) -> Table:
-    """An empty table with a column for each name; all but the first are set to ``justify``."""
-    table = Table(title=title)
-    table.add_column(first, overflow="fold")
-    for name in others:
-        table.add_column(name, justify=justify)
+    """An empty table with a column for each name; all but the first are set to ``justify``.
+
+    Where the terminal is narrow texts are continued on the next line, never cut, and words of the
+    head stay whole.
+    """
+    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False)
+    for name in (first, *others):
+        table.add_column(
+            name,
+            justify="left" if name == first else justify,
+            overflow="fold",
+            min_width=min(LONGEST_WORD, max(map(len, name.split()), default=0)),
+        )
     return table
 
 
