@@ -41,9 +41,17 @@ class Checkpoint:
 
 
 def save(
-    directory: Path, step: int, weights: Weights, state: dict, config: Config, keep: int = 5
+    directory: Path,
+    step: int,
+    weights: Weights,
+    state: dict,
+    config: Config,
+    keep: int = 5,
+    jump: int | None = None,
 ) -> Path:
-    """Write ``directory/checkpoints/step_NNNNNN``, delete all but the newest ``keep``; the path.
+    """Write ``directory/checkpoints/step_NNNNNN`` and delete old ones; the path.
+
+    ``keep`` and ``jump`` decide which are deleted: ``sealed.surplus``.
 
     ``state`` holds plain types, NumPy arrays and tensors only. Raises ``ValueError`` if it holds
     anything else and ``OSError`` if it cannot be written, one line each; earlier checkpoints are
@@ -56,7 +64,7 @@ def save(
         CONFIG: config_file.as_yaml(config).encode(),
     }
     folder = Path(directory) / "checkpoints"
-    return sealed.save_step(folder, step, files, {"game": config.game}, keep)
+    return sealed.save_step(folder, step, files, {"game": config.game}, keep, jump)
 
 
 def release(path: Path | str, folder: Path, training: dict[str, Any], half: bool = False) -> str:

@@ -30,7 +30,7 @@ from alphazero.supervised.vocabulary import Vocabulary
 WEIGHTS, TRAINING, CONFIG = "weights.safetensors", "training.pt", "config.yaml"
 DESCRIPTION, VOCABULARY = "model.json", "vocabulary.txt"
 KEEP = 2
-"""Checkpoints of a run that are kept, the newest ones."""
+"""The newest checkpoints of a run that are kept: ``sealed.surplus``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,13 @@ class Model:
     weights: Weights
 
 
-def save(run_dir: Path, step: int, model: Model, state: dict[str, Any]) -> Path:
+def save(
+    run_dir: Path, step: int, model: Model, state: dict[str, Any], jump: int | None = None
+) -> Path:
     """Write checkpoint ``step`` of ``run_dir``; its folder. Errors as for ``sealed.save_step``.
 
-    ``state`` is the training state that ``load_state`` returns.
+    ``state`` is the training state that ``load_state`` returns, ``jump`` the step at which the loss
+    jumped last.
     """
     files = {
         WEIGHTS: sealed.dump_weights(model.weights),
@@ -60,7 +63,7 @@ def save(run_dir: Path, step: int, model: Model, state: dict[str, Any]) -> Path:
     if model.vocabulary is not None:
         files[VOCABULARY] = model.vocabulary.to_text().encode()
     fields = {"supervised": model.config.model.kind}
-    return sealed.save_step(run_dir / "checkpoints", step, files, fields, KEEP)
+    return sealed.save_step(run_dir / "checkpoints", step, files, fields, KEEP, jump)
 
 
 def is_supervised(path: Path | str) -> bool:

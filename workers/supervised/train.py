@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from alphazero import config_file, sealed
-from alphazero.errors import RunFailed
+from alphazero import config_file, errors, sealed
 from alphazero.nn import fit, gan, models
+from alphazero.nn.divergence import Diverged
 from alphazero.nn.fit import History
 from alphazero.nn.parallel import keep_memory
 from alphazero.nn.settings import GAN
-from alphazero.nn.training import Diverged, Progress
+from alphazero.nn.training import Progress
 from alphazero.nn.weights import Weights
 from alphazero.supervised import download, model, pictures, tasks
 from alphazero.supervised.config import SupervisedConfig
@@ -173,7 +173,8 @@ def fit_network(training: Training, hooks: fit.Hooks, state: dict[str, Any] | No
     try:
         return fit.fit(training.trainer, task.train, validation, hooks, state)
     except Diverged as error:
-        raise RunFailed(f"{error} and resume") from None
+        good = sealed.set_aside(training.run_dir / "checkpoints", error.step)
+        raise errors.diverged(error, good) from None
 
 
 def finish(training: Training, history: History) -> dict[str, float]:
@@ -212,7 +213,8 @@ def _hooks(
     name = f"{training.config.model.kind} on {training.task.name}"
 
     def save(state: dict[str, Any]) -> None:
-        model.save(training.run_dir, done.step, training.model(state["best"]), state)
+        best, jump = training.model(state["best"]), training.trainer.losses.jump
+        model.save(training.run_dir, done.step, best, state, jump)
 
     return fit.Hooks(
         batch=lambda rows: bar(name, done.total_steps, done.step),
