@@ -5,10 +5,8 @@ buffer. The window of these positions grows sublinearly with the run, as in Kata
 of the beginning leave it soon, and later it is long.
 """
 
-import fcntl
 import math
 import os
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from alphazero import records, sealed, targets, wire
+from alphazero import file_locks, records, sealed, targets, wire
 from alphazero.config import ReplaySettings
 from alphazero.encoders import Encoder
 from alphazero.types import GameRecord
@@ -160,7 +158,7 @@ class Replay:
         self._symmetries = len(game.symmetries()) if settings.symmetries else 1
         self._heads = tuple(heads)
         self._row = targets.columns(game, settings, self._heads)
-        self._lock = _acquire_lock(self.directory, lock_timeout)
+        self._lock = file_locks.acquire(self.directory, lock_timeout)
         try:
             self._read_shards()
         except BaseException:
@@ -328,19 +326,3 @@ class Replay:
         """
         items = records.as_items(self._ring)[(self._head - age) % len(self._ring)]
         return items.view(self._row)
-
-
-def _acquire_lock(directory: Path, timeout: float) -> int:
-    """Lock ``directory`` against other writers until the returned file handle is closed."""
-    directory.mkdir(parents=True, exist_ok=True)
-    handle = os.open(directory / ".lock", os.O_WRONLY | os.O_CREAT, 0o644)
-    deadline = time.monotonic() + timeout
-    while True:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return handle
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                os.close(handle)
-                raise ValueError(f"another run writes to {directory}; end it first") from None
-            time.sleep(0.1)

@@ -28,7 +28,7 @@ def test_a_loss_over_ten_times_its_median_for_twenty_steps_has_diverged():
     assert stop_of(good + [18.1] * 20) == (49, 30)
     assert stop_of(good + [17.9] * 500) is None
     assert stop_of(good + ([18.1] * 19 + [1.8]) * 20) is None
-    assert stop_of(good + [math.nan]) == (30, 30)
+    assert stop_of([*good, math.nan]) == (30, 30)
     assert stop_of(good + [90.0] * 3 + [math.inf]) == (33, 30)
     assert stop_of([2.0] + [1e15] * 20) == (20, 1)
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import yaml
+from rich.console import Console
 from test_wire import random_record
 
 import games
@@ -17,6 +18,7 @@ from alphazero import checkpoint, config, local_run, loop, wire
 from alphazero.protocols import GameCounts, summarize
 from alphazero.types import Ending
 from workers.runs import matches, monitoring, run_directory, train
+from workers.terminal import signals
 
 TINY = [
     "search.simulations=4", "selfplay.games=8", "network.blocks=1", "network.channels=8",
@@ -85,6 +87,31 @@ def test_an_interrupted_run_saves_a_checkpoint_and_reaches_its_end_when_resumed(
     monkeypatch.setattr(monitoring.Monitor, "log", real)
     assert run(tmp_path, tiny(), resume=True) == 0
     assert [line["step"] for line in metrics(tmp_path)] == list(range(1, 31))
+
+
+@pytest.mark.signals
+def test_every_signal_ends_a_run_and_only_a_second_ctrl_c_ends_it_at_once():
+    with signals.stop_on_signal(Console(quiet=True)) as received:
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.raise_signal(number)
+        assert len(received) == 4
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.signals
+def test_signals_are_handled_as_before_afterwards_and_an_ignored_hangup_stays_ignored():
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    earlier = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    before = [signal.getsignal(number) for number in numbers]
+    with signals.handled(signals.interrupt):
+        during = [signal.getsignal(number) for number in numbers]
+    assert during == [signals.interrupt, signals.interrupt, signal.SIG_IGN]
+    assert [signal.getsignal(number) for number in numbers] == before
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    with signals.handled(signals.interrupt):
+        assert signal.getsignal(signal.SIGHUP) == signals.interrupt
+    signal.signal(signal.SIGHUP, earlier)
 
 
 def test_the_time_of_earlier_parts_counts_towards_the_limit(tmp_path, monkeypatch):

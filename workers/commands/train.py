@@ -28,13 +28,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from alphazero import config
     from workers.runs import matches, run_directory
+    from workers.terminal import output
 
     settings = config.load(options.config, options.overrides)
     matches.check(settings)
-    folder = run_directory.choose(Path(options.config).stem, options.run_dir, options.resume)
     if options.ray is not None:
         config.check_ray(options.ray)
-    from workers.runs import train
+    name, ray = Path(options.config).stem, options.ray or settings.ray
+    with output.tolerated(), run_directory.opened(name, options.run_dir, options.resume) as folder:
+        from workers.runs import train  # torch
 
-    ray = options.ray or settings.ray
-    return train.main(settings, folder, options.resume, ray, options.time_limit)
+        return train.main(settings, folder, options.resume, ray, options.time_limit)

@@ -23,6 +23,7 @@ from workers.runs import run_directory
 from workers.runs.monitoring import Monitor
 from workers.runs.tracking import Tracker
 from workers.terminal.dashboard import Dashboard
+from workers.terminal.signals import stop_on_signal
 
 SMALL_MACHINE = 4
 """CPU cores up to which a machine without a GPU trains faster in one process than on Ray."""
@@ -52,7 +53,7 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
         dashboard = Dashboard(settings.training.steps, console, limit, first, before)
         dashboard.message(f"{_summary(run)}\n{tracker.status}")
         monitor = Monitor(run, tracker, dashboard, before)
-        with dashboard, run_directory.stop_on_signal(console) as signals:
+        with dashboard, stop_on_signal(console) as signals:
             loop.train(run, monitor.hooks(stop=lambda: bool(signals)), limit)
         path = checkpoint.resolve(run_dir)
         if signals:

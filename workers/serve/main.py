@@ -8,6 +8,7 @@ import socket
 
 from alphazero.nn import extras
 from workers.serve.limits import Address, Limits
+from workers.terminal import output, signals
 
 PACKAGES = {
     "fastapi": "FastAPI",
@@ -34,14 +35,19 @@ def run(
     """
     check_packages()
     if ray is None:
-        return _serve_here(checkpoint, address, limits)
+        # uvicorn handles Ctrl-C and SIGTERM: it answers the requests in progress before it ends.
+        with output.tolerated(), signals.handled(signals.terminate, ["SIGHUP"]):
+            return _serve_here(checkpoint, address, limits)
     try:
         from workers.serve import scale
     except ImportError as error:
         reason = str(error).partition(".")[0]
         message = extras.missing(f"--ray needs Ray Serve ({reason})", "serve-ray")
         raise ValueError(message) from None
-    return scale.run(checkpoint, address, limits, scale.Cluster(ray, replicas or scale.REPLICAS))
+    with output.tolerated(), signals.handled(signals.interrupt):
+        return scale.run(
+            checkpoint, address, limits, scale.Cluster(ray, replicas or scale.REPLICAS)
+        )
 
 
 def check_packages() -> None:

@@ -29,6 +29,7 @@ from workers.runs import run_directory
 from workers.runs.tracking import Tracker
 from workers.supervised import evaluate
 from workers.terminal import progress
+from workers.terminal.signals import stop_on_signal
 
 PICTURED = 100
 """Generated images in ``samples.png``."""
@@ -97,7 +98,7 @@ def train(config: SupervisedConfig, run_dir: Path, resume: bool) -> int:
         tracker = _tracker(training, resume, state)
         stack.callback(tracker.close)
         report(tracker.status)
-        signals = stack.enter_context(run_directory.stop_on_signal(console))
+        signals = stack.enter_context(stop_on_signal(console))
 
         def on_epoch(row: dict[str, float]) -> None:
             tracker.log(training.progress.step, row)
