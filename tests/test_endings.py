@@ -26,7 +26,8 @@ ENDLESS = [
     "ray=off",
 ]  # fmt: skip
 PERFECT = ["supervised", "train", "mlp", "data.limit=200", "model.hidden=[16]",
-           "fit.batch_size=32", "fit.epochs=100000", "fit.patience=0", "fit.device=cpu", "tracking.wandb=off"]  # fmt: skip
+           "fit.batch_size=32", "fit.epochs=100000", "fit.patience=0", "fit.device=cpu",
+           "tracking.wandb=off"]  # fmt: skip
 
 
 @contextlib.contextmanager

@@ -323,7 +323,7 @@ class Lines:
 
 def test_the_first_games_that_reach_the_longest_length_are_reported_once():
     learner, lines = SimpleNamespace(step=0), Lines()
-    run = SimpleNamespace(config=tiny(), learner=learner)
+    run = SimpleNamespace(config=tiny(), learner=learner, replay=SimpleNamespace(positions=1000))
     monitor = monitoring.Monitor(run, None, lines, 0.0)
 
     def collect(*endings):
@@ -337,6 +337,27 @@ def test_the_first_games_that_reach_the_longest_length_are_reported_once():
     assert lines.messages == ["2 of 6 games reached max_plies = 9 and ended by adjudication"]
 
 
+def test_until_the_first_step_the_positions_that_it_needs_and_the_rate_are_shown(monkeypatch):
+    """Of 100 positions 20 are stored after 2 s, in which 3 games were played, then 60 after 10 s;
+    the first step is taken at 100."""
+    now, shown, replay = [0.0], [], SimpleNamespace(positions=0)
+    monkeypatch.setattr(monitoring.time, "monotonic", lambda: now[0])
+    dashboard = SimpleNamespace(filling=lambda *given: shown.append(given),
+                                update=lambda step, row: None)  # fmt: skip
+    tracker = SimpleNamespace(log=lambda step, row: None)
+    run = SimpleNamespace(config=tiny(), learner=SimpleNamespace(step=0), replay=replay)
+    monitor = monitoring.Monitor(run, tracker, dashboard, 0.0)
+    monitor.fill()
+    played = summarize([GameCounts(0, 7, Ending.RULES)] * 3, None)
+    for seconds, positions in ((2.0, 20), (10.0, 60), (11.0, 100)):
+        now[0], replay.positions = seconds, positions
+        monitor.games(played)
+    monitor.log(1, {})
+    replay.positions = 0
+    monitor.games(played)
+    assert shown == [(0, 100, 0.0), (20, 100, 1.5), (60, 100, 0.6)]
+
+
 def test_rates_and_example_are_those_of_the_collected_games(tmp_path, monkeypatch):
     """3 games of 20 positions in all, in 10 s: 0.3 games/s and 2 positions/s."""
     now, rows, texts = [0.0], [], []
@@ -344,7 +365,8 @@ def test_rates_and_example_are_those_of_the_collected_games(tmp_path, monkeypatc
     tracker = SimpleNamespace(log=lambda step, row: rows.append(row),
                               text=lambda *text: texts.append(text))  # fmt: skip
     dashboard = SimpleNamespace(update=lambda step, row: None)
-    run = SimpleNamespace(config=tiny(), learner=SimpleNamespace(step=0))
+    stored = SimpleNamespace(positions=1000)
+    run = SimpleNamespace(config=tiny(), learner=SimpleNamespace(step=0), replay=stored)
     monitor = monitoring.Monitor(run, tracker, dashboard, 0.0)
     record = random_record(games.make("tic_tac_toe"), 7)
     counts = [GameCounts(0, positions, Ending.RULES) for positions in (5, 7, 8)]

@@ -53,6 +53,7 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
         dashboard = Dashboard(settings.training.steps, console, limit, first, before)
         dashboard.message(f"{_summary(run)}\n{tracker.status}")
         monitor = Monitor(run, tracker, dashboard, before)
+        monitor.fill()
         with dashboard, stop_on_signal(console) as signals:
             loop.train(run, monitor.hooks(stop=lambda: bool(signals)), limit)
         path = checkpoint.resolve(run_dir)
