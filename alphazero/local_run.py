@@ -10,9 +10,11 @@ from pathlib import Path
 
 import torch
 
+import games
 from alphazero import checkpoint, config_file, file_locks, loop, resuming
 from alphazero.checkpoint import Checkpoint
 from alphazero.config import Config
+from alphazero.game_time import GameTime
 from alphazero.inference import NetworkEvaluator
 from alphazero.learner import Learner
 from alphazero.local_fleet import LocalFleet
@@ -97,12 +99,17 @@ def local_run(
     weights do not fit, or a device is not available.
     """
     learner = make_learner(settings, resumed, report)
-    game = game_of(settings)
-    evaluator = NetworkEvaluator(game, settings.network, settings.inference)
+    game, evaluated = game_of(settings), game_of(settings)
+    game_time = None
+    if settings.game.partition(":")[0] not in games.registered():
+        # The author of a game can make it faster.
+        game_time = GameTime()
+        game_time.watch(evaluated)
+    evaluator = NetworkEvaluator(evaluated, settings.network, settings.inference)
     heads = tuple(settings.network.heads)
     replay = Replay(game, directory / "games", settings.replay, report, heads=heads)
     with closing(replay):
-        fleet = LocalFleet(settings, replay, evaluator, ahead=True, search=search)
+        fleet = LocalFleet(settings, replay, evaluator, True, search, game_time)
         with closing(fleet):
             yield Run(settings, directory, learner, replay, fleet)
 

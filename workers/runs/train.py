@@ -27,6 +27,8 @@ from workers.terminal.signals import stop_on_signal
 
 SMALL_MACHINE = 4
 """CPU cores up to which a machine without a GPU trains faster in one process than on Ray."""
+MOSTLY = 0.5
+"""A share of self-play spent in a game of the user's own above which it is worth a line."""
 
 
 def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: float | None) -> int:
@@ -134,13 +136,20 @@ def _untaught_heads(settings: Config) -> str:
 
 def _finish(run: Run, path: Path, monitor: Monitor, console: Console) -> None:
     """Report the last checkpoint, let it play the last match, and print how to play against it."""
-    run_directory.report(console, f"done: {path}")
+
+    def report(line: str) -> None:
+        run_directory.report(console, line)
+
+    report(f"done: {path}")
     if not run.learner.step:
-        run_directory.report(console, _too_short(run))
+        report(_too_short(run))
     monitor.ended(run.learner.step, path)
+    share = run.fleet.stats().get("game_share", 0.0)
+    if share > MOSTLY:
+        report(f"{share:.0%} of self-play was spent in {run.config.game}".replace("%", " %"))
     player = f"--player checkpoint:path={run.directory}"
     command = f"alphazero play {run.config.game} {player} --hints"
-    run_directory.report(console, f"play against it: {command}")
+    report(f"play against it: {command}")
 
 
 def _too_short(run: Run) -> str:
