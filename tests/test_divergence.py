@@ -10,6 +10,7 @@ from test_train import metrics, run, tiny
 from alphazero import checkpoint, sealed
 from alphazero.errors import RunFailed
 from alphazero.nn.divergence import Diverged, Losses
+from workers import cli
 
 
 def stop_of(losses, made=None, first=0):
@@ -106,6 +107,30 @@ def test_a_run_that_diverges_stops_and_names_its_last_good_checkpoint(tmp_path):
     assert set(good) <= {path.name for path in sealed.steps(tmp_path / "checkpoints")}
     assert run(tmp_path, tiny("training.steps=60"), resume=True) == 0
     assert metrics(tmp_path)[-1]["step"] == 60
+
+
+def test_a_run_that_ends_in_a_jump_says_so_and_keeps_the_checkpoint_before(tmp_path, capsys):
+    assert run(tmp_path, tiny(*EARLY)) == 0
+    late = ("training.steps=30", "training.checkpoint_every=5", "optimizer.learning_rate=1e6")
+    assert run(tmp_path, tiny(*late), resume=True) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    jump, step = re.search(r"jumped at step (\d+) .* at step 30: \S+/step_0*(\d+) is", out).groups()
+    assert 20 <= int(step) < int(jump) <= 25
+
+
+def test_a_supervised_training_that_diverges_names_its_last_good_checkpoint(tmp_path, capsys):
+    words = ["supervised", "train", "mlp", "data.limit=200", "model.hidden=[16]", "fit.device=cpu",
+             "fit.batch_size=32", "fit.patience=0", "tracking.wandb=off",
+             "--run-dir", str(tmp_path)]  # fmt: skip
+    assert cli.main([*words, "fit.epochs=4"]) == 0
+    capsys.readouterr()
+    wrong = ["fit.epochs=40", "optimizer.learning_rate=1e4", "--resume"]
+    assert cli.main([*words, *wrong]) == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line]
+    good = re.search(r"for 20 steps; .* resume: the last good checkpoint is (\S+)", line)[1]
+    assert good == str(sealed.newest(tmp_path / "checkpoints", pytest.fail))
+    assert cli.main([*words, "fit.epochs=8", "--resume"]) == 0
+    assert metrics(tmp_path)[-1]["epoch"] == 8
 
 
 def test_a_run_that_diverges_before_its_first_checkpoint_starts_again(tmp_path):

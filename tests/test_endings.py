@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from test_train import TINY
 
 from alphazero import checkpoint, file_locks
 from workers.runs import run_directory
-from workers.terminal import output, tables
+from workers.terminal import output, signals, tables
 
 ENDLESS = [
     "train", "tic_tac_toe", *TINY, "training.steps=1000000", "training.checkpoint_every=1000000",
@@ -83,9 +84,21 @@ def test_a_run_started_by_nohup_outlives_its_terminal(tmp_path):
         assert process.wait(120) == 130
 
 
-@pytest.mark.parametrize("words", [ENDLESS, PERFECT], ids=["self-play", "supervised"])
-def test_a_closed_terminal_ends_a_run_as_sigterm_does(tmp_path, words):
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(ENDLESS, id="self-play"),
+        pytest.param(PERFECT, id="supervised"),
+        pytest.param([*ENDLESS, "selfplay.workers=1", "--ray", "local"], id="on Ray",
+                     marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
+def test_a_closed_terminal_ends_a_run_as_sigterm_does(tmp_path, words, monkeypatch):
     """The process leads a session whose terminal is closed: SIGHUP, then EIO at every output."""
+    if "local" in words:
+        pytest.importorskip("ray")
+        monkeypatch.setenv("RAY_TMPDIR", tempfile.mkdtemp(prefix="r", dir="/tmp"))
+        monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     ours, theirs = pty.openpty()
     terminal = {"stdin": theirs, "stdout": theirs, "stderr": theirs, "start_new_session": True}
     take = "import fcntl, termios\nfcntl.ioctl(0, termios.TIOCSCTTY, 0)"
@@ -143,6 +156,17 @@ def test_figures_are_in_their_file_though_the_table_cannot_be_printed(tmp_path, 
     with pytest.raises(OSError, match="Input/output error"):
         tables.report(tables.make(None, "a"), {"games": 3}, str(path))
     assert json.loads(path.read_text()) == {"games": 3}
+
+
+def test_processes_started_while_hangups_are_blocked_never_get_one():
+    code = "import signal; print(signal.SIGHUP in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+
+    def blocked_in_a_new_process():
+        return subprocess.run([sys.executable, "-c", code], capture_output=True).stdout.decode()
+
+    with signals.hangup_blocked():
+        assert blocked_in_a_new_process() == "True\n"
+    assert blocked_in_a_new_process() == "False\n"
 
 
 def test_runs_of_the_same_second_get_folders_of_their_own(tmp_path, monkeypatch):

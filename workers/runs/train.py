@@ -22,8 +22,8 @@ from alphazero.targets import TARGETS
 from workers.runs import run_directory
 from workers.runs.monitoring import Monitor
 from workers.runs.tracking import Tracker
+from workers.terminal import signals
 from workers.terminal.dashboard import Dashboard
-from workers.terminal.signals import stop_on_signal
 
 SMALL_MACHINE = 4
 """CPU cores up to which a machine without a GPU trains faster in one process than on Ray."""
@@ -56,10 +56,12 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
         dashboard.message(f"{_summary(run)}\n{tracker.status}")
         monitor = Monitor(run, tracker, dashboard, before)
         monitor.fill()
-        with dashboard, stop_on_signal(console) as signals:
-            loop.train(run, monitor.hooks(stop=lambda: bool(signals)), limit)
+        with dashboard, signals.stop_on_signal(console) as received:
+            loop.train(run, monitor.hooks(stop=lambda: bool(received)), limit)
         path = checkpoint.resolve(run_dir)
-        if signals:
+        if run.learner.losses.jumped:
+            run_directory.report(console, _jumped(run, path))
+        if received:
             run_directory.report(
                 console, f"stopped; {path} is saved, --resume --run-dir {run_dir} continues from it"
             )
@@ -106,7 +108,9 @@ def _parts(
     from workers.cluster.fleet import RayFleet  # Ray takes seconds to import
 
     learner = local_run.make_learner(settings, resumed)
-    with closing(RayFleet(settings, run_dir, settings.ray)) as fleet:
+    with signals.hangup_blocked():
+        fleet = RayFleet(settings, run_dir, settings.ray)
+    with closing(fleet):
         console.print(f"each process of {fleet.memory}", markup=False, highlight=False)
         yield Run(settings, run_dir, learner, fleet.replay, fleet)
 
@@ -150,6 +154,13 @@ def _finish(run: Run, path: Path, monitor: Monitor, console: Console) -> None:
     player = f"--player checkpoint:path={run.directory}"
     command = f"alphazero play {run.config.game} {player} --hints"
     report(f"play against it: {command}")
+
+
+def _jumped(run: Run, path: Path) -> str:
+    return (
+        f"the loss jumped at step {run.learner.losses.jump:,} and had not come back at step "
+        f"{run.learner.step:,}: {path} is from before; a lower optimizer.learning_rate may help"
+    )
 
 
 def _too_short(run: Run) -> str:

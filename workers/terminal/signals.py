@@ -51,6 +51,22 @@ def handled(
             signal.signal(number, earlier)
 
 
+@contextmanager
+def hangup_blocked() -> Iterator[None]:
+    """Meanwhile, SIGHUP waits; processes that are started now never get it.
+
+    A terminal that is closed sends it to all of them. Ray's would end before the run is saved.
+    """
+    if not hasattr(signal, "SIGHUP"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _ignored(name: str) -> bool:
     return signal.getsignal(signal.Signals[name]) == signal.SIG_IGN
 
