@@ -162,7 +162,7 @@ def test_resuming_returns_how_long_the_run_has_lasted(parts):
 
 
 def test_checkpoints_are_saved_by_time_at_a_publication_and_change_nothing(parts):
-    """Of 40 steps of a minute each, every 7th publishes; a checkpoint is due after 5 minutes."""
+    """40 steps take a minute each, every 7th publishes, a checkpoint is due after 5 minutes."""
     whole, clock, saved = parts("whole", checkpoint_every=1000).train(), [0.0], []
 
     def log(step, metrics):

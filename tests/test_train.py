@@ -338,7 +338,7 @@ def test_the_first_games_that_reach_the_longest_length_are_reported_once():
 
 
 def test_until_the_first_step_the_positions_that_it_needs_and_the_rate_are_shown(monkeypatch):
-    """Of 100 positions 20 are stored after 2 s, in which 3 games were played, then 60 after 10 s;
+    """20 of 100 positions are stored after 2 s, in which 3 games were played, and 60 after 10 s;
     the first step is taken at 100."""
     now, shown, replay = [0.0], [], SimpleNamespace(positions=0)
     monkeypatch.setattr(monitoring.time, "monotonic", lambda: now[0])

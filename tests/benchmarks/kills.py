@@ -1,6 +1,7 @@
-"""What a run in one process loses when it is killed, stopped, refused disk, or told to end.
+"""The losses of a run in one process that is killed, stopped, without disk, or ended by a signal.
 
-    python tests/benchmarks/kills.py [--only KIND ...] [--repetitions N] [--seed S] [KEY=VALUE ...]
+    python tests/benchmarks/kills.py [--only KIND ...] [--repetitions N] [--seconds S] [--seed S]
+        [KEY=VALUE ...]
 
 Each kind is repeated N times (default 3), each time with a new run of tic-tac-toe that is disturbed
 at a random moment after its first optimizer step, and then resumed until it is past the step at
@@ -44,7 +45,7 @@ SETTINGS = [
     "evaluation.games=0", "tracking.wandb=off",
 ]  # fmt: skip
 MOMENTS = 15.0
-"""The disturbance comes at a random moment of these seconds after the first step."""
+"""A run is disturbed at a random moment of these seconds after its first step."""
 PATIENCE = 300.0
 """Seconds after which anything that does not happen is a failure."""
 
@@ -225,6 +226,7 @@ def main() -> None:
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="overrides")
     parser.add_argument("--only", nargs="+", choices=KINDS, default=list(KINDS), metavar="KIND")
     parser.add_argument("--repetitions", type=int, default=3, metavar="N", help="(3)")
+    parser.add_argument("--seconds", type=float, default=MOMENTS, metavar="S", help="(15)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the moments (0)")
     options = parser.parse_args()
     rng = np.random.default_rng(options.seed)
@@ -232,7 +234,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="kills") as directory:
         for kind in options.only:
             rows = [
-                measure(Path(directory) / f"{kind}{n}", kind, rng.uniform(0, MOMENTS),
+                measure(Path(directory) / f"{kind}{n}", kind, rng.uniform(0, options.seconds),
                         options.settings)
                 for n in range(options.repetitions)
             ]  # fmt: skip

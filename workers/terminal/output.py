@@ -11,7 +11,7 @@ from typing import Any, TextIO
 log = logging.getLogger(__name__)
 
 GONE = (errno.EIO, errno.EPIPE)
-"""Errors after which nobody will read any more; after others, such as a full disk, one may."""
+"""Errors after which no later output can be read; after others, such as a full disk, it can."""
 
 
 class _Tolerant:
