@@ -61,9 +61,12 @@ def save(
     state: dict,
     config: Config,
     keep: int = 5,
+    jump: int | None = None,
     rules_version: str | None = None,
 ) -> Path:
-    """Write ``directory/checkpoints/step_NNNNNN``, delete all but the newest ``keep``; the path.
+    """Write ``directory/checkpoints/step_NNNNNN`` and delete old ones; the path.
+
+    ``keep`` and ``jump`` decide which are deleted: ``sealed.surplus``.
 
     ``rules_version`` is the game's, see ``check_rules``.
     ``state`` holds plain types, NumPy arrays and tensors only. Raises ``ValueError`` if it holds
@@ -78,7 +81,7 @@ def save(
     }
     folder = Path(directory) / "checkpoints"
     fields = {"game": config.game} | _rules(rules_version)
-    return sealed.save_step(folder, step, files, fields, keep)
+    return sealed.save_step(folder, step, files, fields, keep, jump)
 
 
 def release(path: Path | str, folder: Path, training: dict[str, Any], half: bool = False) -> str:

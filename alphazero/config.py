@@ -166,8 +166,13 @@ class TrainingSettings:
     every 1,000 steps."""
     checkpoint_every: Count = 500
     """Optimizer steps between two checkpoints; 1,000 in AlphaGo Zero and AlphaZero."""
+    checkpoint_minutes: Positive | None = 5.0
+    """Minutes after which a checkpoint is saved at the next publication, however few steps were
+    taken since the last one. None: by steps only."""
     keep_checkpoints: Count = 5
-    """Number of checkpoints that are kept, the newest ones; older ones are deleted."""
+    """Number of newest checkpoints that are kept, at least two. Of the older ones the first at or
+    after each power of two is kept (256, 512, 1,024, ... steps), and the last one before the loss
+    jumped."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
     """Decay per step of the exponential moving average of the weights. Self-play and checkpoints
     use the average; 0 is the raw weights, as in AlphaZero. KataGo averages snapshots."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 LONGEST = 300
 """Characters of another error's text that a message repeats."""
@@ -58,3 +59,10 @@ def reading(what: object) -> Iterator[None]:
         yield
     except Exception as error:
         raise ValueError(f"{what} cannot be used: {reason(error)}") from error
+
+
+def diverged(why: object, good: Path | None) -> RunFailed:
+    """The failure of a run that diverged; ``good``: its last good checkpoint, if there is one."""
+    if good is None:
+        return RunFailed(f"{why} and start again: no checkpoint was saved before")
+    return RunFailed(f"{why} and resume: the last good checkpoint is {good}")

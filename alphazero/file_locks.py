@@ -1,6 +1,9 @@
 """Locks on files: one process holds such a lock until it gives it back or ends, however it ends."""
 
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 try:
@@ -19,6 +22,10 @@ else:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+NAME = ".lock"
+"""The file in a folder that is locked; it stays there."""
+
+
 def take(path: Path) -> int | None:
     """The handle that holds the lock on ``path`` until ``os.close``; None where another holds it.
 
@@ -35,3 +42,33 @@ def take(path: Path) -> int | None:
         os.close(handle)
         raise
     return handle
+
+
+def acquire(folder: Path, timeout: float = 0.0) -> int:
+    """Lock ``folder``, which is made if missing, until the returned handle is closed.
+
+    The lock ends with this process, too. ``ValueError``, one line, if another process holds it for
+    ``timeout`` seconds.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + timeout
+    while (handle := take(folder / NAME)) is None:
+        if time.monotonic() > deadline:
+            raise ValueError(f"another run writes to {folder}; end it first")
+        time.sleep(0.1)
+    return handle
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold the lock of ``folder`` meanwhile; ``ValueError`` as for ``acquire``."""
+    handle = acquire(folder)
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether ``folder`` is missing or holds nothing but its lock."""
+    return not folder.exists() or (folder.is_dir() and {p.name for p in folder.iterdir()} <= {NAME})

@@ -12,13 +12,13 @@ from torch import Tensor
 from alphazero import encoders, heads, values
 from alphazero import network as networks
 from alphazero.config import TrainingSettings
-from alphazero.errors import RunFailed
 from alphazero.network_settings import NetworkByAddress, NetworkSettings
 from alphazero.nn import losses
 from alphazero.nn.device import choose
+from alphazero.nn.divergence import Losses
 from alphazero.nn.parallel import Forward, compute_dtype
 from alphazero.nn.settings import OptimizerSettings
-from alphazero.nn.training import Diverged, Optimization
+from alphazero.nn.training import Optimization
 from alphazero.nn.weights import Weights
 from alphazero.replay import Batch
 from games.base import Game
@@ -67,6 +67,11 @@ class Learner:
         return self._optimization.steps
 
     @property
+    def losses(self) -> Losses:
+        """The losses of the last steps, and where they jumped."""
+        return self._optimization.losses
+
+    @property
     def precision(self) -> str:
         return self._optimization.precision
 
@@ -77,15 +82,11 @@ class Learner:
 
         ValueError for a batch that is not finite, has an illegal action in a policy or lacks the
         target of a head. It is refused before the forward pass, since a NaN would stay in
-        BatchNorm's running statistics for good. A loss or gradient that is not finite raises
-        RunFailed: the forward pass has damaged the statistics by then, so the run has to resume
-        from its newest checkpoint.
+        BatchNorm's running statistics for good. Diverged: see ``Optimization.step``; the run has to
+        resume from a checkpoint then.
         """
         check(batch, self._heads)
-        try:
-            return self._optimization.step(*self._loss_of(_columns(batch, self._heads)), progress)
-        except Diverged as error:
-            raise RunFailed(f"{error} and resume") from error
+        return self._optimization.step(*self._loss_of(_columns(batch, self._heads)), progress)
 
     def initialize_from(
         self, weights: Weights, report: Callable[[str], object] = lambda line: None

@@ -2,13 +2,15 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 
 from alphazero import wire
 from alphazero.cache import EvaluationCache
 from alphazero.config import Config
+from alphazero.game_time import GameTime
 from alphazero.inference import Choice, NetworkEvaluator
 from alphazero.nn.device import cores
 from alphazero.nn.weights import Weights
@@ -38,8 +40,10 @@ class LocalFleet:
         evaluator: NetworkEvaluator,
         ahead: bool,
         search: Search | None = None,
+        game_time: GameTime | None = None,
     ):
         """``ahead``: play one ply ahead of ``collect``. ``search`` replaces the one of ``config``.
+        ``game_time`` measures the game, whose share is then among ``stats``.
 
         Of ``config`` the game, the search, ``selfplay`` and the seed are used.
         """
@@ -47,6 +51,9 @@ class LocalFleet:
         algorithm = search_of(config) if search is None else search
         capacity = memory_of(config, search=algorithm).cache
         self._store, self._evaluator, self._ahead = store, evaluator, ahead
+        self._game_time = game_time
+        if game_time is not None:
+            game_time.watch(game)
         # Group 1 of the groups 0 to 2 plays the games 1, 4, 7, ...: which group plays which game
         # does not depend on their speed.
         self._groups = [
@@ -54,6 +61,7 @@ class LocalFleet:
                 game,
                 GameGroup(game, algorithm, settings, config.seed, count(group, settings.groups)),
                 EvaluationCache(game, capacity, key),
+                game_time.measured if game_time is not None else nullcontext,
             )
             for group in range(settings.groups)
         ]
@@ -91,7 +99,8 @@ class LocalFleet:
         self._allowance = positions
 
     def stats(self) -> dict[str, float]:
-        """Network evaluations per second and the caches' hit rate, updated once per second."""
+        """Network evaluations per second and the caches' hit rate, updated once per second; the
+        share of self-play that was spent in the game, where it is measured."""
         then, lookups_then, misses_then = self._counted
         now, lookups = time.perf_counter(), sum(group.lookups for group in self._groups)
         if now > then + 1 and lookups > lookups_then:
@@ -101,6 +110,8 @@ class LocalFleet:
                 "cache_hits": 1 - (misses - misses_then) / (lookups - lookups_then),
             }
             self._counted = now, lookups, misses
+        if self._game_time is not None:
+            self._rates["game_share"] = self._game_time.share
         return dict(self._rates)
 
     def state(self) -> dict:
@@ -153,8 +164,15 @@ class GroupRunner:
     faster.
     """
 
-    def __init__(self, game: Game, group: GameGroup, cache: EvaluationCache):
-        self.group = group
+    def __init__(
+        self,
+        game: Game,
+        group: GameGroup,
+        cache: EvaluationCache,
+        measured: Callable[[], AbstractContextManager[None]],
+    ):
+        """Each ply is played within ``measured()``."""
+        self.group, self._measured = group, measured
         self._game, self._cache = game, cache
         self._version: int | None = None  # of the weights of the last ply
         self._ply: Future[list[GameRecord]] | None = None
@@ -168,7 +186,11 @@ class GroupRunner:
             if version != self._version:
                 self._cache.clear()
                 self._version = version
-            self._ply = pool.submit(drive, self._cache.wrap(self.group.move()), evaluate)
+            self._ply = pool.submit(self._play, evaluate)
+
+    def _play(self, evaluate: Evaluator) -> list[GameRecord]:
+        with self._measured():
+            return drive(self._cache.wrap(self.group.move()), evaluate)
 
     def played(self) -> list[GameRecord] | None:
         """Wait for the current ply; returns the games that it ended, or None if there is no ply."""

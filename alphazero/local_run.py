@@ -4,16 +4,17 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 import games
-from alphazero import checkpoint, config_file, loop, resuming
+from alphazero import checkpoint, config_file, file_locks, loop, resuming
 from alphazero.checkpoint import Description
 from alphazero.config import Config
+from alphazero.game_time import GameTime
 from alphazero.inference import NetworkEvaluator
 from alphazero.learner import Learner
 from alphazero.local_fleet import LocalFleet
@@ -58,24 +59,26 @@ def train(
     ``stop`` is called between two steps; True saves a checkpoint and ends the training. No match is
     played at the end, and nothing is sent to Weights & Biases.
 
-    ``ValueError``, one line: ``directory`` is not empty and ``resume`` is False, the run there
-    cannot be resumed with these settings, or the time limit is not above 0. ``RunFailed``: the
-    training diverged.
+    ``ValueError``, one line: ``directory`` is not empty and ``resume`` is False, another run writes
+    to it, the run there cannot be resumed with these settings, or the time limit is not above 0.
+    ``RunFailed``: the training diverged.
     """
     if time_limit_minutes is not None and not time_limit_minutes > 0:
         raise ValueError(f"time_limit_minutes must be above 0, not {time_limit_minutes}")
     directory = Path(directory)
     settings = resolve(settings, "off")
-    start = _start(directory, settings, resume)
+    _check_directory(directory, resume)
     minutes = time_limit_minutes or settings.training.time_limit_minutes
     limit = minutes * 60 if minutes else math.inf
     openings = shortened_openings(game_of(settings), settings.selfplay.random_opening_plies)
     if openings:
         log.warning(openings)
-    with (
-        _torch_threads_restored(),
-        local_run(settings, directory, search, start is not None, log.warning) as run,
-    ):
+    with ExitStack() as stack:
+        stack.enter_context(file_locks.held(directory))
+        start = _start(directory, settings) if resume else None
+        stack.enter_context(_torch_threads_restored())
+        parts = local_run(settings, directory, search, start is not None, log.warning)
+        run = stack.enter_context(parts)
         before = loop.resume(run, start.path if start else None) if resume else 0.0
         (directory / "config.yaml").write_text(config_file.as_yaml(settings), encoding="utf-8")
         metrics = MetricsFile(directory / "metrics.jsonl", resume, run.learner.step)
@@ -97,16 +100,21 @@ def local_run(
 
     ``search`` replaces ``settings.search``. ``resumed``: a checkpoint's weights will be loaded, so
     ``training.initial_weights`` are not needed. ``report`` is called with a line for each damaged
-    file of games. ``ValueError``, one line: another run writes to ``directory``, the initial
+    file of games. ``ValueError``, one line: another run stores games in ``directory``, the initial
     weights do not fit, or a device is not available.
     """
     learner = make_learner(settings, resumed, report)
-    game = game_of(settings)
-    evaluator = NetworkEvaluator(game, settings.network, settings.inference)
+    game, evaluated = game_of(settings), game_of(settings)
+    game_time = None
+    if settings.game.partition(":")[0] not in games.registered():
+        # The author of a game can make it faster.
+        game_time = GameTime()
+        game_time.watch(evaluated)
+    evaluator = NetworkEvaluator(evaluated, settings.network, settings.inference)
     heads = tuple(settings.network.heads)
     replay = Replay(game, directory / "games", settings.replay, report, heads=heads)
     with closing(replay):
-        fleet = LocalFleet(settings, replay, evaluator, ahead=True, search=search)
+        fleet = LocalFleet(settings, replay, evaluator, True, search, game_time)
         with closing(fleet):
             yield Run(settings, directory, learner, replay, fleet)
 
@@ -164,14 +172,16 @@ def newest_checkpoint(directory: Path, report: Callable[[str], object]) -> Descr
     return checkpoint.describe(path)
 
 
-def _start(directory: Path, settings: Config, resume: bool) -> Description | None:
-    """The checkpoint to continue from; None for a new run and for one stopped before its first."""
-    if not resume:
-        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-            raise ValueError(f"{directory} is not empty: resume=True continues the run there")
-        return None
-    if not directory.is_dir():
+def _check_directory(directory: Path, resume: bool) -> None:
+    """``ValueError`` for a new run's directory that is not empty, and a missing one to resume."""
+    if not resume and not file_locks.is_empty(directory):
+        raise ValueError(f"{directory} is not empty: resume=True continues the run there")
+    if resume and not directory.is_dir():
         raise ValueError(f"resume: there is no run directory {directory}")
+
+
+def _start(directory: Path, settings: Config) -> Description | None:
+    """The checkpoint from which a run resumes; None where it was stopped before its first one."""
     start = newest_checkpoint(directory, log.warning)
     if start is not None:
         resuming.compare(config_file.as_dict(start.config), config_file.as_dict(settings))

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 
 import games
-from alphazero import checkpoint
+from alphazero import checkpoint, errors, sealed
 from alphazero.batches import Batches
 from alphazero.config import Config
 from alphazero.errors import reading
 from alphazero.limiter import Limiter
+from alphazero.nn.divergence import Diverged
 from alphazero.protocols import Collected, FleetRole, LearnerRole, ReplayRole
 from alphazero.replay import EMPTY
 from alphazero.types import Ending
@@ -53,10 +54,12 @@ def train(run: Run, hooks: Hooks, time_limit: float = math.inf) -> None:
     learner, replay and fleet and, if there is a time limit, on the clock. A run resumed from a
     checkpoint therefore continues as if it had not been interrupted: bit for bit if the fleet is
     reproducible and there is no time limit.
+
+    ``RunFailed``, one line that names the last good checkpoint, where the training diverges.
     """
     learner, replay, fleet, training = run.learner, run.replay, run.fleet, run.config.training
     limiter, played = Limiter(run.config.replay, training.batch_size), _Played()
-    saved = learner.step or None  # a run that starts after step 0 was resumed from a checkpoint
+    checkpoints = _Checkpoints(run, hooks)
     if fleet.version is None:
         fleet.publish(learner.weights(), learner.step)
     with Batches(run.config, replay) as batches:
@@ -73,17 +76,55 @@ def train(run: Run, hooks: Hooks, time_limit: float = math.inf) -> None:
             # If the next step is due already, no game is stored before it, so that its batch can
             # be drawn during this step.
             ahead = limiter.due(replay.positions, learner.step + 1)
-            metrics = learner.train_step(batches.take(learner.step, ahead), progress)
+            try:
+                metrics = learner.train_step(batches.take(learner.step, ahead), progress)
+            except Diverged as error:
+                good = sealed.set_aside(run.directory / "checkpoints", error.step)
+                raise errors.diverged(error, good) from error
             step = learner.step
             if step % training.publish_every == 0:
                 fleet.publish(learner.weights(), step)
             if step % run.config.tracking.log_every == 0:
                 hooks.log(step, metrics | _counts(run) | played.metrics() | fleet.stats())
-            if step % training.checkpoint_every == 0:
-                saved = step
-                hooks.saved(step, save(run, hooks.seconds()))
-    if learner.step != saved:
-        hooks.saved(learner.step, save(run, hooks.seconds()))
+            if checkpoints.due(step):
+                checkpoints.save()
+    checkpoints.save()
+
+
+class _Checkpoints:
+    """When checkpoints of a run are due: by steps, and by time.
+
+    None is saved while the loss is above its limit, so that the newest one is good.
+    """
+
+    def __init__(self, run: Run, hooks: Hooks):
+        self._run, self._hooks = run, hooks
+        # A run that starts after step 0 was resumed from a checkpoint.
+        self._step = run.learner.step or None
+        self._seconds = hooks.seconds()
+
+    def due(self, step: int) -> bool:
+        """Whether one is due after ``step``.
+
+        Saving one empties the caches of evaluations, on which rounding depends. Those that are due
+        by time, which differ from run to run, are therefore saved with a publication: it empties
+        the caches, too.
+        """
+        training = self._run.config.training
+        if step % training.checkpoint_every == 0:
+            return True
+        minutes = (self._hooks.seconds() - self._seconds) / 60
+        late = training.checkpoint_minutes is not None and minutes >= training.checkpoint_minutes
+        return late and step % training.publish_every == 0
+
+    def save(self) -> None:
+        """Save one, unless this step has been saved or its loss is above the limit."""
+        learner = self._run.learner
+        if learner.step == self._step or learner.losses.jumped:
+            return
+        self._seconds = self._hooks.seconds()
+        self._step = learner.step
+        self._hooks.saved(learner.step, save(self._run, self._seconds))
 
 
 def save(run: Run, seconds: float) -> Path:
@@ -97,7 +138,14 @@ def save(run: Run, seconds: float) -> Path:
         "seconds": seconds,
     }
     return checkpoint.save(
-        run.directory, learner.step, learner.weights(), state, run.config, keep, rules
+        run.directory,
+        learner.step,
+        learner.weights(),
+        state,
+        run.config,
+        keep,
+        learner.losses.jump,
+        rules,
     )
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from alphazero.nn.divergence import Losses
 from alphazero.nn.weights import Weights
 from alphazero.replay import Batch, Samples
 from alphazero.types import Ending, GameRecord
@@ -69,6 +70,11 @@ class LearnerRole(Protocol):
         ...
 
     @property
+    def losses(self) -> Losses:
+        """The losses of the last steps, and where they jumped."""
+        ...
+
+    @property
     def precision(self) -> str:
         """The precision of its computations, for the line that announces the run."""
         ...
@@ -76,7 +82,8 @@ class LearnerRole(Protocol):
     def train_step(self, batch: Batch, progress: float) -> dict[str, float]:
         """Take one optimizer step; ``progress`` in [0, 1] is the share of the run that is over.
 
-        Returns figures for the log.
+        Returns figures for the log. ``divergence.Diverged`` where the loss is no longer finite, or
+        stays far above the recent ones.
         """
         ...
 

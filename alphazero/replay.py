@@ -7,7 +7,6 @@ of the beginning leave it soon, and later it is long.
 
 import math
 import os
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -165,7 +164,7 @@ class Replay:
         self._heads = tuple(heads)
         self._row = targets.columns(game, settings, self._heads)
         self._malformed = 0  # records in a row that were left out
-        self._lock = _acquire_lock(self.directory, lock_timeout)
+        self._lock = file_locks.acquire(self.directory, lock_timeout)
         try:
             self._read_shards()
         except BaseException:
@@ -348,14 +347,3 @@ class Replay:
         """
         items = records.as_items(self._ring)[(self._head - age) % len(self._ring)]
         return items.view(self._row)
-
-
-def _acquire_lock(directory: Path, timeout: float) -> int:
-    """Lock ``directory`` against other writers until the returned file handle is closed."""
-    directory.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + timeout
-    while (handle := file_locks.take(directory / ".lock")) is None:
-        if time.monotonic() > deadline:
-            raise ValueError(f"another run writes to {directory}; end it first")
-        time.sleep(0.1)
-    return handle

@@ -14,6 +14,7 @@ no reader looks at and the next save removes.
 """
 
 import hashlib
+import itertools
 import json
 import math
 import operator
@@ -97,9 +98,14 @@ class Sealed:
 
 
 def save_step(
-    folder: Path, step: int, files: dict[str, bytes], fields: dict[str, Any], keep: int
+    folder: Path,
+    step: int,
+    files: dict[str, bytes],
+    fields: dict[str, Any],
+    keep: int,
+    jump: int | None = None,
 ) -> Path:
-    """Write ``folder/step_NNNNNN``, delete all but the newest ``keep``; the path.
+    """Write ``folder/step_NNNNNN``, and delete old ones as ``surplus`` says; the path.
 
     ``fields`` go into the manifest beside the step. ``OSError``, one line, if it cannot be written;
     earlier folders are unchanged then. A process that is killed at any moment leaves the earlier
@@ -114,8 +120,24 @@ def save_step(
     except OSError as error:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise OSError(f"checkpoint {path} could not be saved: {error.strerror or error}") from None
-    _prune(folder, path, keep)
+    _prune(folder, path, keep, jump)
     return path
+
+
+def set_aside(folder: Path, step: int) -> Path | None:
+    """Hide the checkpoints from ``step`` on, of a training that diverged there; the newest other.
+
+    None where there is no other. The next ``save_step`` deletes what is hidden.
+    """
+    last = None
+    for path in steps(folder):
+        if _number(path) < step:
+            last = path
+        else:
+            hidden = path.with_name(f".diverged-{path.name}")
+            shutil.rmtree(hidden, ignore_errors=True)
+            path.rename(hidden)
+    return last
 
 
 def write(folder: Path, files: dict[str, bytes], fields: dict[str, Any]) -> None:
@@ -133,8 +155,7 @@ def write(folder: Path, files: dict[str, bytes], fields: dict[str, Any]) -> None
 
 def steps(folder: Path) -> list[Path]:
     """The folders ``folder/step_N``, damaged ones too, by ascending step."""
-    matches = [(_STEP.fullmatch(path.name), path) for path in folder.glob("step_*")]
-    return [path for _, path in sorted((int(match[1]), path) for match, path in matches if match)]
+    return sorted(filter(lambda path: _number(path) >= 0, folder.glob("step_*")), key=_number)
 
 
 def newest(folder: Path, report: Callable[[str], object] = print) -> Path | None:
@@ -309,15 +330,38 @@ def _move_into_place(unfinished: Path, path: Path) -> None:
     sync_folder(path.parent)
 
 
-def _prune(folder: Path, newest: Path, keep: int) -> None:
-    """Delete all but ``newest`` and ``keep - 1`` others, after ``newest`` was read back undamaged.
+def surplus(steps: list[int], keep: int, jump: int | None = None) -> list[int]:
+    """Those of the ascending ``steps`` whose checkpoints are deleted.
+
+    Kept are the newest ``keep``, at least two: only the loss after the newest one shows whether its
+    weights are good. Of the older ones those are kept that are the first at or after a power of
+    two, and the last one before ``jump``, the step at which the loss jumped last. With ``keep`` = 2
+    and a jump at 3,200 of 500, 1,000, ..., 5,000 these are kept:
+
+        500   1,000   1,500   2,500   3,000   4,500   5,000
+        256     512   1,024   2,048  (jump)  (newest  two)
+    """
+    kept = set(steps[-max(2, keep) :])
+    kept |= {min(group) for _, group in itertools.groupby(steps, int.bit_length)}
+    before = [step for step in steps if jump is not None and step < jump]
+    return [step for step in steps if step not in kept | set(before[-1:])]
+
+
+def _number(path: Path) -> int:
+    """The step in the name of a checkpoint; -1 for other names."""
+    match = _STEP.fullmatch(path.name)
+    return int(match[1]) if match else -1
+
+
+def _prune(folder: Path, newest: Path, keep: int, jump: int | None) -> None:
+    """Delete what is ``surplus`` beside ``newest``, after ``newest`` was read back undamaged.
 
     Leftovers of interrupted saves are deleted too.
     """
     problem = find_damage(newest)
     if problem:
         raise OSError(f"checkpoint {newest} was damaged while it was saved: {problem}")
-    others = [path for path in steps(folder) if path != newest]
-    surplus = others[: max(0, len(others) + 1 - keep)]
-    for path in [*surplus, *folder.glob(".*-step_*")]:
+    deleted = set(surplus([_number(path) for path in steps(folder)], keep, jump))
+    old = [path for path in steps(folder) if _number(path) in deleted and path != newest]
+    for path in [*old, *folder.glob(".*-step_*")]:
         shutil.rmtree(path)

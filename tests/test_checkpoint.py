@@ -175,12 +175,18 @@ def test_every_kind_of_damage_to_every_file_is_reported_with_its_name(saved, nam
         path.write_bytes(whole)
 
 
-def test_only_the_newest_checkpoints_are_kept(tmp_path):
+def test_the_newest_checkpoints_and_the_first_after_each_power_of_two_are_kept(tmp_path):
     for step in (8, 9, 10, 11):
         save(tmp_path, step, keep=2)
-    assert steps(tmp_path) == ["step_000010", "step_000011"]
+    assert steps(tmp_path) == ["step_000008", "step_000010", "step_000011"]
     save(tmp_path, 1_000_000, keep=1)
-    assert steps(tmp_path) == ["step_1000000"]
+    assert steps(tmp_path) == ["step_000008", "step_000011", "step_1000000"]
+
+
+def test_the_last_checkpoint_before_a_jump_of_the_loss_is_kept(tmp_path):
+    for step in (8, 9, 10, 11, 12):
+        save(tmp_path, step, keep=2, jump=10 if step > 9 else None)
+    assert steps(tmp_path) == [f"step_{step:06}" for step in (8, 9, 11, 12)]
 
 
 def test_the_checkpoint_just_written_is_kept_though_a_later_damaged_one_exists(tmp_path):

@@ -2,12 +2,16 @@
 
 import io
 import logging
+import re
 
 import pytest
 from rich.console import Console
+from rich.live import Live
+from rich.text import Text
 
 from workers.terminal import dashboard
 from workers.terminal.dashboard import Dashboard
+from workers.terminal.redrawing import Redrawn
 
 
 def console(terminal: bool, width: int = 120) -> Console:
@@ -109,3 +113,111 @@ def test_an_exception_restores_the_terminal_and_is_raised():
     with pytest.raises(ZeroDivisionError), Dashboard(10, screen) as shown:
         shown.update(1 // 0, {})
     assert screen.file.getvalue().endswith("\n\x1b[?25h")  # the cursor is visible again
+
+
+def panel(width, **options):
+    """The lines of a panel of 12 metrics in a terminal of this width, after 10 of 100 steps."""
+    shown = Dashboard(100, console(terminal=True, width=width), **options)
+    shown.update(10, {metric.name: 0.5 for metric in dashboard.METRICS[:12]})
+    with shown._console.capture() as captured:
+        shown._console.print(shown)
+    return captured.get().splitlines()
+
+
+@pytest.mark.parametrize(("width", "columns"), [(120, 3), (90, 3), (70, 2), (60, 2), (40, 1)])
+def test_metrics_stand_in_as_many_columns_as_fit_and_none_is_cut(clock, width, columns):
+    lines = panel(width)
+    assert len(lines) == 1 + 12 / columns
+    assert all(len(line) <= width for line in lines)
+    text = "\n".join(lines)
+    for metric in dashboard.METRICS[:12]:
+        assert re.search(rf"{metric.label} +{re.escape(format(0.5, metric.form))}", text), metric
+
+
+def test_before_the_first_step_the_panel_says_what_it_waits_for(clock):
+    shown = Dashboard(100, console(terminal=True, width=60), time_limit=60.0)
+    shown.filling(1398, 2000, 25.2)
+    clock[0] = 30.0
+    with shown._console.capture() as captured:
+        shown._console.print(shown)
+    bar, line = captured.get().splitlines()[:2]
+    assert line == "filling the replay: 1,398 of 2,000 positions, 25 games/s"
+    assert bar.startswith("step 0 of 100 ")
+    assert bar.endswith("50 % in 0:00:30, 0:00:30 left")
+    shown.update(1, {"loss": 2.0})
+    with shown._console.capture() as captured:
+        shown._console.print(shown)
+    assert "filling" not in captured.get()
+
+
+def test_without_a_terminal_filling_is_a_plain_line_every_ten_seconds(clock):
+    screen = console(terminal=False, width=60)
+    with Dashboard(100, screen) as shown:
+        for second in range(15):
+            clock[0] = float(second)
+            shown.filling(100 * second, 2000, 2.5)
+    assert screen.file.getvalue().splitlines() == [
+        "step 0 of 100 (0%): filling the replay: 0 of 2,000 positions, 2.5 games/s",
+        "step 0 of 100 (0%): filling the replay: 1,000 of 2,000 positions, 2.5 games/s",
+    ]
+
+
+def test_the_time_left_is_that_of_the_pace_or_of_the_limit(clock):
+    """A resumed run: 20 of its 100 steps and 100 s are over; 10 more steps take 50 s."""
+    shown = Dashboard(100, console(terminal=True), step=20, seconds=100.0)
+    assert shown.seconds_left() is None
+    clock[0] = 50.0
+    shown.update(30, {})
+    assert shown.seconds_left() == 70 * 5.0
+    limited = Dashboard(100, console(terminal=True), time_limit=240.0, step=20, seconds=100.0)
+    assert limited.seconds_left() == 140.0
+    clock[0] = 100.0
+    limited.update(30, {})
+    assert limited.seconds_left() == 90.0
+    clock[0] = 500.0
+    assert limited.seconds_left() == 0.0
+
+
+class Terminal(io.StringIO):
+    """A terminal that folds its lines when it becomes narrower, as those of today do."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.width, self.rows, self.row = width, [""], 0
+
+    def write(self, text):
+        for part in re.findall(r"\x1b\[[?\d]*[a-zA-Z]|\r|\n|[^\x1b\r\n]+", text):
+            if part == "\n":
+                self.row += 1
+                self.rows += [""] * (self.row + 1 - len(self.rows))
+            elif part == "\x1b[1A":
+                self.row -= 1
+            elif part == "\x1b[2K":
+                self.rows[self.row] = ""
+            elif part[0] not in "\x1b\r":
+                assert not self.rows[self.row], "written over something else"
+                self.rows[self.row] = part
+        return len(text)
+
+    def resize(self, width):
+        folded = [[row[at : at + width] for at in range(0, len(row), width)] or [""]
+                  for row in self.rows]  # fmt: skip
+        self.row = sum(map(len, folded[: self.row + 1])) - 1
+        self.width, self.rows = width, [part for parts in folded for part in parts]
+
+
+def test_a_panel_that_is_drawn_again_in_a_narrower_terminal_leaves_nothing_behind():
+    terminal = Terminal(100)
+    screen = Console(file=terminal, force_terminal=True, width=100, height=50, color_system=None)
+    words = {width: f"{width} wide".ljust(width, ".") for width in (100, 60, 47, 90)}
+    with Live(Redrawn(Text("")), console=screen, auto_refresh=False) as live:
+        drawn = live.get_renderable()
+        screen.print("above")
+        for width in words:
+            terminal.resize(width)
+            screen.width = width
+            for count in (1, 3):
+                drawn.renderable = Text("\n".join([words[width], "short", *["x" * width] * count]))
+                live.refresh()
+                expected = ["above", words[width], "short", *["x" * width] * count]
+                assert [row for row in terminal.rows if row] == expected

@@ -8,8 +8,8 @@ from random_positions import positions
 import games
 from alphazero import network
 from alphazero.config import NetworkSettings, TrainingSettings
-from alphazero.errors import RunFailed
 from alphazero.learner import Learner
+from alphazero.nn.divergence import Diverged
 from alphazero.nn.settings import OptimizerSettings, ScheduleSettings
 from alphazero.nn.weights import arrays, load
 from alphazero.replay import Batch
@@ -221,7 +221,7 @@ def test_a_loss_that_is_not_finite_stops_the_training_with_its_step():
     trained(made, 0, 2)
     with torch.no_grad():
         next(made._network.parameters()).fill_(math.inf)
-    with pytest.raises(RunFailed, match="diverged at step 2"):
+    with pytest.raises(Diverged, match="diverged at step 2"):
         made.train_step(batch(), 0.0)
 
 

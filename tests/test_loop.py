@@ -161,6 +161,24 @@ def test_resuming_returns_how_long_the_run_has_lasted(parts):
     assert loop.resume(run.run, newest) == 17.5
 
 
+def test_checkpoints_are_saved_by_time_at_a_publication_and_change_nothing(parts):
+    """40 steps take a minute each, every 7th publishes, a checkpoint is due after 5 minutes."""
+    whole, clock, saved = parts("whole", checkpoint_every=1000).train(), [0.0], []
+
+    def log(step, metrics):
+        clock[0] = 60.0 * step
+
+    timed = parts("timed", checkpoint_every=1000, keep_checkpoints=9).train(
+        log=log, seconds=lambda: clock[0], saved=lambda step, path: saved.append(step)
+    )
+    assert saved == [7, 14, 21, 28, 35, 40]
+    assert final_state(timed) == final_state(whole)
+    never = parts("never", checkpoint_every=1000, checkpoint_minutes=None)
+    saved.clear()
+    never.train(log=log, seconds=lambda: clock[0], saved=lambda step, path: saved.append(step))
+    assert saved == [40]
+
+
 def test_settings_changed_on_resuming_take_effect(parts):
     parts("run").train().close()
     other = parts("run", optimizer={"l2": 0.5, "learning_rate": 0.25}, steps=41).resume()

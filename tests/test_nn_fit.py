@@ -10,6 +10,7 @@ from torch import nn
 
 from alphazero.nn import fit, layers, models, state, training
 from alphazero.nn.device import PRECISIONS, cores
+from alphazero.nn.divergence import Diverged, Losses
 from alphazero.nn.fit import Examples, Hooks, Trainer
 from alphazero.nn.settings import (
     CNN,
@@ -23,7 +24,7 @@ from alphazero.nn.settings import (
     TextCNN,
     Transformer,
 )
-from alphazero.nn.training import Diverged, Optimization, Progress, threads_per_batch
+from alphazero.nn.training import Optimization, Progress, threads_per_batch
 from alphazero.nn.weights import load
 
 CONSTANT = ScheduleSettings(kind="constant", warmup_steps=0)
@@ -238,7 +239,8 @@ class Scripted:
     def __init__(self, accuracies, losses=None, patience=0, epochs=100):
         self.settings = FitSettings(epochs=epochs, patience=patience)
         self.progress = Progress(self.settings, 10**9)
-        self.accuracies, self.losses = accuracies, losses or [1.0] * len(accuracies)
+        self.accuracies, self.validated = accuracies, losses or [1.0] * len(accuracies)
+        self.losses = Losses()
         self.now = 0.0
 
     def epoch(self, train, progress):
@@ -250,7 +252,7 @@ class Scripted:
     def validate(self, examples):
         index = self.progress.epochs - 1
         return {
-            "validation_loss": self.losses[index],
+            "validation_loss": self.validated[index],
             "validation_accuracy": self.accuracies[index],
         }
 

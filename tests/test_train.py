@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import yaml
+from rich.console import Console
 from test_wire import random_record
 
 import games
@@ -17,6 +18,7 @@ from alphazero import checkpoint, config, local_run, loop, wire
 from alphazero.protocols import GameCounts, summarize
 from alphazero.types import Ending
 from workers.runs import matches, monitoring, pictures, run_directory, train
+from workers.terminal import signals
 
 TINY = [
     "search.simulations=4", "selfplay.games=8", "network.blocks=1", "network.channels=8",
@@ -85,6 +87,31 @@ def test_an_interrupted_run_saves_a_checkpoint_and_reaches_its_end_when_resumed(
     monkeypatch.setattr(monitoring.Monitor, "log", real)
     assert run(tmp_path, tiny(), resume=True) == 0
     assert [line["step"] for line in metrics(tmp_path)] == list(range(1, 31))
+
+
+@pytest.mark.signals
+def test_every_signal_ends_a_run_and_only_a_second_ctrl_c_ends_it_at_once():
+    with signals.stop_on_signal(Console(quiet=True)) as received:
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.raise_signal(number)
+        assert len(received) == 4
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.signals
+def test_signals_are_handled_as_before_afterwards_and_an_ignored_hangup_stays_ignored():
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    earlier = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    before = [signal.getsignal(number) for number in numbers]
+    with signals.handled(signals.interrupt):
+        during = [signal.getsignal(number) for number in numbers]
+    assert during == [signals.interrupt, signals.interrupt, signal.SIG_IGN]
+    assert [signal.getsignal(number) for number in numbers] == before
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    with signals.handled(signals.interrupt):
+        assert signal.getsignal(signal.SIGHUP) == signals.interrupt
+    signal.signal(signal.SIGHUP, earlier)
 
 
 def test_the_time_of_earlier_parts_counts_towards_the_limit(tmp_path, monkeypatch):
@@ -296,7 +323,7 @@ class Lines:
 
 def test_the_first_games_that_reach_the_longest_length_are_reported_once():
     learner, lines = SimpleNamespace(step=0), Lines()
-    run = SimpleNamespace(config=tiny(), learner=learner)
+    run = SimpleNamespace(config=tiny(), learner=learner, replay=SimpleNamespace(positions=1000))
     monitor = monitoring.Monitor(run, None, lines, 0.0)
 
     def collect(*endings):
@@ -310,6 +337,27 @@ def test_the_first_games_that_reach_the_longest_length_are_reported_once():
     assert lines.messages == ["2 of 6 games reached max_plies = 9 and ended by adjudication"]
 
 
+def test_until_the_first_step_the_positions_that_it_needs_and_the_rate_are_shown(monkeypatch):
+    """20 of 100 positions are stored after 2 s, in which 3 games were played, and 60 after 10 s;
+    the first step is taken at 100."""
+    now, shown, replay = [0.0], [], SimpleNamespace(positions=0)
+    monkeypatch.setattr(monitoring.time, "monotonic", lambda: now[0])
+    dashboard = SimpleNamespace(filling=lambda *given: shown.append(given),
+                                update=lambda step, row: None)  # fmt: skip
+    tracker = SimpleNamespace(log=lambda step, row: None)
+    run = SimpleNamespace(config=tiny(), learner=SimpleNamespace(step=0), replay=replay)
+    monitor = monitoring.Monitor(run, tracker, dashboard, 0.0)
+    monitor.fill()
+    played = summarize([GameCounts(0, 7, Ending.RULES)] * 3, None)
+    for seconds, positions in ((2.0, 20), (10.0, 60), (11.0, 100)):
+        now[0], replay.positions = seconds, positions
+        monitor.games(played)
+    monitor.log(1, {})
+    replay.positions = 0
+    monitor.games(played)
+    assert shown == [(0, 100, 0.0), (20, 100, 1.5), (60, 100, 0.6)]
+
+
 def test_rates_and_example_are_those_of_the_collected_games(tmp_path, monkeypatch):
     """3 games of 20 positions in all, in 10 s: 0.3 games/s and 2 positions/s."""
     now, rows, examples = [0.0], [], []
@@ -317,7 +365,8 @@ def test_rates_and_example_are_those_of_the_collected_games(tmp_path, monkeypatc
     tracker = SimpleNamespace(log=lambda step, row: rows.append(row),
                               example=lambda *example: examples.append(example))  # fmt: skip
     dashboard = SimpleNamespace(update=lambda step, row: None)
-    run = SimpleNamespace(config=tiny(), learner=SimpleNamespace(step=0))
+    stored = SimpleNamespace(positions=1000)
+    run = SimpleNamespace(config=tiny(), learner=SimpleNamespace(step=0), replay=stored)
     monitor = monitoring.Monitor(run, tracker, dashboard, 0.0)
     record = random_record(games.make("tic_tac_toe"), 7)
     counts = [GameCounts(0, positions, Ending.RULES) for positions in (5, 7, 8)]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from alphazero.errors import reading
 from alphazero.nn import layers, losses, training
 from alphazero.nn.batches import batches, bounds, text_lengths
+from alphazero.nn.divergence import Losses
 from alphazero.nn.parallel import compute_dtype
 from alphazero.nn.settings import FitSettings, OptimizerSettings
 from alphazero.nn.training import Progress
@@ -54,7 +55,8 @@ class Hooks:
     epoch: Callable[[dict[str, float]], object] = ignore
     """Called after each epoch, with its row of the history."""
     saved: Callable[[dict[str, Any]], object] = ignore
-    """Called then, with the state from which ``fit`` resumes: plain types, arrays and tensors."""
+    """Called then, with the state from which ``fit`` resumes: plain types, arrays and tensors. Not
+    while the loss is above its limit: ``divergence``."""
     stop: Callable[[], bool] = never
     """Called after each batch; True ends the training, and the current epoch is lost."""
 
@@ -67,6 +69,9 @@ class EpochTrainer(Protocol):
 
     progress: Progress
     settings: FitSettings
+
+    @property
+    def losses(self) -> Losses: ...
 
     def epoch(self, train: Examples, on_batch: Callable[[int], object]) -> dict[str, float]: ...
     def validate(self, examples: Examples) -> dict[str, float]: ...
@@ -127,6 +132,11 @@ class Trainer:
             "validation_loss": losses.class_loss(predicted, labels, self.settings.loss).item(),
             "validation_accuracy": losses.accuracy(predicted, labels).item(),
         }
+
+    @property
+    def losses(self) -> Losses:
+        """The losses of the last steps."""
+        return self._optimization.losses
 
     def weights(self) -> Weights:
         """Copies of the averaged weights."""
@@ -196,7 +206,8 @@ def fit(
         if best_epoch(history) == len(history):
             best = trainer.weights()
         hooks.epoch(history[-1])
-        hooks.saved({"trainer": trainer.state(), "history": list(history), "best": best})
+        if not trainer.losses.jumped:
+            hooks.saved({"trainer": trainer.state(), "history": list(history), "best": best})
     if best is not None:
         trainer.load(best)
     return history

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from alphazero.nn import training
 from alphazero.nn.batches import batches
+from alphazero.nn.divergence import Losses
 from alphazero.nn.fit import Examples, check, ignore, one_pass, to_device
 from alphazero.nn.parallel import compute_dtype
 from alphazero.nn.settings import GAN, FitSettings, OptimizerSettings
@@ -32,6 +33,9 @@ REAL = 0.9
 
 SLOPE = 0.2
 """Slope of the discriminator's leaky ReLU below 0 (Radford et al. 2016, section 4)."""
+JUMP = 1000.0
+"""A loss above this many times its recent median has jumped. The losses of two networks that learn
+against each other may well rise to more than ten times that."""
 HALF = 127.5
 """Pixels 0 to 255 become -1 to 1: divided by this, minus 1."""
 
@@ -143,7 +147,7 @@ class GanTrainer:
         self.settings, self.progress = settings, Progress(settings, steps)
         self._seed, self._width = seed, pair[0].noise
         self._generator, self._discriminator = (
-            training.create(network, optimizer, settings) for network in pair
+            training.create(network, optimizer, settings, JUMP) for network in pair
         )
         # The generator's loss uses the discriminator's own module, which needs no gradient there:
         # the discriminator's replicas compute its gradient.
@@ -167,6 +171,11 @@ class GanTrainer:
 
     def validate(self, examples: Examples) -> dict[str, float]:
         return {}
+
+    @property
+    def losses(self) -> Losses:
+        """The losses of the generator."""
+        return self._generator.losses
 
     def weights(self) -> Weights:
         """Copies of the generator's averaged weights."""

@@ -1,7 +1,6 @@
 """One module's optimization, shared by every kind of training, and how far a training has come."""
 
 import copy
-import math
 import operator
 import time
 from typing import Any
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from alphazero.nn import optim
 from alphazero.nn.device import PRECISIONS, choose, cores
+from alphazero.nn.divergence import FACTOR, Losses
 from alphazero.nn.flat import Flat
 from alphazero.nn.parallel import Forward, Replicas
 from alphazero.nn.settings import FitSettings, OptimizerSettings
@@ -20,10 +20,6 @@ MIN_ROWS_PER_THREAD = 32
 """With fewer rows of a batch, one more thread costs more than it computes."""
 TIMED_CALLS = 3
 """Timed passes per precision, after one that is not timed."""
-
-
-class Diverged(RuntimeError):
-    """The loss or the gradient is no longer finite; the message is one line that says where."""
 
 
 class Optimization:
@@ -36,14 +32,18 @@ class Optimization:
         ema: float = 0.0,
         precision: str = "auto",
         threads: int = 1,
+        jump: float = FACTOR,
     ):
         """``module`` is trained in place, on its own device; on a CPU ``threads`` share a batch.
 
         ``ema``: decay of the averaged weights; with 0 they equal the newest. ``precision`` auto is
-        float32 until ``choose_precision`` or ``restore`` sets another.
+        float32 until ``choose_precision`` or ``restore`` sets another. A loss above ``jump`` times
+        the recent median has jumped.
         """
         self.steps = 0
         """Optimizer steps taken."""
+        self.losses = Losses(jump)
+        """The losses of the last steps."""
         layout: dict[str, Any] = {"memory_format": torch.channels_last}
         self.module = module.to(**layout)
         self.device = next(module.parameters()).device
@@ -74,8 +74,8 @@ class Optimization:
         are added. The learning rate follows ``progress`` in [0, 1], the share of the training that
         is done.
 
-        Raises Diverged at a loss or a gradient that is not finite; BatchNorm's statistics are
-        damaged by then.
+        Raises Diverged at a loss or a gradient that is not finite, and at a loss that stays far
+        above the recent ones; BatchNorm's statistics are damaged by then.
         """
         figures = self._replicas.backward(forward, tensors)
         gradient, settings = self._flat.gradient, self._settings
@@ -83,11 +83,7 @@ class Optimization:
         optim.add_l1(gradient, self._flat.matrices, settings.l1)
         values = torch.stack(list(figures.values())).tolist()  # at once: on a GPU each read waits
         row = dict(zip(figures, values, strict=True))
-        if not (math.isfinite(row["loss"]) and math.isfinite(row["gradient_norm"])):
-            raise Diverged(
-                f"training diverged at step {self.steps}: loss {row['loss']}, gradient norm "
-                f"{row['gradient_norm']}; lower optimizer.learning_rate"
-            )
+        self.losses.add(self.steps, row["loss"], row["gradient_norm"])
         rate = settings.learning_rate * self._factor(self.steps, progress)
         optim.set_learning_rate(self._optimizer, rate)
         self._optimizer.step()
@@ -117,6 +113,7 @@ class Optimization:
                 "network": dict(self.module.state_dict()),
                 "optimizer": self._optimizer.state_dict(),
                 "average": self.averaged_state(),
+                "losses": self.losses.state(),
             }
         )
 
@@ -135,6 +132,8 @@ class Optimization:
         self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": moments})
         for name, tensor in self.averaged_state().items():
             tensor.copy_(state["average"][name])
+        if "losses" in state:  # earlier versions stored none
+            self.losses.restore(state["losses"])
 
     def _check(self, state: dict[str, Any]) -> None:
         """Compare types and shapes with those of this module and optimizer, not the numbers."""
@@ -217,11 +216,16 @@ def _seconds(replicas: Replicas, forward: Forward, tensors: list[Tensor]) -> flo
     return min(times[1:])
 
 
-def create(module: nn.Module, optimizer: OptimizerSettings, settings: FitSettings) -> Optimization:
+def create(
+    module: nn.Module,
+    optimizer: OptimizerSettings,
+    settings: FitSettings,
+    jump: float = FACTOR,
+) -> Optimization:
     """Move ``module`` to the device of ``settings`` and return its optimization."""
     module.to(choose(settings.device))
     threads = threads_per_batch(settings)
-    return Optimization(module, optimizer, settings.ema, settings.precision, threads)
+    return Optimization(module, optimizer, settings.ema, settings.precision, threads, jump)
 
 
 def threads_per_batch(settings: FitSettings) -> int:

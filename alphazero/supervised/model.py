@@ -48,7 +48,7 @@ class _Description(BaseModel):
 
 
 KEEP = 2
-"""Checkpoints of a run that are kept, the newest ones."""
+"""The newest checkpoints of a run that are kept: ``sealed.surplus``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +66,13 @@ class Model:
     """Of the training images; None for texts, and for models of earlier versions."""
 
 
-def save(run_dir: Path, step: int, model: Model, state: dict[str, Any]) -> Path:
+def save(
+    run_dir: Path, step: int, model: Model, state: dict[str, Any], jump: int | None = None
+) -> Path:
     """Write checkpoint ``step`` of ``run_dir``; its folder. Errors as for ``sealed.save_step``.
 
-    ``state`` is the training state that ``load_state`` returns.
+    ``state`` is the training state that ``load_state`` returns, ``jump`` the step at which the loss
+    jumped last.
     """
     files = {
         WEIGHTS: sealed.dump_weights(model.weights),
@@ -80,7 +83,7 @@ def save(run_dir: Path, step: int, model: Model, state: dict[str, Any]) -> Path:
     if model.vocabulary is not None:
         files[VOCABULARY] = model.vocabulary.to_text().encode()
     fields = {"supervised": model.config.model.kind}
-    return sealed.save_step(run_dir / "checkpoints", step, files, fields, KEEP)
+    return sealed.save_step(run_dir / "checkpoints", step, files, fields, KEEP, jump)
 
 
 def is_supervised(path: Path | str) -> bool:

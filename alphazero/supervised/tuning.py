@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from alphazero import config_file
 from alphazero.config_file import ConfigError
 from alphazero.nn import extras, fit, models
+from alphazero.nn.divergence import Diverged
 from alphazero.nn.fit import Examples
 from alphazero.nn.settings import GAN
-from alphazero.nn.training import Diverged
 from alphazero.supervised import tasks
 from alphazero.supervised.candidates import Candidate, without_tracking
 from alphazero.supervised.config import Images, SupervisedConfig

@@ -13,6 +13,7 @@ import numpy as np
 
 from alphazero import evaluators, search
 from alphazero.config import Config, SelfPlaySettings
+from alphazero.nn.divergence import Losses
 from alphazero.nn.weights import Weights
 from alphazero.parts import game_of
 from alphazero.replay import Batch
@@ -59,7 +60,7 @@ class IdleLearner:
 
     def __init__(self, weights: Weights):
         self._weights = weights
-        self.step = 0
+        self.step, self.losses = 0, Losses()
 
     def train_step(self, batch: Batch, progress: float) -> dict[str, float]:
         self.step += 1

@@ -73,12 +73,14 @@ def run(options: argparse.Namespace) -> int:
 def _train(options: argparse.Namespace) -> int:
     from alphazero.supervised import config
     from workers.runs import run_directory
+    from workers.terminal import output
 
     settings = config.load(options.config, options.overrides)
-    folder = run_directory.choose(Path(options.config).stem, options.run_dir, options.resume)
-    from workers.supervised import train  # torch: mistakes in the settings are reported before
+    name = Path(options.config).stem
+    with output.tolerated(), run_directory.opened(name, options.run_dir, options.resume) as folder:
+        from workers.supervised import train  # torch: mistakes in the settings are reported before
 
-    return train.main(settings, folder, options.resume, options.download, options.time_limit)
+        return train.main(settings, folder, options.resume, options.download, options.time_limit)
 
 
 def _evaluate(options: argparse.Namespace) -> int:

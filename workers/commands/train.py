@@ -30,11 +30,14 @@ def add_options(parser: Parser) -> None:
 def run(options: argparse.Namespace) -> int:
     from alphazero import config
     from workers.runs import matches, run_directory
+    from workers.terminal import output
 
     settings = config.load(options.config, options.overrides)
     matches.check(settings)
-    folder = run_directory.choose(Path(options.config).stem, options.run_dir, options.resume)
-    from workers.runs import train
+    if options.ray is not None:
+        config.check_ray(options.ray)
+    name, place = Path(options.config).stem, options.ray or settings.ray
+    with output.tolerated(), run_directory.opened(name, options.run_dir, options.resume) as folder:
+        from workers.runs import train  # torch
 
-    place = options.ray or settings.ray
-    return train.main(settings, folder, options.resume, place, options.time_limit)
+        return train.main(settings, folder, options.resume, place, options.time_limit)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from alphazero.limiter import Limiter
 from alphazero.loop import Hooks, Run
 from alphazero.parts import game_of
 from alphazero.protocols import Collected
@@ -26,11 +27,12 @@ class Monitor:
 
     def __init__(self, run: Run, tracker: Tracker, dashboard: Dashboard, before: float):
         """``before``: the seconds that the run had lasted when it was resumed."""
-        self._settings, self._learner = run.config, run.learner
+        self._settings, self._learner, self._replay = run.config, run.learner, run.replay
         self._tracker, self._dashboard = tracker, dashboard
         self._window_start = time.monotonic()
         self._run_start = self._window_start - before
         self._games = self._positions = self._steps = 0
+        self._has_learned = False  # in this part of the run
         self._rates: dict[str, float] = {}
         self._endings = np.zeros(len(Ending), np.int64)
         self._matches = run.learner.step // max(1, run.config.evaluation.every)
@@ -66,8 +68,24 @@ class Monitor:
                 f"{game_of(self._settings).max_plies:,} and ended by adjudication"
             )
 
+        if not self._has_learned:
+            self.fill()
+
+    def fill(self) -> None:
+        """Show how many of the positions that the first step needs are stored."""
+        limiter = Limiter(self._settings.replay, self._settings.training.batch_size)
+        stored, needed = self._replay.positions, limiter.needed(self._learner.step)
+        if stored < needed:
+            self._update_rates()
+            seconds = time.monotonic() - self._window_start
+            rate = self._games / seconds if seconds else 0.0
+            self._dashboard.filling(stored, needed, self._rates.get("games_per_second", rate))
+
     def log(self, step: int, metrics: dict[str, float]) -> None:
         """Write ``metrics`` with rates, times and, when it is due, the share of mistakes."""
+        if not self._has_learned:
+            self._has_learned = True
+            self._rates.pop("samples_per_second", None)  # 0, while the replay was being filled
         self._steps += 1
         self._update_rates()
         spent = {"minutes": self.seconds() / 60, "cpu_minutes": time.process_time() / 60}

@@ -1,9 +1,12 @@
 """The directory of a run: its choice, settings, environment and log, for every kind of training."""
 
+import contextlib
+import itertools
 import json
 import logging
 import platform
-import signal
+import re
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,7 +19,7 @@ from rich.console import Console
 from rich.highlighter import NullHighlighter
 from rich.logging import RichHandler
 
-from alphazero import resuming
+from alphazero import file_locks, resuming
 
 log = logging.getLogger(__name__)
 
@@ -25,24 +28,54 @@ INTERRUPTED = 130
 """The exit status of a process that was stopped by a signal."""
 
 
-def choose(config_name: str, directory: Path | None, resume: bool) -> Path:
+@contextmanager
+def opened(config_name: str, directory: Path | None, resume: bool) -> Iterator[Path]:
     """The run's directory: ``directory``, or one in ``runs/`` that is named after ``config_name``.
 
-    To resume, the newest such directory; else a new one with the date and time. ``ValueError``: a
-    new run's directory is not empty, or there is no run to resume.
+    To resume, the newest such directory; else a new one with the date and time. It is locked
+    meanwhile, and a new one into which nothing was written is removed at the end. ``ValueError``: a
+    new run's directory is not empty, there is no run to resume, or another run writes to it.
     """
-    if directory is None and resume:
-        runs = sorted(Path("runs").glob(f"{config_name}-????????-??????"))
-        if not runs:
-            raise ValueError(f"--resume: there is no run of {config_name} in runs/ yet")
-        print(f"resuming {runs[-1]}")
-        return runs[-1]
-    run_dir = directory or Path("runs") / f"{config_name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    if resume and not run_dir.is_dir():
-        raise ValueError(f"--resume: there is no run directory {run_dir}")
-    if not resume and run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
-        raise ValueError(f"{run_dir} is not empty: --resume continues the run in it")
-    return run_dir
+    run_dir = _to_resume(config_name, directory) if resume else None
+    if directory is not None and not resume and not file_locks.is_empty(directory):
+        raise ValueError(f"{directory} is not empty: --resume continues the run in it")
+    new = not resume and (directory is None or not directory.exists())
+    run_dir = run_dir or directory or _create(Path("runs"), config_name)
+    try:
+        with file_locks.held(run_dir):
+            yield run_dir
+    finally:
+        if new and run_dir.is_dir() and file_locks.is_empty(run_dir):
+            shutil.rmtree(run_dir)
+
+
+def _to_resume(config_name: str, directory: Path | None) -> Path:
+    if directory is not None:
+        if not directory.is_dir():
+            raise ValueError(f"--resume: there is no run directory {directory}")
+        return directory
+    pattern = re.compile(rf"{re.escape(config_name)}-(\d{{8}}-\d{{6}})(?:-(\d+))?")
+    runs = [
+        (match[1], int(match[2] or 1), path)
+        for path in Path("runs").glob("*")
+        if (match := pattern.fullmatch(path.name))
+    ]
+    if not runs:
+        raise ValueError(f"--resume: there is no run of {config_name} in runs/ yet")
+    newest = max(runs)[-1]
+    print(f"resuming {newest}")
+    return newest
+
+
+def _create(folder: Path, config_name: str) -> Path:
+    """A new directory, named after the date and time; the second of the same second ends in -2."""
+    name = f"{config_name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    for number in itertools.count(1):
+        run_dir = folder / (name if number == 1 else f"{name}-{number}")
+        with contextlib.suppress(FileExistsError):
+            run_dir.mkdir(parents=True)
+            return run_dir
+    raise AssertionError("unreachable")
 
 
 def describe_changes(
@@ -126,22 +159,3 @@ def log_to_file(path: Path, console: Console) -> Iterator[None]:
         root.removeHandler(handler)
         root.removeHandler(screen)
         handler.close()
-
-
-@contextmanager
-def stop_on_signal(console: Console) -> Iterator[list[int]]:
-    """A list of the signals received: Ctrl-C or SIGTERM is added, a second one stops at once."""
-    signals: list[int] = []
-
-    def handle(number: int, _: object) -> None:
-        if signals:
-            raise KeyboardInterrupt
-        signals.append(number)
-        console.print("stopping after this step")
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield signals
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

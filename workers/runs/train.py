@@ -26,10 +26,13 @@ from workers.runs import export, run_directory
 from workers.runs.monitoring import Monitor
 from workers.runs.tracking import Tracker
 from workers.runs.upload import AGENT
+from workers.terminal import signals
 from workers.terminal.dashboard import Dashboard
 
 SMALL_MACHINE = 4
 """CPU cores up to which a machine without a GPU trains faster in one process than on Ray."""
+MOSTLY = 0.5
+"""A share of self-play spent in a game of the user's own above which it is worth a line."""
 
 
 def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: float | None) -> int:
@@ -57,10 +60,13 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
             Tracker(run_dir, settings.tracking, dashboard.message, resume, first)
         )
         monitor = Monitor(run, tracker, dashboard, before)
-        with dashboard, run_directory.stop_on_signal(console) as signals:
-            loop.train(run, monitor.hooks(stop=lambda: bool(signals)), limit)
+        monitor.fill()
+        with dashboard, signals.stop_on_signal(console) as received:
+            loop.train(run, monitor.hooks(stop=lambda: bool(received)), limit)
         path = checkpoint.resolve(run_dir)
-        if signals:
+        if run.learner.losses.jumped:
+            run_directory.report(console, _jumped(run, path))
+        if received:
             run_directory.report(
                 console, f"stopped; {path} is saved, --resume --run-dir {run_dir} continues from it"
             )
@@ -124,7 +130,9 @@ def _parts(
     from workers.cluster.fleet import RayFleet  # Ray takes seconds to import
 
     learner = local_run.make_learner(settings, resumed)
-    with closing(RayFleet(settings, run_dir, settings.ray)) as fleet:
+    with signals.hangup_blocked():
+        fleet = RayFleet(settings, run_dir, settings.ray)
+    with closing(fleet):
         console.print(f"each process of {fleet.memory}", markup=False, highlight=False)
         yield Run(settings, run_dir, learner, fleet.replay, fleet)
 
@@ -156,16 +164,30 @@ def _untaught_heads(settings: Config) -> str:
 
 def _finish(run: Run, path: Path, monitor: Monitor, console: Console) -> None:
     """Report the last checkpoint, let it play the last match, and print how to play against it."""
-    run_directory.report(console, f"done: {path}")
+
+    def report(line: str) -> None:
+        run_directory.report(console, line)
+
+    report(f"done: {path}")
     if not run.learner.step:
-        run_directory.report(console, _too_short(run))
+        report(_too_short(run))
     monitor.ended(run.learner.step, path)
+    share = run.fleet.stats().get("game_share", 0.0)
+    if share > MOSTLY:
+        report(f"{share:.0%} of self-play was spent in {run.config.game}".replace("%", " %"))
     player = f"--player checkpoint:path={run.directory}"
     named = addresses_of(run.config)
     named.pop("game", None)  # its address is typed as the game
     allow = addresses.options(named.values())
     command = " ".join(filter(None, ("alphazero play", run.config.game, player, "--hints", allow)))
-    run_directory.report(console, f"play against it: {command}")
+    report(f"play against it: {command}")
+
+
+def _jumped(run: Run, path: Path) -> str:
+    return (
+        f"the loss jumped at step {run.learner.losses.jump:,} and had not come back at step "
+        f"{run.learner.step:,}: {path} is from before; a lower optimizer.learning_rate may help"
+    )
 
 
 def _export(path: Path, folder: Path, dashboard: Dashboard) -> None:

@@ -9,6 +9,7 @@ import socket
 from alphazero.nn import extras
 from workers.serve.limits import Address, Limits
 from workers.serve.loading import NOTHING, Allowed
+from workers.terminal import output, signals
 
 PACKAGES = {
     "fastapi": "FastAPI",
@@ -37,7 +38,9 @@ def run(
     """
     check_packages()
     if ray is None:
-        return _serve_here(checkpoint, address, limits, allowed)
+        # uvicorn handles Ctrl-C and SIGTERM: it answers the requests in progress before it ends.
+        with output.tolerated(), signals.handled(signals.terminate, ["SIGHUP"]):
+            return _serve_here(checkpoint, address, limits, allowed)
     try:
         from workers.serve import scale
     except ImportError as error:
@@ -45,7 +48,8 @@ def run(
         message = extras.missing(f"--ray needs Ray Serve ({reason})", "serve-ray")
         raise ValueError(message) from None
     cluster = scale.Cluster(ray, replicas or scale.REPLICAS)
-    return scale.run(checkpoint, address, limits, cluster, allowed)
+    with output.tolerated(), signals.handled(signals.interrupt):
+        return scale.run(checkpoint, address, limits, cluster, allowed)
 
 
 def check_packages() -> None:

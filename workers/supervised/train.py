@@ -14,13 +14,14 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from alphazero import config_file, resuming, sealed
-from alphazero.errors import RunFailed, reading
+from alphazero import config_file, errors, resuming, sealed
+from alphazero.errors import reading
 from alphazero.nn import fit, gan, models
+from alphazero.nn.divergence import Diverged
 from alphazero.nn.fit import History
 from alphazero.nn.parallel import keep_memory
 from alphazero.nn.settings import GAN
-from alphazero.nn.training import Diverged, Progress
+from alphazero.nn.training import Progress
 from alphazero.nn.weights import Weights
 from alphazero.supervised import download, model, pictures, tasks
 from alphazero.supervised.config import SupervisedConfig
@@ -30,6 +31,7 @@ from workers.runs import run_directory
 from workers.runs.tracking import Tracker
 from workers.supervised import evaluate
 from workers.terminal import progress
+from workers.terminal.signals import stop_on_signal
 
 PICTURED = 100
 """Generated images in ``samples.png``."""
@@ -98,7 +100,7 @@ def train(config: SupervisedConfig, run_dir: Path, resume: bool) -> int:
         run_directory.write_settings(run_dir, config_file.as_yaml(training.config))
         stack.enter_context(run_directory.log_to_file(run_dir / "log.txt", console))
         tracker = stack.enter_context(_tracker(training, report, resume, state))
-        signals = stack.enter_context(run_directory.stop_on_signal(console))
+        signals = stack.enter_context(stop_on_signal(console))
 
         def on_epoch(row: dict[str, float]) -> None:
             tracker.log(training.progress.step, row)
@@ -178,7 +180,8 @@ def fit_network(training: Training, hooks: fit.Hooks, state: dict[str, Any] | No
     try:
         return fit.fit(training.trainer, task.train, validation, hooks, state)
     except Diverged as error:
-        raise RunFailed(f"{error} and resume") from None
+        good = sealed.set_aside(training.run_dir / "checkpoints", error.step)
+        raise errors.diverged(error, good) from None
 
 
 def finish(training: Training, history: History) -> dict[str, float]:
@@ -221,7 +224,8 @@ def _hooks(
     name = f"{training.config.model.kind} on {training.task.name}"
 
     def save(state: dict[str, Any]) -> None:
-        model.save(training.run_dir, done.step, training.model(state["best"]), state)
+        best, jump = training.model(state["best"]), training.trainer.losses.jump
+        model.save(training.run_dir, done.step, best, state, jump)
 
     return fit.Hooks(
         batch=lambda rows: bar(name, done.total_steps, done.step),

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from alphazero import file_locks
 from alphazero.supervised.tuning import Score
 
 FILE = "trials.jsonl"
@@ -17,9 +18,12 @@ class TrialLog:
     """
 
     def __init__(self, folder: Path):
-        """``ValueError``: ``folder`` holds something else, or a line of the file is damaged."""
+        """``ValueError``: ``folder`` holds something else, or a line of the file is damaged.
+
+        ``with`` raises it where another process writes to ``folder``.
+        """
         self._path = folder / FILE
-        empty = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+        empty = file_locks.is_empty(folder)
         if not (empty or self._path.is_file()):
             raise ValueError(f"--to: {folder} holds something else already: give a new folder")
         content = b"" if empty else self._path.read_bytes()
@@ -38,13 +42,14 @@ class TrialLog:
         self.scores[score.key] = score
 
     def __enter__(self) -> "TrialLog":
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = file_locks.acquire(self._path.parent)
         self._file = self._path.open("ab")
         self._file.truncate(self._size)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+        os.close(self._lock)
 
 
 def _by_key(path: Path, lines: Iterable[bytes]) -> dict[str, Score]:

@@ -29,7 +29,7 @@ def in_processes(parallel: int) -> Any:
 
         # joblib maps arrays of a megabyte or more into memory that all processes share.
         jobs = Parallel(
-            max(1, parallel), return_as="generator_unordered", initializer=ignore_ctrl_c
+            max(1, parallel), return_as="generator_unordered", initializer=ignore_the_terminal
         )
         calls = zip(trials, pools, strict=True)
         try:
@@ -94,12 +94,14 @@ def _run_tasks(ray: Any, function: Callable, waiting: deque, parallel: int | Non
             ray.cancel(result, force=True)
 
 
-def ignore_ctrl_c() -> None:
-    """Ignore SIGINT in a started process.
+def ignore_the_terminal() -> None:
+    """Ignore SIGINT and SIGHUP in a started process.
 
-    A terminal sends Ctrl-C to every process. The first process handles it and ends the others.
+    A terminal sends Ctrl-C, and SIGHUP when it is closed, to every process. The first process
+    handles them and ends the others.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in {"SIGINT", "SIGHUP"} & set(dir(signal)):
+        signal.signal(signal.Signals[name], signal.SIG_IGN)
 
 
 def single_threaded(function: Callable, *arguments: Any) -> Any:

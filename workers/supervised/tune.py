@@ -5,9 +5,7 @@ results. Finished trials are in ``trials.jsonl``, so that a search can be stoppe
 """
 
 import functools
-import signal
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +17,7 @@ from alphazero.supervised import candidates, config
 from alphazero.supervised.candidates import Candidate, Choices
 from alphazero.supervised.config import SupervisedConfig
 from workers.runs import run_directory
-from workers.terminal import progress
+from workers.terminal import output, progress, signals
 
 if TYPE_CHECKING:
     from alphazero.supervised.tuning import Plan, Result, RunAll, Score
@@ -66,7 +64,7 @@ def main(options: TuneOptions) -> int:
     # Candidates that read their data differently each report it; the cache prints a line once.
     plan = tuning.plan(base, tried, options.folds, functools.cache(print))
     try:
-        with log, _sigterm_interrupts():
+        with output.tolerated(), log, signals.handled(signals.interrupt):
             results = _search(options, plan, log)
     except KeyboardInterrupt:
         done, total = _progress(plan, log.scores)
@@ -140,16 +138,6 @@ def _progress(plan: "Plan", scores: Mapping[str, "Score"]) -> tuple[int, int]:
     """How many trials of ``plan`` have a score, and how many there are."""
     finished = [trial.key in scores for row in plan.trials for trial in row]
     return sum(finished), len(finished)
-
-
-@contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """SIGTERM ends the search as Ctrl-C does, and with it the processes that were started here."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _finish(options: TuneOptions, plan: "Plan", ranked: Sequence["Result"]) -> int:

@@ -7,18 +7,26 @@ run does not measure.
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import NamedTuple
 
-from rich.console import Console, Group
+from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
+
+from workers.terminal.redrawing import Redrawn
 
 log = logging.getLogger(__name__)
 
 PLAIN_SECONDS = 10.0
 """Time between two lines where there is no terminal."""
+MOST_COLUMNS = 3
+"""Metrics beside each other in a wide terminal."""
+GAP = 2
+"""Spaces after each label and each value."""
 
 
 class Metric(NamedTuple):
@@ -78,71 +86,108 @@ class Dashboard:
         self._time_limit = time_limit
         self._next_line = time.monotonic()
         self._started = self._next_line - seconds
+        self._first = step, seconds
         self._values: dict[str, str] = {}
-        self._progress = Progress(
-            TextColumn("step {task.fields[step]:,} of {task.fields[steps]:,}"),
-            BarColumn(bar_width=None),
-            TextColumn("{task.percentage:3.0f} %"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(elapsed_when_finished=True),
-            console=console,
-            expand=True,
-        )
-        self._task = self._progress.add_task("", total=1.0, step=step, steps=total_steps)
-        self._progress.update(self._task, completed=self.fraction())
+        self._filling = ""
         self._live: Live | None = None
 
     def __enter__(self) -> "Dashboard":
         if self._console.is_terminal:
-            self._live = Live(self._panel(), console=self._console, refresh_per_second=4)
+            self._live = Live(Redrawn(self), console=self._console, refresh_per_second=4)
             self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._live:
-            self._live.update(self._panel())
             self._live.stop()
         elif self._values:
             self._print_line()
 
+    def filling(self, positions: int, needed: int, games_per_second: float) -> None:
+        """Show that the first step waits until ``needed`` positions are stored."""
+        digits = 0 if games_per_second >= 10 else 1
+        rate = f", {games_per_second:,.{digits}f} games/s" if games_per_second else ""
+        self._filling = f"filling the replay: {positions:,} of {needed:,} positions{rate}"
+        self._print_when_due()
+
     def update(self, step: int, metrics: Mapping[str, float]) -> None:
         """Show ``metrics``; a value is shown until a later call replaces it."""
-        self._step = step
+        self._step, self._filling = step, ""
         for metric in METRICS:
             if metric.name in metrics:
                 self._values[metric.label] = format(metrics[metric.name], metric.form)
-        self._progress.update(self._task, completed=self.fraction(), step=step)
-        if self._live:
-            self._live.update(self._panel())
-        elif time.monotonic() >= self._next_line:
-            self._next_line = time.monotonic() + PLAIN_SECONDS
-            self._print_line()
+        self._print_when_due()
 
     def message(self, text: str) -> None:
         """Print a line that stays above the panel."""
+        if self._live:
+            self._live.refresh()  # after a change of the terminal's size the line would be erased
         self._console.print(text, markup=False, highlight=False)
         log.info(text)
 
     def fraction(self) -> float:
         """The share of the whole run that is done, 0 to 1."""
-        done = self._step / self._total
-        elapsed = (time.monotonic() - self._started) / max(1.0, self._time_limit)
-        return min(1.0, max(done, elapsed))
+        return min(1.0, max(self._step / self._total, self._seconds() / max(1.0, self._time_limit)))
 
-    def _panel(self) -> Group:
-        grid = Table.grid(padding=(0, 2), expand=True)
-        columns = 3
-        for _ in range(columns):
-            grid.add_column(style="dim", no_wrap=True)
-            grid.add_column(justify="right", no_wrap=True)
-        cells = [text for item in self._values.items() for text in item]
-        for start in range(0, len(cells), 2 * columns):
-            grid.add_row(*cells[start : start + 2 * columns])
-        return Group(self._progress, grid)
+    def seconds_left(self) -> float | None:
+        """The time until the run ends at this pace, or at its time limit; None if not known yet."""
+        first, before = self._first
+        spent, taken = self._seconds() - before, self._step - first
+        by_steps = spent * (self._total - self._step) / taken if taken else math.inf
+        left = max(0.0, min(by_steps, self._time_limit - self._seconds()))
+        return None if math.isinf(left) else left
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The panel: progress, and a grid of metrics of one to three columns."""
+        waiting = [Text(self._filling, overflow="fold")] if self._filling else []
+        yield Group(self._progress(), *waiting, _grid(self._values, options.max_width))
+
+    def _progress(self) -> Table:
+        left = self.seconds_left()
+        row = Table.grid(padding=(0, 1), expand=True)
+        for ratio in (None, 1, None):
+            row.add_column(ratio=ratio, no_wrap=True)
+        times = _clock(self._seconds()) + (f", {_clock(left)} left" if left is not None else "")
+        bar = ProgressBar(total=1.0, completed=self.fraction())
+        steps = f"step {self._step:,} of {self._total:,}"
+        row.add_row(steps, bar, f"{self.fraction():.0%} in {times}".replace("%", " %"))
+        return row
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self._started
+
+    def _print_when_due(self) -> None:
+        if not self._live and time.monotonic() >= self._next_line:
+            self._next_line = time.monotonic() + PLAIN_SECONDS
+            self._print_line()
 
     def _print_line(self) -> None:
         values = ", ".join(f"{label} {value}" for label, value in self._values.items())
+        values = self._filling or values
         text = f"step {self._step:,} of {self._total:,} ({self.fraction():.0%}): {values}"
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
         log.info(text)
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=int(seconds)))
+
+
+def _grid(values: Mapping[str, str], width: int) -> Table:
+    """The labels and values as a table of as many columns as fit into ``width``, at most three."""
+    items = list(values.items())
+    columns = next(n for n in range(MOST_COLUMNS, 0, -1) if n == 1 or _needed(items, n) <= width)
+    grid = Table.grid(padding=(0, GAP), expand=True)
+    for _ in range(columns):
+        grid.add_column(style="dim", no_wrap=True)
+        grid.add_column(justify="right", no_wrap=True)
+    for start in range(0, len(items), columns):
+        grid.add_row(*(text for item in items[start : start + columns] for text in item))
+    return grid
+
+
+def _needed(items: Sequence[tuple[str, str]], columns: int) -> int:
+    """The width of a table of ``columns`` columns, each as wide as its longest label and value."""
+    parts = [items[first::columns] for first in range(columns)]
+    widest = [max((len(item[i]) for item in part), default=0) for part in parts for i in (0, 1)]
+    return sum(widest) + GAP * (2 * columns - 1)

@@ -2,13 +2,28 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
-from rich.progress import MofNCompleteColumn, Progress, TaskID
+from rich.progress import MofNCompleteColumn, Progress, ProgressColumn, TaskID
+
+from workers.terminal.redrawing import Redrawn
 
 Report = Callable[[str, int, int], None]
 """Called with the name of a piece of work, its total, and the number of finished units."""
+
+
+class _Bars(Progress):
+    """Bars that are drawn in place, also after the terminal's width changed."""
+
+    def __init__(self, *columns: ProgressColumn, **options: Any):
+        self._redrawn = Redrawn("")
+        super().__init__(*columns, **options)
+
+    def get_renderable(self) -> RenderableType:
+        self._redrawn.renderable = super().get_renderable()
+        return self._redrawn
 
 
 @contextmanager
@@ -20,7 +35,7 @@ def bars(screen: Console | None = None) -> Iterator[Report]:
     """
     screen = screen or Console(stderr=True)
     tasks: dict[str, TaskID] = {}
-    with Progress(
+    with _Bars(
         *Progress.get_default_columns(), MofNCompleteColumn(),
         console=screen, transient=True, disable=not screen.is_terminal,
     ) as drawn:  # fmt: skip

@@ -37,11 +37,12 @@ def report(table: RenderableType, result: Any = None, destination: str | None = 
     The table goes to standard error where the JSON goes to standard output, so that a pipe
     receives nothing else. Returns the exit status 0.
     """
+    text = json.dumps(result, indent=2) if destination else ""
+    if destination and destination != "-":  # first: printing may fail
+        Path(destination).write_text(text + "\n", encoding="utf-8")
     Console(stderr=destination == "-").print(table)
     if destination == "-":
-        print(json.dumps(result, indent=2))
-    elif destination:
-        Path(destination).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        print(text)
     return 0
 
 
