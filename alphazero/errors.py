@@ -7,3 +7,10 @@ class RunFailed(RuntimeError):
     Raised for instance where a loss is not finite or a cluster has been lost. Bad input raises
     ``ValueError`` instead.
     """
+
+
+class FleetLost(RunFailed):
+    """The end of a run whose self-play cannot continue; what was learned is whole.
+
+    So a checkpoint can still be saved.
+    """

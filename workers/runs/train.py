@@ -12,6 +12,7 @@ from rich.console import Console
 from alphazero import checkpoint, config_file, local_run, loop
 from alphazero.checkpoint import Checkpoint
 from alphazero.config import Config
+from alphazero.errors import FleetLost
 from alphazero.limiter import Limiter
 from alphazero.loop import Run
 from alphazero.nn import extras
@@ -53,7 +54,11 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
         dashboard.message(f"{_summary(run)}\n{tracker.status}")
         monitor = Monitor(run, tracker, dashboard, before)
         with dashboard, run_directory.stop_on_signal(console) as signals:
-            loop.train(run, monitor.hooks(stop=lambda: bool(signals)), limit)
+            try:
+                loop.train(run, monitor.hooks(stop=lambda: bool(signals)), limit)
+            except FleetLost:
+                run_directory.report(console, _save_at_end(run, monitor.seconds()))
+                raise
         path = checkpoint.resolve(run_dir)
         if signals:
             run_directory.report(
@@ -105,6 +110,18 @@ def _parts(
     with closing(RayFleet(settings, run_dir, settings.ray)) as fleet:
         console.print(f"each process of {fleet.memory}", markup=False, highlight=False)
         yield Run(settings, run_dir, learner, fleet.replay, fleet)
+
+
+def _save_at_end(run: Run, seconds: float) -> str:
+    """Save what was learned after the loss of the fleet; a line that says what became of that."""
+    step = run.learner.step
+    try:
+        newest = checkpoint.newest(run.directory, report=lambda line: None)
+        if step and (newest is None or checkpoint.load(newest).step != step):
+            loop.save(run, seconds)
+    except (OSError, ValueError, RuntimeError) as error:
+        return f"step {step:,} could not be saved: {error}"
+    return f"step {step:,} is saved; --resume --run-dir {run.directory} continues the run"
 
 
 def _summary(run: Run) -> str:

@@ -1,0 +1,140 @@
+"""The control plane, Ray's own processes, as the driver watches it.
+
+``gcs_server`` is the one of the whole cluster, a ``raylet`` is that of a node. Where gcs_server is
+lost, Ray ends the driver a minute later; where the raylet of this node is lost, Ray ends it within
+the next ``ray.put``. Both happen without a word, so both have to be noticed first:
+
+* gcs_server has to answer a call every second, on a thread of its own because Ray repeats such a
+  call for a minute where nothing answers;
+* the end of the raylet closes a socket that was connected to it, in the same moment, and the system
+  says whether the process at the other end of that socket was stopped. A call that the raylet does
+  not answer would be no test: its death meanwhile ends this process.
+"""
+
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from typing import TypeVar
+
+import ray
+
+from workers.cluster.processes import is_stopped
+
+T = TypeVar("T")
+GCS_SERVER, RAYLET = "gcs_server", "raylet"
+PAUSE = 1.0
+"""Seconds between two calls that test whether a process answers."""
+CHECK_SECONDS = 0.5
+"""Seconds between two checks while ``patiently`` waits."""
+
+
+class Clock:
+    """Seconds during which an answer could have been noticed.
+
+    ``now`` advances at each ``advance`` by the time since the one before, at most by ``most``. So a
+    driver that was stopped itself, or a laptop that was asleep, finds nobody silent: an hour
+    between two checks counts as a second.
+    """
+
+    def __init__(self, most: float):
+        self.now = 0.0
+        self._most = most
+        self._read = time.monotonic()
+
+    def advance(self, to: float | None = None) -> None:
+        """Read the time; ``to`` in tests."""
+        read = time.monotonic() if to is None else to
+        self.now += max(0.0, min(read - self._read, self._most))
+        self._read = read
+
+
+class ControlPlane:
+    """Finds out whether gcs_server and the raylet of this node still answer."""
+
+    def __init__(self) -> None:
+        self._ended = threading.Event()
+        self._answers = 0
+        self._last = {GCS_SERVER: 0.0, RAYLET: 0.0}
+        self._answers_seen = 0
+        here = ray.get_runtime_context().get_node_id()
+        (path,) = (n["RayletSocketName"] for n in ray.nodes() if n["NodeID"] == here)
+        self._path = path
+        self._watched = hasattr(socket, "AF_UNIX")  # not on Windows
+        self._socket = _connected(path) if self._watched else None
+        threading.Thread(target=self._call, name="calls gcs_server", daemon=True).start()
+
+    def has_raylet(self) -> bool:
+        """Whether the raylet of this node runs, as its socket shows; a stopped one does, too."""
+        connected = self._socket
+        if connected is None:
+            return not self._watched
+        try:
+            if connected.recv(1, socket.MSG_DONTWAIT):
+                return True
+        except BlockingIOError:  # nothing to read: the other side is still there
+            return True
+        except OSError:
+            pass
+        connected.close()
+        self._socket = again = _connected(self._path)  # None unless the raylet closed that one only
+        return again is not None
+
+    def silence(self, now: float) -> tuple[str, float]:
+        """The process that has not answered for longest, and for how long, on a ``Clock``."""
+        if self._answers != self._answers_seen:
+            self._answers_seen, self._last[GCS_SERVER] = self._answers, now
+        if self._socket is None or not is_stopped(_pid_behind(self._socket)):
+            self._last[RAYLET] = now
+        name, since = min(self._last.items(), key=lambda entry: entry[1])
+        return name, now - since
+
+    def close(self) -> None:
+        """Repeat no call any more: after a shutdown a call would start a new cluster."""
+        self._ended.set()
+        if self._socket is not None:
+            self._socket.close()
+
+    def _call(self) -> None:
+        while not self._ended.wait(PAUSE):
+            try:
+                ray.nodes()
+            except Exception:
+                continue  # Not answered: the silence grows.
+            self._answers += 1
+
+
+def patiently(check: Callable[[], None], function: Callable[[], T]) -> T:
+    """The result of ``function``, which Ray may never answer; ``check`` may raise meanwhile."""
+    result: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(function())
+        except BaseException as error:
+            result.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    while not wait([result], CHECK_SECONDS).done:
+        check()
+    return result.result()
+
+
+def _pid_behind(connected: socket.socket) -> int:
+    """The process at the other end of a local socket; 0 where the system does not say that."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return 0
+    size = struct.calcsize("3i")
+    return struct.unpack("3i", connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[0]
+
+
+def _connected(path: str) -> socket.socket | None:
+    connected = socket.socket(socket.AF_UNIX)
+    try:
+        connected.connect(path)
+    except OSError:
+        connected.close()
+        return None
+    return connected
