@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from typing import TypeVar
 
 import ray
@@ -124,10 +125,11 @@ def patiently(check: Callable[[], None], function: Callable[[], T]) -> T:
 
 def _pid_behind(connected: socket.socket) -> int:
     """The process at the other end of a local socket; 0 where the system does not say that."""
-    if not hasattr(socket, "SO_PEERCRED"):
-        return 0
-    size = struct.calcsize("3i")
-    return struct.unpack("3i", connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[0]
+    credentials = struct.Struct("3i")  # process, user, group
+    with suppress(OSError, AttributeError):  # just closed; not Linux
+        read = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, credentials.size)
+        return credentials.unpack(read)[0]
+    return 0
 
 
 def _connected(path: str) -> socket.socket | None:

@@ -22,6 +22,7 @@ its new games have ids that were never used before.
 
 import logging
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -152,15 +153,8 @@ class Supervisor:
         if member.pending_ping is not None and _ready(member.pending_ping):
             ping, member.pending_ping = member.pending_ping, None
             self._on_status(member, ping)
-        silence = self._clock.now - member.last_answer
-        if silence > (self._timeouts.ping if member.alive else self._timeouts.start):
-            self._kill(member, f"{member.name} did not answer for {silence:.0f} s")
-        elif member.alive and silence > self._timeouts.stopped and self._is_stopped(member):
-            self._kill(member, f"{member.name} is stopped and did not answer for {silence:.0f} s")
-        elif member.kind == "worker" and member.alive and member.pending_call is not None:
-            stuck = self._clock.now - member.last_advance
-            if stuck > self._timeouts.start:
-                self._kill(member, f"{member.name} has not advanced for {stuck:.0f} s")
+        if reason := hanging(member, self._clock.now, self._timeouts, self._is_stopped):
+            self._kill(member, reason)
         if member.pending_ping is None:
             member.pending_ping = member.request_status()
 
@@ -312,6 +306,27 @@ class Supervisor:
             )
         elif now - self._progress_at > self._timeouts.stall:
             self._fail(f"self-play made no progress for {self._timeouts.stall:.0f} s")
+
+
+def hanging(
+    member: Member, now: float, timeouts: Timeouts, is_stopped: Callable[[Member], bool]
+) -> str:
+    """Why the member counts as one that hangs; empty where it does not.
+
+    A process may be silent for long and healthy, because its machine has too much to do. So it is
+    ended after seconds only where the system says that it is stopped, which no load explains.
+    """
+    silence, stuck = now - member.last_answer, now - member.last_advance
+    if silence > (timeouts.ping if member.alive else timeouts.start):
+        return f"{member.name} did not answer for {silence:.0f} s"
+    if not member.alive:
+        return ""
+    if silence > timeouts.stopped and is_stopped(member):
+        return f"{member.name} is stopped: no answer for {silence:.0f} s"
+    running = member.kind == "worker" and member.pending_call is not None
+    if running and stuck > timeouts.start:
+        return f"{member.name} has not advanced for {stuck:.0f} s"
+    return ""
 
 
 def _ready(reference: Any) -> bool:

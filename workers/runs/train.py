@@ -38,6 +38,8 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
     """
     console = Console()
     start = newest_checkpoint(run_dir, settings, console) if resume else None
+    if resume and (ended := run_directory.describe_last_end(run_dir / "log.txt")):
+        console.print(ended, markup=False, soft_wrap=True, highlight=False)
     ray = start.config.ray if start and ray == "auto" else ray
     settings = local_run.resolve(settings, choose_ray() if ray == "auto" else ray)
     minutes = time_limit or settings.training.time_limit_minutes
