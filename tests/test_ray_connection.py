@@ -207,7 +207,7 @@ def test_a_cluster_with_another_ray_or_python_is_refused_with_both_versions(monk
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setattr(connection.ray, "init", mismatch)
     monkeypatch.setattr(connection, "_check_reachable", lambda address: None)
-    with pytest.raises(ValueError, match="10.0.0.1:6379: Version mismatch") as refusal:
+    with pytest.raises(ValueError, match="Version mismatch") as refusal:
         connection.connect("10.0.0.1:6379")
     line = one_line(refusal)
     for version in ("2.9.1", "3.9.7", ray.__version__, sys.version.split()[0]):

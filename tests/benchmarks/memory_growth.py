@@ -3,10 +3,11 @@
     python tests/benchmarks/memory_growth.py --ray local|off [--minutes M] [KEY=VALUE ...]
 
 Trains with the default settings of a game for M minutes (default 20) and reads the memory of every
-process of the run every ten seconds: bytes of RAM, shared pages divided among those that share
-them. Prints, per process name and for all together, the size at the end and the growth in MB per
-minute, the slope of a least-squares line through the readings of the second half. Processes with
-the same name are added up. Linux only. The readings are in runs/memory_growth/readings.jsonl.
+process of the run every ten seconds: bytes of RAM without the pages of program files, shared pages
+divided among the processes that share them. Prints, per process name and for all together, the size
+at the end and the growth in MB per minute, the slope of a least-squares line through the readings
+of the second half. Processes with the same name are added up. Linux only. The readings are in
+runs/memory_growth/readings.jsonl.
 
 The replay window grows with the run, in the driver or in the replay actor: a small
 `replay.window_min=` and an exponent near 0 show what grows beside it.
@@ -23,7 +24,6 @@ from pathlib import Path
 
 import numpy as np
 
-from workers.bench.processes import memory
 from workers.cluster.processes import PROC, children
 
 RUN = Path("runs/memory_growth")
@@ -33,7 +33,7 @@ Reading = tuple[float, Counter]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="The memory of all processes of a run over time.")
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="overrides")
     parser.add_argument("--ray", choices=("local", "off"), default="local", help="(local)")
     parser.add_argument("--minutes", type=float, default=20, help="(20)")
@@ -66,21 +66,27 @@ def _readings(process: subprocess.Popen) -> list[Reading]:
                 readings.append(((time.monotonic() - start) / 60, sizes))
                 file.write(json.dumps(readings[-1]) + "\n")
                 file.flush()
-    return readings[:-1]  # the last one may be of a run that was just ending
+    return readings[:-3]  # in the last half minute the processes end
 
 
 def _megabytes(root: int) -> Counter:
     """The memory of ``root`` and all processes below it, by name."""
-    pids, sizes = [root], Counter()
+    pids, sizes = [root], Counter[str]()
     for pid in pids:
         pids += children(pid)
     for pid in pids:
         try:
             words = (PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
-            sizes[_name(words, pid == root)] += memory([pid]) / 1e6
+            sizes[_name(words, pid == root)] += _bytes(pid) / 1e6  # pyright: ignore
         except (FileNotFoundError, ProcessLookupError, PermissionError, IndexError):
             continue  # it has just ended
     return sizes
+
+
+def _bytes(pid: int) -> int:
+    """The memory of one process that no file holds; Linux counts it in KiB."""
+    lines = (PROC / str(pid) / "smaps_rollup").read_text().splitlines()
+    return 1024 * sum(int(x.split()[1]) for x in lines if x.startswith(("Pss_Anon", "Pss_Shmem")))
 
 
 def _name(words: list[bytes], driver: bool) -> str:
@@ -102,8 +108,10 @@ def _report(readings: list[Reading]) -> None:
         sizes = np.array([reading[name] for reading in series])
         slope = np.polyfit(minutes[late], sizes[late], 1)[0]
         print(f"{name:40} {sizes[-1]:13.1f} {slope:13.2f}")
-    last = json.loads((RUN / "run" / "metrics.jsonl").read_text().splitlines()[-1])
-    print(f"{last['games']:,.0f} games, {last['positions']:,.0f} positions, step {last['step']:,}")
+    lines = (RUN / "run" / "metrics.jsonl").read_text().splitlines()
+    if lines:
+        end = json.loads(lines[-1])
+        print(f"{end['games']:,.0f} games, {end['positions']:,.0f} positions, step {end['step']:,}")
 
 
 if __name__ == "__main__":
