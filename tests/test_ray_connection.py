@@ -258,3 +258,39 @@ def test_a_run_needs_no_large_shared_memory_and_no_address_or_proxy_of_the_envir
     )
     assert ended.returncode == 0, ended.stderr
     assert "step 5 of 5" in ended.stdout
+
+
+OWN_GAME = """\
+from games.tic_tac_toe import TicTacToe
+
+
+class Broken(TicTacToe):
+    calls = 0
+
+    def advance(self, states, actions):
+        Broken.calls += 1
+        if Broken.calls % 2000 == 0:
+            raise IndexError("no such square")
+        return super().advance(states, actions)
+"""
+
+
+@pytest.mark.slow
+def test_an_own_game_that_raises_in_some_games_ends_a_run_on_ray_with_the_place(tmp_path):
+    (tmp_path / "own_game.py").write_text(OWN_GAME)
+    (tmp_path / "own.yaml").write_text("game: own_game:Broken\n")
+    words = ["train", "own.yaml", "--run-dir", "run", "--ray", "local", "training.steps=100000"]
+    words += ["evaluation.games=0", "tracking.wandb=off", "selfplay.games=8"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "alphazero", *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert ended.returncode == 1, ended.stderr
+    reason = "self-play worker 0 failed: IndexError: no such square (own_game.py, line 10)"
+    assert ended.stderr.splitlines()[-1] == f"alphazero: error: {reason}"
+    assert f"ERROR workers.cluster.supervisor: {reason}" in (tmp_path / "run/log.txt").read_text()
+    assert list((tmp_path / "run" / "games").glob("shard_*.bin"))

@@ -174,3 +174,18 @@ def test_a_call_that_never_returns_ends_with_the_error_of_the_check(monkeypatch)
     assert control_plane.patiently(check, lambda: 5) == 5
     with pytest.raises(KeyError):
         control_plane.patiently(check, lambda: {}["missing"])
+
+
+def test_a_program_that_only_waits_for_its_cluster_ends_with_the_reason(watched, monkeypatch):
+    watch = control_plane.Watch(limit=8.0)
+    wait_for_answers(watch._control, 1)
+    watch.check()
+    watch._clock.now = 4.0
+    watched.ray.answer.clear()
+    threading.Event().wait(0.1)  # the call under way may still return
+    watch.check()
+    watch._clock.now = 30.0
+    with pytest.raises(control_plane.ClusterLost, match="gcs_server has ended or hangs") as loss:
+        watch.check()
+    assert loss.value.name == control_plane.GCS_SERVER
+    watch.close()

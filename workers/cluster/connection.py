@@ -17,6 +17,7 @@ import alphazero
 from alphazero import packages
 from alphazero.errors import RunFailed
 from workers.cluster import authentication
+from workers.cluster.processes import kill_children
 
 OBJECT_STORE_BYTES = 512 * 2**20
 """For a cluster of this machine: a few versions of the weights, and messages under way."""
@@ -54,6 +55,19 @@ def connect(address: str) -> bool:
         ray.shutdown()
         raise
     return True
+
+
+def leave(started: bool, lost: str | None = None) -> None:
+    """Shut Ray down if it was ``started`` here, also after ``lost``, a process of its own, was.
+
+    A shutdown waits for ever for a process that hangs, and some seconds for one that has ended; the
+    actors and tasks of a cluster that was started here end with it.
+    """
+    if not started:
+        return
+    if lost:
+        kill_children((lost,))
+    ray.shutdown()
 
 
 def versions() -> str:

@@ -18,16 +18,20 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from contextlib import suppress
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import ray
 
+from alphazero.errors import RunFailed
 from workers.cluster.processes import is_stopped
 
 T = TypeVar("T")
 GCS_SERVER, RAYLET = "gcs_server", "raylet"
 PAUSE = 1.0
 """Seconds between two calls that test whether a process answers."""
+RAYLET_ENDED = "the raylet of this machine, the process of Ray that starts all others, has ended"
+LONGEST_CHECK = 2.0
+"""Seconds of silence that one check adds at most: more than that, and this process was stopped."""
 CHECK_SECONDS = 0.5
 """Seconds between two checks while ``patiently`` waits."""
 
@@ -50,6 +54,13 @@ class Clock:
         read = time.monotonic() if to is None else to
         self.now += max(0.0, min(read - self._read, self._most))
         self._read = read
+
+
+class Loss(NamedTuple):
+    """A process of Ray itself that was lost, and a line about it."""
+
+    name: str
+    reason: str
 
 
 class ControlPlane:
@@ -92,6 +103,15 @@ class ControlPlane:
         name, since = min(self._last.items(), key=lambda entry: entry[1])
         return name, now - since
 
+    def problem(self, now: float, limit: float) -> "Loss | None":
+        """What was lost: the raylet, or a process that has not answered for ``limit`` seconds."""
+        if not self.has_raylet():
+            return Loss(RAYLET, RAYLET_ENDED)
+        name, silence = self.silence(now)
+        if silence <= limit:
+            return None
+        return Loss(name, f"Ray's {name} has ended or hangs: no answer for {silence:.0f} s")
+
     def close(self) -> None:
         """Repeat no call any more: after a shutdown a call would start a new cluster."""
         self._ended.set()
@@ -105,6 +125,33 @@ class ControlPlane:
             except Exception:
                 continue  # Not answered: the silence grows.
             self._answers += 1
+
+
+class Watch:
+    """The control plane of a program that only waits for its cluster: ``check`` raises."""
+
+    def __init__(self, limit: float):
+        """``limit``: seconds without an answer."""
+        self._limit = limit
+        self._clock = Clock(LONGEST_CHECK)
+        self._control = ControlPlane()
+
+    def check(self) -> None:
+        """Raise ``ClusterLost`` where Ray's own processes ended or hang."""
+        self._clock.advance()
+        if loss := self._control.problem(self._clock.now, self._limit):
+            raise ClusterLost(loss)
+
+    def close(self) -> None:
+        self._control.close()
+
+
+class ClusterLost(RunFailed):
+    """The end of a program because Ray itself was lost: no call of it may return."""
+
+    def __init__(self, loss: Loss):
+        super().__init__(loss.reason)
+        self.name = loss.name
 
 
 def patiently(check: Callable[[], None], function: Callable[[], T]) -> T:

@@ -18,12 +18,11 @@ from alphazero.config import Config
 from alphazero.nn.weights import Weights
 from alphazero.parts import game_of, memory_of
 from alphazero.protocols import Collected
-from workers.cluster.connection import connect
+from workers.cluster.connection import connect, leave
 from workers.cluster.control_plane import patiently
 from workers.cluster.inference import InferenceServer, LoadableEvaluator, network_evaluator
 from workers.cluster.members import Incarnations, Member, Timeouts
 from workers.cluster.plan import Plan, list_nodes, make_plan
-from workers.cluster.processes import kill_children
 from workers.cluster.replay import RemoteReplay, ReplayStore, stored_games
 from workers.cluster.selfplay import MakeGroups, SelfPlayWorker, game_groups
 from workers.cluster.supervisor import Supervisor
@@ -147,24 +146,14 @@ class RayFleet:
         if not ray.is_initialized():
             return
         if self._supervisor.lost:
-            self._leave(self._supervisor.lost)
+            leave(self._started_ray, self._supervisor.lost)
             return
         replay, *others = self._supervisor.members
         for member in others:
             ray.kill(member.actor)
         ray.wait([replay.actor.close.remote()], timeout=10.0)
         ray.kill(replay.actor)
-        if self._started_ray:
-            ray.shutdown()
-
-    def _leave(self, lost: str) -> None:
-        """Shut Ray down after ``lost``, a process of its own, ended or hung: its actors end too.
-
-        A shutdown waits for ever for a process that hangs, and some seconds for one that has ended.
-        """
-        if self._started_ray:
-            kill_children((lost,))
-            ray.shutdown()
+        leave(self._started_ray)
 
     def _compute_rates(self, grown: dict[str, float], seconds: float) -> dict[str, float]:
         mean_batch = grown["evaluations"] / max(1, grown["batches"])

@@ -31,7 +31,14 @@ from ray.exceptions import ActorDiedError, PendingCallsLimitExceeded, RayError, 
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from alphazero.errors import FleetLost, RunFailed
-from workers.cluster.control_plane import RAYLET, Clock, ControlPlane
+from workers.cluster.control_plane import (
+    LONGEST_CHECK,
+    RAYLET,
+    RAYLET_ENDED,
+    Clock,
+    ControlPlane,
+    Loss,
+)
 from workers.cluster.members import Incarnations, Member, Timeouts
 from workers.cluster.processes import is_stopped
 from workers.cluster.selfplay import Peers
@@ -40,9 +47,8 @@ logger = logging.getLogger(__name__)
 
 SECONDS_PER_CHECK = 0.004
 """The least time between two checks, per actor; a check takes up to a tenth of it."""
-LONGEST_CHECK = 2.0
-"""Seconds of silence that one check adds at most: more than that, and this process was stopped."""
-RAYLET_ENDED = "the raylet of this machine, the process of Ray that starts all others, has ended"
+QUIET = 2.5
+"""Seconds without an answer of Ray's own processes after which no actor is judged."""
 
 
 class Supervisor:
@@ -82,7 +88,7 @@ class Supervisor:
     def raise_failure(self):
         """Raise ``FleetLost``, one line, if the run was given up."""
         if self.failure is None and not self._control.has_raylet():
-            self._lose(RAYLET, RAYLET_ENDED)
+            self._lose(Loss(RAYLET, RAYLET_ENDED))
         if self.failure:
             raise FleetLost(self.failure)
 
@@ -116,8 +122,8 @@ class Supervisor:
                     self._fail(f"the supervisor failed: {error!r}")
 
     def _check_members(self):
-        if self.failure:
-            return
+        if self.failure or self._control.silence(self._clock.now)[1] > QUIET:
+            return  # calls that end an actor would wait for the control plane
         for member in self.members:
             self._check_member(member)
         self._reconcile("replay", "server", "worker")
@@ -125,13 +131,11 @@ class Supervisor:
 
     def _check_control_plane(self):
         """Give up the run where Ray's own processes ended, or have not answered for too long."""
-        if not self._control.has_raylet():
-            self._lose(RAYLET, RAYLET_ENDED)
+        if loss := self._control.problem(self._clock.now, self._timeouts.control_elsewhere):
+            self._lose(loss)
             return
         name, silence = self._control.silence(self._clock.now)
-        if silence > self._timeouts.control_elsewhere:
-            self._lose(name, f"Ray's {name} has ended or hangs: no answer for {silence:.0f} s")
-        elif silence <= self._timeouts.control:
+        if silence <= self._timeouts.control:
             self._warned = False
         elif not self._warned:
             self._warned = True
@@ -143,10 +147,10 @@ class Supervisor:
             self.failure = reason
             logger.error(reason)
 
-    def _lose(self, name: str, reason: str):
+    def _lose(self, loss: Loss):
         """Give up the run because of a process of Ray itself."""
-        self.lost = self.lost or name
-        self._fail(reason)
+        self.lost = self.lost or loss.name
+        self._fail(loss.reason)
 
     def _check_member(self, member: Member):
         """Process the answer to the last ping, kill an actor that hangs, and ping again."""
