@@ -214,6 +214,16 @@ def test_a_cluster_with_another_ray_or_python_is_refused_with_both_versions(monk
         assert version in line
 
 
+def test_a_ray_that_does_not_start_is_one_line(monkeypatch, no_ray, home):
+    def slow(**settings):
+        raise Exception("The current node timed out during startup.\nThis could happen because")
+
+    monkeypatch.setattr(connection.ray, "init", slow)
+    with pytest.raises(RunFailed, match="ray local: Ray did not start: The current") as failure:
+        connection.connect("local")
+    one_line(failure)
+
+
 def test_a_node_with_other_versions_is_refused_with_both(ray_session):
     node = ray_session.get_runtime_context().get_node_id()
     connection.check_versions([node], connection.versions())
