@@ -48,7 +48,8 @@ logger = logging.getLogger(__name__)
 SECONDS_PER_CHECK = 0.004
 """The least time between two checks, per actor; a check takes up to a tenth of it."""
 QUIET = 2.5
-"""Seconds without an answer of Ray's own processes after which no actor is judged."""
+"""Seconds without an answer of Ray's own processes after which no actor is ended: the call that ends
+it would wait for them."""
 
 
 class Supervisor:
@@ -122,8 +123,8 @@ class Supervisor:
                     self._fail(f"the supervisor failed: {error!r}")
 
     def _check_members(self):
-        if self.failure or self._control.silence(self._clock.now)[1] > QUIET:
-            return  # calls that end an actor would wait for the control plane
+        if self.failure:
+            return
         for member in self.members:
             self._check_member(member)
         self._reconcile("replay", "server", "worker")
@@ -157,7 +158,8 @@ class Supervisor:
         if member.pending_ping is not None and _ready(member.pending_ping):
             ping, member.pending_ping = member.pending_ping, None
             self._on_status(member, ping)
-        if reason := hanging(member, self._clock.now, self._timeouts, self._is_stopped):
+        reason = hanging(member, self._clock.now, self._timeouts, self._is_stopped)
+        if reason and self._control.silence(self._clock.now)[1] <= QUIET:
             self._kill(member, reason)
         if member.pending_ping is None:
             member.pending_ping = member.request_status()
