@@ -48,8 +48,8 @@ logger = logging.getLogger(__name__)
 SECONDS_PER_CHECK = 0.004
 """The least time between two checks, per actor; a check takes up to a tenth of it."""
 QUIET = 2.5
-"""Seconds without an answer of Ray's own processes after which no actor is ended: the call that ends
-it would wait for them."""
+"""Seconds without an answer of Ray's own processes after which no actor is ended, for the call that
+ends it would wait for them."""
 
 
 class Supervisor:
