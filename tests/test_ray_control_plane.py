@@ -1,4 +1,4 @@
-"""What counts as lost or as hanging: Ray's own processes and the actors, on a clock of checks."""
+"""Ray's own processes and the actors: when they count as lost or as hanging."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""What a run's log keeps of its end, and what `--resume` says of it."""
+"""A run's end in its log, and what `--resume` says of it."""
 
 import io
 import logging

@@ -1,4 +1,4 @@
-"""What a training run on Ray loses when its processes are killed or stopped.
+"""The losses of a training run on Ray whose processes are killed or stopped.
 
     python tests/benchmarks/kills_on_ray.py [--parts kill,actors,control,signals,disk] [--kills N]
         [KEY=VALUE ...]
@@ -133,7 +133,7 @@ class Run:
         raise SystemExit(f"{self.folder.name}: there is no process {name}")
 
     def lost(self, before: list[int]) -> dict[str, str]:
-        """What is missing of the games ``before`` and of the steps, once the command has ended."""
+        """The figures of what is missing of the games ``before`` and of the steps, once the command has ended."""
         after = self.game_ids()
         lines, newest = self.metrics(), checkpoint.newest(self.seen, lambda line: None)
         saved = checkpoint.load(newest).step if newest else 0

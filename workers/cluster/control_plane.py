@@ -39,9 +39,9 @@ CHECK_SECONDS = 0.5
 class Clock:
     """Seconds during which an answer could have been noticed.
 
-    ``now`` advances at each ``advance`` by the time since the one before, at most by ``most``. So a
-    driver that was stopped itself, or a laptop that was asleep, finds nobody silent: an hour
-    between two checks counts as a second.
+    ``now`` advances at each ``advance`` by the time since the one before, at most by ``most``. So no
+    process seems silent to a driver that was stopped itself, or on a laptop that was suspended: an
+    hour between two checks counts as two seconds.
     """
 
     def __init__(self, most: float):
@@ -104,7 +104,7 @@ class ControlPlane:
         return name, now - since
 
     def problem(self, now: float, limit: float) -> "Loss | None":
-        """What was lost: the raylet, or a process that has not answered for ``limit`` seconds."""
+        """The loss of the raylet, or of a process that has not answered for ``limit`` seconds."""
         if not self.has_raylet():
             return Loss(RAYLET, RAYLET_ENDED)
         name, silence = self.silence(now)
