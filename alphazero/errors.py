@@ -16,6 +16,13 @@ class RunFailed(RuntimeError):
     """
 
 
+class FleetLost(RunFailed):
+    """The end of a run whose self-play cannot continue; what was learned is whole.
+
+    So a checkpoint can still be saved.
+    """
+
+
 def reason(error: BaseException) -> str:
     """The cause of an error, which may be any, in one line; its type where the text is no sentence.
 

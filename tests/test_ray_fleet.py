@@ -16,6 +16,7 @@ import pytest
 import games
 from alphazero import wire
 from alphazero.config import Config, InferenceSettings, SelfPlaySettings
+from alphazero.errors import FleetLost
 from alphazero.protocols import Collected
 from alphazero.records import states_of
 from alphazero.search.gumbel import Gumbel
@@ -31,7 +32,7 @@ CONFIG = Config(
     selfplay=SelfPlaySettings(games=8, groups=2, workers=2),
     inference=InferenceSettings(batch_size=64),
 )
-TIMEOUTS = Timeouts(interval=0.1, ping=20.0, start=90.0, stall=120.0, max_failures=4)
+TIMEOUTS = Timeouts(interval=0.1, ping=90.0, start=90.0, stall=120.0, max_failures=4)
 pytestmark = pytest.mark.usefixtures("ray_session", "_pickled_by_value")
 
 
@@ -313,6 +314,25 @@ def test_an_evaluator_that_always_fails_ends_the_run_with_its_error(start):
         run.fleet.publish(weights(1), 1)
 
 
+def test_an_evaluator_that_fails_now_and_then_ends_the_run_however_many_games_are_finished(start):
+    def failing(config):
+        class Failing(Hashing):
+            calls = 0
+
+            def __call__(self, states):
+                self.calls += 1
+                if self.calls % 400 == 0:
+                    raise ValueError("values that are not finite")
+                return super().__call__(states)
+
+        return Failing(9)
+
+    run = start(make_evaluator=failing)
+    with pytest.raises(FleetLost, match=r"self-play worker \d failed: ValueError: values that are"):
+        run.collect_until(lambda: False)
+    assert run.games > 0
+
+
 def test_a_server_that_cannot_start_ends_the_run_with_its_error(start):
     def broken(config):
         raise ValueError("no such device: cuda:7")
@@ -332,7 +352,7 @@ def test_closing_leaves_no_process_behind(start):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["worker", "server", "replay"])
 def test_a_stopped_actor_is_detected_and_replaced(start, kind):
-    run = start(timeouts=replace(TIMEOUTS, ping=3.0))
+    run = start(timeouts=replace(TIMEOUTS, stopped=1.0))
     run.collect(games=30)
     stopped = run.members(kind)[0].pid
     os.kill(stopped, signal.SIGSTOP)
@@ -340,6 +360,16 @@ def test_a_stopped_actor_is_detected_and_replaced(start, kind):
     run.members(kind)
     run.collect(games=100)
     run.assert_stored_exactly_once()
+
+
+@pytest.mark.slow
+def test_a_stopped_actor_on_another_node_is_detected_by_a_task_there(start):
+    run = start(timeouts=replace(TIMEOUTS, stopped=1.0))
+    run.collect(games=30)
+    run.fleet._supervisor._node = "the node of another driver"
+    stopped = run.members("worker")[0].pid
+    os.kill(stopped, signal.SIGSTOP)
+    wait_until(lambda: not psutil.pid_exists(stopped))
 
 
 @pytest.mark.slow

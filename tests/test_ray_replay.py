@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up_rows import random_record, same
 
@@ -105,6 +105,7 @@ def test_a_reopened_store_continues_the_log_for_a_reader_that_lags_behind(tmp_pa
     assert_stored_after(again, 10, RECORDS[10:12])
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=12), st.data())
 def test_every_game_is_read_once_whatever_is_repeated_and_restarted(sizes, data):
     """Deliveries overlap with those before, the reader sometimes lags, the store may restart."""

@@ -1,5 +1,6 @@
 """The parts of the self-play worker and the plan of a fleet, without Ray."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,12 +8,12 @@ import pytest
 from ray.exceptions import ActorUnavailableError
 
 from alphazero.config import Config, InferenceSettings, SelfPlaySettings
+from alphazero.errors import RunFailed
 from alphazero.types import Evaluation
 from workers.cluster import selfplay
-from workers.cluster.connection import require_token
 from workers.cluster.members import Incarnations
 from workers.cluster.plan import Node, make_plan
-from workers.cluster.selfplay import Outbox, PendingMove
+from workers.cluster.selfplay import Outbox, Peers, PendingMove, SelfPlayWorker
 
 
 class TwoRequests:
@@ -181,16 +182,31 @@ def test_there_is_one_group_per_lane_and_one_more_per_worker():
     assert planned([Node(16, 0)], workers=1).groups <= 8  # more groups are no faster
 
 
-@pytest.mark.parametrize("mode", ["", "disabled"])
-def test_a_cluster_without_a_token_is_refused_in_one_line(mode):
-    with pytest.raises(ValueError, match="needs token authentication") as refusal:
-        require_token("10.0.0.1:6379", mode)
-    assert "\n" not in str(refusal.value)
-    require_token("10.0.0.1:6379", "token")
-
-
 def test_no_incarnation_number_is_drawn_twice_in_any_session(tmp_path):
     first = Incarnations(tmp_path / "number")
     drawn = [first.draw() for _ in range(3)]
     drawn.append(Incarnations(tmp_path / "number").draw())
     assert drawn == [1, 2, 3, 4]
+
+
+class Raising:
+    """A group whose game raises at its second move."""
+
+    def __init__(self):
+        self.moves = 0
+
+    def move(self):
+        self.moves += 1
+        if self.moves == 2:
+            raise IndexError("list index\nout of range")
+        return []
+        yield
+
+
+def test_a_game_that_raises_ends_its_worker_with_the_error_and_its_place_in_one_line():
+    worker = SelfPlayWorker(lambda ids: [Raising()], bound=8)
+    peers = Peers([], SimpleNamespace(push=SimpleNamespace(remote=None)))
+    with pytest.raises(RunFailed) as failure:
+        worker.run(1, peers)
+    line = r"IndexError: list index out of range \(test_ray_selfplay\.py, line \d+\)"
+    assert re.fullmatch(line, str(failure.value))

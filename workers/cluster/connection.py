@@ -2,70 +2,132 @@
 
 import logging
 import os
+import platform
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import ray
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+import alphazero
 from alphazero import packages
+from alphazero.errors import RunFailed
+from workers.cluster import authentication
+from workers.cluster.processes import kill_children
 
 OBJECT_STORE_BYTES = 512 * 2**20
 """For a cluster of this machine: a few versions of the weights, and messages under way."""
 CONNECT_TIMEOUT = 5.0
 """Seconds within which a cluster has to accept a connection."""
+NODE_TIMEOUT = 60.0
+"""Seconds within which a node has to report its versions."""
+SYSTEM: dict[str, Any] = {"task_events_report_interval_ms": 0}
+"""Settings of a cluster of this machine. Without the first, gcs_server keeps an event of every
+call, and grows by 9 MB per minute."""
 
 
 def connect(address: str) -> bool:
     """Join the cluster at ``address``, or start one on this machine for ``local``.
 
     Returns whether the caller has to shut Ray down: False where Ray was running in this process
-    already. Raises ``OSError`` where no connection is accepted at ``address``, and ``ValueError``
-    for a cluster without token authentication, and where a package in the current folder would
-    hide one of ours in Ray's processes.
+    already. Raises ``ValueError`` for a cluster that does not insist on its token, for a node with
+    other versions than here, for a folder with too long a name, and where a package in the current
+    folder would hide one of ours in Ray's processes; ``OSError`` where no connection is accepted at
+    ``address``; ``RunFailed`` where Ray does not start.
     """
     if ray.is_initialized():
+        authentication.prove_token(ray.get_runtime_context().gcs_address)
         return False
     # Ray puts these two at the front of the path in its processes.
     packages.check_folders([Path.cwd(), Path(sys.argv[0]).resolve().parent])
-    if address == "local":
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-        return True
-    require_token(address, _auth_mode())
-    _check_reachable(address)
-    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    # A cluster that requires no token also accepts a client that sends one: so the mode has to be
-    # read in a process of the cluster too.
-    task = ray.remote(num_cpus=0)(_auth_mode).remote()
+    authentication.require_token(address, authentication.mode())
     try:
-        require_token(address, ray.get(task, timeout=60.0))
+        _start() if address == "local" else _join(address)
+        authentication.prove_token(ray.get_runtime_context().gcs_address)
+        here = ray.get_runtime_context().get_node_id()
+        nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+        check_versions([node for node in nodes if node != here], versions())
     except BaseException:
         ray.shutdown()
         raise
     return True
 
 
-def require_token(address: str, mode: str):
-    """Raise ``ValueError`` unless ``mode``, the value of ``RAY_AUTH_MODE``, is ``token``.
+def leave(started: bool, lost: str | None = None) -> None:
+    """Shut Ray down if it was ``started`` here, also after ``lost``, a process of its own, was.
 
-    Without a token, every process that reaches the ports of the cluster could run code on it.
+    A shutdown waits for ever for a process that hangs, and some seconds for one that has ended; the
+    actors and tasks of a cluster that was started here end with it.
     """
-    if mode.lower() != "token":
-        raise ValueError(
-            f"ray {address}: a cluster needs token authentication, for every process that reaches "
-            "its ports can run code on it; make a token with `ray get-auth-token --generate`, copy "
-            "~/.ray/auth_token to every node, and set RAY_AUTH_MODE=token for `ray start` and here"
+    if not started:
+        return
+    if lost:
+        kill_children((lost,))
+    ray.shutdown()
+
+
+def versions() -> str:
+    """The versions in this process that have to be the same on every node."""
+    return f"Ray {ray.__version__}, Python {platform.python_version()}, alphazero " + (
+        alphazero.__version__
+    )
+
+
+def check_versions(nodes: Sequence[str], here: str) -> None:
+    """Raise ``ValueError``, one line with both versions, unless all ``nodes`` have those ``here``.
+
+    Ray compares its own and Python's when a node joins, unless it was told not to.
+    """
+    task: Any = ray.remote(num_cpus=0, max_retries=0)(versions)
+    calls = {
+        node: task.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False))
+        for node in nodes
+    }
+    answers = {node: call.remote() for node, call in calls.items()}
+    for node, answer in answers.items():
+        try:
+            there = ray.get(answer, timeout=NODE_TIMEOUT)
+        except RayError as error:
+            raise ValueError(
+                f"ray: node {node[:12]} did not report its versions: {_line(error)}"
+            ) from None
+        if there != here:
+            raise ValueError(f"ray: node {node[:12]} has {there}, but this process has {here}")
+
+
+def _start() -> None:
+    """Start a cluster of this machine, whatever ``RAY_ADDRESS`` says."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    authentication.keep_token()
+    try:
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _system_config=dict(SYSTEM),
         )
+    except Exception as error:  # Ray raises no narrower class where a node starts too slowly
+        if "AF_UNIX path length" in str(error):
+            raise ValueError(_too_long()) from None
+        raise RunFailed(f"ray local: Ray did not start: {_line(error)}") from None
 
 
-def _check_reachable(address: str):
+def _join(address: str) -> None:
+    """Connect to the cluster at host:port; a mismatch of versions is one line with both."""
+    _check_reachable(address)
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except Exception as error:  # Ray raises no narrower class where a node starts too slowly
+        raise ValueError(f"ray {address}: {_line(error)}") from None
+
+
+def _check_reachable(address: str) -> None:
     """Raise ``OSError`` where host:port accepts no connection; Ray itself would retry for ever."""
     host, _, port = address.rpartition(":")
     try:
@@ -75,5 +137,16 @@ def _check_reachable(address: str):
         raise OSError(f"ray {address}: no connection is accepted there: {reason}") from None
 
 
-def _auth_mode() -> str:
-    return os.environ.get("RAY_AUTH_MODE", "")
+def _too_long() -> str:
+    """The line for a temporary folder in which the names of Ray's sockets become too long."""
+    name = next((n for n in ("RAY_TMPDIR", "TMPDIR") if os.environ.get(n)), "RAY_TMPDIR")
+    return (
+        f"ray local: {name}={os.environ.get(name, '')} is too long for the sockets in it (107 "
+        "bytes with 60 of Ray's own); set RAY_TMPDIR to a folder with a short name, such as /tmp"
+    )
+
+
+def _line(error: Exception) -> str:
+    """A message of Ray, which may be pages long, in one line of at most 400 characters."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 400 else f"{text[:400]} ..."

@@ -18,7 +18,8 @@ from alphazero.config import Config
 from alphazero.nn.weights import Weights
 from alphazero.parts import game_of, memory_of
 from alphazero.protocols import Collected
-from workers.cluster.connection import connect
+from workers.cluster.connection import connect, leave
+from workers.cluster.control_plane import patiently
 from workers.cluster.inference import InferenceServer, LoadableEvaluator, network_evaluator
 from workers.cluster.members import Incarnations, Member, Timeouts
 from workers.cluster.plan import Plan, list_nodes, make_plan
@@ -63,6 +64,8 @@ class RayFleet:
         directory.mkdir(parents=True, exist_ok=True)
         self._config = config
         self._started_ray = connect(address)
+        if address == "local":  # nothing else uses that cluster, and it does not come back
+            timeouts = replace(timeouts, control_elsewhere=timeouts.control)
         self._incarnations = Incarnations(directory / "worker_incarnation")
         nodes = list_nodes()
         self.plan = layout or make_plan(config, nodes)
@@ -84,14 +87,15 @@ class RayFleet:
 
     def publish(self, weights: Weights, version: int) -> None:
         """Play with these weights from now on; all servers fetch the same object from Ray."""
-        self._supervisor.raise_failure()
-        self._supervisor.publish(ray.put(weights), version)
+        check = self._supervisor.raise_failure
+        check()
+        self._supervisor.publish(patiently(check, partial(ray.put, weights)), version)
         self.version = version
 
     def collect(self) -> Collected:
         """Summarize the games stored since the last call; waits up to ``COLLECT_SECONDS`` for one.
 
-        ``RunFailed``, one line, after the supervisor has given up the run.
+        ``FleetLost``, one line, after the supervisor has given up the run.
         """
         deadline = time.monotonic() + COLLECT_SECONDS
         while True:
@@ -141,13 +145,15 @@ class RayFleet:
         self._supervisor.stop()
         if not ray.is_initialized():
             return
+        if self._supervisor.lost:
+            leave(self._started_ray, self._supervisor.lost)
+            return
         replay, *others = self._supervisor.members
         for member in others:
             ray.kill(member.actor)
         ray.wait([replay.actor.close.remote()], timeout=10.0)
         ray.kill(replay.actor)
-        if self._started_ray:
-            ray.shutdown()
+        leave(self._started_ray)
 
     def _compute_rates(self, grown: dict[str, float], seconds: float) -> dict[str, float]:
         mean_batch = grown["evaluations"] / max(1, grown["batches"])

@@ -10,7 +10,6 @@ The next batch takes eight of them (256 positions); the ninth goes into the batc
 """
 
 import math
-import os
 import threading
 import time
 from collections import deque
@@ -25,6 +24,7 @@ from alphazero.nn.weights import Weights
 from alphazero.parts import game_of
 from alphazero.types import Evaluation
 from games.base import States
+from workers.cluster.processes import identity
 
 
 class LoadableEvaluator(Protocol):
@@ -131,7 +131,7 @@ class InferenceServer:
     def status(self) -> dict:
         """Counters since the start of this process, and the weights' version (-1: none yet)."""
         return {
-            "pid": os.getpid(),
+            **identity(),
             "version": self._version,
             "requests": self._requests,
             "evaluations": self._evaluations,

@@ -1,7 +1,6 @@
 """The actors of a Ray fleet as the driver keeps track of them, and the numbers of their lives."""
 
 import os
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +13,14 @@ class Timeouts:
     interval: float = 0.5
     """Between two checks of every actor; longer for fleets of hundreds of actors."""
     ping: float = 30.0
-    """For an answer from an actor that has answered before."""
+    """For an answer from an actor that has answered before: long, for its machine may be busy."""
+    stopped: float = 3.0
+    """The same where the system says that the process is stopped, which no load explains."""
+    control: float = 8.0
+    """For an answer from Ray's own processes until a warning; in a cluster that was started here
+    the run ends then."""
+    control_elsewhere: float = 40.0
+    """The same until a run ends on a cluster that it joined; Ray itself ends it after 60."""
     start: float = 180.0
     """For a first answer, and for one iteration of a worker's loop: both may include compiling."""
     stall: float = 900.0
@@ -32,6 +38,10 @@ class Member:
     actor: Any
     pid: int | None = None
     """The process that answered last; an answer from another process means a restart."""
+    pending_look: Any = None
+    """The reference of an ``is_stopped`` task on another node, until it returns."""
+    fruitless: int = 0
+    """A worker's failures in a row before any of its games was finished."""
     status: dict = field(default_factory=dict)
     """The last answer; empty from a failure until the next answer."""
     pending_ping: Any = None
@@ -41,9 +51,10 @@ class Member:
     applied: Any = None
     """The setting sent last: a weights version (server), the allowance (replay actor) or "run"
     (worker). None before the first, and again after a failure."""
-    last_answer: float = field(default_factory=time.monotonic)
-    last_advance: float = field(default_factory=time.monotonic)
-    """When the loop of a worker was last seen to advance."""
+    last_answer: float = 0.0
+    """On the supervisor's ``Clock``."""
+    last_advance: float = 0.0
+    """When the loop of a worker was last seen to advance; on the same clock."""
 
     @property
     def alive(self) -> bool:

@@ -12,11 +12,12 @@ skipped, 10 is appended, and the driver, which reads the log from position 2 on,
 entries of 8 and 10, and game 10 as an example.
 """
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,11 +27,13 @@ from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
 from alphazero import wire
 from alphazero.config import Config
-from alphazero.errors import RunFailed
+from alphazero.errors import FleetLost, RunFailed
 from alphazero.parts import game_of
 from alphazero.protocols import Collected, GameCounts, count_game, summarize
 from alphazero.replay import Replay, Samples
 from alphazero.types import GameRecord
+from workers.cluster.control_plane import patiently
+from workers.cluster.processes import identity
 
 LOCK_TIMEOUT = 30.0
 """Seconds that a restarted actor waits for the lock of the process that died."""
@@ -123,7 +126,7 @@ class ReplayStore:
     def status(self) -> dict:
         """Numbers of stored games and positions, messages, and counts of what was sent so far."""
         return {
-            "pid": os.getpid(),
+            **identity(),
             "games": self._replay.games,
             "positions": self._replay.positions,
             "storage_error": self._storage_error,
@@ -165,6 +168,7 @@ class RemoteReplay:
         self._check = check
         self._timeout = timeout
         self._games_read, self.positions, self.window = self._call("totals")
+        self._state = self._call("state")
         self.games = self._games_read
         """Ever stored; like ``positions`` and ``window`` as of the last call."""
 
@@ -181,8 +185,13 @@ class RemoteReplay:
         return Samples(*(np.array(column) for column in samples))
 
     def state(self) -> dict:
-        """Return the ``Replay.state()`` of the actor."""
-        return self._call("state")
+        """Return the ``Replay.state()`` of the actor; after ``FleetLost`` the one before that.
+
+        Games that were stored after it are on disk and are kept when the run is resumed.
+        """
+        with suppress(FleetLost):
+            self._state = self._call("state")
+        return self._state
 
     def restore(self, state: dict, truncate: bool):
         """Call ``Replay.restore`` in the actor; ``collect`` counts only games stored later."""
@@ -194,14 +203,16 @@ class RemoteReplay:
         while time.monotonic() < deadline:
             self._check()
             try:
-                return self._result(getattr(self._actor, method).remote(*args), deadline)
+                call = partial(self._result, method, args, deadline)
+                return patiently(self._check, call)
             except RayTaskError as error:
                 raise error.cause from None
             except RayError:
                 time.sleep(0.2)
         raise RunFailed(f"the replay actor did not answer {method} in {self._timeout:g} s")
 
-    def _result(self, reference: Any, deadline: float) -> Any:
+    def _result(self, method: str, args: tuple, deadline: float) -> Any:
+        reference = getattr(self._actor, method).remote(*args)
         while not ray.wait([reference], timeout=1.0)[0]:
             self._check()
             if time.monotonic() > deadline:

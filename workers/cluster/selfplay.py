@@ -6,9 +6,10 @@ until the replay actor has acknowledged it, that is, until the game is on disk.
 """
 
 import itertools
-import os
 import time
+import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import ray
@@ -16,11 +17,13 @@ from ray.exceptions import RayError, RayTaskError
 
 from alphazero.cache import EvaluationCache
 from alphazero.config import Config
+from alphazero.errors import RunFailed
 from alphazero.parts import encoder_of, game_of, memory_of, search_of
 from alphazero.selfplay import GameGroup
 from alphazero.types import Evaluation, GameRecord
 from games.base import States
 from workers.cluster.inference import unpack
+from workers.cluster.processes import identity
 
 PAUSE = 0.1
 """Seconds between two checks of anything that is not ready; no wait in this file is longer."""
@@ -170,7 +173,7 @@ class SelfPlayWorker:
         """``bound``: no new move begins while at least this many games are unacknowledged."""
         self._make_groups = make_groups
         self._outbox = Outbox(bound)
-        self._iterations = self._moves = self._evaluated = 0
+        self._iterations = self._games = self._moves = self._evaluated = 0
 
     def run(self, incarnation: int, peers: Peers):
         """Play until the process is killed.
@@ -183,11 +186,16 @@ class SelfPlayWorker:
         self._servers = peers.servers
         self._outbox.push = peers.replay.push.remote
         self._requests: dict[Any, PendingRequest] = {}
-        groups = self._make_groups(itertools.count(incarnation << 32))
-        self._idle = [PendingMove(group) for group in groups]
         self._next_server = incarnation
-        while True:
-            self._iterate()
+        try:
+            groups = self._make_groups(itertools.count(incarnation << 32))
+            self._idle = [PendingMove(group) for group in groups]
+            while True:
+                self._iterate()
+        except RayError:
+            raise  # an error of another process
+        except Exception as error:
+            raise RunFailed(_with_place(error)) from error
 
     def status(self) -> dict:
         """Counters since the start of this process.
@@ -195,8 +203,9 @@ class SelfPlayWorker:
         ``iterations`` grows at least once per ``PAUSE`` plus the computation of one move.
         """
         return {
-            "pid": os.getpid(),
+            **identity(),
             "iterations": self._iterations,
+            "games": self._games,
             "moves": self._moves,
             "evaluated": self._evaluated,
         }
@@ -220,6 +229,7 @@ class SelfPlayWorker:
         ``finished``: games to deliver. A move without states has ended and becomes idle.
         """
         self._outbox.add(finished)
+        self._games += len(finished)
         if move.states is None:
             self._idle.append(move)
             self._moves += 1
@@ -245,3 +255,14 @@ class SelfPlayWorker:
         evaluation = unpack(answer, len(move.states))
         self._evaluated += len(move.states)
         self._submit(move, move.resume(evaluation), server)
+
+
+def _with_place(error: Exception) -> str:
+    """The error in one line, with the file and line where it was raised, outside of libraries.
+
+    For instance ``IndexError: list index out of range (walk.py, line 31)``.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "site-packages" not in frame.filename] or frames
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"{text} ({Path(own[-1].filename).name}, line {own[-1].lineno})"

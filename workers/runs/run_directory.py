@@ -20,6 +20,7 @@ from rich.highlighter import NullHighlighter
 from rich.logging import RichHandler
 
 from alphazero import file_locks, resuming
+from alphazero.errors import FleetLost
 
 log = logging.getLogger(__name__)
 
@@ -140,6 +141,33 @@ def _revision(folder: Path) -> str | None:
     return ended.stdout.strip() or None
 
 
+BEGAN = "the process began"
+ENDED = ("done: ", "stopped; ")
+
+
+def describe_last_end(log: Path) -> str:
+    """One line on how the run's last process ended, from its ``log.txt``; empty where it was meant.
+
+    Example: the last process wrote ``... ERROR workers.cluster.supervisor: Ray's gcs_server has
+    ended`` and then that a checkpoint is saved: the line has that error. One that wrote neither an
+    error nor its end was killed.
+    """
+    if not log.exists():
+        return ""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    starts = [number for number, line in enumerate(lines) if line.endswith(f": {BEGAN}")]
+    if not starts:
+        return ""
+    records = [line.split(" ", 4) for line in lines[starts[-1] :]]
+    last = [(record[2], record[4]) for record in records if len(record) == 5]
+    errors = [text for level, text in last if level == "ERROR"]
+    if errors:
+        return f"this run ended before with an error: {errors[-1]}"
+    if any(text.startswith(ENDED) for _, text in last):
+        return ""
+    return "this run ended before without a word: its process was killed, or the machine stopped"
+
+
 @contextmanager
 def log_to_file(path: Path, console: Console) -> Iterator[None]:
     """Write the log of this program to a file, and its warnings to the terminal too."""
@@ -153,8 +181,14 @@ def log_to_file(path: Path, console: Console) -> Iterator[None]:
     root.addHandler(handler)
     root.addHandler(screen)
     root.setLevel(logging.INFO)
+    log.info(BEGAN)
     try:
         yield
+    except BaseException as error:
+        root.removeHandler(screen)  # the command prints the error
+        if not isinstance(error, FleetLost):  # whose reason is in the log since it was noticed
+            log.error(str(error).partition("\n")[0] or type(error).__name__)
+        raise
     finally:
         root.removeHandler(handler)
         root.removeHandler(screen)

@@ -13,7 +13,7 @@ import games
 from alphazero import addresses, checkpoint, config_file, local_run, loop
 from alphazero.checkpoint import Description
 from alphazero.config import Config
-from alphazero.errors import shown
+from alphazero.errors import FleetLost, shown
 from alphazero.limiter import Limiter
 from alphazero.loop import Run
 from alphazero.nn import extras
@@ -44,6 +44,8 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
     """
     console = Console()
     start = newest_checkpoint(run_dir, settings, console) if resume else None
+    if resume and (ended := run_directory.describe_last_end(run_dir / "log.txt")):
+        console.print(ended, markup=False, soft_wrap=True, highlight=False)
     ray = _stored_ray(start) if start and ray == "auto" else ray
     settings = local_run.resolve(settings, choose_ray() if ray == "auto" else ray)
     minutes = time_limit or settings.training.time_limit_minutes
@@ -62,7 +64,11 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
         monitor = Monitor(run, tracker, dashboard, before)
         monitor.fill()
         with dashboard, signals.stop_on_signal(console) as received:
-            loop.train(run, monitor.hooks(stop=lambda: bool(received)), limit)
+            try:
+                loop.train(run, monitor.hooks(stop=lambda: bool(received)), limit)
+            except FleetLost:
+                run_directory.report(console, _save_at_end(run, monitor.seconds()))
+                raise
         path = checkpoint.resolve(run_dir)
         if run.learner.losses.jumped:
             run_directory.report(console, _jumped(run, path))
@@ -135,6 +141,18 @@ def _parts(
     with closing(fleet):
         console.print(f"each process of {fleet.memory}", markup=False, highlight=False)
         yield Run(settings, run_dir, learner, fleet.replay, fleet)
+
+
+def _save_at_end(run: Run, seconds: float) -> str:
+    """Save what was learned after the loss of the fleet; a line that says what became of that."""
+    step = run.learner.step
+    try:
+        newest = checkpoint.newest(run.directory, report=lambda line: None)
+        if step and (newest is None or checkpoint.load(newest).step != step):
+            loop.save(run, seconds)
+    except (OSError, ValueError, RuntimeError) as error:
+        return f"step {step:,} could not be saved: {error}"
+    return f"step {step:,} is saved; --resume --run-dir {run.directory} continues the run"
 
 
 def _summary(run: Run) -> str:

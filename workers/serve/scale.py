@@ -10,21 +10,23 @@ applications already, the proxy keeps its host and port, whatever the options sa
 import contextlib
 import os
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
-import ray
 from ray import serve
 from ray.exceptions import RayError
 from ray.serve.config import HTTPOptions
 
 from alphazero.errors import RunFailed, reason
-from workers.cluster import connection
+from workers.cluster import connection, control_plane
 from workers.serve import heads, loading, logs
 from workers.serve.limits import Address, Limits
 from workers.serve.loading import NOTHING, Allowed
 
 REPLICAS = 2
+CONTROL_SECONDS = 8.0
+"""Longest wait for an answer of Ray's own processes, which would end this one without a word."""
+CHECK_SECONDS = 1.0
 NAME = "alphazero"
 PROXY_TIMEOUT = "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60"
 """Ray gives its proxy 3 times 5 seconds to start and then fails: a busy machine needs more."""
@@ -49,19 +51,24 @@ def run(
     ``RunFailed``."""
     loading.find(checkpoint)
     os.environ.setdefault(*PROXY_TIMEOUT)
-    started = connection.connect(cluster.address)
+    started, lost = connection.connect(cluster.address), None
+    watch = control_plane.Watch(CONTROL_SECONDS)
     try:
         deploy(checkpoint, address, limits, cluster.replicas, allowed)
         print(f"serving {checkpoint} at http://{address.host}:{address.port}", flush=True)
         if address.host not in ("127.0.0.1", "::1", "localhost"):
             logs.to_stderr(logs.exposure_warning(address.host))
-        wait()
+        wait(watch.check)
+    except control_plane.ClusterLost as error:
+        lost = error.name
+        raise
     finally:
-        with contextlib.suppress(RayError, RuntimeError):  # the deployment may not exist
-            # A cluster that was running before would keep the application.
-            serve.delete(NAME)
-        if started:
-            ray.shutdown()
+        watch.close()
+        if not lost:
+            with contextlib.suppress(RayError, RuntimeError):  # the deployment may not exist
+                # A cluster that was running before would keep the application.
+                serve.delete(NAME)
+        connection.leave(started, lost)
     return 0
 
 
@@ -117,6 +124,8 @@ def _http(address: Address, limits: Limits) -> HTTPOptions:
     )
 
 
-def wait() -> None:
-    """Wait until this process is stopped."""
-    threading.Event().wait()
+def wait(check: Callable[[], None]) -> None:
+    """Wait until this process is stopped, or ``check`` raises because the cluster was lost."""
+    never = threading.Event()
+    while not never.wait(CHECK_SECONDS):
+        check()

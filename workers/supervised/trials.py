@@ -12,6 +12,8 @@ from typing import Any
 
 from alphazero.errors import RunFailed, reason
 
+CONTROL_SECONDS = 8.0
+"""Longest wait for an answer of Ray's own processes, which would end this one without a word."""
 WAIT_SECONDS = 1.0
 """Longest wait for Ray's results without returning to Python, where Ctrl-C is handled."""
 
@@ -54,24 +56,34 @@ def on_ray(address: str, parallel: int | None) -> Any:
         import ray
         from ray import exceptions
 
-        from workers.cluster import connection
+        from workers.cluster import connection, control_plane
 
-        started = connection.connect(address)
+        started, lost = connection.connect(address), None
+        watch = control_plane.Watch(CONTROL_SECONDS)
+        waiting = deque(zip(trials, pools, strict=True))
         try:
-            yield from _run_tasks(ray, function, deque(zip(trials, pools, strict=True)), parallel)
+            yield from _run_tasks(ray, function, waiting, parallel, watch.check)
+        except control_plane.ClusterLost as error:
+            lost = error.name
+            raise
         except exceptions.RayTaskError as error:
             raise error.cause from None
         except exceptions.RayError as error:
             raise RunFailed(f"ray {address}: {reason(error)}") from None
         finally:
-            if started:
-                ray.shutdown()
+            watch.close()
+            connection.leave(started, lost)
 
     return run_all
 
 
-def _run_tasks(ray: Any, function: Callable, waiting: deque, parallel: int | None) -> Iterator:
-    """Run ``function(trial, pool)`` for every pair in ``waiting``; scores as they are finished."""
+def _run_tasks(
+    ray: Any, function: Callable, waiting: deque, parallel: int | None, check: Callable[[], None]
+) -> Iterator:
+    """Run ``function(trial, pool)`` for every pair in ``waiting``; scores as they are finished.
+
+    ``check`` is called while waiting and raises where the cluster was lost.
+    """
     total = ray.cluster_resources()
     slots = parallel or max(1, int(total.get("CPU", 1)))
     # Ray hides GPUs only from tasks that reserve a number of them, so each reserves a share: with
@@ -89,6 +101,10 @@ def _run_tasks(ray: Any, function: Callable, waiting: deque, parallel: int | Non
                 running.append(task.remote(function, trial, stored[id(pool)]))
             done, running = ray.wait(running, timeout=WAIT_SECONDS)
             yield from ray.get(done)
+            check()
+    except RunFailed:
+        running = []  # lost with the cluster: cancelling them would wait for it
+        raise
     finally:
         for result in running:
             ray.cancel(result, force=True)

@@ -1,0 +1,79 @@
+"""A run's end in its log, and what `--resume` says of it."""
+
+import io
+import logging
+
+import pytest
+from rich.console import Console
+from test_train import run, tiny
+
+from alphazero import checkpoint, loop
+from alphazero.errors import FleetLost, RunFailed
+from workers.runs import run_directory
+
+LOST = "Ray's gcs_server has ended or hangs: no answer for 8 s"
+
+
+def log_of(directory, *, error=None, line=None):
+    """Log of one process that ended with ``error``, after it had logged ``line``."""
+    path = directory / "log.txt"
+    with run_directory.log_to_file(path, Console(file=io.StringIO())):
+        if line:
+            logging.getLogger("workers.runs").info(line)
+        if error:
+            raise error
+    return path
+
+
+@pytest.mark.parametrize("line", ["done: run/checkpoints/step_000030", "stopped; saved"])
+def test_nothing_is_said_of_a_run_that_ended_as_it_should(tmp_path, line):
+    assert run_directory.describe_last_end(tmp_path / "log.txt") == ""
+    assert run_directory.describe_last_end(log_of(tmp_path, line=line)) == ""
+
+
+def test_an_error_is_in_the_log_in_one_line_and_said_by_the_next_process(tmp_path):
+    with pytest.raises(RunFailed):
+        log_of(tmp_path, error=RunFailed("the loss is not finite\nat step 7"))
+    said = run_directory.describe_last_end(tmp_path / "log.txt")
+    assert said == "this run ended before with an error: the loss is not finite"
+    assert run_directory.describe_last_end(log_of(tmp_path, line="done: all")) == ""
+
+
+def test_a_process_that_was_killed_wrote_neither_an_error_nor_an_end(tmp_path):
+    with pytest.raises(RunFailed):
+        log_of(tmp_path, error=RunFailed("an earlier error"))
+    said = run_directory.describe_last_end(log_of(tmp_path, line="step 1 of 30"))
+    assert said.startswith("this run ended before without a word")
+
+
+def test_a_run_whose_fleet_is_lost_saves_what_it_learned_and_resume_says_why(
+    tmp_path, monkeypatch, capsys
+):
+    train_all = loop.train
+
+    def lost_after_seven_steps(parts, hooks, limit):
+        learner = parts.learner
+
+        def collect():
+            if learner.step == 7:
+                logging.getLogger("workers.cluster.supervisor").error(LOST)
+                raise FleetLost(LOST)
+            return before()
+
+        before, parts.fleet.collect = parts.fleet.collect, collect
+        train_all(parts, hooks, limit)
+
+    settings = tiny("replay.samples_per_position=1")
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "train", lost_after_seven_steps)
+        with pytest.raises(FleetLost):
+            run(tmp_path, settings)
+    newest = checkpoint.newest(tmp_path)
+    assert newest is not None
+    assert checkpoint.load(newest).step == 7
+    log = (tmp_path / "log.txt").read_text()
+    assert log.count(f"ERROR workers.cluster.supervisor: {LOST}") == log.count("ERROR") == 1
+    assert f"step 7 is saved; --resume --run-dir {tmp_path} continues the run" in log
+    capsys.readouterr()
+    assert run(tmp_path, settings, resume=True) == 0
+    assert f"this run ended before with an error: {LOST}" in capsys.readouterr().out

@@ -1,0 +1,189 @@
+"""The control plane, Ray's own processes, as the driver watches it.
+
+``gcs_server`` is the one of the whole cluster, a ``raylet`` is that of a node. Where gcs_server is
+lost, Ray ends the driver a minute later; where the raylet of this node is lost, Ray ends it within
+the next ``ray.put``. Both happen without a word, so both have to be noticed first:
+
+* gcs_server has to answer a call every second, on a thread of its own because Ray repeats such a
+  call for a minute where nothing answers;
+* the end of the raylet closes a socket that was connected to it, in the same moment, and the system
+  says whether the process at the other end of that socket was stopped. A call that the raylet does
+  not answer would be no test: its death meanwhile ends this process.
+"""
+
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from contextlib import suppress
+from typing import NamedTuple, TypeVar
+
+import ray
+
+from alphazero.errors import RunFailed
+from workers.cluster.processes import is_stopped
+
+T = TypeVar("T")
+GCS_SERVER, RAYLET = "gcs_server", "raylet"
+PAUSE = 1.0
+"""Seconds between two calls that test whether a process answers."""
+RAYLET_ENDED = "the raylet of this machine, the process of Ray that starts all others, has ended"
+LONGEST_CHECK = 2.0
+"""Seconds of silence that one check adds at most: more than that, and this process was stopped."""
+CHECK_SECONDS = 0.5
+"""Seconds between two checks while ``patiently`` waits."""
+
+
+class Clock:
+    """Seconds during which an answer could have been noticed.
+
+    ``now`` advances at each ``advance`` by the time since the one before, at most by ``most``. So no
+    process seems silent to a driver that was stopped itself, or on a laptop that was suspended: an
+    hour between two checks counts as two seconds.
+    """
+
+    def __init__(self, most: float):
+        self.now = 0.0
+        self._most = most
+        self._read = time.monotonic()
+
+    def advance(self, to: float | None = None) -> None:
+        """Read the time; ``to`` in tests."""
+        read = time.monotonic() if to is None else to
+        self.now += max(0.0, min(read - self._read, self._most))
+        self._read = read
+
+
+class Loss(NamedTuple):
+    """A process of Ray itself that was lost, and a line about it."""
+
+    name: str
+    reason: str
+
+
+class ControlPlane:
+    """Finds out whether gcs_server and the raylet of this node still answer."""
+
+    def __init__(self) -> None:
+        self._ended = threading.Event()
+        self._answers = 0
+        self._last = {GCS_SERVER: 0.0, RAYLET: 0.0}
+        self._answers_seen = 0
+        here = ray.get_runtime_context().get_node_id()
+        (path,) = (n["RayletSocketName"] for n in ray.nodes() if n["NodeID"] == here)
+        self._path = path
+        self._watched = hasattr(socket, "AF_UNIX")  # not on Windows
+        self._socket = _connected(path) if self._watched else None
+        threading.Thread(target=self._call, name="calls gcs_server", daemon=True).start()
+
+    def has_raylet(self) -> bool:
+        """Whether the raylet of this node runs, as its socket shows; a stopped one does, too."""
+        connected = self._socket
+        if connected is None:
+            return not self._watched
+        try:
+            if connected.recv(1, socket.MSG_DONTWAIT):
+                return True
+        except BlockingIOError:  # nothing to read: the other side is still there
+            return True
+        except OSError:
+            pass
+        connected.close()
+        self._socket = again = _connected(self._path)  # None unless the raylet closed that one only
+        return again is not None
+
+    def silence(self, now: float) -> tuple[str, float]:
+        """The process that has not answered for longest, and for how long, on a ``Clock``."""
+        if self._answers != self._answers_seen:
+            self._answers_seen, self._last[GCS_SERVER] = self._answers, now
+        if self._socket is None or not is_stopped(_pid_behind(self._socket)):
+            self._last[RAYLET] = now
+        name, since = min(self._last.items(), key=lambda entry: entry[1])
+        return name, now - since
+
+    def problem(self, now: float, limit: float) -> "Loss | None":
+        """The loss of the raylet, or of a process that has not answered for ``limit`` seconds."""
+        if not self.has_raylet():
+            return Loss(RAYLET, RAYLET_ENDED)
+        name, silence = self.silence(now)
+        if silence <= limit:
+            return None
+        return Loss(name, f"Ray's {name} has ended or hangs: no answer for {silence:.0f} s")
+
+    def close(self) -> None:
+        """Repeat no call any more: after a shutdown a call would start a new cluster."""
+        self._ended.set()
+        if self._socket is not None:
+            self._socket.close()
+
+    def _call(self) -> None:
+        while not self._ended.wait(PAUSE):
+            try:
+                ray.nodes()
+            except Exception:
+                continue  # Not answered: the silence grows.
+            self._answers += 1
+
+
+class Watch:
+    """The control plane of a program that only waits for its cluster: ``check`` raises."""
+
+    def __init__(self, limit: float):
+        """``limit``: seconds without an answer."""
+        self._limit = limit
+        self._clock = Clock(LONGEST_CHECK)
+        self._control = ControlPlane()
+
+    def check(self) -> None:
+        """Raise ``ClusterLost`` where Ray's own processes ended or hang."""
+        self._clock.advance()
+        if loss := self._control.problem(self._clock.now, self._limit):
+            raise ClusterLost(loss)
+
+    def close(self) -> None:
+        self._control.close()
+
+
+class ClusterLost(RunFailed):
+    """The end of a program because Ray itself was lost: no call of it may return."""
+
+    def __init__(self, loss: Loss):
+        super().__init__(loss.reason)
+        self.name = loss.name
+
+
+def patiently(check: Callable[[], None], function: Callable[[], T]) -> T:
+    """The result of ``function``, which Ray may never answer; ``check`` may raise meanwhile."""
+    result: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(function())
+        except BaseException as error:
+            result.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    while not wait([result], CHECK_SECONDS).done:
+        check()
+    return result.result()
+
+
+def _pid_behind(connected: socket.socket) -> int:
+    """The process at the other end of a local socket; 0 where the system does not say that."""
+    credentials = struct.Struct("3i")  # process, user, group
+    with suppress(OSError, AttributeError):  # just closed; not Linux
+        read = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, credentials.size)
+        return credentials.unpack(read)[0]
+    return 0
+
+
+def _connected(path: str) -> socket.socket | None:
+    connected = socket.socket(socket.AF_UNIX)
+    try:
+        connected.connect(path)
+    except OSError:
+        connected.close()
+        return None
+    return connected
