@@ -81,7 +81,7 @@ def _cache_in_temporary_folder() -> bool:
 
     False where there is no folder for temporary files: then nothing is kept.
     """
-    import numba
+    from numba.core import config
 
     before = os.environ.get("NUMBA_CACHE_DIR")
     try:
@@ -89,7 +89,8 @@ def _cache_in_temporary_folder() -> bool:
     except OSError:
         return False
     # Numba reads the variable again later, and processes that this one starts inherit it.
-    os.environ["NUMBA_CACHE_DIR"] = numba.config.CACHE_DIR = str(folder)
+    os.environ["NUMBA_CACHE_DIR"] = str(folder)
+    setattr(config, "CACHE_DIR", str(folder))  # noqa: B010 (its stubs lack the name)
     if before != str(folder):
         _report(
             f"compiled code is kept in {folder}, as neither the installation nor a home can be "

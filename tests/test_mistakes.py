@@ -164,6 +164,13 @@ def test_every_position_of_tic_tac_toe_is_checked_and_the_solver_makes_no_mistak
             "checkpoint:path=x,search=puct,simulations=50",
             ["policy:path=x", "checkpoint:simulations=50,path=x,search=puct"],
         ),
+        (
+            "checkpoint:backend=torch,precision=float32,device=cpu",
+            [
+                "policy:backend=torch,precision=float32,device=cpu",
+                "checkpoint:simulations=600,backend=torch,precision=float32,device=cpu",
+            ],
+        ),
     ],
 )
 def test_a_suite_measures_a_checkpoint_without_search_and_with_600_simulations(spec, measured):

@@ -1,4 +1,4 @@
-"""What is missing on Windows: the modules import without it, locks and folders work without it."""
+"""Systems without the modules of Unix: imports, locks and folders there."""
 
 import os
 import subprocess

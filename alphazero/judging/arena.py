@@ -77,9 +77,10 @@ class Match:
     first_seat: NDArray[np.int8]
     """``[G]``, the seat of the pairing's first player: 0 begins."""
 
-    def tally(self) -> NDArray[np.int64]:
-        """``[3]``: the wins, draws and losses of the pairing's first player."""
-        return np.array([(self.result == value).sum() for value in (1, 0, -1)])
+    def tally(self) -> tuple[int, int, int]:
+        """The wins, draws and losses of the pairing's first player."""
+        won, drawn, lost = (int((self.result == value).sum()) for value in (1, 0, -1))
+        return won, drawn, lost
 
 
 def play(
@@ -139,7 +140,7 @@ def _result(
         distinct_games=sum(distinct),
         adjudicated=sum(int(match.adjudicated.sum()) for match in matches),
         pairings=tuple(
-            Pairing(*pair, *match.tally().tolist(), different)
+            Pairing(*pair, *match.tally(), different)
             for pair, match, different in zip(pairs, matches, distinct, strict=True)
         ),
     )
@@ -220,7 +221,7 @@ def play_match(
         report(len(lines) - int(np.isnan(results(game, states, lines)).sum()))
     sign = np.where(game.to_move(states) == first_seat, 1, -1)
     result = (sign * results(game, states, lines)).astype(np.int8)
-    adjudicated = game.legal(states).any(axis=1)
+    adjudicated = np.asarray(game.legal(states).any(axis=1))
     return Match(result, [tuple(line) for line in lines], adjudicated, first_seat)
 
 

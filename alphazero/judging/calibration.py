@@ -50,7 +50,7 @@ def calibrate(game: Game, ladder: Ladder, progress: Progress | None = None) -> I
             seeds = [[ladder.seed, Stream.MATCH, i, j, index] for index in range(len(starts))]
             report = games_done(progress, number * len(starts), len(pairs) * len(starts))
             match = play_match(game, pair, starts, seeds, report)
-            known[i, j] = Pairing(i, j, *match.tally().tolist())
+            known[i, j] = Pairing(i, j, *match.tally())
             pairings = tuple(known.values())
             yield replace(ladder, rungs=fit(specs, pairings), pairings=pairings)
 

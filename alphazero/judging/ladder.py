@@ -192,11 +192,11 @@ def rate(
         starts = [openings[number // 2 % len(openings)] for number in numbers]
         seeds = [[seed, Stream.MATCH, index, number] for number in numbers]
         match = play_match(game, pair, starts, seeds, games_done(progress, played, games))
-        results[index] += match.tally()
+        results[index] += np.array(match.tally())
         lines[index].update(match.lines)
     distinct = np.array([len(different) for different in lines])
     records = tuple(
-        _record(ladder.rungs[index], *results[index].tolist(), int(distinct[index]))
+        _record(ladder.rungs[index], results[index], int(distinct[index]))
         for index in np.argsort(rung_elos, kind="stable")
         if results[index].any()
     )
@@ -204,7 +204,8 @@ def rate(
     return Rating(game.name, player.name, *bounds, games, records, int(distinct.sum()))
 
 
-def _record(rung: Rung, wins: int, draws: int, losses: int, distinct: int) -> Record:
+def _record(rung: Rung, results: NDArray[np.int64], distinct: int) -> Record:
+    wins, draws, losses = results.tolist()
     score = (wins + draws / 2) / (wins + draws + losses)
     low, high = wilson(score * distinct, distinct)
     return Record(rung.player, rung.elo, wins, draws, losses, score, low, high, distinct)

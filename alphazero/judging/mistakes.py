@@ -31,6 +31,8 @@ SUITE_SIMULATIONS = 600
 SUITES = Path(__file__).parents[2] / "tests" / "data"
 """The folder of the suites in a checkout, one folder per game; they are not installed."""
 SETS = tuple(position_set.name for position_set in suite.SETS)
+OF_A_NETWORK = ("path", "backend", "precision", "device")
+"""The options of a checkpoint that its policy alone has, too."""
 CLASSES = {"win": 1, "draw": 0, "loss": -1}
 
 
@@ -146,9 +148,9 @@ def suite_players(spec: str) -> list[str]:
     kind, options = parse(spec)
     if kind != "checkpoint":
         return [spec]
-    path = {key: value for key, value in options.items() if key == "path"}
+    network = {key: value for key, value in options.items() if key in OF_A_NETWORK}
     with_search = {"simulations": str(SUITE_SIMULATIONS)} | options
-    return [_spec("policy", path), _spec("checkpoint", with_search)]
+    return [_spec("policy", network), _spec("checkpoint", with_search)]
 
 
 def _spec(kind: str, options: dict[str, str]) -> str:

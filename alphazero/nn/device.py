@@ -42,7 +42,7 @@ def quota(root: Path = Path("/")) -> float:
 
 
 def _quota_of_version_2(folder: Path) -> float:
-    """Of a file such as "150000 100000": microseconds of CPU time per period of so many."""
+    """The cores in a file such as "150000 100000": microseconds of CPU time in each 100,000."""
     try:
         time, period = (folder / "cpu.max").read_text(encoding="utf-8").split()
         return int(time) / int(period)
@@ -51,7 +51,7 @@ def _quota_of_version_2(folder: Path) -> float:
 
 
 def _quota_of_version_1(folder: Path) -> float:
-    """The same of two files, of which the first holds -1 where there is no limit."""
+    """The cores in two files with these numbers; the first is -1 where there is no limit."""
     try:
         time, period = (
             int((folder / f"cpu.cfs_{name}_us").read_text(encoding="utf-8"))

@@ -142,7 +142,8 @@ class MoveSearch:
         result = strongest_moves(search, self.game, states, rngs, self.evaluate, limits, kept)
         if trees:
             trees.store(lines, result.tree)
-        done = result.visits.sum(axis=1).tolist() if limits.seconds else [number] * len(lines)
+        visits = result.visits.sum(axis=1).tolist()
+        done = [number] * len(lines) if number and not limits.seconds else visits
         rows = (requests, result.action.tolist(), result.policy, result.value.tolist(), done)
         return [MoveResult(*row) for row in zip(*rows, strict=True)]
 

@@ -44,7 +44,7 @@ def jit(function: Callable[..., Any]) -> Any:
     Python; loops that may raise are slower.
     """
     compiled = compiling.jit(function, error_model="numpy")
-    cache = getattr(compiled, "_cache", None)  # none with NUMBA_DISABLE_JIT=1
+    cache: Any = getattr(compiled, "_cache", None)  # none with NUMBA_DISABLE_JIT=1
     if hasattr(cache, "_cache_file"):  # not where no code can be kept
         cache._cache_file._source_stamp = _SOURCES
     return compiled
