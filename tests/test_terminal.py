@@ -189,7 +189,8 @@ def test_hints_show_the_line_that_a_search_expects():
         move = re.search(
             rf"The agent {words} (\d)\.\n(?:  (?:Your|Its) .*\n)*  It expects: (\d) \d", transcript
         )
-        assert move and move[1] == move[2]
+        assert move
+        assert move[1] == move[2]
     assert "It expects" not in session(["h"])
 
 
