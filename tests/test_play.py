@@ -16,7 +16,7 @@ PLAY = [sys.executable, "-m", "alphazero", "play", "tic_tac_toe", "--player", "r
 
 
 def played(typed: bytes, *options: str, **environment: str) -> str:
-    """What ``play`` prints while it reads ``typed`` from a pipe; its exit status is 0."""
+    """The output of ``play`` while it reads ``typed`` from a pipe; its exit status is 0."""
     result = subprocess.run(
         [*PLAY, *options],
         input=typed,
@@ -58,7 +58,7 @@ def test_the_model_card_is_shown_where_the_output_knows_ascii_only():
 
 
 def in_terminal(*lines: bytes) -> str:
-    """What ``play`` prints in a terminal, where each of ``lines`` is typed at a prompt."""
+    """The output of ``play`` in a terminal, where each of ``lines`` is typed at a prompt."""
     screen, keyboard = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "LINES": "40", "COLUMNS": "80"}
     process = subprocess.Popen(PLAY, stdin=keyboard, stdout=keyboard, cwd=ROOT, env=environment)
