@@ -133,7 +133,7 @@ class Run:
         raise SystemExit(f"{self.folder.name}: there is no process {name}")
 
     def lost(self, before: list[int]) -> dict[str, str]:
-        """The figures of what is missing of the games ``before`` and of the steps, once the command has ended."""
+        """The games and steps that are missing once the command has ended."""
         after = self.game_ids()
         lines, newest = self.metrics(), checkpoint.newest(self.seen, lambda line: None)
         saved = checkpoint.load(newest).step if newest else 0

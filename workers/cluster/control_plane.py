@@ -39,9 +39,9 @@ CHECK_SECONDS = 0.5
 class Clock:
     """Seconds during which an answer could have been noticed.
 
-    ``now`` advances at each ``advance`` by the time since the one before, at most by ``most``. So no
-    process seems silent to a driver that was stopped itself, or on a laptop that was suspended: an
-    hour between two checks counts as two seconds.
+    ``now`` advances at each ``advance`` by the time since the one before, at most by ``most``. So
+    no process seems silent to a driver that was stopped itself, or on a laptop that was suspended:
+    an hour between two checks counts as two seconds.
     """
 
     def __init__(self, most: float):
