@@ -46,7 +46,7 @@ class Model:
     """For models of texts."""
     weights: Weights
     brightness: Brightness | None = None
-    """Of the training images; None for texts, and for models of earlier versions."""
+    """The brightness of the training images; None for texts, and for models of earlier versions."""
 
 
 def save(run_dir: Path, step: int, model: Model, state: dict[str, Any]) -> Path:

@@ -145,7 +145,7 @@ def _add_predict(actions: Any) -> None:
         "--text", nargs="+", default=[], metavar="TEXT", help="texts, each in quotes"
     )
     predict.add_argument(
-        "--image", nargs="+", type=Path, default=[], metavar="FILE", help="PNG, grey, light on dark"
+        "--image", nargs="+", type=Path, default=[], metavar="FILE", help="PNG, light on dark"
     )
     add_json(predict)
 
