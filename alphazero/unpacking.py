@@ -45,7 +45,7 @@ ERRORS = (
     OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError,
     RuntimeError,
 )  # fmt: skip
-"""What the libraries raise for a damaged file, or one with a password."""
+"""Exceptions of the libraries for a damaged file, or one with a password."""
 
 
 def archive_of(path: Path) -> Path | None:

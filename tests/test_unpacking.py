@@ -65,12 +65,12 @@ def test_what_compresses_as_texts_do_has_no_limit(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("ending", [*PACK, ".zip"])
 def test_idx_is_read_as_far_as_its_header_says_and_one_byte_more(tmp_path, ending, monkeypatch):
-    asked = []
+    sizes = []
     opened = unpacking.open_unpacked
 
     class Counted(io.BytesIO):
         def read(self, size: int | None = -1):
-            asked.append(size)
+            sizes.append(size)
             return super().read(size)
 
     def count(path):
@@ -82,7 +82,7 @@ def test_idx_is_read_as_far_as_its_header_says_and_one_byte_more(tmp_path, endin
     monkeypatch.setattr(unpacking, "open_unpacked", count)
     said = f"{path}: holds more values where its header says 7,840"
     assert refusal(images.read_idx, path) == said
-    assert asked == [4, 12, 7841]
+    assert sizes == [4, 12, 7841]
 
 
 def test_a_header_that_announces_more_than_there_is_needs_no_memory(tmp_path):

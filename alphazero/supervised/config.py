@@ -36,7 +36,7 @@ class Images:
 
     kind: Literal["images"] = "images"
     path: FilePath | None = None
-    """A folder with MNIST's IDX files; without one, scikit-learn's digits of 8x8 pixels."""
+    """A folder or .zip with MNIST's IDX files; without one, scikit-learn's digits of 8x8 pixels."""
     validation: Share = 0.1
     """Share of the training examples that is held back for validation: it chooses the best epoch
     and stops the training early."""

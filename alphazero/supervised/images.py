@@ -220,12 +220,12 @@ def _read_most(file: BinaryIO, most: int) -> bytearray:
 
 def _folder(path: Path) -> Path:
     """The folder with the files: ``path``, its ``raw``, or ``MNIST/raw`` as torchvision has it."""
-    found = [folder for folder in (path, path / "raw", *sorted(path.glob("*/raw")))
+    present = [folder for folder in (path, path / "raw", *sorted(path.glob("*/raw")))
              if any(_candidates(folder, name) for name in MNIST)]  # fmt: skip
-    if len(found) > 1 and found[0] != path:
-        names = " and ".join(str(folder) for folder in found)
+    if len(present) > 1 and present[0] != path:
+        names = " and ".join(str(folder) for folder in present)
         raise ValueError(f"{path}: holds several sets of images: give one of {names}")
-    return found[0] if found else path
+    return present[0] if present else path
 
 
 def _candidates(folder: Path, name: str) -> list[Path]:
@@ -239,8 +239,8 @@ def _candidates(folder: Path, name: str) -> list[Path]:
 
 
 def _find(folder: Path, name: str) -> Path:
-    if found := _candidates(folder, name):
-        return found[0]
+    if present := _candidates(folder, name):
+        return present[0]
     raise ValueError(f"{folder}: no {name}[.gz]; should be a folder with MNIST's four IDX files")
 
 

@@ -63,7 +63,7 @@ class Model:
     """For models of texts."""
     weights: Weights
     brightness: Brightness | None = None
-    """Of the training images; None for texts, and for models of earlier versions."""
+    """The brightness of the training images; None for texts, and for models of earlier versions."""
 
 
 def save(

@@ -39,7 +39,7 @@ class Task(NamedTuple):
     vocabulary: Vocabulary | None = None
     """For texts."""
     brightness: Brightness | None = None
-    """Of the training images."""
+    """The brightness of the training images."""
 
 
 def load(config: SupervisedConfig, report: Report = print) -> Task:

@@ -78,9 +78,9 @@ def load(path: Path | None, report: Callable[[str], object] = print) -> Reviews:
     name = path.resolve().name.split(".")[0]
     if tables.is_table(path):
         return Reviews(name, *_split(path, report), CLASSES)
-    found = [tables.find(path, "train"), _test_table(path, report)]
-    if any(found):
-        return Reviews(name, *_read_both(path, found), CLASSES)
+    present = [tables.find(path, "train"), _test_table(path, report)]
+    if any(present):
+        return Reviews(name, *_read_both(path, present), CLASSES)
     return Reviews(name, *_read_imdb(path), CLASSES)
 
 
@@ -126,8 +126,8 @@ def _test_table(folder: Path, report: Callable[[str], object]) -> Path | None:
     return chosen
 
 
-def _read_both(folder: Path, found: list[Path | None]) -> tuple[Texts, Texts]:
-    train, test = found
+def _read_both(folder: Path, pair: list[Path | None]) -> tuple[Texts, Texts]:
+    train, test = pair
     if not (train and test):
         present, missing = (train, "test") if train else (test, "train")
         raise ValueError(

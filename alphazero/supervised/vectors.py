@@ -138,7 +138,7 @@ def _lines(path: Path) -> Iterator[tuple[str, str, list[str]]]:
     if not first:
         raise ValueError(f"{path} is empty")
     count, dimensions, first = _layout(path, first)
-    found = 0
+    words_read = 0
     for number, text in itertools.chain(first, lines):
         word, *numbers = text.rsplit(" ", dimensions)
         if not (word and numbers) or len(numbers) != dimensions or _ends_in_number(word):
@@ -146,10 +146,10 @@ def _lines(path: Path) -> Iterator[tuple[str, str, list[str]]]:
                 f"{path}:{number}: a word and {text.count(' ')} numbers, should be "
                 f"{dimensions or 'some'}, as in most of the first lines"
             )
-        found += 1
+        words_read += 1
         yield f"{path}:{number}", word, numbers
-    if found < count:
-        raise ValueError(f"{path}: cut off: {found:,} words, its first line says {count:,}")
+    if words_read < count:
+        raise ValueError(f"{path}: cut off: {words_read:,} words, its first line says {count:,}")
 
 
 def _layout(path: Path, first: list[tuple[int, str]]) -> tuple[int, int, list[tuple[int, str]]]:

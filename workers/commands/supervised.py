@@ -162,7 +162,7 @@ def _add_predict(actions: Any) -> None:
         "--text", nargs="+", default=[], metavar="TEXT", help="texts, each in quotes"
     )
     predict.add_argument(
-        "--image", nargs="+", type=path, default=[], metavar="FILE", help="PNG, grey, light on dark"
+        "--image", nargs="+", type=path, default=[], metavar="FILE", help="PNG, light on dark"
     )
     add_json(predict)
 

@@ -5,8 +5,8 @@ A page in a browser can reach a server on the same machine: a name of its own th
 Host, so a server that only this machine can reach answers its own names and no others.
 
 A head with both Content-Length and Transfer-Encoding announces two bodies of different length. A
-proxy may believe the one and this server the other, and the rest would be read as a request that
-somebody else made ("request smuggling"): RFC 9112, section 6.3, lets a server refuse it.
+proxy may believe the one and this server the other, and the rest would be read as a request
+of another client ("request smuggling"). RFC 9112, section 6.3, lets a server refuse it.
 """
 
 import ipaddress
