@@ -185,8 +185,8 @@ def _initial_weights(settings: Config, path: str) -> Weights:
         fits = (key == "network.blocks" and theirs < ours) or key.startswith("network.heads.")
         if key.partition(".")[0] in ("game", "network") and not fits:
             raise ValueError(
-                f"training.initial_weights: {first.path} was trained with {key} {shown(str(theirs))}, "
-                f"these settings say {ours}"
+                f"training.initial_weights: {first.path} was trained with {key} "
+                f"{shown(str(theirs))}, these settings say {ours}"
             )
     return checkpoint.load(first.path).weights
 

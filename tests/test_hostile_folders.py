@@ -211,6 +211,19 @@ def test_a_run_with_another_training_state_is_not_resumed(name, stranger, settin
     assert (stranger / "games").stat().st_mtime_ns == games_before
 
 
+def test_a_folders_texts_cannot_move_the_cursor_of_a_terminal(stranger, settings):
+    craft(stranger, "config.yaml: escapes")
+    begun = alphazero.load_config(
+        "tic_tac_toe", [*SETTINGS, f"training.initial_weights={stranger / crafts.STEP}"]
+    )
+    for call in (
+        lambda: alphazero.train(settings, stranger, resume=True),
+        lambda: train_command.main(settings, stranger, True, "off", None),
+        lambda: alphazero.train(begun, "begun"),
+    ):
+        assert "?[2J?]0;owned?" in refusal(call)
+
+
 def test_a_run_that_was_played_on_a_cluster_connects_to_none_by_itself(stranger, settings):
     crafts.setting("ray", "evil.example:6379")(stranger, np.random.default_rng(0))
     message = refusal(lambda: train_command.main(settings, stranger, True, "auto", None))
