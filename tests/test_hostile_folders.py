@@ -81,7 +81,9 @@ def refusal(call) -> str:
     return ""
 
 
-QUICK = sorted(name for name in crafts.CRAFTED if not name.startswith(("some setting", "run:"))
+LATE = ["game   ='" + "x" * 40 + "'", "config.yaml: lines", "weights: NaN"]
+"""Ways that once led to several lines or long ones."""
+QUICK = LATE + sorted(name for name in crafts.CRAFTED if not name.startswith(("some setting", "run:"))
                and "alias bomb" not in name)[::6]  # fmt: skip
 
 
