@@ -149,7 +149,8 @@ def test_the_network_toolkit_and_what_is_built_on_it_alone_stay_apart(path):
     below = (own,)
     if name.startswith("alphazero.supervised"):
         below += ("alphazero.supervised", "alphazero.sealed", "alphazero.config_file",
-                  "alphazero.errors", "alphazero.packages", "alphazero.unpacking")  # fmt: skip
+                  "alphazero.errors", "alphazero.packages", "alphazero.unpacking",
+                  "alphazero.stored_config", "alphazero.ranges")  # fmt: skip
     wrong = {
         n for n in imports(path)
         if n.startswith("alphazero.") and not n.startswith(below) and is_module(n)

@@ -231,7 +231,10 @@ def _game_of(
     if game is not None:
         named.pop("game", None)
     check_allowed(named, allow, path)
-    return game or games.make(spec)
+    if game is not None:
+        return game
+    with reading(path):
+        return games.make(spec)
 
 
 def _network_of(

@@ -5,7 +5,7 @@
 Makes some 260 folders from a small run (``tests/made_up_folders.py`` has the ways) and reads each
 in a process of its own, forked from one that has imported and compiled everything: as an agent, as
 a player, to serve, to export and to resume. A process has 2 GiB of memory beside what it begins
-with and 60 s. Prints each folder after which there was a traceback, a message of several lines,
+with and 120 s. Prints each folder after which there was a traceback, a message of several lines,
 more than 2 s of CPU time, more than 100 MB more memory, or code of the folder that ran; then a
 summary.
 """
@@ -41,7 +41,7 @@ from workers.serve import loading
 from workers.serve.limits import Limits
 
 SECONDS, MEGABYTES = 2.0, 100
-LIMIT_SECONDS, LIMIT_BYTES = 60, 2 * 2**30
+LIMIT_SECONDS, LIMIT_BYTES = 120, 2 * 2**30
 SETTINGS = [
     "search.simulations=4", "selfplay.games=8", "network.blocks=1", "network.channels=8",
     "replay.min_positions=50", "training.steps=4", "training.batch_size=16",
