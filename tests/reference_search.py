@@ -132,7 +132,6 @@ def puct(
     """
     root = kept if kept is not None and kept.edges else None
     root = root or _expanded(_node(game, state), game, evaluate)
-    _shuffle(root, rng)
     if search.dirichlet_fraction:
         share = search.dirichlet_fraction
         alpha = search.dirichlet_total / len(root.edges)
@@ -142,6 +141,7 @@ def puct(
             if _range_of(root, edge)[1] > -1 or not search.proofs:
                 edge.prior = f32(f32(1 - share) * edge.prior + share * noise)
         root.seen = _sum(edge.prior for edge in root.edges.values() if edge.visits)
+    _shuffle(root, rng)
 
     def choose(node: Node) -> int:
         total = node.visits + node.waiting

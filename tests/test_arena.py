@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from made_up_games import OneMove
 from test_session import Short, replayed
 
 import games
@@ -384,3 +385,14 @@ def test_the_solver_never_loses_tic_tac_toe_and_is_rated_above_random():
     solver, random = arena.play(game, pair, 200, seed=0, opening_plies=0).players
     assert solver.losses == 0
     assert solver.elo_low > 0 > random.elo_high
+
+
+def test_a_tiny_game_gets_only_openings_that_can_be():
+    class TwoPlies(Short):
+        max_plies = 2
+
+    assert arena.usual_plies(OneMove([0, 1])) == 0
+    assert arena.usual_plies(TwoPlies()) <= 1
+    assert arena.usual_plies(games.make("tic_tac_toe")) == 2
+    pair = [players.make("random", OneMove([0, 1]))] * 2
+    assert arena.play(OneMove([0, 1]), pair, 4, seed=0, opening_plies=None).games == 4

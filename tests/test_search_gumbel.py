@@ -9,7 +9,7 @@ from reference_search import hashing
 
 import games
 from alphazero.evaluators import uniform
-from alphazero.search import run
+from alphazero.search import halving, run
 from alphazero.search.gumbel import Gumbel
 from alphazero.types import Evaluation
 
@@ -166,3 +166,9 @@ def test_illegal_moves_get_no_visits_and_no_policy():
     result = run(steps, hashing(game))
     assert result.visits[0, 2] == result.policy[0, 2] == 0
     assert result.policy.sum() == pytest.approx(1)
+
+
+def test_the_schedules_of_more_actions_than_simulations_are_alike_and_kept_once():
+    expected = [halving.schedule(max(1, m), 12).tolist() for m in range(40)]
+    assert all(rows == expected[12] for rows in expected[12:])
+    assert halving.new_schedules(100_000, 12).tolist() == expected[:13]

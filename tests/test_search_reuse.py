@@ -207,15 +207,18 @@ def test_noise_is_mixed_into_priors_without_noise_however_often_a_root_is_search
     search, states = PUCT(simulations=30, dirichlet_fraction=0.5), game.initial(1)
     evaluate = hashing(game)
     result = run(search(game, states, generators(1, 1), cold(1)), evaluate)
-    clean = result.prior.copy()
+    clean, order = result.prior.copy(), edges_of(result.tree, 0, 0)["action"].copy()
     for turn in range(2, 5):
         kept = [Kept(result.tree, 0, [])]
         result = run(search(game, states, generators(1, turn), cold(1), kept=kept), evaluate)
-        rng = generators(1, turn)[0]
-        rng.random()  # for the order of the root's edges
-        noise, root = rng.dirichlet([10 / 7] * 7), edges_of(result.tree, 0, 0)
+        root = edges_of(result.tree, 0, 0)
+        # Noise is drawn for the edges in the order that they had: that of the search before.
+        places = {int(action): place for place, action in enumerate(order)}
+        noise = generators(1, turn)[0].dirichlet([10 / 7] * 7)
+        noise = noise[[places[int(action)] for action in root["action"]]]
         expected = 0.5 * clean[0, root["action"]] + 0.5 * noise
         np.testing.assert_allclose(np.abs(root["prior"]), expected, atol=1e-6)
+        order = root["action"].copy()
         assert (result.prior == clean).all()
 
 

@@ -490,3 +490,14 @@ def test_the_surprise_is_the_divergence_from_the_networks_prior():
         expected = np.log(legal.sum(1)) - entropy
         assert np.allclose(record.rows["surprise"], expected, atol=5e-3)
         assert record.rows["surprise"].max() > 0.1
+
+
+def test_openings_that_nearly_always_end_the_game_are_announced_in_one_line():
+    game = games.make("tic_tac_toe")
+    line = selfplay.shortened_openings(game, 20)
+    assert "selfplay.random_opening_plies: 20" in line
+    assert "before ply 10" in line, "tic-tac-toe ends with its ninth ply"
+    assert "\n" not in line
+    assert selfplay.shortened_openings(game, 4) == ""
+    rng = np.random.default_rng(0)
+    assert max(len(random_opening(game, 20, rng)) for _ in range(20)) == 8

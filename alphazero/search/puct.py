@@ -69,11 +69,11 @@ class PUCT:
         """
         budget = start(limits, self.simulations)
         tree = yield from begin(game, states, kept, budget.capacity)
+        if self.dirichlet_fraction:
+            _mix_noise(tree, rngs, self.dirichlet_fraction, self.dirichlet_total)
         # With noise all scores differ; equal visits matter at temperature 0 only.
         may_tie = (temperature == 0) | (self.dirichlet_fraction == 0)
         shuffle_roots(tree, rngs, np.flatnonzero(may_tie))
-        if self.dirichlet_fraction:
-            _mix_noise(tree, rngs, self.dirichlet_fraction, self.dirichlet_total)
         # No node has more visits than its root.
         visits = tree.nodes["visits"][:, 0]
         exploration = self._exploration(max(budget.simulations or 0, int(visits.max())) + 2)

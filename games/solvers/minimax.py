@@ -23,7 +23,7 @@ Heuristic = Callable[[States], NDArray[np.float32]]
 UNSURE = 0.9
 """The factor of heuristic values in ``search``: values beyond +-0.9 are proven results."""
 
-LIMIT = 1_000_000
+LIMIT = 300_000
 """The largest number of positions of a game that is solved."""
 MOST_VALUES = 1 << 27
 """Most values of moves, one per position and action, that a solution has: 512 MiB."""
