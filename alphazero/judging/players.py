@@ -31,7 +31,7 @@ from alphazero.judging.decisions import (
     policy_player,
     spread,
 )
-from alphazero.search import strongest_moves
+from alphazero.search import continues_trees, strongest_moves
 from alphazero.search.puct import PUCT
 from alphazero.types import Generators, Limits, Lines
 from games import solvers
@@ -88,7 +88,7 @@ def check(spec: str, game: Game) -> None:
     elif "path" not in options:
         agents.find(game.name)
     elif not Path(options["path"]).exists():
-        raise ValueError(f"player {spec!r}: path={options['path']}: there is no such file")
+        raise ValueError(f"player {shown(spec)}: path={options['path']}: there is no such file")
 
 
 def parse(spec: str) -> tuple[str, dict[str, str]]:
@@ -265,7 +265,7 @@ def from_checkpoint(
     seconds: Seconds | None = None,
     search: Literal["gumbel", "puct"] | None = None,
     leaves: Count | Literal["auto"] = 1,
-    reuse_tree: bool = True,
+    reuse_tree: bool | None = None,
 ) -> Player:
     """A trained network with tree search; options that are not given are those of its training.
 
@@ -273,7 +273,7 @@ def from_checkpoint(
     fastest on this machine. ``leaves`` of a tree are evaluated in one batch; ``auto`` is the number
     of ``leaves_for_single_game``, and a backend chosen without a timing. With ``seconds`` and no
     ``simulations`` only the time ends a search. ``reuse_tree``: whether a search continues the tree
-    of the move before, where it can (PUCT).
+    of the move before; by default where it can (PUCT), ``ValueError`` for true where it cannot.
     """
     single = leaves == "auto"
     limits = Limits(simulations, seconds)
@@ -287,7 +287,11 @@ def from_checkpoint(
         inference=None if single else InferenceSettings(),
         leaves=leaves,
     )
-    return agent_player(name, trained, limits, reuse_tree)
+    if reuse_tree and not continues_trees(trained.search):
+        raise ValueError(
+            "reuse_tree=true: its search, gumbel, begins each search anew; search=puct"
+        )
+    return agent_player(name, trained, limits, reuse_tree is not False)
 
 
 @_constructor

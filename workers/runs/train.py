@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from alphazero.nn.device import cores
 from alphazero.parts import memory_of
 from alphazero.resuming import FIXED, RESOLVED
 from alphazero.targets import TARGETS
+from games.spec import quoted
 from workers.runs import run_directory
 from workers.runs.monitoring import Monitor
 from workers.runs.tracking import Tracker
@@ -57,7 +59,9 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
         path = checkpoint.resolve(run_dir)
         if signals:
             run_directory.report(
-                console, f"stopped; {path} is saved, --resume --run-dir {run_dir} continues from it"
+                console,
+                f"stopped; {path} is saved, --resume --run-dir {shlex.quote(str(run_dir))} "
+                "continues from it",
             )
             return run_directory.INTERRUPTED
         _finish(run, path, monitor, console)
@@ -98,6 +102,8 @@ def _parts(
         return
     if importlib.util.find_spec("ray") is None:
         raise ValueError(extras.missing(f"ray={settings.ray} needs Ray", "cluster"))
+    if settings.selfplay.memory is not None:
+        memory_of(settings)  # what cannot fit is refused before Ray is started
     console.print("starting self-play on Ray, which takes up to half a minute")
     from workers.cluster.fleet import RayFleet  # Ray takes seconds to import
 
@@ -136,9 +142,9 @@ def _finish(run: Run, path: Path, monitor: Monitor, console: Console) -> None:
     if not run.learner.step:
         run_directory.report(console, _too_short(run))
     monitor.ended(run.learner.step, path)
-    player = f"--player checkpoint:path={run.directory}"
-    command = f"alphazero play {run.config.game} {player} --hints"
-    run_directory.report(console, f"play against it: {command}")
+    player = f"checkpoint:path={quoted(str(run.directory))}"
+    command = ["alphazero", "play", run.config.game, "--player", player, "--hints"]
+    run_directory.report(console, f"play against it: {shlex.join(command)}")
 
 
 def _too_short(run: Run) -> str:
