@@ -58,6 +58,13 @@ def _unquoted(value: str) -> str:
     return value[1:-1] if quoted else value
 
 
+def quoted(value: str) -> str:
+    """A value as ``parse_options`` reads it back: in quotes where it has a comma or a quote."""
+    if not set(value) & {",", '"', "'"}:
+        return value
+    return f'"{value}"' if '"' not in value else f"'{value}'"
+
+
 def shown(value: object) -> str:
     """An input as a message shows it: its ``repr``, in one line; of a long one the ends."""
     return _repr.repr(value)

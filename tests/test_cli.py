@@ -1,16 +1,20 @@
 """The command line: what it accepts, what it says, how it ends."""
 
+import argparse
 import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import games
+from alphazero import config, config_file
 from alphazero.config import Config
+from alphazero.supervised import config as supervised
 from workers import cli, commands
 from workers.terminal import options
 
@@ -325,3 +329,102 @@ def test_a_reader_that_goes_away_is_no_error_message():
 
 def test_the_version_is_printed():
     assert re.fullmatch(r"alphazero \S+\n", alphazero("--version").stdout)
+
+
+@pytest.mark.parametrize(
+    ("words", "usage", "message"),
+    [
+        ("trian x", "alphazero", "there is no 'trian'; did you mean 'train'?"),
+        ("", "alphazero", "COMMAND; for example: alphazero train connect_four_quick"),
+        (
+            "train",
+            "alphazero train",
+            "required: CONFIG; for example: alphazero train connect_four_q",
+        ),
+        ("bench", "alphazero bench", "required: WHAT; for example: alphazero bench search"),
+        ("bench serch", "alphazero bench", "there is no 'serch'; did you mean 'search'?"),
+        (
+            "train tic_tac_toe --steps 100",
+            "alphazero train",
+            "no option --steps; settings are written without dashes: training.steps=100",
+        ),
+        (
+            "train tic_tac_toe --lr=1e-3 seed=3",
+            "alphazero train",
+            "settings are written without dashes: optimizer.learning_rate=1e-3",
+        ),
+        (
+            "supervised train mlp --epoch 3",
+            "alphazero supervised train",
+            "settings are written without dashes: fit.epochs=3",
+        ),
+        ("train tic_tac_toe --resum", "alphazero train", "did you mean --resume?"),
+        ("play tic_tac_toe --opponent random", "alphazero play", "did you mean --player?"),
+        ("train tic_tac_toe --ray yes", "alphazero train", "argument --ray: got 'yes', should be"),
+        ("play othello:8", "alphazero play", "argument GAME: othello: parameters are written"),
+        ("play othello:8", "alphazero play", "did you mean 'othello:size=8'?"),
+        (
+            "play connect_four --player runs/x",
+            "alphazero play",
+            "argument --player: player 'runs/x': there is no file or folder 'runs/x'; choose from",
+        ),
+        ("play connect_four --player minmax", "alphazero play", "did you mean 'minimax'?"),
+        (
+            "supervised",
+            "alphazero supervised",
+            "required: ACTION; for example: alphazero supervise",
+        ),
+        ("supervised tran", "alphazero supervised", "did you mean 'train'?"),
+    ],
+)
+def test_a_mistake_is_one_line_with_the_nearest_right_thing_under_the_commands_usage(
+    words, usage, message, capsys
+):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words.split())
+    assert ended.value.code == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith(f"usage: {usage} [-h]")
+    assert lines[-1].startswith(f"{usage}: error: ")
+    assert message in lines[-1]
+    assert sum("error" in line for line in lines) == 1
+
+
+def test_a_move_that_is_none_is_answered_with_what_moves_are(capsys):
+    assert cli.main(["solve", "connect_four", "d4"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()[-1:]
+    assert line.endswith("move 1 of 'd4', 'd', cannot be played; moves are numbers from 1 to 7")
+
+
+def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                yield from parsers(inner)
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_every_help_fits_into_80_columns(width, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    helps = {inner.prog: inner.format_help() for inner in parsers(cli.build_parser(COMMANDS))}
+    assert len(helps) == len(COMMANDS) + 1 + 5
+    wide = [line for text in helps.values() for line in text.splitlines() if len(line) > 80]
+    assert wide == []
+
+
+def test_configs_lists_every_configuration_and_shows_one(capsys):
+    assert cli.main(["configs"]) == 0
+    listed = capsys.readouterr().out
+    for folder in (config.FOLDER, supervised.FOLDER):
+        assert all(f" {name} " in listed for name in config_file.names(folder))
+    assert cli.main(["configs", "mlp"]) == 0
+    assert capsys.readouterr().out == (supervised.FOLDER / "mlp.yaml").read_text()
+    assert cli.main(["configs", "tictactoe"]) == 2
+    assert "did you mean tic_tac_toe?" in capsys.readouterr().err
+
+
+def test_the_home_folder_is_expanded_behind_an_equals_sign(trained, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert cli.main(["train", "tic_tac_toe", "--run-dir=~/run"]) == 0
+    assert trained[0][1] == Path("/home/someone/run")

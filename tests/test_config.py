@@ -1,5 +1,6 @@
 """Configurations: what is read, and what is said of those that cannot be."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from alphazero import config, config_file
 from alphazero.config import Config, ConfigError
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
+from alphazero.supervised import config as supervised
 
 
 def write(folder: Path, text: str) -> str:
@@ -185,3 +187,91 @@ def test_loading_a_configuration_imports_no_heavy_library():
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout.split() == []
+
+
+@pytest.mark.parametrize(
+    ("override", "meant"),
+    [
+        ("lr=1e-3", "optimizer.learning_rate"),
+        ("batch=128", "training.batch_size or inference.batch_size"),
+        ("sims=3", "search.simulations or evaluation.simulations"),
+        ("training.blocks=3", "network.blocks"),
+    ],
+)
+def test_an_abbreviation_or_a_key_of_another_section_leads_to_the_key_that_is_meant(
+    override, meant
+):
+    (line,) = errors("tic_tac_toe", override)
+    assert line == f"command line: {override.partition('=')[0]}: unknown key; did you mean {meant}?"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "problem"),
+    [
+        (["network.channels=1000000"], "got 1000000, should be less than or equal to 8192"),
+        (
+            ["network.blocks=256", "network.channels=8192"],
+            "command line: network: blocks=256 with channels=8192 are 309,237,645,312 weights",
+        ),
+        (["training.batch_size=10000000"], "should be less than or equal to 1048576"),
+        (["seed=99999999999"], "should be less than or equal to 4294967295"),
+        (["optimizer.l2=1e300"], "optimizer.l2: got 1e+300, should be less than"),
+        (["selfplay.cache=3000"], "should be a power of two: 2048 or 4096"),
+        (["selfplay.memory=2QB"], "got '2QB', should be bytes, as in 2000000000, 2GB or 2GiB"),
+    ],
+)
+def test_a_number_that_nothing_could_hold_is_refused_before_anything_is_allocated(
+    overrides, problem
+):
+    (line,) = errors("tic_tac_toe", *overrides)
+    assert problem in line
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("2GB", 2 * 10**9), ("2GiB", 2**31), ("1.5 MiB", 3 * 2**19), ("500", 500), ("7B", 7)],
+)
+def test_memory_may_have_a_unit(text, number):
+    assert config.load("tic_tac_toe", [f"selfplay.memory={text}"]).selfplay.memory == number
+
+
+def test_the_home_folder_is_expanded_in_paths_that_settings_name(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/someone")
+    loaded = config.load("tic_tac_toe", ["training.initial_weights=~/runs/x"])
+    assert loaded.training.initial_weights == "/home/someone/runs/x"
+    data = supervised.load("mlp", ["data.path=~/mnist"]).data
+    assert data.path == "/home/someone/mnist"
+
+
+def test_long_inputs_are_cut_and_control_characters_are_shown_as_escapes(tmp_path):
+    (line,) = errors("tic_tac_toe", f"search.simulations={'x' * 5000}")
+    assert len(line) < 300
+    (line,) = errors(write(tmp_path, 'game: tic_tac_toe\n"\\e[2J\\nx": 1\n'))
+    assert line.isprintable()
+
+
+def test_of_thousands_of_errors_some_are_named_and_the_others_counted():
+    lines = errors("tic_tac_toe", *(f"nothing{number}=1" for number in range(3000)))
+    assert len(lines) == 21
+    assert lines[-1] == "2,980 more errors"
+
+
+def test_a_folder_is_no_configuration_but_may_hold_one(tmp_path):
+    assert errors(str(tmp_path)) == (f"{tmp_path} is a folder",)
+    (tmp_path / "config.yaml").write_text("game: tic_tac_toe\n")
+    assert errors(str(tmp_path))[0].endswith(f"did you mean {tmp_path / 'config.yaml'}?")
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    assert errors(str(tmp_path / "pipe.yaml")) == (f"{tmp_path / 'pipe.yaml'} is no file",)
+
+
+def test_a_name_of_the_other_kind_of_training_names_its_command():
+    assert errors("cnn") == (
+        "no configuration 'cnn'; did you mean alphazero supervised train cnn?",
+    )
+    with pytest.raises(ConfigError, match="did you mean alphazero train connect_four"):
+        supervised.load("connect_four")
+    with pytest.raises(ConfigError, match="mnist is mentioned in mlp; the names are cnn, gan"):
+        supervised.load("mnist")

@@ -19,6 +19,7 @@ from alphazero.nn.weights import arrays
 from alphazero.search.gumbel import Gumbel
 from alphazero.types import Limits
 from games.solvers import minimax as exact
+from games.spec import quoted
 
 SMALL = NetworkSettings(blocks=1, channels=4, policy_channels=2, value_channels=2, value_hidden=4)
 
@@ -484,3 +485,20 @@ def test_players_without_a_network_do_not_import_torch():
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_path_that_exists_is_a_checkpoint_and_one_with_a_comma_is_quoted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "runs" / "a,b").mkdir(parents=True)
+    (tmp_path / "random").mkdir()
+    assert players.parse("runs:simulations=5") == (
+        "checkpoint",
+        {"path": "runs", "simulations": "5"},
+    )
+    assert players.parse("~/runs") == ("checkpoint", {"path": f"{tmp_path}/runs"})
+    assert players.parse("random") == ("random", {})
+    written = f"checkpoint:path={quoted('~/runs/a,b')},simulations=5"
+    assert written == 'checkpoint:path="~/runs/a,b",simulations=5'
+    path = f"{tmp_path}/runs/a,b"
+    assert players.parse(written) == ("checkpoint", {"path": path, "simulations": "5"})

@@ -31,7 +31,7 @@ from alphazero.judging.decisions import (
     policy_player,
     spread,
 )
-from alphazero.search import strongest_moves
+from alphazero.search import continues_trees, strongest_moves
 from alphazero.search.puct import PUCT
 from alphazero.types import Generators, Limits, Lines
 from games import solvers
@@ -105,7 +105,7 @@ def check(spec: str, game: Game) -> None:
     elif "path" not in options:
         agents.find(game.name)
     elif not Path(options["path"]).exists():
-        raise ValueError(f"player {spec!r}: path={options['path']}: there is no such file")
+        raise ValueError(f"player {shown(spec)}: path={options['path']}: there is no such file")
 
 
 def parse(spec: str) -> tuple[str, dict[str, str]]:
@@ -294,7 +294,7 @@ def from_checkpoint(
     seconds: Seconds | None = None,
     search: Literal["gumbel", "puct"] | None = None,
     leaves: Leaves = 1,
-    reuse_tree: bool = True,
+    reuse_tree: bool | None = None,
     backend: Backend = "auto",
     precision: Precision = "auto",
     device: str = "auto",
@@ -306,7 +306,8 @@ def from_checkpoint(
     repeat states all three. ``leaves`` of a tree are evaluated in one batch; ``auto`` is the number
     of ``leaves_for_single_game``, and a backend chosen without a timing. With ``seconds`` and no
     ``simulations`` only the time ends a search. ``reuse_tree``: whether a search continues the tree
-    of the move before, where it can (PUCT). ``allow``: addresses that its settings may name.
+    of the move before; by default where it can (PUCT), ``ValueError`` for true where it cannot.
+    ``allow``: addresses that its settings may name.
     """
     single, limits = leaves == "auto", Limits(simulations, seconds)
     if single and only_time(limits):
@@ -320,7 +321,11 @@ def from_checkpoint(
         leaves=leaves,
         allow=allow,
     )
-    return agent_player(name, trained, limits, reuse_tree)
+    if reuse_tree and not continues_trees(trained.search):
+        raise ValueError(
+            "reuse_tree=true: its search, gumbel, begins each search anew; search=puct"
+        )
+    return agent_player(name, trained, limits, reuse_tree is not False)
 
 
 @_constructor

@@ -13,11 +13,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import yaml
 
-from alphazero import config_file
+from alphazero import config_file, plain_yaml
 from alphazero.config_file import ConfigError
 from alphazero.nn.settings import GAN, TrackingSettings
+from alphazero.plain_yaml import NotPlainYaml
 from alphazero.supervised import config as configs
 from alphazero.supervised.config import SupervisedConfig
+from games.spec import shown
 
 MAX_CANDIDATES = 10_000
 """Largest number of candidates in a search."""
@@ -155,14 +157,14 @@ def without_tracking(config: SupervisedConfig) -> SupervisedConfig:
 
 def _parse_choices(text: str) -> Choices:
     key, equals, values = text.partition("=")
-    rule = f"--grid {text}: should be key.sub=value,value"
+    rule = f"--grid {shown(text)[1:-1]}: should be key.sub=value,value"
     if not (key.strip() and equals and values.strip()):
         raise ValueError(f"{rule}, as in optimizer.name=adam,rmsprop")
     listed = f"[{values}]"
     try:
-        items = yaml.compose(listed, yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{rule}: {getattr(error, 'problem', error)}") from None
+        items = plain_yaml.compose(listed)
+    except NotPlainYaml as error:
+        raise ValueError(f"{rule}: {error}") from None
     assert isinstance(items, yaml.SequenceNode)
     # Values are kept as they were written, 1e-3 and not 0.001, for tables, pictures and files.
     spans = [(item.start_mark.index, item.end_mark.index) for item in items.value]
@@ -175,7 +177,8 @@ def _parse_choices(text: str) -> Choices:
 def _parse_range(text: str) -> Range:
     key, _, ends = text.partition("=")
     low, dots, high = (part.strip() for part in ends.partition(".."))
-    rule = f"--range {text}: should be key.sub=low..high, as in optimizer.learning_rate=1e-4..1e-1"
+    example = "optimizer.learning_rate=1e-4..1e-1"
+    rule = f"--range {shown(text)[1:-1]}: should be key.sub=low..high, as in {example}"
     if not (key.strip() and dots):
         raise ValueError(rule)
     try:

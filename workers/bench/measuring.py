@@ -49,14 +49,14 @@ class Tally:
 class BenchSettings:
     config: str = "connect_four_large"
     """The configuration to measure; each of its keys can be overridden as well."""
-    seconds: float = Field(default=10.0, gt=0)
+    seconds: float = Field(default=10.0, gt=0, le=1e6)
     """Duration of the measurement without start-up; for ``fleet``, per number of workers."""
-    threads: int = Field(default_factory=cores, ge=1)
-    batch: int = Field(default=256, ge=2)
+    threads: int = Field(default_factory=cores, ge=1, le=1024)
+    batch: int = Field(default=256, ge=2, le=2**20)
     """Positions per network call; for ``selfplay`` it follows from the number of games."""
-    max_workers: int = Field(default=64, ge=1)
+    max_workers: int = Field(default=64, ge=1, le=1024)
     """For ``fleet``: the largest number of workers."""
-    latency_ms: float = Field(default=2.0, ge=0)
+    latency_ms: float = Field(default=2.0, ge=0, le=1e6)
     """For ``fleet``: milliseconds per batch on the simulated device."""
 
 

@@ -1,6 +1,7 @@
 """``alphazero configs``: the configurations that come with the program."""
 
 import argparse
+from collections.abc import Mapping
 from importlib.resources.abc import Traversable
 
 HELP = "configurations that come with the program, and their text"
@@ -35,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _list(folders: dict[str, Traversable]) -> int:
+def _list(folders: Mapping[str, Traversable]) -> int:
     from alphazero import config_file
     from workers.terminal import tables
 

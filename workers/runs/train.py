@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from alphazero.parts import addresses_of, game_of, memory_of
 from alphazero.resuming import FIXED, RESOLVED
 from alphazero.selfplay import shortened_openings
 from alphazero.targets import TARGETS
+from games.spec import quoted
 from workers.runs import export, run_directory
 from workers.runs.monitoring import Monitor
 from workers.runs.tracking import Tracker
@@ -74,7 +76,9 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
             run_directory.report(console, _jumped(run, path))
         if received:
             run_directory.report(
-                console, f"stopped; {path} is saved, --resume --run-dir {run_dir} continues from it"
+                console,
+                f"stopped; {path} is saved, --resume --run-dir {shlex.quote(str(run_dir))} "
+                "continues from it",
             )
             return run_directory.INTERRUPTED
         _finish(run, path, monitor, console)
@@ -132,6 +136,8 @@ def _parts(
         return
     if importlib.util.find_spec("ray") is None:
         raise ValueError(extras.missing(f"ray={settings.ray} needs Ray", "cluster"))
+    if settings.selfplay.memory is not None:
+        memory_of(settings)  # what cannot fit is refused before Ray is started
     console.print("starting self-play on Ray, which takes up to half a minute")
     from workers.cluster.fleet import RayFleet  # Ray takes seconds to import
 
@@ -193,12 +199,16 @@ def _finish(run: Run, path: Path, monitor: Monitor, console: Console) -> None:
     share = run.fleet.stats().get("game_share", 0.0)
     if share > MOSTLY:
         report(f"{share:.0%} of self-play was spent in {run.config.game}".replace("%", " %"))
-    player = f"--player checkpoint:path={run.directory}"
+    report(f"play against it: {_play_command(run)}")
+
+
+def _play_command(run: Run) -> str:
+    """The command that plays against the run's agent, quoted for a shell."""
+    player = f"checkpoint:path={quoted(str(run.directory))}"
+    command = ["alphazero", "play", run.config.game, "--player", player, "--hints"]
     named = addresses_of(run.config)
     named.pop("game", None)  # its address is typed as the game
-    allow = addresses.options(named.values())
-    command = " ".join(filter(None, ("alphazero play", run.config.game, player, "--hints", allow)))
-    report(f"play against it: {command}")
+    return " ".join(filter(None, (shlex.join(command), addresses.options(named.values()))))
 
 
 def _jumped(run: Run, path: Path) -> str:

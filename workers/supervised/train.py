@@ -5,6 +5,7 @@
 
 import json
 import operator
+import shlex
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -109,7 +110,8 @@ def train(config: SupervisedConfig, run_dir: Path, resume: bool) -> int:
         with progress.bars(console) as bar:
             history = fit_network(training, _hooks(training, bar, on_epoch, signals), state)
         if signals:
-            report(f"stopped; --resume --run-dir {run_dir} continues after the last epoch")
+            place = shlex.quote(str(run_dir))
+            report(f"stopped; --resume --run-dir {place} continues after the last epoch")
             return run_directory.INTERRUPTED
         figures = finish(training, history)
         tracker.log(training.progress.step, figures)

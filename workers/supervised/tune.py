@@ -5,6 +5,7 @@ results. Finished trials are in ``trials.jsonl``, so that a search can be stoppe
 """
 
 import functools
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,6 +155,7 @@ def _finish(options: TuneOptions, plan: "Plan", ranked: Sequence["Result"]) -> i
     Console().print(results.table(report))
     if len(ranked) > results.SHOWN:
         print(f"all {len(ranked)} are in {options.folder / results.TABLE}")
-    print(f"the best: {results.best_candidate(report).name}: {report.best.mean:.2%}\n"
-          f"train it: alphazero supervised train {options.folder / results.BEST}")  # fmt: skip
+    best = shlex.quote(str(options.folder / results.BEST))
+    print(f"the best: {results.best_candidate(report).name}: {report.best.mean:.2%}")
+    print(f"train it: alphazero supervised train {best}")
     return 0
