@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import Discriminator, model_serializer, model_validator
 from pydantic.dataclasses import dataclass
 
-from alphazero.errors import reason, shown
+from alphazero.errors import one_line, reason
 from alphazero.ranges import STRICT
 from games.spec import suggest
 
@@ -70,7 +70,7 @@ def check_allowed(named: Mapping[str, str], allow: Collection[str], where: objec
     """
     missing = {key: address for key, address in named.items() if address not in allow}
     if wrong := [key for key, address in missing.items() if not _ADDRESS.fullmatch(address)]:
-        raise ValueError(f"{where}: {wrong[0]}: {shown(missing[wrong[0]])!r} is no address")
+        raise ValueError(f"{where}: {wrong[0]}: {one_line(missing[wrong[0]])!r} is no address")
     if missing:
         listed = " and ".join(f"{key} {address}" for key, address in missing.items())
         unique = list(dict.fromkeys(missing.values()))

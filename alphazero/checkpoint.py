@@ -17,7 +17,7 @@ import numpy as np
 
 from alphazero import config_file, sealed, stored_config
 from alphazero.config import Config
-from alphazero.errors import reading, shown
+from alphazero.errors import one_line, reading
 from alphazero.nn import state as states
 from alphazero.nn.weights import Shapes, Weights
 from games.base import Game
@@ -135,8 +135,8 @@ def check_rules(trained: Checkpoint | Description, game: Game) -> None:
     if trained.rules_version not in (None, game.rules_version):
         raise ValueError(
             f"{trained.path} was trained by other rules of {game.name}: their rules_version is "
-            f"{shown(str(trained.rules_version))[:40]!r}, now it is {game.rules_version!r}; train "
-            "again, or use the rules as they were"
+            f"{one_line(str(trained.rules_version))[:40]!r}, now it is {game.rules_version!r}; "
+            "train again, or use the rules as they were"
         )
 
 
@@ -164,7 +164,7 @@ def _open(path: Path | str) -> sealed.Sealed:
     folder = sealed.open_folder(resolve(path))
     if kind := folder.fields.get("supervised"):
         raise ValueError(
-            f"{folder.path} is a supervised model ({shown(str(kind))}), not an agent that plays "
+            f"{folder.path} is a supervised model ({one_line(str(kind))}), not an agent that plays "
             "a game"
         )
     return folder

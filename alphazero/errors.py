@@ -35,7 +35,7 @@ def reason(error: BaseException) -> str:
     details = getattr(error, "errors", None)
     if kind == "ValidationError" and details is not None:
         text = "; ".join(_validation_problem(detail) for detail in details())
-    if not (line := shown(text)):
+    if not (line := one_line(text)):
         return kind
     return f"{kind} {line}" if isinstance(error, KeyError) else line
 
@@ -45,7 +45,7 @@ def _validation_problem(detail: dict) -> str:
     return f"{place}: {detail['msg']}" if place else detail["msg"]
 
 
-def shown(text: str) -> str:
+def one_line(text: str) -> str:
     """``text`` in one line without control characters, cut where it is long.
 
     Texts of files are shown in terminals, where an escape sequence would be executed.

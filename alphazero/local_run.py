@@ -14,7 +14,7 @@ import games
 from alphazero import checkpoint, config_file, file_locks, loop, resuming
 from alphazero.checkpoint import Description
 from alphazero.config import Config
-from alphazero.errors import shown
+from alphazero.errors import one_line
 from alphazero.game_time import GameTime
 from alphazero.inference import NetworkEvaluator
 from alphazero.learner import Learner
@@ -203,7 +203,7 @@ def _initial_weights(settings: Config, path: str) -> Weights:
         if key.partition(".")[0] in ("game", "network") and not fits:
             raise ValueError(
                 f"training.initial_weights: {first.path} was trained with {key} "
-                f"{shown(str(theirs))}, these settings say {ours}"
+                f"{one_line(str(theirs))}, these settings say {ours}"
             )
     return checkpoint.load(first.path).weights
 

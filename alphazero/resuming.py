@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from alphazero import plain_files
-from alphazero.errors import shown
+from alphazero.errors import one_line
 
 FIXED = ("game", "network.", "seed", "optimizer.name", "training.initial_weights")
 """Settings, or what they begin with, that a resumed run keeps."""
@@ -44,7 +44,7 @@ def compare(
     for key in sorted(changed, key=lambda key: not key.endswith(".kind")):
         was, becomes = changed[key]
         if key.startswith(fixed):
-            raise ValueError(f"resume: {key} was {shown(str(was))} and cannot become {becomes}")
+            raise ValueError(f"resume: {key} was {one_line(str(was))} and cannot become {becomes}")
     return [key for key in changed if not key.startswith(resolved)]
 
 

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from alphazero import plain_files
 from alphazero.durable import sync_folder
-from alphazero.errors import reading, shown
+from alphazero.errors import one_line, reading
 from alphazero.nn.weights import Shapes
 from alphazero.plain_files import NotPlain
 
@@ -254,15 +254,17 @@ def _parse_manifest(text: bytes) -> dict[str, Any]:
         raise NotPlain(f"{MANIFEST} was altered")
     number, files = fields.pop("format"), fields["files"]
     if number != FORMAT:
-        raise NotPlain(f"format {shown(str(number))} instead of {FORMAT}")
+        raise NotPlain(f"format {one_line(str(number))} instead of {FORMAT}")
     if len(files) > MOST_FILES:
         raise NotPlain(f"{MANIFEST} lists {len(files)} files, at most {MOST_FILES} are read")
     for name, expected in files.items():
         if Path(name).name != name:
-            raise NotPlain(f"{MANIFEST} names {shown(name)!r}, which is not in the folder itself")
+            raise NotPlain(
+                f"{MANIFEST} names {one_line(name)!r}, which is not in the folder itself"
+            )
         length, _ = expected["bytes"], bytes.fromhex(expected["sha256"])
         if type(length) is not int or not 0 <= length <= LARGEST:
-            raise NotPlain(f"{shown(name)} would have {shown(str(length))} bytes")
+            raise NotPlain(f"{one_line(name)} would have {one_line(str(length))} bytes")
     if type(fields["step"]) is not int or fields["step"] < 0:
         raise NotPlain(f"{MANIFEST}: step is no whole number from 0 on")
     return fields
@@ -286,7 +288,7 @@ def _read_shapes(file: BinaryIO, length: int) -> Shapes:
         first, after = entry["data_offsets"]
         shapes[name] = tuple(map(operator.index, entry["shape"]))
         if after - first > MOST_ITEM_BYTES * math.prod(shapes[name]):
-            raise NotPlain(f"{shown(name)} has more bytes than its shape says")
+            raise NotPlain(f"{one_line(name)} has more bytes than its shape says")
         end = max(end, after)
     if 8 + size + end != length:
         raise NotPlain("its length is not the one in its header")

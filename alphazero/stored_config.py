@@ -4,7 +4,7 @@ from typing import TypeVar
 
 from alphazero import config_file
 from alphazero.config_file import ConfigError
-from alphazero.errors import reading, shown
+from alphazero.errors import one_line, reading
 from alphazero.sealed import Sealed
 
 T = TypeVar("T")
@@ -20,5 +20,5 @@ def read(folder: Sealed, name: str, kind: type[T]) -> T:
         try:
             return config_file.parse(kind, text, name)
         except ConfigError as error:
-            problem = shown("; ".join(error.lines))
+            problem = one_line("; ".join(error.lines))
     raise ValueError(f"{path} does not fit this version: {problem}")

@@ -15,7 +15,7 @@ from alphazero import agents, encoders, sealed
 from alphazero.addresses import check_allowed
 from alphazero.cache import CachedEvaluator
 from alphazero.config import Config, InferenceSettings
-from alphazero.errors import reading, shown
+from alphazero.errors import one_line, reading
 from alphazero.judging import session
 from alphazero.judging.analysis import Analysis, MoveEvaluation, analysis
 from alphazero.parts import addresses_of, search_of
@@ -225,7 +225,7 @@ def _game_of(
     """
     spec, path = described.config.game, described.path
     if game is not None and not games.same(spec, game.name):
-        raise ValueError(f"{path} plays {shown(spec)}, not {game.name}")
+        raise ValueError(f"{path} plays {one_line(spec)}, not {game.name}")
     own = search is None or search == described.config.search.kind
     named = addresses_of(described.config, search=own)
     if game is not None:

@@ -18,7 +18,7 @@ import numpy as np
 
 import games
 from alphazero import addresses
-from alphazero.errors import shown
+from alphazero.errors import one_line
 from alphazero.judging import lines
 from alphazero.judging.clock import Clock
 from alphazero.types import Limits
@@ -328,7 +328,7 @@ def load(
     if not (isinstance(name, str) and isinstance(moves, list)):
         raise ValueError("this is no saved session: it needs a game's name and a list of moves")
     if game is not None and not games.same(name, game.name):
-        raise ValueError(f"the saved session is one of {shown(name)}, not of {game.name}")
+        raise ValueError(f"the saved session is one of {one_line(name)}, not of {game.name}")
     session = after(game or _game_of(name, allow), moves)
     if resigned is not None and (type(resigned) is not int or resigned not in (0, 1)):
         raise ValueError(f"the side that resigned is 0, 1 or null, not {resigned!r}")

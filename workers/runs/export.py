@@ -14,7 +14,7 @@ from alphazero.addresses import ByAddress
 from alphazero.agents import CARD
 from alphazero.checkpoint import CONFIG, MANIFEST, WEIGHTS, Checkpoint, Description
 from alphazero.config import Config, NetworkSettings
-from alphazero.errors import reading, shown
+from alphazero.errors import one_line, reading
 
 Trained = Checkpoint | Description
 RESTART_SECONDS = 2.0
@@ -105,7 +105,7 @@ def _recorded(training: object) -> dict[str, Any]:
     }
     match training.get(BEGAN_WITH):
         case {"path": str(path)} as first:
-            figures[BEGAN_WITH] = {"path": shown(path)} | _recorded(first)
+            figures[BEGAN_WITH] = {"path": one_line(path)} | _recorded(first)
     return figures
 
 

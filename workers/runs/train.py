@@ -14,7 +14,7 @@ import games
 from alphazero import addresses, checkpoint, config_file, local_run, loop
 from alphazero.checkpoint import Description
 from alphazero.config import Config
-from alphazero.errors import FleetLost, shown
+from alphazero.errors import FleetLost, one_line
 from alphazero.limiter import Limiter
 from alphazero.loop import Run
 from alphazero.nn import extras
@@ -109,7 +109,7 @@ def _stored_ray(start: Description) -> str:
     """
     if start.config.ray not in ("off", "local"):
         raise ValueError(
-            f"--resume: the run played on Ray at {shown(start.config.ray)}: say --ray off, "
+            f"--resume: the run played on Ray at {one_line(start.config.ray)}: say --ray off, "
             "--ray local or the cluster's address"
         )
     return start.config.ray

@@ -19,9 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
-from alphazero import metrics_file
+from alphazero import metrics_file, plain_yaml
 from alphazero.errors import reason
 from workers.runs.mirror import FINISH_SECONDS, REPORTED, remedy
 from workers.runs.pictures import COLUMNS
@@ -233,7 +231,7 @@ def _identity(run_dir: Path) -> str:
 def settings_of(run_dir: Path) -> dict[str, Any]:
     """The run's settings as plain values; empty where it has none."""
     path = run_dir / "config.yaml"
-    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return plain_yaml.load(plain_yaml.read_text(path)) if path.exists() else {}
 
 
 def _print(line: str) -> None:
