@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 
-import games
 from alphazero import checkpoint, config_file, loop, resuming
 from alphazero.checkpoint import Checkpoint
 from alphazero.config import Config
@@ -173,7 +172,7 @@ def _start(directory: Path, settings: Config, resume: bool) -> Checkpoint | None
     start = newest_checkpoint(directory, log.warning)
     if start is not None:
         resuming.compare(config_file.as_dict(start.config), config_file.as_dict(settings))
-        checkpoint.check_rules(start, games.make(settings.game))
+        checkpoint.check_rules(start, game_of(settings))
     return start
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-import games
 from alphazero import checkpoint, config_file, local_run, loop
 from alphazero.checkpoint import Checkpoint
 from alphazero.config import Config
@@ -77,7 +76,7 @@ def newest_checkpoint(run_dir: Path, settings: Config, console: Console) -> Chec
         before, now = config_file.as_dict(start.config), config_file.as_dict(settings)
         if line := run_directory.describe_changes(before, now, FIXED, RESOLVED):
             console.print(line)
-        checkpoint.check_rules(start, games.make(settings.game))
+        checkpoint.check_rules(start, game_of(settings))
     return start
 
 
