@@ -51,7 +51,7 @@ class Checkpoint:
     config: Config
     weights: Weights
     rules_version: str | None = None
-    """Of the game that it was trained in; None in checkpoints of earlier versions."""
+    """The version of its game's rules; None in checkpoints of earlier versions."""
 
 
 def save(

@@ -186,7 +186,7 @@ def _start(directory: Path, settings: Config) -> Description | None:
     start = newest_checkpoint(directory, log.warning)
     if start is not None:
         resuming.compare(config_file.as_dict(start.config), config_file.as_dict(settings))
-        checkpoint.check_rules(start, games.make(settings.game))
+        checkpoint.check_rules(start, game_of(settings))
     return start
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-import games
 from alphazero import checkpoint, errors, sealed
 from alphazero.batches import Batches
 from alphazero.config import Config
 from alphazero.errors import reading
 from alphazero.limiter import Limiter
 from alphazero.nn.divergence import Diverged
+from alphazero.parts import game_of
 from alphazero.protocols import Collected, FleetRole, LearnerRole, ReplayRole
 from alphazero.replay import EMPTY
 from alphazero.types import Ending
@@ -130,7 +130,7 @@ class _Checkpoints:
 def save(run: Run, seconds: float) -> Path:
     """Save a checkpoint for ``resume``; ``seconds`` is how long the run has lasted."""
     learner, keep = run.learner, run.config.training.keep_checkpoints
-    rules = games.make(run.config.game).rules_version
+    rules = game_of(run.config).rules_version
     state = {
         "learner": learner.state(),
         "replay": run.replay.state(),

@@ -178,7 +178,7 @@ def _batches(
 
 @functools.lru_cache(maxsize=32)
 def _layout(game: Game, number: int) -> dict[str, object]:
-    """What an encoding depends on. The rules have no part in it: a rule may change without it."""
+    """All that an encoding depends on; the rules have no part in it."""
     return {
         "format": number,
         "game": game.name,

@@ -348,11 +348,11 @@ def test_a_wrong_symmetry_under_which_the_start_differs_is_found_where_positions
 def test_the_notation_of_many_actions_is_read_in_linear_time():
     class Wide(TicTacToe):
         num_actions = 3000
-        asked = 0
+        calls = 0
 
         def action_to_text(self, action):
-            Wide.asked += 1
+            Wide.calls += 1
             return f"m{action}"
 
     check_text(Wide())
-    assert Wide.asked <= 3 * 3000
+    assert Wide.calls <= 3 * 3000

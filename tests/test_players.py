@@ -322,7 +322,9 @@ def test_policy_alone_is_the_networks_softmax_over_legal_moves(make, run, game):
     decision = make(f"policy:path={run}")(states, rngs(2))
     # The inference copy may compute in bfloat16.
     np.testing.assert_allclose(decision.policy, expected, atol=0.02)
-    np.testing.assert_array_equal(decision.action, decision.policy.argmax(axis=1))
+    # In bfloat16 several moves may have the highest probability.
+    chosen = decision.policy[np.arange(2), decision.action]
+    np.testing.assert_array_equal(chosen, decision.policy.max(axis=1))
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ SETTINGS = [
 
 
 def play_misere(monkeypatch):
-    """From now on whoever has three in a row loses: the states are the same as before."""
+    """Let three in a row lose from now on: the states are the same as before."""
     outcome = TicTacToe.outcome
     monkeypatch.setattr(TicTacToe, "outcome", lambda self, states: 0 - outcome(self, states))
 

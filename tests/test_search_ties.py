@@ -53,9 +53,9 @@ def test_equal_moves_are_played_equally_often_and_the_seed_decides(name):
 @pytest.mark.parametrize("winner", [0, 20, 40, 59])
 def test_one_winning_move_of_sixty_is_found_as_often_whatever_its_number(winner):
     game = OneMove([1 if action == winner else -1 for action in range(60)])
-    found = (moves(PUCT(simulations=30).without_noise(), game, number=400) == winner).mean()
+    share = (moves(PUCT(simulations=30).without_noise(), game, number=400) == winner).mean()
     # 30 simulations visit half of the moves; four standard deviations are 0.1.
-    assert 0.4 < found < 0.6
+    assert 0.4 < share < 0.6
 
 
 def test_of_equally_visited_moves_the_one_of_higher_value_is_played():

@@ -48,12 +48,12 @@ def _check_turned(game: Game, symmetries: list[Symmetry], plies: list[Ply]) -> N
     for number, (cells, actions) in enumerate(symmetries):
         images = _transformed(observed, cells)
         pairs = np.array([place.get(image.tobytes(), -1) for image in images])
-        found = np.flatnonzero(pairs >= 0)
-        differ = (legal[pairs[found]] != legal[found][:, actions]).any(axis=1)
+        matched = np.flatnonzero(pairs >= 0)
+        differ = (legal[pairs[matched]] != legal[matched][:, actions]).any(axis=1)
         require(
-            2 * differ.sum() <= len(found),
+            2 * differ.sum() <= len(matched),
             "symmetries: legal moves of the image must be the images of the legal moves, but in "
-            f"symmetry {number} they differ in {differ.sum()} of {len(found)} pairs of positions",
+            f"symmetry {number} they differ in {differ.sum()} of {len(matched)} pairs of positions",
         )
 
 

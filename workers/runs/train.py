@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-import games
 from alphazero import addresses, checkpoint, config_file, local_run, loop
 from alphazero.checkpoint import Description
 from alphazero.config import Config
@@ -98,7 +97,7 @@ def newest_checkpoint(run_dir: Path, settings: Config, console: Console) -> Desc
         before, now = config_file.as_dict(start.config), config_file.as_dict(settings)
         if line := run_directory.describe_changes(before, now, FIXED, RESOLVED):
             console.print(line)
-        checkpoint.check_rules(start, games.make(settings.game))
+        checkpoint.check_rules(start, game_of(settings))
     return start
 
 

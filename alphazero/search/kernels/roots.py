@@ -26,20 +26,19 @@ def shuffle_roots(nodes, edges, rows, chances):
     last to the second one, another one is drawn among it and those before it, and the two change
     places (Fisher and Yates). The children of the edges get their new places.
     """
+    held = np.empty_like(edges[:1])
     for i in range(len(rows)):
         tree, number = rows[i], np.uint64(chances[i] * 2.0**53)
-        root = nodes[tree, 0]
-        before = edges[root.first : root.first + root.count].copy()
-        order = np.arange(root.count)
-        for k in range(root.count - 1, 0, -1):
+        first, count = nodes[tree, 0].first, nodes[tree, 0].count
+        for k in range(count - 1, 0, -1):
             number, bits = _next_number(number)
-            other = (bits * np.uint64(k + 1)) >> np.uint64(32)
-            order[k], order[other] = order[other], order[k]
-        for k in range(root.count):
-            edges[root.first + k] = before[order[k]]
-            child = before[order[k]].child
-            if child >= 0:
-                nodes[tree, child].edge = root.first + k
+            one, other = first + k, first + np.int64((bits * np.uint64(k + 1)) >> np.uint64(32))
+            held[0] = edges[one]
+            edges[one] = edges[other]
+            edges[other] = held[0]
+        for edge in range(first, first + count):
+            if edges[edge].child >= 0:
+                nodes[tree, edges[edge].child].edge = edge
 
 
 @jit
