@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from alphazero import plain_yaml
 from alphazero.addresses import ADDRESS, ByAddress
 from alphazero.plain_yaml import NotPlainYaml
-from games.spec import closest, shown
+from games.spec import closest, one_line, shown
 
 T = TypeVar("T")
 
@@ -28,8 +28,6 @@ Checks = Mapping[str, Callable[[str], object]]
 COMMAND_LINE = "command line"
 MOST_ERRORS = 20
 """Errors of a configuration that are named."""
-LONGEST_LINE = 600
-"""Characters of a line of an error."""
 DEEPEST_KEY = 6
 """Parts of an override's key, at most."""
 
@@ -38,17 +36,11 @@ class ConfigError(ValueError):
     """An invalid configuration; ``lines`` has one entry per error, ``MOST_ERRORS`` at most."""
 
     def __init__(self, lines: Sequence[str]):
-        named = [_one_line(line) for line in lines[:MOST_ERRORS]]
+        named = [one_line(line) for line in lines[:MOST_ERRORS]]
         if len(lines) > MOST_ERRORS:
             named.append(f"{len(lines) - MOST_ERRORS:,} more errors")
         self.lines = tuple(named)
         super().__init__("\n".join(named))
-
-
-def _one_line(text: str) -> str:
-    """``text`` without control characters; of a long one the beginning."""
-    text = text if len(text) <= LONGEST_LINE else f"{text[:LONGEST_LINE]}..."
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 @dataclass
@@ -138,14 +130,13 @@ def find(
 
 def _others(path: Path, folder: Traversable) -> str:
     """The configurations that may be meant by a path where there is no file."""
-    known = names(folder)
+    known, word = names(folder), path.stem.lower()
     if hint := nearest(path.name, known):
         return hint
-    word = path.stem.lower()
-    texts = {name: (folder / f"{name}.yaml").read_text(encoding="utf-8").lower() for name in known}
-    mentioning = [name for name in known if len(word) > 2 and word in texts[name]]
-    mentioned = f"; {word} is mentioned in {', '.join(mentioning)}" if mentioning else ""
-    return f"{mentioned}; the names are {', '.join(known)}"
+    texts = [(folder / f"{name}.yaml").read_text(encoding="utf-8").lower() for name in known]
+    mentioning = [name for name, text in zip(known, texts, strict=True) if word in text]
+    mentioned = f"; {word} is mentioned in {', '.join(mentioning)}" if 2 < len(word) < 20 else ""
+    return f"{mentioned if mentioning else ''}; the names are {', '.join(known)}"
 
 
 def names(folder: Traversable) -> list[str]:
@@ -200,6 +191,10 @@ def _note_lines(draft: _Draft, node: yaml.MappingNode, prefix: str) -> None:
             _note_lines(draft, value_node, f"{key}.")
 
 
+def _within(key: str, section: str) -> bool:
+    return key == section or key.startswith(f"{section}.")
+
+
 def _apply(draft: _Draft, override: str, known: Sequence[str]) -> None:
     key, equals, text = override.partition("=")
     path = in_full(key.strip(), known).split(".")
@@ -229,10 +224,6 @@ def in_full(key: str, known: Sequence[str]) -> str:
     """The only key of ``known`` that ends in ``key``, where there is one; else ``key`` itself."""
     longer = [path for path in known if path.endswith(f".{key}")]
     return longer[0] if key not in known and len(longer) == 1 else key
-
-
-def _within(key: str, section: str) -> bool:
-    return key == section or key.startswith(f"{section}.")
 
 
 def _choices(hint: Any) -> tuple[type, ...]:

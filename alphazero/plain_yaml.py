@@ -15,7 +15,7 @@ LARGEST = 2**18
 """Characters of a text, and bytes of a file."""
 DEEPEST = 20
 """Sections and lists inside of one another."""
-MOST = 10_000
+MOST = 20_000
 """Keys and values of a text."""
 LONGEST_NUMBER = 100
 """Characters of a number; a longer one is a word."""

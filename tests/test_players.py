@@ -504,3 +504,10 @@ def test_a_path_that_exists_is_a_checkpoint_and_one_with_a_comma_is_quoted(tmp_p
     assert written == 'checkpoint:path="~/runs/a,b",simulations=5'
     path = f"{tmp_path}/runs/a,b"
     assert players.parse(written) == ("checkpoint", {"path": path, "simulations": "5"})
+
+
+def test_a_tree_cannot_be_asked_of_a_search_that_begins_each_time_anew():
+    game = games.make("connect_four")
+    with pytest.raises(ValueError, match="reuse_tree=true: its search, gumbel, begins each anew"):
+        players.make("checkpoint:reuse_tree=true,search=gumbel,simulations=4", game)
+    assert players.make("checkpoint:reuse_tree=true,search=puct,simulations=4", game)

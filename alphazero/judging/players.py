@@ -322,9 +322,8 @@ def from_checkpoint(
         allow=allow,
     )
     if reuse_tree and not continues_trees(trained.search):
-        raise ValueError(
-            "reuse_tree=true: its search, gumbel, begins each search anew; search=puct"
-        )
+        kind = getattr(trained.search, "kind", type(trained.search).__name__)
+        raise ValueError(f"reuse_tree=true: its search, {kind}, begins each anew; search=puct")
     return agent_player(name, trained, limits, reuse_tree is not False)
 
 

@@ -19,7 +19,6 @@ from alphazero.nn.settings import GAN, TrackingSettings
 from alphazero.plain_yaml import NotPlainYaml
 from alphazero.supervised import config as configs
 from alphazero.supervised.config import SupervisedConfig
-from games.spec import shown
 
 MAX_CANDIDATES = 10_000
 """Largest number of candidates in a search."""
@@ -157,7 +156,7 @@ def without_tracking(config: SupervisedConfig) -> SupervisedConfig:
 
 def _parse_choices(text: str) -> Choices:
     key, equals, values = text.partition("=")
-    rule = f"--grid {shown(text)[1:-1]}: should be key.sub=value,value"
+    rule = f"--grid {text[:80]}: should be key.sub=value,value"
     if not (key.strip() and equals and values.strip()):
         raise ValueError(f"{rule}, as in optimizer.name=adam,rmsprop")
     listed = f"[{values}]"
@@ -178,7 +177,7 @@ def _parse_range(text: str) -> Range:
     key, _, ends = text.partition("=")
     low, dots, high = (part.strip() for part in ends.partition(".."))
     example = "optimizer.learning_rate=1e-4..1e-1"
-    rule = f"--range {shown(text)[1:-1]}: should be key.sub=low..high, as in {example}"
+    rule = f"--range {text[:80]}: should be key.sub=low..high, as in {example}"
     if not (key.strip() and dots):
         raise ValueError(rule)
     try:

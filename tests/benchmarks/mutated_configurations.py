@@ -53,13 +53,13 @@ VALUES = (
     "[" * 50, "{a: " * 50, "'", '"', "a: b", "a: b: c", "- 1", "|", ">", "%", "@", "`", "\t",
     "x" * 10_000, "\U0001f600", "\u202e", "\x85", "'\x1b[31m'", "tic_tac_toe", "othello:size=7",
     "othello:8", "os:system", "a:b:c=d", ":", "random", "mcts:simulations=0", "checkpoint:path=",
-    "~/nowhere", "~nobody/x", "/dev/zero", "../..", "2GB", "2QB", "1e9GB", "auto", "cuda:x",
+    "~/nowhere", "~no_such_user/x", "/dev/zero", "../..", "2GB", "2QB", "1e9GB", "auto", "cuda:x",
     "{heads: {x: 1}}", "{reply: -1}", "{reply: x}", "10000000000", "puct", "gumbel", "residual",
 )  # fmt: skip
 
 
 class Case(NamedTuple):
-    """What is read: the module of the configuration's kind, a file's bytes, and overrides."""
+    """One configuration to read: an index of ``KINDS``, a file's bytes, and overrides."""
 
     kind: int
     text: bytes
@@ -142,7 +142,7 @@ MUTATIONS = (
 
 
 def read(case: Case, path: Path) -> tuple[str, str]:
-    """How reading ends: ``("valid", "")``, ``("refused", message)`` or ``("fault", reason)``."""
+    """The end of reading a case, ``valid``, ``refused`` or ``fault``, and the message."""
     path.write_bytes(case.text)
     try:
         KINDS[case.kind].load(str(path), case.overrides)
@@ -161,7 +161,7 @@ def _judged(message: str) -> tuple[str, str]:
 
 
 def _command(case: Case, path: Path) -> str:
-    """What is wrong with the end of the real command, or nothing.
+    """The reason for which the end of the real command is wrong, or an empty text.
 
     The last override is never valid, so that nothing is trained.
     """
