@@ -7,12 +7,11 @@ HELP = "send a run's metrics to Weights & Biases, what is missing there"
 EPILOG = """\
 example:
   alphazero track runs/MY_RUN
-  alphazero export runs/MY_RUN --to runs/MY_RUN/agent && alphazero track runs/MY_RUN
 
 a run sends its metrics by itself where a key is stored (`wandb login`). This command
 is for a run that was offline, was killed, or had no network. It sends the lines of
 metrics.jsonl behind the last step that arrived, to the same run, the example games,
-and the agent in RUN/agent, if there is one"""
+and the agent in RUN/agent, if there is one (alphazero export RUN --to RUN/agent)"""
 COMPILES = False
 
 
