@@ -39,7 +39,7 @@ class Description:
     shapes: Shapes
     """The shapes of its weights by name."""
     rules_version: str | None = None
-    """The version of the rules that it was trained by; None in checkpoints of earlier versions."""
+    """Of the game that it was trained in; None in checkpoints of earlier versions."""
 
 
 @dataclass(frozen=True, slots=True)
