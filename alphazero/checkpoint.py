@@ -48,7 +48,7 @@ class Description:
 
     @property
     def rules_version(self) -> str | None:
-        """Of the game that it was trained in; None in checkpoints of earlier versions."""
+        """The version of its game's rules; None in checkpoints of earlier versions."""
         return self.folder.fields.get("rules_version")
 
 

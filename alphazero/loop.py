@@ -33,7 +33,7 @@ class Run:
 
     @cached_property
     def rules_version(self) -> str:
-        """That of the game; computing it may take seconds where the rules are slow."""
+        """The version of the game's rules; computing it takes seconds where these are slow."""
         return game_of(self.config).rules_version
 
 

@@ -288,14 +288,14 @@ def test_one_allowed_address_may_be_given_as_a_text_whose_parts_are_not_allowed(
 
 
 def test_an_absurd_network_is_refused_when_its_settings_are_read():
-    with pytest.raises(ValueError, match="network.blocks: got 900, should be less than or equal"):
+    with pytest.raises(ValueError, match=r"network\.blocks: got 900, should be less than or equal"):
         alphazero.load_config("tic_tac_toe", ["network.blocks=900"])
     with pytest.raises(ValueError, match="are 1,207,959,552 weights, more than 200,000,000"):
         alphazero.load_config("tic_tac_toe", ["network.blocks=4", "network.channels=4096"])
 
 
 def test_the_training_state_of_the_largest_network_is_no_file_that_is_too_long():
-    """Of each weight: itself, its average, and two moments of Adam, in float32."""
+    """Each weight counts four times: itself, its average and two moments of Adam, in float32."""
     assert 4 * 4 * ranges.TOWER < sealed.LARGEST
 
 
