@@ -181,6 +181,10 @@ class Replay:
         """Number of games ever stored."""
         return len(self._ids)
 
+    def __contains__(self, game_id: int) -> bool:
+        """Whether a game of this id is stored."""
+        return game_id in self._ids
+
     @property
     def window(self) -> int:
         """Number of the newest positions that ``sample`` draws from now."""
@@ -196,7 +200,7 @@ class Replay:
         """
         accepted = 0
         for record in records:
-            if record.game_id not in self._ids and (frame := self._encode(record)):
+            if record.game_id not in self and (frame := self._encode(record)):
                 self._append(frame)
                 self._count(record)
                 self._add_to_window(record)
@@ -299,7 +303,7 @@ class Replay:
                 if isinstance(game, str):
                     return None
                 self._offset = end
-                if game is not None and game.game_id not in self._ids:
+                if game is not None and game.game_id not in self:
                     self._count(game)
                     newest.append(game)
                     held += game.positions
@@ -372,9 +376,5 @@ class Replay:
         self._head = len(held)
 
     def _rows(self, age: NDArray[np.integer]) -> np.ndarray:
-        """The rows by age; the newest position has age 1.
-
-        In a ring of 8 rows whose next free row is 3, age 1 is row 2 and age 4 is row -1 % 8 = 7.
-        """
-        items = records.as_items(self._ring)[(self._head - age) % len(self._ring)]
-        return items.view(self._row)
+        """The rows by age: where row 3 of 8 is the next free one, age 4 is row -1 % 8 = 7."""
+        return records.as_items(self._ring)[(self._head - age) % len(self._ring)].view(self._row)
