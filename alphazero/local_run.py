@@ -205,7 +205,7 @@ def _initial_weights(settings: Config, path: str) -> Weights:
                 f"training.initial_weights: {first.path} was trained with {key} "
                 f"{one_line(str(theirs))}, these settings say {ours}"
             )
-    return checkpoint.load(first.path).weights
+    return checkpoint.complete(first).weights
 
 
 def _hooks(

@@ -153,7 +153,7 @@ def test_the_notice_goes_where_the_command_line_sends_it(monkeypatch):
 
     notices = []
     monkeypatch.setattr(compiling, "_report", logging.getLogger("games.compiling").warning)
-    monkeypatch.setattr(compiling, "_announced", True)
+    monkeypatch.setattr(compiling, "_due", False)
     compiling.announce(notices.append)
     double = numba.njit(lambda number: 2 * number)
     assert (double(2), double(2.5)) == (4, 5.0)

@@ -71,7 +71,7 @@ def test_a_run_is_not_resumed_and_its_agent_not_loaded_with_other_rules(run, mon
 
 
 def test_a_released_agent_keeps_the_version_of_its_rules(run, tmp_path):
-    checkpoint.release(run, tmp_path / "agent", {})
+    checkpoint.release(checkpoint.load(run), tmp_path / "agent", {})
     assert checkpoint.load(tmp_path / "agent").rules_version == checkpoint.load(run).rules_version
 
 

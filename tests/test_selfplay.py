@@ -104,6 +104,16 @@ def test_a_restored_group_continues_bit_for_bit(search):
         assert all(map(same, one, two))
 
 
+def test_a_group_that_began_very_many_games_is_restored_at_once():
+    game, settings = games.make("tic_tac_toe"), to_the_end(games=2)
+    state = GameGroup(game, PUCT(simulations=2), settings, 0, count()).state()
+    ids = count(5, 3)
+    group = GameGroup(game, PUCT(simulations=2), settings, 0, ids)
+    group.restore(state | {"started": 3 * 10**7})
+    assert group.state()["started"] == 3 * 10**7
+    assert next(ids) == 5 + 3 * 3 * 10**7
+
+
 def test_a_state_of_other_settings_is_refused_in_one_line():
     game = games.make("tic_tac_toe")
     small, large = (GameGroup(game, PUCT(), to_the_end(games=size), 0, count()) for size in (2, 3))

@@ -153,7 +153,7 @@ def _save_at_end(run: Run, seconds: float) -> str:
     step = run.learner.step
     try:
         newest = checkpoint.newest(run.directory, report=lambda line: None)
-        if step and (newest is None or checkpoint.load(newest).step != step):
+        if step and (newest is None or checkpoint.describe(newest).step != step):
             loop.save(run, seconds)
     except (OSError, ValueError, RuntimeError) as error:
         return f"step {step:,} could not be saved: {error}"
