@@ -114,7 +114,7 @@ for words in {words!r}:
 """
 
 
-def test_commands_that_compute_no_game_do_not_import_kernels(tmp_path):
+def test_commands_that_compute_no_game_do_not_import_kernels():
     commands = [
         ["--version"],
         ["--help"],
@@ -122,7 +122,6 @@ def test_commands_that_compute_no_game_do_not_import_kernels(tmp_path):
         ["play", "--help"],
         ["bench", "--help"],
         ["trian"],
-        ["export", "alphazero/agents/tic_tac_toe", "--to", str(tmp_path / "agent")],
         ["supervised", "predict", "nowhere", "--text", "good"],
     ]
     code = COMMANDS.format(words=commands)
