@@ -97,7 +97,7 @@ def newest_checkpoint(run_dir: Path, settings: Config, console: Console) -> Desc
         before, now = config_file.as_dict(start.config), config_file.as_dict(settings)
         if line := run_directory.describe_changes(before, now, FIXED, RESOLVED):
             console.print(line)
-        checkpoint.check_rules(start, game_of(settings))
+        local_run.check_start(start, settings)
     return start
 
 
