@@ -515,7 +515,8 @@ def test_openings_that_nearly_always_end_the_game_are_announced_in_one_line():
 
 def test_actions_beyond_16_bits_are_recorded_stored_and_read_as_they_were_played(tmp_path):
     game, path = LargeTug(), tmp_path / "shard_000000.bin"
-    records = play(game, to_the_end(games=3), moves=20, evaluate=uniform(game))
+    settings = to_the_end(games=3, random_opening_plies=3)
+    records = play(game, settings, moves=20, evaluate=uniform(game))
     assert len(records) >= 3
     path.write_bytes(wire.header(game) + b"".join(wire.encode(game, one) for one in records))
     read = [record for _, record in wire.read_shard(game, path)]
