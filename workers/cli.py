@@ -50,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         compiling.announce(logging.getLogger("workers").warning)
         status = command.run(options)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it is None where the process was started without an output
+            sys.stdout.flush()
         return status
     except BrokenPipeError:
         # The reader of a pipe has ended; without this Python would report it again while it exits.

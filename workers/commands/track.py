@@ -13,7 +13,6 @@ a run sends its metrics by itself where a key is stored (`wandb login`). This co
 is for a run that was offline, was killed, or had no network. It sends the lines of
 metrics.jsonl behind the last step that arrived, to the same run, the example games,
 and the agent in RUN/agent, if there is one"""
-COMPILES = False
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

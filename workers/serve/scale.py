@@ -55,7 +55,7 @@ def run(
     watch = control_plane.Watch(CONTROL_SECONDS)
     try:
         deploy(checkpoint, address, limits, cluster.replicas, allowed)
-        print(f"serving {checkpoint} at http://{address.host}:{address.port}", flush=True)
+        print(f"serving {checkpoint} at http://{heads.in_url(address.host)}:{address.port}", flush=True)
         if address.host not in ("127.0.0.1", "::1", "localhost"):
             logs.to_stderr(logs.exposure_warning(address.host))
         wait(watch.check)
