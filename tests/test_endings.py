@@ -174,6 +174,24 @@ def test_a_signal_counts_though_its_line_comes_in_the_middle_of_another(monkeypa
     assert received == [signal.SIGTERM]
 
 
+@pytest.mark.signals
+def test_the_second_hangup_of_a_closed_terminal_does_not_interrupt_the_cleanup():
+    with signals.handled(signals.interrupt):
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+    with signals.handled(signals.interrupt), pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGHUP)
+
+
+def test_a_command_runs_in_a_folder_that_was_removed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tmp_path.rmdir()
+    assert cli.main(["games"]) == 0
+
+
 def test_figures_are_in_their_file_though_the_table_cannot_be_printed(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdout", Broken(errno.EIO))
     path = tmp_path / "figures.json"

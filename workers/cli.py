@@ -16,6 +16,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from io import TextIOWrapper
 from pkgutil import iter_modules
@@ -42,7 +43,8 @@ RAISING = "strict", "surrogateescape"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the process's exit status: 0, 1 (failed), 2 (bad input) or 130 (Ctrl-C)."""
     # A user's own game lies in the folder in which the command is run, as for `python -m`.
-    sys.path.append(os.getcwd())
+    with suppress(OSError):  # the folder was removed
+        sys.path.append(os.getcwd())
     tolerate_encodings(sys.stdout, sys.stderr)
     modules = command_modules()
     options = build_parser(modules).parse_args(arguments)

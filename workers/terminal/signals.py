@@ -74,7 +74,12 @@ def _ignored(name: str) -> bool:
 
 
 def interrupt(number: int, _: object) -> None:
-    """Handle a signal as Ctrl-C is handled by default."""
+    """Handle a signal as Ctrl-C is handled by default.
+
+    A second SIGHUP, the shell's after the terminal's, does not interrupt what the first has begun.
+    """
+    if signal.Signals(number).name == "SIGHUP":
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
