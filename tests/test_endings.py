@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -20,7 +21,7 @@ from test_train import TINY
 
 from alphazero import checkpoint, file_locks
 from workers import cli
-from workers.runs import run_directory
+from workers.runs import run_directory, train
 from workers.terminal import output, signals, tables
 
 ENDLESS = [
@@ -190,6 +191,12 @@ def test_a_command_runs_in_a_folder_that_was_removed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tmp_path.rmdir()
     assert cli.main(["games"]) == 0
+
+
+def test_the_options_that_continue_a_lost_run_are_quoted(tmp_path):
+    run = SimpleNamespace(directory=tmp_path / "my run", learner=SimpleNamespace(step=0))
+    run.directory.mkdir()
+    assert f"--resume --run-dir '{run.directory}' continues" in train._save_at_end(run, 0.0)
 
 
 def test_figures_are_in_their_file_though_the_table_cannot_be_printed(tmp_path, monkeypatch):

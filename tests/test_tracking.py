@@ -19,6 +19,7 @@ from made_up_wandb_server import recording_server
 from alphazero import file_locks, metrics_file
 from alphazero.config import TrackingSettings
 from alphazero.metrics_file import MetricsFile
+from workers import cli
 from workers.runs import mirror, tracking
 from workers.runs.pictures import Pictures
 from workers.runs.tracking import Tracker
@@ -357,6 +358,7 @@ def test_the_name_of_a_folder_may_have_any_letters(tmp_path, server, monkeypatch
     with Tracker(tmp_path / "größe", TrackingSettings(), reports.append):
         pass
     (line,) = reports
+    assert "API key" in line
     assert line.endswith("/größe'` sends what is missing")
 
 
@@ -404,6 +406,12 @@ def test_pictures_positions_and_the_agent_arrive(tmp_path, server):
     assert html == b"<svg>1 &lt; 2</svg>"
     assert json.loads(table)["data"] == page.positions
     assert server.files["MODEL_CARD.md"] == b"# An agent"
+
+
+def test_the_home_folder_is_found_in_the_path_of_a_run(monkeypatch):
+    monkeypatch.setenv("HOME", "/somewhere")
+    options = cli.build_parser(cli.command_modules()).parse_args(["track", "~/run"])
+    assert options.run_dir == Path("/somewhere/run")
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path):

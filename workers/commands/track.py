@@ -1,13 +1,14 @@
 """``alphazero track``: a run's metrics to Weights & Biases, afterwards."""
 
 import argparse
-from pathlib import Path
+
+from workers.terminal.options import path
 
 HELP = "send a run's metrics to Weights & Biases, what is missing there"
 EPILOG = """\
-example:
+examples:
   alphazero track runs/MY_RUN
-  alphazero export runs/MY_RUN --to runs/MY_RUN/agent && alphazero track runs/MY_RUN
+  alphazero export runs/MY_RUN --to runs/MY_RUN/agent   # then track sends it, too
 
 a run sends its metrics by itself where a key is stored (`wandb login`). This command
 is for a run that was offline, was killed, or had no network. It sends the lines of
@@ -16,7 +17,7 @@ and the agent in RUN/agent, if there is one"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_dir", type=Path, metavar="RUN", help="a run directory")
+    parser.add_argument("run_dir", type=path, metavar="RUN", help="a run directory")
     parser.add_argument(
         "--project", metavar="NAME", help="the project; by default that of the run's settings"
     )

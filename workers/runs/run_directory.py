@@ -6,6 +6,7 @@ import json
 import logging
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import time
@@ -97,6 +98,11 @@ def describe_changes(
     except ValueError as error:
         raise ValueError(f"--{error}") from None  # "resume: ..." becomes the option's name
     return f"resuming with changed settings: {', '.join(changed)}" if changed else ""
+
+
+def resuming_options(run_dir: Path) -> str:
+    """The options that continue the run, quoted for a shell."""
+    return f"--resume --run-dir {shlex.quote(str(run_dir))}"
 
 
 def report(console: Console, line: str) -> None:
