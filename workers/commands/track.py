@@ -8,7 +8,7 @@ HELP = "send a run's metrics to Weights & Biases, what is missing there"
 EPILOG = """\
 examples:
   alphazero track runs/MY_RUN
-  alphazero export runs/MY_RUN --to runs/MY_RUN/agent   # then track sends it, too
+  alphazero export runs/MY_RUN --to runs/MY_RUN/agent     # sent by `track`, too
 
 a run sends its metrics by itself where a key is stored (`wandb login`). This command
 is for a run that was offline, was killed, or had no network. It sends the lines of
