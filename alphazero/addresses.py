@@ -68,6 +68,8 @@ def check_allowed(named: Mapping[str, str], allow: Collection[str], where: objec
     one runs code, and its class is called with arguments from there: ``subprocess:Popen`` too is an
     address. So the user says which ones, ``allow``.
     """
+    if isinstance(allow, str):  # whose parts would all be in it
+        allow = [allow]
     missing = {key: address for key, address in named.items() if address not in allow}
     if wrong := [key for key, address in missing.items() if not _ADDRESS.fullmatch(address)]:
         raise ValueError(f"{where}: {wrong[0]}: {one_line(missing[wrong[0]])!r} is no address")

@@ -33,13 +33,23 @@ resolve = sealed.resolve
 class Description:
     """A checkpoint without its weights. Reading it imports nothing that it names."""
 
-    path: Path
-    step: int
+    folder: sealed.Sealed
     config: Config
     shapes: Shapes
     """The shapes of its weights by name."""
-    rules_version: str | None = None
-    """Of the game that it was trained in; None in checkpoints of earlier versions."""
+
+    @property
+    def path(self) -> Path:
+        return self.folder.path
+
+    @property
+    def step(self) -> int:
+        return self.folder.fields["step"]
+
+    @property
+    def rules_version(self) -> str | None:
+        """The version of its game's rules; None in checkpoints of earlier versions."""
+        return self.folder.fields.get("rules_version")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +94,13 @@ def save(
     return sealed.save_step(folder, step, files, fields, keep, jump)
 
 
-def release(path: Path | str, folder: Path, training: dict[str, Any], half: bool = False) -> str:
-    """Write the agent of checkpoint ``path`` to ``folder``; return the SHA-256 of its weights.
+def release(trained: Checkpoint, folder: Path, training: dict[str, Any], half: bool = False) -> str:
+    """Write the agent of a checkpoint to ``folder``; return the SHA-256 of its weights.
 
     ``training`` goes into the manifest: the cost of the training. ``half`` stores the weights as
-    float16, half the size; evaluation converts them to float32. ``ValueError`` if there is no
-    undamaged checkpoint, or if float16 cannot hold its weights.
+    float16, half the size; evaluation converts them to float32. ``ValueError`` if float16 cannot
+    hold its weights.
     """
-    trained = load(path)
     data = sealed.dump_weights(_as_float16(trained.weights) if half else trained.weights)
     fields = {"step": trained.step, "game": trained.config.game, "training": training}
     fields |= _rules(trained.rules_version)
@@ -111,18 +120,32 @@ def describe(path: Path | str) -> Description:
 
     ``ValueError`` (one line) if no checkpoint is undamaged.
     """
-    return _described(_open(path))
+    folder = sealed.open_folder(resolve(path))
+    if kind := folder.fields.get("supervised"):
+        raise ValueError(
+            f"{folder.path} is a supervised model ({one_line(str(kind))}), not an agent that plays "
+            "a game"
+        )
+    config = stored_config.read(folder, CONFIG, Config)
+    return Description(folder, config, folder.shapes(WEIGHTS))
 
 
 def load(path: Path | str) -> Checkpoint:
     """Load weights and configuration. ``ValueError`` (one line) if no checkpoint is undamaged."""
-    folder = _open(path)
-    described = _described(folder)
+    return complete(describe(path))
+
+
+def complete(described: Description) -> Checkpoint:
+    """The checkpoint that was described, with its weights; errors as for ``load``.
+
+    Only the weights are read: the configuration is the one that was described, and perhaps allowed,
+    whatever the folder holds by now.
+    """
     return Checkpoint(
-        folder.path,
+        described.path,
         described.step,
         described.config,
-        folder.weights(WEIGHTS),
+        described.folder.weights(WEIGHTS),
         described.rules_version,
     )
 
@@ -158,22 +181,6 @@ def load_state(path: Path | str) -> dict[str, Any]:
 def training_of(path: Path) -> dict[str, Any] | None:
     """The cost of the training that ``release`` wrote into the folder ``path``; None: a run's."""
     return sealed.open_folder(path).fields.get("training")
-
-
-def _open(path: Path | str) -> sealed.Sealed:
-    folder = sealed.open_folder(resolve(path))
-    if kind := folder.fields.get("supervised"):
-        raise ValueError(
-            f"{folder.path} is a supervised model ({one_line(str(kind))}), not an agent that plays "
-            "a game"
-        )
-    return folder
-
-
-def _described(folder: sealed.Sealed) -> Description:
-    config = stored_config.read(folder, CONFIG, Config)
-    step, rules = folder.fields["step"], folder.fields.get("rules_version")
-    return Description(folder.path, step, config, folder.shapes(WEIGHTS), rules)
 
 
 def _as_float16(weights: Weights) -> Weights:

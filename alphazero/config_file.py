@@ -17,8 +17,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from alphazero import plain_yaml
 from alphazero.addresses import ADDRESS, ByAddress
-from alphazero.plain_yaml import NotPlainYaml
-from games.spec import closest, one_line, shown
+from alphazero.errors import one_line
+from games.spec import closest, shown
 
 T = TypeVar("T")
 
@@ -26,8 +26,8 @@ Checks = Mapping[str, Callable[[str], object]]
 """By dotted key, a function that raises ``ValueError`` for an invalid text."""
 
 COMMAND_LINE = "command line"
-MOST_ERRORS = 20
-"""Errors of a configuration that are named."""
+MOST_ERRORS, LONGEST = 20, 600
+"""Errors of a configuration that are named, and characters of each."""
 DEEPEST_KEY = 6
 """Parts of an override's key, at most."""
 
@@ -36,7 +36,7 @@ class ConfigError(ValueError):
     """An invalid configuration; ``lines`` has one entry per error, ``MOST_ERRORS`` at most."""
 
     def __init__(self, lines: Sequence[str]):
-        named = [one_line(line) for line in lines[:MOST_ERRORS]]
+        named = [one_line(line, LONGEST) for line in lines[:MOST_ERRORS]]
         if len(lines) > MOST_ERRORS:
             named.append(f"{len(lines) - MOST_ERRORS:,} more errors")
         self.lines = tuple(named)
@@ -112,7 +112,7 @@ def find(
         mode = path.stat().st_mode
         if stat.S_ISREG(mode):
             return str(path), plain_yaml.read_text(path)
-    except NotPlainYaml as error:
+    except plain_yaml.NotPlainYaml as error:
         raise ConfigError([f"{path}: {error}"]) from None
     except (FileNotFoundError, NotADirectoryError):
         if elsewhere and name_or_path in names(elsewhere[1]):
@@ -165,7 +165,7 @@ def _read(text: str, name: str) -> _Draft:
     try:
         node = plain_yaml.compose(text)
         values = plain_yaml.plain(node)
-    except NotPlainYaml as error:
+    except plain_yaml.NotPlainYaml as error:
         where = f"{name}:{error.line}" if error.line else name
         raise ConfigError([f"{where}: not YAML: {error}"]) from None
     if not isinstance(values, dict | None):
@@ -204,7 +204,7 @@ def _apply(draft: _Draft, override: str, known: Sequence[str]) -> None:
         return
     try:
         value = plain_yaml.load(text)
-    except NotPlainYaml as error:
+    except plain_yaml.NotPlainYaml as error:
         draft.errors.append(f"{written}: the value is not YAML: {error}")
         return
     section = draft.values

@@ -45,14 +45,14 @@ def _validation_problem(detail: dict) -> str:
     return f"{place}: {detail['msg']}" if place else detail["msg"]
 
 
-def one_line(text: str) -> str:
+def one_line(text: str, longest: int = LONGEST) -> str:
     """``text`` in one line without control characters, cut where it is long.
 
     Texts of files are shown in terminals, where an escape sequence would be executed.
     """
     line = " ".join(text.split())
     line = "".join(letter if letter.isprintable() else "?" for letter in line)
-    return line if len(line) <= LONGEST else f"{line[:LONGEST]}..."
+    return line if len(line) <= longest else f"{line[:longest]}..."
 
 
 @contextmanager

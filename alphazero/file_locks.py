@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from alphazero import plain_files
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -30,9 +32,12 @@ def take(path: Path) -> int | None:
     """The handle that holds the lock on ``path`` until ``os.close``; None where another holds it.
 
     The file is made where there is none. It stays: a removed one could be locked twice, before and
-    after. ``OSError``: it cannot be made.
+    after. ``ValueError``, one line: it is no regular file. ``OSError``: it cannot be made.
     """
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+    if os.path.lexists(path):  # a link would lead elsewhere, a FIFO would be waited for
+        with plain_files.named(path.parent):
+            plain_files.size(path)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | plain_files.SAFELY, 0o644)
     try:
         _lock(handle)
     except (BlockingIOError, PermissionError):

@@ -21,6 +21,7 @@ from alphazero.learner import Learner
 from alphazero.local_fleet import LocalFleet
 from alphazero.loop import Hooks, Run
 from alphazero.metrics_file import MetricsFile, as_json_number
+from alphazero.network import check_weights
 from alphazero.nn.device import cores
 from alphazero.nn.parallel import keep_memory
 from alphazero.nn.weights import Weights
@@ -173,6 +174,16 @@ def newest_checkpoint(directory: Path, report: Callable[[str], object]) -> Descr
     return checkpoint.describe(path)
 
 
+def check_start(start: Description, settings: Config) -> None:
+    """Compare the rules of the game and the shapes of the network with those of the checkpoint.
+
+    ``ValueError``, one line: they have changed, as where a game of one's own has other planes now.
+    Nothing of the run has been opened by then.
+    """
+    checkpoint.check_rules(start, game_of(settings))
+    check_weights(games.make(settings.game), settings.network, start.shapes, start.path)
+
+
 def _check_directory(directory: Path, resume: bool) -> None:
     """``ValueError`` for a new run's directory that is not empty, and a missing one to resume."""
     if not resume and not file_locks.is_empty(directory):
@@ -186,7 +197,7 @@ def _start(directory: Path, settings: Config) -> Description | None:
     start = newest_checkpoint(directory, log.warning)
     if start is not None:
         resuming.compare(config_file.as_dict(start.config), config_file.as_dict(settings))
-        checkpoint.check_rules(start, game_of(settings))
+        check_start(start, settings)
     return start
 
 
@@ -205,7 +216,7 @@ def _initial_weights(settings: Config, path: str) -> Weights:
                 f"training.initial_weights: {first.path} was trained with {key} "
                 f"{one_line(str(theirs))}, these settings say {ours}"
             )
-    return checkpoint.load(first.path).weights
+    return checkpoint.complete(first).weights
 
 
 def _hooks(

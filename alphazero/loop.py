@@ -4,6 +4,7 @@ import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,11 @@ class Run:
     learner: LearnerRole
     replay: ReplayRole
     fleet: FleetRole
+
+    @cached_property
+    def rules_version(self) -> str:
+        """The version of the game's rules; computing it takes seconds where these are slow."""
+        return game_of(self.config).rules_version
 
 
 @dataclass(frozen=True)
@@ -130,7 +136,6 @@ class _Checkpoints:
 def save(run: Run, seconds: float) -> Path:
     """Save a checkpoint for ``resume``; ``seconds`` is how long the run has lasted."""
     learner, keep = run.learner, run.config.training.keep_checkpoints
-    rules = game_of(run.config).rules_version
     state = {
         "learner": learner.state(),
         "replay": run.replay.state(),
@@ -145,7 +150,7 @@ def save(run: Run, seconds: float) -> Path:
         run.config,
         keep,
         learner.losses.jump,
-        rules,
+        run.rules_version,
     )
 
 

@@ -13,6 +13,8 @@ from typing import BinaryIO
 
 TEXT = 2**20
 """The most bytes of a small file, such as a manifest: 1 MiB."""
+SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+"""Flags for opening: no link is followed, no FIFO waited for."""
 _KINDS = {
     stat.S_IFLNK: "a link",
     stat.S_IFIFO: "a FIFO",
@@ -41,9 +43,8 @@ def opened(path: Path, most: int) -> Iterator[BinaryIO]:
     """A regular file, opened to be read. ``NotPlain``: it is none, or has over ``most`` bytes."""
     if size(path) > most:
         raise NotPlain(f"{path.name} has {size(path):,} bytes, should have at most {most:,}")
-    # Something else may have taken its place since: no link is followed, no FIFO waited for.
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
+    # Something else may have taken its place since.
+    with open(path, "rb", opener=lambda name, _: os.open(name, os.O_RDONLY | SAFELY)) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise NotPlain(f"{path.name} is no regular file")
         yield file
@@ -66,12 +67,12 @@ def check_entries(folder: Path) -> None:
     for entry in sorted(os.listdir(folder)):
         path = folder / entry
         if not stat.S_ISDIR(os.lstat(path).st_mode):
-            with _named(folder):
+            with named(folder):
                 size(path)
 
 
 @contextmanager
-def _named(folder: Path) -> Iterator[None]:
+def named(folder: Path) -> Iterator[None]:
     """Put the folder in front of the message."""
     try:
         yield

@@ -16,8 +16,9 @@ LARGEST = 2**32 - 1
 """The largest seed that all libraries take."""
 HUGE = 1e30
 """The largest number of floating point; its square overflows in float32 at the latest."""
-TOWER = 10**9
-"""Weights of a residual tower, at most: 4 GB in float32."""
+TOWER = 2 * 10**8
+"""Weights of a residual tower, at most. Their training state has four numbers for each, 3.2 GB,
+which is less than the longest file of a checkpoint (``sealed.LARGEST``)."""
 
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 Positive = Annotated[float, Field(gt=0, le=HUGE)]

@@ -41,6 +41,11 @@ class Stored(NamedTuple):
     checksum: int
     """CRC-32 of the recorded states, continued with their legal actions except in format 1."""
 
+    @property
+    def positions(self) -> int:
+        """``T``."""
+        return len(self.value)
+
 
 def result(game: Game, rows: NDArray) -> int:
     """The outcome for player 0 of a game with these recorded rows; 0 where there is none."""

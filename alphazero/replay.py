@@ -8,10 +8,10 @@ of the beginning leave it soon, and later it is long.
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from alphazero import file_locks, records, targets, wire
 from alphazero.config import ReplaySettings
 from alphazero.durable import sync_folder
 from alphazero.encoders import Encoder
+from alphazero.rebuilding import Stored
 from alphazero.types import GameRecord
 from games.base import Game
 
@@ -29,6 +30,10 @@ BINARY = getattr(os, "O_BINARY", 0)
 """The flag with which Windows leaves line ends in a file as they are."""
 SHARD_BYTES = 64 * 2**20
 """A shard of at least this size is closed, and the next one is begun."""
+
+G = TypeVar("G", GameRecord, Stored)
+Read = Callable[[Game, Path, Callable[[str], object]], Iterator[tuple[int, G | str | None]]]
+"""``wire.read_shard`` or ``wire.unpack_shard``."""
 
 
 class Samples(NamedTuple):
@@ -176,6 +181,10 @@ class Replay:
         """Number of games ever stored."""
         return len(self._ids)
 
+    def __contains__(self, game_id: int) -> bool:
+        """Whether a game of this id is stored."""
+        return game_id in self._ids
+
     @property
     def window(self) -> int:
         """Number of the newest positions that ``sample`` draws from now."""
@@ -191,7 +200,7 @@ class Replay:
         """
         accepted = 0
         for record in records:
-            if record.game_id not in self._ids and (frame := self._encode(record)):
+            if record.game_id not in self and (frame := self._encode(record)):
                 self._append(frame)
                 self._count(record)
                 self._add_to_window(record)
@@ -263,29 +272,55 @@ class Replay:
         os.close(self._file)
 
     def _read_shards(self):
-        """Read every shard, oldest first, and open the last one for appending."""
+        """Read every shard, oldest first, and open the last one for appending.
+
+        Only the games of the window are rebuilt, which takes most of the time. Where one of them
+        breaks the rules, or any game cannot be read, all are rebuilt: none of these is counted.
+        """
+        lines: list[str] = []
+        stored = self._read_games(wire.unpack_shard, lines.append)
+        if stored is not None and self._fill_window(wire.rebuild(self.game, stored)):
+            for line in lines:
+                self._report(line)
+        else:
+            self._fill_window(self._read_games(wire.read_shard, self._report) or ())
+        self._open(self._shard, self._offset)
+
+    def _read_games(self, read: Read[G], report: Callable[[str], object]) -> deque[G] | None:
+        """Count the games of every shard as ``read`` gives them; return those of the window.
+
+        None where one is a text, which says why it cannot be read.
+        """
         self.positions = self._held = self._head = 0
         self._ids: set[int] = set()
         self._ring = np.empty(self.settings.window_min, self._row)
         self._shard = self._offset = 0
-        newest: deque[GameRecord] = deque()
+        newest: deque[G] = deque()
         held = 0
         for number, path in self._shards():
             self._shard, self._offset = number, 0
-            for end, record in wire.read_shard(self.game, path, self._report):
+            for end, game in read(self.game, path, report):
+                if isinstance(game, str):
+                    return None
                 self._offset = end
-                if record is not None and record.game_id not in self._ids:
-                    self._count(record)
-                    newest.append(record)
-                    held += len(record)
+                if game is not None and game.game_id not in self:
+                    self._count(game)
+                    newest.append(game)
+                    held += game.positions
                 # Positions that have left the window never return to it: no targets for them.
-                while newest and held - len(newest[0]) >= self.window:
-                    held -= len(newest.popleft())
+                while newest and held - newest[0].positions >= self.window:
+                    held -= newest.popleft().positions
             if self._offset and not wire.is_current(self.game, path):
                 self._shard, self._offset = number + 1, 0  # no two formats in one shard
-        for record in newest:
+        return newest
+
+    def _fill_window(self, games: Iterable[GameRecord | str]) -> bool:
+        """Write counted games into the window; False at the first one that could not be rebuilt."""
+        for record in games:
+            if isinstance(record, str):
+                return False
             self._add_to_window(record)
-        self._open(self._shard, self._offset)
+        return True
 
     def _shards(self) -> list[tuple[int, Path]]:
         paths = self.directory.glob("shard_*.bin")
@@ -318,9 +353,9 @@ class Replay:
             ) from None
         self._offset += len(data)
 
-    def _count(self, record: GameRecord):
-        self._ids.add(int(record.game_id))
-        self.positions += len(record)
+    def _count(self, game: GameRecord | Stored):
+        self._ids.add(int(game.game_id))
+        self.positions += game.positions
 
     def _add_to_window(self, record: GameRecord):
         """Write the positions of a counted game, with their targets, into the ring."""
@@ -341,9 +376,5 @@ class Replay:
         self._head = len(held)
 
     def _rows(self, age: NDArray[np.integer]) -> np.ndarray:
-        """The rows by age; the newest position has age 1.
-
-        In a ring of 8 rows whose next free row is 3, age 1 is row 2 and age 4 is row -1 % 8 = 7.
-        """
-        items = records.as_items(self._ring)[(self._head - age) % len(self._ring)]
-        return items.view(self._row)
+        """The rows by age: where row 3 of 8 is the next free one, age 4 is row -1 % 8 = 7."""
+        return records.as_items(self._ring)[(self._head - age) % len(self._ring)].view(self._row)

@@ -1,5 +1,6 @@
 """Self-play: groups of games that move together, each game with its own randomness."""
 
+import itertools
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -29,8 +30,8 @@ _LAYOUT = 2
 ``max_plies`` plies and a column each for states, dense policies and values."""
 FIRST_PLIES = 64
 """Plies for which a group has room at first; twice as many each time that a game is longer."""
-MOST_GAMES = 10**8
-"""Games that a group begins in a run, at most; a thousand a second for a day."""
+MOST_GAMES = 10**9
+"""Games that a group begins in a run, at most; a thousand a second for eleven days."""
 OPENING_TRIES, _PROBED = 100, 1000
 """Random openings that may finish the game before a shorter one is taken; random games from which
 the lengths of openings are estimated."""
@@ -134,9 +135,9 @@ class GameGroup:
         self._kept = [None] * len(self._kept)
         for rng, stored in zip(self._rngs, state["rngs"], strict=True):
             rng.bit_generator.state = stored
-        while self._started < state["started"]:
-            next(self._game_ids)
-            self._started += 1
+        behind = max(0, state["started"] - self._started)
+        self._started += behind
+        next(itertools.islice(self._game_ids, behind, behind), None)  # skips so many, quickly
 
     def _searching(self) -> SearchSteps:
         """The search of all current positions, with the trees of their games where it takes them.

@@ -171,3 +171,8 @@ class GameRecord:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def positions(self) -> int:
+        """The number of recorded positions."""
+        return len(self.rows)

@@ -36,8 +36,9 @@ import functools
 import json
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import msgpack
 import numpy as np
@@ -63,6 +64,9 @@ MOST_SEARCHED = 64
 _PREFIX = struct.Struct("<4sII")
 _CRC = struct.Struct("<I")
 _DECODING_ERRORS = (zlib.error, msgpack.UnpackException, ValueError, TypeError, OverflowError)
+
+
+Read = TypeVar("Read", Stored, Stored | str)
 
 
 class WireError(ValueError):
@@ -134,11 +138,10 @@ def read_shard(
     others. Raises ``WireError`` for a shard of another game or an unknown format.
     """
     left_out = 0
-    for batch in _batches(game, path, report):
-        stored = [game_read for _, game_read in batch if isinstance(game_read, Stored)]
-        rebuilt = iter(rebuilding.rebuild(game, stored))
-        for end, game_read in batch:
-            record = next(rebuilt) if isinstance(game_read, Stored) else game_read
+    for batch in _batches(game, unpack_shard(game, path, report)):
+        rebuilt = iter(rebuild(game, [read for _, read in batch if isinstance(read, Stored)]))
+        for end, read in batch:
+            record = next(rebuilt) if isinstance(read, Stored) else read
             if isinstance(record, str):
                 left_out += 1
                 if left_out <= REPORTED:
@@ -148,17 +151,41 @@ def read_shard(
         report(f"{path}: left out {left_out - REPORTED} more games")
 
 
-def _batches(
-    game: Game, path: Path, report: Callable[[str], object]
-) -> Iterator[list[tuple[int, Stored | str]]]:
-    """The undamaged frames of a shard: their end, and the game or what is wrong with it.
+def rebuild(game: Game, stored: Iterable[Stored]) -> Iterator[GameRecord | str]:
+    """The record of each stored game, or a line that says what is wrong in it."""
+    for batch in _batches(game, enumerate(stored)):
+        yield from rebuilding.rebuild(game, [read for _, read in batch])
 
-    A batch has at most ``BATCH_GAMES`` games and, unless it is one game, ``BATCH_BYTES`` of rows.
+
+def _batches(game: Game, games: Iterable[tuple[int, Read]]) -> Iterator[list[tuple[int, Read]]]:
+    """``games`` in batches, each of one format: of at most ``BATCH_GAMES`` games and, unless it is
+    one game, ``BATCH_BYTES`` of rows.
+    """
+    batch, size, old = [], 0, False
+    for end, read in games:
+        stored = isinstance(read, Stored)
+        more = len(read.value) * records.row(game).itemsize if stored else 0
+        other = stored and (read.ending is None) != old
+        if batch and (len(batch) == BATCH_GAMES or size + more > BATCH_BYTES or other):
+            yield batch
+            batch, size = [], 0
+        batch.append((end, read))
+        size, old = size + more, (read.ending is None) if stored else old
+    if batch:
+        yield batch
+
+
+def unpack_shard(
+    game: Game, path: Path, report: Callable[[str], object] = print
+) -> Iterator[tuple[int, Stored | str]]:
+    """Yield for every undamaged frame of a shard its end offset, and its game as it was stored or
+    what is wrong with it. That the game keeps the rules is not known before it is rebuilt.
+
+    ``report`` and ``WireError`` as for ``read_shard``.
     """
     data = path.read_bytes()
     search = _Search(game, data)
     start, number = _header_end(game, path, data, search, report) if data else (0, FORMAT)
-    batch, size = [], 0
     while start < len(data):
         end = _frame_end(game, data, start, number)
         if end is None:
@@ -166,14 +193,8 @@ def _batches(
             kind = "damaged" if start < len(data) else "half-written or damaged"
             report(f"{path}: skipped a {kind} record, bytes {damaged} to {start}")
             continue
-        read = _unpacked(game, data[start:end], number)
-        more = 0 if isinstance(read, str) else len(read.value) * records.row(game).itemsize
-        if batch and (len(batch) == BATCH_GAMES or size + more > BATCH_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append((end, read))
-        size, start = size + more, end
-    yield batch
+        yield end, _unpacked(game, data[start:end], number)
+        start = end
 
 
 @functools.lru_cache(maxsize=32)

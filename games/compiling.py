@@ -17,8 +17,10 @@ logger = logging.getLogger(__name__)
 
 _report: Callable[[str], object] = logger.warning
 """Called with each notice."""
-_announced = True
-"""Whether nothing is to be said of the next compilation."""
+_due = False
+"""Whether the next compilation is to be announced."""
+_listening = False
+"""Whether Numba's compilations are listened to in this process."""
 
 
 def jit(function: Callable[..., Any], **options: Any) -> Any:
@@ -43,26 +45,25 @@ def announce(report: Callable[[str], object]) -> None:
 
     A warning of a temporary cache goes there, too.
     """
-    global _report, _announced
-    _report, _announced = report, False
+    global _report, _due
+    _report, _due = report, True
     if "numba" in sys.modules:
         _listen()
 
 
 def _listen() -> None:
     """Have the next compilation of a function that the disk cache lacks announced, if it is due."""
-    global _announced
-    if _announced:
+    global _listening
+    if _listening or not _due:
         return
-    _announced = True
+    _listening = True
     from numba.core import event
 
     class Notice(event.Listener):
-        due = True
-
         def on_start(self, event: Any) -> None:
-            if self.due:
-                self.due = False
+            global _due
+            if _due:
+                _due = False
                 folder = event.data["dispatcher"].stats.cache_path
                 kept = f" (kept in {folder})" if folder else ""
                 _report(

@@ -12,8 +12,6 @@ from typing import NamedTuple
 
 SHOWN = 80
 """Characters of an input that a message shows, at most."""
-LONGEST_LINE = 600
-"""Characters of a message's line."""
 LONGEST_WORD = 50
 """Characters of a word that is compared with known ones."""
 _PART = re.compile(r"""([^,=]*=\s*(?:"[^"]*"|'[^']*')\s*|[^,]*)(?:,|$)""")
@@ -70,12 +68,6 @@ def quoted(value: str) -> str:
 def shown(value: object) -> str:
     """An input as a message shows it: its ``repr``, in one line; of a long one the ends."""
     return _repr.repr(value)
-
-
-def one_line(text: str) -> str:
-    """A message without control characters; of a long one the beginning."""
-    text = text if len(text) <= LONGEST_LINE else f"{text[:LONGEST_LINE]}..."
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:

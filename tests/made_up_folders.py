@@ -341,6 +341,7 @@ IN_RUN = (
     "metrics.jsonl",
     "environment.json",
     "wandb_id",
+    ".lock",
     "games/x.shard",
 )
 CRAFTED: dict[str, Craft] = {

@@ -141,6 +141,22 @@ class Tug(Game):
         return "." * int(state["at"]) + "T" + "." * (4 - int(state["at"]))
 
 
+class LargeTug(Tug):
+    """The same with numbers of actions that 16 bits with a sign cannot hold: 39,998 and 39,999."""
+
+    name = "made_up_games:LargeTug"
+    num_actions = 40_000
+    max_legal = 2
+
+    def legal(self, states: States) -> np.ndarray:
+        legal = np.zeros((len(states), self.num_actions), np.bool_)
+        legal[:, -2:] = super().legal(states)
+        return legal
+
+    def step(self, states: States, actions: np.ndarray) -> States:
+        return super().step(states, np.asarray(actions) - (self.num_actions - 2))
+
+
 class TugNearerEnd(Tug):
     """The same, but at ``max_plies`` the player to whose end the token is nearer has won."""
 

@@ -119,7 +119,7 @@ def test_every_command_has_help(command, capsys):
 def test_every_documented_command_is_found():
     assert set(COMMANDS) == {
         "arena", "bench", "configs", "evaluate", "export", "games", "ladder", "play", "serve",
-        "solve", "supervised", "train",
+        "solve", "supervised", "track", "train",
     }  # fmt: skip
 
 

@@ -114,7 +114,7 @@ for words in {words!r}:
 """
 
 
-def test_commands_that_compute_no_game_do_not_import_kernels(tmp_path):
+def test_commands_that_compute_no_game_do_not_import_kernels():
     commands = [
         ["--version"],
         ["--help"],
@@ -122,7 +122,6 @@ def test_commands_that_compute_no_game_do_not_import_kernels(tmp_path):
         ["play", "--help"],
         ["bench", "--help"],
         ["trian"],
-        ["export", "alphazero/agents/tic_tac_toe", "--to", str(tmp_path / "agent")],
         ["supervised", "predict", "nowhere", "--text", "good"],
     ]
     code = COMMANDS.format(words=commands)
@@ -153,7 +152,7 @@ def test_the_notice_goes_where_the_command_line_sends_it(monkeypatch):
 
     notices = []
     monkeypatch.setattr(compiling, "_report", logging.getLogger("games.compiling").warning)
-    monkeypatch.setattr(compiling, "_announced", True)
+    monkeypatch.setattr(compiling, "_due", False)
     compiling.announce(notices.append)
     double = numba.njit(lambda number: 2 * number)
     assert (double(2), double(2.5)) == (4, 5.0)

@@ -154,3 +154,11 @@ def test_no_checkpoint_is_saved_while_the_loss_is_above_its_limit(tmp_path, monk
     kept = [int(path.name[5:]) for path in sealed.steps(tmp_path / "checkpoints")]
     # The first at or after 4, 8, 16, 32 and 64; 20 is the last one before the jump; the newest two.
     assert kept == [5, 10, 20, 40, 55, 60]
+
+
+def test_the_checkpoint_of_the_first_bad_step_is_set_aside_and_the_one_before_is_named(tmp_path):
+    for step in (1, 2, 3, 4):
+        sealed.save_step(tmp_path, step, {"a": b"x"}, {}, keep=5)
+    assert sealed.set_aside(tmp_path, 3) == tmp_path / "step_000002"
+    assert [path.name for path in sealed.steps(tmp_path)] == ["step_000001", "step_000002"]
+    assert sealed.set_aside(tmp_path, 1) is None

@@ -284,7 +284,7 @@ def test_a_game_of_the_users_own_is_imported_for_a_measurement_only_where_it_is_
     checkpoint.save(tmp_path / "run", 1, weights, {}, replace(CONFIG, game="strange:Game"))
     words = ["export", str(tmp_path / "run"), "--to", str(tmp_path / "agent"), "--measure", "2"]
     assert cli.main(words) == 2
-    assert "--allow strange:Game imports it" in capsys.readouterr().err
+    assert "add --allow strange:Game" in capsys.readouterr().err
     assert not (tmp_path / "agent").exists()
     with pytest.raises(SystemExit, match="imported"):
         cli.main([*words, "--allow", "strange:Game"])

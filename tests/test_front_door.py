@@ -286,7 +286,7 @@ def test_a_run_reports_through_its_callbacks_and_leaves_a_runs_directory(run, ca
     assert [step for step, _ in logged] == list(range(1, 21))
     assert {"loss", "games", "minutes"} <= logged[-1][1].keys()
     assert saved == [(10, directory / "checkpoints/step_000010"), (20, path)]
-    assert {"config.yaml", "metrics.jsonl", "games", "checkpoints"} == {
+    assert {".lock", "config.yaml", "metrics.jsonl", "games", "checkpoints"} == {
         path.name for path in directory.iterdir()
     }
     assert yaml.safe_load((directory / "config.yaml").read_text())["ray"] == "off"

@@ -9,6 +9,7 @@ import pytest
 
 import games
 from games.conformance import check, optional, rules
+from games.conformance.choices import random_moves
 from games.connect_four import ConnectFour
 from games.drawing import Cell, Drawing
 from games.othello import Othello
@@ -54,7 +55,7 @@ def test_positions_of_equal_identity_are_followed_to_where_they_differ():
     # Within four plies no clock has run out: the difference is 6 plies after the start, where the
     # position of ply 4 has counted to 10.
     game, rng = made_up_games.ClockedTug(), np.random.default_rng(0)
-    plies = rules.play(game, 200, rng)[:4]
+    plies = rules.play(game, 200, rng, random_moves, 200)[:4]
     with pytest.raises(AssertionError, match="legal differs 6 equal moves later; broken at the"):
         optional.check_identity(game, plies, rng)
 

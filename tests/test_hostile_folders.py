@@ -12,7 +12,16 @@ import pytest
 
 import alphazero
 import games
-from alphazero import addresses, checkpoint, errors, network, plain_files, resuming, sealed
+from alphazero import (
+    addresses,
+    checkpoint,
+    errors,
+    network,
+    plain_files,
+    ranges,
+    resuming,
+    sealed,
+)
 from alphazero.judging import agent, players, session
 from alphazero.nn import weights
 from alphazero.supervised import config as supervised_config
@@ -235,13 +244,59 @@ def test_a_run_that_was_played_on_a_cluster_connects_to_none_by_itself(stranger,
 def test_weights_of_another_shape_are_refused_before_the_network_is_built(stranger, monkeypatch):
     crafts.setting("network.channels", 500)(stranger, np.random.default_rng(0))
     monkeypatch.setattr(network, "for_inference", None)
-    monkeypatch.setattr(checkpoint, "load", None)
+    monkeypatch.setattr(checkpoint, "complete", None)
     assert "weights of another network" in refusal(lambda: alphazero.load_agent(stranger))
 
 
+@pytest.mark.parametrize("kind", ["network.encoder", "network"])
+def test_settings_that_change_after_they_were_allowed_are_not_used(kind, stranger, monkeypatch):
+    """Two processes may share a folder: what was checked is what is used."""
+    value = crafts.TRAP if kind == "network.encoder" else {"kind": crafts.TRAP}
+
+    def change(*_: object) -> None:
+        crafts.setting(kind, value)(stranger, np.random.default_rng(0))
+
+    monkeypatch.setattr(checkpoint, "check_rules", change)
+    assert alphazero.load_agent(stranger).checkpoint.config.network.encoder == "game"
+    assert crafts.TRAP in (stranger / crafts.STEP / "config.yaml").read_text()
+    assert not crafts.ran(stranger)
+
+
+def test_weights_that_change_after_they_were_described_are_not_used(stranger, monkeypatch):
+    def change(*_: object) -> None:
+        crafts.CRAFTED["weights: NaN"](stranger, np.random.default_rng(0))
+
+    monkeypatch.setattr(checkpoint, "check_rules", change)
+    assert "weights.safetensors was altered" in refusal(lambda: alphazero.load_agent(stranger))
+
+
+def test_weights_of_another_shape_are_not_exported(stranger, monkeypatch):
+    """Before they are read: they may take any memory."""
+    craft(stranger, "weights: a head")
+    monkeypatch.setattr(checkpoint, "complete", None)
+    message = refusal(lambda: export.export(stranger, Path("exported")))
+    assert "weights of another network: missing [], unknown ['heads.x']" in message
+    assert not Path("exported").exists()
+
+
+def test_one_allowed_address_may_be_given_as_a_text_whose_parts_are_not_allowed(stranger):
+    crafts.setting("search", {"kind": crafts.TRAP})(stranger, np.random.default_rng(0))
+    step = stranger / crafts.STEP
+    assert "--allow" in refusal(lambda: alphazero.load_agent(step, allow=f"x.{crafts.TRAP}s"))
+    assert not crafts.ran(stranger)
+    addresses.check_allowed({"game": crafts.TRAP}, crafts.TRAP, step)
+
+
 def test_an_absurd_network_is_refused_when_its_settings_are_read():
-    with pytest.raises(ValueError, match="900 blocks of 4,096 channels have 271,791 million"):
-        alphazero.load_config("tic_tac_toe", ["network.blocks=900", "network.channels=4096"])
+    with pytest.raises(ValueError, match=r"network\.blocks: got 900, should be less than or equal"):
+        alphazero.load_config("tic_tac_toe", ["network.blocks=900"])
+    with pytest.raises(ValueError, match="are 1,207,959,552 weights, more than 200,000,000"):
+        alphazero.load_config("tic_tac_toe", ["network.blocks=4", "network.channels=4096"])
+
+
+def test_the_training_state_of_the_largest_network_is_no_file_that_is_too_long():
+    """Each weight counts four times: itself, its average and two moments of Adam, in float32."""
+    assert 4 * 4 * ranges.TOWER < sealed.LARGEST
 
 
 def test_a_message_about_other_weights_names_at_most_three():

@@ -49,6 +49,15 @@ def test_a_player_between_two_rungs_has_the_rating_computed_by_hand():
     assert [elo - low, high - elo] == pytest.approx([radius] * 2, rel=0.05)
 
 
+def test_an_elo_lies_between_its_bounds_where_games_against_one_rung_were_repeated():
+    rungs = np.array([0.0, 500.0])
+    for results in ([[50, 0, 150], [25, 0, 25]], [[90, 0, 10], [5, 0, 45]]):
+        elo, low, high = ladder.estimate(rungs, np.array(results), np.array([2, 50]))
+        assert low < elo < high
+        _, closer, near = ladder.estimate(rungs, np.array(results))
+        assert low < closer < near < high
+
+
 def test_a_rung_without_games_does_not_change_the_estimate():
     assert estimate([0, 500, 900], [[5, 1, 4], [0, 0, 0], [1, 0, 9]]) == pytest.approx(
         estimate([0, 900], [[5, 1, 4], [1, 0, 9]])

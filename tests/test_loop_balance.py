@@ -9,6 +9,7 @@ import games
 from alphazero import loop
 from alphazero.config import Config
 from alphazero.loop import Hooks
+from alphazero.nn.divergence import Losses
 from alphazero.protocols import Collected, GameCounts, summarize
 from alphazero.types import Ending
 
@@ -49,7 +50,7 @@ class Learner:
     precision = "none"
 
     def __init__(self, tick):
-        self.step, self._tick = 0, tick
+        self.step, self._tick, self.losses = 0, tick, Losses()
 
     def train_step(self, batch, progress):
         self.step += 1

@@ -94,7 +94,7 @@ def test_a_terminal_has_its_board_redrawn():
 
 
 def options(*words: str):
-    return cli.parse(cli.build_parser(cli.command_modules()), ["play", "connect_four", *words])
+    return cli.build_parser(cli.command_modules()).parse_args(["play", "connect_four", *words])
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from made_up_rows import first_positions, forged, made_up_rows, random_record, samples_of
 
 import games
+from alphazero import rebuilding, targets, wire
 from alphazero import replay as replay_module
-from alphazero import targets, wire
 from alphazero.config import ReplaySettings
 from alphazero.records import row, states_of
 from alphazero.replay import Batch, Replay, Samples, to_batch, window_size
@@ -596,6 +596,45 @@ def test_a_game_that_breaks_the_rules_is_left_out_and_the_file_is_kept(tmp_path)
     assert "left out a game: game 3 cannot be read: a value is not in [-1, 1]" in lines[0]
     assert (tmp_path / "shard_000000.bin").stat().st_size == size
     assert replay.extend(RECORDS[3:5]) == 2
+
+
+def test_reopening_rebuilds_only_the_games_of_the_window(tmp_path, monkeypatch):
+    settings = ReplaySettings(window_min=20, window_scale=1e-9)
+    replay = opened(tmp_path, settings=settings)
+    replay.extend(RECORDS)
+    games, positions, before = replay.games, replay.positions, drawn(replay)
+    close(replay)
+    rebuilt, rebuild = [], rebuilding.rebuild
+    monkeypatch.setattr(rebuilding, "rebuild", lambda game, stored: (
+        rebuilt.extend(stored), rebuild(game, stored))[1])  # fmt: skip
+    replay = opened(tmp_path, settings=settings)
+    assert (replay.games, replay.positions) == (games, positions)
+    assert_same_samples(drawn(replay), before)
+    newest, held = [], 0
+    for record in reversed(RECORDS):
+        if held < 20:
+            newest, held = [record.game_id, *newest], held + len(record)
+    assert [stored.game_id for stored in rebuilt] == newest
+    assert len(newest) < len(RECORDS)
+
+
+def test_where_a_game_of_the_window_breaks_the_rules_no_such_game_is_counted(tmp_path):
+    """The old one too, which by itself would not have been noticed."""
+    settings, lines = ReplaySettings(window_min=20, window_scale=1e-9), []
+    replay = opened(tmp_path, settings=settings)
+    for index, record in enumerate(RECORDS):
+        if index in (0, len(RECORDS) - 1):
+            broken = forged(GAME, record, value=np.full(len(record), np.nan, np.float16))
+            replay._append(broken)
+        else:
+            replay.extend([record])
+    expected = drawn(replay)
+    close(replay)
+    replay = opened(tmp_path, lines, settings)
+    assert replay.games == len(RECORDS) - 2
+    assert replay.positions == sum(map(len, RECORDS[1:-1]))
+    assert len(lines) == 2
+    assert_same_samples(drawn(replay), expected)
 
 
 def test_policies_sum_to_one_and_stay_on_legal_moves(tmp_path):

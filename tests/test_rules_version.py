@@ -8,7 +8,7 @@ from made_up_rows import random_record
 
 import alphazero
 import games
-from alphazero import checkpoint, config, wire
+from alphazero import checkpoint, config, local_run, wire
 from alphazero.judging import agent
 from games.tic_tac_toe import TicTacToe
 
@@ -71,7 +71,7 @@ def test_a_run_is_not_resumed_and_its_agent_not_loaded_with_other_rules(run, mon
 
 
 def test_a_released_agent_keeps_the_version_of_its_rules(run, tmp_path):
-    checkpoint.release(run, tmp_path / "agent", {})
+    checkpoint.release(checkpoint.load(run), tmp_path / "agent", {})
     assert checkpoint.load(tmp_path / "agent").rules_version == checkpoint.load(run).rules_version
 
 
@@ -90,3 +90,22 @@ def test_games_are_the_same_in_both_rules_but_their_results_are_not():
     for action in (0, 3, 1, 4, 2):
         states = game.step(states, np.array([action]))
     assert game.outcome(states).tolist() == [-1]
+
+
+def test_a_run_whose_game_has_other_planes_now_is_refused_before_anything_is_opened(
+    run, monkeypatch
+):
+    observe, shape = TicTacToe.observe, TicTacToe.observation_shape
+
+    def with_another_plane(self, states):
+        planes = observe(self, states)
+        return np.concatenate([planes, planes[:, :1]], axis=1)
+
+    monkeypatch.setattr(TicTacToe, "observe", with_another_plane)
+    monkeypatch.setattr(TicTacToe, "observation_shape", (shape[0] + 1, *shape[1:]))
+    monkeypatch.setattr(local_run, "make_learner", None)
+    monkeypatch.setattr(local_run, "Replay", None)
+    settings = config.load("tic_tac_toe", SETTINGS)
+    with pytest.raises(ValueError, match=r"weights of another network: \S+ has shape") as caught:
+        alphazero.train(settings, run, resume=True)
+    assert "\n" not in str(caught.value)

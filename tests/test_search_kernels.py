@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-KERNELS = Path(__file__).parents[1] / "alphazero" / "search" / "kernels"
+REPOSITORY = Path(__file__).parents[1]
+KERNELS = REPOSITORY / "alphazero" / "search" / "kernels"
 FOLDER = "alphazero.search.kernels"
 
 CALL = """
@@ -37,7 +38,10 @@ def test_an_edit_of_another_file_of_the_folder_is_noticed(tmp_path):
     (package / "__init__.py").touch()
     shutil.copy(KERNELS / "compiling.py", package)
     (package / "caller.py").write_text(CALLER)
-    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": ""}
+    environment = os.environ | {
+        "NUMBA_CACHE_DIR": str(tmp_path / "cache"),
+        "PYTHONPATH": str(REPOSITORY),
+    }
 
     def called(factor):
         (package / "inner.py").write_text(INNER.format(factor=factor))

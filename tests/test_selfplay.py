@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from made_up_games import DoubleNim, double_nim_values
+from made_up_games import DoubleNim, LargeTug, double_nim_values
 from made_up_rows import same
 
 import games
@@ -102,6 +102,16 @@ def test_a_restored_group_continues_bit_for_bit(search):
         one, two = run(first.move(), evaluate), run(second.move(), evaluate)
         assert len(one) == len(two)
         assert all(map(same, one, two))
+
+
+def test_a_group_that_began_very_many_games_is_restored_at_once():
+    game, settings = games.make("tic_tac_toe"), to_the_end(games=2)
+    state = GameGroup(game, PUCT(simulations=2), settings, 0, count()).state()
+    ids = count(5, 3)
+    group = GameGroup(game, PUCT(simulations=2), settings, 0, ids)
+    group.restore(state | {"started": 3 * 10**7})
+    assert group.state()["started"] == 3 * 10**7
+    assert next(ids) == 5 + 3 * 3 * 10**7
 
 
 def test_a_state_of_other_settings_is_refused_in_one_line():
@@ -501,3 +511,13 @@ def test_openings_that_nearly_always_end_the_game_are_announced_in_one_line():
     assert selfplay.shortened_openings(game, 4) == ""
     rng = np.random.default_rng(0)
     assert max(len(random_opening(game, 20, rng)) for _ in range(20)) == 8
+
+
+def test_actions_beyond_16_bits_are_recorded_stored_and_read_as_they_were_played(tmp_path):
+    game, path = LargeTug(), tmp_path / "shard_000000.bin"
+    records = play(game, to_the_end(games=3), moves=20, evaluate=uniform(game))
+    assert len(records) >= 3
+    path.write_bytes(wire.header(game) + b"".join(wire.encode(game, one) for one in records))
+    read = [record for _, record in wire.read_shard(game, path)]
+    assert {action for one in records for action in one.actions.tolist()} == {39_998, 39_999}
+    assert all(same(one, again) for one, again in zip(records, read, strict=True))

@@ -487,7 +487,7 @@ def test_a_saved_game_of_other_people_is_continued_on_the_side_asked_for(tmp_pat
         (b'{"game": "evil:E", "moves": [], "seats": ["a", "b"], "resigned": null, "clock": null}',
          "the saved session is one of evil:E, not of connect_four"),
         (b'{"game": "connect_four", "moves": [{}], "seats": ["a", "b"], "resigned": null, '
-         b'"clock": null}', "cannot be played"),
+         b'"clock": null}', "a move is a whole number"),
         (b'{"game": "connect_four", "moves": [], "seats": ["a", "b"], "resigned": null, '
          b'"clock": {"start": ["x", 1], "seconds": [1, 1], "increment": 0}}', "no saved session"),
     ],

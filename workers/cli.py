@@ -71,7 +71,8 @@ def tolerate_encodings(*streams: TextIO) -> None:
     """Let characters that an output cannot show appear as ``?`` instead of ending the command."""
     for stream in streams:
         if isinstance(stream, TextIOWrapper) and stream.errors in RAISING:
-            stream.reconfigure(errors="replace")
+            with suppress(OSError):  # the output was replaced by one of another kind
+                stream.reconfigure(errors="replace")
 
 
 def command_modules() -> dict[str, ModuleType]:

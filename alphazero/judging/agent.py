@@ -173,7 +173,7 @@ def load(
     if leaves == "auto":
         leaves = leaves_for_single_game(quiet.simulations)
     check_weights(game, described.config.network, described.shapes, described.path)
-    loaded = checkpoint.load(described.path)
+    loaded = checkpoint.complete(described)
     network = _network_of(loaded, game, inference)
     played = encoders.played_game(game, network.encoder)
     return Agent(

@@ -243,14 +243,14 @@ def estimate(
     games, points = results.sum(axis=1), results @ POINTS
     bounded_below, bounded_above = points.sum() > 0, points.sum() < games.sum()
     drawn = 0.0 if bounded_below and bounded_above else 1.0 * (games > 0)
-    # The share of the games against each rung that say something new.
-    new = (games if distinct is None else distinct) / np.maximum(games, 1)
+    # Of 100 games that are 2 different ones, each counts 50 times in the points.
+    repeated = games / np.maximum(games if distinct is None else distinct, 1)
 
     def excess(elo: float, deviations: float) -> float:
         """Points scored less those expected of ``elo``, less so many standard deviations."""
         share = _expected(elo, rung_elos)
-        spread = np.sqrt((new * games * share * (1 - share)).sum())
-        return float((new * (points - games * share)).sum() - deviations * spread)
+        spread = np.sqrt((repeated * games * share * (1 - share)).sum())
+        return float((points - games * share).sum() - deviations * spread)
 
     def likelihood_slope(elo: float) -> float:
         """Proportional to the log-likelihood's derivative: points scored less points expected."""

@@ -96,7 +96,7 @@ def wrap_kernels(clocks: Clocks, module: ModuleType) -> None:
     if vars(module).get("kernels") is kernels:
         timed = {
             name: clocks.timed(WANTED[2], f) if isinstance(f, CPUDispatcher) else f
-            for name, f in vars(kernels).items()
+            for name, f in ((name, getattr(kernels, name)) for name in kernels.__all__)
         }
         vars(module)["kernels"] = SimpleNamespace(**timed)
 

@@ -145,14 +145,15 @@ class ReplayStore:
 
     def _read_shards(self, count: int) -> Iterator[GameRecord]:
         """The games on disk behind the first ``count`` ones: needed after a restart only."""
-        known: set[int] = set()
+        game, known, unread = self._replay.game, set(), []
         for path in sorted(self._directory.glob("shard_*.bin")):
-            for _, record in wire.read_shard(self._replay.game, path, report=lambda line: None):
-                if record is None:
+            for _, stored in wire.unpack_shard(game, path, report=lambda line: None):
+                if isinstance(stored, str) or stored.game_id not in self._replay:
                     continue
-                if record.game_id not in known and len(known) >= count:
-                    yield record
-                known.add(record.game_id)
+                if stored.game_id not in known and len(known) >= count:
+                    unread.append(stored)
+                known.add(stored.game_id)
+        return (record for record in wire.rebuild(game, unread) if not isinstance(record, str))
 
 
 class RemoteReplay:

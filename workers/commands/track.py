@@ -6,14 +6,13 @@ from workers.terminal.options import path
 
 HELP = "send a run's metrics to Weights & Biases, what is missing there"
 EPILOG = """\
-examples:
+example:
   alphazero track runs/MY_RUN
-  alphazero export runs/MY_RUN --to runs/MY_RUN/agent     # sent by `track`, too
 
 a run sends its metrics by itself where a key is stored (`wandb login`). This command
 is for a run that was offline, was killed, or had no network. It sends the lines of
 metrics.jsonl behind the last step that arrived, to the same run, the example games,
-and the agent in RUN/agent, if there is one"""
+and the agent in RUN/agent, if there is one (alphazero export RUN --to RUN/agent)"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 
+import games
 from alphazero import checkpoint, metrics_file, plain_files
 from alphazero.addresses import ByAddress
 from alphazero.agents import CARD
 from alphazero.checkpoint import CONFIG, MANIFEST, WEIGHTS, Checkpoint, Description
 from alphazero.config import Config, NetworkSettings
 from alphazero.errors import one_line, reading
+from alphazero.network import check_weights
+from alphazero.parts import addresses_of
 
 Trained = Checkpoint | Description
 RESTART_SECONDS = 2.0
@@ -52,13 +55,27 @@ def export(
         raise ValueError(
             f"{card} states how strong its agent is: remove it first, or export to another folder"
         )
-    exported = checkpoint.load(run)
+    exported = checkpoint.complete(_described(run))
     training = totals(exported)
     if not training["steps"]:
         warn(f"{run} was not trained: after 0 optimizer steps its agent plays with random weights")
-    digest = checkpoint.release(exported.path, folder, training, half)
+    digest = checkpoint.release(exported, folder, training, half)
     card.write_text(model_card(exported, training, digest, half), encoding="utf-8")
     return card
+
+
+def _described(run: Path) -> Description:
+    """The checkpoint to export, whose weights are those of its network.
+
+    The shapes of networks and games of the user's own are not compared: they would be imported.
+    """
+    described = checkpoint.describe(run)
+    config = described.config
+    if not addresses_of(config, search=False):
+        with reading(described.path):
+            game = games.make(config.game)
+        check_weights(game, config.network, described.shapes, described.path)
+    return described
 
 
 def write_strength(card: Path, strength: str) -> None:

@@ -97,7 +97,7 @@ def newest_checkpoint(run_dir: Path, settings: Config, console: Console) -> Desc
         before, now = config_file.as_dict(start.config), config_file.as_dict(settings)
         if line := run_directory.describe_changes(before, now, FIXED, RESOLVED):
             console.print(line)
-        checkpoint.check_rules(start, game_of(settings))
+        local_run.check_start(start, settings)
     return start
 
 
@@ -153,7 +153,7 @@ def _save_at_end(run: Run, seconds: float) -> str:
     step = run.learner.step
     try:
         newest = checkpoint.newest(run.directory, report=lambda line: None)
-        if step and (newest is None or checkpoint.load(newest).step != step):
+        if step and (newest is None or checkpoint.describe(newest).step != step):
             loop.save(run, seconds)
     except (OSError, ValueError, RuntimeError) as error:
         return f"step {step:,} could not be saved: {error}"
