@@ -13,13 +13,15 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 from test_train import TINY
 
 from alphazero import checkpoint, file_locks
-from workers.runs import run_directory
+from workers import cli
+from workers.runs import run_directory, train
 from workers.terminal import output, signals, tables
 
 ENDLESS = [
@@ -150,6 +152,53 @@ def test_output_that_fails_is_lost_and_named_once(monkeypatch, caplog, number):
         print("three")
 
 
+def test_a_process_that_was_started_without_an_output_runs(monkeypatch):
+    """As by a shell's ``>&- 2>&-``: Python has None for both."""
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    with output.tolerated():
+        print("one")
+        Console().print("two")
+    assert cli.main(["games"]) == 0
+
+
+@pytest.mark.signals
+def test_a_signal_counts_though_its_line_comes_in_the_middle_of_another(monkeypatch):
+    """Python refuses a write within a write: a terminal that is full, and Ctrl-C meanwhile."""
+
+    class Writing(io.StringIO):
+        def write(self, text):
+            raise RuntimeError("reentrant call inside <_io.BufferedWriter name='<stdout>'>")
+
+    with signals.stop_on_signal(Console(file=Writing())) as received:
+        signal.raise_signal(signal.SIGTERM)
+    assert received == [signal.SIGTERM]
+
+
+@pytest.mark.signals
+def test_the_second_hangup_of_a_closed_terminal_does_not_interrupt_the_cleanup():
+    with signals.handled(signals.interrupt):
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+    with signals.handled(signals.interrupt), pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGHUP)
+
+
+def test_a_command_runs_in_a_folder_that_was_removed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tmp_path.rmdir()
+    assert cli.main(["games"]) == 0
+
+
+def test_the_options_that_continue_a_lost_run_are_quoted(tmp_path):
+    run = SimpleNamespace(directory=tmp_path / "my run", learner=SimpleNamespace(step=0))
+    run.directory.mkdir()
+    assert f"--resume --run-dir '{run.directory}' continues" in train._save_at_end(run, 0.0)
+
+
 def test_figures_are_in_their_file_though_the_table_cannot_be_printed(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdout", Broken(errno.EIO))
     path = tmp_path / "figures.json"
@@ -207,6 +256,38 @@ def test_a_run_that_wrote_nothing_leaves_no_folder(tmp_path):
         with pytest.raises(ZeroDivisionError), run_directory.opened("mlp", folder, resume=False):
             1 / 0  # noqa: B018
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+def test_the_folder_of_a_run_that_has_just_begun_stays(tmp_path, monkeypatch):
+    """Two runs in one new folder: the second finds none yet, and then its lock taken."""
+    held = file_locks.held
+    with contextlib.ExitStack() as first:
+
+        def held_by_the_first(folder):
+            first.enter_context(held(folder))
+            return held(folder)
+
+        monkeypatch.setattr(file_locks, "held", held_by_the_first)
+        with (
+            pytest.raises(ValueError, match="another run writes to"),
+            run_directory.opened("mlp", tmp_path / "run", resume=False),
+        ):
+            pass
+        assert (tmp_path / "run" / file_locks.NAME).exists()
+
+
+def test_a_link_to_a_disk_that_is_not_there_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("runs").symlink_to("missing/runs")
+    with pytest.raises(FileExistsError), run_directory.opened("mlp", None, resume=False):
+        pass
+
+
+def test_an_escape_sequence_in_a_log_is_not_shown(tmp_path):
+    lines = ["INFO a: the process began", "ERROR a: \x1b]0;title\x07 lost"]
+    path = tmp_path / "log.txt"
+    path.write_text("".join(f"2026-01-01 00:00:00,000 {line}\n" for line in lines))
+    assert run_directory.describe_last_end(path).endswith("with an error: ?]0;title? lost")
 
 
 def test_a_foreign_folder_is_refused_and_unchanged(tmp_path):

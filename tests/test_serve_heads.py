@@ -5,6 +5,7 @@ import json
 import re
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ pytest.importorskip("fastapi")
 from made_up_models import SMALL, Corners, running, same_bits, shown
 from test_serve_hostile import CLOSE, GOOD, IMAGE, head, send, statuses
 
-from workers.serve import app, heads, predictions
+from workers.serve import app, heads, loading, logs, main, predictions, server
 
 ROOT = Path(__file__).parents[1]
 ANSWERED = json.dumps(shown(Corners(), np.array([IMAGE], np.uint8)))
@@ -93,6 +94,8 @@ def test_http_1_0_needs_no_host(address):
         ("192.168.0.7", "evil.example", False),
         ("My-Machine", "my-machine", True),
         ("fe80::1", "[fe80::1]", True),
+        ("2001:DB8::1", "[2001:db8::1]", True),
+        ("fe80::1%eth0", "[fe80::1]", True),
         ("0.0.0.0", "anything.example", True),
         ("::", "anything.example", True),
         ("", "anything.example", True),
@@ -103,6 +106,23 @@ def test_the_name_given_as_host_is_answered_and_where_all_addresses_are_meant_an
 ):
     hosts = heads.allowed_hosts(listening)
     assert (hosts is None or host in hosts) == allowed
+
+
+def test_the_address_that_is_printed_is_answered_where_host_is_a_name(monkeypatch, capsys):
+    made = []
+
+    def build(application, limits):
+        made.append(application)
+        return SimpleNamespace(run=lambda sockets: None)
+
+    monkeypatch.setattr(loading, "load", lambda *_: predictions.service(Corners(), SMALL))
+    monkeypatch.setattr(logs, "log_errors_as_json", lambda log: None)
+    monkeypatch.setattr(server, "build", build)
+    with server.bind("127.0.0.2", 0) as bound:
+        main._serve_at(bound, "x", "my-machine", SMALL, loading.NOTHING)
+        assert f"serving x at http://127.0.0.2:{bound.getsockname()[1]}/" in capsys.readouterr().out
+    (hosts,) = (m.kwargs["hosts"] for m in made[0].user_middleware if m.cls is heads.HeadMiddleware)
+    assert {"127.0.0.2", "my-machine"} < hosts
 
 
 @pytest.mark.parametrize("order", [1, -1])

@@ -3,6 +3,7 @@
 import functools
 import json
 import math
+import os
 import struct
 import subprocess
 import sys
@@ -15,9 +16,10 @@ import psutil
 import pytest
 from made_up_wandb_server import recording_server
 
-from alphazero import metrics_file
+from alphazero import file_locks, metrics_file
 from alphazero.config import TrackingSettings
 from alphazero.metrics_file import MetricsFile
+from workers import cli
 from workers.runs import mirror, tracking
 from workers.runs.pictures import Pictures
 from workers.runs.tracking import Tracker
@@ -317,6 +319,61 @@ def test_a_key_that_is_none_is_named_with_the_reason(tmp_path, server, monkeypat
     assert "validation error" not in line
 
 
+def test_two_processes_never_send_the_same_run_at_a_time(tmp_path, server, capfd):
+    """One of them may be left of a run that was killed, and resumed while it still sends."""
+    path = tmp_path / mirror.LOG
+    sending = file_locks.take(path)
+    with Tracker(tmp_path, TrackingSettings()) as tracker:
+        tracker.log(20, {"loss": 1.0})
+    assert tracking.track(tmp_path) == 1
+    line = (
+        "Weights & Biases: nothing was sent: another process still sends the files of this run; "
+        f"`alphazero track {tmp_path}` sends what is missing"
+    )
+    assert capfd.readouterr().out.splitlines() == [line, line]
+    with Tracker(tmp_path, TrackingSettings(), resume=True, step=20) as tracker:
+        os.close(sending)
+        wait_until(lambda: server.steps() == [20])
+        tracker.log(40, {"loss": 1.0})
+    assert server.steps() == [20, 40]
+
+
+def test_a_mirror_that_cannot_start_is_one_line_and_the_run_goes_on(tmp_path):
+    (tmp_path / mirror.LOG).mkdir()
+    reports = []
+    with Tracker(tmp_path, TrackingSettings(), reports.append) as tracker:
+        tracker.log(20, {"loss": 1.0})
+        assert not tracker.is_mirrored
+    assert steps(tmp_path) == [20]
+    assert reports == [
+        "Weights & Biases: nothing is sent, its process did not start: Is a directory; "
+        f"`alphazero track {tmp_path}` sends what is missing"
+    ]
+
+
+def test_the_name_of_a_folder_may_have_any_letters(tmp_path, server, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    monkeypatch.setenv("WANDB_API_KEY", "too short")
+    reports = []
+    with Tracker(tmp_path / "größe", TrackingSettings(), reports.append):
+        pass
+    (line,) = reports
+    assert "API key" in line
+    assert line.endswith("/größe'` sends what is missing")
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "tracking: [1]", "tracking: {project: 3}", "a"])
+def test_settings_of_any_form_are_no_traceback(tmp_path, text, capfd):
+    (tmp_path / "metrics.jsonl").write_text("")
+    (tmp_path / "config.yaml").write_text(text)
+    if text.startswith("tracking"):
+        assert tracking.track(tmp_path) == 1
+        assert capfd.readouterr().out == f"{HOW_TO_TURN_ON}\n"
+    else:
+        with pytest.raises(ValueError, match=r"config\.yaml has no settings"):
+            tracking.track(tmp_path)
+
+
 def test_an_offline_run_holds_every_step_for_a_later_sync(tmp_path):
     (tmp_path / "config.yaml").write_text("seed: 7\n")
     settings = TrackingSettings(wandb="offline", project="test")
@@ -349,6 +406,12 @@ def test_pictures_positions_and_the_agent_arrive(tmp_path, server):
     assert html == b"<svg>1 &lt; 2</svg>"
     assert json.loads(table)["data"] == page.positions
     assert server.files["MODEL_CARD.md"] == b"# An agent"
+
+
+def test_the_home_folder_is_found_in_the_path_of_a_run(monkeypatch):
+    monkeypatch.setenv("HOME", "/somewhere")
+    options = cli.build_parser(cli.command_modules()).parse_args(["track", "~/run"])
+    assert options.run_dir == Path("/somewhere/run")
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path):

@@ -43,7 +43,8 @@ RAISING = "strict", "surrogateescape"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the process's exit status: 0, 1 (failed), 2 (bad input) or 130 (Ctrl-C)."""
     # A user's own game lies in the folder in which the command is run, as for `python -m`.
-    sys.path.append(os.getcwd())
+    with suppress(OSError):  # the folder was removed
+        sys.path.append(os.getcwd())
     tolerate_encodings(sys.stdout, sys.stderr)
     modules = command_modules()
     options = build_parser(modules).parse_args(arguments)
@@ -51,11 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         compiling.announce(logging.getLogger("workers").warning)
         status = command.run(options)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it is None where the process was started without an output
+            sys.stdout.flush()
         return status
     except BrokenPipeError:
         # The reader of a pipe has ended; without this Python would report it again while it exits.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if sys.stdout is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except KeyboardInterrupt:
         print("\nalphazero: stopped", file=sys.stderr)

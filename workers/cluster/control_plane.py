@@ -32,6 +32,9 @@ PAUSE = 1.0
 RAYLET_ENDED = "the raylet of this machine, the process of Ray that starts all others, has ended"
 LONGEST_CHECK = 2.0
 """Seconds of silence that one check adds at most: more than that, and this process was stopped."""
+LONGEST_SILENCE = 8.0
+"""Seconds without an answer of Ray's own processes after which a program that only waits ends;
+after a minute they would end it without a word."""
 CHECK_SECONDS = 0.5
 """Seconds between two checks while ``patiently`` waits."""
 
@@ -130,7 +133,7 @@ class ControlPlane:
 class Watch:
     """The control plane of a program that only waits for its cluster: ``check`` raises."""
 
-    def __init__(self, limit: float):
+    def __init__(self, limit: float = LONGEST_SILENCE):
         """``limit``: seconds without an answer."""
         self._limit = limit
         self._clock = Clock(LONGEST_CHECK)

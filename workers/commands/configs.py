@@ -13,7 +13,6 @@ examples:
 
 a configuration names only what differs from the defaults; every setting is described
 on the pages `Settings` and `Settings of supervised models` of the documentation"""
-COMPILES = False
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -1,7 +1,8 @@
 """``alphazero track``: a run's metrics to Weights & Biases, afterwards."""
 
 import argparse
-from pathlib import Path
+
+from workers.terminal.options import path
 
 HELP = "send a run's metrics to Weights & Biases, what is missing there"
 EPILOG = """\
@@ -12,11 +13,10 @@ a run sends its metrics by itself where a key is stored (`wandb login`). This co
 is for a run that was offline, was killed, or had no network. It sends the lines of
 metrics.jsonl behind the last step that arrived, to the same run, the example games,
 and the agent in RUN/agent, if there is one (alphazero export RUN --to RUN/agent)"""
-COMPILES = False
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_dir", type=Path, metavar="RUN", help="a run directory")
+    parser.add_argument("run_dir", type=path, metavar="RUN", help="a run directory")
     parser.add_argument(
         "--project", metavar="NAME", help="the project; by default that of the run's settings"
     )

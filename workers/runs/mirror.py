@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from alphazero.config import TrackingSettings
+from alphazero.errors import reason
 
 LOG = "wandb.log"
 FINISH_SECONDS = 10.0
@@ -65,8 +66,13 @@ class Mirror:
         choice = choose(settings.wandb, os.environ)
         if choice.line:
             report(choice.line)
-        if choice.mode != "off":
+        if choice.mode == "off":
+            return
+        try:
             self._start(choice.mode, settings.project, step)
+        except OSError as error:  # no room for its log, or for another process
+            why = f"its process did not start: {reason(error)}"
+            report(f"Weights & Biases: nothing is sent, {why}; {remedy(run_dir)}")
 
     @property
     def is_on(self) -> bool:
@@ -146,13 +152,14 @@ def choose(setting: str, environ: Mapping[str, str]) -> Choice:
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment of the process: without the variables that ``choose`` has decided about.
 
-    Its Python finds the same modules as this one.
+    Its Python finds the same modules as this one, and writes the text that this one reads.
     """
     left_out = ("WANDB_MODE", "WANDB_DISABLED", "WANDB_SILENT")
     kept = {name: value for name, value in environ.items() if name not in left_out}
     folders = os.pathsep.join(path for path in sys.path if path)
     # No error reports to the makers of wandb without the user's consent.
-    return {"WANDB_ERROR_REPORTING": "false"} | kept | {"PYTHONPATH": folders}
+    ours = {"PYTHONPATH": folders, "PYTHONIOENCODING": "utf-8:replace"}
+    return {"WANDB_ERROR_REPORTING": "false"} | kept | ours
 
 
 def remedy(run_dir: Path) -> str:

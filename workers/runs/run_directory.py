@@ -6,6 +6,7 @@ import json
 import logging
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import time
@@ -20,7 +21,7 @@ from rich.highlighter import NullHighlighter
 from rich.logging import RichHandler
 
 from alphazero import file_locks, resuming
-from alphazero.errors import FleetLost
+from alphazero.errors import FleetLost, one_line
 
 log = logging.getLogger(__name__)
 
@@ -42,12 +43,13 @@ def opened(config_name: str, directory: Path | None, resume: bool) -> Iterator[P
         raise ValueError(f"{directory} is not empty: --resume continues the run in it")
     new = not resume and (directory is None or not directory.exists())
     run_dir = run_dir or directory or _create(Path("runs"), config_name)
-    try:
-        with file_locks.held(run_dir):
+    with file_locks.held(run_dir):
+        try:
             yield run_dir
-    finally:
-        if new and run_dir.is_dir() and file_locks.is_empty(run_dir):
-            shutil.rmtree(run_dir)
+        finally:
+            # While it is locked: the run that holds the lock of a directory may still be empty.
+            if new and run_dir.is_dir() and file_locks.is_empty(run_dir):
+                shutil.rmtree(run_dir, ignore_errors=True)  # Windows removes no file that is open
 
 
 def _to_resume(config_name: str, directory: Path | None) -> Path:
@@ -70,11 +72,12 @@ def _to_resume(config_name: str, directory: Path | None) -> Path:
 
 def _create(folder: Path, config_name: str) -> Path:
     """A new directory, named after the date and time; the second of the same second ends in -2."""
+    folder.mkdir(parents=True, exist_ok=True)  # FileExistsError: a link that leads nowhere
     name = f"{config_name}-{time.strftime('%Y%m%d-%H%M%S')}"
     for number in itertools.count(1):
         run_dir = folder / (name if number == 1 else f"{name}-{number}")
         with contextlib.suppress(FileExistsError):
-            run_dir.mkdir(parents=True)
+            run_dir.mkdir()
             return run_dir
     raise AssertionError("unreachable")
 
@@ -95,6 +98,11 @@ def describe_changes(
     except ValueError as error:
         raise ValueError(f"--{error}") from None  # "resume: ..." becomes the option's name
     return f"resuming with changed settings: {', '.join(changed)}" if changed else ""
+
+
+def resuming_options(run_dir: Path) -> str:
+    """The options that continue the run, quoted for a shell."""
+    return f"--resume --run-dir {shlex.quote(str(run_dir))}"
 
 
 def report(console: Console, line: str) -> None:
@@ -162,7 +170,7 @@ def describe_last_end(log: Path) -> str:
     last = [(record[2], record[4]) for record in records if len(record) == 5]
     errors = [text for level, text in last if level == "ERROR"]
     if errors:
-        return f"this run ended before with an error: {errors[-1]}"
+        return f"this run ended before with an error: {one_line(errors[-1])}"
     if any(text.startswith(ENDED) for _, text in last):
         return ""
     return "this run ended before without a word: its process was killed, or the machine stopped"

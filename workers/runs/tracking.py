@@ -85,7 +85,10 @@ def track(run_dir: Path, project: str | None = None) -> int:
     """
     if not (run_dir / METRICS).is_file():
         raise ValueError(f"{run_dir} is no run's directory: there is no {METRICS} in it")
-    stored = upload.settings_of(run_dir).get("tracking") or {}
-    name = project or stored.get("project") or TrackingSettings().project
-    settings = TrackingSettings(wandb="online", project=str(name))
+    match upload.settings_of(run_dir):
+        case {"tracking": {"project": str(stored)}}:
+            pass
+        case _:
+            stored = TrackingSettings().project
+    settings = TrackingSettings(wandb="online", project=project or stored)
     return Mirror(run_dir, settings, print, seconds=TRACK_SECONDS).close()

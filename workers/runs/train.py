@@ -76,8 +76,8 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
         if received:
             run_directory.report(
                 console,
-                f"stopped; {path} is saved, --resume --run-dir {shlex.quote(str(run_dir))} "
-                "continues from it",
+                f"stopped; {path} is saved, {run_directory.resuming_options(run_dir)} continues "
+                "from it",
             )
             return run_directory.INTERRUPTED
         _finish(run, path, monitor, console)
@@ -157,7 +157,8 @@ def _save_at_end(run: Run, seconds: float) -> str:
             loop.save(run, seconds)
     except (OSError, ValueError, RuntimeError) as error:
         return f"step {step:,} could not be saved: {error}"
-    return f"step {step:,} is saved; --resume --run-dir {run.directory} continues the run"
+    options = run_directory.resuming_options(run.directory)
+    return f"step {step:,} is saved; {options} continues the run"
 
 
 def _summary(run: Run) -> str:

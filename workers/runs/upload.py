@@ -15,13 +15,13 @@ import secrets
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from alphazero import metrics_file, plain_yaml
-from alphazero.errors import reason
-from workers.runs.mirror import FINISH_SECONDS, REPORTED, remedy
+from alphazero import file_locks, metrics_file, plain_yaml
+from alphazero.errors import RunFailed, reason
+from workers.runs.mirror import FINISH_SECONDS, LOG, REPORTED, remedy
 from workers.runs.pictures import COLUMNS
 
 INIT_SECONDS = 10.0
@@ -64,26 +64,27 @@ def send(source: Source, ended: Callable[[float], bool], report: Callable[[str],
     run_dir = source.run_dir
     sent = 0
     try:
-        mode = _stored_mode(report) if source.mode == "auto" else source.mode
-        if mode == "off":
-            return 0
-        run = _begin(source, mode)
-        place = run.url if mode == "online" else f"offline, in {run_dir}/wandb"
-        report(f"Weights & Biases: {place}")
-        last = int(run.summary.get(STEP, -1)) if mode == "online" else source.step
-        metrics, examples = (
-            Follower(run_dir / name, last) for name in ("metrics.jsonl", "examples.jsonl")
-        )
-        over = False
-        while not over:
-            over = ended(POLL_SECONDS)
-            for line in metrics.new():
-                run.log(_row(line))
-                sent += 1
-            for line in examples.new():
-                run.log({STEP: line["step"]} | _pictures(line))
-        _send_agent(run, run_dir / AGENT)
-        run.finish()
+        with _alone(run_dir, ended):
+            mode = _stored_mode(report) if source.mode == "auto" else source.mode
+            if mode == "off":
+                return 0
+            run = _begin(source, mode)
+            place = run.url if mode == "online" else f"offline, in {run_dir}/wandb"
+            report(f"Weights & Biases: {place}")
+            last = int(run.summary.get(STEP, -1)) if mode == "online" else source.step
+            metrics, examples = (
+                Follower(run_dir / name, last) for name in ("metrics.jsonl", "examples.jsonl")
+            )
+            over = False
+            while not over:
+                over = ended(POLL_SECONDS)
+                for line in metrics.new():
+                    run.log(_row(line))
+                    sent += 1
+                for line in examples.new():
+                    run.log({STEP: line["step"]} | _pictures(line))
+            _send_agent(run, run_dir / AGENT)
+            run.finish()
     except NoKey:
         report(HOW_TO_TURN_ON)
         return REPORTED
@@ -94,9 +95,24 @@ def send(source: Source, ended: Callable[[float], bool], report: Callable[[str],
             if timed_out
             else reason(error)
         )
-        report(f"Weights & Biases: {_missing(run_dir, sent)}: {why}; {remedy(run_dir)}")
+        report(f"Weights & Biases: {_missing(sent)}: {why}; {remedy(run_dir)}")
         return REPORTED
     return 0
+
+
+@contextmanager
+def _alone(run_dir: Path, ended: Callable[[float], bool]) -> Iterator[None]:
+    """Meanwhile, no other process sends the files of this run: both would send the same lines.
+
+    One may still do so that a killed run left behind, or that of a run which goes on.
+    """
+    while (handle := file_locks.take(run_dir / LOG)) is None:
+        if ended(POLL_SECONDS):
+            raise RunFailed("another process still sends the files of this run")
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 class Follower:
@@ -214,7 +230,7 @@ def _send_agent(run: Any, folder: Path) -> None:
         run.log_artifact(artifact)
 
 
-def _missing(run_dir: Path, sent: int) -> str:
+def _missing(sent: int) -> str:
     if not sent:
         return "nothing was sent"
     return f"of the {sent} lines since it began some may not have arrived"
@@ -229,9 +245,12 @@ def _identity(run_dir: Path) -> str:
 
 
 def settings_of(run_dir: Path) -> dict[str, Any]:
-    """The run's settings as plain values; empty where it has none."""
+    """The run's settings as plain values; empty where it has none. ``ValueError``, one line."""
     path = run_dir / "config.yaml"
-    return plain_yaml.load(plain_yaml.read_text(path)) if path.exists() else {}
+    settings = plain_yaml.load(plain_yaml.read_text(path)) if path.exists() else {}
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path} has no settings: they are lines of the form `key: value`")
+    return settings
 
 
 def _print(line: str) -> None:

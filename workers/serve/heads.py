@@ -20,13 +20,19 @@ from workers.serve.bodies import RequestError, error_response
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
-def allowed_hosts(host: str) -> Collection[str] | None:
-    """The names under which a server on ``host`` is addressed, without a port; None: any name.
+def allowed_hosts(*hosts: str) -> Collection[str] | None:
+    """The names under which a server on ``hosts`` is addressed, without a port; None: any name.
 
-    Where ``host`` stands for all addresses of the machine, its names are not known.
+    Where one of ``hosts`` stands for all addresses of the machine, its names are not known.
     """
-    name = f"[{host}]" if ":" in host else host.lower()
-    return None if is_any(host) else {*LOOPBACK, name}
+    if any(map(is_any, hosts)):
+        return None
+    return {*LOOPBACK, *(in_url(host).lower() for host in hosts)}
+
+
+def in_url(host: str) -> str:
+    """``host`` as a URL has it: an IPv6 address in brackets, without its network interface."""
+    return f"[{host.partition('%')[0]}]" if ":" in host else host
 
 
 def is_any(host: str) -> bool:

@@ -73,7 +73,8 @@ def _serve_at(
     from workers.serve import app, heads, loading, logs, server
 
     service = loading.load(checkpoint, limits, allowed)
-    application = app.build(service, limits, hosts=heads.allowed_hosts(host))
+    name = bound.getsockname()[0]  # the URL below has it: an address where ``host`` is a name
+    application = app.build(service, limits, hosts=heads.allowed_hosts(host, name))
     logs.log_errors_as_json(application.state.log)
     if not server.is_loopback(bound):
         application.state.log(logs.exposure_warning(host))

@@ -24,8 +24,6 @@ from workers.serve.limits import Address, Limits
 from workers.serve.loading import NOTHING, Allowed
 
 REPLICAS = 2
-CONTROL_SECONDS = 8.0
-"""Longest wait for an answer of Ray's own processes, which would end this one without a word."""
 CHECK_SECONDS = 1.0
 NAME = "alphazero"
 PROXY_TIMEOUT = "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60"
@@ -52,10 +50,11 @@ def run(
     loading.find(checkpoint)
     os.environ.setdefault(*PROXY_TIMEOUT)
     started, lost = connection.connect(cluster.address), None
-    watch = control_plane.Watch(CONTROL_SECONDS)
+    watch = control_plane.Watch()
     try:
         deploy(checkpoint, address, limits, cluster.replicas, allowed)
-        print(f"serving {checkpoint} at http://{address.host}:{address.port}", flush=True)
+        url = f"http://{heads.in_url(address.host)}:{address.port}"
+        print(f"serving {checkpoint} at {url}", flush=True)
         if address.host not in ("127.0.0.1", "::1", "localhost"):
             logs.to_stderr(logs.exposure_warning(address.host))
         wait(watch.check)

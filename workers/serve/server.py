@@ -11,6 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
+from workers.serve.heads import in_url
 from workers.serve.limits import Limits
 from workers.serve.metrics import OTHER
 
@@ -139,7 +140,7 @@ def is_loopback(bound: socket.socket) -> bool:
 def url(bound: socket.socket) -> str:
     """The URL of a server on ``bound``."""
     host, port = bound.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"http://{in_url(host)}:{port}"
 
 
 def build(app: FastAPI, limits: Limits) -> uvicorn.Server:

@@ -5,7 +5,6 @@
 
 import json
 import operator
-import shlex
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -110,8 +109,8 @@ def train(config: SupervisedConfig, run_dir: Path, resume: bool) -> int:
         with progress.bars(console) as bar:
             history = fit_network(training, _hooks(training, bar, on_epoch, signals), state)
         if signals:
-            place = shlex.quote(str(run_dir))
-            report(f"stopped; --resume --run-dir {place} continues after the last epoch")
+            options = run_directory.resuming_options(run_dir)
+            report(f"stopped; {options} continues after the last epoch")
             return run_directory.INTERRUPTED
         figures = finish(training, history)
         tracker.log(training.progress.step, figures)

@@ -12,8 +12,6 @@ from typing import Any
 
 from alphazero.errors import RunFailed, reason
 
-CONTROL_SECONDS = 8.0
-"""Longest wait for an answer of Ray's own processes, which would end this one without a word."""
 WAIT_SECONDS = 1.0
 """Longest wait for Ray's results without returning to Python, where Ctrl-C is handled."""
 
@@ -59,7 +57,7 @@ def on_ray(address: str, parallel: int | None) -> Any:
         from workers.cluster import connection, control_plane
 
         started, lost = connection.connect(address), None
-        watch = control_plane.Watch(CONTROL_SECONDS)
+        watch = control_plane.Watch()
         waiting = deque(zip(trials, pools, strict=True))
         try:
             yield from _run_tasks(ray, function, waiting, parallel, watch.check)

@@ -60,7 +60,8 @@ def tolerated() -> Iterator[None]:
     For commands that have something to save.
     """
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (_Tolerant(stream) for stream in before)
+    # A process that was started without an output has None there, which print and rich accept.
+    sys.stdout, sys.stderr = (stream and _Tolerant(stream) for stream in before)
     try:
         yield
     finally:

@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from rich.console import Console
@@ -23,9 +23,11 @@ def stop_on_signal(console: Console) -> Iterator[list[int]]:
     def handle(number: int, _: object) -> None:
         if number == signal.SIGINT and number in signals:
             raise KeyboardInterrupt
-        if not signals:
-            console.print("stopping after this step")
         signals.append(number)
+        if len(signals) == 1:
+            # Python refuses a second write while one waits for a terminal or a pipe that is full.
+            with suppress(RuntimeError):
+                console.print("stopping after this step")
 
     with handled(handle):
         yield signals
@@ -72,7 +74,12 @@ def _ignored(name: str) -> bool:
 
 
 def interrupt(number: int, _: object) -> None:
-    """Handle a signal as Ctrl-C is handled by default."""
+    """Handle a signal as Ctrl-C is handled by default.
+
+    A second SIGHUP, the shell's after the terminal's, does not interrupt what the first has begun.
+    """
+    if signal.Signals(number).name == "SIGHUP":
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
