@@ -37,9 +37,10 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def no_ray(monkeypatch):
-    """No Ray runs in this process, and none may be started."""
+    """No Ray seems to run in this process, and none is started; the tests' own one goes on."""
     monkeypatch.setattr(connection.ray, "is_initialized", lambda: False)
     monkeypatch.setattr(connection.ray, "init", pytest.fail)
+    monkeypatch.setattr(connection.ray, "shutdown", lambda: None)
 
 
 def rights(path: Path) -> int:
