@@ -130,6 +130,11 @@ def find(
 
 def _others(path: Path, folder: Traversable) -> str:
     """The configurations that may be meant by a path where there is no file."""
+    beside = path.with_name(f"{path.name}.yaml")
+    if beside.is_file():
+        return f"; did you mean {beside}?"
+    if path.suffix == ".yaml":
+        return ": there is no such file"
     known, word = names(folder), path.stem.lower()
     if hint := nearest(path.name, known):
         return hint

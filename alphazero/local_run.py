@@ -180,8 +180,9 @@ def check_start(start: Description, settings: Config) -> None:
     ``ValueError``, one line: they have changed, as where a game of one's own has other planes now.
     Nothing of the run has been opened by then.
     """
-    checkpoint.check_rules(start, game_of(settings))
-    check_weights(games.make(settings.game), settings.network, start.shapes, start.path)
+    game = game_of(settings)
+    checkpoint.check_rules(start, game)
+    check_weights(game, settings.network, start.shapes, start.path)
 
 
 def _check_directory(directory: Path, resume: bool) -> None:

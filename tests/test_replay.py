@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from made_up_rows import first_positions, forged, made_up_rows, random_record, samples_of
 
@@ -96,6 +96,7 @@ def test_extreme_exponents_give_a_linear_and_a_logarithmic_window():
     beta=st.floats(0.01, 3),
     positions=st.integers(1, 10**6),
 )
+@example(start=2, alpha=5e-324, beta=1.0, positions=66)
 def test_a_position_that_left_the_window_never_returns_to_it(start, alpha, beta, positions):
     chosen = ReplaySettings(window_min=start, window_exponent=alpha, window_scale=beta)
     before, after = window_size(chosen, positions), window_size(chosen, positions + 1)

@@ -293,7 +293,10 @@ def test_a_table_without_what_is_needed_is_refused(tmp_path, data, said):
 
 def test_one_table_of_two_is_not_enough(tmp_path):
     (tmp_path / "test.csv.gz").write_bytes(gzip.compress(table(ROWS, ".csv")))
-    assert refused(tmp_path) == f"{tmp_path}: has test.csv.gz, but no such table for train"
+    assert refused(tmp_path) == (
+        f"{tmp_path}: has test.csv.gz, but no such table for train; name the file itself, and a "
+        "fifth of it is kept for the test"
+    )
 
 
 def test_of_a_single_table_a_fifth_of_each_class_is_for_testing(tmp_path):

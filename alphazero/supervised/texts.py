@@ -131,7 +131,8 @@ def _read_both(folder: Path, pair: list[Path | None]) -> tuple[Texts, Texts]:
     if not (train and test):
         present, missing = (train, "test") if train else (test, "train")
         raise ValueError(
-            f"{folder}: has {present and present.name}, but no such table for {missing}"
+            f"{folder}: has {present and present.name}, but no such table for {missing}; name the "
+            "file itself, and a fifth of it is kept for the test"
         )
     return _read_table(train), _read_table(test)
 

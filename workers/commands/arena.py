@@ -13,8 +13,8 @@ from workers.terminal.options import (
     add_allow,
     add_json,
     add_seed,
-    file_path,
     game,
+    new_file,
     player,
 )
 
@@ -58,7 +58,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_allow(parser)
     parser.add_argument(
         "--games-out",
-        type=file_path,
+        type=new_file,
         metavar="FILE",
         help="write each game as a line of JSON: its players, moves and result",
     )

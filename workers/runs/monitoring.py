@@ -75,7 +75,7 @@ class Monitor:
         """Show how many of the positions that the first step needs are stored."""
         limiter = Limiter(self._settings.replay, self._settings.training.batch_size)
         stored, needed = self._replay.positions, limiter.needed(self._learner.step)
-        if stored < needed:
+        if stored < needed and not self._learner.step:
             self._update_rates()
             seconds = time.monotonic() - self._window_start
             rate = self._games / seconds if seconds else 0.0

@@ -195,6 +195,12 @@ def _finish(run: Run, path: Path, monitor: Monitor, console: Console) -> None:
     report(f"done: {path}")
     if not run.learner.step:
         report(_too_short(run))
+    elif run.learner.step < run.config.training.steps:
+        report(
+            f"the time limit is used up, earlier parts of the run included: step "
+            f"{run.learner.step:,} of {run.config.training.steps:,}; a later --time-limit with "
+            "--resume goes on"
+        )
     monitor.ended(run.learner.step, path)
     share = run.fleet.stats().get("game_share", 0.0)
     if share > MOSTLY:

@@ -32,8 +32,8 @@ STEP = "training_step"
 """The name of the run's step among the metrics."""
 IDENTITY, AGENT = "wandb_id", "agent"
 HOW_TO_TURN_ON = (
-    "Weights & Biases is off: no key is stored here. `wandb login` turns it on, "
-    "tracking.wandb=offline records a run to be synced later"
+    "Weights & Biases is off: no key is stored here. `wandb login` turns it on; "
+    "`alphazero track RUN` sends a run afterwards"
 )
 
 
