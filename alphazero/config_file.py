@@ -109,16 +109,14 @@ def find(
         return file.name, file.read_text(encoding="utf-8")
     path = Path(name_or_path).expanduser()
     try:
-        mode = path.stat().st_mode
-        if stat.S_ISREG(mode):
+        if stat.S_ISREG(mode := path.stat().st_mode):
             return str(path), plain_yaml.read_text(path)
     except plain_yaml.NotPlainYaml as error:
         raise ConfigError([f"{path}: {error}"]) from None
     except (FileNotFoundError, NotADirectoryError):
+        hint = _others(path, folder)
         if elsewhere and name_or_path in names(elsewhere[1]):
             hint = f"; did you mean {elsewhere[0]} {name_or_path}?"
-        else:
-            hint = _others(path, folder)
         raise ConfigError([f"no configuration {shown(name_or_path)}{hint}"]) from None
     except (OSError, ValueError) as error:  # ValueError: the path has a null character
         reason = getattr(error, "strerror", None) or error
@@ -130,11 +128,8 @@ def find(
 
 def _others(path: Path, folder: Traversable) -> str:
     """The configurations that may be meant by a path where there is no file."""
-    beside = path.with_name(f"{path.name}.yaml")
-    if beside.is_file():
+    if (beside := path.with_name(f"{path.name}.yaml")).is_file():
         return f"; did you mean {beside}?"
-    if path.suffix == ".yaml":
-        return ": there is no such file"
     known, word = names(folder), path.stem.lower()
     if hint := nearest(path.name, known):
         return hint

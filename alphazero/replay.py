@@ -117,8 +117,7 @@ def window_size(settings: ReplaySettings, positions: int) -> int:
     if positions <= start:
         return positions
     growth = math.log(positions / start)
-    # ((n / c)**alpha - 1) / alpha, without loss of digits where alpha is close to 0, also where it
-    # is one of the smallest numbers, which have few digits themselves.
+    # ((n / c)**alpha - 1) / alpha without loss of digits; the smallest numbers have few themselves.
     tapered = math.expm1(alpha * growth) / alpha if alpha > 1e-15 else growth
     return min(positions, int(start * (1 + settings.window_scale * tapered) + 0.5))
 

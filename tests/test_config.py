@@ -275,3 +275,9 @@ def test_a_name_of_the_other_kind_of_training_names_its_command():
         supervised.load("connect_four")
     with pytest.raises(ConfigError, match="mnist is mentioned in mlp; the names are cnn, gan"):
         supervised.load("mnist")
+
+
+def test_a_file_whose_ending_was_left_out_is_suggested(tmp_path):
+    (tmp_path / "mine.yaml").write_text("game: tic_tac_toe\n")
+    with pytest.raises(ConfigError, match=r"did you mean \S*/mine\.yaml\?"):
+        config.load(str(tmp_path / "mine"))
