@@ -140,10 +140,10 @@ def test_the_command_reads_moves_in_notation_as_numbers_and_with_spaces(
     name, words, actions, monkeypatch, capsys
 ):
     game = games.make(name)
-    asked = []
+    given = []
 
     def solved(game, states):
-        asked.append(states)
+        given.append(states)
         return np.zeros(1, np.int64), np.where(game.legal(states), 0, np.nan)
 
     monkeypatch.setattr(solvers, "scores", solved)
@@ -151,7 +151,7 @@ def test_the_command_reads_moves_in_notation_as_numbers_and_with_spaces(
     expected = game.initial(1)
     for action in actions:
         expected = game.step(expected, np.array([action]))
-    assert [states.tolist() for states in asked] == [expected.tolist()]
+    assert [states.tolist() for states in given] == [expected.tolist()]
 
 
 @pytest.mark.parametrize(
