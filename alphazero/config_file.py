@@ -30,6 +30,8 @@ MOST_ERRORS, LONGEST = 20, 600
 """Errors of a configuration that are named, and characters of each."""
 DEEPEST_KEY = 6
 """Parts of an override's key, at most."""
+SYNONYMS = {"epoch": "steps", "epochs": "steps"}
+"""Names that other programs give to a setting, for messages where no name here is similar."""
 
 
 class ConfigError(ValueError):
@@ -181,12 +183,10 @@ def _note_lines(draft: _Draft, node: yaml.MappingNode, prefix: str) -> None:
     """Note the line of every key, and report duplicates, which YAML would accept without a word."""
     for key_node, value_node in node.value:
         key = f"{prefix}{key_node.value}"
-        line = key_node.start_mark.line + 1
+        place = f"{draft.name}:{key_node.start_mark.line + 1}"
         if key in draft.origins:
-            draft.errors.append(
-                f"{draft.name}:{line}: {key}: given twice, first at {draft.origins[key]}"
-            )
-        draft.origins[key] = f"{draft.name}:{line}"
+            draft.errors.append(f"{place}: {key}: given twice, first at {draft.origins[key]}")
+        draft.origins[key] = place
         if isinstance(value_node, yaml.MappingNode):
             _note_lines(draft, value_node, f"{key}.")
 
@@ -340,19 +340,19 @@ def _unknown(kind: Any, key: str, section: Any, draft: _Draft) -> str:
                 f"section: '{parent}={{kind: {own}}}'"
             )
     own = list(_sections(section))
-    keys = meant(key, paths(kind), own)
-    if keys:
+    if keys := meant(key, paths(kind), own):
         return f"unknown key; did you mean {' or '.join(keys)}?"
     return f"unknown key; known here: {', '.join(f'{parent}.{name}'.lstrip('.') for name in own)}"
 
 
 def meant(key: str, known: Sequence[str], beside: Sequence[str] = ()) -> list[str]:
-    """The keys of ``known`` that an unknown ``key`` may mean: those whose last part is the same or
-    similar. ``beside``: the names in the section where it was looked up, which are preferred.
+    """The keys of ``known`` that an unknown ``key`` may mean, by its last part: the same, similar
+    or a synonym. ``beside``: names in the section where it was looked up, which are preferred.
     """
     parent, _, leaf = key.rpartition(".")
     leaves = dict.fromkeys(path.rpartition(".")[2] for path in known)
-    name = leaf if leaf in leaves else closest(leaf, beside) or closest(leaf, leaves)
+    near = closest(leaf, beside) or closest(leaf, leaves) or SYNONYMS.get(leaf)
+    name = leaf if leaf in leaves else near
     if name in beside:
         return [f"{parent}.{name}".lstrip(".")]
     return [path for path in known if path.rpartition(".")[2] == name]

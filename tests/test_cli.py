@@ -250,6 +250,9 @@ def test_evaluate_takes_players_in_one_list_or_in_several_and_says_where_the_gam
     with pytest.raises(SystemExit):
         parse(["evaluate", "--suite", "--player", "random", "mcts"])
     assert "usage: alphazero evaluate GAME (" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        parse(["evaluate", "othello", "--siute", "--player", "random"])
+    assert "there is no option --siute; did you mean --suite?" in capsys.readouterr().err
 
 
 def test_evaluate_gives_every_players_mistakes_in_every_set_of_the_suite(capsys):
@@ -375,6 +378,17 @@ def test_the_version_is_printed():
             "required: ACTION; for example: alphazero supervise",
         ),
         ("supervised tran", "alphazero supervised", "did you mean 'train'?"),
+        ("tune mlp", "alphazero", "no 'tune'; did you mean 'alphazero supervised tune'?"),
+        ("predict x", "alphazero", "did you mean 'alphazero supervised predict'?"),
+        ("vector x", "alphazero", "did you mean 'alphazero supervised vectors'?"),
+        (
+            "arena random random --gmae tic_tac_toe",
+            "alphazero arena",
+            "there is no option --gmae; did you mean --game?",
+        ),
+        ("train --lr=1e-3", "alphazero train", "without dashes: optimizer.learning_rate=1e-3"),
+        ("arena random random --games -3", "alphazero arena", "arguments are required: --game"),
+        ("train tic_tac_toe --epochs 3", "alphazero train", "dashes: training.steps=3"),
     ],
 )
 def test_a_mistake_is_one_line_with_the_nearest_right_thing_under_the_commands_usage(
@@ -393,7 +407,15 @@ def test_a_mistake_is_one_line_with_the_nearest_right_thing_under_the_commands_u
 def test_a_move_that_is_none_is_answered_with_what_moves_are(capsys):
     assert cli.main(["solve", "connect_four", "d4"]) == 2
     (line,) = capsys.readouterr().err.splitlines()[-1:]
-    assert line.endswith("move 1 of 'd4', 'd', cannot be played; moves are numbers from 1 to 7")
+    assert line.endswith("move 1 of 'd4', 'd', cannot be played; possible are 1 2 3 4 5 6 7")
+
+
+@pytest.mark.parametrize("key", ["epoch", "epochs", "training.epochs"])
+def test_epochs_lead_to_the_steps_of_self_play_training(key, trained, capsys):
+    assert cli.main(["train", "tic_tac_toe", f"{key}=3"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(f"{key}: unknown key; did you mean training.steps?")
+    assert trained == []
 
 
 def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:

@@ -2,6 +2,7 @@
 
 import gzip
 
+import numpy as np
 import pytest
 
 import games
@@ -122,3 +123,46 @@ def test_an_interrupted_suite_is_completed_to_the_same_files(tmp_path, monkeypat
         assert len(gzip.decompress(packed).splitlines()) == 6
         assert (tmp_path / "broken" / name).read_bytes() == packed
     assert len(list((tmp_path / "broken").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "actions"),
+    [
+        # Actions of Othello 4x4 in rows from the top left: a1, b1, ..., d4, and then passing.
+        ("othello:size=4", ["b1", "a1"], [1, 0]),
+        ("othello:size=4", ["B1 1"], [1, 0]),
+        ("connect_four", ["44 5 3"], [3, 3, 4, 2]),
+        ("connect_four", ["44", "53"], [3, 3, 4, 2]),
+        ("connect_four", [], []),
+    ],
+)
+def test_the_command_reads_moves_in_notation_as_numbers_and_with_spaces(
+    name, words, actions, monkeypatch, capsys
+):
+    game = games.make(name)
+    given = []
+
+    def solved(game, states):
+        given.append(states)
+        return np.zeros(1, np.int64), np.where(game.legal(states), 0, np.nan)
+
+    monkeypatch.setattr(solvers, "scores", solved)
+    assert cli.main(["solve", name, *words]) == 0
+    expected = game.initial(1)
+    for action in actions:
+        expected = game.step(expected, np.array([action]))
+    assert [states.tolist() for states in given] == [expected.tolist()]
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["tic_tac_toe", "55"], "move 2 of '55', '5', cannot be played; possible are 1 2 3 4 6"),
+        (["othello:size=4", "b1 zz"], "'zz', cannot be played; possible are a1 c1 a3"),
+        (["tic_tac_toe", "1 4 2 5 3"], "the game is over after '14253': X has won"),
+    ],
+)
+def test_the_command_lists_the_possible_moves_where_one_cannot_be_played(words, complaint, capsys):
+    assert cli.main(["solve", *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert complaint in line

@@ -26,14 +26,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "moves",
         metavar="MOVES",
         nargs="*",
-        help="1-based actions from the start: one word of digits where there are fewer than 10 "
-        "actions, else one word per action; none: the starting position",
+        help="moves from the start, as `play --moves` reads them: in the game's notation or "
+        "numbered from 1; none: the starting position",
     )
     parser.add_argument(
         "--positions",
         type=path,
         metavar="FILE",
-        help="solve these: MOVES per line, or CSV whose first column is `moves`",
+        help="solve these: moves per line, numbered from 1, or CSV whose first column is `moves`",
     )
     parser.add_argument(
         "--out",
@@ -82,10 +82,11 @@ def _show_position(options: argparse.Namespace, game: "Game") -> int:
     import numpy as np
     from rich.console import Console
 
+    from alphazero.judging import session
     from games import solvers
     from workers.terminal import tables
 
-    states = solvers.unfinished(game, [" ".join(options.moves)])
+    states = session.unfinished(game, " ".join(options.moves)).states
     with Console(stderr=True).status(
         "solving; positions of few moves take minutes", spinner="line"
     ):

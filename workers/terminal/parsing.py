@@ -5,15 +5,18 @@ Each message is one line under the usage of the command that was meant.
 
 import argparse
 import re
-from collections.abc import Callable, Sequence
-from itertools import groupby
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby, takewhile
 from textwrap import fill
 from typing import Any
 
 from games.spec import closest, shown, suggest
 
-MISSING = "the following arguments are required"
-"""How argparse begins its message about missing arguments."""
+MISSING = re.compile("the following arguments are required|one of the arguments .* is required")
+"""The beginning of argparse's messages about missing arguments."""
+OPTION = re.compile("--?[a-zA-Z]")
+"""The beginning of an option, unlike that of a negative number."""
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -38,15 +41,17 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"allow_abbrev": False, "formatter_class": _Formatter} | options)
+        self._words: Sequence[str] = ()  # the last ones that were parsed, for messages
 
     def parse_known_args(  # type: ignore[override]
         self, args: Any = None, namespace: Any = None
     ) -> Any:
+        self._words = sys.argv[1:] if args is None else list(args)
         options, rest = super().parse_known_args(args, namespace)
         takes_settings = hasattr(options, "overrides")
         for place, word in enumerate(rest):
             if word.startswith("-"):
-                self.error(self._unknown(word, _value_after(word, args or (), rest[place + 1 :])))
+                self.error(self._unknown(word, _value_after(word, self._words, rest[place + 1 :])))
         if rest and not takes_settings:
             self.error(f"unrecognized arguments: {' '.join(map(shown, rest))}")
         if rest:  # argparse stops collecting key=value words at the first option between them
@@ -55,16 +60,25 @@ class Parser(argparse.ArgumentParser):
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
-            known = list(action.choices)
-            raise argparse.ArgumentError(
-                action, f"there is no {shown(value)}; {suggest(str(value), known)}"
-            )
+            hint = _suggestion(str(value), list(action.choices), _inner_commands(action))
+            raise argparse.ArgumentError(action, f"there is no {shown(value)}; {hint}")
 
     def error(self, message: str) -> Any:
         example = re.search(r"examples?:\n +(.*?)(?:  +#.*)?\n", f"{self.epilog}\n")
-        if message.startswith(MISSING) and example:
-            message = f"{message}; for example: {example[1]}"
+        if MISSING.match(message):
+            # A mistyped option is why the right one is missing.
+            if wrong := self._first_unknown():
+                message = self._unknown(wrong, _value_after(wrong, self._words, ()))
+            elif example:
+                message = f"{message}; for example: {example[1]}"
         super().error(message)
+
+    def _first_unknown(self) -> str | None:
+        """The first word that is written as an option and is none of this command's."""
+        options = takewhile(lambda word: word != "--", self._words)
+        known = self._option_string_actions
+        unknown = (word for word in options if word.partition("=")[0] not in known)
+        return next(filter(OPTION.match, unknown), None)
 
     def _unknown(self, word: str, value: str) -> str:
         """The message about an option that does not exist; ``value`` stands behind it."""
@@ -99,6 +113,25 @@ class Parser(argparse.ArgumentParser):
             pattern = re.compile(rf"\b{re.escape(name)}\b", re.IGNORECASE)
             near = next((option for option, text in helps.items() if pattern.search(text)), None)
         return near and f"--{near}"
+
+
+def _inner_commands(action: argparse.Action) -> dict[str, str]:
+    """The commands of an argument's commands, each with its whole text: ``alphazero a b``."""
+    if not isinstance(action, argparse._SubParsersAction):
+        return {}
+    return {
+        name: f"{command.prog} {name}"
+        for command in action.choices.values()
+        for inner in command._actions
+        if isinstance(inner, argparse._SubParsersAction)
+        for name in inner.choices
+    }
+
+
+def _suggestion(word: str, known: Sequence[str], inner: Mapping[str, str]) -> str:
+    """``suggest`` for the unknown ``word``, which may also be one of the ``inner`` commands."""
+    near = word if word in inner else None if closest(word, known) else closest(word, inner)
+    return f"did you mean {inner[near]!r}?" if near else suggest(word, known)
 
 
 def _value_after(word: str, args: Sequence[str], rest: Sequence[str]) -> str:
