@@ -18,6 +18,7 @@ from alphazero.config import Config, NetworkSettings
 from alphazero.errors import one_line, reading
 from alphazero.network import check_weights
 from alphazero.parts import addresses_of
+from workers.terminal.output import counted
 
 Trained = Checkpoint | Description
 RESTART_SECONDS = 2.0
@@ -178,7 +179,8 @@ def _network(config: Config) -> str:
     if not isinstance(network, NetworkSettings):
         return network.kind
     return (
-        f"{network.blocks} residual blocks of {network.channels} channels, attention "
+        f"{counted(network.blocks, 'residual block')} of "
+        f"{counted(network.channels, 'channel')}, attention "
         f"{network.attention}"
     )
 

@@ -15,6 +15,7 @@ from alphazero.parts import addresses_of, game_of, search_of
 from alphazero.types import Ending, GameRecord
 from games.base import Game
 from games.drawing import STONES
+from workers.terminal.output import counted
 
 SAMPLED_SETS = ("opening_medium", "opening_hard", "middle_medium")
 """The sets of the suite whose results change most during a run."""
@@ -72,7 +73,8 @@ def summary(result: ArenaResult) -> str:
         "open" if bound is None else f"{bound:+.0f}" for bound in (agent.elo_low, agent.elo_high)
     )
     return (
-        f"{agent.wins} wins, {agent.draws} draws and {agent.losses} losses against {opponent.name} "
+        f"{counted(agent.wins, 'win')}, {counted(agent.draws, 'draw')} and "
+        f"{counted(agent.losses, 'loss', 'es')} against {opponent.name} "
         f"({agent.score:.0%} of the points, {agent.elo:+.0f} Elo, 95 % {low} to {high}; "
         f"{result.counted()})"
     )

@@ -29,6 +29,7 @@ from workers.runs.tracking import Tracker
 from workers.runs.upload import AGENT
 from workers.terminal import signals
 from workers.terminal.dashboard import Dashboard
+from workers.terminal.output import counted
 
 SMALL_MACHINE = 4
 """CPU cores up to which a machine without a GPU trains faster in one process than on Ray."""
@@ -170,7 +171,8 @@ def _summary(run: Run) -> str:
     openings = f"\n{cut}" if cut else ""
     return (
         f"{settings.game}: self-play {place}; learner {run.learner.precision}, "
-        f"{settings.training.threads} threads{initial}{_untaught_heads(settings)}{openings}"
+        f"{counted(settings.training.threads, 'thread')}"
+        f"{initial}{_untaught_heads(settings)}{openings}"
     )
 
 

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.constrain import Constrain
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -23,8 +24,12 @@ log = logging.getLogger(__name__)
 
 PLAIN_SECONDS = 10.0
 """Time between two lines where there is no terminal."""
-MOST_COLUMNS = 3
-"""Metrics beside each other in a wide terminal."""
+MOST_COLUMNS = 2
+"""Metrics beside each other, where the terminal is wide enough."""
+WIDTH = 60
+"""Columns of the panel, if its metrics need no more and the terminal has as many."""
+ECHO = 4
+"""Columns that stay free at the right: a terminal writes ``^C`` there, twice at most."""
 GAP = 2
 """Spaces after each label and each value."""
 
@@ -138,9 +143,17 @@ class Dashboard:
         return None if math.isinf(left) else left
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The panel: progress, and a grid of metrics of one to three columns."""
+        """The panel: progress, and a grid of metrics of one or two columns.
+
+        It is no wider than it need be: what a terminal that becomes narrower folds may leave the
+        screen at its top, where nothing can erase it. Nor does an echoed ``^C`` begin a new row.
+        """
+        most = max(1, options.max_width - ECHO)
+        items = list(self._values.items())
+        columns = next(n for n in range(MOST_COLUMNS, 0, -1) if n == 1 or _needed(items, n) <= most)
         waiting = [Text(self._filling, overflow="fold")] if self._filling else []
-        yield Group(self._progress(), *waiting, _grid(self._values, options.max_width))
+        panel = Group(self._progress(), *waiting, _grid(items, columns))
+        yield Constrain(panel, min(most, max(WIDTH, _needed(items, columns))))
 
     def _progress(self) -> Table:
         left = self.seconds_left()
@@ -157,7 +170,7 @@ class Dashboard:
         return time.monotonic() - self._started
 
     def _print_when_due(self) -> None:
-        if not self._live and time.monotonic() >= self._next_line:
+        if not self._console.is_terminal and time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + PLAIN_SECONDS
             self._print_line()
 
@@ -173,10 +186,8 @@ def _clock(seconds: float) -> str:
     return str(timedelta(seconds=int(seconds)))
 
 
-def _grid(values: Mapping[str, str], width: int) -> Table:
-    """The labels and values as a table of as many columns as fit into ``width``, at most three."""
-    items = list(values.items())
-    columns = next(n for n in range(MOST_COLUMNS, 0, -1) if n == 1 or _needed(items, n) <= width)
+def _grid(items: Sequence[tuple[str, str]], columns: int) -> Table:
+    """The labels and values as a table of ``columns`` metrics beside each other."""
     grid = Table.grid(padding=(0, GAP), expand=True)
     for _ in range(columns):
         grid.add_column(style="dim", no_wrap=True)

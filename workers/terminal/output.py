@@ -66,3 +66,8 @@ def tolerated() -> Iterator[None]:
         yield
     finally:
         sys.stdout, sys.stderr = before
+
+
+def counted(number: int, noun: str, ending: str = "s") -> str:
+    """A number with its noun, whose plural has this ``ending``: "1 loss", "2 losses"."""
+    return f"{number:,} {noun}{ending if number != 1 else ''}"
