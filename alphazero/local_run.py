@@ -207,6 +207,8 @@ def _initial_weights(settings: Config, path: str) -> Weights:
     one that has only fewer blocks and other auxiliary heads."""
     try:
         first = checkpoint.describe(path)
+        if first.config.game == settings.game:
+            check_weights(game_of(settings), first.config.network, first.shapes, first.path)
     except ValueError as error:
         raise ValueError(f"training.initial_weights: {error}") from None
     trees = config_file.as_dict(first.config), config_file.as_dict(settings)

@@ -125,7 +125,7 @@ def panel(width, **options):
     return captured.get().splitlines()
 
 
-@pytest.mark.parametrize(("width", "columns"), [(120, 2), (70, 2), (60, 2), (40, 1)])
+@pytest.mark.parametrize(("width", "columns"), [(120, 3), (119, 2), (70, 2), (60, 2), (40, 1)])
 def test_metrics_stand_in_as_many_columns_as_fit_and_none_is_cut(clock, width, columns):
     lines = panel(width)
     assert len(lines) == 1 + 12 / columns
@@ -135,7 +135,7 @@ def test_metrics_stand_in_as_many_columns_as_fit_and_none_is_cut(clock, width, c
         assert re.search(rf"{metric.label} +{re.escape(format(0.5, metric.form))}", text), metric
 
 
-@pytest.mark.parametrize(("width", "widest"), [(200, 60), (100, 60), (60, 56), (30, 26)])
+@pytest.mark.parametrize(("width", "widest"), [(119, 60), (100, 60), (60, 56), (30, 26)])
 def test_a_narrower_terminal_and_an_echoed_ctrl_c_fold_no_line_of_the_panel(clock, width, widest):
     """At 100 columns nothing is folded at 60, and ``^C`` twice fits behind the last line."""
     assert max(map(len, panel(width))) == widest

@@ -95,7 +95,7 @@ def totals(exported: Trained, counted: tuple[Path, ...] = ()) -> dict[str, Any]:
     at it any more. ``counted``: the runs whose totals are not added again.
     """
     if (recorded := checkpoint.training_of(exported.path)) is not None:
-        return _recorded(recorded)
+        return {"steps": exported.step} | _recorded(recorded)
     run = _run(exported)
     own, source = _own_totals(run, exported.step), exported.config.training.initial_weights
     if source is None:

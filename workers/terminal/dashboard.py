@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 
 PLAIN_SECONDS = 10.0
 """Time between two lines where there is no terminal."""
-MOST_COLUMNS = 2
-"""Metrics beside each other, where the terminal is wide enough."""
+WIDE = 120
+"""Columns of a terminal from which three metrics stand beside each other."""
 WIDTH = 60
 """Columns of the panel, if its metrics need no more and the terminal has as many."""
 ECHO = 4
@@ -143,14 +143,15 @@ class Dashboard:
         return None if math.isinf(left) else left
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The panel: progress, and a grid of metrics of one or two columns.
+        """The panel: progress, and a grid of metrics of one to three columns.
 
         It is no wider than it need be: what a terminal that becomes narrower folds may leave the
         screen at its top, where nothing can erase it. Nor does an echoed ``^C`` begin a new row.
         """
         most = max(1, options.max_width - ECHO)
         items = list(self._values.items())
-        columns = next(n for n in range(MOST_COLUMNS, 0, -1) if n == 1 or _needed(items, n) <= most)
+        largest = 3 if options.max_width >= WIDE else 2
+        columns = next(n for n in range(largest, 0, -1) if n == 1 or _needed(items, n) <= most)
         waiting = [Text(self._filling, overflow="fold")] if self._filling else []
         panel = Group(self._progress(), *waiting, _grid(items, columns))
         yield Constrain(panel, min(most, max(WIDTH, _needed(items, columns))))
