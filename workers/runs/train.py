@@ -163,7 +163,8 @@ def _save_at_end(run: Run, seconds: float) -> str:
 
 
 def _summary(run: Run) -> str:
-    settings = run.config
+    settings, threads = run.config, run.config.training.threads
+    assert threads != "auto"  # ``local_run.resolve`` has replaced it
     place = "in this process" if settings.ray == "off" else f"on Ray ({settings.ray})"
     source = settings.training.initial_weights
     initial = f"\nthe initial weights are those of {source}" if source else ""
@@ -171,7 +172,7 @@ def _summary(run: Run) -> str:
     openings = f"\n{cut}" if cut else ""
     return (
         f"{settings.game}: self-play {place}; learner {run.learner.precision}, "
-        f"{counted(settings.training.threads, 'thread')}"
+        f"{counted(threads, 'thread')}"
         f"{initial}{_untaught_heads(settings)}{openings}"
     )
 
