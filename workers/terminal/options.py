@@ -10,18 +10,21 @@ from workers.terminal.parsing import Parser
 
 PLAYERS = """\
 a player is kind[:key=value,...]:
-  random                               any legal move
-  mcts:simulations=800                 tree search with random rollouts
-  minimax:depth=5                      full-width search to a depth
-  solver:slack=0,errors=0              perfect play, where a solver exists;
-                                       slack: also moves that keep the result
-                                       so many stones later or sooner; errors:
-                                       share of random moves
-  checkpoint:path=RUN,simulations=200  a trained agent: a run means its newest
-                                       valid checkpoint, no path the agent that
-                                       comes with the program
-  policy:path=RUN                      a trained network without search
-  RUN                                  the same as checkpoint:path=RUN
+  random                any legal move
+  mcts:simulations=800  tree search with random rollouts
+  minimax:depth=5       full-width search to a depth
+  solver:slack=0,errors=0
+                        perfect play, where there is a
+                        solver; slack: also moves that
+                        keep the result so many stones
+                        later or sooner; errors: share
+                        of random moves
+  checkpoint:path=RUN,simulations=200
+                        a trained agent: a run means its
+                        newest valid checkpoint, no path
+                        the agent of this program
+  policy:path=RUN       a trained network, no search
+  RUN                   the same as checkpoint:path=RUN
 a path with a comma stands in quotes: "checkpoint:path='a,b'"
 
 mcts, minimax and checkpoint also take seconds=S: the time for each move, or in
