@@ -23,7 +23,7 @@ class FleetLost(RunFailed):
     """
 
 
-def reason(error: BaseException) -> str:
+def reason(error: BaseException, longest: int = LONGEST) -> str:
     """The cause of an error, which may be any, in one line; its type where the text is no sentence.
 
     ``KeyError("step")`` gives ``KeyError 'step'``, ``ValueError("too\\nlong")`` ``too long``. The
@@ -35,7 +35,7 @@ def reason(error: BaseException) -> str:
     details = getattr(error, "errors", None)
     if kind == "ValidationError" and details is not None:
         text = "; ".join(_validation_problem(detail) for detail in details())
-    if not (line := one_line(text)):
+    if not (line := one_line(text, longest)):
         return kind
     return f"{kind} {line}" if isinstance(error, KeyError) else line
 

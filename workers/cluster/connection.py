@@ -15,7 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import alphazero
 from alphazero import packages
-from alphazero.errors import RunFailed
+from alphazero.errors import RunFailed, reason
 from workers.cluster import authentication
 from workers.cluster.processes import kill_children
 
@@ -23,6 +23,8 @@ OBJECT_STORE_BYTES = 512 * 2**20
 """For a cluster of this machine: a few versions of the weights, and messages under way."""
 CONNECT_TIMEOUT = 5.0
 """Seconds within which a cluster has to accept a connection."""
+LONGEST = 400
+"""Characters of a message of Ray that are repeated; it may be pages long."""
 NODE_TIMEOUT = 60.0
 """Seconds within which a node has to report its versions."""
 SYSTEM: dict[str, Any] = {"task_events_report_interval_ms": 0}
@@ -93,7 +95,7 @@ def check_versions(nodes: Sequence[str], here: str) -> None:
             there = ray.get(answer, timeout=NODE_TIMEOUT)
         except RayError as error:
             raise ValueError(
-                f"ray: node {node[:12]} did not report its versions: {_line(error)}"
+                f"ray: node {node[:12]} did not report its versions: {reason(error, LONGEST)}"
             ) from None
         if there != here:
             raise ValueError(f"ray: node {node[:12]} has {there}, but this process has {here}")
@@ -115,7 +117,7 @@ def _start() -> None:
     except Exception as error:  # Ray raises no narrower class where a node starts too slowly
         if "AF_UNIX path length" in str(error):
             raise ValueError(_too_long()) from None
-        raise RunFailed(f"ray local: Ray did not start: {_line(error)}") from None
+        raise RunFailed(f"ray local: Ray did not start: {reason(error, LONGEST)}") from None
 
 
 def _join(address: str) -> None:
@@ -124,7 +126,7 @@ def _join(address: str) -> None:
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # Ray raises no narrower class where a node starts too slowly
-        raise ValueError(f"ray {address}: {_line(error)}") from None
+        raise ValueError(f"ray {address}: {reason(error, LONGEST)}") from None
 
 
 def _check_reachable(address: str) -> None:
@@ -144,9 +146,3 @@ def _too_long() -> str:
         f"ray local: {name}={os.environ.get(name, '')} is too long for the sockets in it (107 "
         "bytes with 60 of Ray's own); set RAY_TMPDIR to a folder with a short name, such as /tmp"
     )
-
-
-def _line(error: Exception) -> str:
-    """A message of Ray, which may be pages long, in one line of at most 400 characters."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 400 else f"{text[:400]} ..."
