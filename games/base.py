@@ -59,6 +59,10 @@ overrides it. No author turns boards, flips signs for another player or counts p
   the game was won. Networks learn them as additional targets. By default there are none.
 * ``drawing``: the board as data, for pictures and clicks. By default the text of ``render``.
 * ``rules_version``: a text that changes with the rules. By default a digest of a few games.
+* ``move_to_text`` and ``text_to_move``: the notation of a move in one position, where it depends on
+  the position. Where actions are numbered from the mover's side of the board (chess, Breakthrough),
+  the same action is ``e2e4`` for the first player and ``e7e5`` for the second; and in chess it is
+  written ``e4``. By default the notation of the action itself.
 
 **Naming conventions** in games and their callers: ``states`` (``[B]``), ``state`` (one record),
 ``actions`` (``[B]``), ``action`` (an int), ``legal`` (``[B, A]``), ``outcome`` (a fact; a ``value``
@@ -248,6 +252,20 @@ class Game(ABC):
             some = ", ".join(nearest(key[:LONGEST], self._by_text, NEAREST))
             raise ValueError(f"{key[:LONGEST]!r} is not a move here; the nearest are {some}")
         return self._by_text[key]
+
+    def move_to_text(self, state: np.void, action: int) -> str:
+        """The legal ``action`` of ``state`` in the notation of this game's players.
+
+        By default ``action_to_text``. Two legal actions of a state never have the same text.
+        """
+        return self.action_to_text(action)
+
+    def text_to_move(self, state: np.void, text: str) -> int:
+        """The inverse of ``move_to_text``: the action that ``text`` names in ``state``.
+
+        Errors as in ``text_to_action``; whether the action is legal is not checked.
+        """
+        return self.text_to_action(text)
 
     @cached_property
     def _by_text(self) -> dict[str, int]:

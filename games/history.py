@@ -107,6 +107,12 @@ class WithHistory(Game):
     def text_to_action(self, text: str) -> int:
         return self.game.text_to_action(text)
 
+    def move_to_text(self, state: np.void, action: int) -> str:
+        return self.game.move_to_text(state["state"], action)
+
+    def text_to_move(self, state: np.void, text: str) -> int:
+        return self.game.text_to_move(state["state"], text)
+
     def drawing(self, state: np.void, last_action: int | None = None) -> Drawing:
         return self.game.drawing(state["state"], last_action)
 
