@@ -326,3 +326,59 @@ class Rosette(Game):
 
     def render(self, state: np.void) -> str:
         return self.drawing(state).as_text()
+
+
+class Race(Game):
+    """Two runners on a track of three fields; a move is one or two fields ahead; the first wins.
+
+    Actions are numbered from the mover's side, and the fields ``a`` to ``d`` are the same for both:
+    the first player runs from ``a`` to ``d``, the second from ``d`` to ``a``. So the notation of a
+    move depends on the position.
+    """
+
+    name = "made_up_games:Race"
+    num_actions = 2
+    observation_shape = (2, 1, 4)
+    max_plies = 6
+    dtype = np.dtype([("mine", "i1"), ("theirs", "i1"), ("player", "i1")])
+    """Fields run by the player about to move, and by the other."""
+
+    def initial(self, batch: int) -> States:
+        return np.zeros(batch, self.dtype)
+
+    def legal(self, states: States) -> np.ndarray:
+        left = 3 - states["mine"][:, None]
+        return (np.arange(1, 3) <= left) & (states["theirs"] < 3)[:, None]
+
+    def step(self, states: States, actions: np.ndarray) -> States:
+        after = np.empty(len(states), self.dtype)
+        after["theirs"], after["mine"] = states["mine"] + actions + 1, states["theirs"]
+        after["player"] = 1 - states["player"]
+        return after
+
+    def outcome(self, states: States) -> np.ndarray:
+        return np.where(states["theirs"] == 3, -1, np.nan).astype(np.float32)
+
+    def to_move(self, states: States) -> np.ndarray:
+        return states["player"].copy()
+
+    def observe(self, states: States) -> np.ndarray:
+        planes = [states[name][:, None] == np.arange(4) for name in ("mine", "theirs")]
+        return np.stack(planes, axis=1)[:, :, None].astype(np.float32)
+
+    def render(self, state: np.void) -> str:
+        return f"{state['mine']} {state['theirs']} {'XO'[state['player']]}"
+
+    def move_to_text(self, state: np.void, action: int) -> str:
+        at = int(state["mine"])
+        fields = "abcd" if state["player"] == 0 else "dcba"
+        return fields[at] + fields[at + action + 1]
+
+    def text_to_move(self, state: np.void, text: str) -> int:
+        actions = range(min(2, 3 - int(state["mine"])))
+        here = {self.move_to_text(state, action): action for action in actions}
+        if text.strip() not in here:
+            raise ValueError(
+                f"{text.strip()[:9]!r} is not a move here; possible are {' '.join(here)}"
+            )
+        return here[text.strip()]

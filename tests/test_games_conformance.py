@@ -12,7 +12,7 @@ from games import base
 from games.base import Game
 from games.conformance import check
 from games.conformance.choices import greedy_moves, minimax_moves, random_moves
-from games.conformance.description import check_text
+from games.conformance.notation import check_text
 from games.conformance.rules import play
 from games.conformance.symmetries import check_symmetries
 from games.tic_tac_toe import TicTacToe
@@ -227,6 +227,12 @@ BROKEN = [
     ({"action_to_text": lambda self, action: "x"}, "text_to_action must undo action_to_text"),
     ({"text_to_action": _text_to_first}, "must raise ValueError"),
     ({"text_to_action": _raise_two_lines}, "explain itself in one line"),
+    ({"move_to_text": lambda self, state, action: "x"}, "a text of its own"),
+    ({"move_to_text": lambda self, state, action: str(9 - action)}, "must undo move_to_text"),
+    (
+        {"text_to_move": lambda self, state, text: int(text[:1] if text < "a" else 1) - 1},
+        "text_to_move must raise ValueError",
+    ),
 ]
 
 

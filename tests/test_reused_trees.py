@@ -147,17 +147,18 @@ def test_a_player_limited_by_time_alone_goes_on_until_it_is_over(game, monkeypat
 @pytest.mark.parametrize("search", [SEARCH, Gumbel(simulations=48).without_noise()])
 def test_the_moves_below_the_root_are_those_that_the_search_has_visited(game, search):
     decision, _ = decide(player(game, False, search), game, "44", "123")
-    for index in (0, 1):
-        root = variations.replies(game, decision.tree, index=index)
+    for index, before in enumerate(("44", "123")):
+        states = session.after(game, before).states
+        root = variations.replies(game, states, decision.tree, index=index)
         visited = {game.action_to_text(a): n for a, n in enumerate(decision.visits[index]) if n}
         assert {reply.move: reply.visits for reply in root} == visited
         for reply in root:
             action = game.text_to_action(reply.move)
-            below = variations.replies(game, decision.tree, (action,), index)
+            below = variations.replies(game, states, decision.tree, (action,), index)
             # A node's visits are its own evaluation and the visits of its moves.
             assert sum(other.visits for other in below) == reply.visits - 1
             assert -1 <= reply.value <= 1
-    assert variations.replies(game, decision.tree, (0,) * 20) == []
+    assert variations.replies(game, states, decision.tree, (0,) * 20) == []
 
 
 @pytest.mark.parametrize("search", [SEARCH, Gumbel(simulations=48).without_noise()])
@@ -167,19 +168,22 @@ def test_the_expected_line_begins_with_the_move_and_goes_on_with_the_most_visite
     decision, _ = decide(player(game, False, search), game, "44", "123")
     for index, before in enumerate(("44", "123")):
         action = int(decision.action[index])
-        line = variations.expected(game, decision.tree, action, index)
+        played = session.after(game, before)
+        states = played.states
+        line = variations.expected(game, states, decision.tree, action, index)
         assert line[0] == game.action_to_text(action)
         assert len(line) > 2
-        played = session.after(game, before)
         for ply, move in enumerate(line):
             at = tuple(game.text_to_action(text) for text in line[:ply])
-            visits = {r.move: r.visits for r in variations.replies(game, decision.tree, at, index)}
+            below = variations.replies(game, states, decision.tree, at, index)
+            visits = {reply.move: reply.visits for reply in below}
             assert ply == 0 or visits[move] == max(visits.values())
             played.move(move)
-    assert variations.expected(game, None, 3) == ("4",)
+    assert variations.expected(game, game.initial(1), None, 3) == ("4",)
 
 
 def test_a_win_at_once_is_all_that_is_expected():
     game = games.make("tic_tac_toe")
     decision, _ = decide(player(game, False), game, "1425")
-    assert variations.expected(game, decision.tree, int(decision.action[0])) == ("3",)
+    states = session.after(game, "1425").states
+    assert variations.expected(game, states, decision.tree, int(decision.action[0])) == ("3",)

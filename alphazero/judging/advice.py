@@ -6,7 +6,7 @@ import numpy as np
 
 from alphazero.judging import variations
 from alphazero.judging.decisions import Decision
-from games.base import Game
+from games.base import Game, States
 
 TOP_MOVES = 3
 BLUNDER = 0.4
@@ -43,19 +43,20 @@ def blunder(choice: Choice, after: float) -> str | None:
     return f"{choice.move}? {change}; {choice.best} was better"
 
 
-def described(game: Game, decision: Decision, own: bool) -> list[str]:
-    """The evaluation of a decision's first position for the human, in lines.
+def described(game: Game, states: States, decision: Decision, own: bool) -> list[str]:
+    """The evaluation of the decision in the position ``states [1]`` for the human, in lines.
 
     ``own``: the human was to move there.
     """
-    said = []
+    said, state = [], states[0]
     if decision.value is not None:
         value = float(decision.value[0]) * (1 if own else -1)
         said.append(f"Your chances: {percent(value)} (a draw counts one half).")
-    listed = [f"{game.action_to_text(move)} ({share:.0%})" for move, share in top_moves(decision)]
+    top = top_moves(decision)
+    listed = [f"{game.move_to_text(state, move)} ({share:.0%})" for move, share in top]
     if listed:
         said.append(f"Its top moves: {', '.join(listed)}.")
-    line = variations.expected(game, decision.tree, int(decision.action[0]))
+    line = variations.expected(game, states, decision.tree, int(decision.action[0]))
     if len(line) > 1:
         said.append(f"It expects: {' '.join(line)}.")
     return said

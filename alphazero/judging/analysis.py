@@ -51,13 +51,13 @@ def analysis(game: Game, states: States, result: SearchResult) -> Analysis:
     order = sorted(legal, key=lambda action: (action != best, -visits[action], -policy[action]))
     values = result.action_value[0]
     return Analysis(
-        move=game.action_to_text(best),
+        move=game.move_to_text(states[0], best),
         action=best,
         value=float(result.value[0]),
         proven=result.proven is not None and bool(result.proven[0]),
         moves=tuple(
             MoveEvaluation(
-                move=game.action_to_text(action),
+                move=game.move_to_text(states[0], action),
                 action=action,
                 probability=float(policy[action]),
                 visits=int(visits[action]),
@@ -65,5 +65,5 @@ def analysis(game: Game, states: States, result: SearchResult) -> Analysis:
             )
             for action in order
         ),
-        variation=variations.expected(game, result.tree, best),
+        variation=variations.expected(game, states, result.tree, best),
     )

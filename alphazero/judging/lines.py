@@ -3,7 +3,7 @@
 A line is the sequence of a game's actions from its initial position.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -67,7 +67,7 @@ def move(game: Game, states: States, text: str) -> int | None:
     Where ``text`` is none as it stands, case is ignored if that leaves one legal move: ``E1-C3`` is
     ``e1-c3``.
     """
-    named = named_action(game, text)
+    named = named_action(game, states, text)
     if named is not None and is_legal(game, states, named):
         return named
     key = text.strip().casefold()
@@ -81,10 +81,10 @@ def is_legal(game: Game, states: States, action: int) -> bool:
     return 0 <= action < game.num_actions and bool(game.legal(states)[0, action])
 
 
-def named_action(game: Game, text: str) -> int | None:
-    """The action that ``text`` names in the game's notation, legal or not; None: there is none."""
+def named_action(game: Game, states: States, text: str) -> int | None:
+    """The action that ``text`` names in ``states [1]``, legal or not; None: there is none."""
     try:
-        action = game.text_to_action(text)
+        action = game.text_to_move(states[0], text)
     except Exception:  # an author's own method may raise anything
         return None
     return action if 0 <= action < game.num_actions else None
@@ -92,12 +92,25 @@ def named_action(game: Game, text: str) -> int | None:
 
 def legal_moves(game: Game, states: States) -> dict[int, str]:
     """The legal actions of the position ``states [1]``, each with its text."""
-    return {int(a): game.action_to_text(int(a)) for a in np.flatnonzero(game.legal(states)[0])}
+    actions = np.flatnonzero(game.legal(states)[0]).tolist()
+    return {action: game.move_to_text(states[0], action) for action in actions}
+
+
+def notation(game: Game, states: States, actions: Iterable[int]) -> list[str]:
+    """Legal ``actions`` from the position ``states [1]`` on, each in the notation of its position.
+
+    Example: two actions from the start of chess are ``["e4", "e5"]``.
+    """
+    texts = []
+    for action in actions:
+        texts.append(game.move_to_text(states[0], int(action)))
+        states = game.step(states, np.array([action]))
+    return texts
 
 
 def refusal(game: Game, states: States, text: str) -> str:
     """Why ``text`` is not played in the position ``states [1]``, and what could be, in one line."""
-    action, word = named_action(game, text), short(text.strip())
+    action, word = named_action(game, states, text), short(text.strip())
     if action is not None:
         return f"{word} cannot be played here; {possible(game, states, word)}"
     return f"{word!r} is not a move here; {possible(game, states, word)}"

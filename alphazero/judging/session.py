@@ -134,6 +134,11 @@ class Session:
         outcome = int(self.game.result(self.states, len(self.actions))[0])
         return outcome if self.to_move == side else -outcome
 
+    def notation(self) -> list[str]:
+        """The moves played so far, each in the notation of its position."""
+        played = zip(self.history, self.actions, strict=False)  # the last position has no move yet
+        return [self.game.move_to_text(states[0], action) for states, action in played]
+
     def legal_moves(self) -> list[str]:
         """The moves that can be played now by the rules, in the game's notation."""
         return list(lines.legal_moves(self.game, self.states).values())
@@ -299,7 +304,7 @@ def _ending(session: Session) -> str:
     game, first = session.game, session.result(0)
     where = "in its initial position"
     if session.actions:
-        words = [game.action_to_text(action) for action in session.actions]
+        words = session.notation()
         where = f"after {lines.shown(game, words)!r}"
     result = "a draw" if first == 0 else f"{STONES[first != 1]} has won"
     return f"the game is over {where}: {result}"

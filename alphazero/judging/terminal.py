@@ -16,6 +16,7 @@ from alphazero.judging.clock import as_text
 from alphazero.judging.decisions import Decision, Player
 from alphazero.judging.screen import SPINNER, Screen
 from alphazero.judging.session import Reason, Session
+from games.base import States
 from games.drawing import STONES
 
 Read = Callable[[str], str]
@@ -126,13 +127,14 @@ class TerminalSession:
         self.changed = False
 
     def agent_moves(self) -> None:
+        before = self.session.states
         with self.console.status(WAITING, spinner=SPINNER):
             decision = self.session.play_by(self.player, self.rng)
         if decision.value is not None:
             self.judge(-float(decision.value[0]))
-        self.screen.say(f"The agent plays {self.text(decision)}.")
+        self.screen.say(f"The agent plays {self.text(before, decision)}.")
         if self.hints:
-            self.explain(decision, own=False)
+            self.explain(before, decision, own=False)
         self.changed = True
 
     def judge(self, value: float) -> None:
@@ -211,7 +213,7 @@ class TerminalSession:
         """Whether ``text`` is a move of this game, as long as moves can be played."""
         if self.session.over():
             return False
-        named = lines.named_action(self.game, text) is not None
+        named = lines.named_action(self.game, self.session.states, text) is not None
         return named or text.casefold() in self.move_texts
 
     def shown_name(self, name: str) -> str:
@@ -223,20 +225,20 @@ class TerminalSession:
             # It may have ended since the position was shown.
             self.changed = self.session.reason() is Reason.TIME
             raise ValueError("the game is over; n begins a new one")
-        advised = self.advised
+        advised, before = self.advised, self.session.states
         self.session.move(text)
         self.forget()
         if advised and advised.value is not None:
-            played = self.game.action_to_text(self.session.actions[-1])
-            self.choice = Choice(played, self.text(advised), float(advised.value[0]))
+            played = self.game.move_to_text(before[0], self.session.actions[-1])
+            self.choice = Choice(played, self.text(before, advised), float(advised.value[0]))
 
-    def text(self, decision: Decision) -> str:
-        """The move of a decision."""
-        return self.game.action_to_text(int(decision.action[0]))
+    def text(self, states: States, decision: Decision) -> str:
+        """The move of a decision in the position ``states [1]``."""
+        return self.game.move_to_text(states[0], int(decision.action[0]))
 
-    def explain(self, decision: Decision, own: bool) -> None:
-        """Show the agent's evaluation of a position; ``own``: the human was to move there."""
-        for line in advice.described(self.game, decision, own):
+    def explain(self, states: States, decision: Decision, own: bool) -> None:
+        """Show the agent's evaluation of ``states [1]``; ``own``: the human was to move there."""
+        for line in advice.described(self.game, states, decision, own):
             self.screen.say(f"  {line}")
 
     def undo(self) -> None:
@@ -256,6 +258,7 @@ class TerminalSession:
         """Show what the agent would play; a position is searched once."""
         if self.session.over():
             raise ValueError("The game is over: there is nothing to advise")
+        states = self.session.states
         if self.advised is None:
             with self.console.status(WAITING, spinner=SPINNER):
                 decision = self.session.decide(self.player, self.rng)
@@ -264,8 +267,8 @@ class TerminalSession:
                 self.judge(float(decision.value[0]))
         else:
             decision = self.advised
-        self.screen.say(f"The agent would play {self.text(decision)}.")
-        self.explain(decision, own=True)
+        self.screen.say(f"The agent would play {self.text(states, decision)}.")
+        self.explain(states, decision, own=True)
 
     def resign(self) -> None:
         if self.session.over():

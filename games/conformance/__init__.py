@@ -11,8 +11,9 @@ import numpy as np
 
 from games.base import Game
 from games.conformance.choices import greedy_moves, minimax_moves, random_moves
-from games.conformance.description import check_description, check_registry, check_text
+from games.conformance.description import check_description, check_registry
 from games.conformance.drawings import check_drawings
+from games.conformance.notation import check_notation, check_text
 from games.conformance.optional import (
     check_endings,
     check_final,
@@ -42,13 +43,13 @@ def check(game: Game, games: int = 200, seed: int = 0) -> None:
     rng = np.random.default_rng(seed)
     check_description(game)
     check_initial(game)
+    check_text(game)
     plies = play(game, games, rng, random_moves, game.max_plies)
     _check_games(game, plies, rng)
     check_drawings(game, plies)
     for choose in (greedy_moves, minimax_moves):
         few = min(games, PLAYED_GAMES)
         _check_games(game, play(game, few, rng, choose, PLAYED_PLIES), rng)
-    check_text(game)
     check_registry(game)
     check_version(game)
 
@@ -57,7 +58,9 @@ def _check_games(game: Game, plies: list[Ply], rng: np.random.Generator) -> None
     """Test the promises about positions on those of some games, which were played in lock step."""
     for ply in plies:
         check_advance(game, ply)
-        check_single(game, ply, int(rng.integers(len(ply.states))))
+        row = int(rng.integers(len(ply.states)))
+        check_single(game, ply, row)
+        check_notation(game, ply, row)
     check_symmetries(game, plies)
     check_max_legal(game, plies, rng)
     check_identity(game, plies, rng)

@@ -49,28 +49,6 @@ def _used_bytes(dtype: np.dtype) -> int:
     return sum(_used_bytes(field[0]) for field in dtype.fields.values())
 
 
-def check_text(game: Game) -> None:
-    for action in range(game.num_actions):
-        text = game.action_to_text(action)
-        require(
-            isinstance(text, str) and game.text_to_action(text) == action,
-            f"text_to_action must undo action_to_text, but action {action} became {text!r} and "
-            "that another action",
-        )
-    try:
-        result = game.text_to_action("no such move")
-    except ValueError as error:
-        require(
-            "\n" not in str(error) and str(error),
-            f"text_to_action must explain itself in one line, not in {str(error)!r}",
-        )
-    else:
-        raise AssertionError(
-            "text_to_action must raise ValueError for what is not a move, but gave "
-            f"{result!r} for 'no such move'"
-        )
-
-
 def check_registry(game: Game) -> None:
     """``name`` must build the game again, in this and in other processes."""
     advice = "register it with games.register, or use package.module:Class as the name"

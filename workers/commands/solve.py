@@ -97,7 +97,7 @@ def _show_position(options: argparse.Namespace, game: "Game") -> int:
     for action in np.flatnonzero(~np.isnan(scores)):
         style = "bold" if scores[action] == best else None
         score = tables.signed(scores[action]), _result(scores[action])
-        table.add_row(game.action_to_text(int(action)), *score, style=style)
+        table.add_row(game.move_to_text(states[0], int(action)), *score, style=style)
     return tables.report(table)
 
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 import games
 from alphazero import records
 from alphazero.config import Config
-from alphazero.judging import arena, board, decisions, mistakes, players
+from alphazero.judging import arena, board, decisions, lines, mistakes, players
 from alphazero.judging.arena import ArenaResult
 from alphazero.nn.weights import Weights
 from alphazero.parts import addresses_of, game_of, search_of
@@ -129,6 +129,6 @@ def game_as_text(game: Game, record: GameRecord) -> str:
         state = game.step(state, actions[-1:])
     last = int(actions[-1]) if len(actions) else None
     shown = board.as_text(game.drawing(state[0], last)).plain
-    moves = " ".join(game.action_to_text(int(action)) for action in actions)
+    moves = " ".join(lines.notation(game, game.initial(1), actions))
     verdict = {1: f"{STONES[mover]} wins", 0: "a draw", -1: f"{STONES[mover]} loses"}[result]
     return f"{moves}\n{shown}\n{ENDINGS[record.ending]}: {verdict}"

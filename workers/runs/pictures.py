@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alphazero import records
+from alphazero.judging import lines
 from alphazero.types import GameRecord
 from games import svg
 from games.base import Game
@@ -37,20 +38,21 @@ def of_game(game: Game, record: GameRecord) -> Pictures:
     positions = [_figures(game, record, opening + i) for i in range(len(record.rows))]
     chosen = np.unique(np.linspace(0, len(record.rows) - 1, BOARDS).round().astype(int))
     boards = "".join(_board(game, record, opening + int(i)) for i in chosen)
-    moves = " ".join(game.action_to_text(int(action)) for action in record.actions)
+    moves = " ".join(lines.notation(game, game.initial(1), record.actions))
     return Pictures(f"<div>{html.escape(game.name)}: {html.escape(moves)}</div>{boards}", positions)
 
 
 def _figures(game: Game, record: GameRecord, ply: int) -> list[Any]:
     """The row of the position before the move number ``ply``, counted from 0."""
     row = _row(record, ply)
-    mover = int(game.to_move(records.states_of(row))[0])
+    states = records.states_of(row)
+    state, mover = states[0], int(game.to_move(states)[0])
     actions, weights = _policy(game, row)
     likely = np.argsort(-weights, kind="stable")[:TOP_MOVES]
     named = ", ".join(
-        f"{game.action_to_text(int(actions[i]))} {float(weights[i]):.0%}" for i in likely
+        f"{game.move_to_text(state, int(actions[i]))} {float(weights[i]):.0%}" for i in likely
     )
-    played = game.action_to_text(int(record.actions[ply]))
+    played = game.move_to_text(state, int(record.actions[ply]))
     value, outcome = (round(float(row[name][0]), 3) for name in ("value", "outcome"))
     return [ply + 1, ("first", "second")[mover], value, outcome, played, named]
 

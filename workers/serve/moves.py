@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from alphazero import types
 from alphazero.encoders import played_states
-from alphazero.judging import agent, session
+from alphazero.judging import agent, lines, session
 from alphazero.judging.lines import Line
 from alphazero.search import continues_trees, strongest_moves
 from alphazero.search.reuse import KeptTrees
@@ -232,11 +232,12 @@ def _body_model(game: Game, limits: Limits) -> type[BaseModel]:
 
 
 def _as_json(game: Game, result: MoveResult) -> dict[str, Any]:
-    legal = np.flatnonzero(game.legal(result.request.states)[0]).tolist()
+    states = result.request.states
+    legal = lines.legal_moves(game, states)
     return {
-        "move": game.action_to_text(result.action),
+        "move": legal[result.action],
         "action": result.action + 1,
         "value": result.value,
-        "policy": {game.action_to_text(move): float(result.policy[move]) for move in legal},
+        "policy": {text: float(result.policy[action]) for action, text in legal.items()},
         "simulations": result.simulations,
     }
