@@ -1,4 +1,4 @@
-"""Go on dictionaries and sets, one stone at a time, with exact positional superko: slow and plain.
+"""Go on dictionaries and sets, one stone at a time, with positional superko: slow and plain.
 
 It shares nothing with ``games/go_kernels.py`` but the rules: boards are compared stone by stone.
 """
@@ -9,12 +9,13 @@ EMPTY, STONES = ".", "XO"
 class Board:
     """A position and all positions before it; ``play`` gives a new one."""
 
-    def __init__(self, size):
-        self.size, self.mover, self.passes = size, "X", 0
+    def __init__(self, size, history=0):
+        """``history``: how many positions before this one superko remembers; 0: all."""
+        self.size, self.history, self.mover, self.passes = size, history, "X", 0
         self.stones = {}
         """The colour of each stone by its ``(row, column)``, row 0 at the top."""
-        self.seen = {frozenset()}
-        """Every set of stones that has been on the board, this one included."""
+        self.seen = [frozenset()]
+        """Every set of stones that has been on the board, in order, this one included."""
 
     def around(self, point):
         row, column = point
@@ -49,7 +50,8 @@ class Board:
         if point in self.stones:
             return False
         stones = self.placed(point)
-        return stones is not None and frozenset(stones.items()) not in self.seen
+        remembered = self.seen[-self.history - 1 :] if self.history else self.seen
+        return stones is not None and frozenset(stones.items()) not in remembered
 
     def points(self):
         return [(row, column) for row in range(self.size) for column in range(self.size)]
@@ -62,13 +64,13 @@ class Board:
         return [*points, self.size**2]
 
     def play(self, action):
-        after = Board(self.size)
+        after = Board(self.size, self.history)
         after.mover = STONES[self.mover == "X"]
         if action == self.size**2:
             after.stones, after.passes, after.seen = self.stones, self.passes + 1, self.seen
         else:
             after.stones = self.placed(divmod(action, self.size))
-            after.seen = self.seen | {frozenset(after.stones.items())}
+            after.seen = [*self.seen, frozenset(after.stones.items())]
         return after
 
     def owners(self):
