@@ -35,6 +35,10 @@ _registry: dict[str, Registered] = {
         "games.othello:Othello", {"size": 8},
         "Othello; a move is a cell, a1 to h8 from the top left, or pass where no cell is allowed.",
     ),
+    "go": Registered(
+        "games.go:Go", {"size": 9, "komi": 7.0, "history": 16},
+        "Go by area; a move is a point, A1 to T19 from the bottom left without an I, or pass.",
+    ),
 }  # fmt: skip
 
 
