@@ -35,6 +35,10 @@ _registry: dict[str, Registered] = {
         "games.othello:Othello", {"size": 8},
         "Othello; a move is a cell, a1 to h8 from the top left, or pass where no cell is allowed.",
     ),
+    "chess": Registered(
+        "games.chess:Chess", {},
+        "Chess; a move is written e4, Nf3, O-O, exd5 or e8=Q, or as two squares: e2e4, e7e8q.",
+    ),
 }  # fmt: skip
 
 
