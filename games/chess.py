@@ -38,7 +38,7 @@ class Chess(Game):
     dtype = kernels.STATE
 
     def initial(self, batch: int) -> States:
-        return np.repeat(notation.read_fen(notation.START), batch)
+        return np.repeat(_start(), batch)
 
     def legal(self, states: States) -> NDArray[np.bool_]:
         allowed, _ = self._legal(states, self.num_actions)
@@ -75,14 +75,14 @@ class Chess(Game):
         long, 15 and 16 the opponent's; 17 the square of a legal capture en passant; 18 the plies
         without a pawn move or a capture, as a share of 100; 19 whether the mover is black.
         """
-        planes = np.zeros((len(states), *self.observation_shape), np.float32)
+        planes = np.empty((len(states), *self.observation_shape), np.float32)
         kernels.pieces(states, np.zeros(len(states), np.bool_), planes)
         kernels.rights(states, planes)
         return planes
 
     def observe_earlier(self, states: States, turned: NDArray[np.bool_]) -> NDArray[np.float32]:
         """The first 13 planes of ``observe``, ``turned``: for the other player."""
-        planes = np.zeros((len(states), 13, 8, 8), np.float32)
+        planes = np.empty((len(states), 13, 8, 8), np.float32)
         kernels.pieces(states, np.ascontiguousarray(turned), planes)
         return planes
 
@@ -140,6 +140,11 @@ class Chess(Game):
     def state_of_fen(self, fen: str) -> States:
         """``[1]``: the position of a FEN, without earlier ones; ``ValueError``, one line."""
         return notation.read_fen(fen)
+
+
+@functools.cache
+def _start() -> States:
+    return notation.read_fen(notation.START)
 
 
 _LABELS = (

@@ -107,6 +107,8 @@ _IS_DIAGONAL = np.array([dx * dy != 0 for dx, dy in STEPS])
 _DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
 _PLACE = np.zeros(64, np.int64)
 _PLACE[[(int(_DE_BRUIJN) << n) % 2**64 >> 58 for n in range(64)]] = np.arange(64)
+_CELLS = (np.arange(256)[:, None] >> np.arange(8) & 1).astype(np.float32)
+"""The cells of a row by the byte of a bitboard: faster than to convert single bits."""
 
 _U = np.uint64
 _ONE, _ZERO = _U(1), _U(0)
@@ -489,7 +491,7 @@ def _remember(before, start, end, is_final, after):
         after.past[k] = before.past[k]
     for k in range(remembered, LONGEST_QUIET):
         after.past[k] = 0
-    if not is_final:
+    if not is_final and remembered < LONGEST_QUIET:
         after.past[remembered] = start | end << 6
         remembered += 1
     after.remembered = remembered
@@ -508,7 +510,7 @@ def _place(state, square, kind):
 @jit
 def _move_pieces(before, action, after):
     """Write the four boards after a move, still seen by the player who makes it."""
-    start, end, kind = FROM[action], TO[action], _kind(before, FROM[action])
+    start, end, kind = FROM[action], TO[action] & 63, _kind(before, FROM[action])
     gone = _bit(end)
     if kind == PAWN and before.passant and end == 39 + before.passant:
         gone |= _bit(end - 8)
@@ -553,8 +555,8 @@ def _passant_after(state, file):
 
 @jit
 def _step(before, action, after):
-    """Write the state after ``action``."""
-    start, end, kind = FROM[action], TO[action], _kind(before, FROM[action])
+    """Write the state after ``action``; a meaningless one for an action that is not legal."""
+    start, end, kind = FROM[action], TO[action] & 63, _kind(before, FROM[action])
     taken = _kind(before, end) != 0
     rights = np.int64(before.castling) & _RIGHTS[start] & _RIGHTS[end]
     _move_pieces(before, action, after)
@@ -614,34 +616,38 @@ def checks(state):
 
 
 @jit
-def _fill(plane, board, turn):
-    """Set the cells of a bitboard in a plane ``[8, 8]`` of zeros; ``turn`` 56: upside down."""
-    while board:
-        # Row 0 of a plane is the top, the highest rank.
-        cell = _lowest(board) ^ turn ^ 56
-        plane[cell >> 3, cell & 7] = 1.0
-        board &= board - _ONE
+def _show(board, plane):
+    """Write a bitboard into a plane ``[8, 8]``; bit 0 is the cell at the top left."""
+    for row in range(8):
+        cells = _CELLS[(board >> _U(8 * row)) & _U(255)]
+        for column in range(8):
+            plane[row, column] = cells[column]
 
 
 @jit
 def pieces(states, turned, planes):
     """Write 13 planes: six of the mover's pieces, six of the other's, the position's repetition.
 
-    Where ``turned`` the other player's view is shown instead.
+    Row 0 is the mover's last rank. Where ``turned`` they are as the other player sees them.
     """
     for i in range(states.shape[0]):
-        state, turn = states[i], 56 if turned[i] else 0
-        occupied = state.diagonal | state.straight | state.slides
-        first = occupied ^ state.mine if turned[i] else state.mine
-        for side in range(2):
-            own = first if side == 0 else occupied ^ first
-            for number, kind in enumerate((PAWN, KNIGHT, BISHOP, ROOK, QUEEN, KING)):
-                board = own & (state.diagonal if kind & 1 else ~state.diagonal)
-                board &= state.straight if kind & 2 else ~state.straight
-                board &= state.slides if kind & 4 else ~state.slides
-                _fill(planes[i, 6 * side + number], board, turn)
-        if state.repeats:
-            planes[i, 12] = 1.0
+        state = states[i]
+        diagonal, straight, slides = state.diagonal, state.straight, state.slides
+        first, second = state.mine, (diagonal | straight | slides) ^ state.mine
+        if turned[i]:
+            first, second = second, first
+        else:
+            # Planes begin with the highest rank, bitboards with the lowest.
+            first, second = _turned(first), _turned(second)
+            diagonal, straight = _turned(diagonal), _turned(straight)
+            slides = _turned(slides)
+        for number, kind in enumerate((PAWN, KNIGHT, BISHOP, ROOK, QUEEN, KING)):
+            board = diagonal if kind & 1 else ~diagonal
+            board &= straight if kind & 2 else ~straight
+            board &= slides if kind & 4 else ~slides
+            _show(first & board, planes[i, number])
+            _show(second & board, planes[i, 6 + number])
+        planes[i, 12] = np.float32(state.repeats != 0)
 
 
 @jit
@@ -650,9 +656,9 @@ def rights(states, planes):
     for i in range(states.shape[0]):
         state = states[i]
         for right in range(4):
-            if state.castling >> right & 1:
-                planes[i, 13 + right] = 1.0
+            planes[i, 13 + right] = np.float32(state.castling >> right & 1)
+        planes[i, 17] = np.float32(0)
         if state.passant:
-            planes[i, 17, 2, state.passant - 1] = 1.0
+            planes[i, 17, 2, state.passant - 1] = np.float32(1)
         planes[i, 18] = np.float32(state.quiet) / np.float32(LONGEST_QUIET)
-        planes[i, 19] = state.player
+        planes[i, 19] = np.float32(state.player)
