@@ -11,13 +11,19 @@ from games.base import Game, States
 
 
 def uniform(game: Game) -> Evaluator:
-    """An evaluator without any knowledge: equal logits and value 0."""
+    """An evaluator without any knowledge: equal logits and value 0.
+
+    Its answers share the memory of their logits, which takes long to clear where there are
+    thousands of actions.
+    """
+    zeros = np.zeros((0, game.num_actions), np.float32)
 
     def evaluate(states: States) -> Evaluation:
+        nonlocal zeros
         batch = len(states)
-        return Evaluation(
-            np.zeros((batch, game.num_actions), np.float32), np.zeros(batch, np.float32)
-        )
+        if batch > len(zeros):
+            zeros = np.zeros((batch, game.num_actions), np.float32)
+        return Evaluation(zeros[:batch], np.zeros(batch, np.float32))
 
     return evaluate
 
@@ -70,6 +76,11 @@ def playout(
 
 
 def random_actions(legal: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """``int64[B]``: one legal action of each row of ``legal [B, A]``, all equally likely."""
-    chances = rng.random(len(legal)) * legal.sum(axis=1)
-    return (np.cumsum(legal, axis=1) > chances[:, None]).argmax(axis=1)
+    """``int64[B]``: one legal action of each row of ``legal [B, A]``, all equally likely.
+
+    0 in a row without any.
+    """
+    # The legal actions of all rows in one list: of thousands of actions few are legal.
+    listed, counts = np.flatnonzero(legal), np.count_nonzero(legal, axis=1)
+    chosen = np.cumsum(counts) - counts + (rng.random(len(legal)) * counts).astype(np.int64)
+    return np.where(counts > 0, np.append(listed, 0)[chosen] % legal.shape[1], 0)

@@ -39,6 +39,10 @@ _registry: dict[str, Registered] = {
         "games.go:Go", {"size": 9, "komi": 7.0, "history": 16},
         "Go by area; a move is a point, A1 to T19 from the bottom left without an I, or pass.",
     ),
+    "chess": Registered(
+        "games.chess:Chess", {},
+        "Chess; a move is written e4, Nf3, O-O, exd5 or e8=Q, or as two squares: e2e4, e7e8q.",
+    ),
 }  # fmt: skip
 
 

@@ -18,9 +18,16 @@ from games.conformance.symmetries import check_symmetries
 from games.tic_tac_toe import TicTacToe
 
 CHECKED = [
-    "tic_tac_toe", "connect_four", "othello:size=4", "othello:size=6", "othello:size=8",
-    "go:size=2,history=64", "go:size=5,history=4", "go:size=9",
-]  # fmt: skip
+    "tic_tac_toe",
+    "connect_four",
+    "othello:size=4",
+    "othello:size=6",
+    "othello:size=8",
+    "go:size=2,history=64",
+    "go:size=5,history=4",
+    "go:size=9",
+    "chess",
+]
 
 
 @pytest.mark.parametrize("spec", CHECKED)
