@@ -35,6 +35,14 @@ _registry: dict[str, Registered] = {
         "games.othello:Othello", {"size": 8},
         "Othello; a move is a cell, a1 to h8 from the top left, or pass where no cell is allowed.",
     ),
+    "hex": Registered(
+        "games.hex:Hex", {"size": 11, "swap": True},
+        "Hex; a move is a cell, a1 at the top left, or swap as the second player's first move.",
+    ),
+    "gomoku": Registered(
+        "games.gomoku:Gomoku", {"size": "15", "length": 5, "exact": False},
+        "Gomoku and m,n,k games (size=ROWSxCOLUMNS); a move is a cell, a1 at the bottom left.",
+    ),
 }  # fmt: skip
 
 

@@ -17,7 +17,10 @@ from games.conformance.rules import play
 from games.conformance.symmetries import check_symmetries
 from games.tic_tac_toe import TicTacToe
 
-CHECKED = ["tic_tac_toe", "connect_four", "othello:size=4", "othello:size=6", "othello:size=8"]
+CHECKED = ["tic_tac_toe", "connect_four", "othello:size=4", "othello:size=6", "othello:size=8",
+           "hex:size=3,swap=true", "hex:size=5,swap=false", "hex:size=11,swap=true",
+           "gomoku:size=3,length=3,exact=false", "gomoku:size=5x7,length=4,exact=true",
+           "gomoku:size=15,length=5,exact=false"]  # fmt: skip
 
 
 @pytest.mark.parametrize("spec", CHECKED)
