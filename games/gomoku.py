@@ -49,7 +49,9 @@ class Gomoku(Game):
         self.observation_shape = (2, self.rows, self.columns)
         # Every field is made of bytes: the kernels read a batch as bytes [B, cells + 2], and are
         # compiled once for all sizes.
-        self.dtype = np.dtype([("cells", "u1", (self.num_actions,)), ("player", "i1"), ("over", "u1")])
+        self.dtype = np.dtype(
+            [("cells", "u1", (self.num_actions,)), ("player", "i1"), ("over", "u1")]
+        )
         self._rules = (self.rows, self.columns, length, exact)
 
     def initial(self, batch: int) -> States:
@@ -174,7 +176,9 @@ def _run(board, cell, down, right, rules):
     rows, columns, _, _ = rules
     row, column, run = cell // columns + down, cell % columns + right, 0
     # Rows and columns are compared with the edges, so that no line goes on behind one.
-    while 0 <= row < rows and 0 <= column < columns and board[row * columns + column] == board[cell]:
+    while (
+        0 <= row < rows and 0 <= column < columns and board[row * columns + column] == board[cell]
+    ):
         row, column, run = row + down, column + right, run + 1
     return run
 
@@ -196,7 +200,8 @@ def _step(states, actions, after, rules):
     cells = states.shape[1] - 2
     for i in range(states.shape[0]):
         board = after[i]
-        board[:] = states[i]
+        for place in range(states.shape[1]):
+            board[place] = states[i, place]
         player = board[cells]
         board[actions[i]] = player + 1
         board[cells] = 1 - player

@@ -118,7 +118,9 @@ class Hex(Game):
         letters = [Label(x - 0.5, -_DOWN, _LETTERS[x]) for x in range(self.size)]
         numbers = [Label(y / 2 - 1, y * _DOWN, str(y + 1)) for y in range(self.size)]
         return Drawing(
-            cells=tuple(self._hexagon(cell, int(stone)) for cell, stone in enumerate(state["cells"])),
+            cells=tuple(
+                self._hexagon(cell, int(stone)) for cell, stone in enumerate(state["cells"])
+            ),
             clicks=clicks,
             named={cells: _SWAP} if self.swap else {},
             labels=(*letters, *numbers),
@@ -219,29 +221,36 @@ def _place(cells, cell, stone, touched, neighbours, queue):
 
 
 @jit
+def _first_stone(board, cells):
+    """The first cell with a stone; ``cells``, their number, where the board is empty."""
+    cell = 0
+    while cell < cells and board[cell] == 0:
+        cell += 1
+    return cell
+
+
+@jit
 def _step(states, actions, after, mirror, neighbours, touched):
     """Place a stone, or take over the only one: its cell is mirrored, its colour changes."""
     cells = mirror.shape[0]
     queue = np.empty(cells, np.int64)
     for i in range(states.shape[0]):
         board = after[i]
-        board[:] = states[i]
+        for place in range(states.shape[1]):
+            board[place] = states[i, place]
         player = board[cells]
         if actions[i] < cells:
             cell = mirror[actions[i]] if player else actions[i]
         else:
-            stone = 0
-            while board[stone] == 0:
-                stone += 1
-            board[stone] = 0
-            cell = mirror[stone]
+            taken = _first_stone(board, cells)
+            board[taken] = 0
+            cell = mirror[taken]
         stone = np.uint8(_SECOND if player else _FIRST)
         won = _place(board, cell, stone, touched[player, cell], neighbours, queue)
-        # The second player may swap with one stone on the board: after the first move.
-        can_swap = player == 0 and states[i, :cells].max() == 0
         board[cells] = 1 - player
         board[cells + 1] = won
-        board[cells + 2] = can_swap
+        # After the first move of a game, which began with an empty board.
+        board[cells + 2] = player == 0 and _first_stone(states[i], cells) == cells
 
 
 @jit
