@@ -43,6 +43,14 @@ _registry: dict[str, Registered] = {
         "games.chess:Chess", {},
         "Chess; a move is written e4, Nf3, O-O, exd5 or e8=Q, or as two squares: e2e4, e7e8q.",
     ),
+    "hex": Registered(
+        "games.hex:Hex", {"size": 11, "swap": True},
+        "Hex; a move is a cell, a1 at the top left, or swap as the second player's first move.",
+    ),
+    "gomoku": Registered(
+        "games.gomoku:Gomoku", {"size": "15", "length": 5, "exact": False},
+        "Gomoku and m,n,k games (size=ROWSxCOLUMNS); a move is a cell, a1 at the bottom left.",
+    ),
 }  # fmt: skip
 
 

@@ -27,6 +27,12 @@ CHECKED = [
     "go:size=5,history=4",
     "go:size=9",
     "chess",
+    "hex:size=3,swap=true",
+    "hex:size=5,swap=false",
+    "hex:size=11,swap=true",
+    "gomoku:size=3,length=3,exact=false",
+    "gomoku:size=5x7,length=4,exact=true",
+    "gomoku:size=15,length=5,exact=false",
 ]
 
 
