@@ -35,6 +35,14 @@ _registry: dict[str, Registered] = {
         "games.othello:Othello", {"size": 8},
         "Othello; a move is a cell, a1 to h8 from the top left, or pass where no cell is allowed.",
     ),
+    "breakthrough": Registered(
+        "games.breakthrough:Breakthrough", {"rows": 8, "columns": 8},
+        "Breakthrough; a move is two squares, as a2a3 or a2b3; White's home row is 1.",
+    ),
+    "dots_and_boxes": Registered(
+        "games.dots_and_boxes:DotsAndBoxes", {"rows": 3, "columns": 3},
+        "Dots and Boxes; a move is a line, as b1, in the drawing's grid of dots and lines.",
+    ),
 }  # fmt: skip
 
 
