@@ -50,6 +50,7 @@ class DotsAndBoxes(Game):
             [("lines", "u1", (lines,)), ("mine", "u1", (boxes,)), ("theirs", "u1", (boxes,)),
              ("player", "i1")]
         )  # fmt: skip
+        self._first = lines, lines + boxes
         self._lines_of, self._boxes_of = self._neighbours()
 
     def _neighbours(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -70,18 +71,18 @@ class DotsAndBoxes(Game):
     def legal(self, states: States) -> NDArray[np.bool_]:
         """Every line that is not drawn; the game ends with the last one."""
         allowed = np.empty((len(states), self.num_actions), np.bool_)
-        _legal(states, allowed)
+        _legal(_bytes(states), allowed)
         return allowed
 
     def step(self, states: States, actions: NDArray[np.integer]) -> States:
         after = states.copy()
-        _step(after, actions, self._lines_of, self._boxes_of)
+        _step(_bytes(after), actions, self._first, self._lines_of, self._boxes_of)
         return after
 
     def outcome(self, states: States) -> NDArray[np.float32]:
         """The sign of the mover's majority of boxes; the mover drew the last line."""
         result = np.empty(len(states), np.float32)
-        _outcome(states, result, len(self._box_cells))
+        _outcome(_bytes(states), result, self._first, len(self._box_cells))
         return result
 
     def to_move(self, states: States) -> NDArray[np.int8]:
@@ -94,7 +95,7 @@ class DotsAndBoxes(Game):
     def observe(self, states: States) -> NDArray[np.float32]:
         """Four planes of dots, lines and boxes: lines drawn, lines open, own boxes, the others'."""
         planes = np.zeros((len(states), 4, self._shape[0] * self._shape[1]), np.float32)
-        _observe(states, planes, self._line_cells, self._box_cells)
+        _observe(_bytes(states), planes, self._first, self._line_cells, self._box_cells)
         return planes.reshape(-1, *self.observation_shape)
 
     def symmetries(self) -> list[Symmetry]:
@@ -158,65 +159,74 @@ def _cell(x: int, y: int, drawn: bool, owner: int) -> Cell:
     return Cell(float(x), float(y), piece=("|" if y % 2 else "-") if drawn else "")
 
 
-@jit
-def _has(bits, number):
-    """Whether bit ``number`` of some packed bytes is 1."""
-    return (bits[number >> 3] >> (number & 7)) & 1 != 0
+def _bytes(states: States) -> NDArray[np.uint8]:
+    """``[B, K]``: the bytes of the states, a view where these are in one piece.
+
+    Kernels have bytes as arguments, and ``first``, the first byte of ``mine`` and of ``theirs``:
+    every size of board has records of a type of its own, for which all would be compiled again.
+    """
+    return np.ascontiguousarray(states).view(np.uint8).reshape(len(states), states.itemsize)
 
 
 @jit
-def _add(bits, number):
-    """Set bit ``number`` of some packed bytes."""
-    bits[number >> 3] |= np.uint8(1 << (number & 7))
+def _has(bits, first, number):
+    """Whether bit ``number`` of the packed bytes from ``first`` on is 1."""
+    return (bits[first + (number >> 3)] >> (number & 7)) & 1 != 0
 
 
 @jit
-def _step(states, actions, lines_of, boxes_of):
+def _add(bits, first, number):
+    """Set bit ``number`` of the packed bytes from ``first`` on."""
+    bits[first + (number >> 3)] |= np.uint8(1 << (number & 7))
+
+
+@jit
+def _step(states, actions, first, lines_of, boxes_of):
     """Draw a line in place; without a new box the move is the other player's."""
+    mine, theirs = first
     for i in range(states.shape[0]):
         state = states[i]
-        _add(state.lines, actions[i])
+        _add(state, 0, actions[i])
         completed = False
         for box in boxes_of[actions[i]]:
             if box >= 0:
                 whole = True
                 for line in lines_of[box]:
-                    whole &= _has(state.lines, line)
+                    whole &= _has(state, 0, line)
                 if whole:
-                    _add(state.mine, box)
+                    _add(state, mine, box)
                     completed = True
         if not completed:
-            for byte in range(state.mine.shape[0]):
-                mine = state.mine[byte]
-                state.mine[byte] = state.theirs[byte]
-                state.theirs[byte] = mine
-            state.player = 1 - state.player
+            for own in range(mine, theirs):
+                other = own + theirs - mine
+                state[own], state[other] = state[other], state[own]
+            state[-1] = 1 - state[-1]
 
 
 @jit
 def _legal(states, allowed):
     for i in range(states.shape[0]):
         for action in range(allowed.shape[1]):
-            allowed[i, action] = not _has(states[i].lines, action)
+            allowed[i, action] = not _has(states[i], 0, action)
 
 
 @jit
-def _outcome(states, result, boxes):
+def _outcome(states, result, first, boxes):
     """The sign of the mover's margin where all boxes are owned, and so all lines drawn; or NaN."""
     for i in range(states.shape[0]):
-        mine, theirs = 0, 0
+        own, other = 0, 0
         for box in range(boxes):
-            mine += _has(states[i].mine, box)
-            theirs += _has(states[i].theirs, box)
-        result[i] = np.sign(mine - theirs) if mine + theirs == boxes else np.nan
+            own += _has(states[i], first[0], box)
+            other += _has(states[i], first[1], box)
+        result[i] = np.sign(own - other) if own + other == boxes else np.nan
 
 
 @jit
-def _observe(states, planes, line_cells, box_cells):
+def _observe(states, planes, first, line_cells, box_cells):
     """Fill planes of zeros ``[B, 4, H * W]``."""
     for i in range(states.shape[0]):
         for line in range(line_cells.shape[0]):
-            planes[i, 0 if _has(states[i].lines, line) else 1, line_cells[line]] = 1
+            planes[i, 0 if _has(states[i], 0, line) else 1, line_cells[line]] = 1
         for box in range(box_cells.shape[0]):
-            planes[i, 2, box_cells[box]] = _has(states[i].mine, box)
-            planes[i, 3, box_cells[box]] = _has(states[i].theirs, box)
+            planes[i, 2, box_cells[box]] = _has(states[i], first[0], box)
+            planes[i, 3, box_cells[box]] = _has(states[i], first[1], box)

@@ -17,7 +17,14 @@ from games.conformance.rules import play
 from games.conformance.symmetries import check_symmetries
 from games.tic_tac_toe import TicTacToe
 
-CHECKED = ["tic_tac_toe", "connect_four", "othello:size=4", "othello:size=6", "othello:size=8"]
+CHECKED = [
+    "tic_tac_toe", "connect_four",
+    "othello:size=4", "othello:size=6", "othello:size=8", "othello:size=10",
+    "breakthrough:rows=8,columns=8", "breakthrough:rows=6,columns=5",
+    "breakthrough:rows=4,columns=2",
+    "dots_and_boxes:rows=3,columns=3", "dots_and_boxes:rows=1,columns=1",
+    "dots_and_boxes:rows=2,columns=4",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("spec", CHECKED)
