@@ -51,6 +51,14 @@ _registry: dict[str, Registered] = {
         "games.gomoku:Gomoku", {"size": "15", "length": 5, "exact": False},
         "Gomoku and m,n,k games (size=ROWSxCOLUMNS); a move is a cell, a1 at the bottom left.",
     ),
+    "breakthrough": Registered(
+        "games.breakthrough:Breakthrough", {"rows": 8, "columns": 8},
+        "Breakthrough; a move is two squares, as a2a3 or a2b3; White's home row is 1.",
+    ),
+    "dots_and_boxes": Registered(
+        "games.dots_and_boxes:DotsAndBoxes", {"rows": 3, "columns": 3},
+        "Dots and Boxes; a move is a line, as b1, in the drawing's grid of dots and lines.",
+    ),
 }  # fmt: skip
 
 

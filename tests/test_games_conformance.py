@@ -33,6 +33,13 @@ CHECKED = [
     "gomoku:size=3,length=3,exact=false",
     "gomoku:size=5x7,length=4,exact=true",
     "gomoku:size=15,length=5,exact=false",
+    "othello:size=10",
+    "breakthrough:rows=8,columns=8",
+    "breakthrough:rows=6,columns=5",
+    "breakthrough:rows=4,columns=2",
+    "dots_and_boxes:rows=3,columns=3",
+    "dots_and_boxes:rows=1,columns=1",
+    "dots_and_boxes:rows=2,columns=4",
 ]
 
 

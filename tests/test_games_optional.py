@@ -16,7 +16,10 @@ from games.base import Game
 from games.connect_four import ConnectFour
 from games.tic_tac_toe import TicTacToe
 
-SPECS = ["tic_tac_toe", "connect_four", "othello:size=4", "othello:size=6", "othello:size=8"]
+SPECS = [
+    "tic_tac_toe", "connect_four",
+    "othello:size=4", "othello:size=6", "othello:size=8", "othello:size=10",
+]  # fmt: skip
 
 
 @st.composite
@@ -74,14 +77,14 @@ def placements(size):
     return st.lists(st.sampled_from("XO."), min_size=size**2, max_size=size**2)
 
 
-@given(st.sampled_from([4, 6, 8]).flatmap(placements))
+@given(st.sampled_from([4, 6, 8, 10]).flatmap(placements))
 @settings(max_examples=300, deadline=None)
 def test_no_placement_of_discs_has_more_moves_than_othellos_max_legal(cells):
     game = games.make(f"othello:size={int(len(cells) ** 0.5)}")
     states = np.zeros(1, game.dtype)
     for name, stone in (("mine", "X"), ("theirs", "O")):
         bits = game._bits[[cell == stone for cell in cells]]
-        states[name] = np.bitwise_or.reduce(bits) if len(bits) else 0
+        states[name] = np.bitwise_or.reduce(bits, axis=0)
     assert game.legal(states).sum() <= game.max_legal
 
 
@@ -107,10 +110,11 @@ def test_othellos_bounds_are_not_above_those_by_counting_discs():
             for mine in range(size**2)
             for theirs in range(size**2)
         )
-        for size in (4, 6, 8)
+        for size in (4, 6, 8, 10)
     }
-    assert by_counting[6] == games.make("othello:size=6").max_legal
-    assert all(games.make(f"othello:size={n}").max_legal <= by_counting[n] for n in (4, 6, 8))
+    for size in (6, 10):
+        assert by_counting[size] == games.make(f"othello:size={size}").max_legal
+    assert all(games.make(f"othello:size={n}").max_legal <= by_counting[n] for n in (4, 8))
 
 
 @given(lines(), lines())
@@ -308,6 +312,7 @@ def test_the_versions_of_the_built_in_rules_have_not_changed():
         "othello:size=4": "6e00106ad439",
         "othello:size=6": "272922e3ef8c",
         "othello:size=8": "a9137a6a2695",
+        "othello:size=10": "9d9015b3f531",
     }
 
 

@@ -1,4 +1,6 @@
-"""Othello against published perft numbers, a plain mailbox board and hand-made positions."""
+"""Othello against published perft numbers, another library, a plain board, hand-made positions."""
+
+from functools import cache
 
 import numpy as np
 import pytest
@@ -106,13 +108,13 @@ def test_perft_is_the_published_one(depth):
     assert perft(GAME, depth) == PERFT[:depth]
 
 
-@pytest.mark.parametrize(("size", "depth"), [(4, 6), (6, 5)])
+@pytest.mark.parametrize(("size", "depth"), [(4, 6), (6, 5), (10, 3)])
 def test_perft_of_small_boards_is_the_mailbox_boards(size, depth):
     expected = [Mailbox(size).perft(plies) for plies in range(1, depth + 1)]
     assert perft(games.make(f"othello:size={size}"), depth) == expected
 
 
-@given(st.sampled_from([4, 6, 8]), st.randoms(use_true_random=False))
+@given(st.sampled_from([4, 6, 8, 10]), st.randoms(use_true_random=False))
 @settings(max_examples=40, deadline=None)
 def test_any_game_goes_as_on_the_mailbox_board(size, random):
     game, mailbox = games.make(f"othello:size={size}"), Mailbox(size)
@@ -132,6 +134,48 @@ def test_any_game_goes_as_on_the_mailbox_board(size, random):
         action = random.choice(legal)
         states, mailbox = game.step(states, np.array([action])), mailbox.play(action)
     raise AssertionError("no end")
+
+
+def compare_with_rust_reversi(number, seed):
+    library = pytest.importorskip("rust_reversi", reason="rust-reversi comes with the extra dev")
+    rng = np.random.default_rng(seed)
+    for _ in range(number):
+        states, board = GAME.initial(1), library.Board()
+        while not board.is_game_over():
+            assert np.isnan(GAME.outcome(states)[0])
+            legal = np.flatnonzero(GAME.legal(states)[0]).tolist()
+            assert legal == ([64] if board.is_pass() else board.get_legal_moves_vec())
+            assert (board.get_turn() == library.Turn.BLACK) == (GAME.to_move(states)[0] == 0)
+            action = legal[rng.integers(len(legal))]
+            board.do_pass() if action == 64 else board.do_move(action)
+            states = GAME.step(states, np.array([action]))
+        assert not GAME.legal(states).any()
+        discs = board.black_piece_num() - board.white_piece_num()
+        black = 1 - 2 * int(GAME.to_move(states)[0])
+        assert round(float(GAME.final_score(states)[0]) * 64) * black == discs
+        assert GAME.outcome(states)[0] * black == np.sign(discs)
+
+
+def test_random_games_are_the_same_in_rust_reversi():
+    compare_with_rust_reversi(200, seed=1)
+
+
+@pytest.mark.slow
+def test_10000_random_games_are_the_same_in_rust_reversi():
+    compare_with_rust_reversi(10_000, seed=2)
+
+
+def test_the_smallest_board_is_won_by_eight_discs_by_the_player_who_moves_second():
+    @cache
+    def margin(key):
+        """The best margin for the mover of the state with these bytes, over all games from it."""
+        states = np.frombuffer(key, SMALL.dtype)
+        actions = np.flatnonzero(SMALL.legal(states)[0])
+        if not len(actions):
+            return round(float(SMALL.final_score(states)[0]) * 16)
+        return max(-margin(SMALL.step(states, np.array([a])).tobytes()) for a in actions)
+
+    assert margin(SMALL.initial(1).tobytes()) == -8
 
 
 def test_black_begins_with_d3_c4_f5_or_e6():
@@ -205,19 +249,18 @@ def test_a_line_does_not_run_over_the_edge_into_the_next_row(discs, behind):
     assert GAME.observe(play(GAME, states, "e8"))[0, 0].sum() == 1
 
 
-@pytest.mark.parametrize("size", [4, 6, 8])
+@pytest.mark.parametrize("size", [4, 6, 8, 10])
 def test_all_eight_symmetries_commute_with_the_rules(size):
     game = games.make(f"othello:size={size}")
     rng, states = np.random.default_rng(size), game.initial(100)
-    bits = np.array(
-        [1 << (8 * row + column) for row in range(size) for column in range(size)], np.uint64
-    )
 
     def image(states, cells):
-        turned = states.copy()
-        for name in ("mine", "theirs"):
-            discs = (states[name][:, None] & bits) != 0
-            turned[name] = (discs[:, cells] * bits).sum(axis=1)
+        turned = np.zeros(len(states), game.dtype)
+        turned["player"] = states["player"]
+        discs = game.observe(states).reshape(len(states), 2, -1)[:, :, cells] > 0
+        for name, there in zip(("mine", "theirs"), discs.transpose(1, 0, 2), strict=True):
+            for cell, bit in enumerate(game._bits):
+                turned[name][there[:, cell]] |= bit
         return turned
 
     assert len(game.symmetries()) == 8

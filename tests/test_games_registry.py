@@ -83,7 +83,7 @@ def test_a_cell_of_a_notebook_that_defines_and_registers_a_game_can_be_run_again
         ("conect_four", "unknown game 'conect_four'; did you mean 'connect_four'?"),
         (
             "zzz",
-            "unknown game 'zzz'; there is tic_tac_toe, connect_four, othello; a game of your own "
+            f"unknown game 'zzz'; there is {', '.join(games.registered())}; a game of your own "
             "is named module:Class",
         ),
         ("", "unknown game ''; there is"),
@@ -91,7 +91,7 @@ def test_a_cell_of_a_notebook_that_defines_and_registers_a_game_can_be_run_again
         ("othello:sise=6", "othello has no parameter 'sise'; did you mean 'size'?"),
         ("tic_tac_toe:size=3", "tic_tac_toe has no parameter 'size'; it takes none"),
         ("othello:size=six", "othello: size must be of type int, not 'six'"),
-        ("othello:size=7", "othello: size must be 4, 6 or 8, not 7"),
+        ("othello:size=7", "othello: size must be 4, 6, 8 or 10, not 7"),
         ("othello:6", "othello: parameters are written key=value, not '6'"),
         ("no.such.module:Game", "game 'no.such.module:Game' cannot be imported: No module named"),
         ("games.othello:Otelo", "game 'games.othello:Otelo' cannot be imported"),
