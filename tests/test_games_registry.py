@@ -35,6 +35,7 @@ def test_the_list_names_parameters_and_describes_each_game_in_one_line():
         defaults = {key: p.default for key, p in inspect.signature(game).parameters.items()}
         assert entry.parameters == defaults
         assert entry.description == (game.__doc__ or "").partition("\n")[0] != ""
+        assert entry.keyless == game.keyless
 
 
 def test_listing_the_games_imports_none_of_them():
@@ -83,8 +84,8 @@ def test_a_cell_of_a_notebook_that_defines_and_registers_a_game_can_be_run_again
         ("conect_four", "unknown game 'conect_four'; did you mean 'connect_four'?"),
         (
             "zzz",
-            "unknown game 'zzz'; there is tic_tac_toe, connect_four, othello; a game of your own "
-            "is named module:Class",
+            f"unknown game 'zzz'; there is {', '.join(games.registered())}; a game of your own is "
+            "named module:Class",
         ),
         ("", "unknown game ''; there is"),
         ("othelo:size=6", "unknown game 'othelo'; did you mean 'othello'?"),
