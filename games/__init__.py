@@ -5,7 +5,7 @@ import inspect
 from typing import NamedTuple
 
 from games.base import Game
-from games.spec import closest, parse_options, shown, split, suggest
+from games.spec import closest, parse_call, parse_options, plain_call, shown, split, suggest
 
 
 class Registered(NamedTuple):
@@ -18,6 +18,10 @@ class Registered(NamedTuple):
     """The parameters that may follow the name, with their defaults."""
     description: str
     """The first line of the class's docstring."""
+    keyless: str = ""
+    """The parameter that may come first without its key, see ``Game.keyless``."""
+    imports: str = ""
+    """What the keyless parameter may name that is imported: ``module`` or ``module:name``."""
 
 
 # Parameters and descriptions are repeated here, so that a list of games takes no time: importing
@@ -59,6 +63,24 @@ _registry: dict[str, Registered] = {
         "games.dots_and_boxes:DotsAndBoxes", {"rows": 3, "columns": 3},
         "Dots and Boxes; a move is a line, as b1, in the drawing's grid of dots and lines.",
     ),
+    "open_spiel": Registered(
+        "games.open_spiel_game:OpenSpielGame", {"rules": "tic_tac_toe", "max_plies": 512},
+        "A game of OpenSpiel for two without chance and secrets: open_spiel:hex(board_size=5).",
+        keyless="rules",
+    ),
+    "pettingzoo": Registered(
+        "games.pettingzoo_game:PettingZooEnvironment",
+        {"environment": "pettingzoo.classic.tictactoe_v3", "max_plies": 512},
+        "A turn-based environment of PettingZoo: pettingzoo:pettingzoo.classic.tictactoe_v3.",
+        keyless="environment", imports="module",
+    ),
+    "gymnasium": Registered(
+        "games.gymnasium_game:GymnasiumEnvironment",
+        {"environment": "FrozenLake-v1(is_slippery=false)", "lowest": 0.0, "highest": 1.0,
+         "max_plies": 0, "seed": 0},
+        "An environment of Gymnasium, one player without chance: gymnasium:CliffWalking-v1.",
+        keyless="environment", imports="module:name",
+    ),
 }  # fmt: skip
 
 
@@ -66,12 +88,13 @@ def make(spec: str) -> Game:
     """Build the game named by ``spec``: ``name`` or ``name:parameter=value,...``.
 
     A game need not be registered: ``package.module:Class`` names it by its address, and so works in
-    every process that can import it; parameters follow as ``package.module:Class:size=5``.
+    every process that can import it; parameters follow as ``package.module:Class:size=5``. A
+    parameter may be written without its key if it is the game's ``keyless`` one and comes first.
     ``ValueError`` (one line) for an unknown name, an unknown parameter or a bad value.
     """
     name, settings = named(spec)
     game = _load(name)
-    values = _parse(name, settings, _parameters(game))
+    values = _parse(name, settings, _parameters(game), game.keyless)
     try:
         return game(**values)
     except ValueError:
@@ -87,20 +110,49 @@ def named(spec: str) -> tuple[str, str]:
     ``("mine:Game", "size=5")``. A registered game's address becomes its name.
     """
     name, settings = split(spec)
+    if name in _registry:
+        return name, settings
+    text = spec.strip()
     # An address has a colon of its own: parameters begin behind its second colon.
-    if name not in _registry and (settings and "=" not in settings.partition(":")[0]):
-        text = spec.strip()
-        name, _, settings = text.rpartition(":") if "=" in settings else (text, "", "")
-    return _registered_name(name) or name, settings
+    module, attribute, rest = (*text.split(":", 2), "", "")[:3]
+    if known := _registered_name(f"{module}:{attribute}"):
+        return known, rest
+    if settings and "=" not in settings.partition(":")[0]:
+        head, equals, tail = text.partition("=")
+        name, _, settings = head.rpartition(":") if equals else (text, "", "")
+        settings += equals + tail
+    return name, settings
 
 
 def address_of(spec: str) -> str | None:
-    """The address ``module:Class`` that ``make`` would import for ``spec``; imports nothing.
+    """The address ``module:name`` that ``make`` would import for ``spec``; imports nothing.
 
-    None for a registered game, by its name or its address, and for a text that names no game.
+    None for a registered game, by its name or its address, unless a parameter of it names a module
+    outside of the library that the game is for; and for a text that names no game.
     """
-    name, _ = named(spec)
-    return None if name in _registry or ":" not in name else name
+    name, settings = named(spec)
+    if name in _registry:
+        return _imported(name, settings)
+    return name if ":" in name else None
+
+
+def _imported(name: str, settings: str) -> str | None:
+    """The address of what the keyless parameter of a registered game would import, or None.
+
+    ``pettingzoo:mine.chess`` imports ``mine.chess`` and calls its ``env``: ``"mine.chess:env"``.
+    """
+    entry = _registry[name]
+    if not entry.imports:
+        return None
+    try:
+        values = _parse(name, settings, entry.parameters, entry.keyless)
+        what, _ = parse_call(values.get(entry.keyless, ""))
+    except ValueError:
+        return None  # nothing is imported for it: make refuses it for the same reason
+    if entry.imports == "module":
+        inside = not what or what.partition(".")[0] == name
+        return None if inside else f"{what}:env"
+    return what if ":" in what else None
 
 
 def same(first: str, second: str) -> bool:
@@ -113,8 +165,11 @@ def same(first: str, second: str) -> bool:
     if first == second or name != other:
         return first == second
     try:
-        defaults = _parameters(_load(name))
-        values, theirs = (_parse(name, text, defaults) for text in (settings, others))
+        game = _load(name)
+        defaults = _parameters(game)
+        values, theirs = (
+            _parse(name, text, defaults, game.keyless) for text in (settings, others)
+        )
     except ValueError:
         return False
     return defaults | values == defaults | theirs
@@ -129,7 +184,7 @@ def register(name: str, game: type[Game]) -> None:
     earlier = _registry[name].game if name in _registry else game
     if isinstance(earlier, str) or _address(earlier) != _address(game):
         raise ValueError(f"a game named {name!r} is registered already")
-    _registry[name] = Registered(game, _parameters(game), _description(game))
+    _registry[name] = Registered(game, _parameters(game), _description(game), game.keyless)
 
 
 def registered() -> dict[str, Registered]:
@@ -182,10 +237,15 @@ def _parameters(game: type[Game]) -> dict:
     return {name: parameter.default for name, parameter in signature.parameters.items()}
 
 
-def _parse(name: str, settings: str, defaults: dict) -> dict:
-    """The values of ``key=value,...``, each converted to the type of its default."""
+def _parse(name: str, settings: str, defaults: dict, keyless: str = "") -> dict:
+    """The values of ``key=value,...``, each converted to the type of its default.
+
+    The first item may be the value of ``keyless`` alone.
+    """
     values = {}
-    for key, text, written in parse_options(settings):
+    for place, (key, text, written) in enumerate(parse_options(settings, calls=bool(keyless))):
+        if text is None and keyless and not place:
+            key, text = keyless, written
         if text is None:
             example = f"{name}:{next(iter(defaults))}={written}" if len(defaults) == 1 else ""
             raise ValueError(
@@ -197,6 +257,8 @@ def _parse(name: str, settings: str, defaults: dict) -> dict:
         if defaults[key] is inspect.Parameter.empty:
             raise ValueError(f"{name}: {key} needs a default value in the game's own __init__")
         values[key] = _convert(name, key, text, type(defaults[key]))
+        if key == keyless:
+            values[key] = plain_call(values[key])
     return values
 
 

@@ -154,6 +154,13 @@ class Game(ABC):
     ``np.dtype([("cells", "i1", (9,))])``. Search copies and stores many states: keep it small.
     """
 
+    keyless: str = ""
+    """The parameter of ``__init__``, a text, that may come first in ``games.make`` without its key.
+
+    Such as ``rules``: ``open_spiel:hex(board_size=5)`` is ``open_spiel:rules=hex(board_size=5)``.
+    Its value may be written as a call with arguments of its own, which commas separate.
+    """
+
     max_legal: int = _default(lambda game: game.num_actions)
     """At least the number of legal actions in any position; by default ``num_actions``.
 

@@ -7,7 +7,7 @@ Which names and keys exist, and what type a value has, is checked by the caller.
 import difflib
 import re
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 SHOWN = 80
@@ -38,19 +38,73 @@ def split(text: str) -> tuple[str, str]:
     return name, options
 
 
-def parse_options(text: str) -> list[Option]:
+def parse_options(text: str, calls: bool = False) -> list[Option]:
     """The options of ``key=value,...`` in order; none for an empty text.
 
     ``"path=a=b, leaves"`` gives ``("path", "a=b")`` and ``("leaves", None)``. A value with a comma
     stands in quotes: ``path='a,b'``.
+
+    ``calls``: commas and equals signs between parentheses belong to what is around them:
+    ``"hex(swap=true,board_size=5),max_plies=9"`` gives ``("hex(swap=true,board_size=5)", None)``
+    and ``("max_plies", "9")``.
     """
-    parts = (part.strip() for part in _PART.findall(text))
-    return [_parse_option(part) for part in parts if part]  # a comma too many is no mistake
+    found = _PART.findall(text)
+    parts = (part.strip() for part in (_balanced(found[:-1]) if calls else found))
+    return [_parse_option(part, calls) for part in parts if part]  # a comma too many is no mistake
 
 
-def _parse_option(text: str) -> Option:
+def _balanced(parts: list[str]) -> Iterator[str]:
+    """``parts`` of a text that was split at commas; joined where the comma was in parentheses.
+
+    A parenthesis that is not closed reaches to the end of the text.
+    """
+    depth, pieces = 0, []
+    for part in parts:
+        pieces.append(part)
+        depth = max(0, depth + part.count("(") - part.count(")"))
+        if not depth:
+            yield ",".join(pieces)
+            pieces = []
+    if pieces:
+        yield ",".join(pieces)
+
+
+def _parse_option(text: str, calls: bool) -> Option:
     key, equals, value = text.partition("=")
-    return Option(key.strip(), _unquoted(value.strip()) if equals else None, text)
+    if not equals or (calls and "(" in key):
+        return Option(text, None, text)
+    return Option(key.strip(), _unquoted(value.strip()), text)
+
+
+def parse_call(text: str) -> tuple[str, dict[str, str]]:
+    """``"hex(board_size=5)"`` as ``("hex", {"board_size": "5"})``; no parentheses are as empty ones.
+
+    ``ValueError``, one line: parentheses that do not match, an argument without a key or given
+    twice.
+    """
+    name, opened, rest = text.strip().partition("(")
+    if opened and not rest.endswith(")") or set(rest[:-1]) & {"(", ")"} or ")" in name:
+        raise ValueError(f"{shown(text)}: parentheses are written NAME(key=value,...)")
+    arguments: dict[str, str] = {}
+    for key, value, written in parse_options(rest[:-1]):
+        if not value or key in arguments:
+            raise ValueError(f"{shown(text)}: {shown(written)} must be key=value, each key once")
+        arguments[key] = value
+    return name.strip(), arguments
+
+
+def plain_call(text: str) -> str:
+    """One way of writing a call: no spaces, no empty parentheses, arguments in alphabetical order.
+
+    ``"hex( swap=true, board_size=5 )"`` gives ``"hex(board_size=5,swap=true)"``. What is no call
+    stays as it is.
+    """
+    try:
+        name, arguments = parse_call(text)
+    except ValueError:
+        return text
+    inside = ",".join(f"{key}={arguments[key]}" for key in sorted(arguments))
+    return f"{name}({inside})" if inside else name
 
 
 def _unquoted(value: str) -> str:

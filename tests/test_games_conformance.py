@@ -40,6 +40,9 @@ CHECKED = [
     "dots_and_boxes:rows=3,columns=3",
     "dots_and_boxes:rows=1,columns=1",
     "dots_and_boxes:rows=2,columns=4",
+    "open_spiel:hex(board_size=3)",
+    "pettingzoo",
+    "gymnasium",
 ]
 
 

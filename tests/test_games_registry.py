@@ -35,6 +35,7 @@ def test_the_list_names_parameters_and_describes_each_game_in_one_line():
         defaults = {key: p.default for key, p in inspect.signature(game).parameters.items()}
         assert entry.parameters == defaults
         assert entry.description == (game.__doc__ or "").partition("\n")[0] != ""
+        assert entry.keyless == game.keyless
 
 
 def test_listing_the_games_imports_none_of_them():
