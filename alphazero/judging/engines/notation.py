@@ -25,6 +25,19 @@ def gtp_size(game: Game) -> int:
     return rows
 
 
+def komi(game: Game) -> float | None:
+    """The points that White gets for moving second; None in games that do not count them."""
+    return float(value) if (value := getattr(game, "komi", None)) is not None else None
+
+
+def sends_passes(game: Game) -> bool:
+    """Whether a pass is a command to play it: in Go; Othello's, which are forced, are understood.
+
+    ``gtp-rhino`` refuses to read one.
+    """
+    return komi(game) is not None
+
+
 def to_gtp(game: Game, state: np.void, action: int) -> str:
     """The legal ``action`` of ``state`` as a GTP vertex: ``D4``, or ``pass``, or another word."""
     text = game.move_to_text(state, action)
@@ -56,6 +69,13 @@ def uci_variant(game: Game) -> str | None:
     return "breakthrough" if game.name == "breakthrough:rows=8,columns=8" else None
 
 
+UCI_BOARDS = {
+    "chess": "rnbqkbnr/pppppppp/8/8/8/8/PPPPPPPP/RNBQKBNR",
+    "breakthrough": "pppppppp/pppppppp/8/8/8/8/PPPPPPPP/PPPPPPPP",
+}
+"""The first position of each variant as the first field of FEN, where programs show it."""
+
+
 def to_uci(game: Game, state: np.void, action: int) -> str:
     """The legal ``action`` of ``state`` as UCI writes it: ``e2e4``, ``e7e8q``.
 
@@ -78,4 +98,9 @@ def from_uci(game: Game, state: np.void, text: str) -> int:
 
 def _check_uci(game: Game) -> None:
     if uci_variant(game) is None:
-        raise ValueError(f"UCI is for chess and breakthrough:rows=8,columns=8, not {game.name}")
+        raise ValueError(not_uci(game))
+
+
+def not_uci(game: Game) -> str:
+    """Why ``game`` is not played by UCI, in one line."""
+    return f"UCI is for chess and breakthrough:rows=8,columns=8, not {game.name}"
