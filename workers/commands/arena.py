@@ -74,7 +74,9 @@ def run(options: argparse.Namespace) -> int:
     from workers.terminal import progress, tables
 
     rules = games.make(options.game)
-    entrants = [players.make(spec, rules, allow=options.allow) for spec in options.players]
+    entrants = [
+        players.make(spec, rules, allow=options.allow, programs=True) for spec in options.players
+    ]
     screen = Console(stderr=True)
     for entrant in entrants:
         if entrant.inference:

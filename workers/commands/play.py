@@ -107,7 +107,7 @@ def _play(options: argparse.Namespace, game: "Game") -> int:
     spec = opponent(options.player, players.default(game), options.seconds)
     if not (options.player or game.name in agents.names()):
         print(f"No agent for {game.name} comes with this program: {spec} plays instead.")
-    rival = players.make(spec, game, leaves="auto", allow=options.allow)
+    rival = players.make(spec, game, leaves="auto", allow=options.allow, programs=True)
     console = Console()
     settings = terminal.PlaySettings(
         begin=not options.second,

@@ -48,11 +48,10 @@ class GtpEngine:
         self._game, self._number, self._told = game, 0, 0
         self._moves: list[_Move] = []
         self.program = Program(command)
-        self.kill = self.program.kill
         try:
             self._set_up(commands)
         except BaseException:
-            self.kill()
+            self.program.kill()
             raise
 
     @property

@@ -9,7 +9,7 @@ import numpy as np
 
 from alphazero.judging.decisions import RESIGNED, Decision, Player
 from alphazero.judging.engines.positions import common_plies
-from alphazero.judging.engines.process import EngineFailure
+from alphazero.judging.engines.process import EngineFailure, Program
 from alphazero.judging.lines import Line
 from alphazero.types import Generators, Limits, Lines
 from games.base import Game, States
@@ -23,7 +23,7 @@ class Engine(Protocol):
 
     title: str
     """Its name and version, as it states them."""
-    kill: Callable[[], object]
+    program: Program
 
     @property
     def line(self) -> Line: ...
@@ -34,7 +34,7 @@ class Engine(Protocol):
 
 
 class _Slot:
-    """A place for one process; it starts when a position is given to it, and again after a failure."""
+    """A place for one process, which starts at its first position, and again after a failure."""
 
     def __init__(self, start: Callable[[], Engine], engine: Engine | None = None) -> None:
         self._start, self.engine = start, engine
@@ -43,21 +43,19 @@ class _Slot:
         """How many moves of ``line`` are on the board of its process; -1 without a process."""
         return common_plies(self.engine.line, line) if self.engine else -1
 
-    def choose(
-        self, line: Line, state: np.void, seconds: float, told: float | None
-    ) -> tuple[int, str]:
-        """The action and an empty text, or 0 and how the game was lost."""
+    def choose(self, line: Line, state: np.void, seconds: float, told: float | None) -> int | str:
+        """The action, or how the game was lost, as ``Decision.forfeits`` has it."""
         try:
             self.engine = self.engine or self._start()
             action = self.engine.choose(line, state, seconds, told)
         except EngineFailure as failure:
             self.kill()
-            return 0, str(failure)
-        return (0, RESIGNED) if action is None else (action, "")
+            return str(failure)
+        return RESIGNED if action is None else action
 
     def kill(self) -> None:
         if self.engine:
-            self.engine.kill()
+            self.engine.program.kill()
         self.engine = None
 
 
@@ -72,9 +70,9 @@ def player(
     """The player whose moves come from at most ``processes`` of the program that ``start`` starts.
 
     A program that has no move within ``seconds``, ends, or answers what is no legal move loses that
-    game (``Decision.forfeits``); the next game is played by a new process. It is told of 90 % of the
-    seconds of each call's limits. A forced pass is played without it. One process is started at
-    once; ``ValueError``, one line, where it cannot be started, or does not play ``game``.
+    game (``Decision.forfeits``); the next game is played by a new process. It is told of 90 % of
+    the seconds of each call's limits. A forced pass is played without it. One process is started
+    at once; ``ValueError``, one line, where it cannot be started, or does not play ``game``.
     """
     try:
         first = start()
@@ -112,9 +110,9 @@ def _decide(
         for row in rows:
             if stopped.is_set():
                 return
-            chosen, lost = slot.choose(lines[row], states[row], seconds, told)
-            if lost:
-                forfeits[row] = lost
+            chosen = slot.choose(lines[row], states[row], seconds, told)
+            if isinstance(chosen, str):
+                forfeits[row] = chosen
             else:
                 action[row] = chosen
 
@@ -127,8 +125,9 @@ def _decide(
                 future.result()
         except BaseException:  # Ctrl-C: the threads end as soon as their programs have
             stopped.set()
-            for slot in slots:
-                slot.kill()
+            for engine in [slot.engine for slot in slots]:
+                if engine:
+                    engine.program.stop()
             raise
     return Decision(action, forfeits=forfeits or None)
 

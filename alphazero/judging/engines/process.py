@@ -106,6 +106,11 @@ class Program:
         """The id of the process and of its group."""
         return self._process.pid
 
+    def stop(self) -> None:
+        """Kill it while another thread may wait for its answer, which then fails with its end."""
+        if self.kill.alive:
+            _kill_group(self._process)
+
     def deadline(self, seconds: float) -> Deadline:
         """The deadline ``seconds`` from now."""
         return Deadline(self._now() + seconds, seconds)
@@ -225,11 +230,15 @@ def _ending(status: os.waitid_result) -> str:
 
 def _end(process: subprocess.Popen, selector: selectors.BaseSelector) -> None:
     """Kill the program and what it has started in its group, even where it was stopped."""
-    with suppress(OSError):  # it has ended, and with it the whole group
-        os.killpg(process.pid, signal.SIGKILL)
+    _kill_group(process)
     process.wait()
     selector.close()
     for stream in (process.stdin, process.stdout, process.stderr):
         with suppress(OSError):
             if stream:
                 stream.close()
+
+
+def _kill_group(process: subprocess.Popen) -> None:
+    with suppress(OSError):  # it has ended, and with it the whole group
+        os.killpg(process.pid, signal.SIGKILL)

@@ -73,12 +73,11 @@ class UciEngine:
             raise ValueError(notation.not_uci(game))
         self._variant = variant or usual
         self.program = Program(command)
-        self.kill = self.program.kill
         try:
             self._set_up(options)
             self._check_start(notation.UCI_BOARDS[usual])
         except BaseException:
-            self.kill()
+            self.program.kill()
             raise
 
     @property
