@@ -97,7 +97,7 @@ def make(
     if kind in PROGRAMS and not programs:
         raise ValueError(
             f"player {shown(spec)}: {kind} starts a program, so it can be named only on the "
-            "command lines of arena, play and ladder"
+            "command lines of arena, play and ladder (in Python with programs=True)"
         )
     known = inspect.signature(KINDS[kind]).parameters
     if "leaves" in known:
