@@ -175,7 +175,7 @@ def test_a_text_that_names_no_player_is_refused_in_one_line(game, spec, complain
 
 def test_no_shell_reads_the_command(game, tmp_path):
     target = tmp_path / "made_by_a_shell"
-    with pytest.raises(ValueError, match="no GTP|ended with"):
+    with pytest.raises(ValueError, match=r"no GTP|ended with"):
         players.make(f"gtp:cmd=echo $(touch {target}) ; touch {target}", game, programs=True)
     assert not target.exists()
 
