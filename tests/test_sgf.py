@@ -74,7 +74,7 @@ def test_sgfmill_finds_the_players_the_moves_and_the_result(spec, numbers):
             assert node.get_move()[1] is None
         else:  # sgfmill counts rows from the bottom, as Go does
             row, column = node.get_move()[1]
-            letters = "ABCDEFGHJKLMN" if spec.startswith("go") else "abcdefghij"
+            letters = "ABCDEFGHJKLMN" if spec.startswith("go:") else "abcdefghij"
             size = game.observation_shape[1]
             number = size - row if spec.startswith("othello") else row + 1
             assert text == f"{letters[column]}{number}"

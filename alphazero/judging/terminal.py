@@ -128,6 +128,7 @@ class TerminalSession:
     def agent_moves(self) -> None:
         with self.console.status(WAITING, spinner=SPINNER):
             decision = self.session.play_by(self.player, self.rng)
+        self.changed = True
         if decision.forfeits:
             return
         if decision.value is not None:
@@ -135,7 +136,6 @@ class TerminalSession:
         self.screen.say(f"The agent plays {self.text(decision)}.")
         if self.hints:
             self.explain(decision, own=False)
-        self.changed = True
 
     def judge(self, value: float) -> None:
         """Say that the human's last move was bad if the ``value`` after it, for him, shows that."""
