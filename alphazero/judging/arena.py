@@ -6,15 +6,16 @@ their order; players that are limited in time depend on the machine, too, and sh
 among the games of a batch.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from alphazero.judging.decisions import Player
+from alphazero.judging.decisions import RESIGNED, Player
 from alphazero.judging.lines import Line
 from alphazero.judging.openings import draw_openings, usual_plies
 from alphazero.judging.ratings import Standing, rank
@@ -43,6 +44,17 @@ class Pairing:
 
 
 @dataclass(frozen=True, slots=True)
+class Forfeits:
+    """Games that a player lost because its program gave no legal move, for the same reason."""
+
+    player: int
+    """Its place in the table, counted from 0."""
+    reason: str
+    """Words that complete "it ...", such as "gave no answer within 10 s"."""
+    games: int
+
+
+@dataclass(frozen=True, slots=True)
 class ArenaResult:
     """The table of a tournament and how many games it is based on."""
 
@@ -58,10 +70,23 @@ class ArenaResult:
     """The number of games that ended at ``max_plies`` with the result of ``game.adjudicate``."""
     pairings: tuple[Pairing, ...] = ()
     """Every pair of players, in the order of the table."""
+    programs: tuple[str, ...] = ()
+    """The name and version of each player's program, in the same order; empty for our own."""
+    forfeits: tuple[Forfeits, ...] = ()
+    """The games lost without a legal move, by player and reason; without resignations."""
 
     def counted(self) -> str:
         """The number of games in words, such as "100 games, 2 different"."""
         return count_games(self.games, self.distinct_games)
+
+
+class Forfeit(NamedTuple):
+    """The end of one game by a player's resignation, or because it gave no legal move."""
+
+    seat: int
+    """The side that has lost: 0 began."""
+    reason: str
+    """As in ``Decision.forfeits``; ``RESIGNED`` for a resignation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +101,8 @@ class Match:
     """``[G]``: it ended at ``max_plies``, with the result of ``game.adjudicate``."""
     first_seat: NDArray[np.int8]
     """``[G]``, the seat of the pairing's first player: 0 begins."""
+    forfeits: dict[int, Forfeit] = field(default_factory=dict)
+    """The games that ended because a player forfeited them, by their index."""
 
     def tally(self) -> tuple[int, int, int]:
         """The wins, draws and losses of the pairing's first player."""
@@ -122,17 +149,18 @@ def play(
         if record:
             for played in games_as_dicts(game, (pair[0].name, pair[1].name), starts, matches[-1]):
                 record(played)
-    return _result(game, [player.name for player in players], pairs, matches)
+    return _result(game, players, pairs, matches)
 
 
 def _result(
     game: Game,
-    names: Sequence[str],
+    players: Sequence[Player],
     pairs: Sequence[tuple[int, int]],
     matches: Sequence[Match],
 ) -> ArenaResult:
     """The table of ``matches``, one for each of ``pairs``."""
     distinct = [len(set(match.lines)) for match in matches]
+    names = [player.name for player in players]
     return ArenaResult(
         game.name,
         games=sum(len(match.lines) for match in matches),
@@ -143,7 +171,20 @@ def _result(
             Pairing(*pair, *match.tally(), different)
             for pair, match, different in zip(pairs, matches, distinct, strict=True)
         ),
+        programs=tuple(player.program for player in players),
+        forfeits=_forfeits(pairs, matches),
     )
+
+
+def _forfeits(pairs: Sequence[tuple[int, int]], matches: Sequence[Match]) -> tuple[Forfeits, ...]:
+    """The games that each player lost without a legal move, counted by reason."""
+    counts = Counter(
+        (pair[int(match.first_seat[index] != forfeit.seat)], forfeit.reason)
+        for pair, match in zip(pairs, matches, strict=True)
+        for index, forfeit in match.forfeits.items()
+        if forfeit.reason != RESIGNED
+    )
+    return tuple(Forfeits(*key, games) for key, games in sorted(counts.items()))
 
 
 def games_as_dicts(
@@ -156,20 +197,28 @@ def games_as_dicts(
     """
     one, two = names
     names = (one, two if two != one else f"{two} (2)")
-    rows = zip(
-        openings, match.lines, match.result, match.adjudicated, match.first_seat, strict=True
-    )
-    for opening, line, result, adjudicated, seat in rows:
-        reason = Reason.LENGTH if adjudicated else Reason.RULES
-        yield {
+    rows = zip(openings, match.lines, match.result, match.first_seat, strict=True)
+    for index, (opening, line, result, seat) in enumerate(rows):
+        forfeit = match.forfeits.get(index)
+        lost = {"forfeit": forfeit.reason} if forfeit and forfeit.reason else {}
+        yield lost | {
             "game": game.name,
             "seats": list(names[::-1] if seat else names),
             "moves": [action + 1 for action in line],
-            "resigned": None,
+            "resigned": forfeit and forfeit.seat,
             "clock": None,
-            "result": {"first": int(-result if seat else result), "reason": str(reason)},
+            "result": {
+                "first": int(-result if seat else result),
+                "reason": str(_reason(forfeit, bool(match.adjudicated[index]))),
+            },
             "opening_plies": len(opening),
         }
+
+
+def _reason(forfeit: Forfeit | None, adjudicated: bool) -> Reason:
+    if forfeit:
+        return Reason.RESIGNATION if forfeit.reason == RESIGNED else Reason.FORFEIT
+    return Reason.LENGTH if adjudicated else Reason.RULES
 
 
 def count_games(games: int, distinct: int) -> str:
@@ -201,28 +250,65 @@ def play_match(
     player may still combine the generators of a batch, as rollouts do). ``report`` is called after
     every ply with the number of games that are over.
     """
-    lines = [list(opening) for opening in openings]
-    states = replay(game, openings)
-    first_seat = (np.arange(len(lines)) % 2 * swap).astype(np.int8)
+    first_seat = (np.arange(len(openings)) % 2 * swap).astype(np.int8)
+    played = _Games(game, replay(game, openings), [list(line) for line in openings])
     rngs = [[np.random.default_rng([*seed, side]) for seed in seeds] for side in (0, 1)]
-    while (going := np.isnan(results(game, states, lines))).any():
+    while (going := played.going()).any():
         # Computed before either player moves: after the first one's moves it would be the second's
         # turn in the same games, and two plies would be played as one.
-        side_to_move = game.to_move(states) ^ first_seat
+        side_to_move = game.to_move(played.states) ^ first_seat
         for side, player in enumerate(players):
             rows = np.flatnonzero(going & (side_to_move == side))
             if rows.size:
-                generators = [rngs[side][row] for row in rows]
-                so_far = [tuple(lines[row]) for row in rows]
-                actions = _choose_actions(game, player, states[rows], generators, so_far)
-                states[rows] = game.step(states[rows], actions)
-                for row, action in zip(rows, actions, strict=True):
-                    lines[row].append(int(action))
-        report(len(lines) - int(np.isnan(results(game, states, lines)).sum()))
-    sign = np.where(game.to_move(states) == first_seat, 1, -1)
-    result = (sign * results(game, states, lines)).astype(np.int8)
-    adjudicated = np.asarray(game.legal(states).any(axis=1))
-    return Match(result, [tuple(line) for line in lines], adjudicated, first_seat)
+                played.play(player, rows, [rngs[side][row] for row in rows])
+        report(len(openings) - int(played.going().sum()))
+    return played.match(first_seat)
+
+
+@dataclass(slots=True)
+class _Games:
+    """The games of a match in progress."""
+
+    game: Game
+    states: States
+    lines: list[list[int]]
+    forfeits: dict[int, Forfeit] = field(default_factory=dict)
+
+    def going(self) -> NDArray[np.bool_]:
+        """``[G]``: the games that are not over."""
+        going = np.isnan(results(self.game, self.states, self.lines))
+        going[list(self.forfeits)] = False
+        return going
+
+    def play(self, player: Player, rows: NDArray[np.intp], rngs: Generators) -> None:
+        """Let ``player`` move in the games ``rows``; ``RuntimeError`` where a move is illegal."""
+        states = self.states[rows]
+        decision = player(states, rngs, lines=[tuple(self.lines[row]) for row in rows])
+        lost = decision.forfeits or {}
+        for index, reason in lost.items():
+            seat = int(self.game.to_move(states)[index])
+            self.forfeits[int(rows[index])] = Forfeit(seat, reason)
+        played = np.array([index for index in range(len(rows)) if index not in lost], np.intp)
+        actions = decision.action[played]
+        if not self.game.legal(states[played])[np.arange(len(played)), actions].all():
+            raise RuntimeError(f"{player.name} played an illegal move in {self.game.name}")
+        self.states[rows[played]] = self.game.step(states[played], actions)
+        for row, action in zip(rows[played], actions, strict=True):
+            self.lines[row].append(int(action))
+
+    def match(self, first_seat: NDArray[np.int8]) -> Match:
+        """The finished games; ``first_seat [G]`` is the seat of the pairing's first player."""
+        sign = np.where(self.game.to_move(self.states) == first_seat, 1, -1)
+        adjudicated = np.asarray(self.game.legal(self.states).any(axis=1))
+        lost = list(self.forfeits)
+        outcome = results(self.game, self.states, self.lines)
+        outcome[lost] = 0
+        result = (sign * outcome).astype(np.int8)
+        losers = np.array([forfeit.seat for forfeit in self.forfeits.values()], np.int8)
+        result[lost] = np.where(losers == first_seat[lost], -1, 1)
+        adjudicated[lost] = False
+        lines = [tuple(line) for line in self.lines]
+        return Match(result, lines, adjudicated, first_seat, self.forfeits)
 
 
 def results(game: Game, states: States, lines: Sequence[Sequence[int]]) -> NDArray[np.float32]:
@@ -231,13 +317,3 @@ def results(game: Game, states: States, lines: Sequence[Sequence[int]]) -> NDArr
     Games of ``max_plies`` plies are adjudicated.
     """
     return game.result(states, np.array([len(line) for line in lines]))
-
-
-def _choose_actions(
-    game: Game, player: Player, states: States, rngs: Generators, lines: Sequence[Line]
-) -> NDArray[np.int64]:
-    """The player's moves ``[B]``; ``RuntimeError`` where one is illegal."""
-    actions = player(states, rngs, lines=lines).action
-    if not game.legal(states)[np.arange(len(states)), actions].all():
-        raise RuntimeError(f"{player.name} played an illegal move in {game.name}")
-    return actions

@@ -19,6 +19,9 @@ from alphazero.search.tree import Tree
 from alphazero.types import Evaluator, Generators, Limits, Lines, Search, SearchResult
 from games.base import Game, States
 
+RESIGNED = ""
+"""The reason of a player that gives its game up, in ``Decision.forfeits``."""
+
 
 class Decision(NamedTuple):
     """A player's moves in ``B`` positions and, where the player has them, its estimates."""
@@ -33,6 +36,12 @@ class Decision(NamedTuple):
     """``[B, A]``, the number of simulations that began with each move."""
     tree: Tree | None = None
     """The ``B`` trees of the search; ``judging.variations`` reads them."""
+    forfeits: dict[int, str] | None = None
+    """The positions, by their index, in which the player has lost its game instead of moving.
+
+    Each with the reason: ``RESIGNED``, or words that complete "it ...", such as "played E4, which
+    is illegal". Its ``action`` there is not to be played.
+    """
 
 
 Decide = Callable[[States, Generators, Limits, Lines | None], Decision]
@@ -68,6 +77,10 @@ class Player:
     """The limits of each call that gives none of its own."""
     cache: EvaluationCache | None = None
     """The last evaluations of its network; None without one."""
+    program: str = ""
+    """The name and version of the program that plays, as it states them; empty for our own."""
+    close: Callable[[], object] = tuple
+    """Ends the programs that play; without them it does nothing. They end with Python, too."""
 
     def __call__(
         self,

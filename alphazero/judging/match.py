@@ -44,7 +44,7 @@ def play_match(
 def as_player(player: Player | Agent | str, game: Game) -> Player:
     """``player`` as a ``Player`` of ``game``. ``ValueError``, one line: it cannot play it."""
     if isinstance(player, str):
-        return players.make(player, game)
+        return players.make(player, game, programs=True)
     if isinstance(player, Player):
         return player
     if not isinstance(player, Agent):

@@ -7,14 +7,12 @@ evaluate the same positions again, and the trees of games in progress, which it 
 
 import inspect
 import os
-import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, ValidationError, validate_call
 
 from alphazero import agents, evaluators
@@ -31,6 +29,8 @@ from alphazero.judging.decisions import (
     policy_player,
     spread,
 )
+from alphazero.judging.deepening import deepen
+from alphazero.judging.engines import kinds as engines
 from alphazero.search import continues_trees, strongest_moves
 from alphazero.search.puct import PUCT
 from alphazero.types import Generators, Limits, Lines
@@ -45,6 +45,8 @@ Backend = Literal["auto", "torch", "openvino"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 """A player's time for one call, that is, for all positions of a batch together."""
+PROGRAMS = {"gtp": engines.gtp, "uci": engines.uci}
+"""Players that start a program: a text that names one runs a command on this machine."""
 SIMULATIONS = 800
 """Simulations per move of ``mcts`` where neither a number nor a time is given."""
 REPLY_SECONDS = 1.5
@@ -76,15 +78,27 @@ def default(game: Game) -> str:
     return f"mcts:seconds={REPLY_SECONDS}"
 
 
-def make(spec: str, game: Game, leaves: str = "1", allow: Collection[str] = ()) -> Player:
+def make(
+    spec: str,
+    game: Game,
+    leaves: str = "1",
+    allow: Collection[str] = (),
+    programs: bool = False,
+) -> Player:
     """Build the player named by ``spec``: ``kind[:key=value,...]``; ``KINDS`` has the kinds.
 
     ``leaves`` is the default of the option of that name: ``auto`` suits a player that gets one
     position per call. ``allow``: addresses that a checkpoint's settings may name, see
-    ``agent.load_agent``. ``ValueError``, one line: an unknown kind or option, a bad value, no
-    usable checkpoint.
+    ``agent.load_agent``. ``programs``: whether it may be a program, ``gtp`` or ``uci``, which is
+    started; true only for a text that the user has typed, never for one of a file.
+    ``ValueError``, one line: an unknown kind or option, a bad value, no usable checkpoint.
     """
     kind, options = parse(spec)
+    if kind in PROGRAMS and not programs:
+        raise ValueError(
+            f"player {shown(spec)}: {kind} starts a program, so it can be named only on the "
+            "command lines of arena, play and ladder (in Python with programs=True)"
+        )
     known = inspect.signature(KINDS[kind]).parameters
     if "leaves" in known:
         options.setdefault("leaves", leaves)
@@ -213,46 +227,6 @@ def _minimax(
     return Player(name, decide, limits=Limits(seconds=seconds))
 
 
-class _OutOfTime(Exception):
-    """The time of a search by depth is over."""
-
-
-def deepen(
-    game: Game,
-    states: States,
-    depth: int,
-    heuristic: exact.Heuristic,
-    seconds: float,
-    now: Callable[[], float] = time.monotonic,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """``minimax.search`` of ``states [B]`` at the largest depth that ``seconds`` allow.
-
-    Depth 1, 2 and so on up to ``depth``; a depth that is not completed in time is dropped, and
-    depth 1 is always completed. It ends sooner where all games end within the depth: a greater
-    depth would show nothing new.
-    """
-    end = now() + seconds
-    cut = False
-
-    def in_time(unfinished: States) -> NDArray[np.float32]:
-        nonlocal cut
-        cut = True
-        if now() > end:
-            raise _OutOfTime
-        return heuristic(unfinished)
-
-    result = exact.search(game, states, 1, heuristic)
-    for plies in range(2, depth + 1):
-        cut = False
-        try:
-            result = exact.search(game, states, plies, in_time)
-        except _OutOfTime:
-            break
-        if not cut:
-            break
-    return result
-
-
 @_constructor
 def _solver(
     game: Game,
@@ -367,5 +341,6 @@ KINDS: dict[str, Callable[..., Player]] = {
     "solver": _solver,
     "checkpoint": from_checkpoint,
     "policy": _policy,
+    **PROGRAMS,
 }
 """The constructors: called with the game and the player's text, options as keyword arguments."""

@@ -1,13 +1,15 @@
-"""Games in files: a session as JSON, written and read again.
+"""Games in files: a session as JSON, written and read again; also as SGF and PGN.
 
 A file may come from a stranger. It is read for a game that the user has named, so that nothing
 which it names is imported.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from alphazero.judging import session
+from alphazero.judging import pgn, session, sgf
 from alphazero.judging.session import Session
 from games.base import Game
 
@@ -23,12 +25,30 @@ def path(name: str) -> Path:
         raise ValueError(f"{name}: {error}") from None
 
 
+def writer(game: Game, path: Path) -> Callable[[dict[str, Any]], str]:
+    """The function that makes the text of a game, a ``Session.as_dict``, for the file ``path``.
+
+    Texts of several games may follow one another: SGF and PGN where the name ends so, else a line
+    of JSON. ``ValueError``, one line: the format is not one for ``game``.
+    """
+    if path.suffix.lower() == ".sgf":
+        sgf.kind_of(game)
+        return lambda played: sgf.text(game, played)
+    if path.suffix.lower() == ".pgn":
+        pgn.check(game)
+        return lambda played: pgn.text(game, played)
+    return lambda played: json.dumps(played) + "\n"
+
+
 def write(played: Session, path: Path, replace: bool = False) -> None:
     """Write the game to ``path``; ``ValueError``, one line: that cannot be done.
 
-    A file that exists stays unless ``replace``.
+    As SGF or PGN where the name ends so. A file that exists stays unless ``replace``.
     """
-    text = json.dumps(played.as_dict(), indent=2) + "\n"
+    if path.suffix.lower() in (".sgf", ".pgn"):
+        text = writer(played.game, path)(played.as_dict())
+    else:
+        text = json.dumps(played.as_dict(), indent=2) + "\n"
     try:
         with open(path, "w" if replace else "x", encoding="utf-8") as file:
             file.write(text)
@@ -39,7 +59,7 @@ def write(played: Session, path: Path, replace: bool = False) -> None:
 
 
 def read(path: Path, game: Game) -> Session:
-    """The game of the file; its clock runs on from now.
+    """The game of the file, of SGF the first one; its clock runs on from now.
 
     ``ValueError``, one line that names the file: it cannot be read, is no regular file, is larger
     than ``LARGEST_BYTES``, or holds no game of these rules.
@@ -52,6 +72,8 @@ def read(path: Path, game: Game) -> Session:
             content = file.read(LARGEST_BYTES + 1)
         if len(content) > LARGEST_BYTES:
             raise ValueError(f"a saved game has at most {LARGEST_BYTES:,} bytes")
+        if path.suffix.lower() == ".sgf":
+            return sgf.load(content, game)
         return session.load(json.loads(content), game)
     except RecursionError:
         raise ValueError(f"{path}: this is no saved game") from None

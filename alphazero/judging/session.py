@@ -42,6 +42,8 @@ class Reason(StrEnum):
     TIME = "time"
     LENGTH = "length"
     """It has reached ``max_plies``, and ``game.adjudicate`` gives the result."""
+    FORFEIT = "forfeit"
+    """A program that played gave no legal move in time; ``Session.forfeit`` says how."""
 
 
 class _Ply(NamedTuple):
@@ -70,7 +72,9 @@ class Session:
         self.actions: list[int] = []
         """The game's moves from the initial position."""
         self.resigned: int | None = None
-        """The side that resigned."""
+        """The side that resigned, or that a forfeit has made lose."""
+        self.forfeit = ""
+        """How a program has lost without resigning, in words that complete "it ..."."""
         if self.clock:
             self.clock.set(self.clock.start_seconds)
         self._plies = [_Ply(self.game.initial(1), self._seconds())]
@@ -110,7 +114,7 @@ class Session:
     def reason(self) -> Reason | None:
         """Why the game is over; None while it goes on."""
         if self.resigned is not None:
-            return Reason.RESIGNATION
+            return Reason.FORFEIT if self.forfeit else Reason.RESIGNATION
         if not np.isnan(self.game.outcome(self.states)[0]):
             return Reason.RULES
         if len(self.actions) >= self.game.max_plies:
@@ -127,7 +131,7 @@ class Session:
         reason = self.reason()
         if reason is None:
             return None
-        if reason is Reason.RESIGNATION:
+        if reason in (Reason.RESIGNATION, Reason.FORFEIT):
             return -1 if side == self.resigned else 1
         if reason is Reason.TIME:
             return -1 if self.clock and side == self.clock.expired() else 1
@@ -177,9 +181,15 @@ class Session:
     ) -> "Decision":
         """Let ``player`` decide within its time, and play its move unless the time is over by then.
 
-        ``RuntimeError``: the move is illegal; ``ValueError``: the game is over.
+        A player that forfeits the game has lost it. ``RuntimeError``: the move is illegal;
+        ``ValueError``: the game is over.
         """
         decision = self.decide(player, rng, limits)
+        if decision.forfeits:
+            if not self.over():
+                self.resign(self.to_move)
+                self.forfeit = decision.forfeits[0]
+            return decision
         action = int(decision.action[0])
         if not self.game.legal(self.states)[0, action]:
             raise RuntimeError(f"{player.name} played an illegal move in {self.game.name}")
@@ -213,7 +223,7 @@ class Session:
         """
         own = [ply for ply, at in enumerate(self._plies[:-1]) if self._mover(at.states) == side]
         if self.resigned is not None:
-            self.resigned = None
+            self.resigned, self.forfeit = None, ""
         elif own:
             del self._plies[own[-1] + 1 :], self.actions[own[-1] :]
             if self.clock and (seconds := self._plies[-1].seconds):
@@ -241,7 +251,8 @@ class Session:
         ``moves`` are actions counted from 1, as ``Agent.analyse`` and ``/move`` read them.
         """
         reason, clock = self.reason(), self.clock
-        return {
+        forfeit = {"forfeit": self.forfeit} if self.forfeit else {}
+        return forfeit | {
             "game": self.game.name,
             "seats": list(self.seats),
             "moves": [action + 1 for action in self.actions],
@@ -340,6 +351,8 @@ def load(
     if resigned is not None and session.over():
         raise ValueError("no side can have resigned in a game that was over")
     session.continue_as(seats, clock, resigned)
+    if resigned is not None and isinstance(forfeit := saved.get("forfeit", ""), str):
+        session.forfeit = one_line(forfeit)
     return session
 
 

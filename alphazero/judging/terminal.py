@@ -130,12 +130,14 @@ class TerminalSession:
         before = self.session.states
         with self.console.status(WAITING, spinner=SPINNER):
             decision = self.session.play_by(self.player, self.rng)
+        self.changed = True
+        if decision.forfeits:
+            return
         if decision.value is not None:
             self.judge(-float(decision.value[0]))
         self.screen.say(f"The agent plays {self.text(before, decision)}.")
         if self.hints:
             self.explain(before, decision, own=False)
-        self.changed = True
 
     def judge(self, value: float) -> None:
         """Say that the human's last move was bad if the ``value`` after it, for him, shows that."""
@@ -169,6 +171,7 @@ class TerminalSession:
             Reason.RULES: "The game is over",
             Reason.RESIGNATION: "You resigned" if lost else "The agent resigned",
             Reason.TIME: "Your time is over" if lost else "The agent's time is over",
+            Reason.FORFEIT: f"The agent has lost: it {self.session.forfeit}",
             Reason.LENGTH: f"The game is over after {self.game.max_plies} moves, the most that are "
             "played",
         }[reason]
@@ -267,6 +270,8 @@ class TerminalSession:
                 self.judge(float(decision.value[0]))
         else:
             decision = self.advised
+        if decision.forfeits:
+            raise ValueError(f"There is no advice: it {decision.forfeits[0] or 'would resign'}")
         self.screen.say(f"The agent would play {self.text(states, decision)}.")
         self.explain(states, decision, own=True)
 

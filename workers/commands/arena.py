@@ -1,8 +1,7 @@
 """``alphazero arena``: matches between players, and their Elo."""
 
 import argparse
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -17,11 +16,14 @@ from workers.terminal.options import (
     new_file,
     player,
 )
+from workers.terminal.output import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from alphazero.judging.arena import ArenaResult
+    from alphazero.judging.decisions import Player
+    from games.base import Game
 
 HELP = "play matches between players and rate them"
 EPILOG = f"""\
@@ -60,7 +62,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--games-out",
         type=new_file,
         metavar="FILE",
-        help="write each game as a line of JSON: its players, moves and result",
+        help="write each game: as SGF or PGN where FILE ends in .sgf or .pgn, else as a line of "
+        "JSON with its players, moves and result",
     )
     add_seed(parser)
     add_json(parser)
@@ -71,16 +74,24 @@ def run(options: argparse.Namespace) -> int:
 
     import games
     from alphazero.judging import arena, players
-    from workers.terminal import progress, tables
+    from workers.terminal import progress, signals, tables
 
     rules = games.make(options.game)
-    entrants = [players.make(spec, rules, allow=options.allow) for spec in options.players]
+    entrants = [
+        players.make(spec, rules, allow=options.allow, programs=True) for spec in options.players
+    ]
     screen = Console(stderr=True)
     for entrant in entrants:
-        if entrant.inference:
-            text = f"{entrant.name}: {entrant.inference}"
+        if shown := entrant.inference or entrant.program:
+            text = f"{entrant.name}: {shown}"
             screen.print(text, markup=False, highlight=False, soft_wrap=True)
-    with progress.games() as report, _writer(options.games_out) as record:
+    # Programs that play must end with this one, also where it is stopped.
+    with (
+        signals.handled(signals.interrupt, ("SIGTERM", "SIGHUP")),
+        _closing(entrants),
+        progress.games() as report,
+        _writer(rules, options.games_out) as record,
+    ):
         played = arena.play(
             rules, entrants, options.games, options.seed, options.opening_plies, report,
             swap=not options.fixed_seats, record=record,
@@ -89,17 +100,30 @@ def run(options: argparse.Namespace) -> int:
     tables.warn_of_repeats(screen, played.games, played.distinct_games, advice)
     shown = [_standings(played, rules.max_plies)]
     shown += [_cross_table(played)] if len(entrants) > 2 else []
+    shown += _reasons(played)
     return tables.report(Group(*shown), asdict(played), options.json)
 
 
 @contextmanager
-def _writer(path: Path | None) -> Iterator[Callable[[dict[str, Any]], object] | None]:
-    """A function that writes a game as one line of ``path``; None without a path."""
+def _closing(entrants: Sequence["Player"]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for entrant in entrants:
+            entrant.close()
+
+
+@contextmanager
+def _writer(game: "Game", path: Path | None) -> Iterator[Callable[[dict[str, Any]], object] | None]:
+    """A function that writes a game to ``path``; None without a path."""
+    from alphazero.judging import saved_games
+
     if path is None:
         yield None
         return
+    text = saved_games.writer(game, path)
     with path.open("w", encoding="utf-8") as file:
-        yield lambda played: file.write(json.dumps(played) + "\n")
+        yield lambda played: file.write(text(played))
 
 
 def _standings(played: "ArenaResult", max_plies: int) -> "Table":
@@ -111,12 +135,28 @@ def _standings(played: "ArenaResult", max_plies: int) -> "Table":
     table = tables.make(
         f"{played.game}, {played.counted()}{cut if played.adjudicated else ''}",
         "player", "wins", "draws", "losses", "score", "Elo", "95 %",
+        *(["forfeits"] if played.forfeits else []),
     )  # fmt: skip
-    for one in played.players:
+    for number, one in enumerate(played.players):
         elo, low, high = map(tables.signed, (one.elo, one.elo_low, one.elo_high))
         counts = map(str, (one.wins, one.draws, one.losses))
-        table.add_row(escape(one.name), *counts, f"{one.score:.1%}", elo, f"{low} to {high}")
+        lost = sum(forfeit.games for forfeit in played.forfeits if forfeit.player == number)
+        more = [str(lost)] if played.forfeits else []
+        row = escape(one.name), *counts, f"{one.score:.1%}", elo, f"{low} to {high}", *more
+        table.add_row(*row)
     return table
+
+
+def _reasons(played: "ArenaResult") -> list[str]:
+    """How games were lost without a legal move, a line for each player and reason."""
+    from rich.markup import escape
+
+    return [
+        escape(
+            f"{played.players[one.player].name}: lost {counted(one.games, 'game')}: {one.reason}"
+        )
+        for one in played.forfeits
+    ]
 
 
 def _cross_table(played: "ArenaResult") -> "Table":

@@ -74,7 +74,7 @@ def _rate(options: argparse.Namespace, game: "Game", rungs: "Ladder") -> "Rating
     from alphazero.judging import ladder, players
     from workers.terminal import progress, tables
 
-    rated = players.make(options.player, game, allow=options.allow)
+    rated = players.make(options.player, game, allow=options.allow, programs=True)
     count = GAMES if options.games is None else options.games
     with progress.games() as report:
         rating = ladder.rate(game, rated, rungs, count, options.seed or 0, report)

@@ -3,6 +3,7 @@
 import argparse
 import math
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from workers.terminal.options import PLAYERS, add_allow, add_game, minutes, player
@@ -102,12 +103,13 @@ def _play(options: argparse.Namespace, game: "Game") -> int:
 
     from alphazero import agents
     from alphazero.judging import players, screen, terminal
+    from workers.terminal import signals
 
     session = _session(options, game)
     spec = opponent(options.player, players.default(game), options.seconds)
     if not (options.player or game.name in agents.names()):
         print(f"No agent for {game.name} comes with this program: {spec} plays instead.")
-    rival = players.make(spec, game, leaves="auto", allow=options.allow)
+    rival = players.make(spec, game, leaves="auto", allow=options.allow, programs=True)
     console = Console()
     settings = terminal.PlaySettings(
         begin=not options.second,
@@ -116,7 +118,8 @@ def _play(options: argparse.Namespace, game: "Game") -> int:
         redraw=screen.is_interactive(console),
     )
     screen.edit_lines()
-    terminal.play(rival, session, settings, screen.read_line, console)
+    with closing(rival), signals.handled(signals.interrupt, ("SIGTERM", "SIGHUP")):
+        terminal.play(rival, session, settings, screen.read_line, console)
     return 0
 
 

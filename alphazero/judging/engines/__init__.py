@@ -1,0 +1,1 @@
+"""Independent programs as players: they speak GTP 2 or UCI over standard input and output."""

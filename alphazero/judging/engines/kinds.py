@@ -1,0 +1,103 @@
+"""The players ``gtp:cmd=...`` and ``uci:cmd=...``: their options, as texts name them."""
+
+import os
+from collections.abc import Callable
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, validate_call
+
+from alphazero.config import Count
+from alphazero.judging.decisions import Player
+from alphazero.judging.engines import pool
+from alphazero.judging.engines.gtp import GtpEngine
+from alphazero.judging.engines.process import split_command
+from alphazero.judging.engines.uci import UciEngine
+from alphazero.types import Limits
+from games.base import Game
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+PATIENCE = 30.0
+"""Seconds after which a program without an answer has lost, where no number is given."""
+MOVE_SECONDS = 1.0
+"""The time per move of a program that speaks UCI and is given no other limit."""
+
+_constructor = validate_call(config=ConfigDict(arbitrary_types_allowed=True))
+
+
+@_constructor
+def gtp(
+    game: Game,
+    name: str,
+    *,
+    cmd: str,
+    seconds: Seconds | None = None,
+    processes: Count | None = None,
+    commands: str = "",
+) -> Player:
+    """A program that speaks GTP 2, as ``gtp:cmd="gnugo --mode gtp --level 1"``.
+
+    It loses a game in which it has no legal move after ``seconds``, 30 unless given; where they are
+    given it is told of them. At most ``processes`` run at once, as many as there are cores unless
+    given. ``commands``, separated by ``;``, are sent to each before its first game.
+    """
+    words, first = split_command(cmd), _listed(commands)
+    return _player(game, name, lambda: GtpEngine(game, words, first), processes, seconds, seconds)
+
+
+@_constructor
+def uci(
+    game: Game,
+    name: str,
+    *,
+    cmd: str,
+    seconds: Seconds | None = None,
+    processes: Count | None = None,
+    nodes: Count | None = None,
+    depth: Count | None = None,
+    skill: int | None = None,
+    options: str = "",
+    variant: str | None = None,
+) -> Player:
+    """A program that speaks UCI, as ``uci:cmd=stockfish,skill=0,nodes=1000``.
+
+    ``seconds`` and ``processes`` as in ``gtp``. ``nodes`` and ``depth`` limit its search; without
+    them and ``seconds`` it has one second per move. ``skill`` is its option ``Skill Level``;
+    ``options`` are others, ``"Hash=64;Threads=1"``. ``variant``: what it calls the game.
+    """
+    words, chosen = split_command(cmd), _named(options)
+    if skill is not None:
+        chosen["Skill Level"] = str(skill)
+    given = {"nodes": nodes, "depth": depth}
+    searched = " ".join(f"{key} {value}" for key, value in given.items() if value is not None)
+    told = seconds or (None if searched else MOVE_SECONDS)
+    return _player(
+        game, name, lambda: UciEngine(game, words, chosen, searched, variant),
+        processes, seconds, told,
+    )  # fmt: skip
+
+
+def _player(
+    game: Game,
+    name: str,
+    start: Callable[[], pool.Engine],
+    processes: int | None,
+    seconds: float | None,
+    told: float | None,
+) -> Player:
+    cores = os.cpu_count() or 1
+    limits = Limits(seconds=told)
+    return pool.player(game, name, start, processes or cores, seconds or PATIENCE, limits)
+
+
+def _listed(text: str) -> list[str]:
+    """The parts between semicolons, without empty ones."""
+    return [part.strip() for part in text.split(";") if part.strip()]
+
+
+def _named(text: str) -> dict[str, str]:
+    """``"Hash=64;Threads=1"`` as a mapping; ``ValueError`` for a part without ``=``."""
+    pairs = [part.partition("=") for part in _listed(text)]
+    for key, equals, _ in pairs:
+        if not equals:
+            raise ValueError(f"options are written Name=value;Name=value, not {key!r}")
+    return {key.strip(): value.strip() for key, _, value in pairs}

@@ -1,0 +1,153 @@
+"""Players that are programs: several processes of one program, among which games are divided."""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+import numpy as np
+
+from alphazero.judging.decisions import RESIGNED, Decision, Player
+from alphazero.judging.engines.positions import common_plies
+from alphazero.judging.engines.process import EngineFailure, Program
+from alphazero.judging.lines import Line
+from alphazero.types import Generators, Limits, Lines
+from games.base import Game, States
+
+TOLD = 0.9
+"""The share of its time of which a program is told; the rest is for the way there and back."""
+
+
+class Engine(Protocol):
+    """A program with a game on its board: ``GtpEngine`` or ``UciEngine``."""
+
+    title: str
+    """Its name and version, as it states them."""
+    program: Program
+
+    @property
+    def line(self) -> Line: ...
+
+    def choose(
+        self, line: Line, state: np.void, seconds: float, told: float | None
+    ) -> int | None: ...
+
+
+class _Slot:
+    """A place for one process, which starts at its first position, and again after a failure."""
+
+    def __init__(self, start: Callable[[], Engine], engine: Engine | None = None) -> None:
+        self._start, self.engine = start, engine
+
+    def common(self, line: Line) -> int:
+        """How many moves of ``line`` are on the board of its process; -1 without a process."""
+        return common_plies(self.engine.line, line) if self.engine else -1
+
+    def choose(self, line: Line, state: np.void, seconds: float, told: float | None) -> int | str:
+        """The action, or how the game was lost, as ``Decision.forfeits`` has it."""
+        try:
+            self.engine = self.engine or self._start()
+            action = self.engine.choose(line, state, seconds, told)
+        except EngineFailure as failure:
+            self.kill()
+            return str(failure)
+        return RESIGNED if action is None else action
+
+    def kill(self) -> None:
+        if self.engine:
+            self.engine.program.kill()
+        self.engine = None
+
+
+def player(
+    game: Game,
+    name: str,
+    start: Callable[[], Engine],
+    processes: int,
+    seconds: float,
+    limits: Limits,
+) -> Player:
+    """The player whose moves come from at most ``processes`` of the program that ``start`` starts.
+
+    A program that has no move within ``seconds``, ends, or answers what is no legal move loses that
+    game (``Decision.forfeits``); the next game is played by a new process. It is told of 90 % of
+    the seconds of each call's limits. A forced pass is played without it. One process is started
+    at once; ``ValueError``, one line, where it cannot be started, or does not play ``game``.
+    """
+    try:
+        first = start()
+    except EngineFailure as failure:
+        raise ValueError(f"it {failure}") from None
+    slots = [_Slot(start, first if number == 0 else None) for number in range(processes)]
+
+    def decide(states: States, rngs: Generators, limits: Limits, lines: Lines | None) -> Decision:
+        if lines is None:
+            raise ValueError(f"player {name}: it needs the moves from the start of each game")
+        return _decide(game, slots, states, [tuple(line) for line in lines], seconds, limits)
+
+    def close() -> None:
+        for slot in slots:
+            slot.kill()
+
+    return Player(name, decide, limits=limits, program=first.title, close=close)
+
+
+def _decide(
+    game: Game,
+    slots: Sequence[_Slot],
+    states: States,
+    lines: Sequence[Line],
+    seconds: float,
+    limits: Limits,
+) -> Decision:
+    legal = game.legal(states)
+    action = legal.argmax(axis=1)  # where only a pass is legal, it
+    rows = [row for row in range(len(states)) if not forced_pass(game, states[row], legal[row])]
+    told = None if limits.seconds is None else TOLD * limits.seconds
+    forfeits: dict[int, str] = {}
+
+    def play(slot: _Slot, rows: Sequence[int]) -> None:
+        for row in rows:
+            if stopped.is_set():
+                return
+            chosen = slot.choose(lines[row], states[row], seconds, told)
+            if isinstance(chosen, str):
+                forfeits[row] = chosen
+            else:
+                action[row] = chosen
+
+    stopped = threading.Event()
+    shares = divide(slots, [lines[row] for row in rows])
+    with ThreadPoolExecutor(max(1, len(shares))) as pool:
+        try:
+            done = [pool.submit(play, slot, [rows[i] for i in share]) for slot, share in shares]
+            for future in done:
+                future.result()
+        except BaseException:  # Ctrl-C: the threads end as soon as their programs have
+            stopped.set()
+            for engine in [slot.engine for slot in slots]:
+                if engine:
+                    engine.program.stop()
+            raise
+    return Decision(action, forfeits=forfeits or None)
+
+
+def forced_pass(game: Game, state: np.void, legal: np.ndarray) -> bool:
+    """Whether the only legal move of ``state`` is a pass."""
+    actions = np.flatnonzero(legal)
+    return len(actions) == 1 and game.move_to_text(state, int(actions[0])) == "pass"
+
+
+def divide(slots: Sequence[_Slot], lines: Sequence[Line]) -> list[tuple[_Slot, list[int]]]:
+    """The slots to use, each with the indices of its ``lines``: nearly the same number for all.
+
+    A line goes to a slot on whose board most of its moves are.
+    """
+    slots = slots[: max(1, len(lines))]
+    shares: list[list[int]] = [[] for _ in slots]
+    most = -(-len(lines) // len(slots))
+    for index, line in enumerate(lines):
+        free = [number for number, share in enumerate(shares) if len(share) < most]
+        best = max(free, key=lambda number: slots[number].common(line))
+        shares[best].append(index)
+    return [(slot, share) for slot, share in zip(slots, shares, strict=True) if share]

@@ -1,0 +1,68 @@
+"""The games of a run's self-play as games of sessions, to be written as files."""
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import games
+from alphazero import addresses, config_file, plain_yaml, records, wire
+from alphazero.config import Config
+from alphazero.judging.session import Reason
+from alphazero.types import Ending, GameRecord
+from games.base import Game
+
+REASONS = {
+    Ending.RULES: Reason.RULES,
+    Ending.RESIGNED: Reason.RESIGNATION,
+    Ending.LENGTH: Reason.LENGTH,
+}
+"""Why a game was over; the word for one of which the search has proven the result is its own."""
+
+
+def game_of(run_dir: Path, allow: Collection[str] = ()) -> Game:
+    """The game of a run; ``ValueError``, one line: it is no run, or names code not in ``allow``."""
+    path = run_dir / "config.yaml"
+    if not path.is_file():
+        raise ValueError(f"{run_dir} is no run directory: it has no config.yaml")
+    name = config_file.parse(Config, plain_yaml.read_text(path), str(path)).game
+    address = games.address_of(name)
+    addresses.check_allowed({"game": address} if address else {}, allow, path)
+    return games.make(name)
+
+
+def newest(
+    game: Game, run_dir: Path, count: int, report: Callable[[str], object]
+) -> Iterator[dict[str, Any]]:
+    """The last ``count`` games that are stored, oldest first, in the form of ``Session.as_dict``.
+
+    ``report`` gets a line for each damaged game. ``ValueError``: there are games of other rules.
+    """
+    kept: deque[GameRecord] = deque(maxlen=count)
+    for path in sorted((run_dir / "games").glob("shard_*.bin")):
+        kept.extend(read for _, read in wire.read_shard(game, path, report) if read is not None)
+    return (as_dict(game, record) for record in kept)
+
+
+def as_dict(game: Game, record: GameRecord) -> dict[str, Any]:
+    """A game in the form of ``Session.as_dict``, with the weights' version as both players' names.
+
+    A game ended by a proof or a resignation ended with a search, whose move is left out.
+    """
+    state, actions = records.states_of(record.rows[-1:]), record.actions
+    mover, result = int(game.to_move(state)[0]), int(record.rows["outcome"][-1])
+    if record.ending in (Ending.PROVEN, Ending.RESIGNED):
+        actions = actions[:-1]
+    resigned = (mover if result < 0 else 1 - mover) if record.ending is Ending.RESIGNED else None
+    return {
+        "game": game.name,
+        "seats": [f"step {record.version}, first", f"step {record.version}, second"],
+        "moves": [int(action) + 1 for action in actions],
+        "resigned": resigned,
+        "clock": None,
+        "result": {
+            "first": -result if mover else result,
+            "reason": str(REASONS.get(record.ending, "proven")),
+        },
+        "opening_plies": len(record.actions) - len(record.rows),
+    }
