@@ -3,7 +3,6 @@
 The compiled rules and the layout of a state are in ``games/go_kernels.py``.
 """
 
-
 import numpy as np
 from numpy.typing import NDArray
 

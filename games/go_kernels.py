@@ -203,6 +203,7 @@ def _allow(cells, i, allowed, me, reach, inner):
         beside = (reach[q + size - one] & inner[0, p]) | (reach[q + size + one] & inner[1, p])
         allowed[i, p] = (cells[i, p] == 0) & (beside | reach[q] | reach[q + size + size])
 
+
 @jit
 def _change(cells, i, point, me, near, scratch):
     """XOR of the numbers of all stones that a stone of ``me`` on ``point`` would add or take."""
@@ -318,7 +319,11 @@ def _few_empty(cells, i, colour, few, near, stack, marks):
             empty += cells[i, point] == 0
             for k in range(4):
                 other = near[point, k]
-                if other < near.shape[0] and cells[i, other] * colour <= 0 and marks[other] != stamp:
+                if (
+                    other < near.shape[0]
+                    and cells[i, other] * colour <= 0
+                    and marks[other] != stamp
+                ):
                     marks[other] = stamp
                     stack[count] = other
                     count += 1
@@ -397,7 +402,19 @@ def step(before, actions, cells, shorts, words, tail, near, max_plies):
 
 @jit
 def advance(
-    before, actions, cells, shorts, words, allowed, result, mover, tail, near, inner, komi, max_plies
+    before,
+    actions,
+    cells,
+    shorts,
+    words,
+    allowed,
+    result,
+    mover,
+    tail,
+    near,
+    inner,
+    komi,
+    max_plies,
 ):
     """``step``, ``legal``, ``outcome`` and ``to_move``, row by row."""
     scratch, reach = _scratch(near), _reach(inner)

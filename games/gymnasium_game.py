@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from games import environments
-from games.environments import Copies, first_line
+from games import environment_copies
+from games.environment_copies import Copies, first_line
 from games.replayed import Position, ReplayedGame
 from games.spec import parse_call, plain_call, shown, suggest
 
@@ -61,7 +61,7 @@ class GymnasiumEnvironment(ReplayedGame):
             seen, _ = first.reset(seed=seed)
         self._space, self._copies = first.observation_space, Copies(first, self.name)
         length = max_plies or longest or LONGEST
-        shape = environments.planes_of(self._space, channels_last=True)
+        shape = environment_copies.planes_of(self._space, channels_last=True)
         arguments = (environment, lowest, highest, max_plies, seed)
         self._lay_out(arguments, int(first.action_space.n), length, length, shape)
         self._every = np.arange(self.num_actions).astype(self._move)
@@ -104,7 +104,7 @@ class GymnasiumEnvironment(ReplayedGame):
         return self._position(environment, seen, total + float(reward), terminated or truncated)
 
     def _position(self, environment: Any, seen: Any, total: float, over: bool) -> Position:
-        planes = environments.planes(self._space, seen, channels_last=True)
+        planes = environment_copies.planes(self._space, seen, channels_last=True)
         outcome = self._scaled(total) if over else np.nan
         inner = (self._copies.pack(environment), total)
         return Position(inner, 0, self._every[:0] if over else self._every, outcome, planes)
@@ -124,7 +124,7 @@ class GymnasiumEnvironment(ReplayedGame):
 
     def _render(self, position: Position) -> str:
         seen = position.planes.reshape(self.observation_shape)  # type: ignore[union-attr]
-        drawn = environments.render(self._copies.unpack(position.inner[0]), seen, 0)
+        drawn = environment_copies.render(self._copies.unpack(position.inner[0]), seen, 0)
         return f"{drawn.rstrip()}\nreturn {position.inner[1]:g}"
 
 
@@ -145,8 +145,10 @@ def _make(name: str, environment: str) -> tuple[Any, int | None]:
 
     identity, texts = parse_call(environment)
     if not _ID.fullmatch(identity):
-        raise ValueError(f"gymnasium: {shown(identity)} is no id, as FrozenLake-v1 or module:Mine-v0")
-    values = environments.arguments(name, texts)
+        raise ValueError(
+            f"gymnasium: {shown(identity)} is no id, as FrozenLake-v1 or module:Mine-v0"
+        )
+    values = environment_copies.arguments(name, texts)
     if ":" not in identity:
         if identity not in gymnasium.registry:
             raise ValueError(f"{name}: no such environment; {suggest(identity, _own())}")

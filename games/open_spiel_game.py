@@ -215,7 +215,9 @@ def _value(name: str, key: str, text: str, specified: dict[str, Any]) -> Any:
             return text.lower() == "true"
         right = "true or false"
     elif isinstance(default, int | float):
-        number = re.fullmatch(r"\d{1,9}" if isinstance(default, int) else r"\d{1,9}(\.\d{1,9})?", text)
+        number = re.fullmatch(
+            r"\d{1,9}" if isinstance(default, int) else r"\d{1,9}(\.\d{1,9})?", text
+        )
         if number and float(text) <= LARGEST:
             return type(default)(text)
         right = f"a{' whole' * isinstance(default, int)} number from 0 to {LARGEST}"
@@ -242,10 +244,14 @@ def _try(name: str, text: str) -> None:
     except subprocess.TimeoutExpired:
         raise ValueError(f"open_spiel:{text}: a first game takes too long") from None
     if ended.returncode < 0:
-        raise ValueError(f"open_spiel:{text}: these parameters make OpenSpiel crash or take too long")
+        raise ValueError(
+            f"open_spiel:{text}: these parameters make OpenSpiel crash or take too long"
+        )
     said = ended.stdout.strip().splitlines()
     if said != ["plays"]:
-        raise ValueError(f"open_spiel:{name} cannot be played so: {said[-1] if said else 'it ended'}")
+        raise ValueError(
+            f"open_spiel:{name} cannot be played so: {said[-1] if said else 'it ended'}"
+        )
 
 
 def _first_line(error: Exception) -> str:

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from games import environments
-from games.environments import Copies, first_line
+from games import environment_copies
+from games.environment_copies import Copies, first_line
 from games.replayed import Position, ReplayedGame
 from games.spec import parse_call, plain_call, shown
 
@@ -59,7 +59,7 @@ class PettingZooEnvironment(ReplayedGame):
         self._space = first.observation_space(agent)
         if hasattr(self._space, "spaces") and "observation" in self._space.spaces:
             self._space = self._space["observation"]
-        shape = environments.planes_of(self._space, channels_last=True)
+        shape = environment_copies.planes_of(self._space, channels_last=True)
         actions = int(first.action_space(agent).n)
         self._lay_out((environment, max_plies), actions, max_plies, max_plies, shape)
         self._start = self._position(first, (0.0, 0.0), 1)
@@ -91,7 +91,9 @@ class PettingZooEnvironment(ReplayedGame):
                 other.step(action)
                 totals = self._added(totals, other)
                 position = self._play(position, action)
-                _require_equal(self.name, position, self._position(other, totals, 1 - position.mover))
+                _require_equal(
+                    self.name, position, self._position(other, totals, 1 - position.mover)
+                )
 
     def _begin(self) -> Position:
         return self._start
@@ -116,7 +118,10 @@ class PettingZooEnvironment(ReplayedGame):
             mover = 1 - mover
             if abs(sum(totals)) > 1e-6:
                 raise ValueError(f"{self.name} is not zero-sum: a game ended with rewards {totals}")
-            agent, outcome = self._agents[mover ^ self._first], float(np.sign(totals[mover ^ self._first]))
+            agent, outcome = (
+                self._agents[mover ^ self._first],
+                float(np.sign(totals[mover ^ self._first])),
+            )
         else:
             agent, outcome = environment.agent_selection, np.nan
             mover = self._agents.index(agent) ^ self._first
@@ -130,7 +135,7 @@ class PettingZooEnvironment(ReplayedGame):
         if np.isnan(outcome) and not len(legal):
             raise ValueError(f"{self.name}: no action is legal in a game that goes on")
         seen = seen["observation"] if isinstance(seen, dict) else seen
-        shown_planes = environments.planes(self._space, seen, channels_last=True)
+        shown_planes = environment_copies.planes(self._space, seen, channels_last=True)
         inner = (self._copies.pack(environment), totals)
         return Position(inner, mover, legal, outcome, shown_planes)
 
@@ -146,15 +151,19 @@ class PettingZooEnvironment(ReplayedGame):
 
     def _render(self, position: Position) -> str:
         seen = position.planes.reshape(self.observation_shape)  # type: ignore[union-attr]
-        return environments.render(self._copies.unpack(position.inner[0]), seen, position.mover)
+        return environment_copies.render(
+            self._copies.unpack(position.inner[0]), seen, position.mover
+        )
 
 
 def _make(name: str, environment: str) -> Any:
     """The innermost environment: wrappers only check what is checked here."""
     module, texts = parse_call(environment)
     if not re.fullmatch(r"[A-Za-z_][\w.]{0,199}", module):
-        raise ValueError(f"pettingzoo: {shown(module)} is no module, as pettingzoo.classic.chess_v6")
-    values = environments.arguments(name, texts)
+        raise ValueError(
+            f"pettingzoo: {shown(module)} is no module, as pettingzoo.classic.chess_v6"
+        )
+    values = environment_copies.arguments(name, texts)
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     try:
         make = importlib.import_module(module).env
@@ -179,4 +188,3 @@ def _require_equal(name: str, copied: Position, replayed: Position) -> None:
         raise ValueError(
             f"{name} has chance, or cannot be copied: the same moves led to two positions"
         )
-
