@@ -20,7 +20,7 @@ this one; see ``alphazero.packages``.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from alphazero import packages
+from alphazero import environments, packages
 
 if TYPE_CHECKING:
     from alphazero.config import Config
@@ -83,6 +83,7 @@ _SOURCES = {
 """Where each name is defined; type checkers read the imports above instead."""
 
 packages.check("games")
+environments.register_when_imported()
 
 if not TYPE_CHECKING:  # a type checker would accept every name
 

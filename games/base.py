@@ -50,6 +50,7 @@ overrides it. No author turns boards, flips signs for another player or counts p
 
 * ``max_legal``: the most legal actions of any position. Recorded policies have room for so many,
   which matters where there are thousands of actions.
+* ``observation_bounds``: the least and the greatest number of an observation; by default 0 and 1.
 * ``identity``: the part of a state on which everything else depends. Caches and exact solutions use
   it as their key. A state that counts plies for a drawing only leaves the count out.
 * ``adjudicate``: the result of a game that reaches ``max_plies``, where the framework ends it in
@@ -154,6 +155,11 @@ class Game(ABC):
     ``np.dtype([("cells", "i1", (9,))])``. Search copies and stores many states: keep it small.
     """
 
+    observation_bounds: tuple[float, float] = (0.0, 1.0)
+    """The least and the greatest number that an observation may hold, as ``(-1.0, 1.0)``.
+
+    Libraries that take the game as an environment are given them as the bounds of its observations.
+    """
     max_legal: int = _default(lambda game: game.num_actions)
     """At least the number of legal actions in any position; by default ``num_actions``.
 
@@ -207,7 +213,7 @@ class Game(ABC):
     def observe(self, states: States) -> NDArray[np.float32]:
         """``float32 [B, C, H, W]``: the network's input, from the mover's point of view.
 
-        The numbers are finite, about 0 to 1. The mover's pieces are in the same planes for both
+        The numbers are finite and within ``observation_bounds``. The mover's pieces are in the same planes for both
         players, so that one network plays both sides; commonly plane 0 has the mover's pieces and
         plane 1 the opponent's.
         """
