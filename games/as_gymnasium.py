@@ -1,7 +1,7 @@
 """A game against a given opponent as a Gymnasium environment, for single-agent libraries."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -31,7 +31,7 @@ class GymnasiumGame(gymnasium.Env):
     illegal action of the opponent.
     """
 
-    metadata: ClassVar[dict[str, Any]] = METADATA  # type: ignore[misc]
+    metadata: dict[str, Any] = METADATA
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """A game as a PettingZoo environment, for libraries that use its agent-environment cycle."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -25,7 +25,7 @@ class PettingZooGame(AECEnv):
     raises ``ResetNeeded``. ``ValueError`` for a render mode that there is not.
     """
 
-    metadata: ClassVar[dict[str, Any]] = METADATA | {"name": "game", "is_parallelizable": False}  # type: ignore[misc]
+    metadata: dict[str, Any] = METADATA | {"name": "game", "is_parallelizable": False}
 
     def __init__(self, game: Game, render_mode: str | None = None):
         super().__init__()

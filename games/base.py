@@ -213,9 +213,9 @@ class Game(ABC):
     def observe(self, states: States) -> NDArray[np.float32]:
         """``float32 [B, C, H, W]``: the network's input, from the mover's point of view.
 
-        The numbers are finite and within ``observation_bounds``. The mover's pieces are in the same planes for both
-        players, so that one network plays both sides; commonly plane 0 has the mover's pieces and
-        plane 1 the opponent's.
+        The numbers are finite and within ``observation_bounds``. The mover's pieces are in the same
+        planes for both players, so that one network plays both sides; commonly plane 0 has the
+        mover's pieces and plane 1 the opponent's.
         """
 
     def advance(self, states: States, actions: NDArray[np.integer]) -> Transition:

@@ -23,7 +23,7 @@ def is_legal(game: Game, states: States, action: Any) -> bool:
     number = np.asarray(action)
     if number.ndim or number.dtype.kind not in "iu":
         return False
-    return 0 <= number < game.num_actions and bool(game.legal(states)[0, number])
+    return bool(0 <= number < game.num_actions and game.legal(states)[0, number])
 
 
 class Renderer:

@@ -224,10 +224,10 @@ def test_a_render_mode_is_refused_in_one_line_that_says_what_there_is(adapted, m
         adapted(game, "svg")
     with pytest.raises(ValueError, match=r"opens no window; .* return one$"):
         adapted(game, "human")
-    with pytest.raises(ValueError, match="needs Pillow"), monkeypatch.context() as patched:
-        patched.setattr(pixels, "available", lambda: False)
-        adapted(game, "rgb_array")
     assert adapted(game, None).render_mode is None
+    monkeypatch.setattr(pixels, "available", lambda: False)
+    with pytest.raises(ValueError, match="needs Pillow"):
+        adapted(game, "rgb_array")
 
 
 def test_the_modes_are_known_from_the_class_and_the_bounds_are_those_of_the_game():
@@ -250,7 +250,8 @@ def test_an_image_shows_stones_marks_and_the_text_below():
     assert (stone != marked).any(axis=2).sum() > 50
     assert pixels.render(Drawing((square,), {}, labels=(label,))).shape == (96, 56, 3)
     assert pixels.render(Drawing((square,), {}, text="one\ntwo")).shape == (116, 56, 3)
-    hexagon, point = (pixels.render(Drawing((Cell(0, 0, shape),), {})) for shape in ("hexagon", "point"))  # fmt: skip
+    hexagon = pixels.render(Drawing((Cell(0, 0, "hexagon"),), {}))
+    point = pixels.render(Drawing((Cell(0, 0, "point"),), {}))
     corners = hexagon[[0, 0, -1, -1], [0, -1, 0, -1]]
     assert (corners == 255).all()
     assert hexagon[28, 28].tolist() == empty[28, 28].tolist()
