@@ -1,11 +1,11 @@
 """Figures of one game's rules: rates, memory, and the method that costs a search the most."""
 
+import copy
 import time
 from typing import Any
 
 import numpy as np
 
-import games
 from alphazero import evaluators, game_time, memory, records
 from alphazero import search as searches
 from alphazero.game_time import GameTime
@@ -34,7 +34,7 @@ def bench(game: Game, seconds: float, seed: int = 0) -> Figures:
     return {
         "positions_per_second": _rates(game, states, rng, seconds / 2),
         "memory": sizes(game),
-        **_shares(game, states[:SEARCHED], seconds / 2),
+        **shares(game, states[:SEARCHED], seconds / 2),
     }
 
 
@@ -92,9 +92,9 @@ def sizes(game: Game) -> dict[str, Any]:
     }
 
 
-def _shares(game: Game, states: States, seconds: float) -> Figures:
+def shares(game: Game, states: States, seconds: float) -> Figures:
     """The share of a search that each method takes, and the game's microseconds per simulation."""
-    watched, spent = games.make(game.name), GameTime()  # the game itself stays as it is
+    watched, spent = copy.copy(game), GameTime()  # the game itself stays as it is
     _search(watched, states[:1])  # compiles, or loads what is compiled
     spent.watch(watched, _counted(game))
     simulations, start = 0, time.perf_counter()

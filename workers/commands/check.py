@@ -37,8 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from rich.console import Console
-    from rich.text import Text
+    from rich.console import Console, Group
 
     import games
     from workers.bench import rules
@@ -51,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     }  # fmt: skip
     if broken:
         print(f"{game.name} breaks a promise: {broken}", file=sys.stderr)
-        tables.report(Text(end=""), result, options.json)
+        tables.report(Group(), result, options.json)
         return FAILED
 
     with Console(stderr=True).status("measuring", spinner="line"):
