@@ -75,8 +75,8 @@ class _Following(MetaPathFinder):
         if fullname not in _REGISTER:
             return None
         others = (finder for finder in sys.meta_path if finder is not self)
-        found = (finder.find_spec(fullname, path, target) for finder in others)
-        spec = next(filter(None, found), None)
+        specs = (finder.find_spec(fullname, path, target) for finder in others)
+        spec = next(filter(None, specs), None)
         if spec and spec.loader:
             _add_step(spec.loader, _REGISTER[fullname])
         return spec

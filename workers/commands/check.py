@@ -40,7 +40,6 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console, Group
 
     import games
-    from workers.bench import rules
     from workers.terminal import tables
 
     game = games.make(options.game)
@@ -52,6 +51,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"{game.name} breaks a promise: {broken}", file=sys.stderr)
         tables.report(Group(), result, options.json)
         return FAILED
+    from workers.bench import rules  # torch, which takes seconds to import
 
     with Console(stderr=True).status("measuring", spinner="line"):
         result |= rules.bench(game, SECONDS, options.seed)

@@ -16,13 +16,13 @@ LETTERS = "abcde"
 
 def lines() -> NDArray[np.intp]:
     """``[L, 4]``: the cells of every line that wins, as numbers; cell 0 is the top left one."""
-    found = []
+    result = []
     for row, column in np.ndindex(SIDE, SIDE):
         for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
             rows, columns = (row + down * np.arange(LINE), column + right * np.arange(LINE))
             if rows[-1] < SIDE and 0 <= columns[-1] < SIDE:
-                found.append(rows * SIDE + columns)
-    return np.array(found)
+                result.append(rows * SIDE + columns)
+    return np.array(result)
 
 
 LINES = lines()
