@@ -3,7 +3,8 @@
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,33 +25,39 @@ class GameTime:
     def __init__(self) -> None:
         self._thread = threading.local()
         self._lock = threading.Lock()
-        self._game = self._all = 0.0
+        self._all = 0.0
+        self._methods: Counter[str] = Counter()  # seconds
 
     @property
     def share(self) -> float:
         """The share of the measured time that was spent in the game, in [0, 1]; 0 before any."""
-        return self._game / self._all if self._all else 0.0
+        return sum(self.shares.values())
 
-    def watch(self, game: Game) -> None:
-        """Measure the methods of this instance from now on."""
-        for name in METHODS:
+    @property
+    def shares(self) -> dict[str, float]:
+        """The part of each method in ``share``; a method that was not called is left out."""
+        return {name: spent / self._all for name, spent in self._methods.items() if self._all}
+
+    def watch(self, game: Game, methods: Sequence[str] = METHODS) -> None:
+        """Measure these methods of this instance from now on."""
+        for name in methods:
             # A frozen dataclass is no obstacle, but a class with slots cannot be measured.
             with contextlib.suppress(AttributeError):
-                object.__setattr__(game, name, self._measured(getattr(game, name)))
+                object.__setattr__(game, name, self._measured(name, getattr(game, name)))
 
     @contextmanager
     def measured(self) -> Iterator[None]:
         """Measure what this thread does meanwhile."""
-        start, self._thread.spent = time.perf_counter(), 0.0
+        start, self._thread.spent = time.perf_counter(), Counter()
         try:
             yield
         finally:
             with self._lock:
                 self._all += time.perf_counter() - start
-                self._game += self._thread.spent
+                self._methods.update(self._thread.spent)
             self._thread.spent = None
 
-    def _measured(self, method: Callable) -> Callable:
+    def _measured(self, name: str, method: Callable) -> Callable:
         thread = self._thread
 
         def measured(*arguments: Any, **named: Any) -> Any:
@@ -61,6 +68,7 @@ class GameTime:
             try:
                 return method(*arguments, **named)
             finally:
-                thread.spent = spent + time.perf_counter() - start
+                spent[name] += time.perf_counter() - start
+                thread.spent = spent
 
         return measured

@@ -50,6 +50,7 @@ overrides it. No author turns boards, flips signs for another player or counts p
 
 * ``max_legal``: the most legal actions of any position. Recorded policies have room for so many,
   which matters where there are thousands of actions.
+* ``observation_bounds``: the least and the greatest number of an observation; by default 0 and 1.
 * ``identity``: the part of a state on which everything else depends. Caches and exact solutions use
   it as their key. A state that counts plies for a drawing only leaves the count out.
 * ``adjudicate``: the result of a game that reaches ``max_plies``, where the framework ends it in
@@ -73,7 +74,6 @@ unfinished games. Only user input is checked: ``text_to_action`` and ``__init__`
 ``ValueError`` with one line that explains what would be right.
 """
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cached_property
@@ -82,6 +82,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from games.digest import digest_of_games
 from games.drawing import Drawing
 from games.spec import nearest
 
@@ -161,6 +162,11 @@ class Game(ABC):
     Its value may be written as a call with arguments of its own, which commas separate.
     """
 
+    observation_bounds: tuple[float, float] = (0.0, 1.0)
+    """The least and the greatest number that an observation may hold, as ``(-1.0, 1.0)``.
+
+    Libraries that take the game as an environment are given them as the bounds of its observations.
+    """
     max_legal: int = _default(lambda game: game.num_actions)
     """At least the number of legal actions in any position; by default ``num_actions``.
 
@@ -168,7 +174,7 @@ class Game(ABC):
     it is much smaller than ``num_actions`` and certain. Example: chess has 4,672
     actions in AlphaZero's numbering, and no position has more than 218 moves.
     """
-    rules_version: str = _default(lambda game: _digest_of_games(game))
+    rules_version: str = _default(lambda game: digest_of_games(game))
     """A text that differs where the rules differ, the same in every process and machine.
 
     By default 12 hexadecimal digits, a digest of 16 random games drawn from a fixed seed. A change
@@ -214,9 +220,9 @@ class Game(ABC):
     def observe(self, states: States) -> NDArray[np.float32]:
         """``float32 [B, C, H, W]``: the network's input, from the mover's point of view.
 
-        The numbers are finite, about 0 to 1. The mover's pieces are in the same planes for both
-        players, so that one network plays both sides; commonly plane 0 has the mover's pieces and
-        plane 1 the opponent's.
+        The numbers are finite and within ``observation_bounds``. The mover's pieces are in the same
+        planes for both players, so that one network plays both sides; commonly plane 0 has the
+        mover's pieces and plane 1 the opponent's.
         """
 
     def advance(self, states: States, actions: NDArray[np.integer]) -> Transition:
@@ -343,35 +349,3 @@ class Game(ABC):
 
     def __repr__(self) -> str:
         return f"<game {self.name}>"
-
-
-_DIGEST_GAMES, _DIGEST_PLIES = 16, 512
-
-
-def _digest_of_games(game: Game) -> str:
-    """The SHA-256 of random games: states, legal moves, results and movers of every ply.
-
-    The result of an unfinished position is the one that it would have at ``max_plies``.
-
-    Cut after ``_DIGEST_PLIES`` plies, so that a large ``max_plies`` costs no time. ``random_raw``
-    gives the same numbers in every version of NumPy, which generators' other methods need not.
-    """
-    numbers = np.random.PCG64(0)
-    digest = hashlib.sha256(f"{game.num_actions} {game.max_plies} {game.dtype.names}".encode())
-    states = game.initial(_DIGEST_GAMES)
-    for _ in range(min(game.max_plies, _DIGEST_PLIES) + 1):
-        legal, result = game.legal(states), game.result(states, game.max_plies)
-        # On every machine the same: numbers of several bytes are little-endian.
-        digest.update(states.astype(game.dtype.newbyteorder("<")).tobytes())
-        digest.update(np.packbits(legal).tobytes())
-        digest.update(result.astype(np.int8).tobytes())
-        digest.update(game.to_move(states).tobytes())
-        going = legal.any(axis=1)
-        if not going.any():
-            break
-        states, legal = states[going], legal[going]
-        # The action is the chosen one of the row's legal ones, counted from 0.
-        chosen = numbers.random_raw(len(states)) % legal.sum(axis=1).astype(np.uint64)
-        places = legal.cumsum(axis=1) > chosen.astype(np.int64)[:, None]
-        states = game.step(states, places.argmax(axis=1))
-    return digest.hexdigest()[:12]

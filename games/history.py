@@ -52,6 +52,7 @@ class WithHistory(Game):
         self.game, self.plies = game, plies
         self.name, self.num_actions, self.max_plies = game.name, game.num_actions, game.max_plies
         self.observation_shape, self.max_legal = game.observation_shape, game.max_legal
+        self.observation_bounds = game.observation_bounds
         self.rules_version = game.rules_version
         self.dtype = np.dtype(
             [("state", game.dtype), ("known", "u1"), ("earlier", game.dtype, (plies,))]

@@ -49,7 +49,9 @@ def same_position(game, states, board, plies):
     margin = (board.margin() - game.komi) * sign
     owners = [sign * "O.X".index(owner) - sign for owner in board.owners()]
     assert "XO"[game.to_move(states)[0]] == board.mover
-    np.testing.assert_equal(game.outcome(states)[0], np.float32(np.sign(margin) if over else np.nan))
+    np.testing.assert_equal(
+        game.outcome(states)[0], np.float32(np.sign(margin) if over else np.nan)
+    )
     assert game.adjudicate(states)[0] == np.sign(margin)
     assert game.final_ownership(states)[0].tolist() == owners
     largest = game.size**2 + abs(game.komi)
@@ -304,7 +306,11 @@ def test_an_empty_board_belongs_to_neither_and_komi_decides():
     assert GAME.final_ownership(states)[0].tolist() == [0.0] * 25
     assert GAME.outcome(states)[0] == -1
     even = games.make("go:size=5,komi=0")
-    assert even.outcome(play(even, "pass pass"))[0] == even.final_score(play(even, "pass pass"))[0] == 0
+    assert (
+        even.outcome(play(even, "pass pass"))[0]
+        == even.final_score(play(even, "pass pass"))[0]
+        == 0
+    )
 
 
 def test_a_game_at_max_plies_gets_the_area_as_it_stands():

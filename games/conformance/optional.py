@@ -24,6 +24,27 @@ _TWINS, _FUTURE, _MOST_CELLS = 2_000, 6, 1 << 25
 actions of all pairs together."""
 
 
+def check_bounds(game: Game, plies: list[Ply]) -> None:
+    """No observation has a number outside ``observation_bounds``."""
+    bounds = game.observation_bounds
+    require(
+        isinstance(bounds, tuple)
+        and len(bounds) == 2
+        and all(isinstance(bound, int | float) and np.isfinite(bound) for bound in bounds)
+        and bounds[0] < bounds[1],
+        f"observation_bounds must be two finite numbers, the lesser one first, not {bounds!r}",
+    )
+    for ply in plies:
+        observation = game.observe(ply.after).reshape(len(ply.after), -1)
+        within = (observation >= bounds[0]) & (observation <= bounds[1])
+        require_rows(
+            within.all(axis=1),
+            f"observe must stay within observation_bounds = {bounds}, but has numbers from "
+            f"{observation.min(initial=0):g} to {observation.max(initial=0):g}",
+            ply.history,
+        )
+
+
 def check_max_legal(game: Game, plies: list[Ply], rng: np.random.Generator) -> None:
     """No position of random games, nor of games that seek many moves, has more of them."""
     most = game.max_legal
