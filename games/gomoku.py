@@ -9,8 +9,6 @@ A state has one byte per cell, row by row from the top left. Only the four lines
 stone can be new, so that a move looks at these and at no others; the state keeps the result.
 """
 
-from itertools import product
-
 import numpy as np
 from numpy.typing import NDArray
 

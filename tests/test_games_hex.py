@@ -20,8 +20,8 @@ class Board:
         self.size, self.stones = size, tuple(frozenset(side) for side in stones)
 
     def empty(self):
-        cells = product(range(self.size), range(self.size))
-        return [cell for cell in cells if cell not in self.stones[0] | self.stones[1]]
+        taken, cells = self.stones[0] | self.stones[1], product(range(self.size), repeat=2)
+        return [cell for cell in cells if cell not in taken]
 
     def chains(self, player):
         """Sets of stones that touch, each with the number of its owner's edges it reaches."""
@@ -87,8 +87,8 @@ def same(game, states, board, mover, may_swap):
     np.testing.assert_array_equal(game.observe(states)[0], planes)
 
 
-@given(st.integers(3, 19), st.booleans(), st.randoms(use_true_random=False))
-@settings(max_examples=30, deadline=None)
+@given(st.sampled_from([*range(3, 10), 19]), st.booleans(), st.randoms(use_true_random=False))
+@settings(max_examples=25, deadline=None)
 def test_any_game_goes_as_on_the_set_based_board(size, swap, random):
     game, board = games.make(f"hex:size={size},swap={str(swap).lower()}"), Board(size)
     states, mover, moves = game.initial(1), 0, 0
