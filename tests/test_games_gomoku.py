@@ -50,7 +50,7 @@ def same(game, states, board, mover):
     """Everything that the game says of one state is what the board says; whether it goes on."""
     won, empty = board.winning(1 - mover), board.empty()
     outcome = -1 if won else np.nan if empty else 0
-    np.testing.assert_array_equal(game.outcome(states), np.float32([outcome]))
+    np.testing.assert_array_equal(game.outcome(states), [outcome])
     assert game.to_move(states)[0] == mover
     legal = [board.cells[action] for action in np.flatnonzero(game.legal(states)[0])]
     assert legal == ([] if won else empty)
