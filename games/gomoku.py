@@ -7,9 +7,9 @@ move is forbidden (Renju is another game).
 
 A state has one byte per cell, row by row from the top left. Only the four lines through the new
 stone can be new, so that a move looks at these and at no others; the state keeps the result.
-"""
 
-from itertools import product
+The file is long because the rules are compiled: a class of thin methods, then its kernels.
+"""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -30,7 +30,7 @@ _DOWN = 0.866
 _FIRST, _SECOND = 1, 2
 """The bits of a stone: of the first player, of the second."""
 _NEAR, _FAR = 4, 8
-"""The bits of a stone whose chain reaches its owner's edge: the top or left, the bottom or right."""
+"""The bits of a stone whose chain reaches an edge of its owner: top or left, bottom or right."""
 _EDGES = _NEAR | _FAR
 
 

@@ -20,8 +20,8 @@ class Board:
         self.size, self.stones = size, tuple(frozenset(side) for side in stones)
 
     def empty(self):
-        cells = product(range(self.size), range(self.size))
-        return [cell for cell in cells if cell not in self.stones[0] | self.stones[1]]
+        taken, cells = self.stones[0] | self.stones[1], product(range(self.size), repeat=2)
+        return [cell for cell in cells if cell not in taken]
 
     def chains(self, player):
         """Sets of stones that touch, each with the number of its owner's edges it reaches."""
@@ -71,9 +71,7 @@ def same(game, states, board, mover, may_swap):
     """Everything that the game says of one state is what the board says."""
     size, winner = board.size, board.winner()
     assert game.to_move(states)[0] == mover
-    np.testing.assert_array_equal(
-        game.outcome(states), np.float32([np.nan if winner is None else -1])
-    )
+    np.testing.assert_array_equal(game.outcome(states), [np.nan if winner is None else -1])
     assert winner in (None, 1 - mover)
     legal = [] if winner is not None else seen(board.empty(), mover)
     expected = np.append(plane(legal, size).ravel(), [may_swap] * game.swap)
@@ -87,8 +85,8 @@ def same(game, states, board, mover, may_swap):
     np.testing.assert_array_equal(game.observe(states)[0], planes)
 
 
-@given(st.integers(3, 19), st.booleans(), st.randoms(use_true_random=False))
-@settings(max_examples=30, deadline=None)
+@given(st.sampled_from([*range(3, 10), 19]), st.booleans(), st.randoms(use_true_random=False))
+@settings(max_examples=25, deadline=None)
 def test_any_game_goes_as_on_the_set_based_board(size, swap, random):
     game, board = games.make(f"hex:size={size},swap={str(swap).lower()}"), Board(size)
     states, mover, moves = game.initial(1), 0, 0
