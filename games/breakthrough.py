@@ -92,7 +92,7 @@ class Breakthrough(Game):
 
     def observe(self, states: States) -> NDArray[np.float32]:
         """Two planes: the mover's pieces, the opponent's; the row at the top is the mover's aim."""
-        return _observe(states, self.rows, self.columns)
+        return _pieces(states, self.rows, self.columns)
 
     def symmetries(self) -> list[Symmetry]:
         """The identity and the mirror image of left and right."""
@@ -111,7 +111,7 @@ class Breakthrough(Game):
         """White's home row is at the bottom, whose move it may be; a move is two clicks."""
         mover, rows, columns = int(state["player"]), self.rows, self.columns
         # As the mover sees it; the first row of a drawing is the top one, White's last.
-        mine, theirs = self.observe(np.array([state], self.dtype))[0] > 0
+        mine, theirs = _pieces(np.array([state], self.dtype), rows, columns)[0] > 0
         players = np.select([mine, theirs], [mover, 1 - mover], -1)
         above = [Label(float(x), -1.0, _LETTERS[x]) for x in range(columns)]
         beside = [Label(-1.0, float(y), str(rows - y)) for y in range(rows)]
@@ -245,7 +245,7 @@ def _outcome(states, result):
 
 
 @jit
-def _observe(states, rows, columns):
+def _pieces(states, rows, columns):
     """``[B, 2, rows, columns]``: each bitboard's cells, the mover's last row first."""
     planes = np.empty((states.shape[0], 2, rows, columns), np.float32)
     for i in range(states.shape[0]):
