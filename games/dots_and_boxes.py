@@ -1,4 +1,4 @@
-"""Dots and Boxes: who completes a box owns it and draws another line; most boxes win.
+"""Dots and Boxes: a completed box is owned and gives another move; most boxes win.
 
 The board is a grid of ``2 * rows + 1`` by ``2 * columns + 1`` cells: dots, lines and boxes. Three
 boxes in a row and two rows, ``+`` a dot, ``-`` and ``|`` a line, ``#`` a box, row 0 at the top::

@@ -258,7 +258,7 @@ def test_a_piece_ahead_blocks_and_is_not_taken_but_diagonally_it_is():
     assert shown(GAME, after[0]).count("O") == 15
 
 
-def test_the_last_row_wins_whoevers_pieces_are_left():
+def test_a_piece_in_the_last_row_wins_for_either_player():
     line = ["a2b3", "h7h6", "b3c4", "h6h5", "c4d5", "h5h4", "d5e6", "h4g3", "e6d7", "g3f2"]
     before = play(GAME, *line)
     for text in ("d7e8", "d7c8"):
