@@ -12,6 +12,8 @@ boxes in a row and two rows, ``+`` a dot, ``-`` and ``|`` a line, ``#`` a box, r
 Lines are numbered as in OpenSpiel: the horizontal ones row by row, then the vertical ones row by
 row. A state packs the drawn lines and each player's boxes into bits: bit ``n % 8`` of byte
 ``n // 8`` is line or box ``n``.
+
+The file is long because the rules are compiled: a class of thin methods, then its kernels.
 """
 
 import numpy as np

@@ -106,9 +106,9 @@ def test_any_game_goes_as_on_the_board_of_single_cells(rows, columns, random):
     game, slow = games.make(f"breakthrough:rows={rows},columns={columns}"), Slow(rows, columns)
     states = game.initial(1)
     for _ in range(game.max_plies + 1):
-        expected, found = slow.legal(), moves(game, states[0])
-        assert set(found) == set(expected)
-        assert len(found) <= game.max_legal
+        expected, legal = slow.legal(), moves(game, states[0])
+        assert set(legal) == set(expected)
+        assert len(legal) <= game.max_legal
         assert shown(game, states[0]) == slow.drawing()
         assert "XO"[game.to_move(states)[0]] == slow.mover
         winner = slow.winner()
@@ -117,7 +117,7 @@ def test_any_game_goes_as_on_the_board_of_single_cells(rows, columns, random):
         if winner:
             return
         text = random.choice(sorted(expected))
-        states, slow = game.step(states, np.array([found[text]])), slow.play(expected[text])
+        states, slow = game.step(states, np.array([legal[text]])), slow.play(expected[text])
     raise AssertionError("no end")
 
 
@@ -139,11 +139,11 @@ def compare_with_open_spiel(rows, columns, number, seed):
             for action in state.legal_actions():
                 text = state.action_to_string(mover, action).rstrip("*")
                 expected["".join(flip.get(letter, letter) for letter in text)] = action
-            found = moves(game, states[0])
-            assert found.keys() == expected.keys()
-            text = sorted(found)[rng.integers(len(found))]
+            legal = moves(game, states[0])
+            assert legal.keys() == expected.keys()
+            text = sorted(legal)[rng.integers(len(legal))]
             state.apply_action(expected[text])
-            states = game.step(states, np.array([found[text]]))
+            states = game.step(states, np.array([legal[text]]))
         first = int(game.outcome(states)[0]) * (1 - 2 * int(game.to_move(states)[0]))
         assert state.returns() == [first, -first]
         assert not game.legal(states).any()
@@ -179,16 +179,16 @@ def test_fairy_stockfish_counts_as_many_sequences_of_moves():
 
 
 def compare_with_fairy_stockfish(number, seed):
-    rng, asked, expected = np.random.default_rng(seed), [], []
+    rng, commands, expected = np.random.default_rng(seed), [], []
     for _ in range(number):
         states, line = GAME.initial(1), []
-        while found := moves(GAME, states[0]):
-            asked += [f"position startpos moves {' '.join(line)}", "go perft 1"]
-            expected.append(sorted(found))
-            text = sorted(found)[rng.integers(len(found))]
+        while legal := moves(GAME, states[0]):
+            commands += [f"position startpos moves {' '.join(line)}", "go perft 1"]
+            expected.append(sorted(legal))
+            text = sorted(legal)[rng.integers(len(legal))]
             line.append(text)
-            states = GAME.step(states, np.array([found[text]]))
-    answers = ask_fairy_stockfish(asked).split("Nodes searched:")[:-1]
+            states = GAME.step(states, np.array([legal[text]]))
+    answers = ask_fairy_stockfish(commands).split("Nodes searched:")[:-1]
     assert [sorted(re.findall(r"^(\w+): 1$", text, re.MULTILINE)) for text in answers] == expected
 
 
@@ -252,9 +252,9 @@ def test_a_piece_ahead_blocks_and_is_not_taken_but_diagonally_it_is():
     states = play(GAME, "d2d3", "d7d6", "d3d4", "d6d5")
     assert "d4d5" not in moves(GAME, states[0])
     states = play(GAME, "d2d3", "e7e6", "d3d4", "e6e5")
-    found = moves(GAME, states[0])
-    assert {"d4d5", "d4e5", "d4c5"} <= set(found)
-    after = GAME.step(states, np.array([found["d4e5"]]))
+    legal = moves(GAME, states[0])
+    assert {"d4d5", "d4e5", "d4c5"} <= set(legal)
+    after = GAME.step(states, np.array([legal["d4e5"]]))
     assert shown(GAME, after[0]).count("O") == 15
 
 
