@@ -124,21 +124,26 @@ def test_any_game_goes_as_on_the_board_of_single_cells(rows, columns, random):
 def compare_with_open_spiel(rows, columns, number, seed):
     pyspiel = pytest.importorskip("pyspiel", reason="OpenSpiel comes with the extra dev")
     theirs = pyspiel.load_game(f"breakthrough(rows={rows},columns={columns})")
-    game, rng = (
-        games.make(f"breakthrough:rows={rows},columns={columns}"),
-        np.random.default_rng(seed),
-    )
+    game = games.make(f"breakthrough:rows={rows},columns={columns}")
+    rng = np.random.default_rng(seed)
     flip = {str(rank): str(rows + 1 - rank) for rank in range(1, rows + 1)}
+
+    texts = {}
+
+    def text_of(state, action):
+        """Their action in our notation: with them the player who begins is at the top."""
+        if action not in texts:
+            text = state.action_to_string(action).rstrip("*")
+            texts[action] = "".join(flip.get(letter, letter) for letter in text)
+        return texts[action]
+
     for _ in range(number):
         states, state = game.initial(1), theirs.new_initial_state()
         while not state.is_terminal():
             mover = state.current_player()
             assert np.isnan(game.outcome(states)[0])
             assert game.to_move(states)[0] == mover
-            expected = {}
-            for action in state.legal_actions():
-                text = state.action_to_string(mover, action).rstrip("*")
-                expected["".join(flip.get(letter, letter) for letter in text)] = action
+            expected = {text_of(state, action): action for action in state.legal_actions()}
             legal = moves(game, states[0])
             assert legal.keys() == expected.keys()
             text = sorted(legal)[rng.integers(len(legal))]
@@ -155,6 +160,7 @@ def test_random_games_are_the_same_in_open_spiel(rows, columns):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("rows", "columns"), [(8, 8), (6, 6)])
 def test_10000_random_games_are_the_same_in_open_spiel(rows, columns):
     compare_with_open_spiel(rows, columns, 10_000, seed=rows)
@@ -193,12 +199,14 @@ def compare_with_fairy_stockfish(number, seed):
 
 
 def test_fairy_stockfish_has_the_same_moves_in_every_position_of_random_games():
-    compare_with_fairy_stockfish(20, seed=1)
+    compare_with_fairy_stockfish(20, seed=100)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_fairy_stockfish_has_the_same_moves_in_every_position_of_1000_random_games():
-    compare_with_fairy_stockfish(1000, seed=2)
+    for seed in range(20):
+        compare_with_fairy_stockfish(50, seed)
 
 
 @pytest.mark.parametrize(("rows", "columns"), SMALL)
