@@ -49,9 +49,9 @@ class Breakthrough(Game):
         shifts = 8 * self._moves[..., 0] + self._moves[..., 1]
         self._origins, self._targets = (np.uint64(1) << shifts.astype(np.uint64)).T.copy()
         self._first = tuple((rows - 1) * places for places in (0, columns, 2 * columns - 1))
-        self._by_player = tuple(
-            {self._text(action, player): action for action in range(self.num_actions)}
-            for player in (0, 1)
+        self._texts = tuple([self._text(move, player) for move in self._moves] for player in (0, 1))
+        self._actions = tuple(
+            {text: action for action, text in enumerate(texts)} for texts in self._texts
         )
 
     def initial(self, batch: int) -> States:
@@ -92,7 +92,7 @@ class Breakthrough(Game):
 
     def observe(self, states: States) -> NDArray[np.float32]:
         """Two planes: the mover's pieces, the opponent's; the row at the top is the mover's aim."""
-        return _observe(states, self.rows, self.columns)
+        return _pieces(states, self.rows, self.columns)
 
     def symmetries(self) -> list[Symmetry]:
         """The identity and the mirror image of left and right."""
@@ -111,7 +111,7 @@ class Breakthrough(Game):
         """White's home row is at the bottom, whose move it may be; a move is two clicks."""
         mover, rows, columns = int(state["player"]), self.rows, self.columns
         # As the mover sees it; the first row of a drawing is the top one, White's last.
-        mine, theirs = self.observe(np.array([state], self.dtype))[0] > 0
+        mine, theirs = _pieces(np.array([state], self.dtype), rows, columns)[0] > 0
         players = np.select([mine, theirs], [mover, 1 - mover], -1)
         above = [Label(float(x), -1.0, _LETTERS[x]) for x in range(columns)]
         beside = [Label(-1.0, float(y), str(rows - y)) for y in range(rows)]
@@ -130,7 +130,7 @@ class Breakthrough(Game):
 
     def action_to_text(self, action: int) -> str:
         """The two squares of the move if White, who began, makes it: ``a2a3``."""
-        return self._text(action, 0)
+        return self._texts[0][action]
 
     def text_to_action(self, text: str) -> int:
         """The inverse; ``a2-a3``, ``a2xb3`` and ``a2b3*`` are read, too."""
@@ -138,21 +138,21 @@ class Breakthrough(Game):
 
     def move_to_text(self, state: np.void, action: int) -> str:
         """The two squares, a1 at White's lower left: Black's action ``a2a3`` is ``a7a6``."""
-        return self._text(action, int(state["player"]))
+        return self._texts[state["player"]][action]
 
     def text_to_move(self, state: np.void, text: str) -> int:
         """The inverse; reads what ``text_to_action`` does."""
         return self._read(text, int(state["player"]))
 
-    def _text(self, action: int, player: int) -> str:
-        moves = self._moves[action]
-        rows = self.rows - 1 - moves[:, 0] if player else moves[:, 0]
+    def _text(self, move: NDArray[np.int64], player: int) -> str:
+        """The squares of a move ``[2, 2]``, see ``_moves``, if ``player`` makes it."""
+        rows = self.rows - 1 - move[:, 0] if player else move[:, 0]
         return "".join(
-            f"{_LETTERS[column]}{row + 1}" for row, column in zip(rows, moves[:, 1], strict=True)
+            f"{_LETTERS[column]}{row + 1}" for row, column in zip(rows, move[:, 1], strict=True)
         )
 
     def _read(self, text: str, player: int) -> int:
-        key, known = text.strip()[:LONGEST].lower(), self._by_player[player]
+        key, known = text.strip()[:LONGEST].lower(), self._actions[player]
         plain = "".join(written.groups()) if (written := _WRITTEN.fullmatch(key)) else key
         if plain not in known:
             some = ", ".join(nearest(plain, known, NEAREST))
@@ -245,7 +245,7 @@ def _outcome(states, result):
 
 
 @jit
-def _observe(states, rows, columns):
+def _pieces(states, rows, columns):
     """``[B, 2, rows, columns]``: each bitboard's cells, the mover's last row first."""
     planes = np.empty((states.shape[0], 2, rows, columns), np.float32)
     for i in range(states.shape[0]):

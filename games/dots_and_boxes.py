@@ -1,4 +1,4 @@
-"""Dots and Boxes: who completes a box owns it and draws another line; most boxes win.
+"""Dots and Boxes: a completed box is owned and gives another move; most boxes win.
 
 The board is a grid of ``2 * rows + 1`` by ``2 * columns + 1`` cells: dots, lines and boxes. Three
 boxes in a row and two rows, ``+`` a dot, ``-`` and ``|`` a line, ``#`` a box, row 0 at the top::
@@ -12,6 +12,8 @@ boxes in a row and two rows, ``+`` a dot, ``-`` and ``|`` a line, ``#`` a box, r
 Lines are numbered as in OpenSpiel: the horizontal ones row by row, then the vertical ones row by
 row. A state packs the drawn lines and each player's boxes into bits: bit ``n % 8`` of byte
 ``n // 8`` is line or box ``n``.
+
+The file is long because the rules are compiled: a class of thin methods, then its kernels.
 """
 
 import numpy as np
@@ -94,8 +96,11 @@ class DotsAndBoxes(Game):
 
     def observe(self, states: States) -> NDArray[np.float32]:
         """Four planes of dots, lines and boxes: lines drawn, lines open, own boxes, the others'."""
+        return self._planes(states)
+
+    def _planes(self, states: States) -> NDArray[np.float32]:
         planes = np.zeros((len(states), 4, self._shape[0] * self._shape[1]), np.float32)
-        _observe(_bytes(states), planes, self._first, self._line_cells, self._box_cells)
+        _fill(_bytes(states), planes, self._first, self._line_cells, self._box_cells)
         return planes.reshape(-1, *self.observation_shape)
 
     def symmetries(self) -> list[Symmetry]:
@@ -112,7 +117,7 @@ class DotsAndBoxes(Game):
 
     def final_ownership(self, states: States) -> NDArray[np.float32]:
         """A box belongs to the player who completed it; dots and lines to neither."""
-        planes = self.observe(states)
+        planes = self._planes(states)
         return (planes[:, 2] - planes[:, 3]).reshape(len(states), self._shape[0] * self._shape[1])
 
     def final_score(self, states: States) -> NDArray[np.float32]:
@@ -125,7 +130,7 @@ class DotsAndBoxes(Game):
     def drawing(self, state: np.void, last_action: int | None = None) -> Drawing:
         """The grid with letters above and numbers at the left; an open line is clicked."""
         height, width = self._shape
-        drawn, _, mine, theirs = self.observe(np.array([state], self.dtype))[0]
+        drawn, _, mine, theirs = self._planes(np.array([state], self.dtype))[0]
         mover = int(state["player"])
         owner = np.select([mine > 0, theirs > 0], [mover, 1 - mover], _NONE)
         above = [Label(float(x), -1.0, _LETTERS[x]) for x in range(width)]
@@ -153,10 +158,11 @@ class DotsAndBoxes(Game):
 def _cell(x: int, y: int, drawn: bool, owner: int) -> Cell:
     """One cell of the drawing: a dot, a line or a box."""
     if x % 2 == 0 and y % 2 == 0:
-        return Cell(float(x), float(y), "point", label="+")
+        return Cell(float(x), float(y), "dot", label="+")
     if x % 2 and y % 2:
         return Cell(float(x), float(y), player=None if owner == _NONE else owner, label=" ")
-    return Cell(float(x), float(y), piece=("|" if y % 2 else "-") if drawn else "")
+    shape, piece = ("down", "|") if y % 2 else ("across", "-")
+    return Cell(float(x), float(y), shape, piece=piece if drawn else "")
 
 
 def _bytes(states: States) -> NDArray[np.uint8]:
@@ -222,7 +228,7 @@ def _outcome(states, result, first, boxes):
 
 
 @jit
-def _observe(states, planes, first, line_cells, box_cells):
+def _fill(states, planes, first, line_cells, box_cells):
     """Fill planes of zeros ``[B, 4, H * W]``."""
     for i in range(states.shape[0]):
         for line in range(line_cells.shape[0]):

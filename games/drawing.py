@@ -7,7 +7,8 @@ numbers and texts only, so that ``plain`` turns it into JSON.
 **Coordinates.** ``x`` runs to the right and ``y`` downwards, in units of one cell; a cell is given
 by its middle. Squares stand at whole numbers. Hexagons with a point at the top stand 1 apart in
 their row, every second row is shifted by 0.5, and rows are 0.866 apart. The points of a Go board or
-of Nine Men's Morris are cells of the shape ``point``.
+of Nine Men's Morris are cells of the shape ``point``. Where lines are drawn between dots, these are
+cells of the shapes ``dot``, ``across`` and ``down``; a line that is drawn has a piece.
 
 **Example.** The second move of tic-tac-toe, as a face of the program sees it::
 
@@ -32,7 +33,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
-Shape = Literal["square", "hexagon", "point"]
+Shape = Literal["square", "hexagon", "point", "dot", "across", "down"]
 SHAPES: tuple[str, ...] = get_args(Shape)
 STONES = "XO"
 """The text of a piece without a text of its own: X for player 0, who began, O for player 1."""

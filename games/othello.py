@@ -104,9 +104,7 @@ class Othello(Game):
 
     def observe(self, states: States) -> NDArray[np.float32]:
         """Two planes: the mover's discs, the opponent's; row 0 is the top."""
-        planes = np.empty((len(states), *self.observation_shape), np.float32)
-        self._kernels.observe(states, planes.reshape(len(states), 2, self.size**2), self._bits)
-        return planes
+        return self._discs(states).reshape(-1, *self.observation_shape)
 
     def symmetries(self) -> list[Symmetry]:
         """Four rotations, each plain and mirrored; half of them swap the set-up's colours."""
@@ -120,8 +118,8 @@ class Othello(Game):
 
     def final_ownership(self, states: States) -> NDArray[np.float32]:
         """A cell belongs to the player whose disc is on it; cells left empty to neither."""
-        planes = self.observe(states)
-        return (planes[:, 0] - planes[:, 1]).reshape(len(states), self.size**2)
+        discs = self._discs(states)
+        return discs[:, 0] - discs[:, 1]
 
     def final_score(self, states: States) -> NDArray[np.float32]:
         """The mover's discs less the opponent's, as a share of all cells.
@@ -135,7 +133,7 @@ class Othello(Game):
 
     def drawing(self, state: np.void, last_action: int | None = None) -> Drawing:
         """Squares with letters above and numbers at the left; a pass is named."""
-        mine, theirs = self.observe(np.array([state], self.dtype))[0].reshape(2, -1) > 0
+        mine, theirs = self._discs(np.array([state], self.dtype))[0] > 0
         mover = int(state["player"])
         players = np.select([mine, theirs], [mover, 1 - mover], -1)
         above = [Label(float(x), -1.0, _LETTERS[x]) for x in range(self.size)]
@@ -148,6 +146,12 @@ class Othello(Game):
             labels=(*above, *beside),
             last=() if last_action in (None, cells) else (int(last_action),),
         )
+
+    def _discs(self, states: States) -> NDArray[np.float32]:
+        """``[B, 2, cells]``: 1 at the mover's discs, and at the opponent's; row by row."""
+        discs = np.empty((len(states), 2, self.size**2), np.float32)
+        self._kernels.discs(states, discs, self._bits)
+        return discs
 
     def action_to_text(self, action: int) -> str:
         """Column letter and row number, a1 at the top left; ``pass`` for the last action."""
@@ -239,15 +243,15 @@ def _margin(mine, theirs, bits):
 
 
 @jit
-def _observe(states, planes, bits):
-    """``planes [B, 2, cells]``: 1 where the mover has a disc, and where the opponent has one."""
+def _discs(states, discs, bits):
+    """``discs [B, 2, cells]``: 1 where the mover has a disc, and where the opponent has one."""
     for i in range(states.shape[0]):
         mine, theirs = states[i].mine, states[i].theirs
         # Two loops over numbers, not truth values: four times as fast.
         for cell in range(bits.shape[0]):
-            planes[i, 0, cell] = np.float32(1) if mine & bits[cell] else np.float32(0)
+            discs[i, 0, cell] = np.float32(1) if mine & bits[cell] else np.float32(0)
         for cell in range(bits.shape[0]):
-            planes[i, 1, cell] = np.float32(1) if theirs & bits[cell] else np.float32(0)
+            discs[i, 1, cell] = np.float32(1) if theirs & bits[cell] else np.float32(0)
 
 
 class _Kernels(NamedTuple):
@@ -256,7 +260,7 @@ class _Kernels(NamedTuple):
     legal: Callable
     step: Callable
     outcome: Callable
-    observe: Callable
+    discs: Callable
 
 
-_KERNELS = _Kernels(_legal, _step, _outcome, _observe)
+_KERNELS = _Kernels(_legal, _step, _outcome, _discs)

@@ -124,14 +124,14 @@ def _outcome(states, result, bits, board, between):
 
 
 @jit
-def _observe(states, planes, bits):
+def _discs(states, discs, bits):
     for i in range(states.shape[0]):
         mine, theirs = _read(states[i].mine), _read(states[i].theirs)
         for cell in range(bits.shape[0]):
             bit = _read(bits[cell])
-            planes[i, 0, cell] = _any(_both(mine, bit))
-            planes[i, 1, cell] = _any(_both(theirs, bit))
+            discs[i, 0, cell] = _any(_both(mine, bit))
+            discs[i, 1, cell] = _any(_both(theirs, bit))
 
 
-KERNELS = (_legal, _step, _outcome, _observe)
+KERNELS = (_legal, _step, _outcome, _discs)
 """The kernels of ``games.othello``, in its order."""

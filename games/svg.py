@@ -13,6 +13,8 @@ MARGIN = 0.7
 GROUND, EDGE, STONES = "#f3ead7", "#b5a88c", ("#e0982c", "#3566b0")
 SHADE, LAST, WON = "#2f9160", "#222222", "#c22f2f"
 """Colours of a weighted cell, of the last move's ring and of the winning line's."""
+LINES = "across", "down"
+"""Shapes of cells that are a line between two dots."""
 
 
 def render(drawing: Drawing, weights: Mapping[int, float] | None = None, caption: str = "") -> str:
@@ -54,6 +56,8 @@ def _cell(cell: Cell, weight: float) -> str:
     if cell.player is not None:
         ground += _circle(cell, 0.38, f'fill="{STONES[cell.player]}"')
     shown = cell.piece or (cell.label if cell.player is None else "")
+    if cell.shape in (*LINES, "dot"):
+        return ground
     return ground + (_text(cell.x, cell.y, shown) if shown else "")
 
 
@@ -74,7 +78,22 @@ def _ground(cell: Cell) -> str:
         lines = f"M{x - half:g} {y:g}H{x + half:g}M{x:g} {y - half:g}V{y + half:g}"
         return f'<path d="{lines}" stroke="{EDGE}"/>'
     x, y = (cell.x - 0.5) * UNIT, (cell.y - 0.5) * UNIT
-    return f'<rect x="{x:g}" y="{y:g}" width="{UNIT}" height="{UNIT}" {style}/>'
+    square = f'<rect x="{x:g}" y="{y:g}" width="{UNIT}" height="{UNIT}" '
+    if cell.shape == "dot":
+        return f'{square}fill="{GROUND}"/>' + _circle(cell, 0.12, f'fill="{LAST}"')
+    if cell.shape in LINES:
+        return f'{square}fill="{GROUND}"/>' + _line(cell)
+    return f"{square}{style}/>"
+
+
+def _line(cell: Cell) -> str:
+    """From dot to dot: thick with a piece, which is a drawn line, else thin and dotted."""
+    x, y, half = cell.x * UNIT, cell.y * UNIT, 0.5 * UNIT
+    path = (
+        f"M{x - half:g} {y:g}h{UNIT}" if cell.shape == "across" else f"M{x:g} {y - half:g}v{UNIT}"
+    )
+    width = 'stroke-width="5"' if cell.piece else 'stroke-dasharray="2 4"'
+    return f'<path d="{path}" stroke="{LAST if cell.piece else EDGE}" {width}/>'
 
 
 def _circle(cell: Cell, radius: float, style: str) -> str:

@@ -106,9 +106,9 @@ def test_any_game_goes_as_on_the_board_of_single_cells(rows, columns, random):
     game, slow = games.make(f"breakthrough:rows={rows},columns={columns}"), Slow(rows, columns)
     states = game.initial(1)
     for _ in range(game.max_plies + 1):
-        expected, found = slow.legal(), moves(game, states[0])
-        assert set(found) == set(expected)
-        assert len(found) <= game.max_legal
+        expected, legal = slow.legal(), moves(game, states[0])
+        assert set(legal) == set(expected)
+        assert len(legal) <= game.max_legal
         assert shown(game, states[0]) == slow.drawing()
         assert "XO"[game.to_move(states)[0]] == slow.mover
         winner = slow.winner()
@@ -117,33 +117,38 @@ def test_any_game_goes_as_on_the_board_of_single_cells(rows, columns, random):
         if winner:
             return
         text = random.choice(sorted(expected))
-        states, slow = game.step(states, np.array([found[text]])), slow.play(expected[text])
+        states, slow = game.step(states, np.array([legal[text]])), slow.play(expected[text])
     raise AssertionError("no end")
 
 
 def compare_with_open_spiel(rows, columns, number, seed):
     pyspiel = pytest.importorskip("pyspiel", reason="OpenSpiel comes with the extra dev")
     theirs = pyspiel.load_game(f"breakthrough(rows={rows},columns={columns})")
-    game, rng = (
-        games.make(f"breakthrough:rows={rows},columns={columns}"),
-        np.random.default_rng(seed),
-    )
+    game = games.make(f"breakthrough:rows={rows},columns={columns}")
+    rng = np.random.default_rng(seed)
     flip = {str(rank): str(rows + 1 - rank) for rank in range(1, rows + 1)}
+
+    texts = {}
+
+    def text_of(state, action):
+        """Their action in our notation: with them the player who begins is at the top."""
+        if action not in texts:
+            text = state.action_to_string(action).rstrip("*")
+            texts[action] = "".join(flip.get(letter, letter) for letter in text)
+        return texts[action]
+
     for _ in range(number):
         states, state = game.initial(1), theirs.new_initial_state()
         while not state.is_terminal():
             mover = state.current_player()
             assert np.isnan(game.outcome(states)[0])
             assert game.to_move(states)[0] == mover
-            expected = {}
-            for action in state.legal_actions():
-                text = state.action_to_string(mover, action).rstrip("*")
-                expected["".join(flip.get(letter, letter) for letter in text)] = action
-            found = moves(game, states[0])
-            assert found.keys() == expected.keys()
-            text = sorted(found)[rng.integers(len(found))]
+            expected = {text_of(state, action): action for action in state.legal_actions()}
+            legal = moves(game, states[0])
+            assert legal.keys() == expected.keys()
+            text = sorted(legal)[rng.integers(len(legal))]
             state.apply_action(expected[text])
-            states = game.step(states, np.array([found[text]]))
+            states = game.step(states, np.array([legal[text]]))
         first = int(game.outcome(states)[0]) * (1 - 2 * int(game.to_move(states)[0]))
         assert state.returns() == [first, -first]
         assert not game.legal(states).any()
@@ -155,6 +160,7 @@ def test_random_games_are_the_same_in_open_spiel(rows, columns):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("rows", "columns"), [(8, 8), (6, 6)])
 def test_10000_random_games_are_the_same_in_open_spiel(rows, columns):
     compare_with_open_spiel(rows, columns, 10_000, seed=rows)
@@ -179,26 +185,28 @@ def test_fairy_stockfish_counts_as_many_sequences_of_moves():
 
 
 def compare_with_fairy_stockfish(number, seed):
-    rng, asked, expected = np.random.default_rng(seed), [], []
+    rng, commands, expected = np.random.default_rng(seed), [], []
     for _ in range(number):
         states, line = GAME.initial(1), []
-        while found := moves(GAME, states[0]):
-            asked += [f"position startpos moves {' '.join(line)}", "go perft 1"]
-            expected.append(sorted(found))
-            text = sorted(found)[rng.integers(len(found))]
+        while legal := moves(GAME, states[0]):
+            commands += [f"position startpos moves {' '.join(line)}", "go perft 1"]
+            expected.append(sorted(legal))
+            text = sorted(legal)[rng.integers(len(legal))]
             line.append(text)
-            states = GAME.step(states, np.array([found[text]]))
-    answers = ask_fairy_stockfish(asked).split("Nodes searched:")[:-1]
+            states = GAME.step(states, np.array([legal[text]]))
+    answers = ask_fairy_stockfish(commands).split("Nodes searched:")[:-1]
     assert [sorted(re.findall(r"^(\w+): 1$", text, re.MULTILINE)) for text in answers] == expected
 
 
 def test_fairy_stockfish_has_the_same_moves_in_every_position_of_random_games():
-    compare_with_fairy_stockfish(20, seed=1)
+    compare_with_fairy_stockfish(20, seed=100)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_fairy_stockfish_has_the_same_moves_in_every_position_of_1000_random_games():
-    compare_with_fairy_stockfish(1000, seed=2)
+    for seed in range(20):
+        compare_with_fairy_stockfish(50, seed)
 
 
 @pytest.mark.parametrize(("rows", "columns"), SMALL)
@@ -252,13 +260,13 @@ def test_a_piece_ahead_blocks_and_is_not_taken_but_diagonally_it_is():
     states = play(GAME, "d2d3", "d7d6", "d3d4", "d6d5")
     assert "d4d5" not in moves(GAME, states[0])
     states = play(GAME, "d2d3", "e7e6", "d3d4", "e6e5")
-    found = moves(GAME, states[0])
-    assert {"d4d5", "d4e5", "d4c5"} <= set(found)
-    after = GAME.step(states, np.array([found["d4e5"]]))
+    legal = moves(GAME, states[0])
+    assert {"d4d5", "d4e5", "d4c5"} <= set(legal)
+    after = GAME.step(states, np.array([legal["d4e5"]]))
     assert shown(GAME, after[0]).count("O") == 15
 
 
-def test_the_last_row_wins_whoevers_pieces_are_left():
+def test_a_piece_in_the_last_row_wins_for_either_player():
     line = ["a2b3", "h7h6", "b3c4", "h6h5", "c4d5", "h5h4", "d5e6", "h4g3", "e6d7", "g3f2"]
     before = play(GAME, *line)
     for text in ("d7e8", "d7c8"):

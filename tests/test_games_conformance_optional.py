@@ -195,7 +195,7 @@ BROKEN = [
     (_redrawn(cells=lambda cells: (*cells[:8], None)), "plain numbers|cell 8 must be a Cell"),
     (
         _redrawn(cells=lambda cells: _moved(cells, shape="round")),
-        "shape of cell 8 must be one of square, hexagon, point, not 'round'",
+        "shape of cell 8 must be one of square, hexagon, point, dot, across, down, not 'round'",
     ),
     (
         _redrawn(cells=lambda cells: _moved(cells, player=2, piece="P")),

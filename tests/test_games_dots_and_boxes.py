@@ -126,6 +126,7 @@ def test_random_games_are_the_same_in_open_spiel(rows, columns):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("rows", "columns"), SIZES[:3])
 def test_10000_random_games_are_the_same_in_open_spiel(rows, columns):
     compare_with_open_spiel(rows, columns, 10_000)

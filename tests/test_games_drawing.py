@@ -13,7 +13,12 @@ import games
 from games import drawing as drawings
 from games.drawing import Cell, Drawing, Label, squares
 
-SPECS = ["tic_tac_toe", "connect_four", "othello:size=4", "othello:size=6", "othello:size=8"]
+SPECS = [
+    "tic_tac_toe", "connect_four",
+    "othello:size=4", "othello:size=6", "othello:size=8", "othello:size=10",
+]  # fmt: skip
+OTHERS = ["breakthrough:rows=5,columns=4", "dots_and_boxes:rows=2,columns=3"]
+"""Games in which a move is more or less than a stone on the clicked cell."""
 
 
 @st.composite
@@ -111,7 +116,7 @@ def test_a_drawing_in_plain_numbers_and_texts_survives_json(move):
     assert again == drawing
 
 
-@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("spec", [*SPECS, *OTHERS])
 def test_render_and_drawing_read_the_state_and_never_observe(spec, monkeypatch):
     game = games.make(spec)
     state = game.step(game.initial(1), game.legal(game.initial(1)).argmax(axis=1))[0]

@@ -161,6 +161,7 @@ def test_random_games_are_the_same_in_rust_reversi():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_10000_random_games_are_the_same_in_rust_reversi():
     compare_with_rust_reversi(10_000, seed=2)
 

@@ -35,10 +35,28 @@ def test_a_picture_has_a_shape_per_cell_a_circle_per_stone_and_a_ring_per_last_c
     assert {e.text for e in elements(picture, "text")} == set("234678") | {"9"}
 
 
-@pytest.mark.parametrize(("shape", "name"), [("hexagon", "polygon"), ("point", "path")])
+@pytest.mark.parametrize(
+    ("shape", "name"),
+    [
+        ("hexagon", "polygon"),
+        ("point", "path"),
+        ("dot", "circle"),
+        ("across", "path"),
+        ("down", "path"),
+    ],
+)
 def test_every_shape_of_cell_is_drawn(shape, name):
-    drawing = Drawing((Cell(0.0, 0.0, shape), Cell(1.0, 0.0, shape, player=1)), {})
+    drawing = Drawing((Cell(0.0, 0.0, shape), Cell(1.0, 0.0, shape)), {})
     assert len(elements(svg.render(drawing), name)) == 2
+
+
+def test_a_line_with_a_piece_is_thick_and_dotted_without_one():
+    cells = (Cell(0.0, 0.0, "across", piece="-"), Cell(0.0, 1.0, "down"))
+    picture = svg.render(Drawing(cells, {}))
+    drawn, open_ = elements(picture, "path")
+    assert (drawn.get("d"), drawn.get("stroke-dasharray")) == (f"M-20 0h{svg.UNIT}", None)
+    assert (open_.get("d"), open_.get("stroke-width")) == (f"M0 20v{svg.UNIT}", None)
+    assert elements(picture, "text") == []
 
 
 def test_hexagons_in_a_row_touch_without_overlapping():
