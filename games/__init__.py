@@ -143,9 +143,7 @@ def same(first: str, second: str) -> bool:
     try:
         game = _load(name)
         defaults = _parameters(game)
-        values, theirs = (
-            _parse(name, text, defaults, game.keyless) for text in (settings, others)
-        )
+        values, theirs = (_parse(name, text, defaults, game.keyless) for text in (settings, others))
     except ValueError:
         return False
     return defaults | values == defaults | theirs

@@ -145,7 +145,7 @@ def _make(name: str, environment: str) -> tuple[Any, int | None]:
 
     identity, texts = parse_call(environment)
     if not _ID.fullmatch(identity):
-        raise ValueError(f"gymnasium: {shown(identity)} is no id, as FrozenLake-v1 or module:Mine-v0")
+        raise ValueError(f"gymnasium: {shown(identity)} is no id, as CartPole-v1 or module:Mine-v0")
     values = environments.arguments(name, texts)
     if ":" not in identity:
         if identity not in gymnasium.registry:

@@ -91,7 +91,9 @@ class PettingZooEnvironment(ReplayedGame):
                 other.step(action)
                 totals = self._added(totals, other)
                 position = self._play(position, action)
-                _require_equal(self.name, position, self._position(other, totals, 1 - position.mover))
+                _require_equal(
+                    self.name, position, self._position(other, totals, 1 - position.mover)
+                )
 
     def _begin(self) -> Position:
         return self._start
@@ -116,7 +118,10 @@ class PettingZooEnvironment(ReplayedGame):
             mover = 1 - mover
             if abs(sum(totals)) > 1e-6:
                 raise ValueError(f"{self.name} is not zero-sum: a game ended with rewards {totals}")
-            agent, outcome = self._agents[mover ^ self._first], float(np.sign(totals[mover ^ self._first]))
+            agent, outcome = (
+                self._agents[mover ^ self._first],
+                float(np.sign(totals[mover ^ self._first])),
+            )
         else:
             agent, outcome = environment.agent_selection, np.nan
             mover = self._agents.index(agent) ^ self._first
@@ -153,7 +158,7 @@ def _make(name: str, environment: str) -> Any:
     """The innermost environment: wrappers only check what is checked here."""
     module, texts = parse_call(environment)
     if not re.fullmatch(r"[A-Za-z_][\w.]{0,199}", module):
-        raise ValueError(f"pettingzoo: {shown(module)} is no module, as pettingzoo.classic.chess_v6")
+        raise ValueError(f"pettingzoo: {shown(module)} is no module, as pettingzoo.classic.go_v5")
     values = environments.arguments(name, texts)
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     try:
@@ -179,4 +184,3 @@ def _require_equal(name: str, copied: Position, replayed: Position) -> None:
         raise ValueError(
             f"{name} has chance, or cannot be copied: the same moves led to two positions"
         )
-
