@@ -95,7 +95,7 @@ class OpenSpielGame(ReplayedGame):
         return Position(inner, inner.current_player() ^ self._first, legal, np.nan)
 
     def _size(self, position: Position, plies: int) -> int:
-        return STATE_BYTES + PLY_BYTES * plies + NUMBER_BYTES * int(np.prod(self.observation_shape))
+        return STATE_BYTES + PLY_BYTES * plies + NUMBER_BYTES * self._numbers
 
     def _observe(self, position: Position, out: NDArray[np.float32]) -> None:
         """OpenSpiel's tensor as the mover sees it, and a plane of ones where player 1 moves.
