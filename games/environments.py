@@ -15,8 +15,12 @@ from numpy.typing import NDArray
 from games.replayed import layout
 from games.spec import shown
 
-RULES = {"P", "action_space", "observation_space", "action_spaces", "observation_spaces", "spec"}
-"""Attributes that hold an environment's rules, not its position: all copies share them."""
+RULES = {"P", "action_space", "observation_space", "action_spaces", "observation_spaces", "spec",
+         "_np_random", "np_random"}  # fmt: skip
+"""Attributes that hold an environment's rules, not its position: all copies share them.
+
+So they do the random numbers, which some environments draw although nothing depends on them.
+"""
 
 _TEXT = re.compile(r"[\w. -]{0,100}")
 LARGEST = 10_000

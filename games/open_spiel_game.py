@@ -26,7 +26,7 @@ from games.replayed import Position, ReplayedGame, layout
 from games.spec import nearest, parse_call, plain_call, shown, suggest
 
 INSTALL = "pip install 'distributed-alphazero[open-spiel]'"
-MOST_PLIES = 512
+DEFAULT_PLIES = 512
 """The default of ``max_plies``."""
 LARGEST = 10_000
 """The largest number that a parameter may have; the smallest is 0."""
@@ -44,7 +44,7 @@ class OpenSpielGame(ReplayedGame):
 
     keyless = "rules"
 
-    def __init__(self, rules: str = "tic_tac_toe", max_plies: int = MOST_PLIES):
+    def __init__(self, rules: str = "tic_tac_toe", max_plies: int = DEFAULT_PLIES):
         """``rules``: the game's name in OpenSpiel, its parameters in parentheses.
 
         ``max_plies``: games as long as this are drawn, where OpenSpiel would go on. ``ValueError``,
@@ -53,7 +53,7 @@ class OpenSpielGame(ReplayedGame):
         """
         rules = plain_call(rules)
         self.name = f"open_spiel:{rules}"
-        if max_plies != MOST_PLIES:
+        if max_plies != DEFAULT_PLIES:
             self.name += f",max_plies={max_plies}"
         self._rules = _load(rules)
         first = self._rules.new_initial_state()

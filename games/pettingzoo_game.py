@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from games import environments
 from games.environments import Copies, first_line
-from games.replayed import Position, ReplayedGame
+from games.replayed import MOST_PLIES, Position, ReplayedGame
 from games.spec import parse_call, plain_call, shown
 
-MOST_PLIES = 512
+DEFAULT_PLIES = 512
 """The default of ``max_plies``."""
 TRIAL_GAMES, TRIAL_PLIES = 2, 40
 """Random games in which an instance compares copies and seeds when it is made; plies of each."""
@@ -36,7 +36,7 @@ class PettingZooEnvironment(ReplayedGame):
     def __init__(
         self,
         environment: str = "pettingzoo.classic.tictactoe_v3",
-        max_plies: int = MOST_PLIES,
+        max_plies: int = DEFAULT_PLIES,
     ):
         """``environment``: a module, arguments of its ``env`` in parentheses.
 
@@ -45,7 +45,7 @@ class PettingZooEnvironment(ReplayedGame):
         """
         environment = plain_call(environment)
         self.name = f"pettingzoo:{environment}"
-        if max_plies != MOST_PLIES:
+        if max_plies != DEFAULT_PLIES:
             self.name += f",max_plies={max_plies}"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of libraries about themselves
@@ -61,7 +61,7 @@ class PettingZooEnvironment(ReplayedGame):
             self._space = self._space["observation"]
         shape = environments.planes_of(self._space, channels_last=True)
         actions = int(first.action_space(agent).n)
-        self._lay_out((environment, max_plies), actions, max_plies, max_plies, shape)
+        self._lay_out((environment, max_plies), actions, MOST_PLIES, max_plies, shape)
         self._start = self._position(first, (0.0, 0.0), 1)
         self._try(environment)
 

@@ -17,8 +17,16 @@ from games.conformance.rules import play
 from games.conformance.symmetries import check_symmetries
 from games.tic_tac_toe import TicTacToe
 
-CHECKED = ["tic_tac_toe", "connect_four", "othello:size=4", "othello:size=6", "othello:size=8",
-           "open_spiel:hex(board_size=3)", "pettingzoo", "gymnasium"]
+CHECKED = [
+    "tic_tac_toe",
+    "connect_four",
+    "othello:size=4",
+    "othello:size=6",
+    "othello:size=8",
+    "open_spiel:hex(board_size=3)",
+    "pettingzoo",
+    "gymnasium",
+]
 
 
 @pytest.mark.parametrize("spec", CHECKED)

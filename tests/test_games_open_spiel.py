@@ -1,6 +1,7 @@
 """Games of OpenSpiel as games: against OpenSpiel itself, our own rules, and hostile parameters."""
 
 import copy
+import ctypes
 import pickle
 import subprocess
 import sys
@@ -159,8 +160,7 @@ def test_the_memory_is_bounded_and_forgotten_positions_are_played_again(monkeypa
 
 
 def test_the_estimate_of_a_states_bytes_is_at_least_what_the_library_takes():
-    malloc = pytest.importorskip("ctypes").CDLL(None)
-    if not hasattr(malloc, "mallinfo2"):
+    if not hasattr(ctypes.CDLL(None), "mallinfo2"):
         pytest.skip("the C library does not count its bytes (mallinfo2)")
     code = """
 import ctypes, sys, games, numpy as np
