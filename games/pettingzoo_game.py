@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from games import environments
 from games.environments import Copies, first_line
 from games.replayed import MOST_PLIES, Position, ReplayedGame
-from games.spec import parse_call, plain_call, shown
+from games.spec import parse_call, shown
 
 DEFAULT_PLIES = 512
 """The default of ``max_plies``."""
@@ -43,7 +43,7 @@ class PettingZooEnvironment(ReplayedGame):
         ``max_plies``: games as long as this are drawn. ``ValueError``, one line: the module cannot
         be imported, or the environment does not fit the contract.
         """
-        environment = plain_call(environment)
+        environment = environments.written("pettingzoo", environment)
         self.name = f"pettingzoo:{environment}"
         if max_plies != DEFAULT_PLIES:
             self.name += f",max_plies={max_plies}"

@@ -88,7 +88,7 @@ def parse_call(text: str) -> tuple[str, dict[str, str]]:
         raise ValueError(f"{shown(text)}: parentheses are written NAME(key=value,...)")
     arguments: dict[str, str] = {}
     for key, value, written in parse_options(rest[:-1]):
-        if not value or key in arguments:
+        if not (key and value) or key in arguments:
             raise ValueError(f"{shown(text)}: {shown(written)} must be key=value, each key once")
         arguments[key] = value
     return name.strip(), arguments
