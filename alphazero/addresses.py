@@ -20,7 +20,7 @@ from alphazero.errors import one_line, reason
 from alphazero.ranges import STRICT
 from games.spec import suggest
 
-_ADDRESS = re.compile(r"[\w.]{1,200}:[\w.]{1,100}")
+_ADDRESS = re.compile(r"[\w.]{1,200}:\w[\w./-]{0,99}")
 ADDRESS = "address"
 """The tag of ``ByAddress`` among the kinds of a section."""
 

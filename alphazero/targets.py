@@ -26,10 +26,6 @@ if TYPE_CHECKING:
     from alphazero.config import ReplaySettings
 
 
-_RESULTS = np.array([1, 0, -1])
-"""The outcomes in the order of a value target: win, draw, loss."""
-
-
 class Episode(NamedTuple):
     """One finished game of ``T`` recorded positions, as the targets need it."""
 
@@ -73,14 +69,14 @@ def episode(game: Game, record: GameRecord) -> Episode:
 def mixture(game: Game, episode: Episode, settings: ReplaySettings) -> NDArray[np.float32]:
     """``[T, 3]``: the mixture of the outcome z and the search's value q.
 
-    ``(1 - m) * onehot(z) + m * (max(q, 0), 1 - |q|, max(-q, 0))`` with ``m`` = ``value_mixing``;
-    its expectation is ``(1 - m) * z + m * q``. ``m`` = 0 is AlphaZero's z (Silver et al. 2018,
-    equation 1). A won game with ``q`` = 0.5 and ``m`` = 0.2: 0.8 * (1, 0, 0) + 0.2 * (0.5, 0.5, 0)
-    = (0.9, 0.1, 0).
+    ``(1 - m) * d(z) + m * d(q)`` with ``m`` = ``value_mixing``, ``d(v) = (max(v, 0), 1 - |v|,
+    max(-v, 0))``; its expectation is ``(1 - m) * z + m * q``. ``m`` = 0 is AlphaZero's z (Silver et
+    al. 2018, equation 1). A won game with ``q`` = 0.5 and ``m`` = 0.2: 0.8 * (1, 0, 0) + 0.2 *
+    (0.5, 0.5, 0) = (0.9, 0.1, 0).
     """
-    outcome = episode.rows["outcome"][:, None]
+    outcome = episode.rows["outcome"]
     value = episode.rows["value"].astype(np.float32)
-    mixing, certain = settings.value_mixing, outcome == _RESULTS
+    mixing, certain = settings.value_mixing, values.distribution(outcome)
     return ((1 - mixing) * certain + mixing * values.distribution(value)).astype(np.float32)
 
 

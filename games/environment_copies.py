@@ -13,14 +13,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from games.replayed import layout
-from games.spec import shown
+from games.spec import plain_call, shown
 
-RULES = {"P", "action_space", "observation_space", "action_spaces", "observation_spaces", "spec"}
-"""Attributes that hold an environment's rules, not its position: all copies share them."""
+RULES = {"P", "action_space", "observation_space", "action_spaces", "observation_spaces", "spec",
+         "_np_random", "np_random"}  # fmt: skip
+"""Attributes that hold an environment's rules, not its position: all copies share them.
+
+So they do the random numbers, which some environments draw although nothing depends on them.
+"""
 
 _TEXT = re.compile(r"[\w. -]{0,100}")
 LARGEST = 10_000
 """The largest size of a number among an environment's arguments."""
+LONGEST = 500
+"""Characters of an environment's name with its arguments, at most."""
+
+
+def written(library: str, text: str) -> str:
+    """The one way of writing an environment's name and arguments; see ``games.spec.plain_call``."""
+    if len(text) > LONGEST or not text.isprintable():
+        raise ValueError(f"{library}: {shown(text)} is no environment's name")
+    return plain_call(text)
 
 
 class Copies:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from games import environment_copies
 from games.environment_copies import Copies, first_line
 from games.replayed import Position, ReplayedGame
-from games.spec import parse_call, plain_call, shown, suggest
+from games.spec import parse_call, shown, suggest
 
 LONGEST = 200
 """``max_plies`` of an environment that does not state the length of its episodes."""
@@ -47,7 +47,7 @@ class GymnasiumEnvironment(ReplayedGame):
         ``max_plies``: the length of an episode; 0: the environment's own. ``seed``: of the start.
         ``ValueError``, one line: there is no such environment, or it cannot be searched.
         """
-        environment = plain_call(environment)
+        environment = environments.written("gymnasium", environment)
         given = {"lowest": lowest, "highest": highest, "max_plies": max_plies, "seed": seed}
         defaults = {"lowest": 0.0, "highest": 1.0, "max_plies": 0, "seed": 0}
         changed = [f",{key}={given[key]}" for key in given if given[key] != defaults[key]]
@@ -145,9 +145,7 @@ def _make(name: str, environment: str) -> tuple[Any, int | None]:
 
     identity, texts = parse_call(environment)
     if not _ID.fullmatch(identity):
-        raise ValueError(
-            f"gymnasium: {shown(identity)} is no id, as FrozenLake-v1 or module:Mine-v0"
-        )
+        raise ValueError(f"gymnasium: {shown(identity)} is no id, as CartPole-v1 or module:Mine-v0")
     values = environment_copies.arguments(name, texts)
     if ":" not in identity:
         if identity not in gymnasium.registry:

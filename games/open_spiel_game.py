@@ -21,11 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from games.environments import first_line
 from games.replayed import Position, ReplayedGame, layout
 from games.spec import nearest, parse_call, plain_call, shown, suggest
 
 INSTALL = "pip install 'distributed-alphazero[open-spiel]'"
-MOST_PLIES = 512
+DEFAULT_PLIES = 512
 """The default of ``max_plies``."""
 LARGEST = 10_000
 """The largest number that a parameter may have; the smallest is 0."""
@@ -43,7 +44,7 @@ class OpenSpielGame(ReplayedGame):
 
     keyless = "rules"
 
-    def __init__(self, rules: str = "tic_tac_toe", max_plies: int = MOST_PLIES):
+    def __init__(self, rules: str = "tic_tac_toe", max_plies: int = DEFAULT_PLIES):
         """``rules``: the game's name in OpenSpiel, its parameters in parentheses.
 
         ``max_plies``: games as long as this are drawn, where OpenSpiel would go on. ``ValueError``,
@@ -52,7 +53,7 @@ class OpenSpielGame(ReplayedGame):
         """
         rules = plain_call(rules)
         self.name = f"open_spiel:{rules}"
-        if max_plies != MOST_PLIES:
+        if max_plies != DEFAULT_PLIES:
             self.name += f",max_plies={max_plies}"
         self._rules = _load(rules)
         first = self._rules.new_initial_state()
@@ -94,7 +95,7 @@ class OpenSpielGame(ReplayedGame):
         return Position(inner, inner.current_player() ^ self._first, legal, np.nan)
 
     def _size(self, position: Position, plies: int) -> int:
-        return STATE_BYTES + PLY_BYTES * plies + NUMBER_BYTES * int(np.prod(self.observation_shape))
+        return STATE_BYTES + PLY_BYTES * plies + NUMBER_BYTES * self._numbers
 
     def _observe(self, position: Position, out: NDArray[np.float32]) -> None:
         """OpenSpiel's tensor as the mover sees it, and a plane of ones where player 1 moves.
@@ -180,7 +181,7 @@ def _load(rules: str) -> Any:
     try:
         game = library.load_game(name, given)
     except Exception as error:
-        raise ValueError(f"open_spiel:{name} cannot be loaded: {_first_line(error)}") from None
+        raise ValueError(f"open_spiel:{name} cannot be loaded: {first_line(error)}") from None
     if game.num_players() != 2:
         raise ValueError(f"open_spiel:{rules} has {game.num_players()} players, not 2")
     return game
@@ -215,12 +216,11 @@ def _value(name: str, key: str, text: str, specified: dict[str, Any]) -> Any:
             return text.lower() == "true"
         right = "true or false"
     elif isinstance(default, int | float):
-        number = re.fullmatch(
-            r"\d{1,9}" if isinstance(default, int) else r"\d{1,9}(\.\d{1,9})?", text
-        )
-        if number and float(text) <= LARGEST:
+        whole = isinstance(default, int)
+        written = r"\d{1,9}" if whole else r"\d{1,9}(\.\d{1,9})?"
+        if re.fullmatch(written, text) and float(text) <= LARGEST:
             return type(default)(text)
-        right = f"a{' whole' * isinstance(default, int)} number from 0 to {LARGEST}"
+        right = f"a{' whole' * whole} number from 0 to {LARGEST}"
     elif isinstance(default, str):
         if _TEXT.fullmatch(text):
             return text
@@ -244,15 +244,8 @@ def _try(name: str, text: str) -> None:
     except subprocess.TimeoutExpired:
         raise ValueError(f"open_spiel:{text}: a first game takes too long") from None
     if ended.returncode < 0:
-        raise ValueError(
-            f"open_spiel:{text}: these parameters make OpenSpiel crash or take too long"
-        )
+        raise ValueError(f"open_spiel:{text}: OpenSpiel crashes with it, or takes too long")
     said = ended.stdout.strip().splitlines()
     if said != ["plays"]:
-        raise ValueError(
-            f"open_spiel:{name} cannot be played so: {said[-1] if said else 'it ended'}"
-        )
-
-
-def _first_line(error: Exception) -> str:
-    return shown((str(error).strip() or repr(error)).splitlines()[0])
+        reason = said[-1] if said else first_line(RuntimeError(ended.stderr or "it ended"))
+        raise ValueError(f"open_spiel:{name} cannot be played so: {reason}")

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from games import environment_copies
 from games.environment_copies import Copies, first_line
-from games.replayed import Position, ReplayedGame
-from games.spec import parse_call, plain_call, shown
+from games.replayed import MOST_PLIES, Position, ReplayedGame
+from games.spec import parse_call, shown
 
-MOST_PLIES = 512
+DEFAULT_PLIES = 512
 """The default of ``max_plies``."""
 TRIAL_GAMES, TRIAL_PLIES = 2, 40
 """Random games in which an instance compares copies and seeds when it is made; plies of each."""
@@ -36,16 +36,16 @@ class PettingZooEnvironment(ReplayedGame):
     def __init__(
         self,
         environment: str = "pettingzoo.classic.tictactoe_v3",
-        max_plies: int = MOST_PLIES,
+        max_plies: int = DEFAULT_PLIES,
     ):
         """``environment``: a module, arguments of its ``env`` in parentheses.
 
         ``max_plies``: games as long as this are drawn. ``ValueError``, one line: the module cannot
         be imported, or the environment does not fit the contract.
         """
-        environment = plain_call(environment)
+        environment = environments.written("pettingzoo", environment)
         self.name = f"pettingzoo:{environment}"
-        if max_plies != MOST_PLIES:
+        if max_plies != DEFAULT_PLIES:
             self.name += f",max_plies={max_plies}"
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of libraries about themselves
@@ -61,7 +61,7 @@ class PettingZooEnvironment(ReplayedGame):
             self._space = self._space["observation"]
         shape = environment_copies.planes_of(self._space, channels_last=True)
         actions = int(first.action_space(agent).n)
-        self._lay_out((environment, max_plies), actions, max_plies, max_plies, shape)
+        self._lay_out((environment, max_plies), actions, MOST_PLIES, max_plies, shape)
         self._start = self._position(first, (0.0, 0.0), 1)
         self._try(environment)
 
@@ -160,9 +160,7 @@ def _make(name: str, environment: str) -> Any:
     """The innermost environment: wrappers only check what is checked here."""
     module, texts = parse_call(environment)
     if not re.fullmatch(r"[A-Za-z_][\w.]{0,199}", module):
-        raise ValueError(
-            f"pettingzoo: {shown(module)} is no module, as pettingzoo.classic.chess_v6"
-        )
+        raise ValueError(f"pettingzoo: {shown(module)} is no module, as pettingzoo.classic.go_v5")
     values = environment_copies.arguments(name, texts)
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     try:

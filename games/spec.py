@@ -77,17 +77,18 @@ def _parse_option(text: str, calls: bool) -> Option:
 
 
 def parse_call(text: str) -> tuple[str, dict[str, str]]:
-    """``"hex(board_size=5)"`` as ``("hex", {"board_size": "5"})``; no parentheses are as empty ones.
+    """``"hex(board_size=5)"`` as ``("hex", {"board_size": "5"})``, ``"hex"`` as ``("hex", {})``.
 
     ``ValueError``, one line: parentheses that do not match, an argument without a key or given
     twice.
     """
     name, opened, rest = text.strip().partition("(")
-    if opened and not rest.endswith(")") or set(rest[:-1]) & {"(", ")"} or ")" in name:
+    closed = rest.endswith(")") or not opened
+    if not closed or set(rest[:-1]) & {"(", ")"} or ")" in name:
         raise ValueError(f"{shown(text)}: parentheses are written NAME(key=value,...)")
     arguments: dict[str, str] = {}
     for key, value, written in parse_options(rest[:-1]):
-        if not value or key in arguments:
+        if not (key and value) or key in arguments:
             raise ValueError(f"{shown(text)}: {shown(written)} must be key=value, each key once")
         arguments[key] = value
     return name.strip(), arguments

@@ -144,7 +144,19 @@ def test_a_search_that_is_replaced_is_not_imported(stranger):
     assert not crafts.ran(stranger)
 
 
-@pytest.mark.parametrize("spec", [crafts.TRAP, f"{crafts.TRAP}:size=3", "os:system"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        crafts.TRAP,
+        f"{crafts.TRAP}:size=3",
+        "os:system",
+        "pettingzoo:stranger.trap",
+        "pettingzoo:environment=stranger.trap(size=3),max_plies=9",
+        "games.pettingzoo_game:PettingZooEnvironment:stranger.trap",
+        "gymnasium:stranger.trap:Mine-v0",
+        "gymnasium:environment=stranger.trap:Mine-v0",
+    ],
+)
 def test_a_game_that_was_not_typed_is_refused_without_an_import(spec, stranger, capsys):
     crafts.setting("game", spec)(stranger, np.random.default_rng(0))
     step = stranger / crafts.STEP
@@ -162,7 +174,7 @@ def test_a_game_that_was_not_typed_is_refused_without_an_import(spec, stranger, 
         lambda: session.load({"game": spec, "moves": [], "seats": ["a", "b"], "resigned": None,
                               "clock": None}),
     ):  # fmt: skip
-        assert spec.rpartition(":size")[0] or spec in refusal(call)
+        assert str(games.address_of(spec)) in refusal(call)
         assert "--allow" in refusal(call)
     assert not crafts.ran(stranger)
 

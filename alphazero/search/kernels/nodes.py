@@ -54,7 +54,8 @@ def attach(
             node.status = FINISHED
             node.value = outcome[i]
             back_up(nodes, edges, tree, child, outcome[i], virtual)
-            if proofs:
+            # Scaled returns of one-player games may lie between the results that are proven.
+            if proofs and outcome[i] == np.int8(outcome[i]):
                 node.lower = node.upper = np.int8(outcome[i])
                 prove(nodes, edges, tree, child)
     return unfinished
