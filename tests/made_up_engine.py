@@ -1,7 +1,7 @@
 """A program that speaks GTP or UCI and fails as it is told; started by the tests of engines.
 
-``python made_up_engine.py gtp othello:size=4 late`` plays the first legal move and, from its second
-move on, does what the last words say. ``FAILURES`` lists them.
+``python made_up_engine.py gtp othello:size=4 late``, or ``uci over_uci late``, plays the first
+legal move and, from its second move on, does what the last word says. ``FAILURES`` lists them.
 """
 
 import os
@@ -16,6 +16,18 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import games
 from alphazero.judging.engines import notation
+from games.tic_tac_toe import TicTacToe
+
+
+class OverUci(TicTacToe):
+    """Tic-tac-toe that is written as chess is, so that a program can play it by UCI."""
+
+    def to_uci(self, state, action):
+        return f"a{action + 1}"
+
+    def from_uci(self, state, text):
+        return ["a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a9"].index(text)
+
 
 FAILURES = {
     "late": lambda: time.sleep(600),
@@ -32,6 +44,7 @@ FAILURES = {
     "complains": lambda: sys.stderr.write("noise " * 100_000),
     "illegal": lambda: answer(0),
     "interrupts": lambda: (os.kill(os.getppid(), signal.SIGINT), time.sleep(600)),
+    "none": lambda: write("bestmove (none)\n"),
     "resigns": lambda: write(f"={NUMBER} resign\n\n"),
 }
 """By name, what happens instead of the answer to a request for a move."""
@@ -147,11 +160,14 @@ def uci(words):
 
 
 if __name__ == "__main__":
-    GAME = games.make(SPEC)
+    GAME = OverUci() if SPEC == "over_uci" else games.make(SPEC)
     STATES, REQUESTS = [GAME.initial(1)], 0
     if FAILURE == "deaf":
         time.sleep(600)
     for line in sys.stdin:
+        if FAILURE.startswith("log="):
+            with open(FAILURE.removeprefix("log="), "a") as file:
+                file.write(line)
         if PROTOCOL == "uci":
             uci(line.split())
             continue

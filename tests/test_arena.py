@@ -2,7 +2,9 @@
 
 import json
 import math
+import sys
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,11 +15,12 @@ from made_up_games import OneMove
 from test_session import Short, replayed
 
 import games
-from alphazero.judging import arena, openings, players, ratings, session
+from alphazero.judging import arena, ladder, openings, players, ratings, session
 from alphazero.judging.players import Decision, Player
 from alphazero.judging.session import Reason
 from games import solvers
 from games.base import Game
+from workers.cli import main
 
 
 class TwoAtATime(Game):
@@ -396,3 +399,71 @@ def test_a_tiny_game_gets_only_openings_that_can_be():
     assert arena.usual_plies(games.make("tic_tac_toe")) == 2
     pair = [players.make("random", OneMove([0, 1]))] * 2
     assert arena.play(OneMove([0, 1]), pair, 4, seed=0, opening_plies=None).games == 4
+
+
+def forfeiting(after, reason):
+    """A player of the first legal move that forfeits its games after so many plies."""
+
+    def decide(states, rngs, limits, lines):
+        lost = {row: reason for row, line in enumerate(lines) if len(line) >= after + len(line) % 3}
+        return Decision(first_legal(game)(states, rngs).action, forfeits=lost or None)
+
+    game = games.make("connect_four")
+    return Player("forfeiting", decide, program="a program 1.0")
+
+
+def test_a_player_that_forfeits_loses_that_game_and_the_others_go_on():
+    game, played = games.make("connect_four"), []
+    pair = [forfeiting(6, "gave no answer within 1 s"), first_legal(game, "b")]
+    result = arena.play(game, pair, 8, seed=0, opening_plies=2, record=played.append)
+    lost = [one for one in played if one["result"]["reason"] == "forfeit"]
+    assert result.forfeits == (arena.Forfeits(0, "gave no answer within 1 s", len(lost)),)
+    assert result.programs == ("a program 1.0", "")
+    assert len(lost) > 0
+    for one in lost:
+        seat = one["seats"].index("forfeiting")
+        assert one["resigned"] == seat == len(one["moves"]) % 2
+        assert one["result"]["first"] == (-1 if seat == 0 else 1)
+        assert one["forfeit"] == "gave no answer within 1 s"
+    assert result.players[0].losses >= len(lost)
+    assert result.players[1].wins == result.players[0].losses
+    assert result.adjudicated == 0
+    assert json.loads(json.dumps(asdict(result)))["forfeits"][0]["games"] == len(lost)
+
+
+def test_a_game_in_which_both_players_would_forfeit_is_lost_by_the_first_to_move():
+    game = games.make("connect_four")
+    pair = [forfeiting(0, "a"), forfeiting(0, "")]
+    result = arena.play(game, pair, 2, seed=0, opening_plies=0)
+    # Each begins once; the second player of the pair resigns, which is no forfeit.
+    assert [(player.wins, player.losses) for player in result.players] == [(1, 1), (1, 1)]
+    assert result.forfeits == (arena.Forfeits(0, "a", 1),)
+
+
+def test_the_table_of_the_command_shows_forfeits_their_reasons_and_the_programs(tmp_path, capsys):
+    engine = Path(__file__).parent / "made_up_engine.py"
+    player = f"gtp:cmd='{sys.executable} {engine} gtp tic_tac_toe killed',seconds=20"
+    target = tmp_path / "result.json"
+    words = ["--game", "tic_tac_toe", "--games", "2", "--opening-plies", "0", "--json", str(target)]
+    assert main(["arena", player, "solver", *words]) == 0
+    shown = capsys.readouterr()
+    assert "forfeits" in shown.out
+    assert "lost 2 games: it was ended by SIGKILL" in " ".join(shown.out.split())
+    assert "made up 0.1" in shown.err
+    saved = json.loads(target.read_text())
+    assert saved["programs"] == ["made up 0.1", ""]
+    assert saved["forfeits"] == [{"player": 0, "reason": "was ended by SIGKILL", "games": 2}]
+
+
+def test_no_program_is_started_for_a_configuration_or_a_ladder(tmp_path, capsys):
+    target = tmp_path / "started"
+    program = f"evaluation.opponent=gtp:cmd=touch {target}"
+    assert main(["train", "tic_tac_toe", program, "--run-dir", str(tmp_path / "run")]) == 2
+    assert "evaluation.opponent: player" in (shown := capsys.readouterr().err)
+    assert "gtp starts a program, so it can be named only on the command lines of" in shown
+    rung = ladder.Rung(f"gtp:cmd=touch {target}", 0.0, 0.0, 0)
+    rungs = ladder.Ladder("tic_tac_toe", 0, 2, ("1",), (rung,), ())
+    game = games.make("tic_tac_toe")
+    with pytest.raises(ValueError, match="gtp starts a program"):
+        ladder.rate(game, players.make("random", game), rungs, 2)
+    assert not target.exists()

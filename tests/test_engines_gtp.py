@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_terminal import session as in_terminal
 
 import games
 from alphazero.judging import arena, decisions, players
@@ -292,6 +293,28 @@ def test_ten_games_of_othello_against_gtp_rhino_end_by_the_rules():
     assert result.players[0].wins >= 8
 
 
+def test_ten_games_against_the_alpha_beta_search_of_rust_reversi_end_by_the_rules():
+    library = pytest.importorskip("rust_reversi", reason="rust-reversi comes with the extra dev")
+    game = games.make("othello")
+    search = library.AlphaBetaSearch(library.PieceEvaluator(), 3, 10_000)
+
+    def decide(states, rngs, limits, lines):
+        actions = game.legal(states).argmax(axis=1)
+        for row, line in enumerate(lines):
+            board = library.Board()
+            for action in line:
+                board.do_pass() if action == 64 else board.do_move(action)
+            if not board.is_pass():
+                actions[row] = search.get_move(board)
+        return decisions.Decision(actions)
+
+    played = []
+    pair = [decisions.Player("rust-reversi", decide), players.make("random", game)]
+    result = arena.play(game, pair, 10, 0, record=played.append)
+    assert {one["result"]["reason"] for one in played} == {"rules"}
+    assert result.players[0].wins >= 7
+
+
 @needs("gnugo")
 @pytest.mark.skipif("go" not in games.registered(), reason="Go is not registered")
 def test_games_of_go_against_gnu_go_end_by_the_rules_with_our_count():
@@ -336,3 +359,13 @@ def test_a_deadline_is_kept_where_lines_come_all_the_time():
             pass
     program.kill()
     assert time.monotonic() >= deadline.end
+
+
+def test_a_person_sees_how_the_program_has_lost_and_can_take_that_back(game):
+    player = made_up(game, "dies", seconds=20, processes=1)
+    text = in_terminal(["5", "9", "u", "9", "q"], player, game)
+    player.close()
+    parts = text.split("The agent has lost: it ended with status 1: a reason on the error output")
+    assert len(parts) == 2  # a new program has not yet had a second request
+    assert "you win" in parts[1]
+    assert parts[1].count("The agent plays") == 1

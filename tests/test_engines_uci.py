@@ -7,27 +7,17 @@ import shutil
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
+from made_up_engine import OverUci
 
 import games
 from alphazero.judging import arena, players
 from alphazero.judging.decisions import Decision, Player
 from alphazero.judging.engines import notation, process, uci
-from games.tic_tac_toe import TicTacToe
 
-MADE_UP = f"{shlex.quote(sys.executable)} {Path(__file__).resolve()}"
+ENGINE = Path(__file__).parent / "made_up_engine.py"
+MADE_UP = f"{shlex.quote(sys.executable)} {ENGINE} uci over_uci"
 PLACES = os.environ.get("PATH", "") + ":/usr/games"
-
-
-class OverUci(TicTacToe):
-    """Tic-tac-toe that is written as chess is, so that a program can play it by UCI."""
-
-    def to_uci(self, state, action):
-        return f"a{action + 1}"
-
-    def from_uci(self, state, text):
-        return ["a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8", "a9"].index(text)
 
 
 def needs(program, game):
@@ -159,24 +149,3 @@ def test_a_variant_that_fairy_stockfish_lacks_is_refused():
         uci.UciEngine(OverUci(), command, {}, variant="breakthru")
     with pytest.raises(process.EngineFailure, match="begins with the position pppppppp/"):
         uci.UciEngine(OverUci(), command, {}, variant="breakthrough")
-
-
-def program(failure):
-    """This file as a program: ``python test_engines_uci.py FAILURE``."""
-    import made_up_engine as engine
-
-    engine.PROTOCOL, engine.GAME, engine.REQUESTS = "uci", OverUci(), 0
-    engine.STATES = [engine.GAME.initial(1)]
-    name, _, path = failure.partition("=")
-    engine.FAILURE = name
-    engine.FAILURES["none"] = lambda: engine.write("bestmove (none)\n")
-    for line in sys.stdin:
-        if name == "log":
-            with open(path, "a") as file:
-                file.write(line)
-        engine.uci(line.split())
-
-
-if __name__ == "__main__":
-    np.seterr(all="raise")
-    program("".join(sys.argv[1:]))

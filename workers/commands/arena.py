@@ -16,7 +16,6 @@ from workers.terminal.options import (
     new_file,
     player,
 )
-from workers.terminal.output import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -151,10 +150,11 @@ def _reasons(played: "ArenaResult") -> list[str]:
     """How games were lost without a legal move, a line for each player and reason."""
     from rich.markup import escape
 
+    from workers.terminal.output import counted
+
+    names = [player.name for player in played.players]
     return [
-        escape(
-            f"{played.players[one.player].name}: lost {counted(one.games, 'game')}: {one.reason}"
-        )
+        escape(f"{names[one.player]} lost {counted(one.games, 'game')}: it {one.reason}")
         for one in played.forfeits
     ]
 

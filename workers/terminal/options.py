@@ -25,6 +25,11 @@ a player is kind[:key=value,...]:
                         the agent of this program
   policy:path=RUN       a trained network, no search
   RUN                   the same as checkpoint:path=RUN
+  gtp:cmd='gnugo --mode gtp'
+                        a program that speaks GTP
+  uci:cmd=stockfish,skill=0,nodes=1000
+                        a program that speaks UCI; in
+                        arena, play and ladder only
 a path with a comma stands in quotes: "checkpoint:path='a,b'"
 
 mcts, minimax and checkpoint also take seconds=S: the time for each move, or in

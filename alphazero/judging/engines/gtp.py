@@ -45,7 +45,7 @@ class GtpEngine:
 
         ``commands`` are sent once, at first.
         """
-        self._game, self._number, self._told = game, 0, 0
+        self._game, self._number, self._stated = game, 0, 0
         self._moves: list[_Move] = []
         self.program = Program(command)
         try:
@@ -98,14 +98,16 @@ class GtpEngine:
                 return
             raise EngineFailure(f"allows {vertex} as the first move, so it plays another game")
 
-    def choose(self, line: Line, state: np.void, seconds: float, told: float | None) -> int | None:
+    def choose(
+        self, line: Line, state: np.void, seconds: float, stated: float | None
+    ) -> int | None:
         """Its move after ``line``, which leads to ``state``; None: it resigns.
 
-        ``seconds``: the time that it has; ``told``: the time of which it is told, None: nothing.
+        ``seconds``: the time that it has; ``stated``: the time that is stated to it, None: none.
         """
         self._go_to(line)
         color = notation.GTP_COLORS[mover(self._game, state)]
-        self._tell_time(told, color)
+        self._tell_time(stated, color)
         vertex = self.ask(f"genmove {color}", seconds).strip()
         if vertex.lower() == "resign":
             return None
@@ -143,14 +145,14 @@ class GtpEngine:
     def _tell_time(self, seconds: float | None, color: str) -> None:
         """Give it the whole ``seconds`` for each move (one byo-yomi period per stone).
 
-        GTP has whole seconds: of less than one it is not told.
+        GTP has whole seconds: of less than one it is not stated.
         """
         whole = int(seconds or 0)
         if not whole:
             return
-        if whole != self._told and "time_settings" in self._known:
+        if whole != self._stated and "time_settings" in self._known:
             self.ask(f"time_settings 0 {whole} 1")
-            self._told = whole
+            self._stated = whole
         if "time_left" in self._known:
             self.ask(f"time_left {color} {whole} 1")
 

@@ -1,7 +1,6 @@
 """The players ``gtp:cmd=...`` and ``uci:cmd=...``: their options, as texts name them."""
 
 import os
-from collections.abc import Callable
 from typing import Annotated
 
 from pydantic import ConfigDict, Field, validate_call
@@ -41,7 +40,12 @@ def gtp(
     given. ``commands``, separated by ``;``, are sent to each before its first game.
     """
     words, first = split_command(cmd), _listed(commands)
-    return _player(game, name, lambda: GtpEngine(game, words, first), processes, seconds, seconds)
+    number, limits = processes or os.cpu_count() or 1, Limits(seconds=seconds)
+
+    def start() -> pool.Engine:
+        return GtpEngine(game, words, first)
+
+    return pool.player(game, name, pool.Settings(start, number, seconds or PATIENCE, limits))
 
 
 @_constructor
@@ -69,24 +73,13 @@ def uci(
         chosen["Skill Level"] = str(skill)
     given = {"nodes": nodes, "depth": depth}
     searched = " ".join(f"{key} {value}" for key, value in given.items() if value is not None)
-    told = seconds or (None if searched else MOVE_SECONDS)
-    return _player(
-        game, name, lambda: UciEngine(game, words, chosen, searched, variant),
-        processes, seconds, told,
-    )  # fmt: skip
+    stated = seconds or (None if searched else MOVE_SECONDS)
+    number, limits = processes or os.cpu_count() or 1, Limits(seconds=stated)
 
+    def start() -> pool.Engine:
+        return UciEngine(game, words, chosen, searched, variant)
 
-def _player(
-    game: Game,
-    name: str,
-    start: Callable[[], pool.Engine],
-    processes: int | None,
-    seconds: float | None,
-    told: float | None,
-) -> Player:
-    cores = os.cpu_count() or 1
-    limits = Limits(seconds=told)
-    return pool.player(game, name, start, processes or cores, seconds or PATIENCE, limits)
+    return pool.player(game, name, pool.Settings(start, number, seconds or PATIENCE, limits))
 
 
 def _listed(text: str) -> list[str]:

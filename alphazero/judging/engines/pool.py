@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from alphazero.judging.lines import Line
 from alphazero.types import Generators, Limits, Lines
 from games.base import Game, States
 
-TOLD = 0.9
+STATED = 0.9
 """The share of its time of which a program is told; the rest is for the way there and back."""
 
 
@@ -29,7 +29,7 @@ class Engine(Protocol):
     def line(self) -> Line: ...
 
     def choose(
-        self, line: Line, state: np.void, seconds: float, told: float | None
+        self, line: Line, state: np.void, seconds: float, stated: float | None
     ) -> int | None: ...
 
 
@@ -43,11 +43,11 @@ class _Slot:
         """How many moves of ``line`` are on the board of its process; -1 without a process."""
         return common_plies(self.engine.line, line) if self.engine else -1
 
-    def choose(self, line: Line, state: np.void, seconds: float, told: float | None) -> int | str:
+    def choose(self, line: Line, state: np.void, seconds: float, stated: float | None) -> int | str:
         """The action, or how the game was lost, as ``Decision.forfeits`` has it."""
         try:
             self.engine = self.engine or self._start()
-            action = self.engine.choose(line, state, seconds, told)
+            action = self.engine.choose(line, state, seconds, stated)
         except EngineFailure as failure:
             self.kill()
             return str(failure)
@@ -59,77 +59,95 @@ class _Slot:
         self.engine = None
 
 
-def player(
-    game: Game,
-    name: str,
-    start: Callable[[], Engine],
-    processes: int,
-    seconds: float,
-    limits: Limits,
-) -> Player:
-    """The player whose moves come from at most ``processes`` of the program that ``start`` starts.
+class Settings(NamedTuple):
+    """How a program is started, and how long it has."""
 
-    A program that has no move within ``seconds``, ends, or answers what is no legal move loses that
-    game (``Decision.forfeits``); the next game is played by a new process. It is told of 90 % of
-    the seconds of each call's limits. A forced pass is played without it. One process is started
+    start: Callable[[], Engine]
+    """Starts a process; ``EngineFailure`` where it cannot, or does not play the game."""
+    processes: int
+    """How many run at once, at most."""
+    seconds: float
+    """The time for one move, after which the game is lost."""
+    limits: Limits
+    """The limits of a call that gives none of its own; the program is told of the seconds."""
+
+
+def player(game: Game, name: str, settings: Settings) -> Player:
+    """The player whose moves come from a program.
+
+    A program that has no move in time, ends, or answers what is no legal move loses that game
+    (``Decision.forfeits``); the next game is played by a new process. It is told of 90 % of the
+    seconds of each call's limits. A forced pass is played without it. One process is started
     at once; ``ValueError``, one line, where it cannot be started, or does not play ``game``.
     """
     try:
-        first = start()
+        first = settings.start()
     except EngineFailure as failure:
         raise ValueError(f"it {failure}") from None
-    slots = [_Slot(start, first if number == 0 else None) for number in range(processes)]
+    pool = _Pool(game, settings, first)
 
     def decide(states: States, rngs: Generators, limits: Limits, lines: Lines | None) -> Decision:
         if lines is None:
             raise ValueError(f"player {name}: it needs the moves from the start of each game")
-        return _decide(game, slots, states, [tuple(line) for line in lines], seconds, limits)
+        return pool.decide(states, [tuple(line) for line in lines], limits)
 
-    def close() -> None:
-        for slot in slots:
-            slot.kill()
-
-    return Player(name, decide, limits=limits, program=first.title, close=close)
+    limits = settings.limits
+    return Player(name, decide, limits=limits, program=first.title, close=pool.close)
 
 
-def _decide(
-    game: Game,
-    slots: Sequence[_Slot],
-    states: States,
-    lines: Sequence[Line],
-    seconds: float,
-    limits: Limits,
-) -> Decision:
-    legal = game.legal(states)
-    action = legal.argmax(axis=1)  # where only a pass is legal, it
-    rows = [row for row in range(len(states)) if not forced_pass(game, states[row], legal[row])]
-    told = None if limits.seconds is None else TOLD * limits.seconds
-    forfeits: dict[int, str] = {}
+class _Pool:
+    """The processes of one player."""
 
-    def play(slot: _Slot, rows: Sequence[int]) -> None:
-        for row in rows:
-            if stopped.is_set():
-                return
-            chosen = slot.choose(lines[row], states[row], seconds, told)
+    def __init__(self, game: Game, settings: Settings, first: Engine) -> None:
+        self.game, self.seconds = game, settings.seconds
+        others = [_Slot(settings.start) for _ in range(settings.processes - 1)]
+        self.slots = [_Slot(settings.start, first), *others]
+
+    def decide(self, states: States, lines: Sequence[Line], limits: Limits) -> Decision:
+        """The moves in ``states [B]``, those of each process in a thread of its own."""
+        stated = None if limits.seconds is None else STATED * limits.seconds
+        legal = self.game.legal(states)
+        action = legal.argmax(axis=1)  # where only a pass is legal, it
+        rows = [
+            row for row in range(len(states)) if not forced_pass(self.game, states[row], legal[row])
+        ]
+        forfeits: dict[int, str] = {}
+
+        def play(slot: _Slot, row: int) -> None:
+            chosen = slot.choose(lines[row], states[row], self.seconds, stated)
             if isinstance(chosen, str):
                 forfeits[row] = chosen
             else:
                 action[row] = chosen
 
-    stopped = threading.Event()
-    shares = divide(slots, [lines[row] for row in rows])
-    with ThreadPoolExecutor(max(1, len(shares))) as pool:
-        try:
-            done = [pool.submit(play, slot, [rows[i] for i in share]) for slot, share in shares]
-            for future in done:
-                future.result()
-        except BaseException:  # Ctrl-C: the threads end as soon as their programs have
-            stopped.set()
-            for engine in [slot.engine for slot in slots]:
-                if engine:
-                    engine.program.stop()
-            raise
-    return Decision(action, forfeits=forfeits or None)
+        shares = divide(self.slots, [lines[row] for row in rows])
+        self._in_threads(play, [(slot, [rows[i] for i in share]) for slot, share in shares])
+        return Decision(action, forfeits=forfeits or None)
+
+    def _in_threads(
+        self, play: Callable[[_Slot, int], None], shares: Sequence[tuple[_Slot, Sequence[int]]]
+    ) -> None:
+        stopped = threading.Event()
+
+        def play_all(slot: _Slot, rows: Sequence[int]) -> None:
+            for row in rows:
+                if not stopped.is_set():
+                    play(slot, row)
+
+        with ThreadPoolExecutor(max(1, len(shares))) as executor:
+            try:
+                for done in [executor.submit(play_all, *share) for share in shares]:
+                    done.result()
+            except BaseException:  # Ctrl-C: the threads end as soon as their programs have
+                stopped.set()
+                for engine in [slot.engine for slot in self.slots]:
+                    if engine:
+                        engine.program.stop()
+                raise
+
+    def close(self) -> None:
+        for slot in self.slots:
+            slot.kill()
 
 
 def forced_pass(game: Game, state: np.void, legal: np.ndarray) -> bool:

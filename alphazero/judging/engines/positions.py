@@ -1,4 +1,4 @@
-"""What clients of programs have in common: how positions differ, and which answers are moves."""
+"""The common parts of clients of programs: how positions differ, which answers are moves."""
 
 from collections.abc import Callable
 

@@ -147,10 +147,12 @@ class UciEngine:
                 shown = one_line(fen, 2 * SHOWN)
                 raise EngineFailure(f"begins with the position {shown}, not {board}")
 
-    def choose(self, line: Line, state: np.void, seconds: float, told: float | None) -> int | None:
+    def choose(
+        self, line: Line, state: np.void, seconds: float, stated: float | None
+    ) -> int | None:
         """Its move after ``line``, which leads to ``state``; UCI has no resignation.
 
-        ``seconds``: the time that it has; ``told``: the time of which it is told, None: nothing.
+        ``seconds``: the time that it has; ``stated``: the time that is stated to it, None: none.
         """
         earlier, self._line = self._line, line
         deadline = self.program.deadline(SETUP_SECONDS)
@@ -160,7 +162,7 @@ class UciEngine:
         self.program.send("position startpos" + f" moves {moves}" * bool(line), deadline)
         self._wait(deadline)  # also reads what it may still have written about earlier moves
         deadline = self.program.deadline(seconds)
-        time = "" if told is None else f"movetime {max(1, int(1000 * told))}"
+        time = "" if stated is None else f"movetime {max(1, int(1000 * stated))}"
         self.program.send(" ".join(filter(None, ("go", self._limits, time))), deadline)
         for answer in self.program.answer(deadline):
             words = answer.split()
