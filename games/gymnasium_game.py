@@ -47,7 +47,7 @@ class GymnasiumEnvironment(ReplayedGame):
         ``max_plies``: the length of an episode; 0: the environment's own. ``seed``: of the start.
         ``ValueError``, one line: there is no such environment, or it cannot be searched.
         """
-        environment = environments.written("gymnasium", environment)
+        environment = environment_copies.written("gymnasium", environment)
         given = {"lowest": lowest, "highest": highest, "max_plies": max_plies, "seed": seed}
         defaults = {"lowest": 0.0, "highest": 1.0, "max_plies": 0, "seed": 0}
         changed = [f",{key}={given[key]}" for key in given if given[key] != defaults[key]]

@@ -43,7 +43,7 @@ class PettingZooEnvironment(ReplayedGame):
         ``max_plies``: games as long as this are drawn. ``ValueError``, one line: the module cannot
         be imported, or the environment does not fit the contract.
         """
-        environment = environments.written("pettingzoo", environment)
+        environment = environment_copies.written("pettingzoo", environment)
         self.name = f"pettingzoo:{environment}"
         if max_plies != DEFAULT_PLIES:
             self.name += f",max_plies={max_plies}"
