@@ -47,9 +47,7 @@ def of_tree(tree: Tree, index: int = 0, plies: int = 10, most: int = 1000) -> li
 def _candidate(tree: Tree, index: int, edge: Edge, prior: float, plies: int) -> Candidate:
     after = principal_variation(tree, index, (edge.action,)) if plies > 1 else []
     line = (edge.action, *(reply.action for reply in after[: plies - 1]))
-    return Candidate(
-        edge.action, edge.visits, edge.value, prior, edge.lower == edge.upper, line
-    )
+    return Candidate(edge.action, edge.visits, edge.value, prior, edge.lower == edge.upper, line)
 
 
 def of_decision(decision: Decision, index: int = 0, most: int = 1000) -> list[Candidate]:

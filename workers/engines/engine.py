@@ -43,11 +43,7 @@ class Engine:
         """Begin with other rules; ``ValueError``: the player does not play by them."""
         self.player, self.searches = warm(self._make_player(game), game)
         """Whether the player searches trees, and so can be watched and stopped."""
-        self.session = Session(game)
-
-    @property
-    def game(self) -> Game:
-        return self.session.game
+        self.game, self.session = game, Session(game)
 
     def change(self, **parameters: int | float) -> None:
         """Begin a new game with these parameters of the game's rules; nothing else is changed.
@@ -66,13 +62,18 @@ class Engine:
 
         ``ValueError``: the game is over.
         """
-        return self.session.decide(self.player, self.rng, self.limits(limits))
+        return self._decide(self.limits(limits))
 
     def analyse(self, watch: Watch) -> Decision:
         """The same without limits, as long as ``watch`` lets it; a player without trees decides."""
         endless = Limits(MOST_SIMULATIONS, ENDLESS, watch)
-        limits = endless if self.searches else self.player.limits
-        return self.session.decide(self.player, self.rng, limits)
+        return self._decide(endless if self.searches else self.player.limits)
+
+    def _decide(self, limits: Limits) -> Decision:
+        if self.session.game is self.game:
+            return self.session.decide(self.player, self.rng, limits)
+        # It began elsewhere: its moves are no line from the initial position.
+        return self.player(self.session.states, [self.rng], limits)
 
     def limits(self, limits: Limits) -> Limits:
         """The limits of a call: the smaller ones of those given and the player's own."""

@@ -85,7 +85,7 @@ def _answer(commands: Mapping[str, Command], request: Request) -> str | None:
         text = commands[request.name](request.arguments)
     except Refusal as refusal:
         return response(request.number, str(refusal), "?")
-    except OSError:  # the other program is gone
+    except BrokenPipeError:  # the other program is gone
         raise
     except Exception as error:  # a player or a game of the user's own may raise anything
         log.warning("%s: %s", request.name, reason(error))

@@ -12,7 +12,7 @@ from alphazero.types import Limits
 from workers.engines import sgf
 from workers.engines.candidates import Candidate, Watch, of_decision, of_tree, texts
 from workers.engines.engine import Engine, log
-from workers.engines.gtp import Command, Refusal, color, decimal, exactly, response, whole
+from workers.engines.gtp import Command, Refusal, color, decimal, exactly, whole
 from workers.engines.inbox import Inbox
 from workers.engines.timing import TimeControl
 
@@ -281,9 +281,7 @@ class Gtp:
                 self._say(" ".join(map(_INFO[style], range(len(moves)), moves, lines)) + "\n")
 
         stop = (lambda: False) if play else self._inbox.ready
-        watch = Watch(
-            stop, lambda tree: report(of_tree(tree, most=wanted.most)), wanted.interval
-        )
+        watch = Watch(stop, lambda tree: report(of_tree(tree, most=wanted.most)), wanted.interval)
         self._say(f"={self._number}\n")
         if play:
             decision = self._decide(wanted.side, watch)

@@ -45,10 +45,10 @@ class Inbox:
         with self._changed:
             self._changed.wait_for(lambda: self._lines or self._ended)
 
-    def waiting(self) -> list[str]:
-        """The lines that have arrived, the next one first; they stay."""
+    def next(self) -> str | None:
+        """The line that ``get`` would return at once, and stays; None: there is none yet."""
         with self._changed:
-            return list(self._lines)
+            return self._lines[0] if self._lines else None
 
     def ready(self) -> bool:
         """Whether ``get`` would return at once: a line has arrived, or the input has ended."""

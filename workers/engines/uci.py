@@ -77,7 +77,7 @@ class Uci:
                 continue
             try:
                 command(words[1:])
-            except OSError:  # the other program is gone
+            except BrokenPipeError:  # the other program is gone
                 raise
             except Exception as error:  # a player or a game of the user's own may raise anything
                 log.warning("%s: %s", words[0], reason(error))
@@ -119,11 +119,11 @@ class Uci:
             raise ValueError(f"there is no option {name[:100]!r}")
 
     def _new_game(self) -> None:
-        self._engine.session = Session(self._engine.player_game)
+        self._engine.session = Session(self._engine.game)
 
     def _position(self, words: list[str]) -> None:
         """``position startpos|fen F [moves ...]``; where a move is illegal the board stays."""
-        game = self._engine.player_game
+        game = self._engine.game
         start, moves = _split(words, "moves")
         if start[:1] == ["fen"]:
             game = starting_from(game, " ".join(start[1:]))
@@ -150,7 +150,9 @@ class Uci:
             decision = self._engine.analyse(search.watch)
         else:
             decision = self._engine.decide(self._limits(numbers)._replace(watch=search.watch))
-        self._info(of_decision(decision, most=self._values["multipv"]), search.seconds(), search.new)
+        self._info(
+            of_decision(decision, most=self._values["multipv"]), search.seconds(), search.new
+        )
         while infinite and not search.stopped():
             self._inbox.wait()
         self._line(f"bestmove {self._best(decision)}")
@@ -191,13 +193,17 @@ class Uci:
         return Limits(simulations, seconds)
 
     def _stopped(self, infinite: bool) -> Callable[[], bool]:
-        """Whether the search has to end; ``isready`` is answered meanwhile."""
+        """Whether the search has to end: for ``stop`` or ``quit``, and without an end for any line.
+
+        ``isready`` is answered meanwhile.
+        """
 
         def stopped() -> bool:
-            while lines := self._inbox.waiting():
-                if lines[0].strip() not in ("isready", "", "ponderhit"):
-                    return infinite or any(line.strip() in ("stop", "quit") for line in lines)
-                if self._inbox.get() and lines[0].strip() == "isready":
+            while (line := self._inbox.next()) is not None:
+                if line.strip() not in ("isready", "", "ponderhit"):
+                    return infinite or line.strip() in ("stop", "quit")
+                self._inbox.get()
+                if line.strip() == "isready":
                     self._line("readyok")
             return infinite and self._inbox.ended
 
@@ -248,9 +254,8 @@ def starting_from(game: Game, fen: str) -> Game:
     read = getattr(game, "state_of_fen", None)
     if read is None:
         raise ValueError(f"{game.name} has no positions in FEN: use startpos")
-    state = read(fen)
     changed = copy.copy(game)
-    changed.initial = partial(np.full, fill_value=state, dtype=game.dtype)
+    changed.initial = partial(np.repeat, read(fen))
     return changed
 
 
