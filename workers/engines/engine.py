@@ -10,10 +10,10 @@ import games
 from alphazero.judging import players
 from alphazero.judging.decisions import Decision, Player
 from alphazero.judging.session import Session
+from alphazero.search.tree import Tree
 from alphazero.types import Limits
 from games.base import Game
 from games.spec import parse_options
-from workers.engines.candidates import Watch
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Engine:
         """
         return self._decide(self.limits(limits))
 
-    def analyse(self, watch: Watch) -> Decision:
+    def analyse(self, watch: Callable[[Tree], bool]) -> Decision:
         """The same without limits, as long as ``watch`` lets it; a player without trees decides."""
         endless = Limits(MOST_SIMULATIONS, ENDLESS, watch)
         return self._decide(endless if self.searches else self.player.limits)

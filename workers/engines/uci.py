@@ -9,7 +9,6 @@ import math
 import re
 import time
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 
@@ -21,7 +20,7 @@ from alphazero.judging.engines import notation
 from alphazero.judging.session import Session
 from alphazero.search.tree import Tree
 from alphazero.types import Limits
-from games.base import Game
+from games.base import Game, States
 from workers.engines.candidates import Candidate, Watch, of_decision, of_tree, texts
 from workers.engines.engine import MOST_SIMULATIONS, Engine, log
 from workers.engines.inbox import LONGEST, Inbox
@@ -150,9 +149,8 @@ class Uci:
             decision = self._engine.analyse(search.watch)
         else:
             decision = self._engine.decide(self._limits(numbers)._replace(watch=search.watch))
-        self._info(
-            of_decision(decision, most=self._values["multipv"]), search.seconds(), search.new
-        )
+        moves = of_decision(decision, most=self._values["multipv"])
+        self._info(moves, search.seconds(), search.new)
         while infinite and not search.stopped():
             self._inbox.wait()
         self._line(f"bestmove {self._best(decision)}")
@@ -255,7 +253,12 @@ def starting_from(game: Game, fen: str) -> Game:
     if read is None:
         raise ValueError(f"{game.name} has no positions in FEN: use startpos")
     changed = copy.copy(game)
-    changed.initial = partial(np.repeat, read(fen))
+    states: States = read(fen)
+
+    def initial(batch: int) -> States:
+        return np.repeat(states, batch)
+
+    changed.initial = initial
     return changed
 
 
