@@ -210,6 +210,88 @@ def test_the_result_of_a_game_is_the_winner_and_its_margin():
                                       "? cannot score: the game is not over"]  # fmt: skip
 
 
+def test_the_margin_is_counted_from_the_final_board():
+    chosen = engine("othello:size=4")
+    answer = ""
+    while not chosen.session.over():
+        answers(f"genmove {'bw'[chosen.session.to_move]}", chosen=chosen)
+    answer = answers("final_score", chosen=chosen)[0]
+    board = chosen.game.render(chosen.session.states[0])
+    black, white = board.count("X"), board.count("O")
+    winner = "B" if black > white else "W"
+    assert answer == ("= 0" if black == white else f"= {winner}+{abs(black - white)}")
+
+
+needs_go = pytest.mark.skipif("go" not in games.registered(), reason="needs the game go")
+
+
+def go(*requests: str, size: int = 5, komi: float = 7.0) -> list[str]:
+    return answers(*requests, chosen=engine(f"go:size={size},komi={komi}"))
+
+
+@needs_go
+def test_area_and_komi_make_the_score_of_go():
+    moves = ["play b c3", "play w pass", "play b pass"]
+    assert go(*moves, "final_score", size=5)[-1] == "= B+18"
+    assert go(*moves, "final_score", size=5, komi=24.5)[-1] == "= B+0.5"
+    assert go("play b pass", "play w pass", "final_score", komi=-3.0)[-1] == "= B+3"
+    assert go("play b pass", "play w pass", "final_score", komi=0.0)[-1] == "= 0"
+
+
+@needs_go
+def test_a_player_may_move_twice_in_a_row_because_a_pass_is_implied():
+    played = go("play b c3", "play b d3", "final_status_list alive", "genmove b", "undo", "undo",
+                "final_status_list alive", "final_status_list dead")  # fmt: skip
+    assert played[:3] == ["=", "=", "= C3\nD3"]
+    assert re.fullmatch(r"= ([A-E][1-5]|pass)", played[3])
+    assert played[4:] == ["=", "=", "= C3", "="]
+
+
+@needs_go
+def test_komi_and_size_change_the_rules_and_komi_keeps_the_moves():
+    chosen = engine("go:size=5,komi=7.0")
+    assert answers("play b c3", "komi 0.5", "play w pass", "play b pass", "final_score",
+                   chosen=chosen)[-1] == "= B+24.5"  # fmt: skip
+    assert answers("boardsize 9", "play b j9", "boardsize 20", "undo", chosen=chosen) == [
+        "=", "=", "? unacceptable size", "=",
+    ]  # fmt: skip
+    assert games.same(chosen.game.name, "go:size=9,komi=0.5")
+    assert answers("komi 99999", chosen=chosen)[0].startswith("? unacceptable komi: ")
+
+
+SGF = "(;GM[1]FF[4]SZ[5]KM[0.5]HA[2]AB[bb][dd];W[cc];B[bd](;W[]) (;W[db]))"
+
+
+@needs_go
+def test_a_game_is_loaded_from_a_file_up_to_a_move(tmp_path):
+    pytest.importorskip("sgfmill")
+    path = tmp_path / "game.sgf"
+    path.write_text(SGF)
+    stones = "final_status_list alive"
+    whole, board, three, short = go(
+        f"loadsgf {path}", stones, f"loadsgf {path} 4", stones, size=9
+    )
+    assert (whole, board) == ("= B", "= B4\nC3\nB2\nD2")
+    assert (three, short) == ("= B", "= B4\nC3\nD2")
+
+
+@needs_go
+@pytest.mark.parametrize(
+    "text",
+    ["", "no game", "(;SZ[5]AW[aa])", "(;SZ[5];B[aa];W[aa])", "(;SZ[26])", "(;SZ[5]KM[x])",
+     "(" * 100_000, "(;SZ[5];B[aa]AB[bb])"],
+    ids=range(8),
+)  # fmt: skip
+def test_a_file_that_is_no_game_of_go_is_refused(tmp_path, text):
+    pytest.importorskip("sgfmill")
+    path = tmp_path / "game.sgf"
+    path.write_text(text)
+    assert go(f"loadsgf {path}", "genmove b", size=5)[0] == "? cannot load file"
+    assert go("loadsgf /nowhere/at/all", "loadsgf /dev/zero", "loadsgf", f"loadsgf {tmp_path}") == [
+        "? cannot load file", "? cannot load file", "? syntax error", "? cannot load file",
+    ]  # fmt: skip
+
+
 def sabaki(line: str) -> list[dict]:
     """The variations of a line, read as Sabaki does (src/modules/analysis.js)."""
     found = []

@@ -174,7 +174,7 @@ class Analysis:
 
     def _stopped(self) -> bool:
         """Whether all running positions are terminated, by the lines received so far."""
-        if self._inbox.ready() and not self._inbox.ended:
+        if self._inbox.next() is not None:
             self._receive(wait=False)
         return len(self._ended) == len(self._running)
 

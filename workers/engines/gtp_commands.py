@@ -228,9 +228,17 @@ class Gtp:
         winner = notation.GTP_COLORS[0 if result > 0 else 1]
         if session.reason() is Reason.RESIGNATION:
             return f"{winner}+R"
-        scores = session.game.final_score(session.states)
-        margin = "" if scores is None or np.isnan(scores[0]) else f"{abs(float(scores[0])):g}"
-        return f"{winner}+{margin}"
+        return f"{winner}+{self._margin() if session.reason() is Reason.RULES else ''}"
+
+    def _margin(self) -> str:
+        """The winner's points on the finished board less the other's; empty where none count."""
+        session = self._engine.session
+        owners = session.game.final_ownership(session.states)
+        if owners is None:
+            return ""
+        points = float(np.sum(owners[0])) * (1 if session.to_move == 0 else -1)
+        points -= getattr(session.game, "komi", 0.0)
+        return f"{abs(points):g}" if np.sign(points) == session.result(0) else ""
 
     def _final_status_list(self, arguments: list[str]) -> str:
         """Stones by their status: all that are on the board count, so that none is dead."""

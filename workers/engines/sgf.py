@@ -40,9 +40,9 @@ def read(path: str, until: int | None = None) -> Loaded:
     """
     from sgfmill import sgf
 
+    if not os.path.isfile(path):  # a device or a pipe may have no end
+        raise ValueError("there is no such file")
     with open(path, "rb") as file:
-        if not os.path.isfile(path):
-            raise ValueError("it is not a file")
         data = file.read(LARGEST + 1)
     if len(data) > LARGEST:
         raise ValueError(f"it is larger than {LARGEST} bytes")
