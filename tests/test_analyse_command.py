@@ -46,7 +46,9 @@ def test_a_position_is_answered_with_its_moves_in_order():
     assert [move["order"] for move in moves] == list(range(len(moves)))
     assert sum(move["visits"] for move in moves) == root["visits"] == 60
     assert all(move["pv"][0] == move["move"] for move in moves)
-    assert all(move["winrate"] == pytest.approx((move["value"] + 1) / 2, abs=1e-5) for move in moves)
+    assert all(
+        move["winrate"] == pytest.approx((move["value"] + 1) / 2, abs=1e-5) for move in moves
+    )
     assert sum(move["prior"] for move in moves) == pytest.approx(1, abs=1e-4)
     assert root["currentPlayer"] == "B"
 
@@ -98,7 +100,9 @@ def test_the_policy_has_a_share_of_each_action_and_minus_one_where_it_is_illegal
 def test_a_score_lead_is_a_multiple_of_the_value_and_there_only_where_it_was_demanded():
     request = {"id": "s", "moves": [1, 4, 2, 5], "maxVisits": 100}
     (answer,) = ask(request, game="tic_tac_toe", points=20)
-    assert answer["rootInfo"]["scoreLead"] == pytest.approx(20 * answer["rootInfo"]["value"], abs=0.01)
+    assert answer["rootInfo"]["scoreLead"] == pytest.approx(
+        20 * answer["rootInfo"]["value"], abs=0.01
+    )
     (answer,) = ask(request, game="tic_tac_toe")
     assert "scoreLead" not in answer["rootInfo"]
 

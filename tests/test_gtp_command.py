@@ -268,9 +268,7 @@ def test_a_game_is_loaded_from_a_file_up_to_a_move(tmp_path):
     path = tmp_path / "game.sgf"
     path.write_text(SGF)
     stones = "final_status_list alive"
-    whole, board, three, short = go(
-        f"loadsgf {path}", stones, f"loadsgf {path} 4", stones, size=9
-    )
+    whole, board, three, short = go(f"loadsgf {path}", stones, f"loadsgf {path} 4", stones, size=9)
     assert (whole, board) == ("= B", "= B4\nC3\nB2\nD2")
     assert (three, short) == ("= B", "= B4\nC3\nD2")
 
@@ -495,9 +493,7 @@ def test_a_watched_search_ends_when_it_is_told_to(search, seconds):
 
     limits = Limits(500, seconds, watch)
     rngs = [np.random.default_rng(0)]
-    result = strongest_moves(
-        search.without_noise(), game, game.initial(1), rngs, uniform, limits
-    )
+    result = strongest_moves(search.without_noise(), game, game.initial(1), rngs, uniform, limits)
     assert result.visits.sum() == 20
     assert list(dict.fromkeys(counts)) == list(range(1, 21))
 

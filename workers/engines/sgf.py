@@ -57,12 +57,11 @@ def _main_line(game, until: int | None) -> Loaded:
     size, moves = game.get_size(), []
     for node in game.get_main_sequence():
         black, white, empty = node.get_setup_stones()
-        if white or empty or (black and moves):
+        color, place = node.get_move()
+        if white or empty or (black and (moves or color is not None)):
             raise ValueError("it sets up stones that are no handicap")
         moves += [(0, _vertex(place)) for place in sorted(black)]
-        handicap = len(black)
-        color, place = node.get_move()
-        if color is not None and not handicap:
+        if color is not None:
             moves.append((COLORS[color], "pass" if place is None else _vertex(place)))
     komi = game.get_root().get("KM") if game.get_root().has_property("KM") else None
     return Loaded(size, komi, moves if until is None else moves[: max(0, until - 1)])
