@@ -23,17 +23,22 @@ ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-m", "alphazero", "analyse"]
 
 
-def ask(*requests: dict | str, game: str = "othello", player="mcts:simulations=20", **options):
+def ask(
+    *requests: dict | str,
+    game: str = "othello",
+    player: str | Player = "mcts:simulations=20",
+    **options: object,
+) -> list[dict]:
     """The answers to requests that are all sent at once."""
     rules = games.make(game)
     lines = [one if isinstance(one, str) else json.dumps(one) for one in requests]
     said: list[str] = []
     chosen = load_player(rules, player, (), fresh=True) if isinstance(player, str) else player
     inbox = Inbox(io.BytesIO("\n".join(lines).encode()).read)
-    asked = Analysis(rules, chosen, inbox, said.append)
+    analysed = Analysis(rules, chosen, inbox, said.append)
     for name, value in options.items():
-        setattr(asked, name, value)
-    asked.serve()
+        setattr(analysed, name, value)
+    analysed.serve()
     assert all(text.endswith("\n") and text.count("\n") == 1 for text in said)
     return [json.loads(text) for text in said]
 
@@ -56,8 +61,8 @@ def test_a_position_is_answered_with_its_moves_in_order():
 def test_moves_are_texts_numbers_or_pairs_with_a_colour():
     game = games.make("othello")
     number = game.text_to_action("c5") + 1
-    asked = [["d3", "c5"], ["D3", number], [["B", "d3"], ["white", "C5"]]]
-    requests = ({"id": str(k), "moves": moves} for k, moves in enumerate(asked))
+    wanted = [["d3", "c5"], ["D3", number], [["B", "d3"], ["white", "C5"]]]
+    requests = ({"id": str(k), "moves": moves} for k, moves in enumerate(wanted))
     answers = ask(*requests, player=Batches().player)
     assert [answer["id"] for answer in answers] == ["0", "1", "2"]
     assert answers[0]["moveInfos"] == answers[1]["moveInfos"] == answers[2]["moveInfos"]
@@ -206,9 +211,9 @@ class Batches:
 
 def test_positions_that_are_searched_alike_are_one_batch():
     batches = Batches()
-    asked = [{"id": f"{k}", "moves": [], "maxVisits": 10 + k % 2} for k in range(40)]
-    answers = ask(*asked, player=batches.player)
-    assert {answer["id"] for answer in answers} == {request["id"] for request in asked}
+    wanted = [{"id": f"{k}", "moves": [], "maxVisits": 10 + k % 2} for k in range(40)]
+    answers = ask(*wanted, player=batches.player)
+    assert {answer["id"] for answer in answers} == {request["id"] for request in wanted}
     sizes = [(size, limits.simulations) for size, limits in batches.seen]
     assert sizes == [(16, 10), (16, 11), (4, 10), (4, 11)]
 
@@ -228,17 +233,17 @@ def test_positions_with_a_time_are_searched_one_by_one_and_many_visits_in_small_
 
 
 def test_a_batch_has_the_results_of_single_searches():
-    asked = [{"id": "".join(line), "moves": line, "maxVisits": 80}
+    wanted = [{"id": "".join(line), "moves": line, "maxVisits": 80}
              for line in (["5"], ["1", "5"], ["1", "2", "3"])]  # fmt: skip
     player = "minimax:depth=2"
-    together = ask(*asked, game="tic_tac_toe", player=player)
-    single = [ask(one, game="tic_tac_toe", player=player)[0] for one in asked]
+    together = ask(*wanted, game="tic_tac_toe", player=player)
+    single = [ask(one, game="tic_tac_toe", player=player)[0] for one in wanted]
     assert together == single
 
 
 def test_higher_priorities_come_first():
-    asked = [{"id": f"{k}", "moves": [], "maxVisits": 1 + k, "priority": k} for k in range(4)]
-    assert [answer["id"] for answer in ask(*asked)] == ["3", "2", "1", "0"]
+    wanted = [{"id": f"{k}", "moves": [], "maxVisits": 1 + k, "priority": k} for k in range(4)]
+    assert [answer["id"] for answer in ask(*wanted)] == ["3", "2", "1", "0"]
 
 
 def test_a_player_that_fails_has_an_error_and_the_others_are_answered():
@@ -296,8 +301,8 @@ def test_no_line_is_read_while_many_positions_wait(monkeypatch):
     monkeypatch.setattr(analysis, "MOST_WAITING", 3)
     longest: queue.Queue[int] = queue.Queue()
     game = games.make("othello")
-    asked = [json.dumps({"id": f"{k}", "moves": []}) for k in range(20)]
-    inbox = Inbox(io.BytesIO("\n".join(asked).encode()).read)
+    wanted = [json.dumps({"id": f"{k}", "moves": []}) for k in range(20)]
+    inbox = Inbox(io.BytesIO("\n".join(wanted).encode()).read)
     said: list[str] = []
 
     def decide(states, rngs, limits, lines):
@@ -310,10 +315,8 @@ def test_no_line_is_read_while_many_positions_wait(monkeypatch):
 
 
 def test_the_command_answers_all_that_is_queued_before_it_ends():
-    asked = [{"id": f"{k}", "moves": "45"[: k % 3] and list("45")[: k % 3], "maxVisits": 5}
-             for k in range(20)]  # fmt: skip
-    asked = [{**one, "moves": list(one["moves"])} for one in asked]
-    text = "\n".join(json.dumps(one) for one in asked) + "\nnonsense\n"
+    wanted = [{"id": f"{k}", "moves": list("45")[: k % 3], "maxVisits": 5} for k in range(20)]
+    text = "\n".join(json.dumps(one) for one in wanted) + "\nnonsense\n"
     ended = subprocess.run(
         [*COMMAND, "connect_four", "--batch", "4"], input=text, capture_output=True, text=True,
         cwd=ROOT, timeout=300,

@@ -468,7 +468,7 @@ def test_the_player_gets_the_time_of_the_settings():
     requests = ["genmove b", "time_settings 9 0 0", "genmove w", "time_left b 3 1", "genmove b",
                 "time_settings 0 5 0", "genmove w", "time_settings 0 0 0", "genmove b"]  # fmt: skip
     assert all(answer[0] == "=" for answer in answers(*requests, chosen=chosen))
-    warm, *moves = [(limits.simulations, limits.seconds) for limits in seen]
+    moves = [(limits.simulations, limits.seconds) for limits in seen[1:]]  # the first: warm-up
     assert moves[0] == moves[3] == moves[4] == (600, None)
     assert moves[1] == (600, pytest.approx(9 / 4, rel=1e-3))  # 8 plies, 4 of them its own
     assert moves[2] == (600, pytest.approx(2.7, rel=1e-3))

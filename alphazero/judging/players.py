@@ -82,9 +82,9 @@ def make(
     """Build the player named by ``spec``: ``kind[:key=value,...]``; ``KINDS`` has the kinds.
 
     ``leaves`` is the default of the option of that name: ``auto`` suits a player that gets one
-    position per call. ``allow``: addresses that a checkpoint's settings may name, see
-    ``agent.load_agent``; ``fitting`` as in ``agent.load``. ``ValueError``, one line: an unknown kind or option, a bad value, no
-    usable checkpoint.
+    position per call. ``allow``: addresses that a checkpoint's settings may name; it and
+    ``fitting`` as in ``agent.load``. ``ValueError``, one line: an unknown kind or option, a bad
+    value, no usable checkpoint.
     """
     kind, options = parse(spec)
     known = inspect.signature(KINDS[kind]).parameters
