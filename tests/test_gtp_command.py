@@ -14,8 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import games
+from alphazero import checkpoint, network
+from alphazero.config import Config, NetworkSettings
 from alphazero.judging import players
 from alphazero.judging.decisions import Decision, Player
+from alphazero.nn.weights import arrays
 from alphazero.search import strongest_moves
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
@@ -259,6 +262,23 @@ def test_komi_and_size_change_the_rules_and_komi_keeps_the_moves():
     assert answers("komi 99999", chosen=chosen)[0].startswith("? unacceptable komi: ")
 
 
+@needs_go
+def test_a_network_plays_with_another_komi_and_on_no_other_board(tmp_path):
+    small = NetworkSettings(blocks=1, channels=4, policy_channels=2, value_channels=2)
+    trained = games.make("go:size=5,komi=7.0")
+    weights = arrays(network.build(trained, small, seed=0).state_dict())
+    config = Config(game=trained.name, network=small, search=PUCT(simulations=8))
+    checkpoint.save(tmp_path, 1, weights, {}, config)
+    chosen = engine("go:size=5,komi=2.5", str(tmp_path))
+    assert answers("komi 24.5", "play b c3", "play w pass", "play b pass", "final_score",
+                   "boardsize 6", "genmove b", chosen=chosen)[-3:] == [
+        "= B+0.5", "? unacceptable size", "? the game is over",
+    ]  # fmt: skip
+    assert chosen.player.decide(chosen.game.initial(1), [np.random.default_rng(0)], Limits(), None)
+    with pytest.raises(ValueError, match="plays go:size=5"):
+        players.make(str(tmp_path), chosen.game)
+
+
 SGF = "(;GM[1]FF[4]SZ[5]KM[0.5]HA[2]AB[bb][dd];W[cc];B[bd](;W[]) (;W[db]))"
 
 
@@ -292,15 +312,15 @@ def test_a_file_that_is_no_game_of_go_is_refused(tmp_path, text):
 
 def sabaki(line: str) -> list[dict]:
     """The variations of a line, read as Sabaki does (src/modules/analysis.js)."""
-    found = []
+    results = []
     for part in re.split(r"\s*info\s+", line)[1:]:
         text = part.strip()
         pv = re.search(r"(pass|[A-Za-z]\d+)(\s+(pass|[A-Za-z]\d+))*$", text)
         assert pv is not None
         tokens = text[: pv.start()].split()[:-1]
         fields = dict(zip(tokens[::2], tokens[1::2], strict=True))
-        found.append({**fields, "pv": pv[0].split()})
-    return found
+        results.append({**fields, "pv": pv[0].split()})
+    return results
 
 
 @pytest.mark.parametrize("style", ["lz-", "kata-", ""])
@@ -563,12 +583,12 @@ def test_ctrl_c_ends_the_command_without_a_traceback():
 def regression(path: Path) -> list[tuple[str, str, str]]:
     """Requests of a file in GNU Go's format, with the id and the pattern of each test."""
     lines = [line.strip() for line in path.read_text().splitlines()]
-    found = []
+    results = []
     for line, after in zip(lines, [*lines[1:], ""], strict=True):
         if line and not line.startswith("#"):
             match = re.fullmatch(r"#\? \[(.*)\]", after)
-            found.append((line, line.split()[0] if match else "", match[1] if match else ".*"))
-    return found
+            results.append((line, line.split()[0] if match else "", match[1] if match else ".*"))
+    return results
 
 
 @pytest.mark.parametrize("path", sorted(DATA.glob("*.tst")), ids=lambda path: path.stem)

@@ -179,7 +179,7 @@ class Analysis:
         return len(self._ended) == len(self._running)
 
     def _report(self, tree: Tree) -> None:
-        """Answer with what the search has found so far."""
+        """Answer with what the search has reached so far."""
         for index, position in enumerate(self._running):
             if index not in self._ended:
                 moves = of_tree(tree, index)
@@ -241,8 +241,8 @@ class Analysis:
         """A value for the player about to move, as the request has it reported."""
         side = int(self._game.to_move(position.states)[0])
         value = value if position.view in (None, side) else -value
-        found = {"winrate": round((value + 1) / 2, 6), "value": round(value, 6)}
-        return found | ({"scoreLead": round(self.points * value, 3)} if self.points else {})
+        results = {"winrate": round((value + 1) / 2, 6), "value": round(value, 6)}
+        return results | ({"scoreLead": round(self.points * value, 3)} if self.points else {})
 
     def _policy(self, position: Position, decision: Decision, index: int) -> list[float]:
         """The priors of all actions in their order, without a tree the policy; -1: illegal."""

@@ -57,8 +57,8 @@ def of_decision(decision: Decision, index: int = 0, most: int = 1000) -> list[Ca
     """
     action = int(decision.action[index])
     if decision.tree is not None:
-        found = of_tree(decision.tree, index, most=most + 1)
-        return sorted(found, key=lambda move: move.action != action)[:most]
+        results = of_tree(decision.tree, index, most=most + 1)
+        return sorted(results, key=lambda move: move.action != action)[:most]
     value = 0.0 if decision.value is None else float(decision.value[index])
     prior = 1.0 if decision.policy is None else float(decision.policy[index, action])
     return [Candidate(action, 0, value, prior, False, (action,))]
