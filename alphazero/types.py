@@ -70,6 +70,8 @@ class Limits(NamedTuple):
     """Simulations per position; None: the search's own number, or no limit if there is a time."""
     seconds: float | None = None
     """Seconds for the whole batch; None: no time limit."""
+    watch: Callable[["Tree"], bool] | None = None
+    """Called with the trees after each round of a search; True ends it. Only searches call it."""
 
 
 Lines = Sequence[Sequence[int]]

@@ -118,8 +118,8 @@ def test_every_command_has_help(command, capsys):
 
 def test_every_documented_command_is_found():
     assert set(COMMANDS) == {
-        "arena", "bench", "configs", "evaluate", "export", "games", "ladder", "play", "serve",
-        "solve", "supervised", "track", "train",
+        "analyse", "arena", "bench", "configs", "evaluate", "export", "games", "gtp", "ladder",
+        "play", "serve", "solve", "supervised", "track", "train", "uci",
     }  # fmt: skip
 
 

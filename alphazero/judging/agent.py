@@ -147,6 +147,7 @@ def load(
     inference: InferenceSettings | None = None,
     leaves: int | Literal["auto"] = 1,
     allow: Collection[str] = (),
+    fitting: bool = False,
 ) -> Agent:
     """The agent of the checkpoint at ``path``, or of the newest one of the run at ``path``.
 
@@ -156,7 +157,9 @@ def load(
     call. ``search`` may be the kind of a search: its constants are those of the configuration, or
     the defaults if the configuration has another kind. ``leaves`` of a tree are evaluated in one
     batch; ``auto`` is the number of ``leaves_for_single_game``. Damaged checkpoints that are newer
-    are named on stderr. ``allow``: addresses that may be imported, see ``load_agent``.
+    are named on stderr. ``allow``: addresses that may be imported, see ``load_agent``. ``fitting``:
+    the checkpoint may have been trained with other parameters of ``game``, if states, planes and
+    actions are alike, as in Go with another komi.
 
     ``ValueError``, one line: there is no valid checkpoint, it was trained in a game other than
     ``game`` or by other rules of it, it names an address that is not allowed, or ``simulations``
@@ -167,8 +170,9 @@ def load(
     from alphazero.network import check_weights
 
     described = checkpoint.describe(checkpoint.resolve(path, partial(print, file=sys.stderr)))
-    game = _game_of(described, game, allow, search)
-    checkpoint.check_rules(described, game)
+    trained = _trained_for(described, game) if fitting and game is not None else game
+    checkpoint.check_rules(described, trained := _game_of(described, trained, allow, search))
+    game = game or trained
     quiet = _quiet_search(described, search, simulations)
     if leaves == "auto":
         leaves = leaves_for_single_game(quiet.simulations)
@@ -235,6 +239,22 @@ def _game_of(
         return game
     with reading(path):
         return games.make(spec)
+
+
+def _trained_for(described: "Description", game: Game) -> Game:
+    """``game``, or where the checkpoint has the same game with other parameters, that one.
+
+    ``game`` also where its states, planes or actions are not like those that it was trained with.
+    """
+    spec = described.config.game
+    if games.same(spec, game.name) or games.named(spec)[0] != games.named(game.name)[0]:
+        return game
+    with reading(described.path):
+        trained = games.make(spec)
+    same = (trained.dtype, trained.num_actions, trained.observation_shape) == (
+        game.dtype, game.num_actions, game.observation_shape
+    )  # fmt: skip
+    return trained if same else game
 
 
 def _network_of(

@@ -98,7 +98,7 @@ class Player:
         own = self.limits
         simulations = own.simulations if limits.simulations is None else limits.simulations
         seconds = own.seconds if limits.seconds is None else limits.seconds
-        return self.decide(states, rngs, Limits(simulations, seconds), lines)
+        return self.decide(states, rngs, Limits(simulations, seconds, limits.watch), lines)
 
     def evaluations(self) -> Evaluations:
         """How many positions its searches have needed; zeros without a cached network."""

@@ -84,12 +84,13 @@ def make(
     leaves: str = "1",
     allow: Collection[str] = (),
     programs: bool = False,
+    fitting: bool = False,
 ) -> Player:
     """Build the player named by ``spec``: ``kind[:key=value,...]``; ``KINDS`` has the kinds.
 
     ``leaves`` is the default of the option of that name: ``auto`` suits a player that gets one
-    position per call. ``allow``: addresses that a checkpoint's settings may name, see
-    ``agent.load_agent``. ``programs``: whether it may be a program, ``gtp`` or ``uci``, which is
+    position per call. ``allow``: addresses that a checkpoint's settings may name; it and
+    ``fitting`` as in ``agent.load``. ``programs``: whether it may be a program, ``gtp`` or ``uci``, which is
     started; true only for a text that the user has typed, never for one of a file.
     ``ValueError``, one line: an unknown kind or option, a bad value, no usable checkpoint.
     """
@@ -102,9 +103,10 @@ def make(
     known = inspect.signature(KINDS[kind]).parameters
     if "leaves" in known:
         options.setdefault("leaves", leaves)
-    allowed = {"allow": tuple(allow)} if "allow" in known else {}
+    loading = {"allow": tuple(allow), "fitting": fitting}
+    loading = {name: value for name, value in loading.items() if name in known}
     try:
-        return KINDS[kind](game, spec, **options, **allowed)
+        return KINDS[kind](game, spec, **options, **loading)
     except ValidationError as error:
         raise ValueError(f"player {shown(spec)}: {_describe(error)}") from None
     except ValueError as error:
@@ -262,6 +264,7 @@ def from_checkpoint(
     game: Game,
     name: str,
     allow: Collection[str] = (),
+    fitting: bool = False,
     *,
     path: Path | None = None,
     simulations: Count | None = None,
@@ -281,7 +284,7 @@ def from_checkpoint(
     of ``leaves_for_single_game``, and a backend chosen without a timing. With ``seconds`` and no
     ``simulations`` only the time ends a search. ``reuse_tree``: whether a search continues the tree
     of the move before; by default where it can (PUCT), ``ValueError`` for true where it cannot.
-    ``allow``: addresses that its settings may name.
+    ``allow``: addresses that its settings may name; ``fitting`` as in ``agent.load``.
     """
     single, limits = leaves == "auto", Limits(simulations, seconds)
     if single and only_time(limits):
@@ -294,6 +297,7 @@ def from_checkpoint(
         inference=_inference(backend, precision, device, timed=not single),
         leaves=leaves,
         allow=allow,
+        fitting=fitting,
     )
     if reuse_tree and not continues_trees(trained.search):
         kind = getattr(trained.search, "kind", type(trained.search).__name__)

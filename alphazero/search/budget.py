@@ -1,9 +1,13 @@
 """How long a search may go on: simulations, seconds, or both."""
 
 import time
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 from alphazero.types import Limits
+
+if TYPE_CHECKING:
+    from alphazero.search.tree import Tree
 
 clock = time.monotonic
 """Seconds since any moment; tests replace it."""
@@ -20,6 +24,8 @@ class Budget(NamedTuple):
     deadline: float | None = None
     """On ``clock``; it is compared after each round, so that a search has at least one. A search
     with a deadline also ends when its trees have ``tree.LARGEST`` bytes."""
+    watch: "Callable[[Tree], bool] | None" = None
+    """See ``types.Limits``."""
 
     def expired(self) -> bool:
         return self.deadline is not None and clock() >= self.deadline
@@ -37,11 +43,11 @@ def start(limits: Limits, simulations: int) -> Budget:
 
     ``ValueError`` for less than one simulation and for seconds that are not positive.
     """
-    number, seconds = limits
+    number, seconds, watch = limits
     if number is not None and number < 1:
         raise ValueError(f"limits.simulations: {number}, should be 1 or more")
     if seconds is None:
-        return Budget(simulations if number is None else number)
+        return Budget(simulations if number is None else number, watch=watch)
     if not seconds > 0:
         raise ValueError(f"limits.seconds: {seconds}, should be more than 0")
-    return Budget(number, clock() + seconds)
+    return Budget(number, clock() + seconds, watch)

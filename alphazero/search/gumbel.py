@@ -85,7 +85,7 @@ class Gumbel:
             yield from self._grow(game, tree, root, pilot)
             fitting = _fitting(tree, budget.deadline - clock(), clock() - began)
             simulations = min(simulations or fitting, fitting)
-            if simulations <= PILOT:
+            if simulations <= PILOT or (budget.watch is not None and budget.watch(tree)):
                 return self._conclude(tree, root)
             tree = init_trees(game, states, evaluation, budget.capacity)
             shuffle_roots(tree, rngs, cold)

@@ -200,7 +200,9 @@ def shuffle_roots(tree: Tree, rngs: Generators, rows: NDArray[np.intp]) -> None:
 def grow(
     game: Game, tree: Tree, select: Select, budget: Budget, leaves: int = 1, prove: bool = False
 ) -> Generator[States, Evaluation, None]:
-    """Run simulations in every tree until ``budget`` is spent; fewer once its root is proven.
+    """Run simulations in every tree until ``budget`` is spent, or its ``watch`` ends the search.
+
+    They are fewer once a root is proven.
 
     Visits of a root that were there before count as simulations; there is at least one more.
     ``leaves``: the largest number of leaves evaluated per tree and round; virtual losses make their
@@ -227,6 +229,8 @@ def grow(
         elif not endless or (tree.nodes["status"][:, 0] == kernels.FINISHED).all():
             return
         if timed and (budget.expired() or tree.used_bytes > LARGEST):
+            return
+        if budget.watch is not None and budget.watch(tree):
             return
         if endless:
             remaining[:] = SIMULATIONS_PER_ROUND
