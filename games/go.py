@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from games import go_kernels
-from games.base import Game, States, Symmetry, Transition
+from games.base import Game, States, Symmetry
 from games.drawing import Cell, Drawing, Label
 
 _LETTERS = "ABCDEFGHJKLMNOPQRST"
@@ -75,17 +75,6 @@ class Go(Game):
         )  # fmt: skip
         return after
 
-    def advance(self, states: States, actions: NDArray[np.integer]) -> Transition:
-        after = np.empty(len(states), self.dtype)
-        allowed = np.empty((len(states), self.num_actions), np.uint8)
-        outcome, mover = np.empty(len(states), np.float32), np.empty(len(states), np.int8)
-        go_kernels.advance(
-            self._views(states)[2], np.asarray(actions, np.int64), *self._views(after),
-            allowed, outcome, mover,
-            self._tail, self._near, self._inner, self.komi, self.max_plies,
-        )  # fmt: skip
-        return Transition(after, allowed.view(np.bool_), outcome, mover)
-
     def outcome(self, states: States) -> NDArray[np.float32]:
         result = np.full(len(states), np.nan, np.float32)
         over = states["passes"] == 2
@@ -116,9 +105,10 @@ class Go(Game):
         ``max_plies`` is, from 0 (``2 * size`` plies or more to go) to 1; 1 everywhere.
         """
         planes = np.empty((len(states), _PLANES, self.size**2), np.float32)
+        cells, shorts, _ = self._views(states)
         go_kernels.observe(
-            *self._views(states), planes,
-            self._tail, self._near, self._inner, self.max_plies, 2 * self.size,
+            cells, shorts, self.legal(states), planes,
+            self._tail, self._near, self.max_plies, 2 * self.size,
         )  # fmt: skip
         return planes.reshape(-1, *self.observation_shape)
 

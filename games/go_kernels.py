@@ -257,8 +257,8 @@ def _legal(cells, shorts, words, i, allowed, tail, top, near, inner, reach, scra
 
 
 @jit
-def _own(cells, i, owner, row, near, stack):
-    """Write the owner of each point of row ``i`` into a row: +1 black, -1 white, 0 neither.
+def _own(cells, i, owner, near, stack):
+    """Write the owner of each point of row ``i``: +1 black, -1 white, 0 neither.
 
     Returns the sum.
 
@@ -266,19 +266,19 @@ def _own(cells, i, owner, row, near, stack):
     """
     unknown = 2
     for p in range(near.shape[0]):
-        owner[row, p] = np.sign(cells[i, p]) if cells[i, p] != 0 else unknown
+        owner[i, p] = np.sign(cells[i, p]) if cells[i, p] != 0 else unknown
     margin = 0
     for p in range(near.shape[0]):
-        if owner[row, p] == unknown:
-            _own_region(cells, i, owner, row, p, near, stack)
-        margin += owner[row, p]
+        if owner[i, p] == unknown:
+            _own_region(cells, i, owner, p, near, stack)
+        margin += owner[i, p]
     return margin
 
 
 @jit
-def _own_region(cells, i, owner, row, start, near, stack):
+def _own_region(cells, i, owner, start, near, stack):
     """Write the owner of the empty region around ``start``."""
-    owner[row, start] = 0
+    owner[i, start] = 0
     stack[0] = start
     count, done = 1, 0
     black = white = False
@@ -289,8 +289,8 @@ def _own_region(cells, i, owner, row, start, near, stack):
             other = near[point, k]
             content = cells[i, other]
             if content == 0:
-                if owner[row, other] == 2:
-                    owner[row, other] = 0
+                if owner[i, other] == 2:
+                    owner[i, other] = 0
                     stack[count] = other
                     count += 1
             elif content != EDGE:
@@ -298,7 +298,7 @@ def _own_region(cells, i, owner, row, start, near, stack):
                 white |= content < 0
     if black != white:
         for s in range(count):
-            owner[row, stack[s]] = 1 if black else -1
+            owner[i, stack[s]] = 1 if black else -1
 
 
 @jit
@@ -396,30 +396,11 @@ def step(before, actions, cells, shorts, words, tail, near, max_plies):
 
 
 @jit
-def advance(
-    before, actions, cells, shorts, words, allowed, result, mover, tail, near, inner, komi, max_plies
-):
-    """``step``, ``legal``, ``outcome`` and ``to_move``, row by row."""
-    scratch, reach = _scratch(near), _reach(inner)
-    top, points = (tail + 6) // 8, near.shape[0]
-    owner = np.empty((1, points), np.int8)
-    for i in range(cells.shape[0]):
-        _copy(before, words, i, top, np.int64(actions[i] < points))
-        _step(cells, shorts, words, i, actions[i], tail, top, near, scratch, max_plies)
-        _legal(cells, shorts, words, i, allowed, tail, top, near, inner, reach, scratch)
-        mover[i] = cells[i, tail + 1]
-        result[i] = np.nan
-        if cells[i, tail] == 2:
-            margin = _own(cells, i, owner, 0, near, scratch[0]) - komi
-            result[i] = np.sign(-margin if mover[i] else margin)
-
-
-@jit
 def own(cells, owner, margin, near):
     """Write the owner of each point, +1 black, and black's area less white's of each row."""
     scratch = _scratch(near)
     for i in range(cells.shape[0]):
-        margin[i] = _own(cells, i, owner, i, near, scratch[0])
+        margin[i] = _own(cells, i, owner, near, scratch[0])
 
 
 @jit
@@ -450,16 +431,11 @@ def _two_liberties(cells, i, two, near, stack, marks):
 
 
 @jit
-def observe(cells, shorts, words, planes, tail, near, inner, max_plies, late):
-    """Write the planes ``[B, 11, points]`` that ``Go.observe`` describes."""
-    scratch, reach, points = _scratch(near), _reach(inner), near.shape[0]
-    allowed, two = np.empty((1, points + 1), np.uint8), np.empty(points, np.uint8)
-    top = (tail + 6) // 8
+def observe(cells, shorts, allowed, planes, tail, near, max_plies, late):
+    """Write the planes ``[B, 11, points]`` that ``Go.observe`` describes; ``allowed``: legal."""
+    scratch, points = _scratch(near), near.shape[0]
+    two = np.empty(points, np.uint8)
     for i in range(cells.shape[0]):
-        row = slice(i, i + 1)
-        _legal(
-            cells[row], shorts[row], words[row], 0, allowed, tail, top, near, inner, reach, scratch
-        )
         _two_liberties(cells, i, two, near, scratch[1], scratch[2])
         going = cells[i, tail] < 2
         me = np.int8(1 - 2 * cells[i, tail + 1])
@@ -472,7 +448,7 @@ def observe(cells, shorts, words, planes, tail, near, inner, max_plies, late):
             planes[i, 3, p] = content == -2
             planes[i, 4, p] = content == 1 and two[p] != 0
             planes[i, 5, p] = content == -1 and two[p] != 0
-            planes[i, 6, p] = going and content == 0 and allowed[0, p] == 0
+            planes[i, 6, p] = going and content == 0 and not allowed[i, p]
         planes[i, 7] = cells[i, tail] > 0
         planes[i, 8] = me < 0
         planes[i, 9] = max(0.0, 1.0 - left / late) if going else 0.0
