@@ -3,7 +3,6 @@
 The compiled rules and the layout of a state are in ``games/go_kernels.py``.
 """
 
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -170,13 +169,13 @@ class Go(Game):
         return super().text_to_action("pass" if text.lower() == "pass" else text.upper())
 
 
-def _neighbours(size: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+def _neighbours(size: int) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
     """``near [points, 4]`` and ``inner [2, points]`` of ``go_kernels``."""
     row, column = np.divmod(np.arange(size * size), size)
     near = np.full((size * size, 4), size * size, np.uint16)
     for k, (down, right) in enumerate(((0, -1), (0, 1), (-1, 0), (1, 0))):
         y, x = row + down, column + right
-        on = (0 <= y) & (y < size) & (0 <= x) & (x < size)
+        on = (np.minimum(y, x) >= 0) & (np.maximum(y, x) < size)
         near[on, k] = (size * y + x)[on]
     inner = np.stack([column > 0, column < size - 1]).astype(np.uint8)
     return near, inner

@@ -19,10 +19,10 @@ function serves all sizes and histories: ``cells`` (int8) and ``shorts`` (uint16
     words[:, top + 1:]    the keys of the positions before it, the latest first, then zeros
 
 ``near [points, 4]`` are each point's neighbours; ``points`` stands for one off the board, where
-``cells`` has EDGE. ``scratch [4, points + 2]`` is memory of one call for floods.
+``cells`` has EDGE. ``scratch [3, points + 2]`` is memory of one call for floods.
 
-**Keys.** A position's key is the XOR of the numbers of its stones: Black's are in the upper 32 bits,
-White's in the lower. The lower 9 bits of a number are its point, so that two positions which differ
+**Keys.** A position's key is the XOR of the numbers of its stones: Black's are in the upper 32
+bits, White's in the lower. The lower 9 bits of a number are its point, so that two positions which differ
 by one stone of a colour show which one; the other 23 are random. Two different positions have equal
 keys with a probability of 2^-46 or less. ``legal`` compares a position with each remembered one:
 2,600 pairs in a game of 9 x 9 with ``history`` 16, so that one move in 3 * 10^10 such games would
@@ -203,6 +203,7 @@ def _allow(cells, i, allowed, me, reach, inner):
         beside = (reach[q + size - one] & inner[0, p]) | (reach[q + size + one] & inner[1, p])
         allowed[i, p] = (cells[i, p] == 0) & (beside | reach[q] | reach[q + size + size])
 
+
 @jit
 def _change(cells, i, point, me, near, scratch):
     """XOR of the numbers of all stones that a stone of ``me`` on ``point`` would add or take."""
@@ -237,9 +238,10 @@ def _forbid(cells, shorts, words, i, allowed, me, tail, top, near, scratch):
         difference = words[i, j] ^ key
         mine = (difference >> up) & half
         point = mine & np.uint64(511)
-        if point < near.shape[0] and mine == (KEYS[colour, point] >> up) and allowed[i, point]:
-            if _change(cells, i, point, me, near, scratch) == difference:
-                allowed[i, point] = 0
+        if point >= near.shape[0] or mine != KEYS[colour, point] >> up or not allowed[i, point]:
+            continue
+        if _change(cells, i, point, me, near, scratch) == difference:
+            allowed[i, point] = 0
 
 
 @inlined_jit
@@ -318,7 +320,11 @@ def _few_empty(cells, i, colour, few, near, stack, marks):
             empty += cells[i, point] == 0
             for k in range(4):
                 other = near[point, k]
-                if other < near.shape[0] and cells[i, other] * colour <= 0 and marks[other] != stamp:
+                if (
+                    other < near.shape[0]
+                    and cells[i, other] * colour <= 0
+                    and marks[other] != stamp
+                ):
                     marks[other] = stamp
                     stack[count] = other
                     count += 1
