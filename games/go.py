@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from games import go_kernels
-from games.base import Game, States, Symmetry
+from games.base import Game, States, Symmetry, Transition
 from games.drawing import Cell, Drawing, Label
 
 _LETTERS = "ABCDEFGHJKLMNOPQRST"
@@ -62,17 +62,29 @@ class Go(Game):
         return raw.view(np.int8), raw.view(np.uint16), raw.view(np.uint64)
 
     def legal(self, states: States) -> NDArray[np.bool_]:
-        allowed = np.empty((len(states), self.num_actions), np.uint8)
-        go_kernels.legal(*self._views(states), allowed, self._tail, self._near, self._inner)
-        return allowed.view(np.bool_)
+        return self._legal(self._views(states))
 
     def step(self, states: States, actions: NDArray[np.integer]) -> States:
+        return self._step(states, actions)[0]
+
+    def advance(self, states: States, actions: NDArray[np.integer]) -> Transition:
+        after, views = self._step(states, actions)
+        return Transition(after, self._legal(views), self.outcome(after), self.to_move(after))
+
+    def _legal(self, views: tuple[NDArray, NDArray, NDArray]) -> NDArray[np.bool_]:
+        allowed = np.empty((len(views[0]), self.num_actions), np.uint8)
+        go_kernels.legal(*views, allowed, self._tail, self._near, self._inner)
+        return allowed.view(np.bool_)
+
+    def _step(
+        self, states: States, actions: NDArray[np.integer]
+    ) -> tuple[States, tuple[NDArray, NDArray, NDArray]]:
+        """The states after a step, and their views."""
         after = np.empty(len(states), self.dtype)
-        go_kernels.step(
-            self._views(states)[2], np.asarray(actions, np.int64), *self._views(after),
-            self._tail, self._near, self.max_plies,
-        )  # fmt: skip
-        return after
+        views = self._views(after)
+        before, actions = self._views(states)[2], np.asarray(actions, np.int64)
+        go_kernels.step(before, actions, *views, self._tail, self._near, self.max_plies)
+        return after, views
 
     def outcome(self, states: States) -> NDArray[np.float32]:
         result = np.full(len(states), np.nan, np.float32)

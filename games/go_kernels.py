@@ -22,13 +22,13 @@ function serves all sizes and histories: ``cells`` (int8) and ``shorts`` (uint16
 ``cells`` has EDGE. ``scratch [3, points + 2]`` is memory of one call for floods.
 
 **Keys.** A position's key is the XOR of the numbers of its stones: Black's are in the upper 32
-bits, White's in the lower. The lower 9 bits of a number are its point, so that two positions which differ
-by one stone of a colour show which one; the other 23 are random. Two different positions have equal
-keys with a probability of 2^-46 or less. ``legal`` compares a position with each remembered one:
-2,600 pairs in a game of 9 x 9 with ``history`` 16, so that one move in 3 * 10^10 such games would
-be forbidden by mistake; 260,000 pairs in the longest 19 x 19 games with exact superko, one move in
-3 * 10^8. The empty board has the key 0, which no move brings back (without suicide there is a stone
-after every move): 0 also marks unused places.
+bits, White's in the lower. The lower 9 bits of a number are its point, so that two positions which
+differ by one stone of a colour show which one; the other 23 are random. Two different positions
+have equal keys with a probability of 2^-46 or less. ``legal`` compares a position with each
+remembered one: 2,600 pairs in a game of 9 x 9 with ``history`` 16, so that one move in 3 * 10^10
+such games would be forbidden by mistake; 260,000 pairs in the longest 19 x 19 games with exact
+superko, one move in 3 * 10^8. The empty board has the key 0, which no move brings back (without
+suicide there is a stone after every move): 0 also marks unused places.
 
 The file is long because the disk cache notices edits of a function's own file only: kernels call
 no compiled function of another file.
@@ -55,7 +55,7 @@ KEYS = ((_RANDOM << np.uint64(9)) | _POINTS) << np.array([[32], [0]], np.uint64)
 """``uint64 [2, 361]``: the number of each stone, by colour (0 black, 1 white) and point."""
 
 
-@jit
+@inlined_jit
 def _repaint(cells, i, start, old, new, near, stack):
     """Turn the connected points of content ``old`` around ``start`` into ``new``.
 
@@ -204,7 +204,7 @@ def _allow(cells, i, allowed, me, reach, inner):
         allowed[i, p] = (cells[i, p] == 0) & (beside | reach[q] | reach[q + size + size])
 
 
-@jit
+@inlined_jit
 def _change(cells, i, point, me, near, scratch):
     """XOR of the numbers of all stones that a stone of ``me`` on ``point`` would add or take."""
     stack, marks = scratch[1], scratch[2]

@@ -416,7 +416,7 @@ def twins(game, number, seed):
 
 @pytest.mark.parametrize(
     ("size", "history", "depth", "number"),
-    [(3, 2, 3, 10), (3, 4, 4, 20), pytest.param(3, 2, 6, 40, marks=slow)],
+    [(3, 2, 2, 20), (3, 4, 4, 20), pytest.param(3, 2, 6, 40, marks=slow)],
 )
 def test_positions_of_equal_identity_have_equal_futures(size, history, depth, number):
     game = games.make(f"go:size={size},history={history}")
