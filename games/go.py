@@ -62,28 +62,29 @@ class Go(Game):
         return raw.view(np.int8), raw.view(np.uint16), raw.view(np.uint64)
 
     def legal(self, states: States) -> NDArray[np.bool_]:
-        allowed = np.empty((len(states), self.num_actions), np.uint8)
-        go_kernels.legal(*self._views(states), allowed, self._tail, self._near, self._inner)
-        return allowed.view(np.bool_)
+        return self._legal(self._views(states))
 
     def step(self, states: States, actions: NDArray[np.integer]) -> States:
-        after = np.empty(len(states), self.dtype)
-        go_kernels.step(
-            self._views(states)[2], np.asarray(actions, np.int64), *self._views(after),
-            self._tail, self._near, self.max_plies,
-        )  # fmt: skip
-        return after
+        return self._step(states, actions)[0]
 
     def advance(self, states: States, actions: NDArray[np.integer]) -> Transition:
+        after, views = self._step(states, actions)
+        return Transition(after, self._legal(views), self.outcome(after), self.to_move(after))
+
+    def _legal(self, views: tuple[NDArray, NDArray, NDArray]) -> NDArray[np.bool_]:
+        allowed = np.empty((len(views[0]), self.num_actions), np.uint8)
+        go_kernels.legal(*views, allowed, self._tail, self._near, self._inner)
+        return allowed.view(np.bool_)
+
+    def _step(
+        self, states: States, actions: NDArray[np.integer]
+    ) -> tuple[States, tuple[NDArray, NDArray, NDArray]]:
+        """The states after a step, and their views."""
         after = np.empty(len(states), self.dtype)
-        allowed = np.empty((len(states), self.num_actions), np.uint8)
-        outcome, mover = np.empty(len(states), np.float32), np.empty(len(states), np.int8)
-        go_kernels.advance(
-            self._views(states)[2], np.asarray(actions, np.int64), *self._views(after),
-            allowed, outcome, mover,
-            self._tail, self._near, self._inner, self.komi, self.max_plies,
-        )  # fmt: skip
-        return Transition(after, allowed.view(np.bool_), outcome, mover)
+        views = self._views(after)
+        before, actions = self._views(states)[2], np.asarray(actions, np.int64)
+        go_kernels.step(before, actions, *views, self._tail, self._near, self.max_plies)
+        return after, views
 
     def outcome(self, states: States) -> NDArray[np.float32]:
         result = np.full(len(states), np.nan, np.float32)
@@ -115,9 +116,10 @@ class Go(Game):
         ``max_plies`` is, from 0 (``2 * size`` plies or more to go) to 1; 1 everywhere.
         """
         planes = np.empty((len(states), _PLANES, self.size**2), np.float32)
+        cells, shorts, _ = self._views(states)
         go_kernels.observe(
-            *self._views(states), planes,
-            self._tail, self._near, self._inner, self.max_plies, 2 * self.size,
+            cells, shorts, self.legal(states), planes,
+            self._tail, self._near, self.max_plies, 2 * self.size,
         )  # fmt: skip
         return planes.reshape(-1, *self.observation_shape)
 
@@ -179,13 +181,13 @@ class Go(Game):
         return super().text_to_action("pass" if text.lower() == "pass" else text.upper())
 
 
-def _neighbours(size: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+def _neighbours(size: int) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
     """``near [points, 4]`` and ``inner [2, points]`` of ``go_kernels``."""
     row, column = np.divmod(np.arange(size * size), size)
     near = np.full((size * size, 4), size * size, np.uint16)
     for k, (down, right) in enumerate(((0, -1), (0, 1), (-1, 0), (1, 0))):
         y, x = row + down, column + right
-        on = (0 <= y) & (y < size) & (0 <= x) & (x < size)
+        on = (np.minimum(y, x) >= 0) & (np.maximum(y, x) < size)
         near[on, k] = (size * y + x)[on]
     inner = np.stack([column > 0, column < size - 1]).astype(np.uint8)
     return near, inner

@@ -19,16 +19,16 @@ function serves all sizes and histories: ``cells`` (int8) and ``shorts`` (uint16
     words[:, top + 1:]    the keys of the positions before it, the latest first, then zeros
 
 ``near [points, 4]`` are each point's neighbours; ``points`` stands for one off the board, where
-``cells`` has EDGE. ``scratch [4, points + 2]`` is memory of one call for floods.
+``cells`` has EDGE. ``scratch [3, points + 2]`` is memory of one call for floods.
 
-**Keys.** A position's key is the XOR of the numbers of its stones: Black's are in the upper 32 bits,
-White's in the lower. The lower 9 bits of a number are its point, so that two positions which differ
-by one stone of a colour show which one; the other 23 are random. Two different positions have equal
-keys with a probability of 2^-46 or less. ``legal`` compares a position with each remembered one:
-2,600 pairs in a game of 9 x 9 with ``history`` 16, so that one move in 3 * 10^10 such games would
-be forbidden by mistake; 260,000 pairs in the longest 19 x 19 games with exact superko, one move in
-3 * 10^8. The empty board has the key 0, which no move brings back (without suicide there is a stone
-after every move): 0 also marks unused places.
+**Keys.** A position's key is the XOR of the numbers of its stones: Black's are in the upper 32
+bits, White's in the lower. The lower 9 bits of a number are its point, so that two positions which
+differ by one stone of a colour show which one; the other 23 are random. Two different positions
+have equal keys with a probability of 2^-46 or less. ``legal`` compares a position with each
+remembered one: 2,600 pairs in a game of 9 x 9 with ``history`` 16, so that one move in 3 * 10^10
+such games would be forbidden by mistake; 260,000 pairs in the longest 19 x 19 games with exact
+superko, one move in 3 * 10^8. The empty board has the key 0, which no move brings back (without
+suicide there is a stone after every move): 0 also marks unused places.
 
 The file is long because the disk cache notices edits of a function's own file only: kernels call
 no compiled function of another file.
@@ -55,7 +55,7 @@ KEYS = ((_RANDOM << np.uint64(9)) | _POINTS) << np.array([[32], [0]], np.uint64)
 """``uint64 [2, 361]``: the number of each stone, by colour (0 black, 1 white) and point."""
 
 
-@jit
+@inlined_jit
 def _repaint(cells, i, start, old, new, near, stack):
     """Turn the connected points of content ``old`` around ``start`` into ``new``.
 
@@ -204,7 +204,7 @@ def _allow(cells, i, allowed, me, reach, inner):
         allowed[i, p] = (cells[i, p] == 0) & (beside | reach[q] | reach[q + size + size])
 
 
-@jit
+@inlined_jit
 def _change(cells, i, point, me, near, scratch):
     """XOR of the numbers of all stones that a stone of ``me`` on ``point`` would add or take."""
     stack, marks = scratch[1], scratch[2]
@@ -238,9 +238,10 @@ def _forbid(cells, shorts, words, i, allowed, me, tail, top, near, scratch):
         difference = words[i, j] ^ key
         mine = (difference >> up) & half
         point = mine & np.uint64(511)
-        if point < near.shape[0] and mine == (KEYS[colour, point] >> up) and allowed[i, point]:
-            if _change(cells, i, point, me, near, scratch) == difference:
-                allowed[i, point] = 0
+        if point >= near.shape[0] or mine != KEYS[colour, point] >> up or not allowed[i, point]:
+            continue
+        if _change(cells, i, point, me, near, scratch) == difference:
+            allowed[i, point] = 0
 
 
 @inlined_jit
@@ -258,8 +259,8 @@ def _legal(cells, shorts, words, i, allowed, tail, top, near, inner, reach, scra
 
 
 @jit
-def _own(cells, i, owner, row, near, stack):
-    """Write the owner of each point of row ``i`` into a row: +1 black, -1 white, 0 neither.
+def _own(cells, i, owner, near, stack):
+    """Write the owner of each point of row ``i``: +1 black, -1 white, 0 neither.
 
     Returns the sum.
 
@@ -267,19 +268,19 @@ def _own(cells, i, owner, row, near, stack):
     """
     unknown = 2
     for p in range(near.shape[0]):
-        owner[row, p] = np.sign(cells[i, p]) if cells[i, p] != 0 else unknown
+        owner[i, p] = np.sign(cells[i, p]) if cells[i, p] != 0 else unknown
     margin = 0
     for p in range(near.shape[0]):
-        if owner[row, p] == unknown:
-            _own_region(cells, i, owner, row, p, near, stack)
-        margin += owner[row, p]
+        if owner[i, p] == unknown:
+            _own_region(cells, i, owner, p, near, stack)
+        margin += owner[i, p]
     return margin
 
 
 @jit
-def _own_region(cells, i, owner, row, start, near, stack):
+def _own_region(cells, i, owner, start, near, stack):
     """Write the owner of the empty region around ``start``."""
-    owner[row, start] = 0
+    owner[i, start] = 0
     stack[0] = start
     count, done = 1, 0
     black = white = False
@@ -290,8 +291,8 @@ def _own_region(cells, i, owner, row, start, near, stack):
             other = near[point, k]
             content = cells[i, other]
             if content == 0:
-                if owner[row, other] == 2:
-                    owner[row, other] = 0
+                if owner[i, other] == 2:
+                    owner[i, other] = 0
                     stack[count] = other
                     count += 1
             elif content != EDGE:
@@ -299,7 +300,7 @@ def _own_region(cells, i, owner, row, start, near, stack):
                 white |= content < 0
     if black != white:
         for s in range(count):
-            owner[row, stack[s]] = 1 if black else -1
+            owner[i, stack[s]] = 1 if black else -1
 
 
 @jit
@@ -401,42 +402,11 @@ def step(before, actions, cells, shorts, words, tail, near, max_plies):
 
 
 @jit
-def advance(
-    before,
-    actions,
-    cells,
-    shorts,
-    words,
-    allowed,
-    result,
-    mover,
-    tail,
-    near,
-    inner,
-    komi,
-    max_plies,
-):
-    """``step``, ``legal``, ``outcome`` and ``to_move``, row by row."""
-    scratch, reach = _scratch(near), _reach(inner)
-    top, points = (tail + 6) // 8, near.shape[0]
-    owner = np.empty((1, points), np.int8)
-    for i in range(cells.shape[0]):
-        _copy(before, words, i, top, np.int64(actions[i] < points))
-        _step(cells, shorts, words, i, actions[i], tail, top, near, scratch, max_plies)
-        _legal(cells, shorts, words, i, allowed, tail, top, near, inner, reach, scratch)
-        mover[i] = cells[i, tail + 1]
-        result[i] = np.nan
-        if cells[i, tail] == 2:
-            margin = _own(cells, i, owner, 0, near, scratch[0]) - komi
-            result[i] = np.sign(-margin if mover[i] else margin)
-
-
-@jit
 def own(cells, owner, margin, near):
     """Write the owner of each point, +1 black, and black's area less white's of each row."""
     scratch = _scratch(near)
     for i in range(cells.shape[0]):
-        margin[i] = _own(cells, i, owner, i, near, scratch[0])
+        margin[i] = _own(cells, i, owner, near, scratch[0])
 
 
 @jit
@@ -467,16 +437,11 @@ def _two_liberties(cells, i, two, near, stack, marks):
 
 
 @jit
-def observe(cells, shorts, words, planes, tail, near, inner, max_plies, late):
-    """Write the planes ``[B, 11, points]`` that ``Go.observe`` describes."""
-    scratch, reach, points = _scratch(near), _reach(inner), near.shape[0]
-    allowed, two = np.empty((1, points + 1), np.uint8), np.empty(points, np.uint8)
-    top = (tail + 6) // 8
+def observe(cells, shorts, allowed, planes, tail, near, max_plies, late):
+    """Write the planes ``[B, 11, points]`` that ``Go.observe`` describes; ``allowed``: legal."""
+    scratch, points = _scratch(near), near.shape[0]
+    two = np.empty(points, np.uint8)
     for i in range(cells.shape[0]):
-        row = slice(i, i + 1)
-        _legal(
-            cells[row], shorts[row], words[row], 0, allowed, tail, top, near, inner, reach, scratch
-        )
         _two_liberties(cells, i, two, near, scratch[1], scratch[2])
         going = cells[i, tail] < 2
         me = np.int8(1 - 2 * cells[i, tail + 1])
@@ -489,7 +454,7 @@ def observe(cells, shorts, words, planes, tail, near, inner, max_plies, late):
             planes[i, 3, p] = content == -2
             planes[i, 4, p] = content == 1 and two[p] != 0
             planes[i, 5, p] = content == -1 and two[p] != 0
-            planes[i, 6, p] = going and content == 0 and allowed[0, p] == 0
+            planes[i, 6, p] = going and content == 0 and not allowed[i, p]
         planes[i, 7] = cells[i, tail] > 0
         planes[i, 8] = me < 0
         planes[i, 9] = max(0.0, 1.0 - left / late) if going else 0.0

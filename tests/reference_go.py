@@ -20,7 +20,7 @@ class Board:
     def around(self, point):
         row, column = point
         beside = ((row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1))
-        return [p for p in beside if 0 <= min(p) and max(p) < self.size]
+        return [p for p in beside if min(p) >= 0 and max(p) < self.size]
 
     def region(self, stones, point):
         """The connected points with the same content as ``point``, and what borders on them."""
@@ -69,7 +69,7 @@ class Board:
         if action == self.size**2:
             after.stones, after.passes, after.seen = self.stones, self.passes + 1, self.seen
         else:
-            after.stones = self.placed(divmod(action, self.size))
+            after.stones = self.placed(divmod(action, self.size)) or {}
             after.seen = [*self.seen, frozenset(after.stones.items())]
         return after
 
