@@ -14,6 +14,7 @@ from games.conformance.choices import greedy_moves, minimax_moves, random_moves
 from games.conformance.description import check_description, check_registry, check_text
 from games.conformance.drawings import check_drawings
 from games.conformance.optional import (
+    check_earlier,
     check_endings,
     check_final,
     check_identity,
@@ -61,5 +62,6 @@ def _check_games(game: Game, plies: list[Ply], rng: np.random.Generator) -> None
     check_symmetries(game, plies)
     check_max_legal(game, plies, rng)
     check_identity(game, plies, rng)
+    check_earlier(game, plies)
     check_endings(game, plies)
     check_final(game, plies)
