@@ -57,7 +57,6 @@ overrides it. No author turns boards, flips signs for another player or counts p
   this rule; it is what callers use, and is not overridden.
 * ``final_ownership`` and ``final_score``: who owns each cell of a finished board, and by how much
   the game was won. Networks learn them as additional targets. By default there are none.
-* ``observe_earlier``: what a network is shown of the positions before. By default ``observe``.
 * ``drawing``: the board as data, for pictures and clicks. By default the text of ``render``.
 * ``rules_version``: a text that changes with the rules. By default a digest of a few games.
 * ``move_to_text`` and ``text_to_move``: the notation of a move in one position, where it depends on
@@ -214,12 +213,9 @@ class Game(ABC):
         """
 
     def observe_earlier(self, states: States, turned: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """``float32 [B, K, H, W]``: what an encoder with a history shows of earlier positions.
+        """``float32 [B, K, H, W]``: earlier positions for the encoder ``history``.
 
-        ``turned [B]``: whether another player is about to move in the present position than in the
-        earlier one. The default is ``observe``, the view of the player who was about to move then.
-        A game whose observation is turned with the player, as in chess, shows the position from the
-        side of the present mover instead, and may leave planes out. Symmetries hold as there.
+        ``turned [B]``: whether the present mover is the other player. By default ``observe``.
         """
         return self.observe(states)
 

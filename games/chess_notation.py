@@ -6,6 +6,7 @@ Squares in texts are those that white sees; a state's are the mover's own.
 """
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,7 +118,7 @@ def read_move(state: np.void, text: str) -> int:
         wanted = squares[1] + squares[2] + squares[3].lower()
         found = [a for a in legal_actions(state) if to_squares(state, a) == wanted]
     elif parts := _SAN.fullmatch(plain):
-        found = [a for a in legal_actions(state) if _has(state, a, *parts.groups())]
+        found = [a for a in legal_actions(state) if _has(state, a, parts.groups())]
     else:
         found = []
     if len(found) == 1:
@@ -138,8 +139,9 @@ def read_squares(state: np.void, text: str) -> int:
     raise ValueError(f"{shown(text)} is not a legal move of {write_fen(state)}")
 
 
-def _has(state: np.void, action: int, piece: str, file: str, rank: str, to: str, new: str) -> bool:
-    """Whether an action has the parts of a text in SAN; parts of the square from may be ""."""
+def _has(state: np.void, action: int, parts: Sequence[str]) -> bool:
+    """Whether an action has the ``parts`` of a text in SAN, the five groups of ``_SAN``."""
+    piece, file, rank, to, new = parts
     start, kind = int(kernels.FROM[action]), _new_kind(state, action)
     name = square_name(start ^ _turn(state))
     return (

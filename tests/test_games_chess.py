@@ -143,6 +143,9 @@ def result_of(board):
     return -1 if board.is_checkmate() else 0
 
 
+# A machine that is busy with other work may take an hour for a thousand games.
+pytestmark = pytest.mark.timeout(3600)
+
 MANY = [pytest.param(40, id="40"), pytest.param(1000, id="1000", marks=pytest.mark.slow)]
 FEW = [pytest.param(4, id="4"), pytest.param(200, id="200", marks=pytest.mark.slow)]
 
