@@ -113,19 +113,19 @@ def read_move(state: np.void, text: str) -> int:
     plain = key.removesuffix("e.p.").strip().rstrip("+#!?")
     if castling := _CASTLING.fullmatch(plain):
         plain = "O-O-O" if castling[1] else "O-O"
-        found = [a for a in legal_actions(state) if _san_without_check(state, a) == plain]
+        matching = [a for a in legal_actions(state) if _san_without_check(state, a) == plain]
     elif squares := _SQUARES.fullmatch(plain):
         wanted = squares[1] + squares[2] + squares[3].lower()
-        found = [a for a in legal_actions(state) if to_squares(state, a) == wanted]
+        matching = [a for a in legal_actions(state) if to_squares(state, a) == wanted]
     elif parts := _SAN.fullmatch(plain):
-        found = [a for a in legal_actions(state) if _has(state, a, parts.groups())]
+        matching = [a for a in legal_actions(state) if _has(state, a, parts.groups())]
     else:
-        found = []
-    if len(found) == 1:
-        return found[0]
-    texts = [to_san(state, action) for action in found or legal_actions(state)]
+        matching = []
+    if len(matching) == 1:
+        return matching[0]
+    texts = [to_san(state, action) for action in matching or legal_actions(state)]
     some = ", ".join(nearest(key[:LONGEST], texts, NEAREST))
-    if found:
+    if matching:
         raise ValueError(f"{key[:LONGEST]!r} can be any of {some}")
     hint = f"the nearest are {some}" if some else "there is none"
     raise ValueError(f"{key[:LONGEST]!r} is not a legal move here; {hint}")
@@ -167,7 +167,7 @@ def _legal(states: States) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
 
 
 def _turn(state: np.void) -> int:
-    """What turns a square of the mover into one as white sees it, by exclusive or."""
+    """The number that turns a square of the mover into that of white by exclusive or."""
     return 56 * int(state["player"])
 
 

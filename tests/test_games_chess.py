@@ -170,13 +170,13 @@ def test_texts_and_planes_of_random_games_are_those_of_python_chess(number):
         for ply, (state, legal, action) in enumerate(plies):
             moves = moves_of(board)
             assert GAME.fen(state, board.fullmove_number) == board.fen()
-            for each in legal if ply % 16 == 0 else [action]:
-                san = GAME.move_to_text(state, each)
-                assert san == board.san(moves[each])
-                assert GAME.text_to_move(state, san) == each
-                uci = GAME.to_uci(state, each)
-                assert uci == moves[each].uci()
-                assert GAME.from_uci(state, uci) == GAME.text_to_move(state, uci) == each
+            for listed in legal if ply % 16 == 0 else [action]:
+                san = GAME.move_to_text(state, listed)
+                assert san == board.san(moves[listed])
+                assert GAME.text_to_move(state, san) == listed
+                uci = GAME.to_uci(state, listed)
+                assert uci == moves[listed].uci()
+                assert GAME.from_uci(state, uci) == GAME.text_to_move(state, uci) == listed
             np.testing.assert_array_equal(GAME.observe(np.array([state]))[0], planes_of(board))
             board.push(moves[action])
 
@@ -209,7 +209,7 @@ def test_random_games_are_the_same_in_pyffish(number):
         for ply in range(0, len(plies), 5):
             state, legal, _ = plies[ply]
             theirs = pyffish.legal_moves("chess", start, line[:ply])
-            assert {GAME.to_uci(state, each) for each in legal} == set(theirs)
+            assert {GAME.to_uci(state, listed) for listed in legal} == set(theirs)
             assert pyffish.is_immediate_game_end("chess", start, line[:ply]) == (False, 0)
             assert not pyffish.is_optional_game_end("chess", start, line[:ply])[0]
         result, moves = ended(np.array([last])), pyffish.legal_moves("chess", start, line)
@@ -228,7 +228,7 @@ OPEN_SPIEL = [
     40, 26, 54, 12, 19, 61, 33, 47, 39, 25, 53, 11, 20, 62, 34, 48, 38, 24, 52, 10, 21, 63, 35, 49,
     37, 23, 51, 9, 22, 64, 36, 50, 65, 66, 67, 68, 71, 72, 69, 70, 8, 5, 2, 6, 3, 0, 7, 4, 1,
 ]  # fmt: skip
-"""OpenSpiel's plane of each of ours; castling has the numbers 4672 (long) and 4673 (short)."""
+"""OpenSpiel's plane for each of ours; castling has the numbers 4672 (long) and 4673 (short)."""
 
 
 def open_spiels(state, action, may_castle):
@@ -247,7 +247,7 @@ def test_random_games_are_the_same_in_open_spiel(number):
         for state, legal, action in plies:
             assert not theirs.is_terminal()
             assert theirs.current_player() == 1 - state["player"]
-            numbers = {each: open_spiels(state, each, each in kings) for each in legal}
+            numbers = {listed: open_spiels(state, listed, listed in kings) for listed in legal}
             assert sorted(numbers.values()) == theirs.legal_actions()
             theirs.apply_action(numbers[action])
         assert theirs.is_terminal()
