@@ -1,7 +1,8 @@
 """Encoders: from positions to the network's input planes, apart from the rules of the game.
 
-``network.encoder`` in the settings is ``game``, the planes of the game's own ``observe``, or the
-address ``module:Class`` of a subclass of ``Encoder``::
+``network.encoder`` in the settings is ``game``, the planes of the game's own ``observe``, or
+``history:plies=7``, these and planes of the last 7 positions (``History``), or the address
+``module:Class`` of a subclass of ``Encoder``::
 
     class WithCorners(Encoder):
         def __init__(self, game):
@@ -19,6 +20,7 @@ An encoder that states ``history = 4`` gets states that also hold the last four 
 """
 
 import inspect
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,10 +29,13 @@ from numpy.typing import NDArray
 from alphazero import addresses
 from alphazero.errors import reason
 from games.base import Game, States
-from games.history import LONGEST, WithHistory, present, replay
+from games.history import LONGEST, WithHistory, earlier, present, replay
+from games.spec import parse_options, split
 
-OWN = "game"
-"""The name of the game's own planes."""
+OWN, HISTORY = "game", "history"
+"""The names of the game's own planes and of the encoder that adds earlier positions."""
+PLIES = 7
+"""Earlier positions of ``history`` by default: eight in all, as in AlphaZero."""
 _GAMES, _PLIES = 8, 12
 """Random games, and plies of them, on which an encoder is checked."""
 
@@ -77,6 +82,38 @@ class Encoder:
         return self.game.identity(states)
 
 
+class History(Encoder):
+    """The game's own planes, then ``game.observe_earlier`` of the last ``plies`` positions.
+
+    The latest comes first; the planes of positions before the game began are 0. Silver et al.
+    2018, "Input" of the supplement: eight positions, all seen by the present mover.
+    """
+
+    def __init__(self, game: Game, plies: int = PLIES):
+        """``ValueError`` for ``plies`` that are not 1 to 255."""
+        super().__init__(game)
+        if not 1 <= plies <= LONGEST:
+            raise ValueError(f"plies must be 1 to {LONGEST}, not {plies}")
+        self.history = plies
+        nothing = game.observe_earlier(game.initial(0), np.zeros(0, np.bool_))
+        own, height, width = game.observation_shape
+        self.shape = (own + plies * nothing.shape[1], height, width)
+
+    def __call__(self, states: States) -> NDArray[np.float32]:
+        now = present(states)
+        planes, mover = np.zeros((len(states), *self.shape), np.float32), self.game.to_move(now)
+        end = self.game.observation_shape[0]
+        planes[:, :end] = self.game.observe(now)
+        count = (self.shape[0] - end) // self.history
+        for back in range(1, self.history + 1):
+            rows = np.flatnonzero(states["known"] >= back)
+            before = earlier(states[rows], back)
+            turned = self.game.to_move(before) != mover[rows]
+            planes[rows, end : end + count] = self.game.observe_earlier(before, turned)
+            end += count
+        return planes
+
+
 def make(spec: str, game: Game) -> Encoder:
     """The encoder named by ``spec`` for ``game``, or for the game inside of a ``WithHistory``.
 
@@ -86,9 +123,9 @@ def make(spec: str, game: Game) -> Encoder:
     rules = game.game if isinstance(game, WithHistory) else game
     if spec == OWN:
         return Encoder(rules)
-    made = _load(spec)
+    made = None if _is_history(spec) else _load(spec)
     try:
-        encoder = made(rules)
+        encoder = made(rules) if made else _history(spec, rules)
         _check(encoder, rules)
     except Exception as error:  # a user's own class may raise anything
         raise ValueError(f"encoder {spec!r}: {reason(error)}") from error
@@ -119,9 +156,31 @@ def played_states(
     return replayed
 
 
+def address_of(spec: str) -> str | None:
+    """The address that ``make`` would import for ``spec``; None for a named encoder."""
+    return spec if addresses.is_address(spec) and not _is_history(spec) else None
+
+
+def _is_history(spec: str) -> bool:
+    """Whether the text is ``history``, alone or with ``key=value``; ``history:Class`` is not."""
+    name, options = split(spec)
+    return name == HISTORY and ("=" in options or ":" not in spec)
+
+
+def _history(spec: str, game: Game) -> History:
+    given = {option.key: option.value or "" for option in parse_options(split(spec)[1])}
+    plies = given.pop("plies", str(PLIES))
+    if given or not re.fullmatch("[0-9]{1,3}", plies):
+        raise ValueError(f"it is written {HISTORY}:plies={PLIES}, with 1 to {LONGEST} plies")
+    return History(game, int(plies))
+
+
 def _load(spec: str) -> type[Encoder]:
-    if not addresses.is_address(spec):
-        raise ValueError(f"unknown encoder {spec!r}: it is {OWN!r} or an address module:Class")
+    if not address_of(spec):
+        raise ValueError(
+            f"unknown encoder {spec!r}: it is {OWN!r}, {HISTORY + ':plies=7'!r} or an address "
+            "module:Class"
+        )
     encoder = addresses.load(spec, "encoder")
     if not (inspect.isclass(encoder) and issubclass(encoder, Encoder)):
         raise ValueError(f"{spec!r} is not an encoder: that is a subclass of {__name__}.Encoder")

@@ -67,8 +67,9 @@ class NetworkSettings:
     because a head has to show that it helps in the game at hand. KataGo's weights are 0.15 for
     reply and 1.5 for ownership."""
     encoder: Annotated[str, Field(min_length=1)] = "game"
-    """The network's input planes: game, those of the game's own `observe`, or the address
-    module:Class of an encoder of your own (`alphazero/encoders.py`), which may add a history."""
+    """The network's input planes: game, those of the game's own `observe`; history:plies=7, these
+    and planes of the last 7 positions; or the address module:Class of an encoder of your own
+    (`alphazero/encoders.py`), which may add a history."""
 
     def __post_init__(self) -> None:
         check_tower(self.blocks, self.channels)

@@ -26,7 +26,7 @@ def addresses_of(config: Config, search: bool = True) -> dict[str, str]:
         "game": game,
         "search.kind": config.search.kind if search else None,
         "network.kind": config.network.kind,
-        "network.encoder": config.network.encoder,
+        "network.encoder": encoders.address_of(config.network.encoder),
     }
     return {key: text for key, text in named.items() if text and addresses.is_address(text)}
 

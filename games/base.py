@@ -225,6 +225,13 @@ class Game(ABC):
         mover's pieces and plane 1 the opponent's.
         """
 
+    def observe_earlier(self, states: States, turned: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """``float32 [B, K, H, W]``: earlier positions for the encoder ``history``.
+
+        ``turned [B]``: whether the present mover is the other player. By default ``observe``.
+        """
+        return self.observe(states)
+
     def advance(self, states: States, actions: NDArray[np.integer]) -> Transition:
         """``step``, then ``legal``, ``outcome`` and ``to_move`` of its result, in new arrays.
 

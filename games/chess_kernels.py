@@ -600,7 +600,7 @@ def passant_of(state, file):
 
 @jit
 def checks(state):
-    """Of one position ``[1]``: whether the mover's king is attacked, and whether the other's is."""
+    """Whether the mover's king in one position ``[1]`` is attacked, and whether the other's is."""
     own = state[0]
     occupied = own.diagonal | own.straight | own.slides
     kings = own.diagonal & own.straight & ~own.slides

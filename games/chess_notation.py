@@ -6,6 +6,7 @@ Squares in texts are those that white sees; a state's are the mover's own.
 """
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,19 +113,19 @@ def read_move(state: np.void, text: str) -> int:
     plain = key.removesuffix("e.p.").strip().rstrip("+#!?")
     if castling := _CASTLING.fullmatch(plain):
         plain = "O-O-O" if castling[1] else "O-O"
-        found = [a for a in legal_actions(state) if _san_without_check(state, a) == plain]
+        matching = [a for a in legal_actions(state) if _san_without_check(state, a) == plain]
     elif squares := _SQUARES.fullmatch(plain):
         wanted = squares[1] + squares[2] + squares[3].lower()
-        found = [a for a in legal_actions(state) if to_squares(state, a) == wanted]
+        matching = [a for a in legal_actions(state) if to_squares(state, a) == wanted]
     elif parts := _SAN.fullmatch(plain):
-        found = [a for a in legal_actions(state) if _has(state, a, *parts.groups())]
+        matching = [a for a in legal_actions(state) if _has(state, a, parts.groups())]
     else:
-        found = []
-    if len(found) == 1:
-        return found[0]
-    texts = [to_san(state, action) for action in found or legal_actions(state)]
+        matching = []
+    if len(matching) == 1:
+        return matching[0]
+    texts = [to_san(state, action) for action in matching or legal_actions(state)]
     some = ", ".join(nearest(key[:LONGEST], texts, NEAREST))
-    if found:
+    if matching:
         raise ValueError(f"{key[:LONGEST]!r} can be any of {some}")
     hint = f"the nearest are {some}" if some else "there is none"
     raise ValueError(f"{key[:LONGEST]!r} is not a legal move here; {hint}")
@@ -138,8 +139,9 @@ def read_squares(state: np.void, text: str) -> int:
     raise ValueError(f"{shown(text)} is not a legal move of {write_fen(state)}")
 
 
-def _has(state: np.void, action: int, piece: str, file: str, rank: str, to: str, new: str) -> bool:
-    """Whether an action has the parts of a text in SAN; parts of the square from may be ""."""
+def _has(state: np.void, action: int, parts: Sequence[str]) -> bool:
+    """Whether an action has the ``parts`` of a text in SAN, the five groups of ``_SAN``."""
+    piece, file, rank, to, new = parts
     start, kind = int(kernels.FROM[action]), _new_kind(state, action)
     name = square_name(start ^ _turn(state))
     return (
@@ -165,7 +167,7 @@ def _legal(states: States) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
 
 
 def _turn(state: np.void) -> int:
-    """What turns a square of the mover into one as white sees it, by exclusive or."""
+    """The number that turns a square of the mover into that of white by exclusive or."""
     return 56 * int(state["player"])
 
 

@@ -17,6 +17,7 @@ from alphazero.inference import NetworkEvaluator
 from alphazero.learner import Learner
 from alphazero.nn.settings import OptimizerSettings
 from alphazero.nn.weights import arrays
+from alphazero.parts import addresses_of
 from alphazero.replay import Batch
 from alphazero.search import run
 from alphazero.search.gumbel import Gumbel
@@ -60,6 +61,64 @@ def test_the_default_encoder_is_the_games_own_planes_symmetries_and_identity(nam
         np.testing.assert_array_equal(cells, own)
     assert encoders.played_game(game, encoder) is game
     assert encoders.played_states(game, states, None) is states
+
+
+@pytest.mark.parametrize("name", ["tic_tac_toe", "connect_four", "othello:size=6", "chess"])
+def test_history_shows_the_last_positions_of_every_game(name):
+    game = games.make(name)
+    encoder = encoders.make("history:plies=3", game)
+    played = encoders.played_game(game, encoder)
+    rng, past = np.random.default_rng(1), [played.initial(1)]
+    for _ in range(5):
+        legal = np.flatnonzero(played.legal(past[-1])[0])
+        past.append(played.step(past[-1], rng.choice(legal, 1)))
+    for number, states in enumerate(past):
+        seen = [game.observe(states["state"])]
+        for back in (1, 2, 3):
+            before = past[max(number - back, 0)]["state"]
+            turned = game.to_move(before) != game.to_move(states["state"])
+            planes = game.observe_earlier(before, turned)
+            seen.append(planes if back <= number else np.zeros_like(planes))
+        np.testing.assert_array_equal(encoder(states), np.concatenate(seen, axis=1))
+
+
+def test_history_of_chess_is_alphazeros_eight_positions_for_the_present_mover():
+    game = games.make("chess")
+    encoder = encoders.make("history", game)
+    assert encoder.history == 7
+    assert encoder.shape == (20 + 7 * 13, 8, 8)
+    played = encoders.played_game(game, encoder)
+    line = [game.text_to_action(text) for text in ("e2e4", "e2e4", "g1f3")]  # e4 e5 Nf3
+    planes = encoder(replay(played, [line]))[0]
+    # Black is about to move, so that white's pawn of e4, the opponent's, is on row 8 - 5 of black.
+    opponents_pawns = [planes[6], *(planes[20 + 13 * back + 6] for back in range(3))]
+    assert [int(pawns[3, 4]) for pawns in opponents_pawns] == [1, 1, 1, 0]
+    assert [int(pawns[1].sum()) for pawns in opponents_pawns] == [7, 7, 7, 8]
+    own_pawns = [planes[0], *(planes[20 + 13 * back] for back in range(3))]
+    assert [int(pawns[4, 4]) for pawns in own_pawns] == [1, 1, 0, 0]
+    assert not planes[20 + 3 * 13 :].any()
+
+
+@pytest.mark.parametrize(
+    ("spec", "part"),
+    [
+        ("history:plies=0", "plies must be 1 to 255, not 0"),
+        ("history:plies=256", "plies must be 1 to 255, not 256"),
+        ("history:plies=many", "it is written history:plies=7, with 1 to 255 plies"),
+        ("history:turns=3", "it is written history:plies=7, with 1 to 255 plies"),
+        ("history:Planes", "cannot be imported"),
+    ],
+)
+def test_a_history_of_another_length_is_refused_in_one_line(spec, part):
+    with pytest.raises(ValueError, match=part):
+        encoders.make(spec, GAME)
+
+
+def test_a_named_encoder_is_no_address_that_has_to_be_allowed():
+    for spec in ("game", "history", "history:plies=2"):
+        assert addresses_of(config.load("connect_four", [f"network.encoder={spec}"])) == {}
+    chosen = config.load("connect_four", [f"network.encoder={SPEC}"])
+    assert addresses_of(chosen) == {"network.encoder": SPEC}
 
 
 def test_an_encoder_by_address_reads_states_with_the_history_it_states():

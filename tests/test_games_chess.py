@@ -143,8 +143,11 @@ def result_of(board):
     return -1 if board.is_checkmate() else 0
 
 
-MANY = [pytest.param(60, id="60"), pytest.param(1000, id="1000", marks=pytest.mark.slow)]
-FEW = [pytest.param(12, id="12"), pytest.param(1000, id="1000", marks=pytest.mark.slow)]
+# A machine that is busy with other work may take an hour for a thousand games.
+pytestmark = pytest.mark.timeout(3600)
+
+MANY = [pytest.param(40, id="40"), pytest.param(1000, id="1000", marks=pytest.mark.slow)]
+FEW = [pytest.param(4, id="4"), pytest.param(200, id="200", marks=pytest.mark.slow)]
 
 
 @pytest.mark.parametrize("number", MANY)
@@ -167,13 +170,13 @@ def test_texts_and_planes_of_random_games_are_those_of_python_chess(number):
         for ply, (state, legal, action) in enumerate(plies):
             moves = moves_of(board)
             assert GAME.fen(state, board.fullmove_number) == board.fen()
-            for each in legal if ply % 16 == 0 else [action]:
-                san = GAME.move_to_text(state, each)
-                assert san == board.san(moves[each])
-                assert GAME.text_to_move(state, san) == each
-                uci = GAME.to_uci(state, each)
-                assert uci == moves[each].uci()
-                assert GAME.from_uci(state, uci) == GAME.text_to_move(state, uci) == each
+            for listed in legal if ply % 16 == 0 else [action]:
+                san = GAME.move_to_text(state, listed)
+                assert san == board.san(moves[listed])
+                assert GAME.text_to_move(state, san) == listed
+                uci = GAME.to_uci(state, listed)
+                assert uci == moves[listed].uci()
+                assert GAME.from_uci(state, uci) == GAME.text_to_move(state, uci) == listed
             np.testing.assert_array_equal(GAME.observe(np.array([state]))[0], planes_of(board))
             board.push(moves[action])
 
@@ -206,7 +209,7 @@ def test_random_games_are_the_same_in_pyffish(number):
         for ply in range(0, len(plies), 5):
             state, legal, _ = plies[ply]
             theirs = pyffish.legal_moves("chess", start, line[:ply])
-            assert {GAME.to_uci(state, each) for each in legal} == set(theirs)
+            assert {GAME.to_uci(state, listed) for listed in legal} == set(theirs)
             assert pyffish.is_immediate_game_end("chess", start, line[:ply]) == (False, 0)
             assert not pyffish.is_optional_game_end("chess", start, line[:ply])[0]
         result, moves = ended(np.array([last])), pyffish.legal_moves("chess", start, line)
@@ -225,32 +228,26 @@ OPEN_SPIEL = [
     40, 26, 54, 12, 19, 61, 33, 47, 39, 25, 53, 11, 20, 62, 34, 48, 38, 24, 52, 10, 21, 63, 35, 49,
     37, 23, 51, 9, 22, 64, 36, 50, 65, 66, 67, 68, 71, 72, 69, 70, 8, 5, 2, 6, 3, 0, 7, 4, 1,
 ]  # fmt: skip
-"""OpenSpiel's plane of each of ours; castling has the numbers 4672 (long) and 4673 (short)."""
+"""OpenSpiel's plane for each of ours; castling has the numbers 4672 (long) and 4673 (short)."""
 
 
-def open_spiels(state, action):
-    text = GAME.move_to_text(state, action)
-    if text.startswith("O-O"):
-        return 4672 if text.startswith("O-O-O") else 4673
+def open_spiels(state, action, may_castle):
+    if may_castle and GAME.move_to_text(state, action).startswith("O-O"):
+        return 4672 if action % 73 == 9 else 4673
     return action // 73 * 73 + OPEN_SPIEL[action % 73]
 
 
-@pytest.mark.parametrize("number", FEW)
+@pytest.mark.parametrize("number", MANY)
 def test_random_games_are_the_same_in_open_spiel(number):
     pyspiel = pytest.importorskip("pyspiel", reason="OpenSpiel comes with the extra dev")
     rules = pyspiel.load_game("chess")
-    kings = {square * 73 + plane for square in (32,) for plane in (9, 14)}
+    kings = {32 * 73 + plane for plane in (9, 14)}  # two squares from e1, seen by the mover
     for plies, last in random_games(number, seed=number + 3):
         theirs = rules.new_initial_state()
         for state, legal, action in plies:
             assert not theirs.is_terminal()
             assert theirs.current_player() == 1 - state["player"]
-            numbers = {
-                each: open_spiels(state, each)
-                if each in kings
-                else each // 73 * 73 + OPEN_SPIEL[each % 73]
-                for each in legal
-            }
+            numbers = {listed: open_spiels(state, listed, listed in kings) for listed in legal}
             assert sorted(numbers.values()) == theirs.legal_actions()
             theirs.apply_action(numbers[action])
         assert theirs.is_terminal()
@@ -258,7 +255,7 @@ def test_random_games_are_the_same_in_open_spiel(number):
 
 
 @pytest.mark.parametrize(
-    "number", [pytest.param(3, id="3"), pytest.param(50, id="50", marks=pytest.mark.slow)]
+    "number", [pytest.param(2, id="2"), pytest.param(50, id="50", marks=pytest.mark.slow)]
 )
 def test_random_games_are_the_same_in_pettingzoo_until_a_draw_can_be_claimed(number):
     """Its actions have our numbers; it also ends a game where a move would allow a claim."""
@@ -294,7 +291,7 @@ def placements(draw):
     return board
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(placements(), st.integers(0, 7))
 def test_any_placement_of_pieces_has_the_legal_moves_of_python_chess(board, file):
     # A pawn that has just gone two squares, where there is one.
@@ -345,40 +342,37 @@ def test_a_position_there_for_the_third_time_is_a_draw():
 
 
 def test_two_knights_that_change_places_repeat_the_position():
-    circle = "Nb1 Ng8 Nd2 Nf6 Nf1 Ng8 Ng3 Nf6 Ne2 Ng8 Nc3 Nf6".split()
     fen = "4k3/8/5n2/8/8/2N1N3/8/4K3 w - - 0 1"
-    exchanged = "Ncd5 Ng8 Nc4 Nf6 Nde3 Ng8 Nb6 Nf6 Na4 Ng8 Nc3 Nf6"
-    assert len(circle) == len(exchanged.split())
-    states = play(fen, exchanged)
+    states = play(fen, "Ncd5 Ng8 Nc4 Nf6 Nde3 Ng8 Nb6 Nf6 Na4 Ng8 Nc3 Nf6")
     assert GAME.fen(states[0]).split()[0] == fen.split()[0]
     assert states["repeats"].tolist() == [1]
 
 
 @pytest.mark.parametrize(
-    ("fen", "first", "cycles"),
+    ("fen", "repeated"),
     [
         # The first position has a capture en passant, and so is another one.
-        ("4k1n1/8/8/8/3p4/8/4P3/4K1N1 w - - 0 1", "e4", 3),
+        ("4k1n1/8/8/8/3p4/8/4P3/4K1N1 w - - 0 1", False),
         # No pawn stands beside the one that goes two squares.
-        ("4k1n1/8/8/8/7p/8/4P3/4K1N1 w - - 0 1", "e4", 2),
+        ("4k1n1/8/8/8/7p/8/4P3/4K1N1 w - - 0 1", True),
         # The pawn that could take is pinned on its file.
-        ("3k2n1/8/8/8/3p4/8/4P3/3RK1N1 w - - 0 1", "e4", 2),
+        ("3k2n1/8/8/8/3p4/8/4P3/3RK1N1 w - - 0 1", True),
     ],
 )
-def test_a_capture_en_passant_makes_a_position_another_one_only_where_it_is_legal(
-    fen, first, cycles
-):
+def test_a_capture_en_passant_makes_a_position_another_one_only_where_it_is_legal(fen, repeated):
     shuffle = "Nf6 Nf3 Ng8 Ng1"
-    for number in range(1, cycles):
-        assert ended(play(fen, first, *[shuffle] * number)) is None
-    assert ended(play(fen, first, *[shuffle] * cycles)) == 0
+    assert ended(play(fen, "e4", shuffle, "Nf6 Nf3 Ng8")) is None
+    assert ended(play(fen, "e4", shuffle, shuffle)) == (0 if repeated else None)
+    if not repeated:  # one move later all of a position's three occurrences lack the capture
+        assert ended(play(fen, "e4", shuffle, shuffle, "Nf6")) == 0
 
 
 def test_a_lost_right_to_castle_makes_a_position_another_one():
-    fen = "4k1n1/8/8/8/8/8/P7/4K2R w K - 0 1"
     shuffle = "Rg1 Nf6 Rh1 Ng8"
-    assert ended(play(fen, shuffle, shuffle)) is None
-    assert ended(play(fen, shuffle, shuffle, shuffle)) == 0
+    with_right, without = (f"4k1n1/8/8/8/8/8/P7/4K2R w {right} - 0 1" for right in "K-")
+    assert ended(play(with_right, shuffle, shuffle)) is None
+    assert ended(play(with_right, shuffle, shuffle, "Rg1")) == 0
+    assert ended(play(without, shuffle, shuffle)) == 0
 
 
 def test_a_hundred_plies_without_progress_are_a_draw_unless_the_last_one_mates():
@@ -391,7 +385,7 @@ def test_a_hundred_plies_without_progress_are_a_draw_unless_the_last_one_mates()
 
 
 def test_the_remembered_moves_of_a_long_quiet_game_are_all_kept():
-    """Two rooks walk their ranks: 99 plies, no position twice, and all of them are taken back."""
+    """Two rooks walk for 100 plies, and no position comes twice."""
     board = chess.Board("k7/8/r7/8/8/8/R7/7K w - - 0 1")
     states = GAME.state_of_fen(board.fen())
     rng = np.random.default_rng(3)
@@ -429,7 +423,7 @@ def test_no_position_has_more_moves_than_the_most_that_is_stated():
         (KIWIPETE, ["O-O", "0-0", "o-o", "OO", "O-O+", "e1g1"], "e1g1"),
         (KIWIPETE, ["O-O-O", "0-0-0", "e1c1"], "e1c1"),
         (KIWIPETE, ["dxe6", "d5xe6", "de6", "d5e6"], "d5e6"),
-        (MIRRORED, ["b1", "b2b1r"][1:] + ["b2xa1=R"][:0] + ["bxa1=R"][:0], "b2b1r"),
+        ("4k3/8/8/8/8/8/1p6/R3K3 b - - 0 1", ["bxa1=R", "b2xa1R", "ba1=R+"], "b2a1r"),
         ("8/4P1k1/8/8/8/8/8/4K3 w - - 0 1", ["e8=Q", "e8Q", "e7e8q", "e7e8=Q"], "e7e8q"),
         ("8/4P1k1/8/8/8/8/8/4K3 w - - 0 1", ["e8=N+", "e8=N", "e7e8n"], "e7e8n"),
         ("4k3/8/8/3pP3/8/8/8/4K3 w - d6 0 1", ["exd6", "exd6 e.p.", "e5d6"], "e5d6"),
@@ -437,8 +431,7 @@ def test_no_position_has_more_moves_than_the_most_that_is_stated():
 )
 def test_a_move_is_read_in_every_usual_spelling(fen, texts, uci):
     state = GAME.state_of_fen(fen)[0]
-    assert {GAME.to_uci(state, GAME.text_to_move(state, text)) for text in texts} <= {uci}
-    assert texts
+    assert {GAME.to_uci(state, GAME.text_to_move(state, text)) for text in texts} == {uci}
 
 
 @pytest.mark.parametrize(
@@ -453,19 +446,15 @@ def test_a_move_is_read_in_every_usual_spelling(fen, texts, uci):
         ("4k3/8/8/8/8/8/8/R3K2R w - - 0 1", "Rd1f1", "not a legal move"),
         ("4k3/8/8/8/R7/8/8/R3K3 w - - 0 1", "Ra2", "'Ra2' can be any of R1a2, R4a2"),
         ("8/4P1k1/8/8/8/8/8/4K3 w - - 0 1", "e8", "not a legal move"),
-        ("8/8/8/8/8/8/4k3/4K3 b - - 0 1", "Kd3", "there is none"),
+        ("8/8/8/8/4k3/8/8/4K3 b - - 0 1", "Kd3", "there is none"),
     ],
 )
 def test_a_text_that_names_no_move_is_refused_in_one_line(fen, text, part):
-    state = GAME.state_of_fen(fen)[0] if "4k3/4K3" not in fen else drawn()
+    state = GAME.state_of_fen(fen)[0]
     with pytest.raises(ValueError, match=re.escape(part)) as refused:
         GAME.text_to_move(state, text)
     assert "\n" not in str(refused.value)
     assert len(str(refused.value)) < 400
-
-
-def drawn():
-    return GAME.state_of_fen("8/8/8/8/4k3/8/8/4K3 b - - 0 1")[0]
 
 
 @pytest.mark.parametrize("text", ["e2e5", "e4", "", "e7e5", "0000", "e2e4q"])
@@ -503,7 +492,15 @@ def test_a_text_that_is_no_position_is_refused_in_one_line(fen, part):
     assert "\n" not in str(refused.value)
 
 
-@settings(max_examples=300, deadline=None)
+def message_of(read, text):
+    try:
+        read(text)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+@settings(max_examples=100, deadline=None)
 @given(st.text(max_size=60), st.text("KQRBNPkqrbnp12345678/ wb-abcdefgh=x+O", max_size=60))
 def test_no_text_does_more_than_be_read_or_be_refused(any_text, likely):
     state = GAME.initial(1)[0]
@@ -513,13 +510,10 @@ def test_no_text_does_more_than_be_read_or_be_refused(any_text, likely):
             lambda text: GAME.text_to_move(state, text),
             lambda text: GAME.from_uci(state, text),
         ):
-            try:
-                read(text)
-            except ValueError as error:
-                assert "\n" not in str(error)
+            assert "\n" not in message_of(read, text)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32), st.integers(0, 200))
 def test_texts_of_any_position_lead_back_to_it(seed, length):
     rng, states = np.random.default_rng(seed), GAME.initial(1)
@@ -588,7 +582,6 @@ def test_clicks_choose_the_piece_of_a_promotion():
 
 
 def test_the_earlier_planes_of_the_other_player_are_turned():
-    """After e4 black's own view shows the white pawn on its fifth rank from the top of the board."""
     states = play(START, "e4 c5 Nf3 d6 Bb5")
     own, turned = (GAME.observe_earlier(states, np.array([flag])) for flag in (False, True))
     np.testing.assert_array_equal(own, GAME.observe(states)[:, :13])

@@ -18,6 +18,7 @@ from games.conformance.drawings import check_drawings
 from games.conformance.notation import check_notation, check_text
 from games.conformance.optional import (
     check_bounds,
+    check_earlier,
     check_endings,
     check_final,
     check_identity,
@@ -33,7 +34,7 @@ __all__ = ["check"]
 PLAYED_GAMES, PLAYED_PLIES = 8, 200
 """Games of a greedy player and of minimax against themselves; they may go on for very long."""
 
-_STAGES = 27
+_STAGES = 30
 """Stages of a check: as often as ``_check`` yields."""
 
 
@@ -84,5 +85,6 @@ def _check_games(game: Game, plies: list[Ply], rng: np.random.Generator) -> Iter
     yield check_symmetries(game, plies)
     yield check_max_legal(game, plies, rng)
     yield check_identity(game, plies, rng)
+    yield check_earlier(game, plies)
     yield check_endings(game, plies)
     yield check_final(game, plies)

@@ -9,7 +9,6 @@ from games.base import Game
 from games.conformance.promises import Ply, place, require
 from games.drawing import SHAPES, Cell, Drawing
 
-
 DRAWN_PLIES = 128
 """Plies of which positions are drawn, at most: a game may have thousands of actions to click."""
 

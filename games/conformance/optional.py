@@ -158,6 +158,27 @@ def _place(plies: list[Ply], index: int) -> str:
     raise IndexError(index)
 
 
+def check_earlier(game: Game, plies: list[Ply]) -> None:
+    """``observe_earlier`` gives planes as ``observe`` does, of one number, for either player."""
+    count = game.observe_earlier(game.initial(1), np.zeros(1, bool)).shape[1]
+    for ply in plies:
+        states = ply.after
+        for turned in (np.zeros(len(states), bool), np.ones(len(states), bool)):
+            planes = game.observe_earlier(states.copy(), turned)
+            expected = (len(states), count, *game.observation_shape[1:])
+            require_array("observe_earlier(states, turned)", planes, expected, np.float32)
+            require_rows(
+                np.isfinite(planes).reshape(len(states), -1).all(axis=1),
+                "observe_earlier must be finite, without NaN or infinity",
+                ply.history,
+            )
+            require_rows(
+                equal_rows(planes[:1], game.observe_earlier(states[:1], turned[:1])),
+                "observe_earlier of one state must equal its batch row",
+                ply.history[:1],
+            )
+
+
 def check_endings(game: Game, plies: list[Ply]) -> None:
     """``adjudicate`` works on every unfinished position, and ``result`` is its definition."""
     _check_verdict(game, game.initial(1), 0, np.empty((1, 0), np.int64))
