@@ -127,14 +127,14 @@ def test_a_playout_that_never_ends_by_the_rules_gets_the_adjudicated_result_for_
 ):
     # Both pull to their own ends: the token is back in the middle after two plies, and one square
     # to the right of it after the 13th.
-    monkeypatch.setattr("alphazero.evaluators.random_actions", lambda legal, rng: 0 * legal[:, 0])
+    monkeypatch.setattr("alphazero.random_actions", lambda legal, rng: 0 * legal[:, 0])
     states = np.array([(2, 0), (2, 1), (3, 1)], TUG.dtype)
     assert playout(TUG, states, np.random.default_rng(0)).tolist() == [1, 1, 0]
 
 
 def test_a_playout_whose_time_is_over_is_adjudicated_where_it_stands(monkeypatch):
     # Both pull to their own ends: the token goes to and fro.
-    monkeypatch.setattr("alphazero.evaluators.random_actions", lambda legal, rng: 0 * legal[:, 0])
+    monkeypatch.setattr("alphazero.random_actions", lambda legal, rng: 0 * legal[:, 0])
     states = np.array([(1, 0), (1, 1), (3, 0), (3, 1)], TUG.dtype)
     rng = np.random.default_rng(0)
     at_once = playout(TUG, states, rng, lambda: False)
@@ -165,3 +165,23 @@ def test_each_call_of_a_rollout_evaluator_has_so_many_seconds_of_its_own():
             # The clock moves by one second whenever it is read, once per ply.
             assert plies == [10] * most
             assert value.tolist() == [0.0] * 10, "adjudicated: a draw"
+
+
+def test_random_actions_are_legal_ones_alike_and_0_where_there_is_none():
+    legal = np.zeros((3, 5000), bool)
+    legal[0, [7, 4999]] = legal[2, 40] = True
+    drawn = np.array([random_actions(legal, np.random.default_rng(i)) for i in range(400)])
+    assert set(drawn[:, 0].tolist()) == {7, 4999}
+    assert 150 < np.count_nonzero(drawn[:, 0] == 7) < 250
+    assert set(drawn[:, 1].tolist()) == {0}
+    assert set(drawn[:, 2].tolist()) == {40}
+
+
+def test_answers_of_equal_logits_do_not_depend_on_earlier_ones():
+    game = games.make("tic_tac_toe")
+    evaluate = uniform(game)
+    for batch in (3, 1, 5):
+        answer = evaluate(game.initial(batch))
+        assert answer.logits.shape == (batch, 9)
+        assert not answer.logits.any()
+        assert answer.value.tolist() == [0.0] * batch

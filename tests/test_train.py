@@ -60,6 +60,14 @@ def test_a_run_writes_all_files_that_the_readme_names(tmp_path, capsys):
     assert f"--player checkpoint:path={tmp_path}/run" in out.replace("\n", "")
 
 
+def test_a_run_with_a_history_of_positions_trains_and_plays_its_match(tmp_path, capsys):
+    assert run(tmp_path / "run", tiny("network.encoder=history:plies=2")) == 0
+    weights = checkpoint.load(checkpoint.resolve(tmp_path / "run")).weights
+    assert weights["tower.0.weight"].shape[1] == 2 * (1 + 2)
+    assert metrics(tmp_path / "run")[-1]["step"] == 30
+    assert "against random" in capsys.readouterr().out
+
+
 def test_a_run_too_short_to_learn_reports_it(tmp_path, capsys):
     assert run(tmp_path, tiny("replay.min_positions=100000"), time_limit=0.001) == 0
     out = " ".join(capsys.readouterr().out.split())
