@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from games.environments import first_line
+from games.environment_copies import first_line
 from games.replayed import Position, ReplayedGame, layout
 from games.spec import nearest, parse_call, plain_call, shown, suggest
 
