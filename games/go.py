@@ -1,6 +1,7 @@
 """Go by area: positional superko, no suicide; two passes in a row end the game.
 
-The compiled rules and the layout of a state are in ``games/go_kernels.py``.
+The compiled rules and the layout of a state are in ``games/go_kernels.py``. The file is long
+because it has all optional methods of a game; each is thin.
 """
 
 import numpy as np

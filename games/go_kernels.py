@@ -79,17 +79,17 @@ def _repaint(cells, i, start, old, new, near, stack):
 
 @inlined_jit
 def _liberties(cells, i, start, most, near, stack, marks, stamp):
-    """Follow the chain at ``start`` until ``most`` liberties are found, or to its end.
+    """Follow the chain at ``start`` until ``most`` liberties are counted, or to its end.
 
-    Returns how many were found and how many stones; ``stack`` begins with these, and ``marks`` is
+    Returns how many liberties and how many stones; ``stack`` begins with these, and ``marks`` is
     ``stamp`` there. A count above 2 may be too high: it means 3 or more.
     """
     kind = cells[i, start]
     first = second = near.shape[0]
     marks[start] = stamp
     stack[0] = start
-    count, done, found = 1, 0, 0
-    while done < count and found < most:
+    count, done, free = 1, 0, 0
+    while done < count and free < most:
         point = stack[done]
         done += 1
         for k in range(4):
@@ -99,12 +99,12 @@ def _liberties(cells, i, start, most, near, stack, marks, stamp):
             fresh = (content == 0) & (other != first) & (other != second)
             second = first if fresh else second
             first = other if fresh else first
-            found += fresh
+            free += fresh
             joined = (content == kind) & (marks[other] != stamp)
             stack[count] = other
             marks[other] = stamp if joined else marks[other]
             count += joined
-    return found, count
+    return free, count
 
 
 @jit
@@ -430,8 +430,8 @@ def _two_liberties(cells, i, two, near, stack, marks):
     two[:] = 0
     for start in range(near.shape[0]):
         if abs(cells[i, start]) == 1 and marks[start] != stamp:
-            found, count = _liberties(cells, i, start, 1 << 20, near, stack, marks, stamp)
-            if found == 2:
+            free, count = _liberties(cells, i, start, 1 << 20, near, stack, marks, stamp)
+            if free == 2:
                 for s in range(count):
                     two[stack[s]] = 1
 

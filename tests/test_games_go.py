@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from reference_go import Board
 
 import games
+from games.conformance import check
 from games.conformance.choices import random_moves
 
 slow = pytest.mark.slow
@@ -220,6 +221,11 @@ def test_random_games_are_the_same_in_pettingzoo_but_for_superko(size, number):
         assert np.sign(environment._go.score()) == result
 
 
+@slow
+def test_the_largest_board_keeps_the_contract():
+    check(games.make("go:size=19,history=4"), games=20)
+
+
 # Rules one by one.
 
 
@@ -294,8 +300,9 @@ def test_komi_decides_outcome_and_score_alike(komi, black):
     states = play(game, "C3 pass pass")
     assert game.to_move(states)[0] == 1
     assert game.outcome(states)[0] == -black
-    assert game.final_score(states)[0] == np.float32(-(25 - komi) / (25 + abs(komi)))
-    assert game.final_ownership(states)[0].tolist() == [-1.0] * 25
+    score = np.float32(-(25 - komi) / (25 + abs(komi)))
+    np.testing.assert_array_equal(game.final_score(states), [score])
+    np.testing.assert_array_equal(game.final_ownership(states), np.full((1, 25), -1.0))
 
 
 def test_an_empty_board_belongs_to_neither_and_komi_decides():
