@@ -122,6 +122,8 @@ def test_several_variations_are_reported_in_order():
     last = [line for line in lines if line.startswith("info depth")][-3:]
     assert [line.partition("multipv ")[2][0] for line in last] == ["1", "2", "3"]
     assert len({line.partition(" pv ")[2].split()[0] for line in last}) == 3
+    # The 30 simulations of the player itself are fewer than the 100 nodes.
+    assert [line.partition(" nodes ")[2].split()[0] for line in last] == ["30"] * 3
 
 
 def spy(seen: list[Limits]) -> Engine:

@@ -149,8 +149,7 @@ class Uci:
             decision = self._engine.analyse(search.watch)
         else:
             decision = self._engine.decide(self._limits(numbers)._replace(watch=search.watch))
-        moves = of_decision(decision, most=self._values["multipv"])
-        self._info(moves, search.seconds(), search.new)
+        self._info(of_decision(decision), search.seconds(), search.new)
         while infinite and not search.stopped():
             self._inbox.wait()
         self._line(f"bestmove {self._best(decision)}")
@@ -208,7 +207,7 @@ class Uci:
         return stopped
 
     def _info(self, moves: list[Candidate], seconds: float, nodes: int) -> None:
-        """The lines about the best moves."""
+        """The lines about the best ones of all visited ``moves``."""
         session = self._engine.session
         total = sum(move.visits for move in moves)
         speed = round(nodes / seconds) if seconds > 0 else 0
