@@ -36,6 +36,10 @@ PICTURES = {
     "dots_and_boxes": Position(
         "dots_and_boxes:rows=3,columns=3", "b1 d3 a2 e6 c2 b3 f7 g4 c4 f5 g6 b7 f3"
     ),
+    "hex": Position("hex:size=7,swap=true", "b1 swap d4 e3 d3 d2 e2 e1 f1 d5 c5 c6 b6 b7 a7"),
+    "gomoku": Position("gomoku:size=9,length=5,exact=false", "e5 e6 d6 f4 d4 c5 d5 d7 d3 f6 d2"),
+    "go": Position("go:size=9", "E5 G7 C7 G3 C3 E7 F6 F7 D7 E2 D2 H5"),
+    "chess": Position("chess", "e4 e5 Nf3 Nc6 Bc4"),
 }
 """The positions, by the name of the file without its ending."""
 

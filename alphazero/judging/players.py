@@ -90,8 +90,8 @@ def make(
 
     ``leaves`` is the default of the option of that name: ``auto`` suits a player that gets one
     position per call. ``allow``: addresses that a checkpoint's settings may name; it and
-    ``fitting`` as in ``agent.load``. ``programs``: whether it may be a program, ``gtp`` or ``uci``, which is
-    started; true only for a text that the user has typed, never for one of a file.
+    ``fitting`` as in ``agent.load``. ``programs``: whether it may be a program, ``gtp`` or ``uci``,
+    which is started; true only for a text that the user has typed, never for one of a file.
     ``ValueError``, one line: an unknown kind or option, a bad value, no usable checkpoint.
     """
     kind, options = parse(spec)
