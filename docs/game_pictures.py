@@ -38,7 +38,7 @@ PICTURES = {
     ),
     "hex": Position("hex:size=7,swap=true", "b1 swap d4 e3 d3 d2 e2 e1 f1 d5 c5 c6 b6 b7 a7"),
     "gomoku": Position("gomoku:size=9,length=5,exact=false", "e5 e6 d6 f4 d4 c5 d5 d7 d3 f6 d2"),
-    "go": Position("go:size=9", "E5 G7 C7 G3 C3 E7 F6 F7 D7 E2 D2 H5"),
+    "go": Position("go:size=9", "E5 G3 C3 G7 C7 F6 F5 G5 G6 G4 E6 F7 E7 E8 D8 E3 D3 F8 E4 F4"),
     "chess": Position("chess", "e4 e5 Nf3 Nc6 Bc4"),
 }
 """The positions, by the name of the file without its ending."""
