@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from games import environment_copies
 from games.environment_copies import Copies, first_line
-from games.replayed import Position, ReplayedGame
+from games.replayed import TWO, Position, ReplayedGame, equal
 from games.spec import parse_call, shown, suggest
 
 LONGEST = 200
@@ -77,10 +77,8 @@ class GymnasiumEnvironment(ReplayedGame):
                 action = int(numbers.random_raw() % self.num_actions)
                 before, position = position, self._play(position, action)
                 again = self._play(before, action, np.random.default_rng(game))
-                if not np.array_equal(position.planes, again.planes) or not np.array_equal(  # type: ignore[arg-type]
-                    position.outcome, again.outcome, equal_nan=True
-                ):
-                    raise ValueError(f"{self.name} has chance: the same moves led to two positions")
+                if not equal(position, again):
+                    raise ValueError(f"{self.name} has chance: {TWO}")
                 if position.inner[1] > self._range[1]:
                     raise ValueError(
                         f"{self.name}: a random episode had the return {position.inner[1]:g}; "

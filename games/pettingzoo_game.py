@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from games import environment_copies
 from games.environment_copies import Copies, first_line
-from games.replayed import MOST_PLIES, Position, ReplayedGame
+from games.replayed import MOST_PLIES, TWO, Position, ReplayedGame, equal
 from games.spec import parse_call, shown
 
 DEFAULT_PLIES = 512
@@ -91,9 +91,8 @@ class PettingZooEnvironment(ReplayedGame):
                 other.step(action)
                 totals = self._added(totals, other)
                 position = self._play(position, action)
-                _require_equal(
-                    self.name, position, self._position(other, totals, 1 - position.mover)
-                )
+                if not equal(position, self._position(other, totals, 1 - position.mover)):
+                    raise ValueError(f"{self.name} has chance, or cannot be copied: {TWO}")
 
     def _begin(self) -> Position:
         return self._start
@@ -146,7 +145,7 @@ class PettingZooEnvironment(ReplayedGame):
         return len(position.inner[0]) + position.planes.nbytes  # type: ignore[union-attr]
 
     def _observe(self, position: Position, out: NDArray[np.float32]) -> None:
-        """What the environment shows the mover; planes first."""
+        """The environment's observation for the mover, planes first."""
         out[:] = position.planes.reshape(out.shape)  # type: ignore[union-attr]
 
     def _render(self, position: Position) -> str:
@@ -176,13 +175,3 @@ def _make(name: str, environment: str) -> Any:
         if not hasattr(made, attribute):
             raise ValueError(f"{name} is no environment of agents that move in turns (AEC)")
     return made
-
-
-def _require_equal(name: str, copied: Position, replayed: Position) -> None:
-    """``ValueError`` where the same moves gave two different positions."""
-    same = copied.mover == replayed.mover and np.array_equal(copied.legal, replayed.legal)
-    same &= np.array_equal(copied.planes, replayed.planes)  # type: ignore[arg-type]
-    if not same or not np.array_equal(copied.outcome, replayed.outcome, equal_nan=True):
-        raise ValueError(
-            f"{name} has chance, or cannot be copied: the same moves led to two positions"
-        )

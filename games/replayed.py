@@ -3,7 +3,7 @@
 A library's own position is an object, and a state here is a record of numbers. So the record holds
 the moves, and the positions that they lead to are kept in a memory of bounded size; one that is no
 longer there is made again by playing its moves. ``ReplayedGame`` is the part of ``Game`` that all
-such games have in common.
+such games have in common. It is long because it is the whole contract but for the library's calls.
 """
 
 import threading
@@ -27,6 +27,8 @@ A line that is longer ends there as a game does at ``max_plies``.
 """
 MOST_PLIES, MOST_ACTIONS, MOST_NUMBERS = 100_000, 100_000, 1_000_000
 """The largest ``max_plies``, ``num_actions`` and size of an observation."""
+TWO = "the same moves led to two positions"
+"""The end of the message about a library's game that is not deterministic."""
 
 
 class Position(NamedTuple):
@@ -209,6 +211,12 @@ class ReplayedGame(Game):
 
 def _outcomes(positions: list[Position]) -> NDArray[np.float32]:
     return np.array([position.outcome for position in positions], np.float32)
+
+
+def equal(one: Position, other: Position) -> bool:
+    """Whether two positions look alike: mover, legal actions, outcome and observation."""
+    pairs = zip(one[1:], other[1:], strict=True)
+    return all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)  # type: ignore[arg-type]
 
 
 def layout(shape: tuple[int, ...]) -> tuple[int, int, int]:

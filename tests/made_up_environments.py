@@ -4,8 +4,6 @@
 registered when this module is imported.
 """
 
-from typing import ClassVar
-
 import gymnasium
 import numpy as np
 from gymnasium import spaces
@@ -15,9 +13,8 @@ from pettingzoo import AECEnv
 class Race(AECEnv):
     """Each agent in turn takes one or two of seven stones; the last stone wins."""
 
-    metadata: ClassVar = {"name": "race", "render_modes": []}
-
     def __init__(self, flaw: str = ""):
+        self.metadata = {"name": "race", "render_modes": []}
         self.flaw = flaw
         self.possible_agents = ["a", "b", "c"] if flaw == "three" else ["a", "b"]
         if flaw == "lambda":
@@ -64,11 +61,10 @@ def env(**settings):
 class Walk(gymnasium.Env):
     """Five cells, from the middle to either end; the reward is that of the end."""
 
-    metadata: ClassVar = {"render_modes": []}
     observation_space = spaces.Discrete(5)
     action_space = spaces.Discrete(2)
 
-    def __init__(self, ends=(0.5, 0.75)):
+    def __init__(self, ends=(0.5, 0.75), **_):
         self.ends = ends
 
     def reset(self, *, seed=None, options=None):

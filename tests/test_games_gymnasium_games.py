@@ -59,13 +59,14 @@ def test_search_crosses_the_frozen_lake():
 def test_returns_between_the_results_are_values_and_no_proofs(search):
     game = games.make(WALK)
     states = game.initial(1)
-    assert game.outcome(game.step(game.step(states, [1]), [1])) == [0.5]
-    assert game.outcome(game.step(game.step(states, [0]), [0])) == [0]
+    for action, outcome in ((np.array([1]), 0.5), (np.array([0]), 0)):
+        assert game.outcome(game.step(game.step(states, action), action))[0] == outcome
     result = strongest_moves(
         search.without_noise(), game, states, [np.random.default_rng(0)], uniform(game)
     )
     assert result.action[0] == 1
     assert 0 < result.value[0] <= 0.5
+    assert result.proven is not None
     assert not result.proven[0]
 
 

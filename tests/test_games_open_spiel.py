@@ -148,7 +148,7 @@ def test_the_memory_is_bounded_and_forgotten_positions_are_played_again(monkeypa
     spec = "open_spiel:connect_four"
     whole = play(games.make(spec), 20, np.random.default_rng(0), random_moves, 42)
     monkeypatch.setattr(replayed, "MEMORY", 100_000)
-    small = games.make(spec)
+    small = open_spiel_game.OpenSpielGame("connect_four")
     states = small.initial(20)
     for ply in whole:
         assert small._bytes <= 100_000
