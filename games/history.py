@@ -52,7 +52,7 @@ class WithHistory(Game):
         self.game, self.plies = game, plies
         self.name, self.num_actions, self.max_plies = game.name, game.num_actions, game.max_plies
         self.observation_shape, self.max_legal = game.observation_shape, game.max_legal
-        self.observation_bounds = game.observation_bounds
+        self.observation_bounds, self.keyless = game.observation_bounds, game.keyless
         self.rules_version = game.rules_version
         self.dtype = np.dtype(
             [("state", game.dtype), ("known", "u1"), ("earlier", game.dtype, (plies,))]
@@ -95,6 +95,9 @@ class WithHistory(Game):
     def observe(self, states: States) -> NDArray[np.float32]:
         """The game's own planes, without a history; an encoder makes others."""
         return self.game.observe(present(states))
+
+    def observe_earlier(self, states: States, turned: NDArray[np.bool_]) -> NDArray[np.float32]:
+        return self.game.observe_earlier(present(states), turned)
 
     def symmetries(self) -> list[Symmetry]:
         return self.game.symmetries()

@@ -5,7 +5,6 @@ needs more than its limits. See ``games.open_spiel_game``, which runs it.
 """
 
 import random
-import resource
 import sys
 
 SECONDS, BYTES, GAMES, PLIES = 5, 2 * 2**30, 4, 300
@@ -34,6 +33,8 @@ def play(rules: str) -> str:
 
 
 def main() -> None:
+    import resource  # missing on Windows
+
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
     resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

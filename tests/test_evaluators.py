@@ -127,14 +127,14 @@ def test_a_playout_that_never_ends_by_the_rules_gets_the_adjudicated_result_for_
 ):
     # Both pull to their own ends: the token is back in the middle after two plies, and one square
     # to the right of it after the 13th.
-    monkeypatch.setattr("alphazero.random_actions", lambda legal, rng: 0 * legal[:, 0])
+    monkeypatch.setattr("alphazero.evaluators.random_actions", lambda legal, rng: 0 * legal[:, 0])
     states = np.array([(2, 0), (2, 1), (3, 1)], TUG.dtype)
     assert playout(TUG, states, np.random.default_rng(0)).tolist() == [1, 1, 0]
 
 
 def test_a_playout_whose_time_is_over_is_adjudicated_where_it_stands(monkeypatch):
     # Both pull to their own ends: the token goes to and fro.
-    monkeypatch.setattr("alphazero.random_actions", lambda legal, rng: 0 * legal[:, 0])
+    monkeypatch.setattr("alphazero.evaluators.random_actions", lambda legal, rng: 0 * legal[:, 0])
     states = np.array([(1, 0), (1, 1), (3, 0), (3, 1)], TUG.dtype)
     rng = np.random.default_rng(0)
     at_once = playout(TUG, states, rng, lambda: False)

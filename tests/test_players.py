@@ -462,7 +462,8 @@ def test_a_limit_of_the_call_replaces_the_players_own_of_the_same_kind():
     for limits in (Limits(), Limits(5), Limits(seconds=0.5), Limits(5, 9.0)):
         player(None, None, limits)
     player(None, None)
-    assert seen == [(600, 2.0), (5, 2.0), (600, 0.5), (5, 9.0), (600, 2.0)]
+    expected = [(600, 2.0), (5, 2.0), (600, 0.5), (5, 9.0), (600, 2.0)]
+    assert seen == [Limits(*pair) for pair in expected]
 
 
 @pytest.mark.parametrize(
@@ -476,7 +477,7 @@ def test_a_limit_of_the_call_replaces_the_players_own_of_the_same_kind():
 )
 def test_seconds_replace_the_default_number_of_simulations(game, spec, limits, simulations):
     player = players.make(spec, game)
-    assert (player.limits, player.simulations) == (limits, simulations)
+    assert (player.limits, player.simulations) == (Limits(*limits), simulations)
 
 
 def test_players_without_a_network_do_not_import_torch():

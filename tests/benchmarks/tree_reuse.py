@@ -89,7 +89,7 @@ def match(
     points = float((result == 1).sum() + (result == 0).sum() / 2)
     low, high = wilson(points, len(result))
     return {
-        "limits": limits._asdict(),
+        "limits": {"simulations": limits.simulations, "seconds": limits.seconds},
         "games": len(result),
         "wins": int((result == 1).sum()),
         "draws": int((result == 0).sum()),

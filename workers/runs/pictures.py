@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alphazero import records
-from alphazero.judging import lines
 from alphazero.types import GameRecord
 from games import svg
 from games.base import Game
@@ -38,6 +37,9 @@ def of_game(game: Game, record: GameRecord) -> Pictures:
     positions = [_figures(game, record, opening + i) for i in range(len(record.rows))]
     chosen = np.unique(np.linspace(0, len(record.rows) - 1, BOARDS).round().astype(int))
     boards = "".join(_board(game, record, opening + int(i)) for i in chosen)
+    # Here, because it imports Numba: supervised trainings, which never draw a game, do without.
+    from alphazero.judging import lines
+
     moves = " ".join(lines.notation(game, game.initial(1), record.actions))
     return Pictures(f"<div>{html.escape(game.name)}: {html.escape(moves)}</div>{boards}", positions)
 

@@ -130,8 +130,8 @@ def _inner_commands(action: argparse.Action) -> dict[str, str]:
 
 def _suggestion(word: str, known: Sequence[str], inner: Mapping[str, str]) -> str:
     """``suggest`` for the unknown ``word``, which may also be one of the ``inner`` commands."""
-    near = word if word in inner else None if closest(word, known) else closest(word, inner)
-    return f"did you mean {inner[near]!r}?" if near else suggest(word, known)
+    near = closest(word, [*known, *inner])
+    return f"did you mean {inner[near]!r}?" if near in inner else suggest(word, known)
 
 
 def _value_after(word: str, args: Sequence[str], rest: Sequence[str]) -> str:
