@@ -67,7 +67,8 @@ def test_a_predictor_computes_what_the_saved_network_computes(name, tmp_path):
     with torch.no_grad():
         expected = torch.softmax(module.eval()(tasks.prepare(saved.config)(raw, None)), dim=1)
     probabilities = predictor.predict(inputs)
-    np.testing.assert_allclose(probabilities, expected.numpy(), atol=1e-6)
+    # The predictor's layout of memory sums in another order: 1.4e-6 on processors without AVX-512.
+    np.testing.assert_allclose(probabilities, expected.numpy(), atol=1e-5)
     assert np.ptp(probabilities, axis=0).max() > 1e-3
     assert predictor.kind == saved.config.data.kind
     assert predictor.predict(inputs[:0]).shape == (0, len(saved.classes))

@@ -131,7 +131,9 @@ def _inner_commands(action: argparse.Action) -> dict[str, str]:
 def _suggestion(word: str, known: Sequence[str], inner: Mapping[str, str]) -> str:
     """``suggest`` for the unknown ``word``, which may also be one of the ``inner`` commands."""
     near = closest(word, [*known, *inner])
-    return f"did you mean {inner[near]!r}?" if near in inner else suggest(word, known)
+    if near is None or near in known:
+        return suggest(word, known)
+    return f"did you mean {inner[near]!r}?"
 
 
 def _value_after(word: str, args: Sequence[str], rest: Sequence[str]) -> str:
