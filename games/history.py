@@ -18,6 +18,8 @@ from games.drawing import Drawing
 
 LONGEST = 255
 """The largest number of earlier positions: how many are known is one byte."""
+MOST_BYTES = 2**20
+"""Bytes of a state with its history, at most: a search and a batch hold thousands of states."""
 
 
 def present(states: States) -> States:
@@ -46,17 +48,22 @@ class WithHistory(Game):
     """``game`` with the last ``plies`` positions in each state."""
 
     def __init__(self, game: Game, plies: int):
-        """``ValueError`` for ``plies`` that are not 1 to 255."""
+        """``ValueError`` for ``plies`` that are not 1 to 255, and for states that are too large."""
         if not 1 <= plies <= LONGEST:
             raise ValueError(f"a history has 1 to {LONGEST} plies, not {plies}")
         self.game, self.plies = game, plies
         self.name, self.num_actions, self.max_plies = game.name, game.num_actions, game.max_plies
         self.observation_shape, self.max_legal = game.observation_shape, game.max_legal
-        self.observation_bounds = game.observation_bounds
+        self.observation_bounds, self.keyless = game.observation_bounds, game.keyless
         self.rules_version = game.rules_version
         self.dtype = np.dtype(
             [("state", game.dtype), ("known", "u1"), ("earlier", game.dtype, (plies,))]
         )
+        if self.dtype.itemsize > MOST_BYTES:
+            raise ValueError(
+                f"a state of {game.name} with {plies} earlier ones would have "
+                f"{self.dtype.itemsize:,} bytes; at most {MOST_BYTES:,} are possible"
+            )
 
     def without_earlier(self, states: States) -> States:
         """``[B]``: states of this game for the game's own, of whose history nothing is known."""
@@ -95,6 +102,9 @@ class WithHistory(Game):
     def observe(self, states: States) -> NDArray[np.float32]:
         """The game's own planes, without a history; an encoder makes others."""
         return self.game.observe(present(states))
+
+    def observe_earlier(self, states: States, turned: NDArray[np.bool_]) -> NDArray[np.float32]:
+        return self.game.observe_earlier(present(states), turned)
 
     def symmetries(self) -> list[Symmetry]:
         return self.game.symmetries()
