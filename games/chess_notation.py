@@ -142,6 +142,8 @@ def read_squares(state: np.void, text: str) -> int:
 def _has(state: np.void, action: int, parts: Sequence[str]) -> bool:
     """Whether an action has the ``parts`` of a text in SAN, the five groups of ``_SAN``."""
     piece, file, rank, to, new = parts
+    if not piece:  # a pawn that takes is named with its file: d5 is no short form of exd5
+        file = file or to[0]
     start, kind = int(kernels.FROM[action]), _new_kind(state, action)
     name = square_name(start ^ _turn(state))
     return (

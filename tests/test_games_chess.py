@@ -447,6 +447,9 @@ def test_a_move_is_read_in_every_usual_spelling(fen, texts, uci):
         ("4k3/8/8/8/R7/8/8/R3K3 w - - 0 1", "Ra2", "'Ra2' can be any of R1a2, R4a2"),
         ("8/4P1k1/8/8/8/8/8/4K3 w - - 0 1", "e8", "not a legal move"),
         ("8/8/8/8/4k3/8/8/4K3 b - - 0 1", "Kd3", "there is none"),
+        # As python-chess: a pawn that takes is named with its file.
+        ("4k3/8/8/3p4/4P3/8/8/4K3 w - - 0 1", "d5", "not a legal move here; the nearest are"),
+        ("4k3/8/8/3p4/4P3/8/8/4K3 w - - 0 1", "xd5", "not a legal move here; the nearest are"),
     ],
 )
 def test_a_text_that_names_no_move_is_refused_in_one_line(fen, text, part):
