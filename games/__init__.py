@@ -21,7 +21,7 @@ class Registered(NamedTuple):
     keyless: str = ""
     """The parameter that may come first without its key, see ``Game.keyless``."""
     imports: str = ""
-    """What the keyless parameter may name that is imported: ``module`` or ``module:name``."""
+    """How the keyless parameter names code that is imported: ``module`` or ``module:name``."""
 
 
 # Parameters and descriptions are repeated here, so that a list of games takes no time: importing

@@ -203,7 +203,8 @@ def read_fen(text: str) -> States:
 
     ``ValueError``, one line, for a text that is none, and for kings missing, more than 16 pieces or
     8 pawns of a player, pawns on the last ranks, rights that the pieces exclude, or a king that
-    could be taken. Other positions that no game leads to are read, as fifteen queens. Plies without progress count up to 100.
+    could be taken. Other positions that no game leads to are read, as fifteen queens.
+    Plies without progress count up to 100.
     """
     fields = text.split()
     if not 4 <= len(fields) <= 6 or fields[1] not in ("w", "b"):

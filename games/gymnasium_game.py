@@ -77,9 +77,7 @@ class GymnasiumEnvironment(ReplayedGame):
                 action = int(numbers.random_raw() % self.num_actions)
                 before, position = position, self._play(position, action)
                 again = self._play(before, action, np.random.default_rng(game))
-                if not np.array_equal(position.planes, again.planes) or not np.array_equal(  # type: ignore[arg-type]
-                    position.outcome, again.outcome, equal_nan=True
-                ):
+                if not _is_same(position, again):
                     raise ValueError(f"{self.name} has chance: the same moves led to two positions")
                 if position.inner[1] > self._range[1]:
                     raise ValueError(
@@ -126,6 +124,11 @@ class GymnasiumEnvironment(ReplayedGame):
         seen = position.planes.reshape(self.observation_shape)  # type: ignore[union-attr]
         drawn = environment_copies.render(self._copies.unpack(position.inner[0]), seen, 0)
         return f"{drawn.rstrip()}\nreturn {position.inner[1]:g}"
+
+
+def _is_same(position: Position, other: Position) -> bool:
+    same = np.array_equal(position.planes, other.planes)  # type: ignore[arg-type]
+    return same and np.array_equal(position.outcome, other.outcome, equal_nan=True)
 
 
 def _own() -> list[str]:

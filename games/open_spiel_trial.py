@@ -13,7 +13,7 @@ SECONDS, BYTES, GAMES, PLIES = 5, 2 * 2**30, 4, 300
 
 
 def play(rules: str) -> str:
-    """What is wrong with the game, in one line, or ``plays``."""
+    """The fault of the game, in one line, or ``plays``."""
     import pyspiel
 
     game, numbers = pyspiel.load_game(rules), random.Random(0)

@@ -146,7 +146,7 @@ class PettingZooEnvironment(ReplayedGame):
         return len(position.inner[0]) + position.planes.nbytes  # type: ignore[union-attr]
 
     def _observe(self, position: Position, out: NDArray[np.float32]) -> None:
-        """What the environment shows the mover; planes first."""
+        """The environment's observation for the mover; planes first."""
         out[:] = position.planes.reshape(out.shape)  # type: ignore[union-attr]
 
     def _render(self, position: Position) -> str:

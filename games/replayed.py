@@ -3,7 +3,7 @@
 A library's own position is an object, and a state here is a record of numbers. So the record holds
 the moves, and the positions that they lead to are kept in a memory of bounded size; one that is no
 longer there is made again by playing its moves. ``ReplayedGame`` is the part of ``Game`` that all
-such games have in common.
+such games have in common. The file is long because it has the memory beside the game's methods.
 """
 
 import threading

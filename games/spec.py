@@ -48,8 +48,8 @@ def parse_options(text: str, calls: bool = False) -> list[Option]:
     ``"hex(swap=true,board_size=5),max_plies=9"`` gives ``("hex(swap=true,board_size=5)", None)``
     and ``("max_plies", "9")``.
     """
-    found = _PART.findall(text)
-    parts = (part.strip() for part in (_balanced(found[:-1]) if calls else found))
+    split_parts = _PART.findall(text)
+    parts = (part.strip() for part in (_balanced(split_parts[:-1]) if calls else split_parts))
     return [_parse_option(part, calls) for part in parts if part]  # a comma too many is no mistake
 
 
