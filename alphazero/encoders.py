@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from alphazero import addresses
 from alphazero.errors import reason
-from games.base import Game, States
+from games.base import Game, States, as_bytes
 from games.history import LONGEST, WithHistory, earlier, present, replay
 from games.spec import parse_options, split
 
@@ -78,15 +78,16 @@ class Encoder:
         By default ``game.identity``, and all bytes of states with a history.
         """
         if self.history:
-            return np.ascontiguousarray(states).view(np.uint8).reshape(len(states), -1)
+            return as_bytes(states)
         return self.game.identity(states)
 
 
 class History(Encoder):
     """The game's own planes, then ``game.observe_earlier`` of the last ``plies`` positions.
 
-    The latest comes first; the planes of positions before the game began are 0. Silver et al.
-    2018, "Input" of the supplement: eight positions, all seen by the present mover.
+    The latest comes first; the planes of positions before the game began are 0. An earlier position
+    is seen by its own mover, unless the game's ``observe_earlier`` turns it to the present one, as
+    in chess (Silver et al. 2018, "Input" of the supplement: eight positions).
     """
 
     def __init__(self, game: Game, plies: int = PLIES):

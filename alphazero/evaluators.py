@@ -14,7 +14,7 @@ def uniform(game: Game) -> Evaluator:
     """An evaluator without any knowledge: equal logits and value 0.
 
     Its answers share the memory of their logits, which takes long to clear where there are
-    thousands of actions.
+    thousands of actions: they must not be written to.
     """
     zeros = np.zeros((0, game.num_actions), np.float32)
 

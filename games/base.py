@@ -117,6 +117,12 @@ class Transition(NamedTuple):
     """``[B]`` of these states: 0 or 1."""
 
 
+def as_bytes(states: States) -> NDArray[np.uint8]:
+    """``[B, K]``: the bytes of each state; a view where ``states`` are in one piece."""
+    states = np.ascontiguousarray(states)
+    return states.view(np.uint8).reshape(len(states), states.itemsize)
+
+
 def _default(compute: Callable[["Game"], Any]) -> Any:
     """An attribute that is computed when it is first read, unless the class or instance sets it."""
     return cached_property(compute)
@@ -301,8 +307,7 @@ class Game(ABC):
         bytes of the state, which is always right. Example: a state that counts plies, in a game
         whose rules do not depend on the count, leaves it out.
         """
-        states = np.ascontiguousarray(states)
-        return states.view(np.uint8).reshape(len(states), self.dtype.itemsize)
+        return as_bytes(states)
 
     def adjudicate(self, states: States) -> NDArray[np.float32]:
         """``float32 [B]``: the results of unfinished games that have reached ``max_plies``.

@@ -142,6 +142,8 @@ def read_squares(state: np.void, text: str) -> int:
 def _has(state: np.void, action: int, parts: Sequence[str]) -> bool:
     """Whether an action has the ``parts`` of a text in SAN, the five groups of ``_SAN``."""
     piece, file, rank, to, new = parts
+    if not piece:  # a pawn that takes is named with its file: d5 is no short form of exd5
+        file = file or to[0]
     start, kind = int(kernels.FROM[action]), _new_kind(state, action)
     name = square_name(start ^ _turn(state))
     return (
@@ -199,9 +201,10 @@ def write_fen(state: np.void, number: int = 1) -> str:
 def read_fen(text: str) -> States:
     """``[1]``: the position of a text of four to six fields; no earlier position is remembered.
 
-    ``ValueError``, one line, for a text that is none, and for a position that no game leads to:
-    kings missing, too many pieces, pawns on the last ranks, rights that the pieces exclude, or a
-    king that could be taken. Plies without progress count up to 100.
+    ``ValueError``, one line, for a text that is none, and for kings missing, more than 16 pieces or
+    8 pawns of a player, pawns on the last ranks, rights that the pieces exclude, or a king that
+    could be taken. Other positions that no game leads to are read, as fifteen queens.
+    Plies without progress count up to 100.
     """
     fields = text.split()
     if not 4 <= len(fields) <= 6 or fields[1] not in ("w", "b"):

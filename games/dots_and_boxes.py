@@ -19,7 +19,7 @@ The file is long because the rules are compiled: a class of thin methods, then i
 import numpy as np
 from numpy.typing import NDArray
 
-from games.base import Game, States, Symmetry, Transition
+from games.base import Game, States, Symmetry, Transition, as_bytes
 from games.compiling import jit
 from games.drawing import Cell, Drawing, Label
 
@@ -73,18 +73,18 @@ class DotsAndBoxes(Game):
     def legal(self, states: States) -> NDArray[np.bool_]:
         """Every line that is not drawn; the game ends with the last one."""
         allowed = np.empty((len(states), self.num_actions), np.bool_)
-        _legal(_bytes(states), allowed)
+        _legal(as_bytes(states), allowed)
         return allowed
 
     def step(self, states: States, actions: NDArray[np.integer]) -> States:
         after = states.copy()
-        _step(_bytes(after), actions, self._first, self._lines_of, self._boxes_of)
+        _step(as_bytes(after), actions, self._first, self._lines_of, self._boxes_of)
         return after
 
     def outcome(self, states: States) -> NDArray[np.float32]:
         """The sign of the mover's majority of boxes; the mover drew the last line."""
         result = np.empty(len(states), np.float32)
-        _outcome(_bytes(states), result, self._first, len(self._box_cells))
+        _outcome(as_bytes(states), result, self._first, len(self._box_cells))
         return result
 
     def to_move(self, states: States) -> NDArray[np.int8]:
@@ -100,7 +100,7 @@ class DotsAndBoxes(Game):
 
     def _planes(self, states: States) -> NDArray[np.float32]:
         planes = np.zeros((len(states), 4, self._shape[0] * self._shape[1]), np.float32)
-        _fill(_bytes(states), planes, self._first, self._line_cells, self._box_cells)
+        _fill(as_bytes(states), planes, self._first, self._line_cells, self._box_cells)
         return planes.reshape(-1, *self.observation_shape)
 
     def symmetries(self) -> list[Symmetry]:
@@ -165,13 +165,9 @@ def _cell(x: int, y: int, drawn: bool, owner: int) -> Cell:
     return Cell(float(x), float(y), shape, piece=piece if drawn else "")
 
 
-def _bytes(states: States) -> NDArray[np.uint8]:
-    """``[B, K]``: the bytes of the states, a view where these are in one piece.
-
-    Kernels have bytes as arguments, and ``first``, the first byte of ``mine`` and of ``theirs``:
-    every size of board has records of a type of its own, for which all would be compiled again.
-    """
-    return np.ascontiguousarray(states).view(np.uint8).reshape(len(states), states.itemsize)
+# Kernels have the bytes of states as arguments, and ``first``, the first byte of ``mine`` and of
+# ``theirs``: every size of board has records of a type of its own, for which all would be compiled
+# again.
 
 
 @jit

@@ -23,8 +23,9 @@ So they do the random numbers, which some environments draw although nothing dep
 """
 
 _TEXT = re.compile(r"[\w. -]{0,100}")
-LARGEST = 10_000
-"""The largest size of a number among an environment's arguments."""
+LARGEST = 500
+"""The largest size of a number among an environment's arguments, which may be that of a board:
+PettingZoo's Go takes 0.7 GB for 500 points a side, and 2.4 GB for 1,000."""
 LONGEST = 500
 """Characters of an environment's name with its arguments, at most."""
 
@@ -77,7 +78,7 @@ def _argument(name: str, key: str, text: str) -> bool | int | float | str:
         number = float(text) if "." in text else int(text)
         if abs(number) <= LARGEST:
             return number
-        raise ValueError(f"{name}: {key} must be at most {LARGEST}, not {text}")
+        raise ValueError(f"{name}: {key} must be -{LARGEST} to {LARGEST}, not {text}")
     if not _TEXT.fullmatch(text):
         raise ValueError(f"{name}: {key} must be a number or a word, not {shown(text)}")
     return text

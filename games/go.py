@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from games import go_kernels
-from games.base import Game, States, Symmetry, Transition
+from games.base import Game, States, Symmetry, Transition, as_bytes
 from games.drawing import Cell, Drawing, Label
 
 _LETTERS = "ABCDEFGHJKLMNOPQRST"
@@ -58,8 +58,7 @@ class Go(Game):
 
     def _views(self, states: States) -> tuple[NDArray, NDArray, NDArray]:
         """Contiguous states as bytes, shorts and words, ``[B, n]``."""
-        rows, size = len(states), self.dtype.itemsize
-        raw = np.ascontiguousarray(states).view(np.uint8).reshape(rows, size)
+        raw = as_bytes(states)
         return raw.view(np.int8), raw.view(np.uint16), raw.view(np.uint64)
 
     def legal(self, states: States) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ The file is long because the rules are compiled: a class of thin methods, then i
 import numpy as np
 from numpy.typing import NDArray
 
-from games.base import Game, States, Symmetry, Transition
+from games.base import Game, States, Symmetry, Transition, as_bytes
 from games.compiling import jit
 from games.drawing import Cell, Drawing, Label
 
@@ -82,7 +82,7 @@ class Gomoku(Game):
     def observe(self, states: States) -> NDArray[np.float32]:
         """Two planes: the mover's stones, the opponent's; row 0 is the top."""
         planes = np.empty((len(states), 2, self.num_actions), np.float32)
-        _observe(self._bytes(states), planes)
+        _observe(as_bytes(states), planes)
         return planes.reshape(-1, *self.observation_shape)
 
     def symmetries(self) -> list[Symmetry]:
@@ -138,16 +138,11 @@ class Gomoku(Game):
     def text_to_action(self, text: str) -> int:
         return super().text_to_action(text.lower())
 
-    def _bytes(self, states: States) -> NDArray[np.uint8]:
-        """``[B, cells + 2]``: the bytes of each state; a view where ``states`` are contiguous."""
-        states = np.ascontiguousarray(states)
-        return states.view(np.uint8).reshape(len(states), self.dtype.itemsize)
-
     def _moves(
         self, states: States, actions: NDArray[np.integer], after: States
     ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.uint8]]:
         """The first three arguments of the kernels that make moves; ``after`` is written to."""
-        return self._bytes(states), actions.astype(np.int64, copy=False), self._bytes(after)
+        return as_bytes(states), actions.astype(np.int64, copy=False), as_bytes(after)
 
 
 _OUTCOMES = np.array([np.nan, -1, 0], np.float32)

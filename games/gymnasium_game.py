@@ -21,8 +21,8 @@ from games.spec import parse_call, shown, suggest
 
 LONGEST = 200
 """``max_plies`` of an environment that does not state the length of its episodes."""
-TRIAL_GAMES = 4
-"""Random episodes in which an instance looks for chance when it is made."""
+TRIAL_GAMES, TRIAL_PLIES = 4, 1000
+"""Random episodes in which an instance looks for chance when it is made; plies of each, at most."""
 
 _ID = re.compile(r"([A-Za-z_][\w.]{0,199}:)?[\w.-]{1,100}(/[\w.-]{1,100})?")
 
@@ -73,7 +73,7 @@ class GymnasiumEnvironment(ReplayedGame):
         numbers = np.random.PCG64(0)
         for game in range(TRIAL_GAMES):
             position = self._start
-            for _ in range(self.max_plies):
+            for _ in range(min(self.max_plies, TRIAL_PLIES)):
                 action = int(numbers.random_raw() % self.num_actions)
                 before, position = position, self._play(position, action)
                 again = self._play(before, action, np.random.default_rng(game))
@@ -124,6 +124,11 @@ class GymnasiumEnvironment(ReplayedGame):
         seen = position.planes.reshape(self.observation_shape)  # type: ignore[union-attr]
         drawn = environment_copies.render(self._copies.unpack(position.inner[0]), seen, 0)
         return f"{drawn.rstrip()}\nreturn {position.inner[1]:g}"
+
+
+def _is_same(position: Position, other: Position) -> bool:
+    same = np.array_equal(position.planes, other.planes)  # type: ignore[arg-type]
+    return same and np.array_equal(position.outcome, other.outcome, equal_nan=True)
 
 
 def _own() -> list[str]:

@@ -17,7 +17,7 @@ The file is long because the rules are compiled: a class of thin methods, then i
 import numpy as np
 from numpy.typing import NDArray
 
-from games.base import Game, States, Symmetry, Transition
+from games.base import Game, States, Symmetry, Transition, as_bytes
 from games.compiling import jit
 from games.drawing import Cell, Drawing, Label
 
@@ -69,7 +69,7 @@ class Hex(Game):
 
     def legal(self, states: States) -> NDArray[np.bool_]:
         allowed = np.empty((len(states), self.num_actions), np.bool_)
-        _legal(self._bytes(states), allowed, self._mirror)
+        _legal(as_bytes(states), allowed, self._mirror)
         return allowed
 
     def step(self, states: States, actions: NDArray[np.integer]) -> States:
@@ -99,7 +99,7 @@ class Hex(Game):
         theirs, the opponent's likewise; with the swap rule a plane of ones where it may be used.
         """
         planes = np.zeros((len(states), self.observation_shape[0], self.size**2), np.float32)
-        _observe(self._bytes(states), planes, self._mirror)
+        _observe(as_bytes(states), planes, self._mirror)
         return planes.reshape(-1, *self.observation_shape)
 
     def symmetries(self) -> list[Symmetry]:
@@ -161,16 +161,11 @@ class Hex(Game):
         action = self.text_to_action(text)
         return self._cell(action, state["player"]) if action < self.size**2 else action
 
-    def _bytes(self, states: States) -> NDArray[np.uint8]:
-        """``[B, cells + 3]``: the bytes of each state; a view where ``states`` are contiguous."""
-        states = np.ascontiguousarray(states)
-        return states.view(np.uint8).reshape(len(states), self.dtype.itemsize)
-
     def _moves(
         self, states: States, actions: NDArray[np.integer], after: States
     ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.uint8]]:
         """The first three arguments of the kernels that make moves; ``after`` is written to."""
-        return self._bytes(states), actions.astype(np.int64, copy=False), self._bytes(after)
+        return as_bytes(states), actions.astype(np.int64, copy=False), as_bytes(after)
 
     def _board(self) -> tuple[NDArray, NDArray, NDArray]:
         return self._mirror, self._neighbours, self._touched

@@ -18,6 +18,8 @@ from games.drawing import Drawing
 
 LONGEST = 255
 """The largest number of earlier positions: how many are known is one byte."""
+MOST_BYTES = 2**20
+"""Bytes of a state with its history, at most: a search and a batch hold thousands of states."""
 
 
 def present(states: States) -> States:
@@ -46,7 +48,7 @@ class WithHistory(Game):
     """``game`` with the last ``plies`` positions in each state."""
 
     def __init__(self, game: Game, plies: int):
-        """``ValueError`` for ``plies`` that are not 1 to 255."""
+        """``ValueError`` for ``plies`` that are not 1 to 255, and for states that are too large."""
         if not 1 <= plies <= LONGEST:
             raise ValueError(f"a history has 1 to {LONGEST} plies, not {plies}")
         self.game, self.plies = game, plies
@@ -57,6 +59,11 @@ class WithHistory(Game):
         self.dtype = np.dtype(
             [("state", game.dtype), ("known", "u1"), ("earlier", game.dtype, (plies,))]
         )
+        if self.dtype.itemsize > MOST_BYTES:
+            raise ValueError(
+                f"a state of {game.name} with {plies} earlier ones would have "
+                f"{self.dtype.itemsize:,} bytes; at most {MOST_BYTES:,} are possible"
+            )
 
     def without_earlier(self, states: States) -> States:
         """``[B]``: states of this game for the game's own, of whose history nothing is known."""

@@ -53,6 +53,9 @@ class ReplayedGame(Game):
     from several threads wait for each other.
     """
 
+    observation_bounds = (-128.0, 128.0)
+    """Those of ``squashed``: a library's observations may be any numbers of type float32."""
+
     def _lay_out(
         self, arguments: tuple, actions: int, longest: int, max_plies: int, shape: tuple
     ) -> None:

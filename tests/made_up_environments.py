@@ -78,5 +78,16 @@ class Walk(gymnasium.Env):
         return self.cell, self.ends[self.cell // 4] if over else 0, over, False, {}
 
 
+class Endless(Walk):
+    """The same without an end, and with a count of the steps of all copies."""
+
+    steps = 0
+
+    def step(self, action):
+        Endless.steps += 1
+        return self.cell, 0, False, False, {}
+
+
+gymnasium.register("made_up/Endless-v0", Endless)
 for name, ends in (("Walk-v0", (0.5, 0.75)), ("Rich-v0", (2, 3))):
     gymnasium.register(f"made_up/{name}", Walk, kwargs={"ends": ends}, max_episode_steps=20)

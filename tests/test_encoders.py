@@ -82,6 +82,15 @@ def test_history_shows_the_last_positions_of_every_game(name):
         np.testing.assert_array_equal(encoder(states), np.concatenate(seen, axis=1))
 
 
+def test_a_batch_of_no_positions_has_no_keys_and_no_planes():
+    game = games.make("tic_tac_toe")
+    for spec in ("game", "history:plies=3"):
+        encoder = encoders.make(spec, game)
+        states = encoders.played_game(game, encoder).initial(0)
+        assert encoder.key(states).shape == (0, states.itemsize)
+        assert encoder(states).shape == (0, *encoder.shape)
+
+
 def test_history_of_chess_is_alphazeros_eight_positions_for_the_present_mover():
     game = games.make("chess")
     encoder = encoders.make("history", game)

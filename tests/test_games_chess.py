@@ -341,6 +341,13 @@ def test_a_position_there_for_the_third_time_is_a_draw():
     assert play(START, shuffle)["repeats"].tolist() == [1]
 
 
+def test_a_position_with_the_other_player_to_move_is_another_one():
+    # White's king goes round in three moves, black's to and fro in two.
+    states = play("7k/8/8/8/8/8/1R6/K7 w - - 0 1", "Ka2 Kg8 Kb1 Kh8 Ka1")
+    assert GAME.fen(states[0]).split()[:2] == ["7k/8/8/8/8/8/1R6/K7", "b"]
+    assert states["repeats"].tolist() == [0]
+
+
 def test_two_knights_that_change_places_repeat_the_position():
     fen = "4k3/8/5n2/8/8/2N1N3/8/4K3 w - - 0 1"
     states = play(fen, "Ncd5 Ng8 Nc4 Nf6 Nde3 Ng8 Nb6 Nf6 Na4 Ng8 Nc3 Nf6")
@@ -447,6 +454,9 @@ def test_a_move_is_read_in_every_usual_spelling(fen, texts, uci):
         ("4k3/8/8/8/R7/8/8/R3K3 w - - 0 1", "Ra2", "'Ra2' can be any of R1a2, R4a2"),
         ("8/4P1k1/8/8/8/8/8/4K3 w - - 0 1", "e8", "not a legal move"),
         ("8/8/8/8/4k3/8/8/4K3 b - - 0 1", "Kd3", "there is none"),
+        # As python-chess: a pawn that takes is named with its file.
+        ("4k3/8/8/3p4/4P3/8/8/4K3 w - - 0 1", "d5", "not a legal move here; the nearest are"),
+        ("4k3/8/8/3p4/4P3/8/8/4K3 w - - 0 1", "xd5", "not a legal move here; the nearest are"),
     ],
 )
 def test_a_text_that_names_no_move_is_refused_in_one_line(fen, text, part):

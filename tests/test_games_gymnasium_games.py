@@ -1,32 +1,25 @@
 """Environments of Gymnasium as games of one player: search solves small ones."""
 
+import sys
+
 import numpy as np
 import pytest
 
 import games
 from alphazero import targets, values
 from alphazero.config import ReplaySettings
+from alphazero.evaluators import uniform
 from alphazero.judging import players
 from alphazero.search import strongest_moves
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
-from alphazero.types import Evaluation, Limits
+from alphazero.types import Limits
+from games import gymnasium_game
 from games.conformance import check
 
 LAKE = "gymnasium:FrozenLake-v1(is_slippery=false)"
 CLIFF = "gymnasium:CliffWalking-v1,lowest=-100,highest=0,max_plies=20"
 WALK = "gymnasium:made_up_environments:made_up/Walk-v0"
-
-
-def uniform(game):
-    def evaluate(states):
-        return Evaluation(
-            np.zeros((len(states), game.num_actions), np.float32),
-            np.zeros(len(states), np.float32),
-            0,
-        )
-
-    return evaluate
 
 
 def solved(spec, simulations):
@@ -128,6 +121,14 @@ def test_what_cannot_be_searched_is_refused_in_one_line(environment, line):
         games.make(f"gymnasium:{environment}")
     assert line in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_an_environment_without_an_end_is_made_after_a_bounded_number_of_steps():
+    game = games.make("gymnasium:made_up_environments:made_up/Endless-v0,max_plies=100000")
+    assert game.max_plies == 100_000
+    played = sys.modules["made_up_environments"].Endless.steps
+    # Each ply is made twice, to compare.
+    assert 0 < played == 2 * gymnasium_game.TRIAL_GAMES * gymnasium_game.TRIAL_PLIES
 
 
 def test_environments_of_other_modules_are_addresses_that_must_be_allowed():

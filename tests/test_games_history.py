@@ -95,6 +95,14 @@ def test_a_history_of_no_or_too_many_plies_is_refused(plies):
         WithHistory(games.make("tic_tac_toe"), plies)
 
 
+def test_a_history_of_too_large_states_is_refused_in_one_line():
+    WithHistory(games.make("chess"), 255)
+    line = "a state of go:size=19,komi=7.0,history=2048 with 255 earlier ones would have 4,2"
+    with pytest.raises(ValueError, match=line) as refused:
+        WithHistory(games.make("go:size=19,history=2048"), 255)
+    assert "\n" not in str(refused.value)
+
+
 def test_the_longest_history_counts_right():
     game = WithHistory(games.make("othello:size=6"), 255)
     states = game.initial(1)

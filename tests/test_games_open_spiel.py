@@ -24,6 +24,7 @@ SMALL = [
     "open_spiel:dots_and_boxes",
     "open_spiel:hex(board_size=3,swap=true)",
     "open_spiel:oware,max_plies=40",
+    "open_spiel:mancala,max_plies=20",  # counts of stones are beyond 1
     "open_spiel:chess,max_plies=20",
 ]
 
@@ -135,6 +136,23 @@ def test_numbers_of_an_observation_beyond_one_are_squashed():
         replayed.squashed(np.array([-3, -1, -0.5, 0, 0.5, 1, 7], np.float32)),
         np.array([-2, -1, -0.5, 0, 0.5, 1, 3], np.float32),
     )
+    largest = np.finfo(np.float32).max
+    outermost = replayed.squashed(np.array([-largest, largest], np.float32))
+    assert tuple(outermost.tolist()) == game.observation_bounds
+
+
+@pytest.mark.parametrize("name", ["othello", "clobber", "chess"])
+def test_observations_are_openspiels_tensors_for_the_mover(name):
+    game, rules = games.make(f"open_spiel:{name}"), pyspiel.load_game(name)
+    states, inner, differ = game.initial(1), rules.new_initial_state(), False
+    for _ in range(5):
+        tensor = np.array(inner.observation_tensor(inner.current_player()), np.float32)
+        assert np.array_equal(game.observe(states)[0, :-1].ravel(), tensor)
+        differ |= inner.observation_tensor(0) != inner.observation_tensor(1)
+        action = inner.legal_actions()[0]
+        inner.apply_action(action)
+        states = game.step(states, np.array([action]))
+    assert differ == (name != "chess")
 
 
 def test_a_plane_says_who_moves():
@@ -189,7 +207,18 @@ print("counted")
         assert ended.stdout == "counted\n", ended.stderr
 
 
-def test_an_instance_is_shared_by_threads_copied_and_pickled():
+@pytest.fixture
+def threads_that_take_turns_often():
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("threads_that_take_turns_often")
+def test_an_instance_is_shared_by_threads_copied_and_pickled(monkeypatch):
+    # Room for few positions, so that one thread often removes what another one uses.
+    monkeypatch.setattr(replayed, "MEMORY", 20_000)
     game = games.make("open_spiel:connect_four")
     plies = play(game, 10, np.random.default_rng(1), random_moves, 42)
     fresh, wrong = games.make("open_spiel:connect_four"), []
@@ -209,6 +238,7 @@ def test_an_instance_is_shared_by_threads_copied_and_pickled():
     for thread in threads:
         thread.join()
     assert not wrong
+    assert fresh._bytes == sum(size for _, size in fresh._known.values())
     for again in (pickle.loads(pickle.dumps(game)), copy.deepcopy(game)):
         assert again.name == game.name
         assert np.array_equal(again.legal(plies[3].after), game.legal(plies[3].after))
