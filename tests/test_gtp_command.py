@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import games
-from alphazero import checkpoint, network
+from alphazero import checkpoint, evaluators, network
 from alphazero.config import Config, NetworkSettings
 from alphazero.judging import players
 from alphazero.judging.decisions import Decision, Player
@@ -22,6 +22,7 @@ from alphazero.nn.weights import arrays
 from alphazero.search import strongest_moves
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
+from alphazero.search.tree import init_trees
 from alphazero.types import Evaluation, Limits
 from workers.engines import gtp, inbox
 from workers.engines.engine import Engine, load_player, with_parameters
@@ -495,6 +496,47 @@ def test_the_player_gets_the_time_of_the_settings():
     free = Engine(chosen.game, lambda _: chosen.player, 0, bounded=False)
     assert free.limits(Limits(seconds=1)) == (10**6, 1, None)
     assert free.limits(Limits()) == (600, None, None)
+
+
+def test_a_side_whose_time_is_over_moves_at_once():
+    requests = ["time_settings 10 0 0", "time_left b 0 0", "genmove b", "time_left w 0 3",
+                "genmove w"]  # fmt: skip
+    moves = answers(*requests, chosen=engine(player=SEARCH))
+    assert [bool(re.fullmatch(r"= [A-H]\d", move)) for move in moves[2::2]] == [True, True]
+
+
+def test_a_resignation_stays_when_the_komi_is_stated_anew():
+    game = ["play b C3", "play w resign", "komi 6.5", "final_score", "undo", "final_score"]
+    assert go(*game, size=5)[3:] == ["= B+R", "=", "? cannot score: the game is not over"]
+
+
+@pytest.mark.parametrize("name", ["lz-analyze", "lz-genmove_analyze"])
+def test_an_analysis_that_fails_is_one_response_and_leaves_the_board_as_it_was(name):
+    def decide(states, rngs, limits, lines):
+        if lines and lines[0]:
+            raise ZeroDivisionError
+        return Decision(games.make("go:size=5").legal(states).argmax(axis=1))
+
+    chosen = Engine(games.make("go:size=5"), lambda _: Player("fails", decide), 0)
+    requests = ["play b C3", f"{name} b", "play w D4"]
+    assert answers(*requests, chosen=chosen) == ["=", "=", "="]
+    assert [chosen.session.game.action_to_text(a) for a in chosen.session.actions] == ["C3", "D4"]
+
+
+def test_an_analysis_without_moves_does_not_end_its_response():
+    def decide(states, rngs, limits, lines):
+        # A search that has not visited any move.
+        tree = init_trees(game, states, evaluators.uniform(game)(states), 1)
+        return Decision(game.legal(states).argmax(axis=1), tree=tree)
+
+    game = games.make("tic_tac_toe")
+    chosen = Engine(game, lambda _: Player("slow", decide), 0)
+    assert session("1 lz-analyze\n2 name\n", chosen) == "=1\n\n=2 AlphaZero\n\n"
+
+
+def test_a_long_line_of_any_characters_is_known_by_its_bytes():
+    said = session("play b " + "é" * (inbox.LONGEST // 2) + "\nname\n")
+    assert said == f"? line longer than {inbox.LONGEST} bytes\n\n= AlphaZero\n\n"
 
 
 def uniform(states) -> Evaluation:

@@ -1,10 +1,12 @@
 """GTP's commands on one game session."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 import alphazero
+from alphazero.errors import reason
 from alphazero.judging.decisions import Decision
 from alphazero.judging.engines import notation
 from alphazero.judging.session import Reason
@@ -25,7 +27,7 @@ MOST_SHOWN = 60
 """Moves of a report, at most; ``maxmoves`` of a request replaces it."""
 FLAGS = ("ownership", "movesOwnership", "ownershipStdev", "rootInfo", "pvVisits", "pvEdgeVisits",
          "noResultValue", "policy")  # fmt: skip
-"""KataGo's further outputs that a request may name: they are not given, except ``rootInfo``."""
+"""KataGo's further outputs that a request may name: they are not given."""
 
 
 class Gtp:
@@ -97,7 +99,8 @@ class Gtp:
         komi = decimal(exactly(arguments, 1)[0])
         if "komi=" not in self._engine.game.name:
             return ""
-        actions = list(self._engine.session.actions)
+        before = self._engine.session
+        actions, resigned = list(before.actions), before.resigned
         try:
             self._engine.change(komi=komi)
         except ValueError as error:
@@ -105,6 +108,8 @@ class Gtp:
             raise Refusal(f"unacceptable komi: {error}") from None
         for action in actions:
             self._engine.session.play(action)
+        if resigned is not None:
+            self._engine.session.resign(resigned)
         return ""
 
     def _turn(self, side: int) -> int:
@@ -284,21 +289,28 @@ class Gtp:
         states, game = session.states, session.game
 
         def report(moves: list[Candidate]) -> None:
-            if len(moves) >= wanted.least:
+            if moves and len(moves) >= wanted.least:  # an empty line would end the response
                 lines = [texts(game, states, move.line, notation.to_gtp) for move in moves]
                 self._say(" ".join(map(_INFO[style], range(len(moves)), moves, lines)) + "\n")
 
         stop = (lambda: False) if play else self._inbox.ready
         watch = Watch(stop, lambda tree: report(of_tree(tree, most=wanted.most)), wanted.interval)
         self._say(f"={self._number}\n")
-        if play:
-            decision = self._decide(wanted.side, watch)
+        try:
+            search = self._engine.analyse if not play else partial(self._decide, wanted.side)
+            decision = search(watch)
             report(of_decision(decision, most=wanted.most))
-            self._say(f"play {self._answer(decision, passes)}\n\n")
-            return
-        report(of_decision(self._engine.analyse(watch), most=wanted.most))
-        self._take_back(passes)
-        self._inbox.wait()
+            if play:
+                self._say(f"play {self._answer(decision, passes)}\n")
+        except BrokenPipeError:  # the other program is gone
+            raise
+        except Exception as error:  # the response has begun: it can only end
+            log.warning("analysis: %s", reason(error))
+            self._take_back(passes)
+        else:
+            if not play:
+                self._take_back(passes)
+                self._inbox.wait()
         self._say("\n")
 
 
