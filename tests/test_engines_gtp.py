@@ -19,6 +19,7 @@ from alphazero.judging.engines import gtp, notation, pool, process
 from alphazero.judging.session import Reason, Session, load
 from alphazero.types import Limits
 from games.history import replay
+from workers.commands.arena import entrants
 
 MADE_UP = f"{shlex.quote(sys.executable)} {Path(__file__).parent / 'made_up_engine.py'}"
 PLACES = os.environ.get("PATH", "") + ":/usr/games"
@@ -224,6 +225,19 @@ def test_an_interrupt_ends_a_program_that_is_still_being_set_up(game, tmp_path, 
     with pytest.raises(KeyboardInterrupt):
         match(game, player, 4)
     assert running(f"second_hangs={mark}") == []
+
+
+def test_programs_of_a_command_end_with_it_whatever_ends_it(game):
+    spec = f'gtp:cmd="{MADE_UP} gtp {game.name} commanded"'
+    with (
+        pytest.raises(ValueError, match="there is no program 'none-such'"),
+        entrants([spec, "gtp:cmd=none-such"], game, ()),
+    ):
+        pass
+    assert running(f"made_up_engine.py gtp {game.name} commanded") == []
+    with pytest.raises(KeyboardInterrupt), entrants([spec], game, ()):
+        signal.raise_signal(signal.SIGTERM)
+    assert running(f"made_up_engine.py gtp {game.name} commanded") == []
 
 
 def test_programs_end_with_python_even_where_nothing_closes_them(game):

@@ -94,7 +94,9 @@ def test_a_program_without_the_option_or_the_variant_is_refused_before_the_match
 
 def test_options_and_limits_are_sent_as_they_were_given(tmp_path):
     log = tmp_path / "log"
-    player = made_up(f"log={log}", ",options='hash=3;Style=very wild;clear=',nodes=50,depth=2,processes=1")
+    player = made_up(
+        f"log={log}", ",options='hash=3;Style=very wild;clear=',nodes=50,depth=2,processes=1"
+    )
     match(OverUci(), player, 1)
     lines = log.read_text().splitlines()
     assert "setoption name Hash value 3" in lines

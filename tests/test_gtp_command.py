@@ -311,6 +311,29 @@ def test_a_file_that_is_no_game_of_go_is_refused(tmp_path, text):
     ]  # fmt: skip
 
 
+@needs_go
+def test_a_file_whose_moves_cannot_be_played_changes_neither_board_nor_rules(tmp_path):
+    pytest.importorskip("sgfmill")
+    path = tmp_path / "game.sgf"
+    path.write_text("(;SZ[5]KM[0.5];B[aa];W[aa])")
+    chosen = engine("go:size=9")
+    requests = ["play b C3", f"loadsgf {path}", "final_status_list alive", "undo", "undo"]
+    assert answers(*requests, chosen=chosen) == [
+        "=", "? cannot load file", "= C3", "=", "? cannot undo",
+    ]  # fmt: skip
+    assert chosen.game.name == "go:size=9,komi=7.0,history=16"
+
+
+def test_files_of_other_games_are_loaded_too(tmp_path):
+    pytest.importorskip("sgfmill")
+    path = tmp_path / "game.sgf"
+    path.write_text("(;GM[2]SZ[4];B[ba];W[aa])")
+    chosen = engine("othello:size=6")
+    assert answers(f"loadsgf {path}", "undo", "play w C1", chosen=chosen) == ["= B", "=", "="]
+    assert chosen.game.name == "othello:size=4"
+    assert answers("known_command loadsgf", chosen=engine("tic_tac_toe")) == ["= false"]
+
+
 def sabaki(line: str) -> list[dict]:
     """The variations of a line, read as Sabaki does (src/modules/analysis.js)."""
     results = []

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_terminal import session as in_terminal
 
 import games
-from alphazero.judging import saved_games, sgf
+from alphazero.judging import players, saved_games, sgf
 from alphazero.judging.session import SEATS, Reason, Session
 from workers.cli import main
+from workers.commands import arena
 
 sgfmill = pytest.importorskip("sgfmill.sgf", reason="sgfmill is not installed")
 
@@ -116,9 +118,10 @@ OTHELLO = "(;GM[2]SZ[4]{};B[ba])"
         ("(;GM[1]SZ[9];B[aa])", r"its game is GM\[1\], not GM\[2\]"),
         ("(;SZ[4];B[aa])", r"its game is GM\[1\]"),
         ("(;GM[2];B[aa])", "has the size 8, not that of othello:size=4"),
+        ("(;GM[2]SZ[4:6];B[ba])", "bad SZ property"),
         (OTHELLO.format("AB[aa]"), "sets stones on the board"),
         ("(;GM[2]SZ[4];B[ba];AW[aa])", "sets stones on the board"),
-        ("(;GM[2]SZ[4];B[ba];B[aa])", r"B\[aa\] is out of turn"),
+        ("(;GM[2]SZ[4];B[ba];B[aa])", "B a1 is out of turn"),
         ("(;GM[2]SZ[4];B[aa])", "a1 cannot be played here"),
         ("(;GM[2]SZ[4];B[zz])", "'zz' is outside of a board of 4 x 4"),
         ("(;GM[2]SZ[4];B[b1])", "'b1' is no point of SGF"),
@@ -147,6 +150,41 @@ def test_any_bytes_are_a_game_or_one_line(content):
         problem = str(error)
     assert "\n" not in problem
     assert len(problem) < 1000
+
+
+def test_a_file_of_gomoku_must_state_its_size():
+    with pytest.raises(ValueError, match="it has no SZ"):
+        sgf.load(b"(;GM[4];B[aa])", games.make("gomoku:size=9"))
+
+
+def test_save_does_not_replace_a_loaded_file_of_which_only_the_main_line_was_read(tmp_path):
+    path = tmp_path / "game.sgf"
+    path.write_text("(;GM[2]SZ[4]C[a comment];B[ba])")
+    game = games.make("othello:size=4")
+    shown = in_terminal(
+        [f"load {path}", "save", f"save {path}", "q"], players.make("random", game), game
+    )
+    assert "save needs a file" in shown
+    assert "exists already" in shown
+    assert path.read_text() == "(;GM[2]SZ[4]C[a comment];B[ba])"
+
+
+def test_a_file_that_has_appeared_since_the_command_began_is_not_replaced(tmp_path):
+    path = tmp_path / "games.sgf"
+    path.write_text("kept")
+    with pytest.raises(FileExistsError), arena._writer(games.make("othello:size=4"), path):
+        pass
+    assert path.read_text() == "kept"
+
+
+def test_stones_of_a_handicap_and_passes_that_are_left_out_are_read_in_go():
+    game = games.make("go:size=5,komi=0.5")
+    text = b"(;SZ[5]KM[0.5]HA[2]PL[W]AB[bb][dd];W[cc];B[bd];B[])"
+    session = sgf.load(text, game)
+    assert session.notation() == ["D2", "pass", "B4", "C3", "B2", "pass", "pass"]
+    assert sgf.read(text, game).session(game, 4).notation() == ["D2", "pass", "B4", "C3"]
+    with pytest.raises(ValueError, match=r"its komi is 0\.5, not that of go:size=5,komi=7"):
+        sgf.load(text, games.make("go:size=5"))
 
 
 def test_a_large_file_is_not_read(tmp_path):

@@ -87,8 +87,9 @@ def player(game: Game, name: str, settings: Settings) -> Player:
 
     A program that has no move in time, ends, or answers what is no legal move loses that game
     (``Decision.forfeits``); the next game is played by a new process. It is told of 90 % of the
-    seconds of each call's limits, or of its own where these are fewer. A forced pass is played without it. One process is started
-    at once; ``ValueError``, one line, where it cannot be started, or does not play ``game``.
+    seconds of each call's limits, or of its own where these are fewer. A forced pass is played
+    without it. One process is started at once; ``ValueError``, one line, where it cannot be
+    started, or does not play ``game``.
     """
     pool = _Pool(game, settings)
     try:
