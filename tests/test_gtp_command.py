@@ -393,6 +393,25 @@ def test_an_analysis_shows_something_even_where_the_next_line_is_there_already()
     assert re.fullmatch(r"=\ninfo move [A-H]\d visits 0 .*\n\n", alone)
 
 
+@pytest.mark.parametrize(
+    ("moves", "lowest", "highest"), [("1 4 2 5", 0.9, 1), ("1 5 9 3 7", 0, 0.1)]
+)
+def test_chances_are_those_of_the_player_about_to_move(moves, lowest, highest):
+    # First black completes 1 2 3; then white cannot stop both 7 8 9 and 1 4 7.
+    played = [f"play {'bw'[ply % 2]} {move}" for ply, move in enumerate(moves.split())]
+    solved = engine("tic_tac_toe", "minimax:depth=9")
+    *_, lz, kata = answers(*played, "lz-analyze", "kata-analyze", chosen=solved)
+    for answer, whole in ((lz, 10_000), (kata, 1)):
+        assert lowest <= float(re.search(r"winrate (\S+)", answer)[1]) / whole <= highest
+    assert np.sign(float(re.search(r"utility (\S+)", kata)[1])) == np.sign(lowest - 0.5)
+
+
+def test_undo_takes_back_a_generated_move_and_the_pass_before_it():
+    chosen = engine("go:size=5")
+    assert answers("play b C3", "genmove b", "undo", chosen=chosen)[2] == "="
+    assert len(chosen.session.actions) == 1
+
+
 def test_only_so_many_moves_are_shown():
     text = session("lz-genmove_analyze b maxmoves 1\n", engine(player=SEARCH))
     assert [len(sabaki(line)) for line in text.split("\n") if line.startswith("info")] == [1]

@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_up_rows import made_up_rows, random_record, uniform_policy
 from test_terminal import session as in_terminal
 
 import games
 from alphazero.judging import players, saved_games, sgf
 from alphazero.judging.session import SEATS, Reason, Session
+from alphazero.types import Ending, GameRecord
 from workers.cli import main
 from workers.commands import arena
+from workers.runs import game_files
 
 sgfmill = pytest.importorskip("sgfmill.sgf", reason="sgfmill is not installed")
 
@@ -250,6 +253,39 @@ def test_the_games_of_a_run_are_written_with_their_results(tmp_path, capsys):
             assert stated == {1: "b", -1: "w", 0: None}[session.result(0)]
     assert main(["records", str(tmp_path), "--to", str(tmp_path / "x.sgf")]) == 2
     assert "is no run directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("spec", ["othello:size=4", "tic_tac_toe", "connect_four"])
+def test_a_recorded_game_has_the_result_of_its_moves(spec):
+    game = games.make(spec)
+    for number in range(20):
+        record = random_record(game, number, opening=number % 3)
+        shown = game_files.as_dict(game, record)
+        session = Session(game)
+        for action in record.actions:
+            session.play(int(action))
+        assert shown["moves"] == session.as_dict()["moves"]
+        assert shown["result"] == {"first": session.result(0), "reason": "rules"}
+        assert shown["opening_plies"] == number % 3
+
+
+@pytest.mark.parametrize("outcome", [1, -1])
+@pytest.mark.parametrize("plies", [3, 4])
+def test_a_recorded_resignation_is_that_of_the_side_that_loses(outcome, plies):
+    game, session = games.make("tic_tac_toe"), Session(games.make("tic_tac_toe"))
+    for action in (4, 1, 3, 7)[: plies - 1]:
+        session.play(action)
+    policy = uniform_policy(game, session.states)
+    rows = made_up_rows(game, session.states, policy, outcome=outcome)
+    actions = np.array([4, 1, 3, 7][:plies], np.int32)
+    shown = game_files.as_dict(game, GameRecord(1, 5, actions, rows, Ending.RESIGNED))
+    mover = session.to_move
+    session.resign(mover if outcome < 0 else 1 - mover)
+    expected = session.as_dict()
+    assert [shown[key] for key in ("moves", "resigned")] == [
+        expected[key] for key in ("moves", "resigned")
+    ]
+    assert shown["result"] == {"first": session.result(0), "reason": "resignation"}
 
 
 def test_the_terminal_goes_on_with_a_game_in_sgf(tmp_path, capsys, monkeypatch):
