@@ -126,11 +126,6 @@ class GymnasiumEnvironment(ReplayedGame):
         return f"{drawn.rstrip()}\nreturn {position.inner[1]:g}"
 
 
-def _is_same(position: Position, other: Position) -> bool:
-    same = np.array_equal(position.planes, other.planes)  # type: ignore[arg-type]
-    return same and np.array_equal(position.outcome, other.outcome, equal_nan=True)
-
-
 def _own() -> list[str]:
     """The ids of the environments that come with Gymnasium."""
     import gymnasium

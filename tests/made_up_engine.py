@@ -94,6 +94,7 @@ STATED = {
     "version": "0.1",
     "list_commands": "boardsize\nclear_board\nplay\ngenmove" + "\nundo" * (FAILURE != "no_undo"),
     "time_settings": "",
+    "time_left": "",
     "quit": "",
 }
 """GTP commands whose answers never change."""
@@ -126,6 +127,15 @@ def gtp(words):
     return ""
 
 
+def made(path):
+    """Whether the file is new, which another process has made otherwise."""
+    try:
+        open(path, "x").close()
+    except FileExistsError:
+        return False
+    return True
+
+
 def only_pass():
     legal = np.flatnonzero(GAME.legal(STATES[-1])[0])
     return len(legal) == 1 and GAME.action_to_text(int(legal[0])) == "pass"
@@ -144,6 +154,7 @@ def uci(words):
                 write("Welcome\n")
             write("id name made up 0.1\noption name Hash type spin default 1 min 1 max 9\n")
             write("option name Style type combo default plain var plain var very wild\n")
+            write("option name Clear type button\noption name \x1b[2J type button\n")
             if FAILURE != "no_variants":
                 write("option name UCI_Variant type combo default chess var chess var other\n")
             write("uciok\n")
@@ -162,6 +173,9 @@ def uci(words):
 if __name__ == "__main__":
     GAME = OverUci() if SPEC == "over_uci" else games.make(SPEC)
     STATES, REQUESTS = [GAME.initial(1)], 0
+    if FAILURE.startswith("second_hangs=") and not made(FAILURE.removeprefix("second_hangs=")):
+        os.kill(os.getppid(), signal.SIGINT)
+        time.sleep(600)
     if FAILURE == "deaf":
         time.sleep(600)
     for line in sys.stdin:

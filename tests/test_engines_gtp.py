@@ -17,7 +17,9 @@ import games
 from alphazero.judging import arena, decisions, players
 from alphazero.judging.engines import gtp, notation, pool, process
 from alphazero.judging.session import Reason, Session, load
+from alphazero.types import Limits
 from games.history import replay
+from workers.commands.arena import entrants
 
 MADE_UP = f"{shlex.quote(sys.executable)} {Path(__file__).parent / 'made_up_engine.py'}"
 PLACES = os.environ.get("PATH", "") + ":/usr/games"
@@ -216,6 +218,28 @@ def test_programs_end_with_an_interrupted_match(game):
     assert running(f"made_up_engine.py gtp {game.name} interrupts") == []
 
 
+def test_an_interrupt_ends_a_program_that_is_still_being_set_up(game, tmp_path, monkeypatch):
+    monkeypatch.setattr(gtp, "SETUP_SECONDS", 86_400.0)
+    mark = tmp_path / "mark"
+    player = made_up(game, f"second_hangs={mark}", processes=2)
+    with pytest.raises(KeyboardInterrupt):
+        match(game, player, 4)
+    assert running(f"second_hangs={mark}") == []
+
+
+def test_programs_of_a_command_end_with_it_whatever_ends_it(game):
+    spec = f'gtp:cmd="{MADE_UP} gtp {game.name} commanded"'
+    with (
+        pytest.raises(ValueError, match="there is no program 'none-such'"),
+        entrants([spec, "gtp:cmd=none-such"], game, ()),
+    ):
+        pass
+    assert running(f"made_up_engine.py gtp {game.name} commanded") == []
+    with pytest.raises(KeyboardInterrupt), entrants([spec], game, ()):
+        signal.raise_signal(signal.SIGTERM)
+    assert running(f"made_up_engine.py gtp {game.name} commanded") == []
+
+
 def test_programs_end_with_python_even_where_nothing_closes_them(game):
     code = (
         "import games, numpy as np; from alphazero.judging import players\n"
@@ -244,13 +268,61 @@ def test_a_program_that_reads_nothing_does_not_hold_up_the_writer():
     program.kill()
 
 
+def test_a_program_that_writes_and_reads_nothing_fills_no_memory(monkeypatch):
+    monkeypatch.setattr(process, "MOST_BYTES", 10**6)
+    program = process.Program(["yes", "x" * 1000])
+    with pytest.raises(process.EngineFailure, match="wrote more than 1,000,000 bytes"):
+        program.send("x" * 10_000_000, program.deadline(600))
+    program.kill()
+
+
+def test_all_commands_that_set_up_a_position_have_one_deadline(game, monkeypatch):
+    sent = []
+    monkeypatch.setattr(
+        gtp.GtpEngine,
+        "ask",
+        lambda self, command, deadline=None: sent.append((command, deadline)) or "1",
+    )
+    engine = gtp.GtpEngine(game, ["sleep", "60"])
+    engine._known = {"time_settings", "time_left"}
+    engine.choose((4, 1, 3), replay(game, [(4, 1, 3)])[0], 5.0, 4.0)
+    engine.program.kill()
+    *before, (last, own) = sent
+    assert [command for command, _ in before] == [
+        "play B 5", "play W 2", "play B 4", "time_settings 0 4 1", "time_left W 4 1",
+    ]  # fmt: skip
+    assert len({deadline for _, deadline in before}) == 1
+    assert before[0][1].seconds == gtp.SETUP_SECONDS
+    assert (last, own.seconds) == ("genmove W", 5.0)
+
+
+def test_a_program_is_told_of_no_more_time_than_it_has(game):
+    seen = []
+
+    class Told:
+        line = ()
+
+        def choose(self, line, state, seconds, stated):
+            seen.append((seconds, stated))
+            return 4
+
+    settings = pool.Settings(list, 1, 20.0, Limits())
+    processes = pool._Pool(game, settings)
+    processes.slots[0].engine = Told()
+    for seconds in (None, 10.0, 180.0):  # 180 s are a twentieth of an hour, by a clock
+        processes.decide(game.initial(1), [()], Limits(seconds=seconds))
+    assert seen == [(20.0, None), (20.0, 9.0), (20.0, 18.0)]
+
+
 def test_lines_go_to_the_processes_that_have_them_on_the_board():
     class Board:
         def __init__(self, line):
             self.line = line
 
     boards = [(1, 2), (3,), ()]
-    slots = [pool._Slot(list, Board(line)) for line in boards]
+    slots = [pool._Slot(list) for _ in boards]
+    for slot, line in zip(slots, boards, strict=True):
+        slot.engine = Board(line)
     lines = [(3, 4), (1, 2, 5), (9,)]
     shares = pool.divide(slots, lines)
     assert [(slot.engine.line, share) for slot, share in shares] == [
@@ -263,19 +335,20 @@ def test_lines_go_to_the_processes_that_have_them_on_the_board():
 def test_the_rows_of_gtp_rhino_are_those_of_our_othello():
     game = games.make("othello")
     engine = gtp.GtpEngine(game, process.split_command("gtp-rhino -l 1"))
+    engine.begin()
     rng, line = np.random.default_rng(5), ()
     for _ in range(12):  # asymmetric positions: a board turned or mirrored would refuse a move
         states = replay(game, [line])
         legal = np.flatnonzero(game.legal(states)[0])
         line += (int(rng.choice(legal)),)
-    engine._go_to(line)
+    engine._go_to(line, engine.program.deadline(30))
     shown = engine.ask("showboard").split("1", 1)[1]
     stones = [mark for mark in shown if mark in "XO."]
     drawn = game.render(replay(game, [line])[0]).split("\n", 1)[1]
     assert stones == [mark for mark in drawn if mark in "XO."][: len(stones)]
     assert engine.title == "GTP GRhino 0.16.1"
     with pytest.raises(process.EngineFailure, match="plays Othello, not connect_four"):
-        gtp.GtpEngine(games.make("connect_four"), process.split_command("gtp-rhino"))
+        gtp.GtpEngine(games.make("connect_four"), process.split_command("gtp-rhino")).begin()
     engine.program.kill()
 
 
@@ -334,6 +407,20 @@ def test_games_of_go_against_gnu_go_end_by_the_rules_with_our_count():
 def test_gnu_go_is_refused_as_a_player_of_othello():
     with pytest.raises(ValueError, match="as the first move, so it plays another game"):
         players.make("gtp:cmd='gnugo --mode gtp'", games.make("othello"), programs=True)
+
+
+@pytest.mark.parametrize("spec", ["chess", "breakthrough", "hex:size=5,swap=true", "gomoku:size=9"])
+def test_moves_of_random_games_are_read_back_from_gtp(spec):
+    game, rng = games.make(spec), np.random.default_rng(7)
+    for _ in range(4):
+        session = Session(game)
+        while not session.over() and len(session.actions) < 60:
+            state, legal = session.states[0], np.flatnonzero(game.legal(session.states)[0])
+            for action in legal:
+                vertex = notation.to_gtp(game, state, int(action))
+                assert notation.from_gtp(game, state, vertex) == action
+                assert " " not in vertex
+            session.play(int(rng.choice(legal)))
 
 
 def test_texts_of_moves_are_read_back_in_both_cases():

@@ -89,15 +89,19 @@ def test_a_program_without_the_option_or_the_variant_is_refused_before_the_match
     with pytest.raises(ValueError, match=re.escape(complaint)) as raised:
         made_up(failure, more)
     assert "\n" not in str(raised.value)
+    assert "\x1b" not in str(raised.value)
 
 
 def test_options_and_limits_are_sent_as_they_were_given(tmp_path):
     log = tmp_path / "log"
-    player = made_up(f"log={log}", ",options='hash=3;Style=very wild',nodes=50,depth=2,processes=1")
+    player = made_up(
+        f"log={log}", ",options='hash=3;Style=very wild;clear=',nodes=50,depth=2,processes=1"
+    )
     match(OverUci(), player, 1)
     lines = log.read_text().splitlines()
     assert "setoption name Hash value 3" in lines
     assert "setoption name Style value very wild" in lines
+    assert "setoption name Clear" in lines  # a button has no value
     assert [line for line in lines if line.startswith("go")] == ["go nodes 50 depth 2"] * 4
     assert "position startpos moves a1 a2" in lines
     player = made_up(f"log={log}", ",processes=1")
@@ -146,6 +150,6 @@ def test_stockfish_is_refused_as_a_player_of_breakthrough():
 def test_a_variant_that_fairy_stockfish_lacks_is_refused():
     command = process.split_command("fairy-stockfish")
     with pytest.raises(process.EngineFailure, match="has no UCI_Variant 'breakthru'"):
-        uci.UciEngine(OverUci(), command, {}, variant="breakthru")
+        uci.UciEngine(OverUci(), command, {}, variant="breakthru").begin()
     with pytest.raises(process.EngineFailure, match="begins with the position pppppppp/"):
-        uci.UciEngine(OverUci(), command, {}, variant="breakthrough")
+        uci.UciEngine(OverUci(), command, {}, variant="breakthrough").begin()

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import games
-from alphazero import checkpoint, network
+from alphazero import checkpoint, evaluators, network
 from alphazero.config import Config, NetworkSettings
 from alphazero.judging import players
 from alphazero.judging.decisions import Decision, Player
@@ -22,6 +22,7 @@ from alphazero.nn.weights import arrays
 from alphazero.search import strongest_moves
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
+from alphazero.search.tree import init_trees
 from alphazero.types import Evaluation, Limits
 from workers.engines import gtp, inbox
 from workers.engines.engine import Engine, load_player, with_parameters
@@ -263,13 +264,16 @@ def test_komi_and_size_change_the_rules_and_komi_keeps_the_moves():
 
 
 @needs_go
-def test_a_network_plays_with_another_komi_and_on_no_other_board(tmp_path):
+def test_a_network_plays_with_another_komi_and_on_no_other_board(tmp_path, capsys):
     small = NetworkSettings(blocks=1, channels=4, policy_channels=2, value_channels=2)
     trained = games.make("go:size=5,komi=7.0")
     weights = arrays(network.build(trained, small, seed=0).state_dict())
     config = Config(game=trained.name, network=small, search=PUCT(simulations=8))
     checkpoint.save(tmp_path, 1, weights, {}, config)
     chosen = engine("go:size=5,komi=2.5", str(tmp_path))
+    assert "trained in go:size=5,komi=7.0,history=16, plays go:size=5,komi=2.5" in (
+        capsys.readouterr().err
+    )
     assert answers("komi 24.5", "play b c3", "play w pass", "play b pass", "final_score",
                    "boardsize 6", "genmove b", chosen=chosen)[-3:] == [
         "= B+0.5", "? unacceptable size", "? the game is over",
@@ -308,6 +312,29 @@ def test_a_file_that_is_no_game_of_go_is_refused(tmp_path, text):
     assert go("loadsgf /nowhere/at/all", "loadsgf /dev/zero", "loadsgf", f"loadsgf {tmp_path}") == [
         "? cannot load file", "? cannot load file", "? syntax error", "? cannot load file",
     ]  # fmt: skip
+
+
+@needs_go
+def test_a_file_whose_moves_cannot_be_played_changes_neither_board_nor_rules(tmp_path):
+    pytest.importorskip("sgfmill")
+    path = tmp_path / "game.sgf"
+    path.write_text("(;SZ[5]KM[0.5];B[aa];W[aa])")
+    chosen = engine("go:size=9")
+    requests = ["play b C3", f"loadsgf {path}", "final_status_list alive", "undo", "undo"]
+    assert answers(*requests, chosen=chosen) == [
+        "=", "? cannot load file", "= C3", "=", "? cannot undo",
+    ]  # fmt: skip
+    assert chosen.game.name == "go:size=9,komi=7.0,history=16"
+
+
+def test_files_of_other_games_are_loaded_too(tmp_path):
+    pytest.importorskip("sgfmill")
+    path = tmp_path / "game.sgf"
+    path.write_text("(;GM[2]SZ[4];B[ba];W[aa])")
+    chosen = engine("othello:size=6")
+    assert answers(f"loadsgf {path}", "undo", "play w C1", chosen=chosen) == ["= B", "=", "="]
+    assert chosen.game.name == "othello:size=4"
+    assert answers("known_command loadsgf", chosen=engine("tic_tac_toe")) == ["= false"]
 
 
 def sabaki(line: str) -> list[dict]:
@@ -367,6 +394,25 @@ def test_an_analysis_shows_something_even_where_the_next_line_is_there_already()
     assert re.fullmatch(r"=\n(info .*\n)+\n=\n\n", text)
     alone = session("kata-analyze 5 rootInfo true maxmoves 2\n", engine(player="random"))
     assert re.fullmatch(r"=\ninfo move [A-H]\d visits 0 .*\n\n", alone)
+
+
+@pytest.mark.parametrize(
+    ("moves", "lowest", "highest"), [("1 4 2 5", 0.9, 1), ("1 5 9 3 7", 0, 0.1)]
+)
+def test_chances_are_those_of_the_player_about_to_move(moves, lowest, highest):
+    # First black completes 1 2 3; then white cannot stop both 7 8 9 and 1 4 7.
+    played = [f"play {'bw'[ply % 2]} {move}" for ply, move in enumerate(moves.split())]
+    solved = engine("tic_tac_toe", "minimax:depth=9")
+    *_, lz, kata = answers(*played, "lz-analyze", "kata-analyze", chosen=solved)
+    for answer, whole in ((lz, 10_000), (kata, 1)):
+        assert lowest <= float(re.search(r"winrate (\S+)", answer)[1]) / whole <= highest
+    assert np.sign(float(re.search(r"utility (\S+)", kata)[1])) == np.sign(lowest - 0.5)
+
+
+def test_undo_takes_back_a_generated_move_and_the_pass_before_it():
+    chosen = engine("go:size=5")
+    assert answers("play b C3", "genmove b", "undo", chosen=chosen)[2] == "="
+    assert len(chosen.session.actions) == 1
 
 
 def test_only_so_many_moves_are_shown():
@@ -495,6 +541,47 @@ def test_the_player_gets_the_time_of_the_settings():
     free = Engine(chosen.game, lambda _: chosen.player, 0, bounded=False)
     assert free.limits(Limits(seconds=1)) == (10**6, 1, None)
     assert free.limits(Limits()) == (600, None, None)
+
+
+def test_a_side_whose_time_is_over_moves_at_once():
+    requests = ["time_settings 10 0 0", "time_left b 0 0", "genmove b", "time_left w 0 3",
+                "genmove w"]  # fmt: skip
+    moves = answers(*requests, chosen=engine(player=SEARCH))
+    assert [bool(re.fullmatch(r"= [A-H]\d", move)) for move in moves[2::2]] == [True, True]
+
+
+def test_a_resignation_stays_when_the_komi_is_stated_anew():
+    game = ["play b C3", "play w resign", "komi 6.5", "final_score", "undo", "final_score"]
+    assert go(*game, size=5)[3:] == ["= B+R", "=", "? cannot score: the game is not over"]
+
+
+@pytest.mark.parametrize("name", ["lz-analyze", "lz-genmove_analyze"])
+def test_an_analysis_that_fails_is_one_response_and_leaves_the_board_as_it_was(name):
+    def decide(states, rngs, limits, lines):
+        if lines and lines[0]:
+            raise ZeroDivisionError
+        return Decision(games.make("go:size=5").legal(states).argmax(axis=1))
+
+    chosen = Engine(games.make("go:size=5"), lambda _: Player("fails", decide), 0)
+    requests = ["play b C3", f"{name} b", "play w D4"]
+    assert answers(*requests, chosen=chosen) == ["=", "=", "="]
+    assert [chosen.session.game.action_to_text(a) for a in chosen.session.actions] == ["C3", "D4"]
+
+
+def test_an_analysis_without_moves_does_not_end_its_response():
+    def decide(states, rngs, limits, lines):
+        # A search that has not visited any move.
+        tree = init_trees(game, states, evaluators.uniform(game)(states), 1)
+        return Decision(game.legal(states).argmax(axis=1), tree=tree)
+
+    game = games.make("tic_tac_toe")
+    chosen = Engine(game, lambda _: Player("slow", decide), 0)
+    assert session("1 lz-analyze\n2 name\n", chosen) == "=1\n\n=2 AlphaZero\n\n"
+
+
+def test_a_long_line_of_any_characters_is_known_by_its_bytes():
+    said = session("play b " + "é" * (inbox.LONGEST // 2) + "\nname\n")
+    assert said == f"? line longer than {inbox.LONGEST} bytes\n\n= AlphaZero\n\n"
 
 
 def uniform(states) -> Evaluation:

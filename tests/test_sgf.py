@@ -6,11 +6,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_up_rows import made_up_rows, random_record, uniform_policy
+from test_terminal import session as in_terminal
 
 import games
-from alphazero.judging import saved_games, sgf
+from alphazero.judging import players, saved_games, sgf
 from alphazero.judging.session import SEATS, Reason, Session
+from alphazero.types import Ending, GameRecord
 from workers.cli import main
+from workers.commands import arena
+from workers.runs import game_files
 
 sgfmill = pytest.importorskip("sgfmill.sgf", reason="sgfmill is not installed")
 
@@ -116,9 +121,10 @@ OTHELLO = "(;GM[2]SZ[4]{};B[ba])"
         ("(;GM[1]SZ[9];B[aa])", r"its game is GM\[1\], not GM\[2\]"),
         ("(;SZ[4];B[aa])", r"its game is GM\[1\]"),
         ("(;GM[2];B[aa])", "has the size 8, not that of othello:size=4"),
+        ("(;GM[2]SZ[4:6];B[ba])", "bad SZ property"),
         (OTHELLO.format("AB[aa]"), "sets stones on the board"),
         ("(;GM[2]SZ[4];B[ba];AW[aa])", "sets stones on the board"),
-        ("(;GM[2]SZ[4];B[ba];B[aa])", r"B\[aa\] is out of turn"),
+        ("(;GM[2]SZ[4];B[ba];B[aa])", "B a1 is out of turn"),
         ("(;GM[2]SZ[4];B[aa])", "a1 cannot be played here"),
         ("(;GM[2]SZ[4];B[zz])", "'zz' is outside of a board of 4 x 4"),
         ("(;GM[2]SZ[4];B[b1])", "'b1' is no point of SGF"),
@@ -147,6 +153,41 @@ def test_any_bytes_are_a_game_or_one_line(content):
         problem = str(error)
     assert "\n" not in problem
     assert len(problem) < 1000
+
+
+def test_a_file_of_gomoku_must_state_its_size():
+    with pytest.raises(ValueError, match="it has no SZ"):
+        sgf.load(b"(;GM[4];B[aa])", games.make("gomoku:size=9"))
+
+
+def test_save_does_not_replace_a_loaded_file_of_which_only_the_main_line_was_read(tmp_path):
+    path = tmp_path / "game.sgf"
+    path.write_text("(;GM[2]SZ[4]C[a comment];B[ba])")
+    game = games.make("othello:size=4")
+    shown = in_terminal(
+        [f"load {path}", "save", f"save {path}", "q"], players.make("random", game), game
+    )
+    assert "save needs a file" in shown
+    assert "exists already" in shown
+    assert path.read_text() == "(;GM[2]SZ[4]C[a comment];B[ba])"
+
+
+def test_a_file_that_has_appeared_since_the_command_began_is_not_replaced(tmp_path):
+    path = tmp_path / "games.sgf"
+    path.write_text("kept")
+    with pytest.raises(FileExistsError), arena._writer(games.make("othello:size=4"), path):
+        pass
+    assert path.read_text() == "kept"
+
+
+def test_stones_of_a_handicap_and_passes_that_are_left_out_are_read_in_go():
+    game = games.make("go:size=5,komi=0.5")
+    text = b"(;SZ[5]KM[0.5]HA[2]PL[W]AB[bb][dd];W[cc];B[bd];B[])"
+    session = sgf.load(text, game)
+    assert session.notation() == ["D2", "pass", "B4", "C3", "B2", "pass", "pass"]
+    assert sgf.read(text, game).session(game, 4).notation() == ["D2", "pass", "B4", "C3"]
+    with pytest.raises(ValueError, match=r"its komi is 0\.5, not that of go:size=5,komi=7"):
+        sgf.load(text, games.make("go:size=5"))
 
 
 def test_a_large_file_is_not_read(tmp_path):
@@ -212,6 +253,39 @@ def test_the_games_of_a_run_are_written_with_their_results(tmp_path, capsys):
             assert stated == {1: "b", -1: "w", 0: None}[session.result(0)]
     assert main(["records", str(tmp_path), "--to", str(tmp_path / "x.sgf")]) == 2
     assert "is no run directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("spec", ["othello:size=4", "tic_tac_toe", "connect_four"])
+def test_a_recorded_game_has_the_result_of_its_moves(spec):
+    game = games.make(spec)
+    for number in range(20):
+        record = random_record(game, number, opening=number % 3)
+        shown = game_files.as_dict(game, record)
+        session = Session(game)
+        for action in record.actions:
+            session.play(int(action))
+        assert shown["moves"] == session.as_dict()["moves"]
+        assert shown["result"] == {"first": session.result(0), "reason": "rules"}
+        assert shown["opening_plies"] == number % 3
+
+
+@pytest.mark.parametrize("outcome", [1, -1])
+@pytest.mark.parametrize("plies", [3, 4])
+def test_a_recorded_resignation_is_that_of_the_side_that_loses(outcome, plies):
+    game, session = games.make("tic_tac_toe"), Session(games.make("tic_tac_toe"))
+    for action in (4, 1, 3, 7)[: plies - 1]:
+        session.play(action)
+    policy = uniform_policy(game, session.states)
+    rows = made_up_rows(game, session.states, policy, outcome=outcome)
+    actions = np.array([4, 1, 3, 7][:plies], np.int32)
+    shown = game_files.as_dict(game, GameRecord(1, 5, actions, rows, Ending.RESIGNED))
+    mover = session.to_move
+    session.resign(mover if outcome < 0 else 1 - mover)
+    expected = session.as_dict()
+    assert [shown[key] for key in ("moves", "resigned")] == [
+        expected[key] for key in ("moves", "resigned")
+    ]
+    assert shown["result"] == {"first": session.result(0), "reason": "resignation"}
 
 
 def test_the_terminal_goes_on_with_a_game_in_sgf(tmp_path, capsys, monkeypatch):

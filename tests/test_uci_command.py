@@ -90,7 +90,7 @@ def test_a_mate_in_one_is_found_from_a_fen_and_its_score_is_high():
         ("position fen nonsense", "info string "),
         ("position", "info string position is followed by startpos or fen"),
         ("setoption name Contempt value 3", "info string there is no option 'contempt'"),
-        ("setoption name MultiPV value 0", "info string multipv is at most"),
+        ("setoption name MultiPV value 0", "info string multipv is 1 to 218"),
         ("setoption name MultiPV value x", "info string 'x' is not a whole number"),
         ("setoption name UCI_Variant value atomic", "info string this engine plays chess alone"),
     ],
@@ -205,8 +205,16 @@ def test_an_infinite_search_that_has_nothing_left_to_do_waits_for_stop():
 
 @needs_chess
 def test_any_other_line_and_the_end_of_the_input_stop_an_infinite_search():
-    for text in ("go infinite\n", "go infinite\nposition startpos\n", "go infinite\nquit\n"):
+    for text in ("go infinite\n", "go infinite\nposition startpos\n", "go infinite\nquit\n",
+                 "go infinite\nstop\n", "go ponder wtime 9 btime 9\nponderhit\n"):  # fmt: skip
         assert len(best(talk(text, engine()))) == 1
+
+
+@needs_chess
+def test_a_move_is_there_when_ponderhit_arrives():
+    typing = Typing(("info depth", "ponderhit\n"), ("bestmove", "quit\n"))
+    lines = typing.talk("go ponder wtime 1000 btime 1000\n", engine())
+    assert len(best(lines)) == 1
 
 
 WORDS = st.sampled_from(

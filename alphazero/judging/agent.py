@@ -159,7 +159,7 @@ def load(
     batch; ``auto`` is the number of ``leaves_for_single_game``. Damaged checkpoints that are newer
     are named on stderr. ``allow``: addresses that may be imported, see ``load_agent``. ``fitting``:
     the checkpoint may have been trained with other parameters of ``game``, if states, planes and
-    actions are alike, as in Go with another komi.
+    actions are alike, as in Go with another komi; that is named on stderr.
 
     ``ValueError``, one line: there is no valid checkpoint, it was trained in a game other than
     ``game`` or by other rules of it, it names an address that is not allowed, or ``simulations``
@@ -254,7 +254,10 @@ def _trained_for(described: "Description", game: Game) -> Game:
     same = (trained.dtype, trained.num_actions, trained.observation_shape) == (
         game.dtype, game.num_actions, game.observation_shape
     )  # fmt: skip
-    return trained if same else game
+    if not same:
+        return game
+    print(f"{described.path}: trained in {trained.name}, plays {game.name}", file=sys.stderr)
+    return trained
 
 
 def _network_of(

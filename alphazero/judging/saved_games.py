@@ -65,13 +65,7 @@ def read(path: Path, game: Game) -> Session:
     than ``LARGEST_BYTES``, or holds no game of these rules.
     """
     try:
-        if not path.is_file():  # reading a pipe would wait for ever
-            problem = "this is not a regular file" if path.exists() else "there is no such file"
-            raise ValueError(problem)
-        with open(path, "rb") as file:
-            content = file.read(LARGEST_BYTES + 1)
-        if len(content) > LARGEST_BYTES:
-            raise ValueError(f"a saved game has at most {LARGEST_BYTES:,} bytes")
+        content = content_of(path)
         if path.suffix.lower() == ".sgf":
             return sgf.load(content, game)
         return session.load(json.loads(content), game)
@@ -81,3 +75,15 @@ def read(path: Path, game: Game) -> Session:
         raise ValueError(f"{path}: this is no saved game: {error}") from None
     except (ValueError, OSError) as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def content_of(path: Path) -> bytes:
+    """The bytes of the file; ``ValueError`` and ``OSError`` as in ``read``."""
+    if not path.is_file():  # reading a pipe would wait for ever
+        problem = "this is not a regular file" if path.exists() else "there is no such file"
+        raise ValueError(problem)
+    with open(path, "rb") as file:
+        content = file.read(LARGEST_BYTES + 1)
+    if len(content) > LARGEST_BYTES:
+        raise ValueError(f"a saved game has at most {LARGEST_BYTES:,} bytes")
+    return content

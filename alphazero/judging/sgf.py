@@ -49,6 +49,14 @@ def kind_of(game: Game) -> _Kind:
     return kind
 
 
+def reads(game: Game) -> bool:
+    """Whether there are files of this game."""
+    try:
+        return bool(kind_of(game))
+    except ValueError:
+        return False
+
+
 def text(game: Game, played: dict[str, Any]) -> str:
     """The game ``played``, a ``Session.as_dict``, as one game tree in SGF with a newline.
 
@@ -91,9 +99,8 @@ def _point(game: Game, kind: _Kind, text: str) -> str:
     return chr(ord("a") + column) + chr(ord("a") + row)
 
 
-def _text(game: Game, kind: _Kind, point: str) -> str:
+def _text(kind: _Kind, size: int, point: str) -> str:
     """The inverse of ``_point``; ``ValueError`` for what is no point of the board."""
-    size = notation.gtp_size(game)
     if point == "" or (point == "tt" and size <= 19 and kind.number == 1):
         return "pass"
     if kind.number == _KINDS["hex"].number:
@@ -101,10 +108,9 @@ def _text(game: Game, kind: _Kind, point: str) -> str:
     if not re.fullmatch("[a-z]{2}", point):
         raise ValueError(f"{one_line(point, 20)!r} is no point of SGF")
     column, row = (ord(letter) - ord("a") for letter in point)
-    letters = _GO_LETTERS if kind.number == 1 else _GO_LETTERS.replace("J", "IJ")
     if max(column, row) >= size:
         raise ValueError(f"{point!r} is outside of a board of {size} x {size}")
-    letter = letters[column] if kind.number == 1 else letters[column].lower()
+    letter = _GO_LETTERS[column] if kind.number == 1 else chr(ord("a") + column)
     return f"{letter}{row + 1 if kind.from_top else size - row}"
 
 
@@ -138,11 +144,57 @@ def _wrapped(moves: str) -> str:
     return "\n".join(lines)
 
 
-def load(content: bytes, game: Game) -> Session:
-    """The main line of the first game of a file as a session of ``game``.
+class Record(NamedTuple):
+    """The main line of the first game of a file."""
 
-    ``ValueError``, one line: it is no SGF, a game of another kind, size or komi, begins with stones
-    on the board, or a move cannot be played; or sgfmill is not installed.
+    size: int
+    komi: float | None
+    """None: the file has none."""
+    seats: tuple[str, str]
+    resigned: int | None
+    """The side that has resigned at the end of ``moves``."""
+    moves: tuple[tuple[int, str], ...]
+    """Sides and moves, in the game's notation; the stones of a handicap are moves of black."""
+
+    def rules(self, game: Game) -> dict[str, int | float]:
+        """The parameters of ``game`` that the file states."""
+        komi = {} if self.komi is None or notation.komi(game) is None else {"komi": self.komi}
+        return {"size": self.size} | komi
+
+    def session(self, game: Game, until: int | None = None) -> Session:
+        """The game as a session, or the moves before the one with the number ``until``.
+
+        Passes may be left out: one is played where it is legal and the other side moves.
+        ``ValueError``, one line: ``game`` has another size or komi, or a move cannot be played.
+        """
+        if self.size != notation.gtp_size(game):
+            raise ValueError(f"its board has the size {self.size}, not that of {game.name}")
+        if self.komi is not None and notation.komi(game) not in (None, self.komi):
+            raise ValueError(f"its komi is {self.komi:g}, not that of {game.name}")
+        session = Session(game, self.seats)
+        for side, text in self.moves if until is None else self.moves[: max(0, until - 1)]:
+            if session.to_move != side and "pass" in session.legal_moves():
+                session.move("pass")
+            if session.to_move != side:
+                raise ValueError(f"{_COLORS[side]} {one_line(text, 20)} is out of turn")
+            session.move(text)
+        if until is None and not session.over():
+            session.resigned = self.resigned
+        return session
+
+
+def load(content: bytes, game: Game) -> Session:
+    """The main line of the first game of a file as a session of ``game``; errors of both steps."""
+    record = read(content, game)
+    with reading("this SGF"):
+        return record.session(game)
+
+
+def read(content: bytes, game: Game) -> Record:
+    """The main line of the first game of a file, a game as ``game`` of any size and komi.
+
+    ``ValueError``, one line: it is no SGF, a game of another kind, sets stones on the board that
+    are no handicap in Go, or a move is no point of the board; or sgfmill is not installed.
     """
     kind = kind_of(game)
     try:
@@ -150,45 +202,50 @@ def load(content: bytes, game: Game) -> Session:
     except ImportError:
         raise ValueError(extras.missing("reading SGF needs sgfmill", "sgf")) from None
     with reading("this SGF"):
-        root, *nodes = sgf.Sgf_game.from_bytes(content).get_main_sequence()
-        _check(game, kind, root)
-        session = Session(game, _seats(root))
-        for node in (root, *nodes):
-            _play(session, kind, node)
-        session.resigned = _resigned(session, root)
-    return session
+        nodes = sgf.Sgf_game.from_bytes(content).get_main_sequence()
+        root = nodes[0]
+        if (number := _raw(root, "GM") or "1") != str(kind.number):
+            raise ValueError(f"its game is GM[{one_line(number, 20)}], not GM[{kind.number}]")
+        size, komi = _size(root, kind), _raw(root, "KM")
+        moves: list[tuple[int, str]] = []
+        for node in nodes:
+            moves += _handicap(node, kind, begun=bool(moves))
+            moves += _move(node, kind, size)
+        return Record(
+            size, float(komi) if komi else None, _seats(root), _resigned(root), tuple(moves)
+        )
 
 
-def _check(game: Game, kind: _Kind, root: Any) -> None:
-    """``ValueError`` where the file is not for ``game``."""
-    number, size = _raw(root, "GM") or "1", _raw(root, "SZ") or str(kind.default_size)
-    if number != str(kind.number):
-        raise ValueError(f"its game is GM[{one_line(number, 20)}], not GM[{kind.number}]")
-    if size.partition(":")[0] != str(notation.gtp_size(game)):
-        raise ValueError(f"its board has the size {one_line(size, 20)}, not that of {game.name}")
-    komi, stated = notation.komi(game), _raw(root, "KM")
-    if komi is not None and stated and float(stated) != komi:
-        raise ValueError(f"its komi is {one_line(stated, 20)}, not that of {game.name}")
+def _size(root: Any, kind: _Kind) -> int:
+    """The stated size, a number that sgfmill has checked, or else the usual one of the game."""
+    size = _raw(root, "SZ") or kind.default_size
+    if size is None:
+        raise ValueError("it has no SZ, the size of its board")
+    return int(size)
 
 
-def _play(session: Session, kind: _Kind, node: Any) -> None:
-    """Play the move of a node, if it has one; passes that are forced may be left out."""
-    if any(node.has_property(name) for name in ("AB", "AW", "AE", "PL")):
+def _handicap(node: Any, kind: _Kind, begun: bool) -> list[tuple[int, str]]:
+    """The stones of a handicap in Go as moves of black."""
+    if not any(node.has_property(name) for name in ("AB", "AW", "AE")):
+        return []
+    black, white, empty = node.get_setup_stones()
+    if kind.number != 1 or white or empty or begun or node.has_property("B"):
         raise ValueError("it sets stones on the board: only games from the start are read")
+    return [(0, f"{_GO_LETTERS[column]}{row + 1}") for row, column in sorted(black)]
+
+
+def _move(node: Any, kind: _Kind, size: int) -> list[tuple[int, str]]:
+    """The side and the text of the move of a node, if it has one."""
     color, raw = node.get_raw_move()
     if color is None:
-        return
+        return []
     word = raw.decode("utf-8", "replace").strip()
-    if _COLORS[session.to_move] != color.upper() and session.legal_moves() == ["pass"]:
-        session.move("pass")
-    if _COLORS[session.to_move] != color.upper():
-        raise ValueError(f"{color.upper()}[{one_line(word, 20)}] is out of turn")
-    session.move(_text(session.game, kind, word))
+    return [(_COLORS.index(color.upper()), _text(kind, size, word))]
 
 
-def _resigned(session: Session, root: Any) -> int | None:
+def _resigned(root: Any) -> int | None:
     match = re.fullmatch(r"([BW])\+R(?:esign)?", _raw(root, "RE"))
-    return None if match is None or session.over() else 1 - _COLORS.index(match[1])
+    return None if match is None else 1 - _COLORS.index(match[1])
 
 
 def _seats(root: Any) -> tuple[str, str]:

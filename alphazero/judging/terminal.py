@@ -295,7 +295,8 @@ class TerminalSession:
             raise ValueError("load needs a file, as in: load game.json")
         path = saved_games.path(name)
         self.begin(saved_games.read(path, self.game))
-        self.file = path
+        # Of an SGF only the main line is read: the rest of the file would be lost.
+        self.file = None if path.suffix.lower() == ".sgf" else path
 
     def help(self) -> None:
         for command in COMMANDS:

@@ -1,8 +1,8 @@
 """``alphazero arena``: matches between players, and their Elo."""
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,44 +72,46 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console, Group
 
     import games
-    from alphazero.judging import arena, players
-    from workers.terminal import progress, signals, tables
+    from alphazero.judging import arena
+    from workers.terminal import progress, tables
 
     rules = games.make(options.game)
-    entrants = [
-        players.make(spec, rules, allow=options.allow, programs=True) for spec in options.players
-    ]
     screen = Console(stderr=True)
-    for entrant in entrants:
-        if shown := entrant.inference or entrant.program:
-            text = f"{entrant.name}: {shown}"
-            screen.print(text, markup=False, highlight=False, soft_wrap=True)
-    # Programs that play must end with this one, also where it is stopped.
-    with (
-        signals.handled(signals.interrupt, ("SIGTERM", "SIGHUP")),
-        _closing(entrants),
-        progress.games() as report,
-        _writer(rules, options.games_out) as record,
-    ):
-        played = arena.play(
-            rules, entrants, options.games, options.seed, options.opening_plies, report,
-            swap=not options.fixed_seats, record=record,
-        )  # fmt: skip
+    with entrants(options.players, rules, options.allow) as chosen:
+        for entrant in chosen:
+            if shown := entrant.inference or entrant.program:
+                text = f"{entrant.name}: {shown}"
+                screen.print(text, markup=False, highlight=False, soft_wrap=True)
+        with progress.games() as report, _writer(rules, options.games_out) as record:
+            played = arena.play(
+                rules, chosen, options.games, options.seed, options.opening_plies, report,
+                swap=not options.fixed_seats, record=record,
+            )  # fmt: skip
     advice = "more --opening-plies make games differ"
     tables.warn_of_repeats(screen, played.games, played.distinct_games, advice)
     shown = [_standings(played, rules.max_plies)]
-    shown += [_cross_table(played)] if len(entrants) > 2 else []
+    shown += [_cross_table(played)] if len(chosen) > 2 else []
     shown += _reasons(played)
     return tables.report(Group(*shown), asdict(played), options.json)
 
 
 @contextmanager
-def _closing(entrants: Sequence["Player"]) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        for entrant in entrants:
-            entrant.close()
+def entrants(
+    specs: Sequence[str], game: "Game", allow: Collection[str], leaves: str = "1"
+) -> Iterator[list["Player"]]:
+    """The players of texts that the user has typed; their programs end with the block.
+
+    Also where SIGTERM or SIGHUP ends it, and while they are started. Errors as in ``players.make``.
+    """
+    from alphazero.judging import players
+    from workers.terminal import signals
+
+    with signals.handled(signals.interrupt, ("SIGTERM", "SIGHUP")), ExitStack() as stack:
+        chosen = []
+        for spec in specs:
+            chosen.append(players.make(spec, game, leaves=leaves, allow=allow, programs=True))
+            stack.callback(chosen[-1].close)
+        yield chosen
 
 
 @contextmanager
@@ -121,7 +123,7 @@ def _writer(game: "Game", path: Path | None) -> Iterator[Callable[[dict[str, Any
         yield None
         return
     text = saved_games.writer(game, path)
-    with path.open("w", encoding="utf-8") as file:
+    with path.open("x", encoding="utf-8") as file:
         yield lambda played: file.write(text(played))
 
 

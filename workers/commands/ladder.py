@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workers.commands.arena import entrants
 from workers.terminal.options import PLAYERS, add_allow, add_json, file_path, game, player
 
 if TYPE_CHECKING:
@@ -71,12 +72,14 @@ def run(options: argparse.Namespace) -> int:
 def _rate(options: argparse.Namespace, game: "Game", rungs: "Ladder") -> "Rating":
     from rich.console import Console
 
-    from alphazero.judging import ladder, players
+    from alphazero.judging import ladder
     from workers.terminal import progress, tables
 
-    rated = players.make(options.player, game, allow=options.allow, programs=True)
     count = GAMES if options.games is None else options.games
-    with progress.games() as report:
+    with (
+        entrants([options.player], game, options.allow) as (rated,),
+        progress.games() as report,
+    ):
         rating = ladder.rate(game, rated, rungs, count, options.seed or 0, report)
     tables.warn_of_repeats(Console(stderr=True), rating.games, rating.distinct_games)
     return rating

@@ -3,9 +3,9 @@
 import argparse
 import math
 import time
-from contextlib import closing
 from typing import TYPE_CHECKING
 
+from workers.commands.arena import entrants
 from workers.terminal.options import PLAYERS, add_allow, add_game, minutes, player
 
 if TYPE_CHECKING:
@@ -103,13 +103,11 @@ def _play(options: argparse.Namespace, game: "Game") -> int:
 
     from alphazero import agents
     from alphazero.judging import players, screen, terminal
-    from workers.terminal import signals
 
     session = _session(options, game)
     spec = opponent(options.player, players.default(game), options.seconds)
     if not (options.player or game.name in agents.names()):
         print(f"No agent for {game.name} comes with this program: {spec} plays instead.")
-    rival = players.make(spec, game, leaves="auto", allow=options.allow, programs=True)
     console = Console()
     settings = terminal.PlaySettings(
         begin=not options.second,
@@ -118,7 +116,7 @@ def _play(options: argparse.Namespace, game: "Game") -> int:
         redraw=screen.is_interactive(console),
     )
     screen.edit_lines()
-    with closing(rival), signals.handled(signals.interrupt, ("SIGTERM", "SIGHUP")):
+    with entrants([spec], game, options.allow, leaves="auto") as (rival,):
         terminal.play(rival, session, settings, screen.read_line, console)
     return 0
 

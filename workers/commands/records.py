@@ -33,7 +33,8 @@ def run(options: argparse.Namespace) -> int:
     played = list(game_files.newest(game, options.run_dir, options.last, _warn))
     if not played:
         raise ValueError(f"{options.run_dir} has no games of self-play")
-    options.to.write_text("".join(map(text, played)), encoding="utf-8")
+    with options.to.open("x", encoding="utf-8") as file:
+        file.writelines(map(text, played))
     print(f"{options.to} holds {counted(len(played), 'game')} of {game.name}")
     return 0
 

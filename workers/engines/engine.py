@@ -51,11 +51,16 @@ class Engine:
         ``ValueError``, one line: the game has no such parameter or not this value, or the player
         does not play with it, as a network on a board of another size.
         """
-        spec = with_parameters(self.game.name, parameters)
-        if games.same(spec, self.game.name):
+        game = self.changed(**parameters)
+        if game is self.game:
             self.session.start()
         else:
-            self._use(games.make(spec))
+            self._use(game)
+
+    def changed(self, **parameters: int | float) -> Game:
+        """The game with these parameters, the one that is played where they are its own."""
+        spec = with_parameters(self.game.name, parameters)
+        return self.game if games.same(spec, self.game.name) else games.make(spec)
 
     def decide(self, limits: Limits = Limits()) -> Decision:
         """The player's decision in the position on the board, which is not played.

@@ -1,15 +1,18 @@
 """GTP's commands on one game session."""
 
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 import alphazero
+from alphazero.errors import reason
+from alphazero.judging import saved_games, sgf
 from alphazero.judging.decisions import Decision
 from alphazero.judging.engines import notation
 from alphazero.judging.session import Reason
 from alphazero.types import Limits
-from workers.engines import sgf
 from workers.engines.candidates import Candidate, Watch, of_decision, of_tree, texts
 from workers.engines.engine import Engine, log
 from workers.engines.gtp import Command, Refusal, color, decimal, exactly, whole
@@ -25,7 +28,7 @@ MOST_SHOWN = 60
 """Moves of a report, at most; ``maxmoves`` of a request replaces it."""
 FLAGS = ("ownership", "movesOwnership", "ownershipStdev", "rootInfo", "pvVisits", "pvEdgeVisits",
          "noResultValue", "policy")  # fmt: skip
-"""KataGo's further outputs that a request may name: they are not given, except ``rootInfo``."""
+"""KataGo's further outputs that a request may name: they are not given."""
 
 
 class Gtp:
@@ -69,8 +72,10 @@ class Gtp:
         for prefix, style in STYLES.items():
             commands[f"{prefix}analyze"] = lambda a, s=style: self._analyze(a, s, play=False)
             commands[f"{prefix}genmove_analyze"] = lambda a, s=style: self._analyze(a, s, play=True)
-        if sgf.plays(self._engine.game):
-            commands |= {"loadsgf": self._loadsgf, "final_status_list": self._final_status_list}
+        if sgf.reads(self._engine.game):
+            commands["loadsgf"] = self._loadsgf
+        if notation.sends_passes(self._engine.game):
+            commands["final_status_list"] = self._final_status_list
         return commands
 
     def _boardsize(self, arguments: list[str]) -> str:
@@ -97,7 +102,8 @@ class Gtp:
         komi = decimal(exactly(arguments, 1)[0])
         if "komi=" not in self._engine.game.name:
             return ""
-        actions = list(self._engine.session.actions)
+        before = self._engine.session
+        actions, resigned = list(before.actions), before.resigned
         try:
             self._engine.change(komi=komi)
         except ValueError as error:
@@ -105,6 +111,8 @@ class Gtp:
             raise Refusal(f"unacceptable komi: {error}") from None
         for action in actions:
             self._engine.session.play(action)
+        if resigned is not None:
+            self._engine.session.resign(resigned)
         return ""
 
     def _turn(self, side: int) -> int:
@@ -246,7 +254,9 @@ class Gtp:
         if status not in ("alive", "dead", "seki"):
             raise Refusal("syntax error")
         session = self._engine.session
-        return "\n".join(sgf.stones(session.game, session.states)) if status == "alive" else ""
+        points = enumerate(session.game.drawing(session.states[0]).cells)
+        stones = [session.game.action_to_text(n) for n, cell in points if cell.player is not None]
+        return "\n".join(stones) if status == "alive" else ""
 
     def _loadsgf(self, arguments: list[str]) -> str:
         """Play the main line of a file: ``loadsgf FILE [NUMBER]`` stops before move ``NUMBER``."""
@@ -254,20 +264,17 @@ class Gtp:
             raise Refusal("syntax error")
         until = whole(arguments[1]) if len(arguments) == 2 else None
         try:
-            loaded = sgf.read(arguments[0], until)
+            loaded = sgf.read(saved_games.content_of(Path(arguments[0])), self._engine.game)
             rules = loaded.rules(self._engine.game)
-            self._engine.change(**rules)
-        except (ValueError, OSError, ImportError) as error:
-            log.warning("loadsgf: %s", error)
+            actions = loaded.session(self._engine.changed(**rules), until).actions
+            self._engine.change(**rules)  # only where all moves can be played
+        except (ValueError, OSError) as error:
+            log.warning("loadsgf: %s", reason(error))
             raise Refusal("cannot load file") from None
         self._clear_board([])
-        try:
-            for side, vertex in loaded.moves:
-                self._play([notation.GTP_COLORS[side], vertex])
-        except Refusal as refusal:
-            self._clear_board([])
-            log.warning("loadsgf: move %s of the file: %s", len(self._plies) + 1, refusal)
-            raise Refusal("cannot load file") from None
+        for action in actions:
+            self._engine.session.play(action)
+            self._plies.append(1)
         return notation.GTP_COLORS[self._engine.session.to_move]
 
     def _analyze(self, arguments: list[str], style: str, play: bool) -> None:
@@ -284,21 +291,28 @@ class Gtp:
         states, game = session.states, session.game
 
         def report(moves: list[Candidate]) -> None:
-            if len(moves) >= wanted.least:
+            if moves and len(moves) >= wanted.least:  # an empty line would end the response
                 lines = [texts(game, states, move.line, notation.to_gtp) for move in moves]
                 self._say(" ".join(map(_INFO[style], range(len(moves)), moves, lines)) + "\n")
 
         stop = (lambda: False) if play else self._inbox.ready
         watch = Watch(stop, lambda tree: report(of_tree(tree, most=wanted.most)), wanted.interval)
         self._say(f"={self._number}\n")
-        if play:
-            decision = self._decide(wanted.side, watch)
+        try:
+            search = self._engine.analyse if not play else partial(self._decide, wanted.side)
+            decision = search(watch)
             report(of_decision(decision, most=wanted.most))
-            self._say(f"play {self._answer(decision, passes)}\n\n")
-            return
-        report(of_decision(self._engine.analyse(watch), most=wanted.most))
-        self._take_back(passes)
-        self._inbox.wait()
+            if play:
+                self._say(f"play {self._answer(decision, passes)}\n")
+        except BrokenPipeError:  # the other program is gone
+            raise
+        except Exception as error:  # the response has begun: it can only end
+            log.warning("analysis: %s", reason(error))
+            self._take_back(passes)
+        else:
+            if not play:
+                self._take_back(passes)
+                self._inbox.wait()
         self._say("\n")
 
 

@@ -81,6 +81,8 @@ class Inbox:
 
     def _put(self, line: bytes) -> None:
         text = line[: LONGEST + 1].decode("utf-8", "replace")
+        if len(line) > LONGEST:
+            text = text.ljust(LONGEST + 1)  # some characters have several bytes
         with self._changed:
             self._changed.wait_for(lambda: self._bytes < ROOM)
             self._lines.append(text)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 from alphazero.judging.clock import SHARE, Clock
+from alphazero.judging.session import LEAST_SECONDS
 
 
 class TimeControl:
@@ -38,8 +39,12 @@ class TimeControl:
         self._due[side] = moves
 
     def seconds(self, side: int, moves: int) -> float:
-        """The seconds that ``side`` should take for its next move, of at most ``moves`` to come."""
+        """The seconds that ``side`` should take for its next move, of at most ``moves`` to come.
+
+        Always more than 0: a side whose time is over moves at once.
+        """
         share = self._clock.share(side, min(self._due[side] or moves, moves))
+        share = max(share, LEAST_SECONDS)
         if self._due[side] or not self._moves:
             return share
         return max(share, SHARE * self._period / self._moves)  # the main time may end

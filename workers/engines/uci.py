@@ -110,7 +110,9 @@ class Uci:
         if name in self._values:
             number = _number(value)
             if not self._least.get(name, 0) <= number <= self._most[name]:
-                raise ValueError(f"{name} is at most {self._most[name]}, not {value}")
+                raise ValueError(
+                    f"{name} is {self._least.get(name, 0)} to {self._most[name]}, not {value}"
+                )
             self._values[name] = number
         elif name == "uci_variant" and value != notation.uci_variant(self._engine.game):
             raise ValueError(f"this engine plays {notation.uci_variant(self._engine.game)} alone")
@@ -192,12 +194,13 @@ class Uci:
     def _stopped(self, infinite: bool) -> Callable[[], bool]:
         """Whether the search has to end: for ``stop`` or ``quit``, and without an end for any line.
 
+        So ``ponderhit``, after a ``go ponder`` that was not offered, has a move at once.
         ``isready`` is answered meanwhile.
         """
 
         def stopped() -> bool:
             while (line := self._inbox.next()) is not None:
-                if line.strip() not in ("isready", "", "ponderhit"):
+                if line.strip() not in ("isready", ""):
                     return infinite or line.strip() in ("stop", "quit")
                 self._inbox.get()
                 if line.strip() == "isready":

@@ -13,12 +13,13 @@ import numpy as np
 from alphazero.errors import one_line
 from alphazero.judging.engines import notation
 from alphazero.judging.engines.positions import SHOWN, common_plies, legal_action, mover
-from alphazero.judging.engines.process import EngineFailure, Program
+from alphazero.judging.engines.process import Deadline, EngineFailure, Program
 from alphazero.judging.lines import Line
 from games.base import Game
 
 SETUP_SECONDS = 30.0
-"""The time for each command that sets up a position; programs load their data at the first."""
+"""The time for each command before a game, as programs load their data then, and for all commands
+that set up one position."""
 _ANSWER = re.compile(r"([=?])(\d*)[ \t]*(.*)", re.DOTALL)
 
 
@@ -41,32 +42,29 @@ class GtpEngine:
     """
 
     def __init__(self, game: Game, command: Sequence[str], commands: Sequence[str] = ()) -> None:
-        """Start it and set up a game; ``EngineFailure`` with the reason where that fails.
+        """Start it, ``EngineFailure`` where that fails; ``begin`` must be called before all else.
 
         ``commands`` are sent once, at first.
         """
-        self._game, self._number, self._stated = game, 0, 0
+        self._game, self._commands, self._number, self._stated = game, commands, 0, 0
         self._moves: list[_Move] = []
+        self.title = ""
         self.program = Program(command)
-        try:
-            self._set_up(commands)
-        except BaseException:
-            self.program.kill()
-            raise
 
     @property
     def line(self) -> Line:
         """The moves on the program's board."""
         return tuple(move.action for move in self._moves)
 
-    def _set_up(self, commands: Sequence[str]) -> None:
+    def begin(self) -> None:
+        """Set up a game; ``EngineFailure``: the program does not play it."""
         version = self.ask("protocol_version").strip()
         if version != "2":
             raise EngineFailure(f"speaks version {one_line(version, SHOWN)!r} of GTP, not 2")
         self.title = " ".join(one_line(self.ask(word), SHOWN) for word in ("name", "version"))
         self._known = set(self.ask("list_commands").split())
         self._check_game()
-        for command in commands:
+        for command in self._commands:
             self.ask(command)
         self.ask(f"boardsize {notation.gtp_size(self._game)}")
         self.ask("clear_board")
@@ -105,30 +103,31 @@ class GtpEngine:
 
         ``seconds``: the time that it has; ``stated``: the time that is stated to it, None: none.
         """
-        self._go_to(line)
+        deadline = self.program.deadline(SETUP_SECONDS)
+        self._go_to(line, deadline)
         color = notation.GTP_COLORS[mover(self._game, state)]
-        self._tell_time(stated, color)
-        vertex = self.ask(f"genmove {color}", seconds).strip()
+        self._tell_time(stated, color, deadline)
+        vertex = self.ask(f"genmove {color}", self.program.deadline(seconds)).strip()
         if vertex.lower() == "resign":
             return None
         action = legal_action(self._game, state, vertex, notation.from_gtp)
         self._moves.append(_Move(action, vertex))
         return action
 
-    def _go_to(self, line: Line) -> None:
+    def _go_to(self, line: Line, deadline: Deadline) -> None:
         """Set up the position after ``line``: moves are taken back as far as it differs."""
         common = common_plies(self.line, line)
         back = [move for move in self._moves[common:] if move.command]
         if back and ("undo" not in self._known or len(back) > common):
             common = 0
-            self.ask("clear_board")
+            self.ask("clear_board", deadline)
         else:
             for _ in back:
-                self.ask("undo")
+                self.ask("undo", deadline)
         del self._moves[common:]
         for move in self._written(line, common):
             if move.command:
-                self.ask(f"play {move.command}")
+                self.ask(f"play {move.command}", deadline)
             self._moves.append(move)
 
     def _written(self, line: Line, first: int) -> Iterator[_Move]:
@@ -142,7 +141,7 @@ class GtpEngine:
                 yield _Move(action, f"{color} {vertex}" if sent else None)
             states = game.step(states, np.array([action]))
 
-    def _tell_time(self, seconds: float | None, color: str) -> None:
+    def _tell_time(self, seconds: float | None, color: str, deadline: Deadline) -> None:
         """Give it the whole ``seconds`` for each move (one byo-yomi period per stone).
 
         GTP has whole seconds: of less than one it is not stated.
@@ -151,15 +150,18 @@ class GtpEngine:
         if not whole:
             return
         if whole != self._stated and "time_settings" in self._known:
-            self.ask(f"time_settings 0 {whole} 1")
+            self.ask(f"time_settings 0 {whole} 1", deadline)
             self._stated = whole
         if "time_left" in self._known:
-            self.ask(f"time_left {color} {whole} 1")
+            self.ask(f"time_left {color} {whole} 1", deadline)
 
-    def ask(self, command: str, seconds: float = SETUP_SECONDS) -> str:
-        """The answer to a command, without its number; ``Refused``: it says that it cannot."""
+    def ask(self, command: str, deadline: Deadline | None = None) -> str:
+        """The answer to a command, without its number; ``Refused``: it says that it cannot.
+
+        It has ``SETUP_SECONDS`` from now without a ``deadline``.
+        """
         self._number += 1
-        deadline = self.program.deadline(seconds)
+        deadline = deadline or self.program.deadline(SETUP_SECONDS)
         self.program.send(f"{self._number} {command}", deadline)
         lines: list[str] = []
         for line in self.program.answer(deadline):

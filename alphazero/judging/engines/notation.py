@@ -39,8 +39,11 @@ def sends_passes(game: Game) -> bool:
 
 
 def to_gtp(game: Game, state: np.void, action: int) -> str:
-    """The legal ``action`` of ``state`` as a GTP vertex: ``D4``, or ``pass``, or another word."""
-    text = game.move_to_text(state, action)
+    """The legal ``action`` of ``state`` as a GTP vertex: ``D4``, or ``pass``, or another word.
+
+    Chess has UCI's words in capitals, ``E2E4``: in its own notation ``bxc3`` and ``Bxc3`` differ.
+    """
+    text = getattr(game, "to_uci", game.move_to_text)(state, action)
     if text == _SWAP:
         return _GTP_SWAP
     return text if text.isalpha() else text.upper()

@@ -28,6 +28,8 @@ class Engine(Protocol):
     @property
     def line(self) -> Line: ...
 
+    def begin(self) -> None: ...
+
     def choose(
         self, line: Line, state: np.void, seconds: float, stated: float | None
     ) -> int | None: ...
@@ -36,8 +38,17 @@ class Engine(Protocol):
 class _Slot:
     """A place for one process, which starts at its first position, and again after a failure."""
 
-    def __init__(self, start: Callable[[], Engine], engine: Engine | None = None) -> None:
-        self._start, self.engine = start, engine
+    def __init__(self, start: Callable[[], Engine]) -> None:
+        self._start: Callable[[], Engine] = start
+        self.engine: Engine | None = None
+
+    def begin(self) -> Engine:
+        """The engine, which is started where there is none; ``EngineFailure``: it cannot play."""
+        if self.engine is None:
+            # It is here before it answers, so that an interrupt finds it.
+            self.engine = self._start()
+            self.engine.begin()
+        return self.engine
 
     def common(self, line: Line) -> int:
         """How many moves of ``line`` are on the board of its process; -1 without a process."""
@@ -46,8 +57,7 @@ class _Slot:
     def choose(self, line: Line, state: np.void, seconds: float, stated: float | None) -> int | str:
         """The action, or how the game was lost, as ``Decision.forfeits`` has it."""
         try:
-            self.engine = self.engine or self._start()
-            action = self.engine.choose(line, state, seconds, stated)
+            action = self.begin().choose(line, state, seconds, stated)
         except EngineFailure as failure:
             self.kill()
             return str(failure)
@@ -63,7 +73,7 @@ class Settings(NamedTuple):
     """How a program is started, and how long it has."""
 
     start: Callable[[], Engine]
-    """Starts a process; ``EngineFailure`` where it cannot, or does not play the game."""
+    """Starts a process, which ``Engine.begin`` then sets up; ``EngineFailure`` where it cannot."""
     processes: int
     """How many run at once, at most."""
     seconds: float
@@ -77,14 +87,18 @@ def player(game: Game, name: str, settings: Settings) -> Player:
 
     A program that has no move in time, ends, or answers what is no legal move loses that game
     (``Decision.forfeits``); the next game is played by a new process. It is told of 90 % of the
-    seconds of each call's limits. A forced pass is played without it. One process is started
-    at once; ``ValueError``, one line, where it cannot be started, or does not play ``game``.
+    seconds of each call's limits, or of its own where these are fewer. A forced pass is played
+    without it. One process is started at once; ``ValueError``, one line, where it cannot be
+    started, or does not play ``game``.
     """
+    pool = _Pool(game, settings)
     try:
-        first = settings.start()
-    except EngineFailure as failure:
-        raise ValueError(f"it {failure}") from None
-    pool = _Pool(game, settings, first)
+        first = pool.slots[0].begin()
+    except BaseException as failure:
+        pool.close()
+        if isinstance(failure, EngineFailure):
+            raise ValueError(f"it {failure}") from None
+        raise
 
     def decide(states: States, rngs: Generators, limits: Limits, lines: Lines | None) -> Decision:
         if lines is None:
@@ -98,14 +112,14 @@ def player(game: Game, name: str, settings: Settings) -> Player:
 class _Pool:
     """The processes of one player."""
 
-    def __init__(self, game: Game, settings: Settings, first: Engine) -> None:
+    def __init__(self, game: Game, settings: Settings) -> None:
         self.game, self.seconds = game, settings.seconds
-        others = [_Slot(settings.start) for _ in range(settings.processes - 1)]
-        self.slots = [_Slot(settings.start, first), *others]
+        self.slots = [_Slot(settings.start) for _ in range(settings.processes)]
 
     def decide(self, states: States, lines: Sequence[Line], limits: Limits) -> Decision:
         """The moves in ``states [B]``, those of each process in a thread of its own."""
-        stated = None if limits.seconds is None else STATED * limits.seconds
+        seconds = limits.seconds
+        stated = None if seconds is None else STATED * min(seconds, self.seconds)
         legal = self.game.legal(states)
         action = legal.argmax(axis=1)  # where only a pass is legal, it
         rows = [

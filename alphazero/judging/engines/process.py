@@ -25,9 +25,9 @@ LONGEST_LINE = 2**16
 MOST_LINES = 50_000
 """Lines of one answer; a search that reports every depth and move writes some hundreds."""
 MOST_BYTES = 2**24
-"""Characters of one answer."""
+"""Characters of one answer, and bytes that wait while the program reads no command."""
 CHUNK = 2**16
-"""Bytes that are read at once: no more than these and one unfinished line are ever held."""
+"""Bytes that are read at once; where an answer is awaited no more and one unfinished line wait."""
 KEPT_ERRORS = 500
 """Bytes of its error output that are kept for a message."""
 ENDING_SECONDS = 1.0
@@ -185,6 +185,8 @@ class Program:
             self._lines.extend(lines)
             if len(self._lines) > MOST_LINES:
                 raise EngineFailure(f"wrote more than {MOST_LINES:,} lines")
+            if sum(map(len, self._lines)) > MOST_BYTES:
+                raise EngineFailure(f"wrote more than {MOST_BYTES:,} bytes")
             if max(map(len, (*lines, self._unfinished))) > LONGEST_LINE:
                 raise EngineFailure(f"wrote a line of more than {LONGEST_LINE:,} bytes")
 

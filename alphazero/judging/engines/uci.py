@@ -62,37 +62,34 @@ class UciEngine:
         limits: str = "",
         variant: str | None = None,
     ) -> None:
-        """Start it and set its options; ``EngineFailure`` with the reason where that fails.
+        """Start it, ``EngineFailure`` where that fails; ``begin`` must be called before all else.
 
         ``limits`` are added to each ``go``, as ``nodes 1000``. ``variant``: the program's name of
         the game, where it is another than ``notation.uci_variant`` says.
         """
-        self._game, self._limits, self._line = game, limits, None
+        self._game, self._options, self._limits, self._line = game, options, limits, None
         usual = notation.uci_variant(game)
         if usual is None:
             raise ValueError(notation.not_uci(game))
-        self._variant = variant or usual
+        self._board, self._variant = notation.UCI_BOARDS[usual], variant or usual
+        self.title = ""
         self.program = Program(command)
-        try:
-            self._set_up(options)
-            self._check_start(notation.UCI_BOARDS[usual])
-        except BaseException:
-            self.program.kill()
-            raise
 
     @property
     def line(self) -> Line:
         """The moves of the game that it played last."""
         return self._line or ()
 
-    def _set_up(self, options: Mapping[str, str]) -> None:
+    def begin(self) -> None:
+        """Set its options; ``EngineFailure``: it lacks one of them, or does not play the game."""
         deadline = self.program.deadline(SETUP_SECONDS)
         self.title, known = self._described(deadline)
         if VARIANT in known or self._variant != "chess":
             self._set(VARIANT, self._variant, known, deadline)
-        for name, value in options.items():
+        for name, value in self._options.items():
             self._set(name, value, known, deadline)
         self._new_game(deadline)
+        self._check_start()
 
     def _described(self, deadline: Deadline) -> tuple[str, dict[str, UciOption]]:
         """Its name and its options."""
@@ -112,11 +109,14 @@ class UciEngine:
     ) -> None:
         names = {key.lower(): key for key in known}
         if name.lower() not in names:
-            raise EngineFailure(f"has no option {one_line(name, SHOWN)!r}; {suggest(name, known)}")
+            more = one_line(suggest(name, known))
+            raise EngineFailure(f"has no option {one_line(name, SHOWN)!r}; {more}")
         name = names[name.lower()]
         if problem := known[name].problem(value):
-            raise EngineFailure(f"has no {name} {one_line(value, SHOWN)!r}: {problem}")
-        self.program.send(f"setoption name {name} value {value}", deadline)
+            shown = f"{one_line(name, SHOWN)} {one_line(value, SHOWN)!r}"
+            raise EngineFailure(f"has no {shown}: {one_line(problem)}")
+        given = "" if known[name].kind == "button" else f" value {value}"
+        self.program.send(f"setoption name {name}{given}", deadline)
 
     def _new_game(self, deadline: Deadline) -> None:
         self.program.send("ucinewgame", deadline)
@@ -132,7 +132,7 @@ class UciEngine:
             lines.append(line)
         return lines
 
-    def _check_start(self, board: str) -> None:
+    def _check_start(self) -> None:
         """``EngineFailure`` where it shows another first position than ours.
 
         ``d``, which is no part of UCI, shows it in Stockfish and its relatives; the others ignore
@@ -143,9 +143,9 @@ class UciEngine:
             self.program.send(command, deadline)
         for line in self._wait(deadline):
             field, _, fen = line.partition(":")
-            if field == "Fen" and fen.split()[:1] != [board]:
+            if field == "Fen" and fen.split()[:1] != [self._board]:
                 shown = one_line(fen, 2 * SHOWN)
-                raise EngineFailure(f"begins with the position {shown}, not {board}")
+                raise EngineFailure(f"begins with the position {shown}, not {self._board}")
 
     def choose(
         self, line: Line, state: np.void, seconds: float, stated: float | None
