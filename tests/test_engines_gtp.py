@@ -277,17 +277,17 @@ def test_a_program_that_writes_and_reads_nothing_fills_no_memory(monkeypatch):
 
 
 def test_all_commands_that_set_up_a_position_have_one_deadline(game, monkeypatch):
-    asked = []
+    sent = []
     monkeypatch.setattr(
         gtp.GtpEngine,
         "ask",
-        lambda self, command, deadline=None: asked.append((command, deadline)) or "1",
+        lambda self, command, deadline=None: sent.append((command, deadline)) or "1",
     )
     engine = gtp.GtpEngine(game, ["sleep", "60"])
     engine._known = {"time_settings", "time_left"}
     engine.choose((4, 1, 3), replay(game, [(4, 1, 3)])[0], 5.0, 4.0)
     engine.program.kill()
-    *before, (last, own) = asked
+    *before, (last, own) = sent
     assert [command for command, _ in before] == [
         "play B 5", "play W 2", "play B 4", "time_settings 0 4 1", "time_left W 4 1",
     ]  # fmt: skip
@@ -297,13 +297,13 @@ def test_all_commands_that_set_up_a_position_have_one_deadline(game, monkeypatch
 
 
 def test_a_program_is_told_of_no_more_time_than_it_has(game):
-    told = []
+    seen = []
 
     class Told:
         line = ()
 
         def choose(self, line, state, seconds, stated):
-            told.append((seconds, stated))
+            seen.append((seconds, stated))
             return 4
 
     settings = pool.Settings(list, 1, 20.0, Limits())
@@ -311,7 +311,7 @@ def test_a_program_is_told_of_no_more_time_than_it_has(game):
     processes.slots[0].engine = Told()
     for seconds in (None, 10.0, 180.0):  # 180 s are a twentieth of an hour, by a clock
         processes.decide(game.initial(1), [()], Limits(seconds=seconds))
-    assert told == [(20.0, None), (20.0, 9.0), (20.0, 18.0)]
+    assert seen == [(20.0, None), (20.0, 9.0), (20.0, 18.0)]
 
 
 def test_lines_go_to_the_processes_that_have_them_on_the_board():

@@ -264,13 +264,16 @@ def test_komi_and_size_change_the_rules_and_komi_keeps_the_moves():
 
 
 @needs_go
-def test_a_network_plays_with_another_komi_and_on_no_other_board(tmp_path):
+def test_a_network_plays_with_another_komi_and_on_no_other_board(tmp_path, capsys):
     small = NetworkSettings(blocks=1, channels=4, policy_channels=2, value_channels=2)
     trained = games.make("go:size=5,komi=7.0")
     weights = arrays(network.build(trained, small, seed=0).state_dict())
     config = Config(game=trained.name, network=small, search=PUCT(simulations=8))
     checkpoint.save(tmp_path, 1, weights, {}, config)
     chosen = engine("go:size=5,komi=2.5", str(tmp_path))
+    assert "trained in go:size=5,komi=7.0,history=16, plays go:size=5,komi=2.5" in (
+        capsys.readouterr().err
+    )
     assert answers("komi 24.5", "play b c3", "play w pass", "play b pass", "final_score",
                    "boardsize 6", "genmove b", chosen=chosen)[-3:] == [
         "= B+0.5", "? unacceptable size", "? the game is over",
