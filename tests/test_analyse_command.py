@@ -16,8 +16,10 @@ from alphazero.judging.decisions import Decision, Player
 from alphazero.types import Limits
 from workers.engines import analysis
 from workers.engines.analysis import Analysis
+from workers.engines.candidates import of_decision
 from workers.engines.engine import load_player
 from workers.engines.inbox import LONGEST, Inbox
+from workers.engines.requests import read
 
 ROOT = Path(__file__).parents[1]
 COMMAND = [sys.executable, "-m", "alphazero", "analyse"]
@@ -258,6 +260,27 @@ def test_a_player_that_fails_has_an_error_and_the_others_are_answered():
                     player=Player("fails", decide))  # fmt: skip
     assert bad == {"id": "a", "turnNumber": 0, "error": "out of luck"}
     assert good["moveInfos"][0]["visits"] == 0
+
+
+def test_the_move_of_a_decision_comes_first():
+    game = games.make("othello")
+    player = load_player(game, "mcts:simulations=60", ())
+    decision = player(game.initial(1), [np.random.default_rng(0)], Limits(), [()])
+    for move in of_decision(decision):
+        other = decision._replace(action=np.array([move.action]))
+        assert of_decision(other)[0] == move
+
+
+def test_a_search_goes_on_for_the_positions_that_are_not_terminated():
+    game = games.make("othello")
+    inbox = Inbox(io.BytesIO(b"").read)
+    analysed = Analysis(game, load_player(game, "random", ()), inbox, [].append)
+    analysed._running = [read(game, {"id": name, "moves": []}).positions[0] for name in ("a", "b")]
+    stopped = []
+    for name in ("a", "b"):
+        analysed._handle(json.dumps({"id": "t", "action": "terminate", "terminateId": name}))
+        stopped.append(analysed._stopped())
+    assert stopped == [False, True]
 
 
 def test_waiting_positions_are_dropped_when_their_request_is_terminated():
