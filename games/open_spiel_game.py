@@ -35,6 +35,8 @@ TRIAL_SECONDS = 120
 STATE_BYTES, PLY_BYTES, NUMBER_BYTES = 500, 176, 12
 """An upper bound on the size of OpenSpiel's states: bytes of each, per ply, per number of the
 observation. Measured for every game that fits; states remember their moves, some positions too."""
+COMPACT = {"antichess", "chess", "crazyhouse", "hive", "shogi", "xiangqi"}
+"""Games of many planes whose states, of 1,100 bytes at most at the start, do not grow with them."""
 
 _TEXT = re.compile(r"[\w;./ +-]{0,200}")
 
@@ -67,6 +69,8 @@ class OpenSpielGame(ReplayedGame):
         from open_spiel.python.observation import make_observation
 
         self._observer: Any = make_observation(self._rules)
+        per_number = 1 if parse_call(rules)[0] in COMPACT else NUMBER_BYTES
+        self._state_bytes = STATE_BYTES + per_number * int(np.prod(planes))
         self._start = self._position(first, 1)
         if self._start.mover or not len(self._start.legal):
             raise ValueError(f"{self.name}: no move is possible in the starting position")
@@ -95,7 +99,7 @@ class OpenSpielGame(ReplayedGame):
         return Position(inner, inner.current_player() ^ self._first, legal, np.nan)
 
     def _size(self, position: Position, plies: int) -> int:
-        return STATE_BYTES + PLY_BYTES * plies + NUMBER_BYTES * self._numbers
+        return self._state_bytes + PLY_BYTES * plies
 
     def _observe(self, position: Position, out: NDArray[np.float32]) -> None:
         """OpenSpiel's tensor as the mover sees it, and a plane of ones where player 1 moves.

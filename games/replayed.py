@@ -73,7 +73,7 @@ class ReplayedGame(Game):
         ):
             if not 1 <= value <= most:
                 raise ValueError(f"{self.name}: 1 to {most:,} {what} are possible, not {value}")
-        self._arguments, self._numbers = arguments, int(np.prod(shape))
+        self._arguments = arguments
         self._room = min(longest, self.max_plies + SPARE_PLIES)
         self._move = np.dtype(np.min_scalar_type(actions - 1)).newbyteorder("<")
         plies = np.dtype(np.min_scalar_type(self._room)).newbyteorder("<")

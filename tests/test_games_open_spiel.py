@@ -202,7 +202,12 @@ for ply in range(120):
     states = game.step(states, np.array([rng.choice(legal)]))
 print("counted")
 """
-    for spec in ("open_spiel:lines_of_action", "open_spiel:go", "open_spiel:twixt"):
+    for spec in (
+        "open_spiel:lines_of_action",
+        "open_spiel:go",
+        "open_spiel:twixt",
+        "open_spiel:hive",
+    ):
         ended = subprocess.run([sys.executable, "-c", code, spec], capture_output=True, text=True)
         assert ended.stdout == "counted\n", ended.stderr
 

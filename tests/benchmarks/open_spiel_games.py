@@ -22,7 +22,7 @@ from games.conformance.choices import random_moves
 from games.open_spiel_game import _misfit
 
 BATCH, MOVES, SECONDS = 64, 10_000, 10
-GAMES, PLIES = 20, 60
+GAMES, PLIES = 20, 20
 
 
 def moves_per_second(game: Game) -> float:
