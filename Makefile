@@ -39,7 +39,8 @@ test: .venv/installed-dev lint types
 	@echo "running the tests in $(JOBS) processes (make test JOBS=0: in one)"
 	@$(BIN)/python -m pytest --numprocesses $(JOBS) --no-loadscope-reorder --max-worker-restart 0 \
 		-m 'not slow and not signals'
-	@$(BIN)/python -m pytest -m signals tests/test_train.py tests/test_supervised_commands.py
+	@$(BIN)/python -m pytest -m signals tests/test_train.py tests/test_supervised_commands.py \
+		tests/test_endings.py tests/test_engines_gtp.py
 
 test-slow: .venv/installed-dev
 	$(BIN)/python -m pytest -m 'slow and not hours' --timeout 3600

@@ -211,6 +211,7 @@ def test_a_program_needs_the_moves_from_the_start(game):
     player.close()
 
 
+@pytest.mark.signals
 def test_programs_end_with_an_interrupted_match(game):
     player = made_up(game, "interrupts", seconds=600, processes=2)
     with pytest.raises(KeyboardInterrupt):
@@ -218,6 +219,7 @@ def test_programs_end_with_an_interrupted_match(game):
     assert running(f"made_up_engine.py gtp {game.name} interrupts") == []
 
 
+@pytest.mark.signals
 def test_an_interrupt_ends_a_program_that_is_still_being_set_up(game, tmp_path, monkeypatch):
     monkeypatch.setattr(gtp, "SETUP_SECONDS", 86_400.0)
     mark = tmp_path / "mark"
@@ -227,6 +229,7 @@ def test_an_interrupt_ends_a_program_that_is_still_being_set_up(game, tmp_path, 
     assert running(f"second_hangs={mark}") == []
 
 
+@pytest.mark.signals
 def test_programs_of_a_command_end_with_it_whatever_ends_it(game):
     spec = f'gtp:cmd="{MADE_UP} gtp {game.name} commanded"'
     with (
