@@ -71,6 +71,14 @@ def running(text):
     return [line for line in listed.splitlines() if text in line and not line.startswith("Z")]
 
 
+def left_running(text):
+    """Those that are still there after five seconds: a killed process takes a moment to end."""
+    end = time.monotonic() + 5
+    while (processes := running(text)) and time.monotonic() < end:
+        time.sleep(0.05)
+    return processes
+
+
 def test_a_program_plays_the_games_that_the_same_moves_make_without_it(othello):
     result, played = match(othello, made_up(othello, processes=2), number=6, plies=2)
     expected = arena.play(othello, [first_legal(othello)] * 2, 6, 0, 2, record=(own := []).append)
@@ -126,7 +134,7 @@ def test_a_program_that_fails_loses_that_game_with_the_reason_and_the_next_has_a
         again = load(one, game)
         assert (again.reason(), again.forfeit) == (Reason.FORFEIT, reason)
         assert again.as_dict() == {key: one[key] for key in again.as_dict()}
-    assert running(f"made_up_engine.py gtp {game.name} {failure}") == []
+    assert left_running(f"made_up_engine.py gtp {game.name} {failure}") == []
 
 
 def test_a_program_that_fills_its_error_output_plays_on(game):
@@ -153,7 +161,7 @@ def test_a_program_that_cannot_play_is_refused_before_the_match(game, failure, c
     with pytest.raises(ValueError, match=complaint) as raised:
         made_up(game, failure)
     assert "\n" not in str(raised.value)
-    assert running(f"made_up_engine.py gtp {game.name} {failure}") == []
+    assert left_running(f"made_up_engine.py gtp {game.name} {failure}") == []
 
 
 @pytest.mark.parametrize(
@@ -216,7 +224,7 @@ def test_programs_end_with_an_interrupted_match(game):
     player = made_up(game, "interrupts", seconds=600, processes=2)
     with pytest.raises(KeyboardInterrupt):
         match(game, player)
-    assert running(f"made_up_engine.py gtp {game.name} interrupts") == []
+    assert left_running(f"made_up_engine.py gtp {game.name} interrupts") == []
 
 
 @pytest.mark.signals
@@ -226,7 +234,7 @@ def test_an_interrupt_ends_a_program_that_is_still_being_set_up(game, tmp_path, 
     player = made_up(game, f"second_hangs={mark}", processes=2)
     with pytest.raises(KeyboardInterrupt):
         match(game, player, 4)
-    assert running(f"second_hangs={mark}") == []
+    assert left_running(f"second_hangs={mark}") == []
 
 
 @pytest.mark.signals
@@ -237,10 +245,10 @@ def test_programs_of_a_command_end_with_it_whatever_ends_it(game):
         entrants([spec, "gtp:cmd=none-such"], game, ()),
     ):
         pass
-    assert running(f"made_up_engine.py gtp {game.name} commanded") == []
+    assert left_running(f"made_up_engine.py gtp {game.name} commanded") == []
     with pytest.raises(KeyboardInterrupt), entrants([spec], game, ()):
         signal.raise_signal(signal.SIGTERM)
-    assert running(f"made_up_engine.py gtp {game.name} commanded") == []
+    assert left_running(f"made_up_engine.py gtp {game.name} commanded") == []
 
 
 def test_programs_end_with_python_even_where_nothing_closes_them(game):
@@ -252,7 +260,7 @@ def test_programs_end_with_python_even_where_nothing_closes_them(game):
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1])
     assert done.returncode == 3
-    assert running(f"made_up_engine.py gtp {game.name} unclosed") == []
+    assert left_running(f"made_up_engine.py gtp {game.name} unclosed") == []
 
 
 def test_what_a_program_has_started_ends_with_it():
@@ -261,7 +269,7 @@ def test_what_a_program_has_started_ends_with_it():
     assert program.line(program.deadline(10)) == "ready"
     os.kill(program.pid, signal.SIGSTOP)
     program.kill()
-    assert running("sleep 4321") == []
+    assert left_running("sleep 4321") == []
 
 
 def test_a_program_that_reads_nothing_does_not_hold_up_the_writer():
