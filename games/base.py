@@ -98,6 +98,18 @@ image of a board of one row and three columns whose actions are its columns is
 ``([2, 1, 0], [2, 1, 0])``.
 """
 
+
+def turned_boards(rows: int, columns: int) -> list[NDArray[np.intp]]:
+    """The ``cells`` of all symmetries of a board ``rows x columns``, the identity first.
+
+    Of a square the four rotations, each plain and mirrored, of another board the half turn and the
+    two mirror images.
+    """
+    board = np.arange(rows * columns).reshape(rows, columns)
+    turned = [np.rot90(side, turns) for side in (board, board.T) for turns in range(4)]
+    return [cells.ravel() for cells in turned if cells.shape == board.shape]
+
+
 NEAREST = 5
 """Moves that the message about a text that is none shows."""
 LONGEST = 100

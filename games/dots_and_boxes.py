@@ -19,7 +19,7 @@ The file is long because the rules are compiled: a class of thin methods, then i
 import numpy as np
 from numpy.typing import NDArray
 
-from games.base import Game, States, Symmetry, Transition, as_bytes
+from games.base import Game, States, Symmetry, Transition, as_bytes, turned_boards
 from games.compiling import jit
 from games.drawing import Cell, Drawing, Label
 
@@ -105,15 +105,10 @@ class DotsAndBoxes(Game):
 
     def symmetries(self) -> list[Symmetry]:
         """Rotations, plain and mirrored: eight of a square board, four of another."""
-        cells = np.arange(self._shape[0] * self._shape[1]).reshape(self._shape)
-        turned = [np.rot90(side, turns) for side in (cells, cells.T) for turns in range(4)]
-        line = np.empty(cells.size, np.int64)
+        line = np.empty(self._shape[0] * self._shape[1], np.int64)
         line[self._line_cells] = np.arange(self.num_actions)
-        return [
-            (image.ravel(), line[image.ravel()[self._line_cells]])
-            for image in turned
-            if image.shape == self._shape
-        ]
+        turned = turned_boards(*self._shape)
+        return [(cells, line[cells[self._line_cells]]) for cells in turned]
 
     def final_ownership(self, states: States) -> NDArray[np.float32]:
         """A box belongs to the player who completed it; dots and lines to neither."""

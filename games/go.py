@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from games import go_kernels
-from games.base import Game, States, Symmetry, Transition, as_bytes
+from games.base import Game, States, Symmetry, Transition, as_bytes, turned_boards
 from games.drawing import Cell, Drawing, Label
 
 _LETTERS = "ABCDEFGHJKLMNOPQRST"
@@ -138,9 +138,8 @@ class Go(Game):
 
     def symmetries(self) -> list[Symmetry]:
         """Four rotations, each plain and mirrored; a pass stays a pass."""
-        board = np.arange(self.size**2).reshape(self.size, self.size)
-        turned = [np.rot90(side, turns) for side in (board, board.T) for turns in range(4)]
-        return [(cells.ravel(), np.append(cells, self.size**2)) for cells in turned]
+        turned = turned_boards(self.size, self.size)
+        return [(cells, np.append(cells, self.size**2)) for cells in turned]
 
     def final_ownership(self, states: States) -> NDArray[np.float32]:
         """A stone owns its point; an empty region belongs to the colour that alone borders it."""

@@ -14,7 +14,7 @@ The file is long because the rules are compiled: a class of thin methods, then i
 import numpy as np
 from numpy.typing import NDArray
 
-from games.base import Game, States, Symmetry, Transition, as_bytes
+from games.base import Game, States, Symmetry, Transition, as_bytes, turned_boards
 from games.compiling import jit
 from games.drawing import Cell, Drawing, Label
 
@@ -87,11 +87,7 @@ class Gomoku(Game):
 
     def symmetries(self) -> list[Symmetry]:
         """Half turn and mirror images; on square boards quarter turns, too: four or eight."""
-        board = np.arange(self.num_actions).reshape(self.rows, self.columns)
-        sides = [board, board[:, ::-1]]
-        quarters = range(4) if self.rows == self.columns else (0, 2)
-        turned = [np.rot90(side, turns).ravel() for side in sides for turns in quarters]
-        return [(cells, cells) for cells in turned]
+        return [(cells, cells) for cells in turned_boards(self.rows, self.columns)]
 
     def render(self, state: np.void) -> str:
         return self.drawing(state).as_text()

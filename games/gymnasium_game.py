@@ -12,7 +12,6 @@ import warnings
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from games import environment_copies
 from games.environment_copies import Copies, first_line
@@ -116,9 +115,6 @@ class GymnasiumEnvironment(ReplayedGame):
 
     def _size(self, position: Position, plies: int) -> int:
         return len(position.inner[0]) + position.planes.nbytes  # type: ignore[union-attr]
-
-    def _observe(self, position: Position, out: NDArray[np.float32]) -> None:
-        out[:] = position.planes.reshape(out.shape)  # type: ignore[union-attr]
 
     def _render(self, position: Position) -> str:
         seen = position.planes.reshape(self.observation_shape)  # type: ignore[union-attr]

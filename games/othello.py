@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from games.base import Game, States, Symmetry, Transition
+from games.base import Game, States, Symmetry, Transition, turned_boards
 from games.compiling import jit
 from games.drawing import Drawing, Label, squares
 
@@ -108,9 +108,8 @@ class Othello(Game):
 
     def symmetries(self) -> list[Symmetry]:
         """Four rotations, each plain and mirrored; half of them swap the set-up's colours."""
-        board = np.arange(self.size**2).reshape(self.size, self.size)
-        turned = [np.rot90(side, turns) for side in (board, board.T) for turns in range(4)]
-        return [(cells.ravel(), np.append(cells, self.size**2)) for cells in turned]
+        turned = turned_boards(self.size, self.size)
+        return [(cells, np.append(cells, self.size**2)) for cells in turned]
 
     def adjudicate(self, states: States) -> NDArray[np.float32]:
         """The majority of discs on the board, as in a finished game."""

@@ -144,10 +144,6 @@ class PettingZooEnvironment(ReplayedGame):
     def _size(self, position: Position, plies: int) -> int:
         return len(position.inner[0]) + position.planes.nbytes  # type: ignore[union-attr]
 
-    def _observe(self, position: Position, out: NDArray[np.float32]) -> None:
-        """The environment's observation for the mover, planes first."""
-        out[:] = position.planes.reshape(out.shape)  # type: ignore[union-attr]
-
     def _render(self, position: Position) -> str:
         seen = position.planes.reshape(self.observation_shape)  # type: ignore[union-attr]
         return environment_copies.render(

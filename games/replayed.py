@@ -96,9 +96,12 @@ class ReplayedGame(Game):
     def _size(self, position: Position, plies: int) -> int:
         """Bytes of ``position``, reached by ``plies`` moves; at least what it takes in memory."""
 
-    @abstractmethod
     def _observe(self, position: Position, out: NDArray[np.float32]) -> None:
-        """Write the observation for the mover into ``out [C, H, W]``, which is zero."""
+        """Write the observation for the mover into ``out [C, H, W]``, which is zero.
+
+        By default ``position.planes``, which the library then gives with every position.
+        """
+        out[:] = position.planes.reshape(out.shape)  # type: ignore[union-attr]
 
     @abstractmethod
     def _render(self, position: Position) -> str:
