@@ -3,7 +3,7 @@
 A line is the sequence of a game's actions from its initial position.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -101,11 +101,14 @@ def notation(game: Game, states: States, actions: Iterable[int]) -> list[str]:
 
     Example: two actions from the start of chess are ``["e4", "e5"]``.
     """
-    texts = []
+    return [game.move_to_text(at[0], action) for at, action in plies(game, states, actions)]
+
+
+def plies(game: Game, states: States, actions: Iterable[int]) -> Iterator[tuple[States, int]]:
+    """Legal ``actions`` from the position ``states [1]`` on, each with the position before it."""
     for action in actions:
-        texts.append(game.move_to_text(states[0], int(action)))
+        yield states, int(action)
         states = game.step(states, np.array([action]))
-    return texts
 
 
 def refusal(game: Game, states: States, text: str) -> str:

@@ -4,9 +4,8 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from alphazero.errors import one_line
+from alphazero.judging import lines
 from alphazero.judging.engines import notation
 from alphazero.judging.session import Reason
 from games.base import Game
@@ -52,12 +51,11 @@ def text(game: Game, played: dict[str, Any]) -> str:
 
 def _moves(game: Game, moves: list[int]) -> Iterator[str]:
     """``1.``, ``e4``, ``e5``, ``2.`` and so on; ``moves`` are actions counted from 1."""
-    states = game.initial(1)
-    for ply, number in enumerate(moves):
+    actions = [number - 1 for number in moves]
+    for ply, text in enumerate(lines.notation(game, game.initial(1), actions)):
         if ply % 2 == 0:
             yield f"{ply // 2 + 1}."
-        yield game.move_to_text(states[0], number - 1)
-        states = game.step(states, np.array([number - 1]))
+        yield text
 
 
 def _comment(played: dict[str, Any]) -> list[str]:

@@ -8,16 +8,15 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from alphazero.errors import one_line, reading
 from alphazero.judging.engines import notation
 from alphazero.judging.engines.positions import mover
+from alphazero.judging.lines import plies
 from alphazero.judging.session import SEATS, Reason, Session
 from alphazero.nn import extras
 from games.base import Game
 
-_COLORS = ("B", "W")
+_COLORS = notation.GTP_COLORS
 _GO_LETTERS = "ABCDEFGHJKLMNOPQRST"
 
 
@@ -79,11 +78,10 @@ def text(game: Game, played: dict[str, Any]) -> str:
 
 def _moves(game: Game, kind: _Kind, moves: list[int]) -> Iterator[tuple[str, str]]:
     """The color and the point of each move, a list of actions counted from 1."""
-    states = game.initial(1)
-    for number in moves:
-        text = game.move_to_text(states[0], number - 1)
+    actions = [number - 1 for number in moves]
+    for states, action in plies(game, game.initial(1), actions):
+        text = game.move_to_text(states[0], action)
         yield _COLORS[mover(game, states[0])], _point(game, kind, text)
-        states = game.step(states, np.array([number - 1]))
 
 
 def _point(game: Game, kind: _Kind, text: str) -> str:

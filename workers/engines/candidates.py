@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from alphazero.judging import lines
 from alphazero.judging.decisions import Decision
 from alphazero.search.tree import Tree
 from alphazero.search.variations import Edge, below, principal_variation
@@ -66,11 +67,7 @@ def of_decision(decision: Decision, index: int = 0, most: int = 1000) -> list[Ca
 
 def texts(game: Game, states: States, actions: Sequence[int], write: Write) -> list[str]:
     """Legal ``actions`` from the position ``states [1]`` on, each written in its own position."""
-    written = []
-    for action in actions:
-        written.append(write(game, states[0], action))
-        states = game.step(states, np.array([action]))
-    return written
+    return [write(game, at[0], action) for at, action in lines.plies(game, states, actions)]
 
 
 class Watch:

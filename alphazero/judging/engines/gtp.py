@@ -14,7 +14,7 @@ from alphazero.errors import one_line
 from alphazero.judging.engines import notation
 from alphazero.judging.engines.positions import SHOWN, common_plies, legal_action, mover
 from alphazero.judging.engines.process import Deadline, EngineFailure, Program
-from alphazero.judging.lines import Line
+from alphazero.judging.lines import Line, plies
 from games.base import Game
 
 SETUP_SECONDS = 30.0
@@ -132,14 +132,13 @@ class GtpEngine:
 
     def _written(self, line: Line, first: int) -> Iterator[_Move]:
         """The moves of ``line`` from the ply ``first`` on."""
-        game, states = self._game, self._game.initial(1)
-        for ply, action in enumerate(line):
+        game = self._game
+        for ply, (states, action) in enumerate(plies(game, game.initial(1), line)):
             if ply >= first:
                 vertex = notation.to_gtp(game, states[0], action)
                 sent = vertex != "pass" or notation.sends_passes(game)
                 color = notation.GTP_COLORS[mover(game, states[0])]
                 yield _Move(action, f"{color} {vertex}" if sent else None)
-            states = game.step(states, np.array([action]))
 
     def _tell_time(self, seconds: float | None, color: str, deadline: Deadline) -> None:
         """Give it the whole ``seconds`` for each move (one byo-yomi period per stone).

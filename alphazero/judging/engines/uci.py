@@ -14,7 +14,7 @@ from alphazero.errors import one_line
 from alphazero.judging.engines import notation
 from alphazero.judging.engines.positions import SHOWN, common_plies, legal_action
 from alphazero.judging.engines.process import Deadline, EngineFailure, Program
-from alphazero.judging.lines import Line
+from alphazero.judging.lines import Line, plies
 from games.base import Game
 from games.spec import suggest
 
@@ -174,8 +174,6 @@ class UciEngine:
         raise AssertionError("an answer ends with an error")
 
     def _written(self, line: Line) -> list[str]:
-        game, states, moves = self._game, self._game.initial(1), []
-        for action in line:
-            moves.append(notation.to_uci(game, states[0], action))
-            states = game.step(states, np.array([action]))
-        return moves
+        game = self._game
+        played = plies(game, game.initial(1), line)
+        return [notation.to_uci(game, states[0], action) for states, action in played]
