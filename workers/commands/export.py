@@ -1,10 +1,10 @@
 """``alphazero export``: a run's agent as a folder of its own."""
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
 from workers.terminal.options import add_allow, count, path
+from workers.terminal.output import warn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,16 +48,12 @@ def run(options: argparse.Namespace) -> int:
     from workers.runs import export
 
     game = _game(options) if options.measure else None
-    card = export.export(options.run_dir, options.to, options.half, _warn)
+    card = export.export(options.run_dir, options.to, options.half, warn)
     size = (card.parent / export.WEIGHTS).stat().st_size
     print(f"{options.to} holds the agent ({size / 1e6:.2f} MB) and its model card, {card}")
     if game:
         _measure(game, options, card)
     return 0
-
-
-def _warn(line: str) -> None:
-    print(f"warning: {line}", file=sys.stderr)
 
 
 def _game(options: argparse.Namespace) -> "Game":

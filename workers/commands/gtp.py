@@ -1,8 +1,12 @@
 """``alphazero gtp``: an agent as an engine for programs that speak the Go Text Protocol."""
 
 import argparse
+from typing import TYPE_CHECKING
 
-from workers.terminal.options import PLAYERS, add_allow, add_game, player
+from workers.terminal.options import PLAYERS, add_allow, add_game, add_seed, player
+
+if TYPE_CHECKING:
+    from workers.engines.engine import Engine
 
 HELP = "let a program play by the Go Text Protocol (GTP)"
 EPILOG = f"""\
@@ -33,7 +37,7 @@ def add_player(parser: argparse.ArgumentParser) -> None:
         help="default: the agent that comes with the program, where GAME has one, else "
         "mcts:seconds=1.5; a checkpoint searches with puct unless it has search=gumbel",
     )  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="default 0")
+    add_seed(parser)
     add_allow(parser)
 
 
@@ -48,20 +52,25 @@ def loss(text: str) -> float:
     return value
 
 
-def run(options: argparse.Namespace) -> int:
+def engine(options: argparse.Namespace) -> "Engine":
+    """The engine of a command with these options and ``game``."""
     import games
-    from workers.engines import gtp
     from workers.engines.engine import Engine, load_player
+
+    return Engine(
+        games.make(options.game),
+        lambda game: load_player(game, options.player, options.allow),
+        options.seed,
+        bounded=options.player is not None,
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    from workers.engines import gtp
     from workers.engines.gtp_commands import Gtp
     from workers.engines.streams import protocol
 
     with protocol() as (inbox, say):
-        engine = Engine(
-            games.make(options.game),
-            lambda game: load_player(game, options.player, options.allow),
-            options.seed,
-            bounded=options.player is not None,
-        )
-        commands = Gtp(engine, inbox, say, options.resign)
+        commands = Gtp(engine(options), inbox, say, options.resign)
         gtp.serve(commands.commands, commands.begin, inbox, say)
     return 0

@@ -1,9 +1,9 @@
 """``alphazero records``: the games of a run's self-play as a file."""
 
 import argparse
-import sys
 
 from workers.terminal.options import add_allow, count, new_file, path
+from workers.terminal.output import warn
 
 HELP = "write the games of a run's self-play to a file"
 EPILOG = """\
@@ -30,14 +30,10 @@ def run(options: argparse.Namespace) -> int:
 
     game = game_files.game_of(options.run_dir, options.allow)
     text = saved_games.writer(game, options.to)
-    played = list(game_files.newest(game, options.run_dir, options.last, _warn))
+    played = list(game_files.newest(game, options.run_dir, options.last, warn))
     if not played:
         raise ValueError(f"{options.run_dir} has no games of self-play")
     with options.to.open("x", encoding="utf-8") as file:
         file.writelines(map(text, played))
     print(f"{options.to} holds {counted(len(played), 'game')} of {game.name}")
     return 0
-
-
-def _warn(line: str) -> None:
-    print(f"warning: {line}", file=sys.stderr)

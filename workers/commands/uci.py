@@ -2,7 +2,7 @@
 
 import argparse
 
-from workers.commands.gtp import add_player
+from workers.commands.gtp import add_player, engine
 from workers.terminal.options import PLAYERS, game
 
 HELP = "let a chess program play by the Universal Chess Interface (UCI)"
@@ -29,7 +29,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     import games
     from alphazero.judging.engines import notation
-    from workers.engines.engine import Engine, load_player
     from workers.engines.streams import protocol
     from workers.engines.uci import Uci
 
@@ -37,11 +36,5 @@ def run(options: argparse.Namespace) -> int:
     if notation.uci_variant(board) is None:
         raise ValueError(f"GAME: UCI has no variant for {board.name}; there is `alphazero gtp`")
     with protocol() as (inbox, say):
-        engine = Engine(
-            board,
-            lambda game: load_player(game, options.player, options.allow),
-            options.seed,
-            bounded=options.player is not None,
-        )
-        Uci(engine, inbox, say).serve()
+        Uci(engine(options), inbox, say).serve()
     return 0

@@ -71,3 +71,8 @@ def tolerated() -> Iterator[None]:
 def counted(number: int, noun: str, ending: str = "s") -> str:
     """A number with its noun, whose plural has this ``ending``: "1 loss", "2 losses"."""
     return f"{number:,} {noun}{ending if number != 1 else ''}"
+
+
+def warn(line: str) -> None:
+    """Print a warning to standard error."""
+    print(f"warning: {line}", file=sys.stderr)
