@@ -36,8 +36,9 @@ def gtp(
     """A program that speaks GTP 2, as ``gtp:cmd="gnugo --mode gtp --level 1"``.
 
     It loses a game in which it has no legal move after ``seconds``, 30 unless given. Where they are
-    given, the time is stated to the program. At most ``processes`` run at once, as many as there are cores unless
-    given. ``commands``, separated by ``;``, are sent to each before its first game.
+    given, the time is stated to the program. At most ``processes`` run at once, as many as there
+    are cores unless given. ``commands``, separated by ``;``, are sent to each before its first
+    game.
     """
     words, first = split_command(cmd), _listed(commands)
     number, limits = processes or os.cpu_count() or 1, Limits(seconds=seconds)
