@@ -111,6 +111,28 @@ OTHELLO = "(;GM[2]SZ[4]{};B[ba])"
 
 
 @pytest.mark.parametrize(
+    ("result", "reason"),
+    [
+        ("B+R", Reason.RESIGNATION),
+        ("B+Resign", Reason.RESIGNATION),
+        ("B+T", Reason.FORFEIT),
+        ("B+Time", Reason.FORFEIT),
+        ("B+F", Reason.FORFEIT),
+        ("B+Forfeit", Reason.FORFEIT),
+    ],
+)
+def test_a_game_that_was_lost_without_a_move_is_over_when_it_is_read(result, reason):
+    session = sgf.load(OTHELLO.format(f"RE[{result}]").encode(), games.make("othello:size=4"))
+    assert session.resigned == 1
+    assert session.reason() == reason
+
+
+def test_a_result_by_score_does_not_end_a_game_in_progress():
+    session = sgf.load(OTHELLO.format("RE[B+3]").encode(), games.make("othello:size=4"))
+    assert not session.over()
+
+
+@pytest.mark.parametrize(
     ("text", "complaint"),
     [
         ("", "cannot be used"),

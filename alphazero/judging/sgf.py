@@ -112,6 +112,7 @@ def _text(kind: _Kind, size: int, point: str) -> str:
     return f"{letter}{row + 1 if kind.from_top else size - row}"
 
 
+_FORFEITS = {"R": "", "T": "ran out of time", "F": "forfeited the game"}
 _HOW = {Reason.RESIGNATION: "R", Reason.TIME: "T", Reason.FORFEIT: "F"}
 
 
@@ -150,7 +151,9 @@ class Record(NamedTuple):
     """None: the file has none."""
     seats: tuple[str, str]
     resigned: int | None
-    """The side that has resigned at the end of ``moves``."""
+    """The side that has lost at the end of ``moves`` without a move: it resigned or forfeited."""
+    forfeit: str
+    """Why it forfeited the game; empty for a resignation."""
     moves: tuple[tuple[int, str], ...]
     """Sides and moves, in the game's notation; the stones of a handicap are moves of black."""
 
@@ -177,7 +180,7 @@ class Record(NamedTuple):
                 raise ValueError(f"{_COLORS[side]} {one_line(text, 20)} is out of turn")
             session.move(text)
         if until is None and not session.over():
-            session.resigned = self.resigned
+            session.resigned, session.forfeit = self.resigned, self.forfeit
         return session
 
 
@@ -210,7 +213,7 @@ def read(content: bytes, game: Game) -> Record:
             moves += _handicap(node, kind, begun=bool(moves))
             moves += _move(node, kind, size)
         return Record(
-            size, float(komi) if komi else None, _seats(root), _resigned(root), tuple(moves)
+            size, float(komi) if komi else None, _seats(root), *_lost(root), tuple(moves)
         )
 
 
@@ -241,9 +244,12 @@ def _move(node: Any, kind: _Kind, size: int) -> list[tuple[int, str]]:
     return [(_COLORS.index(color.upper()), _text(kind, size, word))]
 
 
-def _resigned(root: Any) -> int | None:
-    match = re.fullmatch(r"([BW])\+R(?:esign)?", _raw(root, "RE"))
-    return None if match is None else 1 - _COLORS.index(match[1])
+def _lost(root: Any) -> tuple[int | None, str]:
+    """The side that has lost without a move, and why, as in ``Record``."""
+    match = re.fullmatch(r"([BW])\+(R|T|F|Resign|Time|Forfeit)", _raw(root, "RE"))
+    if match is None:
+        return None, ""
+    return 1 - _COLORS.index(match[1]), _FORFEITS[match[2][0]]
 
 
 def _seats(root: Any) -> tuple[str, str]:
