@@ -69,7 +69,7 @@ class Go(Game):
 
     def advance(self, states: States, actions: NDArray[np.integer]) -> Transition:
         after, views = self._step(states, actions)
-        return Transition(after, self._legal(views), self.outcome(after), self.to_move(after))
+        return Transition(after, self._legal(views), self._result(views[0], 2), self.to_move(after))
 
     def _legal(self, views: tuple[NDArray, NDArray, NDArray]) -> NDArray[np.bool_]:
         allowed = np.empty((len(views[0]), self.num_actions), np.uint8)
@@ -87,15 +87,17 @@ class Go(Game):
         return after, views
 
     def outcome(self, states: States) -> NDArray[np.float32]:
-        result = np.full(len(states), np.nan, np.float32)
-        over = states["passes"] == 2
-        if over.any():
-            result[over] = self.adjudicate(states[over])
-        return result
+        return self._result(self._views(states)[0], passes=2)
 
     def adjudicate(self, states: States) -> NDArray[np.float32]:
         """The result by the area on the board as it stands, with komi."""
-        return np.sign(self._area(states)[1]).astype(np.float32)
+        return self._result(self._views(states)[0], passes=0)
+
+    def _result(self, cells: NDArray, passes: int) -> NDArray[np.float32]:
+        """The results by area of the boards ``cells``; NaN after fewer ``passes``."""
+        won = np.empty(len(cells), np.float32)
+        go_kernels.result(cells, won, self._tail, self._near, self.komi, passes)
+        return won
 
     def _area(self, states: States) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """The owners ``[B, points]`` and the margins with komi ``[B]``, for the player to move."""

@@ -260,27 +260,26 @@ def _legal(cells, shorts, words, i, allowed, tail, top, near, inner, reach, scra
 
 @jit
 def _own(cells, i, owner, near, stack):
-    """Write the owner of each point of row ``i``: +1 black, -1 white, 0 neither.
+    """Write the owner ``[points]`` of each point of row ``i``: +1 black, -1 white, 0 neither.
 
-    Returns the sum.
-
-    A stone owns its point; an empty region belongs to the colour that alone borders it.
+    Returns the sum: black's area less white's. A stone owns its point; an empty region belongs to
+    the colour that alone borders it.
     """
     unknown = 2
     for p in range(near.shape[0]):
-        owner[i, p] = np.sign(cells[i, p]) if cells[i, p] != 0 else unknown
+        owner[p] = np.sign(cells[i, p]) if cells[i, p] != 0 else unknown
     margin = 0
     for p in range(near.shape[0]):
-        if owner[i, p] == unknown:
+        if owner[p] == unknown:
             _own_region(cells, i, owner, p, near, stack)
-        margin += owner[i, p]
+        margin += owner[p]
     return margin
 
 
 @jit
 def _own_region(cells, i, owner, start, near, stack):
     """Write the owner of the empty region around ``start``."""
-    owner[i, start] = 0
+    owner[start] = 0
     stack[0] = start
     count, done = 1, 0
     black = white = False
@@ -291,8 +290,8 @@ def _own_region(cells, i, owner, start, near, stack):
             other = near[point, k]
             content = cells[i, other]
             if content == 0:
-                if owner[i, other] == 2:
-                    owner[i, other] = 0
+                if owner[other] == 2:
+                    owner[other] = 0
                     stack[count] = other
                     count += 1
             elif content != EDGE:
@@ -300,7 +299,7 @@ def _own_region(cells, i, owner, start, near, stack):
                 white |= content < 0
     if black != white:
         for s in range(count):
-            owner[i, stack[s]] = 1 if black else -1
+            owner[stack[s]] = 1 if black else -1
 
 
 @jit
@@ -406,7 +405,18 @@ def own(cells, owner, margin, near):
     """Write the owner of each point, +1 black, and black's area less white's of each row."""
     scratch = _scratch(near)
     for i in range(cells.shape[0]):
-        margin[i] = _own(cells, i, owner, near, scratch[0])
+        margin[i] = _own(cells, i, owner[i], near, scratch[0])
+
+
+@jit
+def result(cells, won, tail, near, komi, passes):
+    """Write the mover's result by area, -1, 0 or 1, of each row; NaN after fewer ``passes``."""
+    scratch, owner = _scratch(near), np.empty(near.shape[0], np.int8)
+    for i in range(cells.shape[0]):
+        won[i] = np.nan
+        if cells[i, tail] >= passes:
+            margin = _own(cells, i, owner, near, scratch[0]) - komi
+            won[i] = np.sign(margin) * (1 - 2 * cells[i, tail + 1])
 
 
 @jit

@@ -312,6 +312,23 @@ def test_any_placement_of_pieces_has_the_legal_moves_of_python_chess(board, file
     assert GAME.fen(states[0]) == board.fen()
 
 
+@pytest.mark.parametrize(
+    ("fen", "capture", "expected"),
+    [
+        ("7k/8/8/1Pp5/3K4/8/8/8 w - c6 0 1", "b5c6", True),  # the pawn that is taken gives check
+        ("7k/8/8/1Pp5/8/8/8/K7 w - c6 0 1", "b5c6", True),
+        ("8/8/8/8/k2Pp2Q/8/8/3K4 b - d3 0 1", "e4d3", False),  # both leave the king's rank
+        ("4r2k/8/8/3pP3/8/8/8/4K3 w - d6 0 1", "e5d6", False),  # pinned on its file
+        ("7k/8/8/1Pp5/8/4b3/3K4/8 w - c6 0 1", "b5c6", False),  # another piece gives check
+    ],
+)
+def test_a_pawn_is_taken_en_passant_only_where_the_king_is_safe_after_it(fen, capture, expected):
+    board = chess.Board(fen)
+    legal = np.flatnonzero(GAME.legal(GAME.state_of_fen(fen))[0]).tolist()
+    assert (chess.Move.from_uci(capture) in board.legal_moves) == expected
+    assert legal == sorted(moves_of(board))
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.sampled_from("bnBN"), max_size=4), st.permutations(range(64)))
 def test_material_is_insufficient_where_python_chess_says_so(minors, squares):

@@ -391,6 +391,15 @@ def test_earlier_positions_count_where_a_region_can_be_filled_before_they_are_fo
     assert distinct(games.make("go:size=4,history=13"), *orders) == 2
 
 
+@pytest.mark.parametrize("first", ["", "pass "])  # black divides the board, then white does
+@pytest.mark.parametrize(("history", "number"), [(8, 1), (9, 2)])
+def test_earlier_positions_count_where_a_colour_divides_off_a_small_region(first, history, number):
+    # Eight points are empty on either side of the wall; the other colour's stones divide nothing.
+    game = games.make(f"go:size=5,history={history}")
+    orders = "C1 A1 C2 B3 C3 E5 C4 D2 C5", "C2 A1 C1 B3 C3 E5 C4 D2 C5"
+    assert distinct(game, *(first + order for order in orders)) == number
+
+
 @pytest.mark.parametrize(
     ("black", "number"),
     [("E5 E6 E4 D5 F5", 2), ("E5 E6 E4 D5 F6", 1), ("A1 A2 B1", 2), ("A1 A3 B1", 1)],
