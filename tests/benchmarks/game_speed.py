@@ -59,13 +59,13 @@ def ours(spec: str) -> Play:
 
     @jit
     def choose(legal, drawn, actions):  # ``drawn [B]`` in [0, 1)
-        found = np.empty(legal.shape[1], np.int64)
+        choices = np.empty(legal.shape[1], np.int64)
         for row in range(legal.shape[0]):
             number = 0
             for action in range(legal.shape[1]):
-                found[number] = action
+                choices[number] = action
                 number += legal[row, action]
-            actions[row] = found[int(drawn[row] * number)]
+            actions[row] = choices[int(drawn[row] * number)]
 
     game = games.make(spec)
     rng, states, actions = np.random.default_rng(0), game.initial(GAMES), np.zeros(GAMES, np.int64)

@@ -1,11 +1,11 @@
-"""All 4,520 unfinished positions of tic-tac-toe with their exact scores, for another library's game.
+"""All 4,520 unfinished positions of tic-tac-toe and their exact scores, for another game.
 
     python tests/benchmarks/tic_tac_toe_positions.py > positions.csv
     alphazero evaluate pettingzoo:pettingzoo.classic.tictactoe_v3 --positions positions.csv \
         --player policy:path=RUN
 
-A position is a line of moves to it, numbered as ours are. PettingZoo numbers columns where we number
-rows: that is the same game, mirrored.
+A position is a line of moves to it, numbered as ours are. PettingZoo numbers columns where we
+number rows: that is the same game, mirrored.
 """
 
 import csv
@@ -19,28 +19,30 @@ from games.solvers import minimax
 
 def lines(game: games.Game) -> dict[bytes, list[int]]:
     """A line of moves, numbered from 1, to each unfinished position, by its identity."""
-    found, level = {}, [(game.initial(1), [])]
+    reached, level = {}, [(game.initial(1), [])]
     while level:
         after = []
         for states, line in level:
             key = game.identity(states).tobytes()
-            if key not in found and np.isnan(game.outcome(states)[0]):
-                found[key] = line
-                for action in np.flatnonzero(game.legal(states)[0]):
-                    after.append((game.step(states, np.array([action])), [*line, action + 1]))
+            if key not in reached and np.isnan(game.outcome(states)[0]):
+                reached[key] = line
+                after += [
+                    (game.step(states, np.array([action])), [*line, action + 1])
+                    for action in np.flatnonzero(game.legal(states)[0])
+                ]
         level = after
-    return found
+    return reached
 
 
 def main() -> None:
     game = games.make("tic_tac_toe")
-    solution, reached = minimax.solve_all(game), lines(game)
+    solution, line_to = minimax.solve_all(game), lines(game)
     writer = csv.writer(sys.stdout)
     writer.writerow(["moves", "best", *(f"c{action + 1}" for action in range(game.num_actions))])
     keys = game.identity(solution.states)
     for key, value, scores in zip(keys, solution.value, solution.move_values, strict=True):
         shown = ["" if np.isnan(score) else int(score) for score in scores]
-        writer.writerow(["".join(map(str, reached[key.tobytes()])), int(value), *shown])
+        writer.writerow(["".join(map(str, line_to[key.tobytes()])), int(value), *shown])
 
 
 if __name__ == "__main__":
