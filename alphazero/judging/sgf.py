@@ -212,9 +212,7 @@ def read(content: bytes, game: Game) -> Record:
         for node in nodes:
             moves += _handicap(node, kind, begun=bool(moves))
             moves += _move(node, kind, size)
-        return Record(
-            size, float(komi) if komi else None, _seats(root), *_lost(root), tuple(moves)
-        )
+        return Record(size, float(komi) if komi else None, _seats(root), *_lost(root), tuple(moves))
 
 
 def _size(root: Any, kind: _Kind) -> int:

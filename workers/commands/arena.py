@@ -15,19 +15,28 @@ from workers.terminal.options import (
     game,
     new_file,
     player,
+    sequential_test,
 )
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from alphazero.judging.arena import ArenaResult
     from alphazero.judging.decisions import Player
+    from alphazero.judging.sprt import Verdict
     from games.base import Game
 
+    Record = Callable[[dict[str, Any]], object]
+
+GAMES = 100
+MOST_GAMES = 10_000
+"""Games after which a sequential test ends undecided."""
 HELP = "play matches between players and rate them"
 EPILOG = f"""\
 example:
   alphazero arena mcts:simulations=200 minimax:depth=5 --game connect_four
+  alphazero arena NEW OLD --game go --sprt elo0=0,elo1=20    # until one is certain
 
 {PLAYERS}"""
 
@@ -40,9 +49,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--games",
         type=int,
-        default=100,
         metavar="N",
-        help="games per pairing, sides swapped; default 100",
+        help=f"games per pairing, sides swapped; default {GAMES}, or with --sprt at most "
+        f"{MOST_GAMES:,}",
+    )
+    parser.add_argument(
+        "--sprt",
+        type=sequential_test,
+        metavar="elo0=0,elo1=20",
+        help="play until a sequential test is certain which is true: that the first of two players "
+        "is elo0 or elo1 points stronger; also alpha=0.05,beta=0.05, the shares of mistakes",
     )
     parser.add_argument(
         "--opening-plies",
@@ -72,9 +88,10 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console, Group
 
     import games
-    from alphazero.judging import arena
-    from workers.terminal import progress, tables
+    from workers.terminal import tables
 
+    if options.sprt and (len(options.players) != 2 or options.fixed_seats):
+        raise ValueError("--sprt needs two players who swap seats, so without --fixed-seats")
     rules = games.make(options.game)
     screen = Console(stderr=True)
     with entrants(options.players, rules, options.allow) as chosen:
@@ -82,17 +99,73 @@ def run(options: argparse.Namespace) -> int:
             if shown := entrant.inference or entrant.program:
                 text = f"{entrant.name}: {shown}"
                 screen.print(text, markup=False, highlight=False, soft_wrap=True)
-        with progress.games() as report, _writer(rules, options.games_out) as record:
-            played = arena.play(
-                rules, chosen, options.games, options.seed, options.opening_plies, report,
-                swap=not options.fixed_seats, record=record,
-            )  # fmt: skip
+        with _writer(rules, options.games_out) as record:
+            if options.sprt:
+                played = _test(rules, chosen, options, screen, record)
+            else:
+                played = _play(rules, chosen, options, record)
     advice = "more --opening-plies make games differ"
     tables.warn_of_repeats(screen, played.games, played.distinct_games, advice)
     shown = [_standings(played, rules.max_plies)]
     shown += [_cross_table(played)] if len(chosen) > 2 else []
     shown += _reasons(played)
+    shown += [_conclusion(played.sprt, chosen[0].name)] if played.sprt else []
     return tables.report(Group(*shown), asdict(played), options.json)
+
+
+def _play(
+    game: "Game", players: list["Player"], options: argparse.Namespace, record: "Record | None"
+) -> "ArenaResult":
+    """A number of games between every pair of players."""
+    from alphazero.judging import arena
+    from workers.terminal import progress
+
+    games = GAMES if options.games is None else options.games
+    with progress.games() as report:
+        return arena.play(
+            game, players, games, options.seed, options.opening_plies, report,
+            swap=not options.fixed_seats, record=record,
+        )  # fmt: skip
+
+
+def _test(
+    game: "Game",
+    players: list["Player"],
+    options: argparse.Namespace,
+    screen: "Console",
+    record: "Record | None",
+) -> "ArenaResult":
+    """Games between two players until a sequential test ends; a line for each look at it."""
+    from alphazero.judging import arena
+
+    def report(verdict: "Verdict") -> None:
+        screen.print(_progress(verdict), markup=False, highlight=False, soft_wrap=True)
+
+    one, two = players
+    most = MOST_GAMES if options.games is None else options.games
+    return arena.play_until_certain(
+        game, (one, two), options.sprt, most, options.seed, options.opening_plies, report, record
+    )
+
+
+def _progress(verdict: "Verdict") -> str:
+    games = 2 * sum(verdict.pairs)
+    bounds = f"{verdict.low:.2f} to {verdict.high:.2f}"
+    return f"{games:,} games: log-likelihood ratio {verdict.ratio:+.2f}, undecided in {bounds}"
+
+
+def _conclusion(verdict: "Verdict", name: str) -> str:
+    """What the test has shown, in a sentence."""
+    from rich.markup import escape
+
+    test, pairs = verdict.test, ", ".join(f"{count:,}" for count in verdict.pairs)
+    found = f"log-likelihood ratio {verdict.ratio:+.2f}; pairs with 0, ½, 1, 1½, 2 points: {pairs}"
+    if verdict.accepted is None:
+        shown = f"neither {test.elo0:+g} nor {test.elo1:+g} Elo is accepted"
+    else:
+        other = test.elo0 if verdict.accepted == test.elo1 else test.elo1
+        shown = f"{verdict.accepted:+g} Elo for {name} is accepted against {other:+g}"
+    return escape(f"sequential test: {shown} ({found})")
 
 
 @contextmanager
@@ -115,7 +188,7 @@ def entrants(
 
 
 @contextmanager
-def _writer(game: "Game", path: Path | None) -> Iterator[Callable[[dict[str, Any]], object] | None]:
+def _writer(game: "Game", path: Path | None) -> Iterator["Record | None"]:
     """A function that writes a game to ``path``; None without a path."""
     from alphazero.judging import saved_games
 
