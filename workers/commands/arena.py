@@ -19,12 +19,11 @@ from workers.terminal.options import (
 )
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
     from alphazero.judging.arena import ArenaResult
     from alphazero.judging.decisions import Player
-    from alphazero.judging.sprt import Verdict
+    from alphazero.judging.sprt import Test, Verdict
     from games.base import Game
 
     Record = Callable[[dict[str, Any]], object]
@@ -53,13 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help=f"games per pairing, sides swapped; default {GAMES}, or with --sprt at most "
         f"{MOST_GAMES:,}",
     )
-    parser.add_argument(
-        "--sprt",
-        type=sequential_test,
-        metavar="elo0=0,elo1=20",
-        help="play until a sequential test is certain which is true: that the first of two players "
-        "is elo0 or elo1 points stronger; also alpha=0.05,beta=0.05, the shares of mistakes",
-    )
+    add_sprt(parser)
     parser.add_argument(
         "--opening-plies",
         type=int,
@@ -84,6 +77,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
+def add_sprt(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    parser.add_argument(
+        "--sprt",
+        type=sequential_test,
+        default=default,
+        metavar="elo0=0,elo1=20",
+        help="play until a sequential test is certain which is true: that the first of two players "
+        "is elo0 or elo1 points stronger; also alpha=0.05,beta=0.05, the shares of mistakes"
+        f"{'; default: ' + default if default else ''}",
+    )
+
+
 def run(options: argparse.Namespace) -> int:
     from rich.console import Console, Group
 
@@ -101,7 +106,7 @@ def run(options: argparse.Namespace) -> int:
                 screen.print(text, markup=False, highlight=False, soft_wrap=True)
         with _writer(rules, options.games_out) as record:
             if options.sprt:
-                played = _test(rules, chosen, options, screen, record)
+                played = _test(rules, chosen, options, record)
             else:
                 played = _play(rules, chosen, options, record)
     advice = "more --opening-plies make games differ"
@@ -109,7 +114,7 @@ def run(options: argparse.Namespace) -> int:
     shown = [_standings(played, rules.max_plies)]
     shown += [_cross_table(played)] if len(chosen) > 2 else []
     shown += _reasons(played)
-    shown += [_conclusion(played.sprt, chosen[0].name)] if played.sprt else []
+    shown += [conclusion(played, chosen[0].name)] if played.sprt else []
     return tables.report(Group(*shown), asdict(played), options.json)
 
 
@@ -129,22 +134,37 @@ def _play(
 
 
 def _test(
-    game: "Game",
-    players: list["Player"],
-    options: argparse.Namespace,
-    screen: "Console",
-    record: "Record | None",
+    game: "Game", players: list["Player"], options: argparse.Namespace, record: "Record | None"
 ) -> "ArenaResult":
-    """Games between two players until a sequential test ends; a line for each look at it."""
+    """Games between two players until the sequential test ends."""
+    one, two = players
+    most = MOST_GAMES if options.games is None else options.games
+    return until_certain(
+        game, (one, two), options.sprt, most, options.seed, options.opening_plies, record
+    )
+
+
+def until_certain(
+    game: "Game",
+    players: tuple["Player", "Player"],
+    test: "Test",
+    most_games: int,
+    seed: int,
+    opening_plies: int | None = None,
+    record: "Record | None" = None,
+) -> "ArenaResult":
+    """``arena.play_until_certain`` with a line on standard error for each look at the test."""
+    from rich.console import Console
+
     from alphazero.judging import arena
+
+    screen = Console(stderr=True)
 
     def report(verdict: "Verdict") -> None:
         screen.print(_progress(verdict), markup=False, highlight=False, soft_wrap=True)
 
-    one, two = players
-    most = MOST_GAMES if options.games is None else options.games
     return arena.play_until_certain(
-        game, (one, two), options.sprt, most, options.seed, options.opening_plies, report, record
+        game, players, test, most_games, seed, opening_plies, report, record
     )
 
 
@@ -154,10 +174,12 @@ def _progress(verdict: "Verdict") -> str:
     return f"{games:,} games: log-likelihood ratio {verdict.ratio:+.2f}, undecided in {bounds}"
 
 
-def _conclusion(verdict: "Verdict", name: str) -> str:
-    """What the test has shown, in a sentence."""
+def conclusion(played: "ArenaResult", name: str) -> str:
+    """What the sequential test has shown about its first player, in a sentence."""
     from rich.markup import escape
 
+    verdict = played.sprt
+    assert verdict
     test, pairs = verdict.test, ", ".join(f"{count:,}" for count in verdict.pairs)
     found = f"log-likelihood ratio {verdict.ratio:+.2f}; pairs with 0, ½, 1, 1½, 2 points: {pairs}"
     if verdict.accepted is None:
