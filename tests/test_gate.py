@@ -1,4 +1,4 @@
-"""``alphazero gate``: the newest agent replaces the best one only where it is shown to be stronger."""
+"""``alphazero gate``: the newest agent replaces the best one only where it is stronger."""
 
 import json
 

@@ -21,7 +21,7 @@ def by_optimization(counts, elo):
     optimize = pytest.importorskip("scipy.optimize", reason="scipy is not installed")
     result = np.linspace(0, 1, len(counts))
     mean = 1 / (1 + 10 ** (-elo / 400))
-    found = optimize.minimize(
+    best = optimize.minimize(
         lambda p: -(counts * np.log(p)).sum() / counts.sum(),
         np.full(len(counts), 1 / len(counts)),
         jac=lambda p: -counts / p / counts.sum(),
@@ -33,7 +33,7 @@ def by_optimization(counts, elo):
         method="SLSQP",
         options={"ftol": 1e-14, "maxiter": 1000},
     )
-    return -found.fun * counts.sum()
+    return -best.fun * counts.sum()
 
 
 @settings(max_examples=60, deadline=None)
@@ -95,8 +95,10 @@ def ends(test, elo, seed, most_pairs=20_000):
 
 def shares(test, elo, tests):
     """How often ``elo1`` is accepted where ``elo`` is true, and the mean number of games."""
-    found = [ends(test, elo, [int(elo), seed]) for seed in range(tests)]
-    return np.mean([accepted == test.elo1 for accepted, _ in found]), np.mean([n for _, n in found])
+    all_ends = [ends(test, elo, [int(elo), seed]) for seed in range(tests)]
+    return np.mean([accepted == test.elo1 for accepted, _ in all_ends]), np.mean(
+        [n for _, n in all_ends]
+    )
 
 
 def fixed_length(test, rng):

@@ -76,7 +76,7 @@ class Test:
         return float(seen.sum() * (share @ np.log(one / zero)))
 
     def judge(self, result: ArrayLike) -> "Verdict":
-        """What the games so far say; ``result [2 n]`` as in ``pair_counts``."""
+        """The hypotheses after some games; ``result [2 n]`` as in ``pair_counts``."""
         counts = pair_counts(result)
         ratio, (low, high) = self.ratio(counts), self.bounds
         accepted = self.elo0 if ratio <= low else self.elo1 if ratio >= high else None
@@ -85,7 +85,7 @@ class Test:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the games played so far say about the hypotheses of ``test``."""
+    """The hypotheses of ``test`` after some games."""
 
     test: Test
     ratio: float

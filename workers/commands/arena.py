@@ -35,7 +35,7 @@ HELP = "play matches between players and rate them"
 EPILOG = f"""\
 example:
   alphazero arena mcts:simulations=200 minimax:depth=5 --game connect_four
-  alphazero arena NEW OLD --game go --sprt elo0=0,elo1=20    # until one is certain
+  alphazero arena NEW OLD --game go --sprt elo0=0,elo1=20
 
 {PLAYERS}"""
 
@@ -175,19 +175,19 @@ def _progress(verdict: "Verdict") -> str:
 
 
 def conclusion(played: "ArenaResult", name: str) -> str:
-    """What the sequential test has shown about its first player, in a sentence."""
+    """The end of a sequential test in a sentence; ``name`` is its first player."""
     from rich.markup import escape
 
     verdict = played.sprt
     assert verdict
     test, pairs = verdict.test, ", ".join(f"{count:,}" for count in verdict.pairs)
-    found = f"log-likelihood ratio {verdict.ratio:+.2f}; pairs with 0, ½, 1, 1½, 2 points: {pairs}"
+    ratio = f"log-likelihood ratio {verdict.ratio:+.2f}"
     if verdict.accepted is None:
         shown = f"neither {test.elo0:+g} nor {test.elo1:+g} Elo is accepted"
     else:
         other = test.elo0 if verdict.accepted == test.elo1 else test.elo1
         shown = f"{verdict.accepted:+g} Elo for {name} is accepted against {other:+g}"
-    return escape(f"sequential test: {shown} ({found})")
+    return escape(f"sequential test: {shown} ({ratio}; pairs with 0, ½, 1, 1½, 2 points: {pairs})")
 
 
 @contextmanager
