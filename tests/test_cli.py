@@ -118,8 +118,9 @@ def test_every_command_has_help(command, capsys):
 
 def test_every_documented_command_is_found():
     assert set(COMMANDS) == {
-        "analyse", "arena", "bench", "check", "configs", "evaluate", "export", "games", "gtp",
-        "ladder", "new", "play", "records", "serve", "solve", "supervised", "track", "train", "uci",
+        "analyse", "arena", "bench", "check", "configs", "evaluate", "export", "games", "gate",
+        "gtp", "ladder", "new", "play", "records", "serve", "solve", "supervised", "track", "train",
+        "uci",
     }  # fmt: skip
 
 
@@ -219,7 +220,7 @@ def test_arena_reports_the_figures_of_the_design_as_json(capsys, tmp_path):
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads((tmp_path / "x.json").read_text())
     keys = {"game", "games", "players", "distinct_games", "adjudicated", "pairings"}
-    assert set(printed) == {*keys, "forfeits", "programs"}
+    assert set(printed) == {*keys, "forfeits", "programs", "sprt"}
     perfect = printed["players"][1]
     keys = {"name", "wins", "draws", "losses", "score", "elo", "elo_low", "elo_high"}
     assert set(perfect) == keys

@@ -8,7 +8,7 @@ among the games of a batch.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from alphazero.judging.lines import Line
 from alphazero.judging.openings import draw_openings, usual_plies
 from alphazero.judging.ratings import Standing, rank
 from alphazero.judging.session import Reason
+from alphazero.judging.sprt import PAIRS_PER_LOOK, Test, Verdict
 from alphazero.types import Generators, Stream
 from games.base import Game, States
 from games.history import replay
@@ -74,6 +75,8 @@ class ArenaResult:
     """The name and version of each player's program, in the same order; empty for our own."""
     forfeits: tuple[Forfeits, ...] = ()
     """The games lost without a legal move, by player and reason; without resignations."""
+    sprt: Verdict | None = None
+    """How a sequential test ended; None where a number of games was given."""
 
     def counted(self) -> str:
         """The number of games in words, such as "100 games, 2 different"."""
@@ -103,6 +106,21 @@ class Match:
     """``[G]``, the seat of the pairing's first player: 0 begins."""
     forfeits: dict[int, Forfeit] = field(default_factory=dict)
     """The games that ended because a player forfeited them, by their index."""
+
+    @classmethod
+    def of_no_games(cls) -> "Match":
+        return cls(np.zeros(0, np.int8), [], np.zeros(0, np.bool_), np.zeros(0, np.int8))
+
+    def then(self, more: "Match") -> "Match":
+        """The games of this match and, behind them, those of ``more``."""
+        moved = {len(self.lines) + index: forfeit for index, forfeit in more.forfeits.items()}
+        return Match(
+            np.append(self.result, more.result),
+            self.lines + more.lines,
+            np.append(self.adjudicated, more.adjudicated),
+            np.append(self.first_seat, more.first_seat),
+            self.forfeits | moved,
+        )
 
     def tally(self) -> tuple[int, int, int]:
         """The wins, draws and losses of the pairing's first player."""
@@ -135,10 +153,7 @@ def play(
         raise ValueError(f"an arena needs at least 2 players, not {len(players)}")
     if games < 1:
         raise ValueError(f"the number of games must be at least 1, not {games}")
-    repeats = 2 if swap else 1
-    plies = usual_plies(game) if opening_plies is None else opening_plies
-    openings = draw_openings(game, -(-games // repeats), seed, plies)
-    starts = [openings[index // repeats] for index in range(games)]
+    starts = _starts(game, games, seed, opening_plies, repeats=2 if swap else 1)
     pairs = list(combinations(range(len(players)), 2))
     matches = []
     for number, (one, two) in enumerate(pairs):
@@ -150,6 +165,49 @@ def play(
             for played in games_as_dicts(game, (pair[0].name, pair[1].name), starts, matches[-1]):
                 record(played)
     return _result(game, players, pairs, matches)
+
+
+def play_until_certain(
+    game: Game,
+    players: tuple[Player, Player],
+    test: Test,
+    most_games: int,
+    seed: int,
+    opening_plies: int | None = None,
+    progress: Callable[[Verdict], None] | None = None,
+    record: Callable[[dict[str, Any]], object] | None = None,
+) -> ArenaResult:
+    """Let two players play pairs of games until ``test`` accepts a hypothesis.
+
+    The games are the first ones of ``play`` with ``most_games``, an even number, after which the
+    test ends undecided. ``progress`` is called after every ``PAIRS_PER_LOOK`` pairs. Errors as in
+    ``play``; ``ValueError`` for an odd number, too.
+    """
+    if most_games < 2 or most_games % 2:
+        raise ValueError(f"the most games of a test must be an even number, not {most_games}")
+    starts = _starts(game, most_games, seed, opening_plies, repeats=2)
+    names, match, verdict = (players[0].name, players[1].name), Match.of_no_games(), None
+    while len(match.lines) < most_games and (verdict is None or verdict.accepted is None):
+        rows = range(len(match.lines), min(len(match.lines) + 2 * PAIRS_PER_LOOK, most_games))
+        some = [starts[row] for row in rows]
+        seeds = [[seed, Stream.MATCH, 0, row] for row in rows]
+        part = play_match(game, players, some, seeds, lambda done: None)
+        for played in games_as_dicts(game, names, some, part) if record else ():
+            record(played)
+        match = match.then(part)
+        verdict = test.judge(match.result)
+        if progress:
+            progress(verdict)
+    return replace(_result(game, players, [(0, 1)], [match]), sprt=verdict)
+
+
+def _starts(
+    game: Game, games: int, seed: int, opening_plies: int | None, repeats: int
+) -> list[Line]:
+    """The opening of each game; each opening is used ``repeats`` times in a row."""
+    plies = usual_plies(game) if opening_plies is None else opening_plies
+    openings = draw_openings(game, -(-games // repeats), seed, plies)
+    return [openings[index // repeats] for index in range(games)]
 
 
 def _result(

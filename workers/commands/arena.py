@@ -15,6 +15,7 @@ from workers.terminal.options import (
     game,
     new_file,
     player,
+    sequential_test,
 )
 
 if TYPE_CHECKING:
@@ -22,12 +23,19 @@ if TYPE_CHECKING:
 
     from alphazero.judging.arena import ArenaResult
     from alphazero.judging.decisions import Player
+    from alphazero.judging.sprt import Test, Verdict
     from games.base import Game
 
+    Record = Callable[[dict[str, Any]], object]
+
+GAMES = 100
+MOST_GAMES = 10_000
+"""Games after which a sequential test ends undecided."""
 HELP = "play matches between players and rate them"
 EPILOG = f"""\
 example:
   alphazero arena mcts:simulations=200 minimax:depth=5 --game connect_four
+  alphazero arena NEW OLD --game go --sprt elo0=0,elo1=20
 
 {PLAYERS}"""
 
@@ -40,10 +48,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--games",
         type=int,
-        default=100,
         metavar="N",
-        help="games per pairing, sides swapped; default 100",
+        help=f"games per pairing, sides swapped; default {GAMES}, or with --sprt at most "
+        f"{MOST_GAMES:,}",
     )
+    add_sprt(parser)
     parser.add_argument(
         "--opening-plies",
         type=int,
@@ -68,13 +77,26 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
+def add_sprt(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    parser.add_argument(
+        "--sprt",
+        type=sequential_test,
+        default=default,
+        metavar="elo0=0,elo1=20",
+        help="play until a sequential test is certain which is true: that the first of two players "
+        "is elo0 or elo1 points stronger; also alpha=0.05,beta=0.05, the shares of mistakes"
+        f"{'; default: ' + default if default else ''}",
+    )
+
+
 def run(options: argparse.Namespace) -> int:
     from rich.console import Console, Group
 
     import games
-    from alphazero.judging import arena
-    from workers.terminal import progress, tables
+    from workers.terminal import tables
 
+    if options.sprt and (len(options.players) != 2 or options.fixed_seats):
+        raise ValueError("--sprt needs two players who swap seats, so without --fixed-seats")
     rules = games.make(options.game)
     screen = Console(stderr=True)
     with entrants(options.players, rules, options.allow) as chosen:
@@ -82,17 +104,90 @@ def run(options: argparse.Namespace) -> int:
             if shown := entrant.inference or entrant.program:
                 text = f"{entrant.name}: {shown}"
                 screen.print(text, markup=False, highlight=False, soft_wrap=True)
-        with progress.games() as report, _writer(rules, options.games_out) as record:
-            played = arena.play(
-                rules, chosen, options.games, options.seed, options.opening_plies, report,
-                swap=not options.fixed_seats, record=record,
-            )  # fmt: skip
+        with _writer(rules, options.games_out) as record:
+            if options.sprt:
+                played = _test(rules, chosen, options, record)
+            else:
+                played = _play(rules, chosen, options, record)
     advice = "more --opening-plies make games differ"
     tables.warn_of_repeats(screen, played.games, played.distinct_games, advice)
     shown = [_standings(played, rules.max_plies)]
     shown += [_cross_table(played)] if len(chosen) > 2 else []
     shown += _reasons(played)
+    shown += [conclusion(played, chosen[0].name)] if played.sprt else []
     return tables.report(Group(*shown), asdict(played), options.json)
+
+
+def _play(
+    game: "Game", players: list["Player"], options: argparse.Namespace, record: "Record | None"
+) -> "ArenaResult":
+    """A number of games between every pair of players."""
+    from alphazero.judging import arena
+    from workers.terminal import progress
+
+    games = GAMES if options.games is None else options.games
+    with progress.games() as report:
+        return arena.play(
+            game, players, games, options.seed, options.opening_plies, report,
+            swap=not options.fixed_seats, record=record,
+        )  # fmt: skip
+
+
+def _test(
+    game: "Game", players: list["Player"], options: argparse.Namespace, record: "Record | None"
+) -> "ArenaResult":
+    """Games between two players until the sequential test ends."""
+    one, two = players
+    most = MOST_GAMES if options.games is None else options.games
+    return until_certain(
+        game, (one, two), options.sprt, most, options.seed, options.opening_plies, record
+    )
+
+
+def until_certain(
+    game: "Game",
+    players: tuple["Player", "Player"],
+    test: "Test",
+    most_games: int,
+    seed: int,
+    opening_plies: int | None = None,
+    record: "Record | None" = None,
+) -> "ArenaResult":
+    """``arena.play_until_certain`` with a line on standard error for each look at the test."""
+    from rich.console import Console
+
+    from alphazero.judging import arena
+
+    screen = Console(stderr=True)
+
+    def report(verdict: "Verdict") -> None:
+        screen.print(_progress(verdict), markup=False, highlight=False, soft_wrap=True)
+
+    return arena.play_until_certain(
+        game, players, test, most_games, seed, opening_plies, report, record
+    )
+
+
+def _progress(verdict: "Verdict") -> str:
+    games = 2 * sum(verdict.pairs)
+    bounds = f"{verdict.low:.2f} to {verdict.high:.2f}"
+    return f"{games:,} games: log-likelihood ratio {verdict.ratio:+.2f}, undecided in {bounds}"
+
+
+def conclusion(played: "ArenaResult", name: str) -> str:
+    """The end of a sequential test in a sentence; ``name`` is its first player."""
+    from rich.markup import escape
+
+    verdict = played.sprt
+    assert verdict
+    test, pairs = verdict.test, ", ".join(f"{count:,}" for count in verdict.pairs)
+    ratio = f"log-likelihood ratio {verdict.ratio:+.2f}"
+    if verdict.accepted is None:
+        shown = f"neither {test.elo0:+g} nor {test.elo1:+g} Elo is accepted"
+    else:
+        other = test.elo0 if verdict.accepted == test.elo1 else test.elo1
+        shown = f"{verdict.accepted:+g} Elo for {name} is accepted against {other:+g}"
+    return escape(f"sequential test: {shown} ({ratio}; pairs with 0, ½, 1, 1½, 2 points: {pairs})")
 
 
 @contextmanager
@@ -115,7 +210,7 @@ def entrants(
 
 
 @contextmanager
-def _writer(game: "Game", path: Path | None) -> Iterator[Callable[[dict[str, Any]], object] | None]:
+def _writer(game: "Game", path: Path | None) -> Iterator["Record | None"]:
     """A function that writes a game to ``path``; None without a path."""
     from alphazero.judging import saved_games
 

@@ -4,9 +4,14 @@ import argparse
 import os
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from workers.terminal.parsing import Parser
+
+if TYPE_CHECKING:
+    from alphazero.judging.sprt import Test
 
 PLAYERS = """\
 a player is kind[:key=value,...]:
@@ -97,6 +102,26 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 def add_seed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="default 0")
+
+
+def sequential_test(text: str) -> "Test":
+    """``elo0=0,elo1=20,alpha=0.05,beta=0.05``, each of which may be left out."""
+    from alphazero.judging.sprt import Test
+    from games.spec import parse_options
+
+    known = [field.name for field in fields(Test)]
+    values: dict[str, float] = {}
+    for key, value, written in parse_options(text):
+        if key not in known or key in values:
+            raise argparse.ArgumentTypeError(f"{written!r} is not one of {', '.join(known)}, once")
+        try:
+            values[key] = float(value or "")
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{written!r}: a number is missing") from None
+    try:
+        return Test(**values)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def count(text: str) -> int:
