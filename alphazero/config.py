@@ -9,7 +9,9 @@ Sources: AlphaGo Zero is Silver et al. 2017 (Nature 550), AlphaZero is Silver et
 """
 
 import re
+import shlex
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, Tag
@@ -40,6 +42,7 @@ from alphazero.search import continues_trees
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
 from games.base import Game
+from games.spec import shown
 
 SearchSettings = Annotated[
     Annotated[PUCT, Tag("puct")]
@@ -270,6 +273,7 @@ def load(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
     line per error: where, which key, what is wrong and what would be right.
     """
     supervised = "alphazero supervised train", FOLDER / "supervised"
+    _check_is_no_game(name_or_path)
     name, text = config_file.find(name_or_path, FOLDER, supervised)
     config = config_file.parse(Config, text, name, overrides, _CHECKS)
     origin = f"{name} and {config_file.COMMAND_LINE}" if overrides else name
@@ -277,6 +281,18 @@ def load(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
     if problems:
         raise ConfigError(problems)
     return config
+
+
+def _check_is_no_game(text: str) -> None:
+    """``ConfigError`` with the way to train a game where ``text`` names one, no configuration."""
+    known, game = config_file.names(FOLDER), games.named(text)[0]
+    if game not in games.registered() or text in known or Path(text).exists():
+        return
+    own = [
+        name for name in known if f"game: {game}" in (FOLDER / f"{name}.yaml").read_text("utf-8")
+    ]
+    example = f"{[*own, *known][0]} game={shlex.quote(text)}"
+    raise ConfigError([f"no configuration {shown(text)}; it is a game: {example} trains it"])
 
 
 def _check_device(device: str) -> None:

@@ -173,6 +173,18 @@ def test_an_unknown_name_suggests_the_nearest():
     assert line == "no configuration 'tictactoe'; did you mean tic_tac_toe?"
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("hex:size=5", "it is a game: hex_7x7 game=hex:size=5 trains it"),
+        ("open_spiel:y(board_size=3)", "open_spiel_hex_5x5 game='open_spiel:y(board_size=3)'"),
+    ],
+)
+def test_a_game_in_place_of_a_configuration_is_told_how_it_is_trained(text, hint):
+    (line,) = errors(text)
+    assert hint in line
+
+
 def test_a_file_that_is_no_text_is_refused(tmp_path):
     path = tmp_path / "run.yaml"
     path.write_bytes(b"\xff\xfe\x00")

@@ -291,6 +291,11 @@ def test_a_game_that_is_cut_by_its_length_is_no_position_to_analyse():
         session.after(Short(), "111111")
 
 
+def test_moves_that_were_not_separated_are_told_how():
+    with pytest.raises(ValueError, match="several moves are separated by spaces$"):
+        session.after(games.make("hex:size=5"), "b2,c3")
+
+
 def test_a_finished_position_is_named_with_its_result():
     game = games.make("tic_tac_toe")
     for moves, result in (("14253", "X has won"), ("142596", "O has won"), ("123546879", "a draw")):

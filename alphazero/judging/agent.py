@@ -229,7 +229,9 @@ def _game_of(
     """
     spec, path = described.config.game, described.path
     if game is not None and not games.same(spec, game.name):
-        raise ValueError(f"{path} plays {one_line(spec)}, not {game.name}")
+        related = games.named(spec)[0] == games.named(game.name)[0]
+        hint = f"; name the game {one_line(spec)!r} to play it" if related else ""
+        raise ValueError(f"{path} plays {one_line(spec)}, not {game.name}{hint}")
     own = search is None or search == described.config.search.kind
     named = addresses_of(described.config, search=own)
     if game is not None:

@@ -22,6 +22,7 @@ from alphazero.errors import one_line
 from alphazero.judging import lines
 from alphazero.judging.clock import Clock
 from alphazero.types import Limits
+from games import solvers
 from games.base import Game, States
 from games.drawing import STONES
 
@@ -297,6 +298,8 @@ def after(game: Game, moves: str | Sequence[int | str]) -> Session:
             place = f"move {number} of {lines.shown(game, words)!r}, {lines.short(word)!r}"
             possible = lines.possible(game, session.states, lines.short(word))
             why = _ending(session) if session.over() else possible
+            if len(words) == 1 and solvers.separator(game):
+                why += "; several moves are separated by spaces"
             raise ValueError(f"{place}, cannot be played; {why}")
         session.play(action)
     return session

@@ -15,6 +15,7 @@ from alphazero.types import Ending, GameRecord
 from workers.runs import matches, pictures
 from workers.runs.tracking import Tracker
 from workers.terminal.dashboard import Dashboard
+from workers.terminal.output import counted
 
 RATE_SECONDS = 5.0
 """Rates such as games per second are measured over at least this time."""
@@ -119,6 +120,11 @@ class Monitor:
         if self._settings.evaluation.games == 0 or path == self._last_match:
             return
         self._last_match = path
+        evaluation = self._settings.evaluation
+        self._dashboard.message(
+            f"step {step:,}: playing {counted(evaluation.games, 'game')} against "
+            f"{evaluation.opponent}, whose time is not limited"
+        )
         result = matches.play_match(path, self._settings)
         self._tracker.log(step, matches.as_metrics(result))
         self._dashboard.message(f"step {step:,}: {matches.summary(result)}")
