@@ -292,7 +292,7 @@ def test_a_game_that_is_cut_by_its_length_is_no_position_to_analyse():
 
 
 def test_moves_that_were_not_separated_are_told_how():
-    with pytest.raises(ValueError, match="several moves are separated by spaces$"):
+    with pytest.raises(ValueError, match=r"several moves are separated by spaces$"):
         session.after(games.make("hex:size=5"), "b2,c3")
 
 
