@@ -502,6 +502,25 @@ def test_a_hostile_saved_game_is_refused_in_one_line(tmp_path, content, complain
     assert len(str(refused.value)) < 300 + len(str(file))
 
 
+def test_of_a_file_with_a_game_per_line_the_first_is_loaded_and_the_others_are_kept(tmp_path):
+    file, game = tmp_path / "games.jsonl", games.make("connect_four")
+    write = saved_games.writer(game, file)
+    text = "".join(write(sessions.after(game, moves).as_dict()) for moves in ("445", "1"))
+    file.write_text(text)
+    assert saved_games.read(file, game).notation() == ["4", "4", "5"]
+    shown = session([f"load {file}", "save", f"save {file}"])
+    assert "save needs a file" in shown
+    assert "exists already" in shown
+    assert file.read_text() == text
+
+
+def test_what_follows_a_saved_game_in_its_own_line_is_refused(tmp_path):
+    file, game = tmp_path / "game.json", games.make("connect_four")
+    file.write_text(saved_games.writer(game, file)(sessions.Session(game).as_dict())[:-1] + " {}")
+    with pytest.raises(ValueError, match="this is no saved game: Extra data: line 1"):
+        saved_games.read(file, game)
+
+
 def test_a_pipe_a_device_and_a_folder_are_no_saved_games(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("/dev/zero")

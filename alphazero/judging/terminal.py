@@ -294,9 +294,9 @@ class TerminalSession:
         if not name:
             raise ValueError("load needs a file, as in: load game.json")
         path = saved_games.path(name)
-        self.begin(saved_games.read(path, self.game))
-        # Of an SGF only the main line is read: the rest of the file would be lost.
-        self.file = None if path.suffix.lower() == ".sgf" else path
+        session, alone = saved_games.read_first(path, self.game)
+        self.begin(session)
+        self.file = path if alone else None
 
     def help(self) -> None:
         for command in COMMANDS:
