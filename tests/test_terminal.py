@@ -97,6 +97,17 @@ def test_a_draw_is_called_a_draw():
     assert "The game is over: a draw." in transcript
 
 
+@pytest.mark.skipif("go" not in games.registered(), reason="needs the game go")
+@pytest.mark.parametrize(("komi", "words"), [(0.5, "24.5 points"), (24, "1 point")])
+def test_the_end_of_a_game_of_points_says_by_how_many_it_is_won(komi, words):
+    game = games.make(f"go:size=5,komi={komi}")
+    passes = Player("passes", lambda states, *_: Decision(np.full(len(states), 25)))
+    assert f"The game is over: you win by {words}.\n" in session(["c3", "pass"], passes, game)
+    seconds = session(["u", "u", "r"], passes, game, moves="c3 pass pass", begin=False)
+    assert f"The game is over: the agent wins by {words}.\n" in seconds
+    assert "You resigned: the agent wins.\n" in seconds
+
+
 def test_a_game_that_is_cut_by_its_length_says_so(monkeypatch):
     monkeypatch.setattr(games.make("connect_four").__class__, "max_plies", 3)
     transcript = session(["4", "4"])

@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
-from alphazero.judging import advice, board, lines, saved_games
+from alphazero.judging import advice, board, lines, points, saved_games
 from alphazero.judging.advice import Choice
 from alphazero.judging.clock import as_text
 from alphazero.judging.decisions import Decision, Player
@@ -176,7 +176,13 @@ class TerminalSession:
             "played",
         }[reason]
         winner = "a draw" if result == 0 else "the agent wins" if lost else "you win"
-        return f"{how}: {winner}."
+        return f"{how}: {winner}{self.margin()}."
+
+    def margin(self) -> str:
+        """The points of a victory by the rules, `` by 5.5 points``; empty where none count."""
+        by_rules = self.session.reason() is Reason.RULES
+        count = points.shown(self.game, self.session.states) if by_rules else ""
+        return count and f" by {count} point{'s' * (count != '1')}"
 
     def prompt(self) -> str:
         if self.session.over():
