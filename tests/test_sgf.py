@@ -158,7 +158,7 @@ def test_the_points_are_the_difference_of_the_discs_and_a_row_of_stones_has_none
     assert result in sgf.text(game, session.as_dict())
     row = games.make("gomoku:size=9")
     session = Session(row)
-    for move in "a1 a2 b1 b2 c1 c2 d1 d2 e1".split():
+    for move in ("a1", "a2", "b1", "b2", "c1", "c2", "d1", "d2", "e1"):
         session.move(move)
     assert "RE[B+]" in sgf.text(row, session.as_dict())
 
