@@ -27,9 +27,7 @@ def make(spec):
     return TugNearerEnd() if spec == TugNearerEnd.name else games.make(spec)
 
 
-ALSO_ENDLESS = pytest.mark.parametrize(
-    "spec", [*TWO_PLAYERS, "othello:size=4", TugNearerEnd.name]
-)
+ALSO_ENDLESS = pytest.mark.parametrize("spec", [*TWO_PLAYERS, "othello:size=4", TugNearerEnd.name])
 
 
 @pytest.fixture(scope="module")

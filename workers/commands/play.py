@@ -54,8 +54,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--load",
         metavar="FILE",
-        help="go on with the first game of FILE: of `save FILE`, of `arena --games-out FILE`, or of "
-        "SGF or PGN where its name ends in .sgf or .pgn",
+        help="go on with the first game of FILE, which `save FILE` or `arena --games-out FILE` "
+        "wrote, or of SGF or PGN where its name ends in .sgf or .pgn",
     )
     parser.add_argument(
         "--about",

@@ -21,7 +21,7 @@ SETUP_SECONDS = 30.0
 """The time for each command before a game, as programs load their data then, and for all commands
 that set up one position."""
 HINT = "perhaps its command needs an option such as --mode gtp"
-"""What may be wrong where a program does not answer its first command."""
+"""The advice where a program does not answer its first command."""
 _ANSWER = re.compile(r"([=?])(\d*)[ \t]*(.*)", re.DOTALL)
 
 
