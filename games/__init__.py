@@ -78,7 +78,7 @@ _registry: dict[str, Registered] = {
         "games.gymnasium_game:GymnasiumEnvironment",
         {"environment": "FrozenLake-v1(is_slippery=false)", "lowest": 0.0, "highest": 1.0,
          "max_plies": 0, "seed": 0},
-        "An environment of Gymnasium, one player without chance: gymnasium:CliffWalking-v1.",
+        "An environment of Gymnasium for one player: gymnasium:FrozenLake-v1(is_slippery=false).",
         keyless="environment", imports="module:name",
     ),
 }  # fmt: skip

@@ -10,7 +10,7 @@ from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 
 from games.base import Game, States
-from games.environments import METADATA, Renderer, is_legal, observation_space
+from games.environments import METADATA, Renderer, check_two_players, is_legal, observation_space
 
 Opponent = Callable[[States, np.random.Generator], NDArray[np.integer]]
 """``states [1] -> actions [1]``; all randomness comes from the generator."""
@@ -27,8 +27,8 @@ class GymnasiumGame(gymnasium.Env):
     as its reward. After the end ``step`` raises ``ResetNeeded``. All randomness, the opponent's
     too, comes from the seed of ``reset``.
 
-    ``ValueError`` for another seat, for a render mode that there is not, and in an episode for an
-    illegal action of the opponent.
+    ``ValueError`` for a game of one player, another seat, a render mode that there is not, and in
+    an episode for an illegal action of the opponent.
     """
 
     metadata: dict[str, Any] = METADATA
@@ -40,6 +40,7 @@ class GymnasiumGame(gymnasium.Env):
         seat: int | None = None,
         render_mode: str | None = None,
     ):
+        check_two_players(game)
         if seat not in (0, 1, None):
             raise ValueError(f"seat must be 0 (begins), 1, or None for either, not {seat!r}")
         self.game, self.opponent, self.seat = game, opponent, seat

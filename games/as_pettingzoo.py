@@ -9,7 +9,7 @@ from gymnasium.spaces import Box, Discrete
 from pettingzoo import AECEnv
 
 from games.base import Game
-from games.environments import METADATA, Renderer, is_legal, observation_space
+from games.environments import METADATA, Renderer, check_two_players, is_legal, observation_space
 
 _PLAYERS = ["player_0", "player_1"]
 
@@ -22,13 +22,15 @@ class PettingZooGame(AECEnv):
     move sees it. Rewards come with the last move: +1, 0 or -1. A game that reaches ``max_plies`` is
     truncated, with the result of ``game.adjudicate``. An illegal action raises ``ValueError``;
     PettingZoo's ``TerminateIllegalWrapper`` makes it a loss. A step after all players have left
-    raises ``ResetNeeded``. ``ValueError`` for a render mode that there is not.
+    raises ``ResetNeeded``. ``ValueError`` for a game of one player, and for a render mode that
+    there is not.
     """
 
     metadata: dict[str, Any] = METADATA | {"name": "game", "is_parallelizable": False}
 
     def __init__(self, game: Game, render_mode: str | None = None):
         super().__init__()
+        check_two_players(game)
         self.game = game
         self.render_mode, self._renderer = render_mode, Renderer(game, render_mode)
         self.metadata = self.metadata | {"name": game.name}

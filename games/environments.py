@@ -12,6 +12,15 @@ from games.base import Game, States
 METADATA: dict[str, Any] = {"render_modes": ["ansi", "rgb_array"], "render_fps": 1}
 
 
+def check_two_players(game: Game) -> None:
+    """``ValueError``, one line, for a game in which one player makes all moves."""
+    if getattr(game, "one_player", False):
+        raise ValueError(
+            f"{game.name} is a game of one player, and these environments are for two: use the "
+            "environment from which it was made"
+        )
+
+
 def observation_space(game: Game) -> Box:
     """The observations of ``game``: float32 ``[C, H, W]`` within the bounds that it states."""
     low, high = game.observation_bounds

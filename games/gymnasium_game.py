@@ -27,9 +27,11 @@ _ID = re.compile(r"([A-Za-z_][\w.]{0,199}:)?[\w.-]{1,100}(/[\w.-]{1,100})?")
 
 
 class GymnasiumEnvironment(ReplayedGame):
-    """An environment of Gymnasium, one player without chance: gymnasium:CliffWalking-v1."""
+    """An environment of Gymnasium for one player: gymnasium:FrozenLake-v1(is_slippery=false)."""
 
     keyless = "environment"
+    one_player = True
+    """Whether player 0 makes all moves, so that there is no opponent and no match."""
 
     def __init__(
         self,

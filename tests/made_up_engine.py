@@ -188,7 +188,7 @@ if __name__ == "__main__":
         NUMBER, *words = line.split()
         try:
             if (text := gtp(words)) is not None:
-                write(f"={NUMBER} {text}\n\n")
+                write(f"={'' if FAILURE == 'numberless' else NUMBER} {text}\n\n")
         except ValueError as error:
             write(f"?{NUMBER} {error}\n\n")
         if words == ["quit"]:

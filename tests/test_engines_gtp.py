@@ -164,6 +164,21 @@ def test_a_program_that_cannot_play_is_refused_before_the_match(game, failure, c
     assert left_running(f"made_up_engine.py gtp {game.name} {failure}") == []
 
 
+def test_a_program_that_does_not_answer_its_first_command_may_need_an_option(game, monkeypatch):
+    monkeypatch.setattr(gtp, "SETUP_SECONDS", 0.5)
+    hint = "; perhaps its command needs an option such as --mode gtp"
+    for command, reason in (("sleep 60", "gave no answer within 0.5 s"), ("cat", "is no GTP")):
+        with pytest.raises(ValueError, match=reason + hint):
+            players.make(f"gtp:cmd={command}", game, programs=True)
+
+
+def test_an_answer_without_the_number_of_its_command_is_refused_with_what_was_expected(game):
+    with pytest.raises(
+        ValueError, match=r"to protocol_version without its number, not '=1 \.\.\.'"
+    ):
+        made_up(game, "numberless")
+
+
 @pytest.mark.parametrize(
     ("spec", "complaint"),
     [

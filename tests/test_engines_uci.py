@@ -79,7 +79,12 @@ def test_a_program_that_fails_loses_that_game_with_the_reason(failure, reason):
         ("", ",options=Hash", "options are written Name=value;Name=value, not 'Hash'"),
         ("", ",skill=3", "it has no option 'Skill Level'"),
         ("", ",variant=atomic", "it has no UCI_Variant 'atomic'"),
-        ("no_variants", ",variant=breakthrough", "it has no option 'UCI_Variant'"),
+        (
+            "no_variants",
+            ",variant=breakthrough",
+            "it plays chess only, not breakthrough: it has no "
+            "option 'UCI_Variant'; Fairy-Stockfish has variants",
+        ),
         ("ignores_variant", "", "it begins with the position 8/8 w - - 0 1, not rnbqkbnr"),
     ],
 )
@@ -140,7 +145,7 @@ def test_games_of_breakthrough_against_fairy_stockfish_end_without_a_forfeit():
 
 @needs("stockfish", "breakthrough")
 def test_stockfish_is_refused_as_a_player_of_breakthrough():
-    with pytest.raises(ValueError, match="it has no option 'UCI_Variant'"):
+    with pytest.raises(ValueError, match="it plays chess only, not breakthrough"):
         players.make("uci:cmd=stockfish", games.make("breakthrough"), programs=True)
 
 

@@ -90,6 +90,16 @@ def test_a_bad_argument_is_one_line(arguments, message):
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("make", [
+    lambda lake: gymnasium.make("alphazero/Game-v0", game=lake),
+    lambda lake: pettingzoo.make("aec", "alphazero/game-v0", game=lake),
+])  # fmt: skip
+def test_a_game_of_one_player_is_no_environment_of_two(make):
+    with pytest.raises(ValueError, match=r"FrozenLake-.* is a game of one player") as refused:
+        make("gymnasium:FrozenLake-v1(is_slippery=false)")
+    assert "\n" not in str(refused.value)
+
+
 def test_an_environment_of_any_game_needs_its_name():
     with pytest.raises(ValueError, match="unknown game ''"):
         gymnasium.make("alphazero/Game-v0")

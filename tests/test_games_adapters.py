@@ -18,7 +18,8 @@ from games.as_gymnasium import GymnasiumGame, random_opponent
 from games.as_pettingzoo import PettingZooGame
 from games.drawing import Cell, Drawing, Label
 
-EVERY_GAME = pytest.mark.parametrize("spec", [*games.registered(), "othello:size=4"])
+TWO_PLAYERS = [name for name in games.registered() if name != "gymnasium"]
+EVERY_GAME = pytest.mark.parametrize("spec", [*TWO_PLAYERS, "othello:size=4"])
 SEATS = pytest.mark.parametrize("seat", [0, 1, None])
 
 
@@ -26,9 +27,7 @@ def make(spec):
     return TugNearerEnd() if spec == TugNearerEnd.name else games.make(spec)
 
 
-ALSO_ENDLESS = pytest.mark.parametrize(
-    "spec", [*games.registered(), "othello:size=4", TugNearerEnd.name]
-)
+ALSO_ENDLESS = pytest.mark.parametrize("spec", [*TWO_PLAYERS, "othello:size=4", TugNearerEnd.name])
 
 
 @pytest.fixture(scope="module")

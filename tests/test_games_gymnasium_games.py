@@ -16,6 +16,7 @@ from alphazero.search.puct import PUCT
 from alphazero.types import Limits
 from games import gymnasium_game
 from games.conformance import check
+from workers.cli import main
 
 LAKE = "gymnasium:FrozenLake-v1(is_slippery=false)"
 CLIFF = "gymnasium:CliffWalking-v1,lowest=-100,highest=0,max_plies=20"
@@ -143,3 +144,17 @@ def test_environments_of_other_modules_are_addresses_that_must_be_allowed():
         "games.gymnasium_game:GymnasiumEnvironment:environment=evil:Walk-v0",
     ):
         assert games.address_of(spec) == "evil:Walk-v0"
+
+
+def test_the_arena_warns_that_a_match_of_one_player_means_nothing(capsys):
+    assert main(["arena", "random", "random", "--games", "2", "--game", LAKE]) == 0
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert line == (
+        f"warning: {LAKE} has one player: who begins makes all moves of a match, so its result "
+        "means nothing"
+    )
+
+
+def test_the_example_of_the_list_of_games_can_be_played():
+    example = games.registered()["gymnasium"].description.rpartition(" ")[2].rstrip(".")
+    assert games.make(example).name == LAKE

@@ -119,7 +119,7 @@ def test_moves_are_those_of_the_rules_and_undo_takes_them_back_one_by_one():
         action = game.text_to_action(answer[2:].lower())
         assert game.legal(states)[0, action]
         states = game.step(states, np.array([action]))
-    assert played[6] == f"= {game.render(states[0])}"
+    assert played[6] == f"= \n{game.render(states[0])}"
     assert played[7:] == ["="] * 6 + ["? cannot undo", before]
 
 
@@ -224,6 +224,15 @@ def test_the_margin_is_counted_from_the_final_board():
     black, white = board.count("X"), board.count("O")
     winner = "B" if black > white else "W"
     assert answer == ("= 0" if black == white else f"= {winner}+{abs(black - white)}")
+
+
+def test_the_first_row_of_the_board_has_a_line_of_its_own_as_in_gnu_go():
+    assert session("7 showboard\n", engine("tic_tac_toe")) == "=7 \n1 2 3\n4 5 6\n7 8 9\n\n"
+
+
+def test_a_game_that_is_not_about_points_has_a_winner_without_a_margin():
+    moves = [f"play {color} {column}" for color, column in zip("bwbwbwb", "1212121", strict=True)]
+    assert answers(*moves, "final_score", chosen=engine("connect_four"))[-1] == "= B+"
 
 
 needs_go = pytest.mark.skipif("go" not in games.registered(), reason="needs the game go")

@@ -127,6 +127,50 @@ def test_a_game_that_was_lost_without_a_move_is_over_when_it_is_read(result, rea
     assert session.reason() == reason
 
 
+@pytest.mark.skipif("go" not in games.registered(), reason="needs the game go")
+@pytest.mark.parametrize(
+    ("moves", "komi", "result"),
+    [
+        ("C3 pass pass", 7, "B+18"),
+        ("C3 pass pass", 24.5, "B+0.5"),
+        ("pass pass", 7, "W+7"),
+        ("pass pass", 0, "0"),
+    ],
+)
+def test_the_result_of_a_finished_game_of_go_has_the_points(moves, komi, result):
+    game = games.make(f"go:size=5,komi={komi}")
+    session = Session(game)
+    for move in moves.split():
+        session.move(move)
+    text = sgf.text(game, session.as_dict())
+    assert f"RE[{result}]" in text
+    assert sgf.load(text.encode(), game).reason() is Reason.RULES
+
+
+def test_the_points_are_the_difference_of_the_discs_and_a_row_of_stones_has_none():
+    game = games.make("othello:size=4")
+    session = played(game, np.random.default_rng(3).integers(0, 99, 30).tolist())
+    board = game.render(session.states[0])
+    black, white = board.count("X"), board.count("O")
+    assert session.over()
+    assert black != white
+    result = f"RE[{'BW'[black < white]}+{abs(black - white)}]"
+    assert result in sgf.text(game, session.as_dict())
+    row = games.make("gomoku:size=9")
+    session = Session(row)
+    for move in ("a1", "a2", "b1", "b2", "c1", "c2", "d1", "d2", "e1"):
+        session.move(move)
+    assert "RE[B+]" in sgf.text(row, session.as_dict())
+
+
+def test_a_board_that_is_not_square_is_refused_with_the_words_of_sgf(tmp_path):
+    complaint = (
+        "files of SGF are written and read for square boards only, and gomoku:size=5x6.* has"
+    )
+    with pytest.raises(ValueError, match=complaint):
+        saved_games.writer(games.make("gomoku:size=5x6"), tmp_path / "games.sgf")
+
+
 def test_a_result_by_score_does_not_end_a_game_in_progress():
     session = sgf.load(OTHELLO.format("RE[B+3]").encode(), games.make("othello:size=4"))
     assert not session.over()

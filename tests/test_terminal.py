@@ -97,6 +97,17 @@ def test_a_draw_is_called_a_draw():
     assert "The game is over: a draw." in transcript
 
 
+@pytest.mark.skipif("go" not in games.registered(), reason="needs the game go")
+@pytest.mark.parametrize(("komi", "words"), [(0.5, "24.5 points"), (24, "1 point")])
+def test_the_end_of_a_game_of_points_says_by_how_many_it_is_won(komi, words):
+    game = games.make(f"go:size=5,komi={komi}")
+    passes = Player("passes", lambda states, *_: Decision(np.full(len(states), 25)))
+    assert f"The game is over: you win by {words}.\n" in session(["c3", "pass"], passes, game)
+    seconds = session(["u", "u", "r"], passes, game, moves="c3 pass pass", begin=False)
+    assert f"The game is over: the agent wins by {words}.\n" in seconds
+    assert "You resigned: the agent wins.\n" in seconds
+
+
 def test_a_game_that_is_cut_by_its_length_says_so(monkeypatch):
     monkeypatch.setattr(games.make("connect_four").__class__, "max_plies", 3)
     transcript = session(["4", "4"])
@@ -500,6 +511,25 @@ def test_a_hostile_saved_game_is_refused_in_one_line(tmp_path, content, complain
     assert complaint in str(refused.value)
     assert "\n" not in str(refused.value)
     assert len(str(refused.value)) < 300 + len(str(file))
+
+
+def test_of_a_file_with_a_game_per_line_the_first_is_loaded_and_the_others_are_kept(tmp_path):
+    file, game = tmp_path / "games.jsonl", games.make("connect_four")
+    write = saved_games.writer(game, file)
+    text = "".join(write(sessions.after(game, moves).as_dict()) for moves in ("445", "1"))
+    file.write_text(text)
+    assert saved_games.read(file, game).notation() == ["4", "4", "5"]
+    shown = session([f"load {file}", "save", f"save {file}"])
+    assert "save needs a file" in shown
+    assert "exists already" in shown
+    assert file.read_text() == text
+
+
+def test_what_follows_a_saved_game_in_its_own_line_is_refused(tmp_path):
+    file, game = tmp_path / "game.json", games.make("connect_four")
+    file.write_text(saved_games.writer(game, file)(sessions.Session(game).as_dict())[:-1] + " {}")
+    with pytest.raises(ValueError, match="this is no saved game: Extra data: line 1"):
+        saved_games.read(file, game)
 
 
 def test_a_pipe_a_device_and_a_folder_are_no_saved_games(tmp_path):

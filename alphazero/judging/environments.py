@@ -26,7 +26,8 @@ def for_gymnasium(
 
     ``"random"``, ``"mcts:simulations=50"``, ``"checkpoint"`` (the bundled agent) or
     ``"checkpoint:path=runs/mine"``, see ``players.make``; or a function of a position and a
-    generator. ``ValueError``, one line: no such game, parameter, player, seat or render mode.
+    generator. ``ValueError``, one line: no such game, parameter, player, seat or render mode, or
+    a game of one player.
     """
     made = _made(game, parameters)
     plays = opponent_of(opponent, made) if isinstance(opponent, str) else opponent

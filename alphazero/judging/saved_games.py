@@ -59,22 +59,41 @@ def write(played: Session, path: Path, replace: bool = False) -> None:
 
 
 def read(path: Path, game: Game) -> Session:
-    """The game of the file, of SGF the first one; its clock runs on from now.
+    """The first game of the file, as ``read_first``."""
+    return read_first(path, game)[0]
 
-    ``ValueError``, one line that names the file: it cannot be read, is no regular file, is larger
-    than ``LARGEST_BYTES``, or holds no game of these rules.
+
+def read_first(path: Path, game: Game) -> tuple[Session, bool]:
+    """The first game of the file, and whether the file holds nothing else that would be lost.
+
+    Its clock runs on from now. ``ValueError``, one line that names the file: it cannot be read, is
+    no regular file, is larger than ``LARGEST_BYTES``, or holds no game of these rules.
     """
     try:
         content = content_of(path)
-        if path.suffix.lower() == ".sgf":
-            return sgf.load(content, game)
-        return session.load(json.loads(content), game)
+        if path.suffix.lower() in _READERS:  # only the main line is read
+            return _READERS[path.suffix.lower()](content, game), False
+        saved, alone = _first_value(content)
+        return session.load(saved, game), alone
     except RecursionError:
         raise ValueError(f"{path}: this is no saved game") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: this is no saved game: {error}") from None
     except (ValueError, OSError) as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+_READERS = {".sgf": sgf.load, ".pgn": pgn.load}
+
+
+def _first_value(content: bytes) -> tuple[Any, bool]:
+    """The first value of a text of JSON, and whether it is the only one; others follow in lines."""
+    text = content.decode(json.detect_encoding(content))
+    value, end = json.JSONDecoder().raw_decode(text, len(text) - len(text.lstrip()))
+    rest = text[end:].lstrip(" \t\r")
+    if rest and not rest.startswith("\n"):
+        raise json.JSONDecodeError("Extra data", text, end)
+    return value, not rest.strip()
 
 
 def content_of(path: Path) -> bytes:

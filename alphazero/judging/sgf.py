@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from alphazero.errors import one_line, reading
+from alphazero.judging import points
 from alphazero.judging.engines import notation
 from alphazero.judging.engines.positions import mover
 from alphazero.judging.lines import plies
 from alphazero.judging.session import SEATS, Reason, Session
 from alphazero.nn import extras
 from games.base import Game
+from games.history import replay
 
 _COLORS = notation.GTP_COLORS
 _GO_LETTERS = "ABCDEFGHJKLMNOPQRST"
@@ -40,11 +42,19 @@ _KINDS = {
 
 
 def kind_of(game: Game) -> _Kind:
-    """How SGF writes ``game``; ``ValueError``, one line: it does not, or it is not square."""
+    """How SGF writes ``game``; ``ValueError``, one line: it does not, or its board is not square.
+
+    SGF has other boards, SZ[4:3], but sgfmill does not read them.
+    """
     kind = _KINDS.get(game.name.partition(":")[0])
     if kind is None:
         raise ValueError(f"SGF is for {', '.join(_KINDS)}, not {game.name}")
-    notation.gtp_size(game)
+    _, rows, columns = game.observation_shape
+    if rows != columns:
+        raise ValueError(
+            f"files of SGF are written and read for square boards only, and {game.name} has "
+            f"{rows} x {columns}"
+        )
     return kind
 
 
@@ -68,7 +78,7 @@ def text(game: Game, played: dict[str, Any]) -> str:
     }  # fmt: skip
     if komi is not None:
         root |= {"KM": f"{komi:g}", "RU": "Chinese"}
-    if result := _result(played):
+    if result := _result(game, played):
         root["RE"] = result
     root["C"] = _comment(game, played)
     nodes = [f"{name}[{_escaped(value)}]" for name, value in root.items()]
@@ -116,14 +126,18 @@ _FORFEITS = {"R": "", "T": "ran out of time", "F": "forfeited the game"}
 _HOW = {Reason.RESIGNATION: "R", Reason.TIME: "T", Reason.FORFEIT: "F"}
 
 
-def _result(played: dict[str, Any]) -> str:
-    """``B+``, ``W+R``, ``0`` for a draw; empty for a game that goes on."""
+def _result(game: Game, played: dict[str, Any]) -> str:
+    """``B+5.5``, ``B+``, ``W+R``, ``0`` for a draw; empty for a game that goes on."""
     result = played["result"]
     if result is None:
         return ""
     if result["first"] == 0:
         return "0"
-    return f"{_COLORS[result['first'] < 0]}+{_HOW.get(result['reason'], '')}"
+    how = _HOW.get(result["reason"], "")
+    if result["reason"] == Reason.RULES:
+        last = replay(game, [[number - 1 for number in played["moves"]]])
+        how = points.shown(game, last)
+    return f"{_COLORS[result['first'] < 0]}+{how}"
 
 
 def _comment(game: Game, played: dict[str, Any]) -> str:

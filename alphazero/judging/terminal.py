@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
-from alphazero.judging import advice, board, lines, saved_games
+from alphazero.judging import advice, board, lines, points, saved_games
 from alphazero.judging.advice import Choice
 from alphazero.judging.clock import as_text
 from alphazero.judging.decisions import Decision, Player
@@ -176,7 +176,13 @@ class TerminalSession:
             "played",
         }[reason]
         winner = "a draw" if result == 0 else "the agent wins" if lost else "you win"
-        return f"{how}: {winner}."
+        return f"{how}: {winner}{self.margin()}."
+
+    def margin(self) -> str:
+        """The points of a victory by the rules, `` by 5.5 points``; empty where none count."""
+        by_rules = self.session.reason() is Reason.RULES
+        count = points.shown(self.game, self.session.states) if by_rules else ""
+        return count and f" by {count} point{'s' * (count != '1')}"
 
     def prompt(self) -> str:
         if self.session.over():
@@ -294,9 +300,9 @@ class TerminalSession:
         if not name:
             raise ValueError("load needs a file, as in: load game.json")
         path = saved_games.path(name)
-        self.begin(saved_games.read(path, self.game))
-        # Of an SGF only the main line is read: the rest of the file would be lost.
-        self.file = None if path.suffix.lower() == ".sgf" else path
+        session, alone = saved_games.read_first(path, self.game)
+        self.begin(session)
+        self.file = path if alone else None
 
     def help(self) -> None:
         for command in COMMANDS:

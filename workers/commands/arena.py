@@ -19,6 +19,7 @@ from workers.terminal.options import (
 )
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from alphazero.judging.arena import ArenaResult
@@ -99,6 +100,7 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError("--sprt needs two players who swap seats, so without --fixed-seats")
     rules = games.make(options.game)
     screen = Console(stderr=True)
+    warn_of_one_player(rules, screen)
     with entrants(options.players, rules, options.allow) as chosen:
         for entrant in chosen:
             if shown := entrant.inference or entrant.program:
@@ -116,6 +118,13 @@ def run(options: argparse.Namespace) -> int:
     shown += _reasons(played)
     shown += [conclusion(played, chosen[0].name)] if played.sprt else []
     return tables.report(Group(*shown), asdict(played), options.json)
+
+
+def warn_of_one_player(game: "Game", screen: "Console") -> None:
+    """Say in one line that a match means nothing where player 0 makes all moves."""
+    if getattr(game, "one_player", False):
+        text = f"warning: {game.name} has one player: who begins makes all moves of a match"
+        screen.print(f"{text}, so its result means nothing", markup=False, soft_wrap=True)
 
 
 def _play(

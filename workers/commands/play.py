@@ -52,7 +52,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="begin after these moves: 4453 in connect_four, 'd3 c5' in games of ten moves or more",
     )
     parser.add_argument(
-        "--load", metavar="FILE", help="go on with a game that was saved with `save FILE`"
+        "--load",
+        metavar="FILE",
+        help="go on with the first game of FILE, which `save FILE` or `arena --games-out FILE` "
+        "wrote, or of SGF or PGN where its name ends in .sgf or .pgn",
     )
     parser.add_argument(
         "--about",

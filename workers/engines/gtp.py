@@ -54,9 +54,13 @@ def parse(line: str) -> Request | None:
 
 
 def response(number: str, text: str, mark: str = "=") -> str:
-    """The response with this text, in which an empty line would be its end."""
+    """The response with this text, in which an empty line would be its end.
+
+    A text that begins with a line break begins in the second line of the response.
+    """
     lines = [line.rstrip() for line in text.splitlines() if line.strip()]
-    return f"{mark}{number} {chr(10).join(lines)}".rstrip(" ") + "\n\n"
+    first = "\n" if lines and text.startswith("\n") else ""
+    return f"{mark}{number} {first}{chr(10).join(lines)}".rstrip(" ") + "\n\n"
 
 
 def serve(commands: Mapping[str, Command], begin: Callable[[str], None], inbox: Inbox, say: Say):

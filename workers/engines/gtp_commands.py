@@ -4,11 +4,9 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 import alphazero
 from alphazero.errors import reason
-from alphazero.judging import saved_games, sgf
+from alphazero.judging import points, saved_games, sgf
 from alphazero.judging.decisions import Decision
 from alphazero.judging.engines import notation
 from alphazero.judging.session import Reason
@@ -66,7 +64,7 @@ class Gtp:
             "undo": self._undo,
             "time_settings": self._time_settings,
             "time_left": self._time_left,
-            "showboard": lambda _: self._engine.game.render(self._engine.session.states[0]),
+            "showboard": self._showboard,
             "final_score": self._final_score,
         }
         for prefix, style in STYLES.items():
@@ -224,6 +222,11 @@ class Gtp:
             self._time.set(side, left, due)
         return ""
 
+    def _showboard(self, arguments: list[str]) -> str:
+        """The board, whose first row begins a line of its own, as in GNU Go."""
+        exactly(arguments, 0)
+        return "\n" + self._engine.game.render(self._engine.session.states[0])
+
     def _final_score(self, arguments: list[str]) -> str:
         """The winner and the margin where the game has one: ``B+3.5``, ``W+``, ``0``."""
         exactly(arguments, 0)
@@ -236,17 +239,8 @@ class Gtp:
         winner = notation.GTP_COLORS[0 if result > 0 else 1]
         if session.reason() is Reason.RESIGNATION:
             return f"{winner}+R"
-        return f"{winner}+{self._margin() if session.reason() is Reason.RULES else ''}"
-
-    def _margin(self) -> str:
-        """The winner's points on the finished board less the other's; empty where none count."""
-        session = self._engine.session
-        owners = session.game.final_ownership(session.states)
-        if owners is None:
-            return ""
-        points = float(np.sum(owners[0])) * (1 if session.to_move == 0 else -1)
-        points -= getattr(session.game, "komi", 0.0)
-        return f"{abs(points):g}" if np.sign(points) == session.result(0) else ""
+        by_rules = session.reason() is Reason.RULES
+        return f"{winner}+{points.shown(session.game, session.states) if by_rules else ''}"
 
     def _final_status_list(self, arguments: list[str]) -> str:
         """Stones by their status: all that are on the board count, so that none is dead."""

@@ -20,11 +20,17 @@ from games.base import Game
 SETUP_SECONDS = 30.0
 """The time for each command before a game, as programs load their data then, and for all commands
 that set up one position."""
+HINT = "perhaps its command needs an option such as --mode gtp"
+"""The advice where a program does not answer its first command."""
 _ANSWER = re.compile(r"([=?])(\d*)[ \t]*(.*)", re.DOTALL)
 
 
 class Refused(EngineFailure):
     """The program's answer that it cannot execute a command."""
+
+
+class NoNumber(EngineFailure):
+    """An answer that is GTP but does not repeat the number of the command."""
 
 
 class _Move(NamedTuple):
@@ -58,7 +64,7 @@ class GtpEngine:
 
     def begin(self) -> None:
         """Set up a game; ``EngineFailure``: the program does not play it."""
-        version = self.ask("protocol_version").strip()
+        version = self._version()
         if version != "2":
             raise EngineFailure(f"speaks version {one_line(version, SHOWN)!r} of GTP, not 2")
         self.title = " ".join(one_line(self.ask(word), SHOWN) for word in ("name", "version"))
@@ -71,6 +77,15 @@ class GtpEngine:
         if (komi := notation.komi(self._game)) is not None:
             self.ask(f"komi {komi:g}")
         self._check_rules()
+
+    def _version(self) -> str:
+        """The answer to its first command; a program that is not told to speak GTP has none."""
+        try:
+            return self.ask("protocol_version").strip()
+        except (Refused, NoNumber):
+            raise
+        except EngineFailure as failure:
+            raise EngineFailure(f"{failure}; {HINT}") from None
 
     def _check_game(self) -> None:
         """``EngineFailure`` where it lists the games that it plays, as ``gtp-rhino``, without ours.
@@ -178,7 +193,10 @@ class GtpEngine:
         status, number, _ = self._parts(line)
         if not status or number != str(self._number):
             shown, word = one_line(line, SHOWN), command.partition(" ")[0]
-            raise EngineFailure(f"answered {shown!r} to {word}, which is no GTP")
+            said = f"answered {shown!r} to {word}"
+            if status and not number:
+                raise NoNumber(f"{said} without its number, not '{status}{self._number} ...'")
+            raise EngineFailure(f"{said}, which is no GTP")
 
     def _parts(self, text: str) -> tuple[str, str, str]:
         """The status, number and text of an answer; empty where it is none."""

@@ -84,7 +84,12 @@ class UciEngine:
         """Set its options; ``EngineFailure``: it lacks one of them, or does not play the game."""
         deadline = self.program.deadline(SETUP_SECONDS)
         self.title, known = self._described(deadline)
-        if VARIANT in known or self._variant != "chess":
+        if VARIANT not in known and self._variant != "chess":
+            raise EngineFailure(
+                f"plays chess only, not {self._variant}: it has no option {VARIANT!r}; "
+                "Fairy-Stockfish has variants"
+            )
+        if VARIANT in known:
             self._set(VARIANT, self._variant, known, deadline)
         for name, value in self._options.items():
             self._set(name, value, known, deadline)
