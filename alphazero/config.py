@@ -286,12 +286,12 @@ def load(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
 def _check_is_no_game(text: str) -> None:
     """``ConfigError`` with the way to train a game where ``text`` names one, no configuration."""
     known, game = config_file.names(FOLDER), games.named(text)[0]
-    if game not in games.registered() or text in known or Path(text).exists():
+    if game not in games.registered() or text in known or len(text) > 200 or Path(text).exists():
         return
-    own = [
-        name for name in known if f"game: {game}" in (FOLDER / f"{name}.yaml").read_text("utf-8")
-    ]
-    example = f"{[*own, *known][0]} game={shlex.quote(text)}"
+    own = re.compile(rf"^game: {re.escape(game)}(:|$)", re.MULTILINE)
+    texts = {name: (FOLDER / f"{name}.yaml").read_text("utf-8") for name in known}
+    fitting = sorted((name for name in known if own.search(texts[name])), key=len)  # small boards
+    example = f"{[*fitting, *known][0]} game={shlex.quote(text)}"
     raise ConfigError([f"no configuration {shown(text)}; it is a game: {example} trains it"])
 
 

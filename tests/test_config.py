@@ -177,6 +177,8 @@ def test_an_unknown_name_suggests_the_nearest():
     ("text", "hint"),
     [
         ("hex:size=5", "it is a game: hex_7x7 game=hex:size=5 trains it"),
+        ("go:size=5", "go_7x7 game=go:size=5 trains it"),
+        ("gomoku:size=7", "gomoku_9x9 game=gomoku:size=7 trains it"),
         ("open_spiel:y(board_size=3)", "open_spiel_hex_5x5 game='open_spiel:y(board_size=3)'"),
     ],
 )

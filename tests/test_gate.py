@@ -26,7 +26,7 @@ def run(tmp_path_factory):
 def test_the_first_agent_becomes_the_best_without_a_game(run, tmp_path, capsys):
     best = tmp_path / "best"
     assert main(["gate", str(run), "--best", str(best)]) == 0
-    assert "holds the newest agent" in capsys.readouterr().out
+    assert "now holds the newest agent" in " ".join(capsys.readouterr().out.split())
     assert checkpoint.describe(best).step == 400
 
 
@@ -51,6 +51,32 @@ def test_a_stronger_agent_takes_the_place_of_the_best_one(run, tmp_path, capsys)
     assert main(["gate", str(run), "--best", str(best), *QUICK]) == 0
     assert "+150 Elo for the newest agent is accepted" in " ".join(capsys.readouterr().out.split())
     assert checkpoint.describe(best).step == 400
+
+
+def test_a_best_folder_that_may_not_be_replaced_is_refused_before_any_game(run, tmp_path, capsys):
+    best = tmp_path / "best"
+    assert main(["gate", str(run), "--best", str(best)]) == 0
+    (best / "notes.txt").write_text("mine")
+    assert main(["gate", str(run), "--best", str(best), *QUICK]) == 2
+    shown = capsys.readouterr().err
+    assert "holds something already" in shown
+    assert "log-likelihood" not in shown
+
+
+def test_the_best_agent_is_brought_back_where_its_replacement_was_interrupted(run, tmp_path):
+    best, old = tmp_path / "best", tmp_path / "best.old"
+    assert main(["gate", str(run), "--best", str(best)]) == 0
+    best.rename(old)
+    assert main(["gate", str(run), "--best", str(best), *QUICK]) == 1
+    assert checkpoint.describe(best).step == 400
+    assert not old.exists()
+
+
+def test_the_json_of_every_outcome_says_whether_the_best_agent_was_replaced(run, tmp_path, capsys):
+    best = tmp_path / "best"
+    for expected in (0, 1):
+        assert main(["gate", str(run), "--best", str(best), *QUICK, "--json", "-"]) == expected
+        assert json.loads(capsys.readouterr().out)["replaced"] == (expected == 0)
 
 
 def test_a_folder_that_is_no_run_is_refused_in_one_line(tmp_path, capsys):

@@ -133,6 +133,30 @@ def test_a_game_that_is_not_over_on_the_board_ends_by_its_result(tags, end, resi
 
 
 @chess_only
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_file_has_the_line_ends_of_any_system_and_spaces_before_them(end):
+    text = '[White "5" tall"] \n[Black "B"]\n\n1. e4 {x} e5 ; hi\n% no\n2. Nf3 1-0\n'
+    session = pgn.load(text.replace("\n", end).encode(), games.make("chess"))
+    assert session.notation() == ["e4", "e5", "Nf3"]
+    assert (session.seats, session.resigned) == (('5" tall', "B"), 1)
+
+
+@chess_only
+def test_a_game_without_moves_and_result_is_not_mixed_with_the_next_one():
+    text = '[White "a"]\n[Black "b"]\n\n[White "c"]\n[Black "d"]\n\n1. e4 1-0\n'
+    session = pgn.load(text.encode(), games.make("chess"))
+    assert (session.seats, session.notation()) == (("a", "b"), [])
+
+
+@chess_only
+@pytest.mark.parametrize("ending", ["normal", "time forfeit", "rules infraction"])
+def test_the_way_in_which_a_game_was_lost_is_written_as_it_was_read(ending):
+    game = games.make("chess")
+    session = pgn.load(f'[Termination "{ending}"]\n\n1. e4 e5 1-0\n'.encode(), game)
+    assert f'[Termination "{ending}"]' in pgn.text(game, session.as_dict())
+
+
+@chess_only
 def test_a_mate_is_a_mate_whatever_the_result_says():
     session = pgn.load(b"1. f3 e5 2. g4 Qh4# 1-0", games.make("chess"))
     assert (session.reason(), session.result(0)) == (Reason.RULES, -1)

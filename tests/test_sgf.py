@@ -125,6 +125,7 @@ def test_a_game_that_was_lost_without_a_move_is_over_when_it_is_read(result, rea
     session = sgf.load(OTHELLO.format(f"RE[{result}]").encode(), games.make("othello:size=4"))
     assert session.resigned == 1
     assert session.reason() == reason
+    assert f"RE[{result[:3]}]" in sgf.text(session.game, session.as_dict())
 
 
 @pytest.mark.skipif("go" not in games.registered(), reason="needs the game go")

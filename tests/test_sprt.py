@@ -62,6 +62,19 @@ def test_results_never_seen_leave_the_ratio_finite_and_on_the_right_side():
     assert test.ratio(np.zeros(5)) == pytest.approx(0, abs=0.01)
 
 
+def test_the_example_of_the_docstring_is_right():
+    counts = [100, 200, 400, 170, 130]
+    assert Test(0, 5).ratio(counts) == pytest.approx(0.35, abs=0.005)
+    assert Test(0, 20).ratio(counts) == pytest.approx(-2.44, abs=0.005)
+
+
+def test_pairs_of_games_that_repeat_count_once_and_end_a_test_undecided():
+    game, test = games.make("tic_tac_toe"), Test(0, 100)
+    pair = first_legal(game), first_legal(game, "again")
+    result = arena.play_until_certain(game, pair, test, 1000, 0, opening_plies=0)
+    assert (sum(result.sprt.pairs), result.sprt.accepted, result.games) == (1, None, 64)
+
+
 def test_the_bounds_are_walds():
     low, high = Test(alpha=0.05, beta=0.1).bounds
     assert low == pytest.approx(math.log(0.1 / 0.95))
@@ -132,19 +145,24 @@ def test_a_player_between_the_hypotheses_is_accepted_about_as_often_as_not():
 
 
 def test_play_until_certain_plays_the_first_games_of_a_longer_match():
+    game, test = games.make("tic_tac_toe"), Test(0, 100)
+    pair = players.make("minimax:depth=2", game), players.make("random", game)
+    seen, looks = [], []
+    result = arena.play_until_certain(game, pair, test, 400, 0, 2, looks.append, record=seen.append)
+    assert result.sprt == looks[-1]
+    assert result.sprt.accepted == 100
+    assert [look.accepted for look in looks[:-1]] == [None] * (len(looks) - 1)
+    assert result.games == 32 * len(looks) < 400
+    recorded = []
+    arena.play(game, pair, 400, 0, 2, record=recorded.append)
+    assert seen == recorded[: result.games]
+
+
+def test_a_game_that_the_beginner_wins_shows_no_difference_between_players():
     game, test = TwoAtATime(), Test(0, 200)
     pair = first_legal(game), players.make("random", game)
-    seen, looks = [], []
-    result = arena.play_until_certain(game, pair, test, 200, 0, 1, looks.append, record=seen.append)
-    # Seat 0 wins every game: all pairs are drawn, and neither player is 200 points stronger.
-    assert result.sprt == looks[-1]
-    assert result.sprt.accepted == 0
-    assert result.sprt.pairs == (0, 0, result.games // 2, 0, 0)
-    assert [look.accepted for look in looks[:-1]] == [None] * (len(looks) - 1)
-    assert [2 * sum(look.pairs) for look in looks] == list(range(32, result.games + 1, 32))
-    recorded = []
-    arena.play(game, pair, 200, 0, 1, record=recorded.append)
-    assert seen == recorded[: result.games]
+    result = arena.play_until_certain(game, pair, test, 2000, 0, 1)
+    assert result.sprt.pairs[2] == sum(result.sprt.pairs)
 
 
 def test_the_most_games_of_a_test_are_never_exceeded_and_the_last_look_may_be_a_short_one():

@@ -20,7 +20,7 @@ from alphazero.judging.lines import Line
 from alphazero.judging.openings import draw_openings, usual_plies
 from alphazero.judging.ratings import Standing, rank
 from alphazero.judging.session import Reason
-from alphazero.judging.sprt import PAIRS_PER_LOOK, Test, Verdict
+from alphazero.judging.sprt import PAIRS_PER_LOOK, Test, Verdict, distinct_pairs
 from alphazero.types import Generators, Stream
 from games.base import Game, States
 from games.history import replay
@@ -179,33 +179,36 @@ def play_until_certain(
 ) -> ArenaResult:
     """Let two players play pairs of games until ``test`` accepts a hypothesis.
 
-    The games are the first ones of ``play`` with ``most_games``, an even number, after which the
-    test ends undecided. ``progress`` is called after every ``PAIRS_PER_LOOK`` pairs. Errors as in
-    ``play``; ``ValueError`` for an odd number, too.
+    The games are the first ones of ``play`` with ``most_games``, an even number (else
+    ``ValueError``). The test ends undecided after them, or where a look brings no new games: equal
+    pairs count once. ``progress`` is called after ``PAIRS_PER_LOOK`` pairs. Errors as in ``play``.
     """
     if most_games < 2 or most_games % 2:
         raise ValueError(f"the most games of a test must be an even number, not {most_games}")
-    starts = _starts(game, most_games, seed, opening_plies, repeats=2)
     names, match, verdict = (players[0].name, players[1].name), Match.of_no_games(), None
+    starts: list[Line] = []
     while len(match.lines) < most_games and (verdict is None or verdict.accepted is None):
         rows = range(len(match.lines), min(len(match.lines) + 2 * PAIRS_PER_LOOK, most_games))
-        some = [starts[row] for row in rows]
-        seeds = [[seed, Stream.MATCH, 0, row] for row in rows]
+        if rows.stop > len(starts):  # those drawn before come first again
+            starts = _starts(game, min(most_games, 2 * rows.stop), seed, opening_plies, repeats=2)
+        some, seeds = zip(
+            *((starts[row], [seed, Stream.MATCH, 0, row]) for row in rows), strict=True
+        )
         part = play_match(game, players, some, seeds, lambda done: None)
         for played in games_as_dicts(game, names, some, part) if record else ():
             record(played)
         match = match.then(part)
-        verdict = test.judge(match.result)
+        before, verdict = verdict, test.judge(distinct_pairs(match.lines, match.result))
         if progress:
             progress(verdict)
+        if before is not None and sum(before.pairs) == sum(verdict.pairs):
+            break
     return replace(_result(game, players, [(0, 1)], [match]), sprt=verdict)
 
 
-def _starts(
-    game: Game, games: int, seed: int, opening_plies: int | None, repeats: int
-) -> list[Line]:
+def _starts(game: Game, games: int, seed: int, plies: int | None, repeats: int) -> list[Line]:
     """The opening of each game; each opening is used ``repeats`` times in a row."""
-    plies = usual_plies(game) if opening_plies is None else opening_plies
+    plies = usual_plies(game) if plies is None else plies
     openings = draw_openings(game, -(-games // repeats), seed, plies)
     return [openings[index // repeats] for index in range(games)]
 

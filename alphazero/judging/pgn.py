@@ -63,13 +63,19 @@ def text(game: Game, played: dict[str, Any]) -> str:
         "Event": game.name, "Site": "?", "Date": "????.??.??", "Round": "-",
         "White": played["seats"][0], "Black": played["seats"][1], "Result": shown,
         "Termination": "unterminated" if result is None
-        else _TERMINATIONS.get(result["reason"], "normal"),
+        else _termination(played, result["reason"]),
     }  # fmt: skip
     words = [*_moves(game, played["moves"]), *_comment(played), shown]
     header = "\n".join(f'[{name} "{_escaped(value)}"]' for name, value in tags.items())
     # Words are not split at hyphens: 1-0 and O-O are one word.
     moves = textwrap.fill(" ".join(words), WIDTH, break_long_words=False, break_on_hyphens=False)
     return f"{header}\n\n{moves}\n\n"
+
+
+def _termination(played: dict[str, Any], reason: str) -> str:
+    if played.get("forfeit") == _FORFEITS["time forfeit"]:
+        return "time forfeit"
+    return _TERMINATIONS.get(Reason(reason), "normal")
 
 
 def _moves(game: Game, moves: list[int]) -> Iterator[str]:
@@ -169,10 +175,10 @@ def read(content: bytes) -> Record:
     result, depth = "", 0
     for token in _tokens(_decoded(content)):
         if token.startswith("["):
-            if moves:
+            name, value = ("", "") if moves else _tag(token)
+            if moves or name in tags:
                 break  # the next game, as this one has no result at its end
-            name, value = _tag(token)
-            tags.setdefault(name, value)
+            tags[name] = value
         elif token in "()":
             depth += 1 if token == "(" else -1
             if depth < 0:
@@ -191,10 +197,12 @@ def read(content: bytes) -> Record:
 
 
 def _decoded(content: bytes) -> str:
+    """The text, with one kind of line end and without spaces before it."""
     try:
-        return content.decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return content.decode("latin-1")
+        text = content.decode("latin-1")
+    return "\n".join(line.rstrip() for line in re.split(r"\r\n?|\n", text))
 
 
 def _tokens(text: str) -> Iterator[str]:

@@ -8,6 +8,7 @@ from games.base import Game, States
 def margin(game: Game, states: States) -> float | None:
     """The points of player 0 less those of player 1 in ``states [1]``, a position that is over.
 
+    In Othello empty squares count for neither, where players often give them to the winner.
     They are the cells that each owns, in Go with komi. None where the game is not about them: where
     its ``final_score`` is no share of them, as in Connect Four, or it has none.
     """

@@ -134,6 +134,8 @@ def _result(game: Game, played: dict[str, Any]) -> str:
     if result["first"] == 0:
         return "0"
     how = _HOW.get(result["reason"], "")
+    if played.get("forfeit") == _FORFEITS["T"]:
+        how = "T"
     if result["reason"] == Reason.RULES:
         last = replay(game, [[number - 1 for number in played["moves"]]])
         how = points.shown(game, last)

@@ -1,13 +1,18 @@
 """``alphazero gate``: a run's newest agent against its best one, until it is certain."""
 
 import argparse
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from workers.commands.arena import MOST_GAMES, add_sprt, conclusion, entrants, until_certain
 from workers.terminal.options import add_allow, add_json, add_seed, count, path
 from workers.terminal.output import warn
+
+if TYPE_CHECKING:
+    from alphazero.judging.arena import ArenaResult
 
 HELP = "replace a run's best agent by its newest one if that is stronger"
 EPILOG = """\
@@ -41,31 +46,69 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from rich.markup import escape
+
     from workers.runs import export
+    from workers.terminal import tables
 
     best = options.best or options.run_dir / "best"
+    if options.games % 2:
+        raise ValueError(f"--games must be an even number, not {options.games}")
+    _recover(best)
+    export.check_target(best)
     with TemporaryDirectory(prefix="alphazero-") as folder:
         # A copy, because a run that goes on deletes its old checkpoints.
         newest = Path(folder) / "newest"
         export.export(options.run_dir, newest, warn=warn)
-        if best.exists() and not _is_stronger(newest, best, options):
-            return 1
-        export.export(newest, best, warn=warn)
-    print(f"{best} holds the newest agent of {options.run_dir}")
-    return 0
+        played = _play(newest, best, options) if best.exists() else None
+        verdict = played.sprt if played else None
+        replaced = verdict is None or verdict.accepted == options.sprt.elo1
+        if replaced:
+            _replace(newest, best)
+    words = "now holds the newest agent" if replaced else "stays: it was not beaten by the newest"
+    shown = [conclusion(played, "the newest agent")] if played else []
+    figures = {"replaced": replaced} | (asdict(played) if played else {})
+    shown.append(escape(f"{best} {words} of {options.run_dir}"))
+    tables.report("\n".join(shown), figures, options.json)
+    return 0 if replaced else 1
 
 
-def _is_stronger(newest: Path, best: Path, options: argparse.Namespace) -> bool:
+def _play(newest: Path, best: Path, options: argparse.Namespace) -> "ArenaResult":
     from rich.console import Console
 
+    from games.spec import quoted
     from workers.runs import strength
     from workers.terminal import tables
 
     game = strength.game_of(newest, options.allow)
-    specs = [f"checkpoint:path='{one}',simulations={options.simulations}" for one in (newest, best)]
-    screen = Console(stderr=True)
+    paths = (quoted(str(path)) for path in (newest, best))
+    specs = [f"checkpoint:path={path},simulations={options.simulations}" for path in paths]
     with entrants(specs, game, options.allow) as (one, two):
         played = until_certain(game, (one, two), options.sprt, options.games, options.seed)
-    tables.warn_of_repeats(screen, played.games, played.distinct_games)
-    tables.report(conclusion(played, "the newest agent"), asdict(played), options.json)
-    return played.sprt is not None and played.sprt.accepted == options.sprt.elo1
+    tables.warn_of_repeats(Console(stderr=True), played.games, played.distinct_games)
+    return played
+
+
+def _replace(newest: Path, best: Path) -> None:
+    """Put a copy of ``newest`` in the place of ``best``, which is never half written."""
+    from workers.runs import export
+
+    new, old = _beside(best)
+    for left in (new, old):
+        shutil.rmtree(left, ignore_errors=True)
+    export.export(newest, new)
+    if best.exists():
+        best.rename(old)
+    new.rename(best)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _recover(best: Path) -> None:
+    """Bring back the agent of ``best`` where ``_replace`` ended between its two renames."""
+    _, old = _beside(best)
+    if old.exists() and not best.exists():
+        old.rename(best)
+
+
+def _beside(best: Path) -> tuple[Path, Path]:
+    return best.with_name(f"{best.name}.new"), best.with_name(f"{best.name}.old")

@@ -48,6 +48,18 @@ def export(
     there is no valid checkpoint, ``folder`` holds anything else, or the card in it states the
     strength of its agent.
     """
+    card = check_target(folder)
+    exported = checkpoint.complete(_described(run))
+    training = totals(exported)
+    if not training["steps"]:
+        warn(f"{run} was not trained: after 0 optimizer steps its agent plays with random weights")
+    digest = checkpoint.release(exported, folder, training, half)
+    card.write_text(model_card(exported, training, digest, half), encoding="utf-8")
+    return card
+
+
+def check_target(folder: Path) -> Path:
+    """The card of an agent exported to ``folder``; ``ValueError`` as in ``export``."""
     others = {path.name for path in folder.glob("*")} - {WEIGHTS, CONFIG, MANIFEST, CARD}
     if others or folder.is_file():
         raise ValueError(f"{folder} holds something already that is not an exported agent")
@@ -56,12 +68,6 @@ def export(
         raise ValueError(
             f"{card} states how strong its agent is: remove it first, or export to another folder"
         )
-    exported = checkpoint.complete(_described(run))
-    training = totals(exported)
-    if not training["steps"]:
-        warn(f"{run} was not trained: after 0 optimizer steps its agent plays with random weights")
-    digest = checkpoint.release(exported, folder, training, half)
-    card.write_text(model_card(exported, training, digest, half), encoding="utf-8")
     return card
 
 
