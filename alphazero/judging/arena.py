@@ -191,12 +191,12 @@ def play_until_certain(
         rows = range(len(match.lines), min(len(match.lines) + 2 * PAIRS_PER_LOOK, most_games))
         if rows.stop > len(starts):  # those drawn before come first again
             starts = _starts(game, min(most_games, 2 * rows.stop), seed, opening_plies, repeats=2)
-        some, seeds = zip(
-            *((starts[row], [seed, Stream.MATCH, 0, row]) for row in rows), strict=True
-        )
+        some = starts[rows.start : rows.stop]
+        seeds = [[seed, Stream.MATCH, 0, row] for row in rows]
         part = play_match(game, players, some, seeds, lambda done: None)
-        for played in games_as_dicts(game, names, some, part) if record else ():
-            record(played)
+        if record:
+            for played in games_as_dicts(game, names, some, part):
+                record(played)
         match = match.then(part)
         before, verdict = verdict, test.judge(distinct_pairs(match.lines, match.result))
         if progress:
