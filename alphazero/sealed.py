@@ -116,7 +116,7 @@ def save_step(
     try:
         shutil.rmtree(unfinished, ignore_errors=True)
         write(unfinished, files, {"step": step, **fields})
-        _move_into_place(unfinished, path)
+        move_into_place(unfinished, path)
     except OSError as error:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise OSError(f"checkpoint {path} could not be saved: {error.strerror or error}") from None
@@ -322,12 +322,17 @@ def _dump_manifest(fields: dict) -> bytes:
     return (json.dumps(fields | {"sha256": own}, indent=2, sort_keys=True) + "\n").encode()
 
 
-def _move_into_place(unfinished: Path, path: Path) -> None:
+def replaced(path: Path) -> Path:
+    """The name that ``move_into_place`` gives to the folder that was at ``path``."""
+    return path.with_name(f".replaced-{path.name}")
+
+
+def move_into_place(unfinished: Path, path: Path) -> None:
+    """Give a complete folder the name ``path``; one that has it is kept as ``replaced(path)``."""
     if path.exists():
         # A folder that is not empty cannot be replaced in one step.
-        replaced = path.with_name(f".replaced-{path.name}")
-        shutil.rmtree(replaced, ignore_errors=True)
-        path.rename(replaced)
+        shutil.rmtree(replaced(path), ignore_errors=True)
+        path.rename(replaced(path))
     unfinished.rename(path)
     sync_folder(path.parent)
 

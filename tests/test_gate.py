@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from alphazero import checkpoint
+from alphazero import checkpoint, sealed
 from workers.cli import main
 
 QUICK = ["--sprt", "elo0=0,elo1=150,alpha=0.2,beta=0.2", "--simulations", "8", "--seed", "1"]
@@ -64,7 +64,8 @@ def test_a_best_folder_that_may_not_be_replaced_is_refused_before_any_game(run, 
 
 
 def test_the_best_agent_is_brought_back_where_its_replacement_was_interrupted(run, tmp_path):
-    best, old = tmp_path / "best", tmp_path / "best.old"
+    best = tmp_path / "best"
+    old = sealed.replaced(best)
     assert main(["gate", str(run), "--best", str(best)]) == 0
     best.rename(old)
     assert main(["gate", str(run), "--best", str(best), *QUICK]) == 1

@@ -6,7 +6,7 @@ one scale, whether or not they ever met. ``calibration`` makes ladders.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from alphazero.judging.arena import Progress, games_done, play_match
 from alphazero.judging.decisions import Player
 from alphazero.judging.lines import Line
 from alphazero.judging.mistakes import CONFIDENCE, wilson
-from alphazero.judging.ratings import ELO
+from alphazero.judging.ratings import expected_score, root
 from alphazero.types import Stream
 from games import solvers
 from games.base import Game
@@ -221,7 +221,7 @@ def _next_rung(rung_elos: NDArray[np.float64], results: NDArray[np.int64]) -> in
     0.23 / 40 = 0.0058: the second is next.
     """
     elo = estimate(rung_elos, results)[0] if results.any() else float(np.median(rung_elos))
-    share = _expected(elo, rung_elos)
+    share = expected_score(elo - rung_elos)
     return int((share * (1 - share) / (results.sum(axis=1) + ROUND)).argmax())
 
 
@@ -248,34 +248,21 @@ def estimate(
 
     def excess(elo: float, deviations: float) -> float:
         """Points scored less those expected of ``elo``, less so many standard deviations."""
-        share = _expected(elo, rung_elos)
+        share = expected_score(elo - rung_elos)
         spread = np.sqrt((repeated * games * share * (1 - share)).sum())
         return float((points - games * share).sum() - deviations * spread)
 
     def likelihood_slope(elo: float) -> float:
         """Proportional to the log-likelihood's derivative: points scored less points expected."""
-        share = _expected(elo, rung_elos)
+        share = expected_score(elo - rung_elos)
         return float((points + drawn / 2 - (games + drawn) * share).sum())
 
     ends = float(rung_elos.min()) - SEARCH_MARGIN, float(rung_elos.max()) + SEARCH_MARGIN
     return (
-        _root(likelihood_slope, *ends),
-        _root(lambda elo: excess(elo, CONFIDENCE), *ends) if bounded_below else None,
-        _root(lambda elo: excess(elo, -CONFIDENCE), *ends) if bounded_above else None,
+        root(likelihood_slope, *ends),
+        root(lambda elo: excess(elo, CONFIDENCE), *ends) if bounded_below else None,
+        root(lambda elo: excess(elo, -CONFIDENCE), *ends) if bounded_above else None,
     )
-
-
-def _expected(elo: float, rung_elos: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The expected share of the points of a player of ``elo`` against each rung."""
-    return 1 / (1 + np.exp((rung_elos - elo) / ELO))
-
-
-def _root(falling: Callable[[float], float], low: float, high: float) -> float:
-    """The zero of a falling function between two ends, by 60 bisections."""
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if falling(middle) > 0 else (low, middle)
-    return (low + high) / 2
 
 
 def line_of(game: Game, text: str) -> Line:

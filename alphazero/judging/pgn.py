@@ -106,7 +106,7 @@ class Record(NamedTuple):
     moves: tuple[str, ...]
     """Moves in SAN as they are written."""
     result: str
-    """``1-0``, ``0-1``, ``1/2-1/2``, or ``*`` where the file does not know it."""
+    """``1-0``, ``0-1``, ``1/2-1/2``, or ``*`` where the file does not state it."""
 
     def seats(self) -> tuple[str, str]:
         """The names of the players; the usual ones where the file does not have two."""

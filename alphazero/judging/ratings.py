@@ -1,7 +1,7 @@
 """Elo: the ratings of players from the points that they scored against each other."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,6 +89,19 @@ def elo(
         )
         for i, (low, high) in enumerate(intervals)
     ]
+
+
+def expected_score(elo: NDArray[np.float64] | float) -> NDArray[np.float64]:
+    """The expected share of the points of a player who is ``elo`` points stronger."""
+    return 1 / (1 + np.exp(-np.asarray(elo) / ELO))
+
+
+def root(falling: Callable[[float], float], low: float, high: float) -> float:
+    """The zero of a falling function between two ends, by 60 bisections."""
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if falling(middle) > 0 else (low, middle)
+    return (low + high) / 2
 
 
 def _share(points: NDArray[np.float64]) -> list[float]:

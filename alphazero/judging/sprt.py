@@ -19,12 +19,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from alphazero.judging.ratings import expected_score, root
+
 PAIRS_PER_LOOK = 16
 """Pairs of games that are played at a time, before the ratio is looked at."""
 _RARE = 1e-3
 """Counted instead of 0, so that a result that has not been seen yet is not impossible."""
-_BISECTIONS = 60
-"""Each one halves an interval of at most a few units: beyond the precision of float64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,8 @@ class Test:
         seen = np.maximum(np.asarray(counts, np.float64), _RARE)
         share, result = seen / seen.sum(), np.linspace(0, 1, len(seen))
         one, zero = (
-            _most_likely(share, result, expected_score(elo)) for elo in (self.elo1, self.elo0)
+            _most_likely(share, result, float(expected_score(elo)))
+            for elo in (self.elo1, self.elo0)
         )
         return float(seen.sum() * (share @ np.log(one / zero)))
 
@@ -101,11 +102,6 @@ class Verdict:
     """The Elo of the hypothesis that is accepted; None: neither yet."""
 
 
-def expected_score(elo: float) -> float:
-    """The share of points that a player ``elo`` points stronger is expected to win."""
-    return 1 / (1 + 10 ** (-elo / 400))
-
-
 def _most_likely(
     share: NDArray[np.float64], result: NDArray[np.float64], mean: float
 ) -> NDArray[np.float64]:
@@ -115,14 +111,12 @@ def _most_likely(
     below, which falls all the way between its two poles, is 0 there.
     """
     from_mean = result - mean
-    low, high = -1 / from_mean[-1], -1 / from_mean[0]
-    for _ in range(_BISECTIONS):
-        x = (low + high) / 2
-        if (share * from_mean / (1 + x * from_mean)).sum() > 0:
-            low = x
-        else:
-            high = x
-    return share / (1 + (low + high) / 2 * from_mean)
+    x = root(
+        lambda x: float((share * from_mean / (1 + x * from_mean)).sum()),
+        -1 / from_mean[-1],
+        -1 / from_mean[0],
+    )
+    return share / (1 + x * from_mean)
 
 
 def distinct_pairs(lines: Sequence[tuple[int, ...]], result: ArrayLike) -> list[int]:

@@ -14,7 +14,7 @@ import sys
 import numpy as np
 
 import games
-from games.solvers import minimax
+from games import solvers
 
 
 def lines(game: games.Game) -> dict[bytes, list[int]]:
@@ -36,13 +36,10 @@ def lines(game: games.Game) -> dict[bytes, list[int]]:
 
 def main() -> None:
     game = games.make("tic_tac_toe")
-    solution, line_to = minimax.solve_all(game), lines(game)
+    texts = ["".join(map(str, line)) for line in lines(game).values()]
     writer = csv.writer(sys.stdout)
     writer.writerow(["moves", "best", *(f"c{action + 1}" for action in range(game.num_actions))])
-    keys = game.identity(solution.states)
-    for key, value, scores in zip(keys, solution.value, solution.move_values, strict=True):
-        shown = ["" if np.isnan(score) else int(score) for score in scores]
-        writer.writerow(["".join(map(str, line_to[key.tobytes()])), int(value), *shown])
+    writer.writerows(solvers.label(game, texts))
 
 
 if __name__ == "__main__":

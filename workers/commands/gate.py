@@ -91,24 +91,19 @@ def _play(newest: Path, best: Path, options: argparse.Namespace) -> "ArenaResult
 
 def _replace(newest: Path, best: Path) -> None:
     """Put a copy of ``newest`` in the place of ``best``, which is never half written."""
+    from alphazero import sealed
     from workers.runs import export
 
-    new, old = _beside(best)
-    for left in (new, old):
-        shutil.rmtree(left, ignore_errors=True)
-    export.export(newest, new)
-    if best.exists():
-        best.rename(old)
-    new.rename(best)
-    shutil.rmtree(old, ignore_errors=True)
+    unfinished = best.with_name(f".saving-{best.name}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    export.export(newest, unfinished)
+    sealed.move_into_place(unfinished, best)
+    shutil.rmtree(sealed.replaced(best), ignore_errors=True)
 
 
 def _recover(best: Path) -> None:
     """Bring back the agent of ``best`` where ``_replace`` ended between its two renames."""
-    _, old = _beside(best)
-    if old.exists() and not best.exists():
-        old.rename(best)
+    from alphazero import sealed
 
-
-def _beside(best: Path) -> tuple[Path, Path]:
-    return best.with_name(f"{best.name}.new"), best.with_name(f"{best.name}.old")
+    if sealed.replaced(best).exists() and not best.exists():
+        sealed.replaced(best).rename(best)

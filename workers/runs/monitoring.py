@@ -123,7 +123,7 @@ class Monitor:
         evaluation = self._settings.evaluation
         self._dashboard.message(
             f"step {step:,}: playing {counted(evaluation.games, 'game')} against "
-            f"{evaluation.opponent}, whose time is not limited"
+            f"{evaluation.opponent}"
         )
         result = matches.play_match(path, self._settings)
         self._tracker.log(step, matches.as_metrics(result))
