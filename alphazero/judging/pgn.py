@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from alphazero.errors import one_line, reading
 from alphazero.judging import lines
 from alphazero.judging.engines import notation
-from alphazero.judging.session import SEATS, Reason, Session
+from alphazero.judging.session import FORFEITED, OUT_OF_TIME, SEATS, Reason, Session
 from games.base import Game
 
 WIDTH = 79
@@ -26,7 +26,7 @@ _TERMINATIONS = {
 }
 RESULTS = (*_RESULTS.values(), "*")
 """The words that end a game; ``*`` is a game that goes on, or whose result is not known."""
-_FORFEITS = {"time forfeit": "ran out of time", "rules infraction": "forfeited the game"}
+_FORFEITS = {"time forfeit": OUT_OF_TIME, "rules infraction": FORFEITED}
 """How a side has lost by the tag Termination, in words that complete "it ..."."""
 _START = [notation.UCI_BOARDS["chess"], "w", "KQkq", "-"]
 """The first position of chess: the fields of a FEN but for the counts of moves."""
@@ -73,7 +73,7 @@ def text(game: Game, played: dict[str, Any]) -> str:
 
 
 def _termination(played: dict[str, Any], reason: str) -> str:
-    if played.get("forfeit") == _FORFEITS["time forfeit"]:
+    if played.get("forfeit") == OUT_OF_TIME:
         return "time forfeit"
     return _TERMINATIONS.get(Reason(reason), "normal")
 

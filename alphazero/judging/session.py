@@ -33,6 +33,8 @@ LEAST_SECONDS = 1e-6
 """The least time with which a player is called."""
 SEATS = ("first", "second")
 """The names of the sides where none are given."""
+OUT_OF_TIME, FORFEITED = "ran out of time", "forfeited the game"
+"""``Session.forfeit`` of games in files of SGF and PGN, which say no more than that."""
 
 
 class Reason(StrEnum):

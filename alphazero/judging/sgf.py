@@ -13,7 +13,7 @@ from alphazero.judging import points
 from alphazero.judging.engines import notation
 from alphazero.judging.engines.positions import mover
 from alphazero.judging.lines import plies
-from alphazero.judging.session import SEATS, Reason, Session
+from alphazero.judging.session import FORFEITED, OUT_OF_TIME, SEATS, Reason, Session
 from alphazero.nn import extras
 from games.base import Game
 from games.history import replay
@@ -122,7 +122,7 @@ def _text(kind: _Kind, size: int, point: str) -> str:
     return f"{letter}{row + 1 if kind.from_top else size - row}"
 
 
-_FORFEITS = {"R": "", "T": "ran out of time", "F": "forfeited the game"}
+_FORFEITS = {"R": "", "T": OUT_OF_TIME, "F": FORFEITED}
 _HOW = {Reason.RESIGNATION: "R", Reason.TIME: "T", Reason.FORFEIT: "F"}
 
 
@@ -134,7 +134,7 @@ def _result(game: Game, played: dict[str, Any]) -> str:
     if result["first"] == 0:
         return "0"
     how = _HOW.get(result["reason"], "")
-    if played.get("forfeit") == _FORFEITS["T"]:
+    if played.get("forfeit") == OUT_OF_TIME:
         how = "T"
     if result["reason"] == Reason.RULES:
         last = replay(game, [[number - 1 for number in played["moves"]]])
