@@ -8,18 +8,19 @@ Sources: AlphaGo Zero is Silver et al. 2017 (Nature 550), AlphaZero is Silver et
 362) with its pseudocode, KataGo is Wu 2019 (arXiv 1902.10565) with its documented methods.
 """
 
-import re
-import shlex
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, Tag
 from pydantic.dataclasses import dataclass
 
 import games
-from alphazero import addresses, config_file, encoders, packages, targets
+from alphazero import addresses, config_file, config_folder, packages, recipe
 from alphazero.addresses import ByAddress, by_kind
+from alphazero.config_checks import CHECKS, contradictions
 from alphazero.config_file import ConfigError
 from alphazero.network_settings import Network, NetworkSettings
 from alphazero.nn.settings import OptimizerSettings, TrackingSettings
@@ -38,11 +39,8 @@ from alphazero.ranges import (
     Positive,
     Threads,
 )
-from alphazero.search import continues_trees
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
-from games.base import Game
-from games.spec import shown
 
 SearchSettings = Annotated[
     Annotated[PUCT, Tag("puct")]
@@ -240,6 +238,10 @@ class Config:
 
     game: str
     """A registered game (`alphazero games`) or the address of your own, module:Class."""
+    recipe: Literal["default", "none"] = "default"
+    """Where the keys come from that a configuration does not name. default: the recipe of
+    `docs/recipe.md`, whose sizes follow from the game. none: the defaults of this page, those of
+    plain AlphaZero for a small board."""
     seed: Natural = 0
     """Seed of every random draw. Without Ray and without a time limit, two runs with the same seed
     and settings on the same machine are equal bit for bit."""
@@ -267,113 +269,32 @@ FOLDER = packages.ROOT / "configs"
 
 
 def load(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
-    """The configuration called ``name_or_path``: a name in ``configs/`` or a path to a YAML file.
+    """The configuration called ``name_or_path``: a name in ``configs/``, a path or a game.
 
-    ``overrides`` are ``key.sub=value`` texts from the command line. Raises ``ConfigError`` with one
-    line per error: where, which key, what is wrong and what would be right.
+    A game, as in `hex:size=7`, is a configuration with this one line. ``overrides`` are
+    ``key.sub=value`` texts from the command line. The recipe fills what stays open. Raises
+    ``ConfigError`` with one line per error: where, which key, what is wrong and what would be
+    right.
     """
-    supervised = "alphazero supervised train", FOLDER / "supervised"
-    _check_is_no_game(name_or_path)
-    name, text = config_file.find(name_or_path, FOLDER, supervised)
-    config = config_file.parse(Config, text, name, overrides, _CHECKS)
+    if _is_game(name_or_path):
+        name, text, overrides = name_or_path, "", [f"game={json.dumps(name_or_path)}", *overrides]
+    else:
+        supervised = "alphazero supervised train", FOLDER / "supervised"
+        name, text = config_folder.find(name_or_path, FOLDER, supervised)
+    config = config_file.parse(Config, text, name, overrides, CHECKS)
+    if config.recipe == "default":  # only now: it plays random games, which may have to be compiled
+        fill = partial(recipe.settings, games.make(config.game))
+        config = config_file.parse(Config, text, name, overrides, CHECKS, fill)
     origin = f"{name} and {config_file.COMMAND_LINE}" if overrides else name
-    problems = [f"{origin}: {problem}" for problem in _contradictions(config)]
+    problems = [f"{origin}: {problem}" for problem in contradictions(config)]
     if problems:
         raise ConfigError(problems)
     return config
 
 
-def _check_is_no_game(text: str) -> None:
-    """``ConfigError`` with the way to train a game where ``text`` names one, no configuration."""
-    known, game = config_file.names(FOLDER), games.named(text)[0]
-    if game not in games.registered() or text in known or len(text) > 200 or Path(text).exists():
-        return
-    own = re.compile(rf"^game: {re.escape(game)}(:|$)", re.MULTILINE)
-    texts = {name: (FOLDER / f"{name}.yaml").read_text("utf-8") for name in known}
-    fitting = sorted((name for name in known if own.search(texts[name])), key=len)  # small boards
-    example = f"{[*fitting, *known][0]} game={shlex.quote(text)}"
-    raise ConfigError([f"no configuration {shown(text)}; it is a game: {example} trains it"])
-
-
-def _check_device(device: str) -> None:
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
-        raise ValueError(f"got {device!r}, should be auto, cpu, cuda, cuda:N or mps")
-
-
-def check_ray(ray: str) -> None:
-    """``ValueError`` unless ``ray`` is off, local, auto or an address ``host:port``."""
-    if ray not in ("off", "local", "auto") and not re.fullmatch(r"[^:/\s]+:\d+", ray):
-        raise ValueError(f"got {ray!r}, should be off, local, auto or an address host:port")
-
-
-_CHECKS = {
-    "game": games.make,
-    "ray": check_ray,
-    "replay.value_target": targets.check_value_target,
-    "training.device": _check_device,
-    "inference.device": _check_device,
-}
-
-
-def _contradictions(config: Config) -> list[str]:
-    """Contradictions between several settings, one line each."""
-    problems = []
-    game = games.make(config.game)
-    plies, longest = config.selfplay.random_opening_plies, game.max_plies
-    if plies >= longest:
-        problems.append(
-            f"selfplay.random_opening_plies: {plies} leave nothing to train on: games of "
-            f"{config.game} last at most {longest} plies"
-        )
-    return [
-        *problems,
-        *_problem("search", lambda: _check_search(config)),
-        *_problem("network", lambda: _check_network(config.network)),
-        *_problem("network.heads", lambda: _check_offered(config.network.heads, game)),
-        *_problem("network.encoder", lambda: encoders.make(config.network.encoder, game)),
-    ]
-
-
-def _problem(key: str, check: Callable[[], object]) -> list[str]:
-    """The line of the ``ValueError`` that ``check`` raises, or none."""
-    try:
-        check()
-    except ValueError as error:
-        return [f"{key}: {error}"]
-    return []
-
-
-def _check_search(config: Config) -> None:
-    """Check the address of a search, and that it continues trees with selfplay.reuse_tree."""
-    search: Any = config.search
-    if isinstance(search, ByAddress):
-        addresses.check(search, "search")
-        search = addresses.build(search, "search")
-        _check_search_contract(search, config.search.kind)
-    if config.selfplay.reuse_tree and not continues_trees(search):
-        raise ValueError(
-            f"{config.search.kind} begins each search with a new tree; set search.kind to one that "
-            "continues from a tree, or selfplay.reuse_tree to false"
-        )
-
-
-def _check_search_contract(search: Any, kind: str) -> None:
-    simulations = getattr(search, "simulations", None)
-    if not (isinstance(simulations, int) and simulations >= 1):
-        raise ValueError(f"{kind} needs simulations, an int above 0, not {simulations!r}")
-    for method in ("__call__", "without_noise"):
-        if not callable(getattr(search, method, None)):
-            raise ValueError(f"{kind} is not a search: it has no {method}")
-
-
-def _check_network(network: "Network") -> None:
-    if isinstance(network, ByAddress):
-        addresses.check(network, "network", arguments=2)
-
-
-def _check_offered(heads: Iterable[str], game: Game) -> None:
-    """Refuse heads whose target the game does not offer: their loss would always be 0."""
-    for name in heads:
-        method = targets.TARGETS[name].needs
-        if method and getattr(game, method)(game.initial(0)) is None:
-            raise ValueError(f"{game.name} has no {method}, the target of the head {name}")
+def _is_game(text: str) -> bool:
+    """Whether ``text`` names a game: no configuration and no file has this name."""
+    if text in config_folder.names(FOLDER) or len(text) > 200 or Path(text).exists():
+        return False
+    name = games.named(text)[0]
+    return name in games.registered() or addresses.is_address(name)

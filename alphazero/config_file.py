@@ -4,12 +4,9 @@ Works for any frozen pydantic dataclass whose fields are values or further such 
 ``alphazero.config`` and ``alphazero.supervised.config`` define the settings themselves.
 """
 
-import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
-from importlib.resources.abc import Traversable
-from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
@@ -24,6 +21,9 @@ T = TypeVar("T")
 
 Checks = Mapping[str, Callable[[str], object]]
 """By dotted key, a function that raises ``ValueError`` for an invalid text."""
+
+Fill = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""From the values as given to those of keys that may be missing."""
 
 COMMAND_LINE = "command line"
 MOST_ERRORS, LONGEST = 20, 600
@@ -74,17 +74,24 @@ class _Draft:
 
 
 def parse(
-    kind: type[T], text: str, name: str, overrides: Sequence[str] = (), checks: Checks | None = None
+    kind: type[T],
+    text: str,
+    name: str,
+    overrides: Sequence[str] = (),
+    checks: Checks | None = None,
+    fill: Fill | None = None,
 ) -> T:
     """A ``kind`` from YAML ``text`` (called ``name`` in messages) and ``key.sub=value`` overrides.
 
     An override's value is YAML too, so ``search={kind: puct}`` replaces a whole section; of two
     overrides of one key the later one counts. Its key may be shortened to its last parts where no
-    other setting ends in them: ``learning_rate=1e-3``. Raises ``ConfigError`` with all errors.
+    other setting ends in them: ``learning_rate=1e-3``. ``fill`` gives values for keys that are not
+    given. Raises ``ConfigError`` with all errors.
     """
     draft, known = _read(text, name), paths(kind)
     for override in overrides:
         _apply(draft, override, known)
+    _fill_open(draft.values, fill(draft.values) if fill else {})
     _fill_kinds(kind, draft)
     settings = None
     try:
@@ -96,54 +103,6 @@ def parse(
     if draft.errors or settings is None:
         raise ConfigError(draft.errors)
     return settings
-
-
-def find(
-    name_or_path: str, folder: Traversable, elsewhere: tuple[str, Traversable] | None = None
-) -> tuple[str, str]:
-    """A configuration's name for messages, and its text; from a name in ``folder`` or a path.
-
-    ``elsewhere``: another command that has configurations, and their folder, for the message.
-    ``ConfigError``, one line: there is none, or it cannot be read.
-    """
-    if name_or_path in names(folder):
-        file = folder / f"{name_or_path}.yaml"
-        return file.name, file.read_text(encoding="utf-8")
-    path = Path(name_or_path).expanduser()
-    try:
-        if stat.S_ISREG(mode := path.stat().st_mode):
-            return str(path), plain_yaml.read_text(path)
-    except plain_yaml.NotPlainYaml as error:
-        raise ConfigError([f"{path}: {error}"]) from None
-    except (FileNotFoundError, NotADirectoryError):
-        hint = _others(path, folder)
-        if elsewhere and name_or_path in names(elsewhere[1]):
-            hint = f"; did you mean {elsewhere[0]} {name_or_path}?"
-        raise ConfigError([f"no configuration {shown(name_or_path)}{hint}"]) from None
-    except (OSError, ValueError) as error:  # ValueError: the path has a null character
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigError([f"{shown(name_or_path)} cannot be read: {reason}"]) from None
-    inside = path / "config.yaml"
-    hint = f"; did you mean {inside}?" if inside.is_file() else ""
-    raise ConfigError([f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'no file'}{hint}"])
-
-
-def _others(path: Path, folder: Traversable) -> str:
-    """The configurations that may be meant by a path where there is no file."""
-    if (beside := path.with_name(f"{path.name}.yaml")).is_file():
-        return f"; did you mean {beside}?"
-    known, word = names(folder), path.stem.lower()
-    if hint := nearest(path.name, known):
-        return hint
-    texts = [(folder / f"{name}.yaml").read_text(encoding="utf-8").lower() for name in known]
-    mentioning = [name for name, text in zip(known, texts, strict=True) if word in text]
-    mentioned = f"; {word} is mentioned in {', '.join(mentioning)}" if 2 < len(word) < 20 else ""
-    return f"{mentioned if mentioning else ''}; the names are {', '.join(known)}"
-
-
-def names(folder: Traversable) -> list[str]:
-    """The configurations in ``folder``."""
-    return sorted(file.name[:-5] for file in folder.iterdir() if file.name.endswith(".yaml"))
 
 
 def as_dict(settings: Any) -> dict[str, Any]:
@@ -259,6 +218,18 @@ def _kind(choice: Any) -> str:
     if issubclass(choice, ByAddress):
         return ADDRESS
     return str(next(field.default for field in fields(choice) if field.name == "kind"))
+
+
+def _fill_open(values: dict[str, Any], more: Mapping[str, Any]) -> None:
+    """Add those of ``more`` that ``values`` lack, section by section.
+
+    A section of another ``kind`` gets none, because its keys mean something else.
+    """
+    for key, value in more.items():
+        given = values.setdefault(key, value)
+        section = isinstance(given, dict) and isinstance(value, Mapping)
+        if section and given.get("kind", value.get("kind")) == value.get("kind"):
+            values[key] = {**value, **given}
 
 
 def _fill_kinds(kind: Any, draft: _Draft) -> None:

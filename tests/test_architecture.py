@@ -152,7 +152,7 @@ def test_the_network_toolkit_and_what_is_built_on_it_alone_stay_apart(path):
     below = (own, "alphazero.ranges")
     if name.startswith("alphazero.supervised"):
         below += ("alphazero.supervised", "alphazero.sealed", "alphazero.config_file",
-                  "alphazero.errors", "alphazero.packages", "alphazero.plain_yaml",
+                  "alphazero.config_folder", "alphazero.errors", "alphazero.packages", "alphazero.plain_yaml",
                   "alphazero.unpacking", "alphazero.stored_config")  # fmt: skip
     wrong = {
         n for n in imports(path)
@@ -175,7 +175,9 @@ RUN = [
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in RUN if path.stem not in ("parts", "config")], ids=module_name
+    "path",
+    [path for path in RUN if path.stem not in ("parts", "config", "config_checks")],
+    ids=module_name,
 )
 def test_a_run_takes_its_game_and_its_search_from_one_module(path):
     """``alphazero.parts``, which can replace them for every process of a run."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import games
-from alphazero import config, config_file
+from alphazero import config, config_folder
 from alphazero.config import Config
 from alphazero.supervised import config as supervised
 from workers import cli, commands
@@ -440,7 +440,7 @@ def test_configs_lists_every_configuration_and_shows_one(capsys):
     assert cli.main(["configs"]) == 0
     listed = capsys.readouterr().out
     for folder in (config.FOLDER, supervised.FOLDER):
-        assert all(f" {name} " in listed for name in config_file.names(folder))
+        assert all(f" {name} " in listed for name in config_folder.names(folder))
     assert cli.main(["configs", "mlp"]) == 0
     assert capsys.readouterr().out == (supervised.FOLDER / "mlp.yaml").read_text()
     assert cli.main(["configs", "tictactoe"]) == 2

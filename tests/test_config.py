@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from alphazero import config, config_file
+from alphazero import config, config_file, config_folder
 from alphazero.config import Config, ConfigError
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
@@ -26,7 +27,7 @@ def errors(name: str, *overrides: str) -> tuple[str, ...]:
     return caught.value.lines
 
 
-@pytest.mark.parametrize("name", config_file.names(config.FOLDER))
+@pytest.mark.parametrize("name", config_folder.names(config.FOLDER))
 def test_every_configuration_that_ships_is_valid(name):
     assert isinstance(config.load(name), Config)
 
@@ -36,7 +37,7 @@ def test_a_name_is_found_from_any_working_directory(tmp_path, monkeypatch):
     assert config.load("tic_tac_toe").game == "tic_tac_toe"
 
 
-@pytest.mark.parametrize("name", config_file.names(config.FOLDER))
+@pytest.mark.parametrize("name", config_folder.names(config.FOLDER))
 def test_a_description_reads_back_as_the_same_configuration(tmp_path, name):
     overrides = ["ray=off", "optimizer.l2=1e-5", "optimizer.schedule.milestones=[0.5, 0.9]"]
     original = config.load(name, overrides)
@@ -70,7 +71,7 @@ def test_off_is_a_word_and_not_a_truth_value(tmp_path):
 
 def test_an_empty_section_is_one_of_defaults(tmp_path):
     path = write(tmp_path, "game: tic_tac_toe\ntraining:\n  # steps: 5\n")
-    assert config.load(path).training == Config(game="tic_tac_toe").training
+    assert config.load(path, ["recipe=none"]).training == Config(game="tic_tac_toe").training
 
 
 def test_a_search_without_a_kind_is_of_the_default_kind():
@@ -174,17 +175,47 @@ def test_an_unknown_name_suggests_the_nearest():
 
 
 @pytest.mark.parametrize(
-    ("text", "hint"),
-    [
-        ("hex:size=5", "it is a game: hex_7x7 game=hex:size=5 trains it"),
-        ("go:size=5", "go_7x7 game=go:size=5 trains it"),
-        ("gomoku:size=7", "gomoku_9x9 game=gomoku:size=7 trains it"),
-        ("open_spiel:y(board_size=3)", "open_spiel_hex_5x5 game='open_spiel:y(board_size=3)'"),
-    ],
+    "text", ["hex:size=5", "go:size=5,komi=24", "open_spiel:y(board_size=3)", "chess:", "othello"]
 )
-def test_a_game_in_place_of_a_configuration_is_told_how_it_is_trained(text, hint):
-    (line,) = errors(text)
-    assert hint in line
+def test_a_game_in_place_of_a_configuration_is_trained_by_the_recipe(tmp_path, text):
+    settings = config.load(text)
+    assert settings == config.load(write(tmp_path, f"game: '{text}'\n"))
+    assert settings.network.attention == "global_pooling"
+    assert settings.training.time_limit_minutes == 30
+
+
+def test_a_game_that_cannot_be_made_is_one_error():
+    (line,) = errors("hex:size=99")
+    assert line == "command line: game: hex: size must be 3 to 19, not 99"
+
+
+def test_the_recipe_fills_only_what_is_not_given(tmp_path):
+    text = "game: hex:size=5\nnetwork: {channels: 16}\nsearch: {simulations: 8}\n"
+    settings = config.load(write(tmp_path, text), ["samples_per_position=2"])
+    by_recipe = config.load("hex:size=5")
+    assert settings.network == replace(by_recipe.network, channels=16)
+    assert settings.search == replace(by_recipe.search, simulations=8)
+    assert settings.replay == replace(by_recipe.replay, samples_per_position=2)
+    assert settings.selfplay == by_recipe.selfplay
+
+
+def test_a_section_of_another_kind_takes_nothing_of_the_recipe():
+    settings = config.load("hex:size=5", ["search={kind: puct}"])
+    assert settings.search == PUCT()
+
+
+def test_without_the_recipe_open_settings_have_their_defaults():
+    assert config.load("hex:size=5", ["recipe=none"]) == Config(game="hex:size=5", recipe="none")
+
+
+def test_a_run_of_given_steps_has_no_time_limit_of_the_recipe():
+    training = config.load("hex:size=5", ["training.steps=7"]).training
+    assert (training.steps, training.time_limit_minutes) == (7, None)
+
+
+def test_the_stored_form_of_a_configuration_leaves_nothing_to_the_recipe(tmp_path):
+    stored = config_file.as_yaml(Config(game="hex:size=5"))
+    assert config.load(write(tmp_path, stored)) == Config(game="hex:size=5")
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path):

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import pytest
 
 import games
-from alphazero import config, config_file
+from alphazero import config, config_folder
 from alphazero.judging import players
 from alphazero.supervised import config as supervised
 from workers import cli
@@ -137,12 +137,12 @@ def test_every_command_line_is_one_that_the_program_takes(words):
     options = cli.build_parser(cli.command_modules()).parse_args(words)
     if (
         options.command == "train"
-        and options.config in config_file.names(config.FOLDER)
+        and options.config in config_folder.names(config.FOLDER)
         and not names_written_module(" ".join(options.overrides))
     ):
         config.load(options.config, options.overrides)
     action = words[1] if options.command == "supervised" else ""
-    known = config_file.names(supervised.FOLDER)
+    known = config_folder.names(supervised.FOLDER)
     if action in ("train", "tune") and options.config in known:
         supervised.load(options.config, options.overrides)
     if action == "tune":

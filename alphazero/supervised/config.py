@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from alphazero import config_file, packages
+from alphazero import config_file, config_folder, packages
 from alphazero.nn.settings import (
     CNN,
     GAN,
@@ -101,5 +101,5 @@ def load(name_or_path: str, overrides: Sequence[str] = ()) -> SupervisedConfig:
     line for each thing wrong.
     """
     games = "alphazero train", packages.ROOT / "configs"
-    name, text = config_file.find(name_or_path, FOLDER, games)
+    name, text = config_folder.find(name_or_path, FOLDER, games)
     return config_file.parse(SupervisedConfig, text, name, overrides)

@@ -20,29 +20,29 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from alphazero import config, config_file
+    from alphazero import config, config_file, config_folder
     from alphazero.supervised import config as supervised
 
     folders = {"train": config.FOLDER, "supervised train": supervised.FOLDER}
     if options.name is None:
         return _list(folders)
-    known = {name: folder for folder in folders.values() for name in config_file.names(folder)}
+    known = {name: folder for folder in folders.values() for name in config_folder.names(folder)}
     if options.name not in known:
         hint = config_file.nearest(options.name, known) or f"; the names are {', '.join(known)}"
         raise ValueError(f"no configuration {options.name!r}{hint}")
-    _, text = config_file.find(options.name, known[options.name])
+    _, text = config_folder.find(options.name, known[options.name])
     print(text, end="")
     return 0
 
 
 def _list(folders: Mapping[str, Traversable]) -> int:
-    from alphazero import config_file
+    from alphazero import config_folder
     from workers.terminal import tables
 
     table = tables.make(None, "command", "name", "description", justify="left")
     for command, folder in folders.items():
-        for name in config_file.names(folder):
-            _, text = config_file.find(name, folder)
+        for name in config_folder.names(folder):
+            _, text = config_folder.find(name, folder)
             table.add_row(command, name, _description(text))
     return tables.report(table)
 

@@ -1,6 +1,7 @@
 """``alphazero train``: train an agent by self-play, on this machine or on a Ray cluster."""
 
 import argparse
+import re
 from pathlib import Path
 
 from workers.terminal.options import add_run, ray, self_play_keys
@@ -10,6 +11,7 @@ HELP = "train an agent"
 EPILOG = """\
 examples:
   alphazero train connect_four_quick
+  alphazero train hex:size=7 --time-limit 30m    # a game, by the default recipe
   alphazero train connect_four network.blocks=10 --ray local --time-limit 2h
   alphazero train connect_four --resume          # continues its newest run
 
@@ -17,7 +19,7 @@ a run directory holds config.yaml, metrics.jsonl, log.txt, games/ and checkpoint
 
 
 def add_options(parser: Parser) -> None:
-    parser.add_argument("config", metavar="CONFIG", help="see `alphazero configs`; or a YAML file")
+    parser.add_argument("config", metavar="CONFIG", help="see `alphazero configs`; a YAML file; or a game")
     add_run(parser, self_play_keys)
     parser.add_argument(
         "--ray",
@@ -28,15 +30,17 @@ def add_options(parser: Parser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from alphazero import config
+    from alphazero import config, config_checks
     from workers.runs import matches, run_directory
     from workers.terminal import output
 
     settings = config.load(options.config, options.overrides)
     matches.check(settings)
     if options.ray is not None:
-        config.check_ray(options.ray)
-    name, place = Path(options.config).stem, options.ray or settings.ray
+        config_checks.check_ray(options.ray)
+    # "go:size=7,komi=7.5" is a game: its name in a folder's is go_size_7_komi_7.5.
+    name = re.sub(r"[^\w.-]+", "_", re.sub(r"\.ya?ml$", "", Path(options.config).name))
+    place = options.ray or settings.ray
     with output.tolerated(), run_directory.opened(name, options.run_dir, options.resume) as folder:
         from workers.runs import train  # torch
 

@@ -96,7 +96,7 @@ def choose_candidates(options: TuneOptions) -> tuple[SupervisedConfig, list[Cand
 
 
 def _check_ray(ray: str) -> None:
-    from alphazero.config import check_ray  # imports Numba
+    from alphazero.config_checks import check_ray  # imports Numba
 
     try:
         check_ray(ray)

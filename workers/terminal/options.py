@@ -162,9 +162,9 @@ def player(text: str) -> str:
 
 def ray(text: str) -> str:
     """``off``, ``local``, ``auto`` or the address of a cluster."""
-    from alphazero import config
+    from alphazero import config_checks
 
-    return _checked(text, config.check_ray)
+    return _checked(text, config_checks.check_ray)
 
 
 def _checked(text: str, check: Callable[[str], object]) -> str:
