@@ -154,7 +154,7 @@ def attributes(*paths: str) -> dict[tuple[str, str], str]:
 
 def test_git_leaves_hashed_files_alone_and_gives_executed_ones_unix_line_ends():
     hashed = [
-        (Path("alphazero/agents") / name / file).as_posix()
+        (Path("alphazero/agents") / agents.find(name).name / file).as_posix()
         for name in agents.names()
         for file in (checkpoint.WEIGHTS, checkpoint.CONFIG, checkpoint.MANIFEST)
     ]

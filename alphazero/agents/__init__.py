@@ -1,4 +1,4 @@
-"""The trained agents that come with the package: one folder per game, from ``alphazero export``.
+"""The trained agents that come with the package, in folders that ``alphazero export`` wrote.
 
 Each folder is a released checkpoint (``checkpoint.release``) with a model card.
 """
@@ -11,19 +11,30 @@ SIMULATIONS = 600
 """Simulations per move of an agent that plays against a human, by default."""
 
 
+FOLDERS = {
+    "connect_four": "connect_four",
+    "go:size=5,komi=24.0,history=16": "go_5x5",
+    "tic_tac_toe": "tic_tac_toe",
+}
+"""The folder of each agent by the ``name`` of its game; the folder's name stands for it, too."""
+
+
 def names() -> list[str]:
     """The names of the games that have a bundled agent, sorted."""
-    return sorted(path.parent.name for path in FOLDER.glob(f"*/{CARD}"))
+    return sorted(FOLDERS)
 
 
 def find(game: str) -> Path:
     """The folder of the agent for ``game``, a game's ``name``; ``ValueError`` if there is none."""
-    if game not in names():
+    if game in FOLDERS.values():
+        return FOLDER / game
+    if game not in FOLDERS:
+        *most, last = names()
         raise ValueError(
-            f"no agent for {game} comes with this program, only for {' and '.join(names())}; "
+            f"no agent for {game} comes with this program, only for {', '.join(most)} and {last}; "
             "checkpoint:path=runs/MY_RUN is one of yours"
         )
-    return FOLDER / game
+    return FOLDER / FOLDERS[game]
 
 
 def card(game: str) -> str:

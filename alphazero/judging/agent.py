@@ -274,7 +274,7 @@ def _network_of(
 
 
 def find(source: str | Path) -> Path:
-    """The folder of an agent: a bundled agent's by the name of its game, else the path itself.
+    """The folder of an agent: a bundled agent's by the name of its game or folder, else the path.
 
     A run or an agent in a folder of that name in the current folder has precedence. ``ValueError``,
     one line: there is neither.
@@ -282,12 +282,13 @@ def find(source: str | Path) -> Path:
     if not isinstance(source, str | Path):
         raise ValueError(f"an agent is named by a text or a path, not {source!r}")
     path = Path(source)
-    if isinstance(source, str) and source in agents.names() and not _holds_agent(path):
+    bundled = source in agents.FOLDERS or source in agents.FOLDERS.values()
+    if isinstance(source, str) and bundled and not _holds_agent(path):
         return agents.find(source)
     if not path.exists():
         raise ValueError(
             f"there is no agent {str(source)!r}: give the folder of a run, of a checkpoint or of "
-            f"an exported agent, or a game with a bundled agent: {', '.join(agents.names())}"
+            f"an exported agent, or a bundled agent: {', '.join(agents.FOLDERS.values())}"
         )
     return path
 
