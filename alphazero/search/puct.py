@@ -53,8 +53,8 @@ class PUCT:
     """Forced playouts and policy target pruning (Wu 2019, section 3.2): at a root with noise, a
     visited action is searched until it has the square root of this times its prior times all visits
     of actions; the visits that it would not have had otherwise are left out of the policy target.
-    So noise finds good moves more often, and bad ones are not learned. KataGo uses 2; 0, AlphaZero's
-    rule, is the default because the gain in small games is not measured."""
+    So noise finds good moves more often, and bad ones are not learned. KataGo uses 2. The default,
+    0, is AlphaZero's rule: the gain in small games is not measured."""
     proofs: bool = True
     """Propagate proven results from finished games upwards in the tree (MCTS-Solver)."""
 
