@@ -169,7 +169,7 @@ class ReplayRole(Protocol):
 
     @property
     def positions(self) -> int:
-        """Positions stored since the run began that are trained on, also those outside the window."""
+        """Positions stored since the run began that are trained on, outside the window too."""
         ...
 
     @property
