@@ -27,7 +27,7 @@ class GameCounts(NamedTuple):
     """Positions that are trained on, without those of its random opening."""
     ending: Ending
     would_resign: int = 0
-    """1 where nobody may resign and a player would have resigned, else 0."""
+    """1 in a game without resignation in which a player would have resigned, else 0."""
     mistaken: int = 0
     """1 where that player did not lose."""
 
@@ -45,7 +45,7 @@ class Collected(NamedTuple):
     example: GameRecord | None
     """The game stored last; None where there are no games."""
     would_resign: int = 0
-    """The games in which nobody may resign and a player would have resigned."""
+    """The games without resignation in which a player would have resigned."""
     mistaken: int = 0
     """Those of them that this player did not lose."""
 

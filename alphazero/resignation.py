@@ -1,4 +1,4 @@
-"""How often it would have been a mistake to resign: measured in games in which nobody may resign.
+"""How often it would have been a mistake to resign: measured in games without resignation.
 
 A share of the games, ``selfplay.resign_disabled_fraction``, is played on where a player would have
 resigned. Where that player does not lose, the resignation would have been a mistake. AlphaGo Zero
@@ -16,7 +16,7 @@ def mistakes(game: Game, record: GameRecord, resign_value: float | None) -> tupl
     """Whether a player would have resigned in a game that was played on, and by mistake: 1 or 0.
 
     A function of the record alone: a game with a position in which the rule of ``GameGroup`` ends
-    it, and which did not end there, is one in which nobody may resign. The values of records are
+    it, and which did not end there, is one without resignation. The values of records are
     rounded to float16, so that a value within 0.0005 of the limit may be taken for one beyond it.
 
     Example: the limit is 0.9, player 0's values are 0.1, -0.92, -0.95, 0.3, and it wins. Its third

@@ -74,7 +74,7 @@ def test_the_games_found_are_those_that_end_by_resignation_where_players_may_res
         return {record.game_id: record for record in play(game, chosen, moves=84)}
 
     resigning, going_on = played(0.0), played(1.0)
-    found, wrong = 0, 0
+    resigned, wrong = 0, 0
     for number in set(resigning) & set(going_on):
         ended, whole = resigning[number], going_on[number]
         would, mistaken = resignation.mistakes(game, whole, limit)
@@ -82,8 +82,8 @@ def test_the_games_found_are_those_that_end_by_resignation_where_players_may_res
         assert would == (ended.ending == Ending.RESIGNED)
         if would:
             assert mistaken == (whole.rows["outcome"][len(ended) - 1] > -1)
-        found, wrong = found + would, wrong + mistaken
-    assert found > wrong > 0
+        resigned, wrong = resigned + would, wrong + mistaken
+    assert resigned > wrong > 0
 
 
 def test_the_share_of_mistakes_is_a_metric_of_the_games_since_the_last_line():
