@@ -28,19 +28,17 @@ from alphazero.ranges import (
     HUGE,
     STRICT,
     BatchSize,
-    Bytes,
-    Capacity,
     Count,
     FilePath,
     Fraction,
     Minutes,
     Natural,
-    NotNegative,
     Positive,
     Threads,
 )
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
+from alphazero.selfplay_settings import SelfPlaySettings
 
 SearchSettings = Annotated[
     Annotated[PUCT, Tag("puct")]
@@ -48,62 +46,6 @@ SearchSettings = Annotated[
     | Annotated[ByAddress, Tag(addresses.ADDRESS)],
     by_kind("gumbel"),
 ]
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class SelfPlaySettings:
-    """Settings of self-play."""
-
-    games: Annotated[int, Field(ge=1, le=2**20)] = 256
-    """Games that one group plays at the same time, one ply in all of them per step. Their positions
-    form one batch: 256 is enough to use a CPU core or a small GPU well."""
-    groups: Annotated[int, Field(ge=1, le=1024)] = 2
-    """Groups per worker process (on Ray) or in this process: while the positions of one group are
-    evaluated, the search of another group runs. No gain was measured with more than 2."""
-    workers: Annotated[int, Field(ge=1, le=10_000)] | Literal["auto"] = "auto"
-    """On Ray: self-play processes; auto: one per CPU core that is not used by the learner or an
-    inference server. Without Ray: threads; auto: one per core, at most one per group."""
-    cache: Capacity = 2**16
-    """Capacity of each group's evaluation cache, in positions; a power of two. An entry needs 12
-    bytes, the bytes of the position's key and 4 bytes per action. Successive searches evaluate many
-    positions again, and games share openings: in Connect Four about 40 % of the lookups are hits.
-    Both LocalFleet and the workers on Ray use it; it is cleared when the weights change.
-    AlphaZero's papers describe no cache, KataGo has one."""
-    memory: Bytes | None = None
-    """Bytes, or a text such as 2GB or 2GiB, that search trees, evaluation caches and games in
-    progress may use in each process of self-play. None: half of the memory of the machine or of its
-    control group, a container's limit, divided among the self-play processes of the machine. The
-    sizes are announced when a run begins. Where they are too large, the caches are halved until all
-    fits; a run that cannot fit is refused."""
-    temperature: NotNegative = 1.0
-    """Temperature of the choice of moves before ``temperature_plies``: 1 draws moves in proportion
-    to the search's visits (with Gumbel it is a factor on the noise), 0 plays the best move. AlphaGo
-    Zero and AlphaZero used 1."""
-    temperature_plies: Natural = 1000
-    """The ply from which on ``final_temperature`` applies; with the default, no game gets there.
-    AlphaGo Zero changed after 30 moves, as does AlphaZero's pseudocode."""
-    final_temperature: NotNegative = 0.0
-    """Temperature from ``temperature_plies`` on. AlphaGo Zero's was infinitesimal."""
-    random_opening_plies: Natural = 0
-    """Each game begins with a random number of random legal plies, 0 to this many, which are not
-    trained on. Varied openings keep the games of small games from repeating. AlphaZero has none;
-    KataGo draws the first moves from the network's policy."""
-    stop_when_proven: bool = True
-    """End a game as soon as its search has proven the result, which becomes the game's outcome.
-    Needs ``search.proofs``. AlphaZero has no such rule."""
-    resign_value: Fraction | None = None
-    """Resign when the search's values of a player's last two moves were both below minus this
-    number; None: never. AlphaGo Zero chose the threshold so that fewer than 5 % of the resigned
-    games could have been won."""
-    resign_disabled_fraction: Fraction = 0.1
-    """Share of games in which no player resigns, to measure how many resigned games could have been
-    won. 0.1 is AlphaGo Zero's."""
-    reuse_tree: bool = False
-    """Continue each search from the part of the last one below the move that was played. Off,
-    because the visits that are kept were chosen without exploration noise at the new root, so that
-    the policy targets hold less of it, and because an evaluation cache already saves most of the
-    evaluations. What is kept was evaluated by the weights of its time, which may have been replaced
-    since. Needs a search that accepts trees: puct. AlphaGo Zero and AlphaZero reuse trees."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

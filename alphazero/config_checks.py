@@ -9,6 +9,7 @@ from alphazero import addresses, config_file, encoders, targets
 from alphazero.addresses import ByAddress
 from alphazero.network_settings import Network
 from alphazero.search import continues_trees
+from alphazero.selfplay_settings import check_fast_moves
 from games.base import Game
 
 if TYPE_CHECKING:
@@ -65,12 +66,13 @@ def _problem(key: str, check: Callable[[], object]) -> list[str]:
 
 
 def _check_search(config: "Config") -> None:
-    """Check the address of a search, and that it continues trees with selfplay.reuse_tree."""
+    """Check the address of a search, and its agreement with the settings of self-play."""
     search: Any = config.search
     if isinstance(search, ByAddress):
         addresses.check(search, "search")
         search = addresses.build(search, "search")
         _check_search_contract(search, config.search.kind)
+    check_fast_moves(config.selfplay, search.simulations)
     if config.selfplay.reuse_tree and not continues_trees(search):
         raise ValueError(
             f"{config.search.kind} begins each search with a new tree; set search.kind to one that "

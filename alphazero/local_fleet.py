@@ -51,6 +51,7 @@ class LocalFleet:
         algorithm = search_of(config) if search is None else search
         capacity = memory_of(config, search=algorithm).cache
         self._store, self._evaluator, self._ahead = store, evaluator, ahead
+        self._game, self._resign_value = game, settings.resign_value
         self._game_time = game_time
         if game_time is not None:
             game_time.watch(game)
@@ -92,7 +93,8 @@ class LocalFleet:
                 if self._ahead:
                     self._begin([group])
             self._store.extend(finished)
-        return summarize(list(map(count_game, finished)), finished[-1] if finished else None)
+        counts = [count_game(self._game, game, self._resign_value) for game in finished]
+        return summarize(counts, finished[-1] if finished else None)
 
     def allow(self, positions: int) -> None:
         """Set the limit: ``collect`` plays only while fewer ``positions`` than that are stored."""

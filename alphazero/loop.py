@@ -200,16 +200,21 @@ class _Played:
     """Metrics of the collected games.
 
     Example: 3 games ended by the rules and 1 at ``max_plies`` since the last logged step. The next
-    one has the metrics ``ended_by_rules`` 0.75, ``ended_by_length`` 0.25 and 0 for the others.
+    one has the metrics ``ended_by_rules`` 0.75, ``ended_by_length`` 0.25 and 0 for the others. In 2
+    of them a player would have resigned and could not; one of these did not lose:
+    ``resignation_mistakes`` is 0.5. Without such games it is left out.
     """
 
     def __init__(self) -> None:
         self._staleness = 0.0
         self._endings = np.zeros(len(Ending), np.int64)
+        self._would_resign = self._mistaken = 0
 
     def add(self, collected: Collected, step: int) -> None:
         """Count games that were collected when the learner had taken ``step`` steps."""
         self._endings += collected.endings
+        self._would_resign += collected.would_resign
+        self._mistaken += collected.mistaken
         if collected.games:
             self._staleness = float(step - np.mean(collected.versions))
 
@@ -218,4 +223,7 @@ class _Played:
         games, endings = self._endings.sum(), self._endings
         self._endings = np.zeros_like(endings)
         shares = {ENDED[ending]: float(endings[ending] / games) for ending in Ending if games}
+        if self._would_resign:
+            shares["resignation_mistakes"] = self._mistaken / self._would_resign
+        self._would_resign = self._mistaken = 0
         return {"staleness": self._staleness} | shares

@@ -10,10 +10,12 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from alphazero import resignation
 from alphazero.nn.divergence import Losses
 from alphazero.nn.weights import Weights
 from alphazero.replay import Batch, Samples
 from alphazero.types import Ending, GameRecord
+from games.base import Game
 
 
 class GameCounts(NamedTuple):
@@ -22,8 +24,12 @@ class GameCounts(NamedTuple):
     version: int
     """The oldest version of the weights that it was played with."""
     positions: int
-    """Recorded positions, without those of its random opening."""
+    """Positions that are trained on, without those of its random opening."""
     ending: Ending
+    would_resign: int = 0
+    """1 in a game without resignation in which a player would have resigned, else 0."""
+    mistaken: int = 0
+    """1 where that player did not lose."""
 
 
 class Collected(NamedTuple):
@@ -31,18 +37,26 @@ class Collected(NamedTuple):
 
     games: int
     positions: int
-    """Recorded positions of all games together."""
+    """Positions of all games together that are trained on."""
     versions: NDArray[np.int64]
     """``[games]``, the version of each game, in the order of storing."""
     endings: NDArray[np.int64]
     """``[4]``, the number of games by ``Ending``."""
     example: GameRecord | None
     """The game stored last; None where there are no games."""
+    would_resign: int = 0
+    """The games without resignation in which a player would have resigned."""
+    mistaken: int = 0
+    """Those of them that this player did not lose."""
 
 
-def count_game(record: GameRecord) -> GameCounts:
-    """The numbers of ``record``, which are all that a run's metrics need of it."""
-    return GameCounts(record.version, len(record), record.ending)
+def count_game(game: Game, record: GameRecord, resign_value: float | None = None) -> GameCounts:
+    """The numbers of ``record``, which are all that a run's metrics need of it.
+
+    ``resign_value``: that of ``selfplay``.
+    """
+    judged = resignation.mistakes(game, record, resign_value)
+    return GameCounts(record.version, record.positions, record.ending, *judged)
 
 
 def summarize(counts: Sequence[GameCounts], example: GameRecord | None) -> Collected:
@@ -58,6 +72,8 @@ def summarize(counts: Sequence[GameCounts], example: GameRecord | None) -> Colle
         versions=np.array([game.version for game in counts], np.int64),
         endings=np.bincount(endings, minlength=len(Ending)),
         example=example,
+        would_resign=sum(game.would_resign for game in counts),
+        mistaken=sum(game.mistaken for game in counts),
     )
 
 
@@ -153,7 +169,7 @@ class ReplayRole(Protocol):
 
     @property
     def positions(self) -> int:
-        """Positions stored since the run began, including those outside the window."""
+        """Positions stored since the run began that are trained on, outside the window too."""
         ...
 
     @property

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alphazero import records
-from alphazero.types import Ending, GameRecord
+from alphazero.types import Ending, GameRecord, is_trained
 from games.base import Game, States
 
 SUM_TOLERANCE = 0.01
@@ -32,8 +32,8 @@ class Stored(NamedTuple):
     actions: NDArray[np.integer]
     """``[P]``."""
     weights: NDArray[np.float16]
-    """The policies' weights of all legal actions, one position after another; in format 1
-    ``[T, A]``."""
+    """The policies' weights of all legal actions, one position after another, without those of
+    positions that are not trained on; in format 1 ``[T, A]``."""
     value: NDArray[np.float16]
     """``[T]``."""
     surprise: NDArray[np.float16]
@@ -43,8 +43,8 @@ class Stored(NamedTuple):
 
     @property
     def positions(self) -> int:
-        """``T``."""
-        return len(self.value)
+        """The number of recorded positions that are trained on."""
+        return int(np.count_nonzero(is_trained(self.surprise)))
 
 
 def result(game: Game, rows: NDArray) -> int:
@@ -53,6 +53,14 @@ def result(game: Game, rows: NDArray) -> int:
         return 0
     first = records.states_of(rows[:1])
     return int(rows["outcome"][0]) * (1 if game.to_move(first)[0] == 0 else -1)
+
+
+def weights_stored(game: Game, rows: NDArray) -> NDArray[np.bool_]:
+    """``[T, max_legal]``: the places of ``policy_weight`` whose weights are stored with a game.
+
+    Those of the legal actions, in the positions that are trained on.
+    """
+    return (rows["policy_action"] < game.num_actions) & is_trained(rows["surprise"])[:, None]
 
 
 def find_problem(game: Game, stored: Stored) -> str | None:
@@ -118,9 +126,9 @@ class _Rebuilding:
         self.states = records.states_of(self.rows)
         self.sign = np.where(self.game.to_move(self.states) == 0, 1, -1)
         self._check_states()
-        self._fill_policies()
         for name in ("value", "surprise"):
             self.rows[name] = np.concatenate([getattr(stored, name) for stored in self.games])
+        self._fill_policies()
         endings = self._fill_outcomes(final)
         if _wrong_numbers(self.rows):  # then find out which games it is
             for i in range(len(self.games)):
@@ -179,9 +187,9 @@ class _Rebuilding:
                               f"the rules of {self.game.name} have changed")  # fmt: skip
 
     def _fill_policies(self) -> None:
-        """Write the weights of the legal actions."""
+        """Write the weights of the legal actions where a position is trained on."""
         slots, weights = self.rows["policy_action"], self.rows["policy_weight"]
-        used = slots < self.game.num_actions
+        used = weights_stored(self.game, self.rows)
         if self.old:
             dense = np.concatenate([stored.weights for stored in self.games])
             index, place = np.nonzero(used)
@@ -233,16 +241,18 @@ def _wrong_numbers(rows: NDArray) -> str | None:
     if not len(rows):
         return None
     weights, surprise, outcome = rows["policy_weight"], rows["surprise"], rows["outcome"]
-    totals = weights.sum(1, dtype=np.float32)
+    totals, trained = weights.sum(1, dtype=np.float32), is_trained(surprise)
     # Written so that every comparison with NaN is a problem.
     if not np.abs(rows["value"]).max() <= 1:
         return "a value is not in [-1, 1]"
-    if not (surprise.min() >= 0 and surprise.max() < np.inf):
+    if not ((surprise >= 0) & (surprise < np.inf))[trained].all():
         return "a surprise is not a number of at least 0"
     if not weights.min() >= 0:
         return "a policy has a weight that is not a number of at least 0"
-    if not np.abs(totals - 1).max() <= SUM_TOLERANCE:
+    if not (np.abs(totals - 1) <= SUM_TOLERANCE)[trained].all():
         return "a policy does not sum to 1"
+    if totals[~trained].any():
+        return "a position that is not trained on has a policy"
     if not ((outcome == 0) | (np.abs(outcome) == 1)).all():
         return "an outcome is not -1, 0 or 1"
     return None

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from alphazero.types import SearchResult
+from alphazero.types import UNTRAINED, SearchResult
 from games.base import Game, States
 
 SURPRISE_STEP = 2.0**-10
@@ -30,7 +30,8 @@ def row(game: Game) -> np.dtype:
     in increasing order, then ``num_actions``; the search's policy, then 0. ``value``: the search's
     value in [-1, 1]. ``surprise``: the KL divergence of the search's policy from the network's
     prior, in nats, in steps of ``SURPRISE_STEP``. ``outcome``: how the game ended, -1, 0 or +1.
-    Value and outcome are from the point of view of the player about to move in ``state``.
+    Value and outcome are from the point of view of the player about to move in ``state``. A
+    position that is not trained on has a surprise of ``types.UNTRAINED`` and weights of 0.
     """
     return np.dtype(
         [
@@ -78,6 +79,12 @@ def of_search(game: Game, states: States, result: SearchResult) -> NDArray:
         rows["surprise"] = np.round(surprise / SURPRISE_STEP) * SURPRISE_STEP
     rows["outcome"] = np.nan
     return rows
+
+
+def leave_untrained(rows: NDArray, chosen: NDArray[np.bool_]) -> None:
+    """Mark the ``chosen [T]`` of ``rows [T]`` as positions that are not trained on."""
+    rows["policy_weight"][chosen] = 0
+    rows["surprise"][chosen] = UNTRAINED
 
 
 def legal_actions(game: Game, legal: NDArray[np.bool_]) -> NDArray[np.integer]:

@@ -141,7 +141,7 @@ class Replay:
     """
 
     positions: int
-    """Number of positions ever stored."""
+    """Number of positions ever stored that are trained on; the others count nowhere here."""
 
     def __init__(
         self,
@@ -361,10 +361,10 @@ class Replay:
         """Write the positions of a counted game, with their targets, into the ring."""
         self._grow(self.window)
         rows = targets.rows_to_store(self.game, record, self.settings, self._heads)
-        slots = np.arange(self._head, self._head + len(record)) % len(self._ring)
+        slots = np.arange(self._head, self._head + len(rows)) % len(self._ring)
         records.as_items(self._ring)[slots] = records.as_items(rows)
-        self._head = (self._head + len(record)) % len(self._ring)
-        self._held = min(self._held + len(record), len(self._ring))
+        self._head = (self._head + len(rows)) % len(self._ring)
+        self._held = min(self._held + len(rows), len(self._ring))
 
     def _grow(self, needed: int):
         """Enlarge a ring of fewer than ``needed`` rows to ``needed`` rows and an eighth more."""

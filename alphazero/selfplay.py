@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alphazero import records
-from alphazero.config import SelfPlaySettings
 from alphazero.evaluators import random_actions
 from alphazero.search import continues_trees
+from alphazero.search.conclusion import merge
+from alphazero.selfplay_settings import SelfPlaySettings
 from alphazero.types import (
     Ending,
     Evaluation,
@@ -54,6 +55,8 @@ class GameGroup:
     ):
         """``game_ids`` must never end; no two groups of a run may have an id in common."""
         self._game, self._search, self._settings = game, search, settings
+        if settings.fast_fraction:
+            self._fast_search = search.without_noise(settings.fast_simulations)
         self._seed, self._game_ids, self._started = seed, game_ids, 0
         batch, plies = settings.games, min(game.max_plies, FIRST_PLIES)
         self._current = game.initial(batch)
@@ -74,8 +77,9 @@ class GameGroup:
 
     def move(self) -> Generator[States, Evaluation, list[GameRecord]]:
         """Play one ply in every game: yields states to evaluate, returns the games that ended."""
-        result = yield from self._searching()
-        self._record(result)
+        fast = self._draw_fast()
+        result = yield from self._searching(fast)
+        self._record(result, fast)
         np.minimum(self._versions, result.version, out=self._versions)
         mover = self._game.to_move(self._current)
         early, ending = self._early_results(mover, result)
@@ -88,7 +92,6 @@ class GameGroup:
         long = np.isnan(outcome) & (self._plies >= self._game.max_plies)
         if long.any():
             outcome[long], ending[long] = self._game.adjudicate(self._current[long]), Ending.LENGTH
-        self._keep_trees(result)
         over = np.flatnonzero(~np.isnan(outcome))
         return [self._finish(int(i), float(outcome[i]), Ending(ending[i])) for i in over]
 
@@ -139,21 +142,45 @@ class GameGroup:
         self._started += behind
         next(itertools.islice(self._game_ids, behind, behind), None)  # skips so many, quickly
 
-    def _searching(self) -> SearchSteps:
-        """The search of all current positions, with the trees of their games where it takes them.
+    def _draw_fast(self) -> NDArray[np.bool_]:
+        """``[B]``: whether each game's next move is fast, drawn from the game's own generator."""
+        fraction = self._settings.fast_fraction
+        if not fraction:
+            return np.zeros(len(self._rngs), np.bool_)
+        return np.array([rng.random() < fraction for rng in self._rngs])
+
+    def _searching(self, fast: NDArray[np.bool_]) -> SearchSteps:
+        """Search all current positions: first those of the ``fast [B]`` moves, then the others."""
+        if not fast.any():
+            return (yield from self._search_rows(self._search, np.arange(len(fast)), fast))
+        parts = [np.flatnonzero(part) for part in (fast, ~fast) if part.any()]
+        results = []
+        for rows in parts:
+            search = self._fast_search if fast[rows[0]] else self._search
+            results.append((yield from self._search_rows(search, rows, fast)))
+        return merge(results, parts)
+
+    def _search_rows(
+        self, search: Any, rows: NDArray[np.intp], fast: NDArray[np.bool_]
+    ) -> SearchSteps:
+        """Search the games ``rows``, with their trees where it takes them, and keep the new trees.
 
         ``Search`` does not name ``kept``: a search need not have it.
         """
-        search: Any = self._search
-        kept = {"kept": list(self._kept)} if self._reuses_tree else {}
-        return search(self._game, self._current, self._rngs, self._temperature(), **kept)
+        rngs = [self._rngs[i] for i in rows.tolist()]
+        kept = {"kept": [self._kept[i] for i in rows.tolist()]} if self._reuses_tree else {}
+        temperature = self._temperature(fast)[rows]
+        result = yield from search(self._game, self._current[rows], rngs, temperature, **kept)
+        self._keep_trees(result, rows)
+        return result
 
-    def _record(self, result: SearchResult) -> None:
+    def _record(self, result: SearchResult, fast: NDArray[np.bool_]) -> None:
         """Write one ply into every game: its action, and the row of its position."""
         self._make_room(int(self._plies.max()) + 1)
         here = np.arange(len(self._current)), self._plies
         self._actions[here] = result.action
         rows = records.of_search(self._game, self._current, result)
+        records.leave_untrained(rows, fast)
         records.as_items(self._rows)[here] = records.as_items(rows)
         self._plies += 1
 
@@ -191,17 +218,20 @@ class GameGroup:
         rows["outcome"] = np.nan
         return column("_actions", np.int16)[played], rows
 
-    def _keep_trees(self, result: SearchResult) -> None:
-        """Keep the search's trees for the next ply, each with the move that was played."""
+    def _keep_trees(self, result: SearchResult, rows: NDArray[np.intp]) -> None:
+        """Keep the trees of the games ``rows`` for the next ply, with the moves that are played."""
         if self._reuses_tree:
-            tree, moves = result.tree, enumerate(result.action.tolist())
-            self._kept = [None if tree is None else Kept(tree, i, (a,)) for i, a in moves]
+            tree, moves = result.tree, result.action.tolist()
+            for i, (row, action) in enumerate(zip(rows.tolist(), moves, strict=True)):
+                self._kept[row] = None if tree is None else Kept(tree, i, (action,))
 
-    def _temperature(self) -> NDArray[np.float32]:
-        """``[B]``, by each game's ply."""
+    def _temperature(self, fast: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """``[B]``, by each game's ply; lower where the move is one of ``fast [B]``."""
         settings = self._settings
         early = self._plies < settings.temperature_plies
-        return np.where(early, settings.temperature, settings.final_temperature).astype(np.float32)
+        chosen = np.where(early, settings.temperature, settings.final_temperature)
+        lower = np.minimum(chosen, settings.fast_temperature)
+        return np.where(fast, lower, chosen).astype(np.float32)
 
     def _early_results(
         self, mover: NDArray[np.int8], result: SearchResult

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alphazero import records, values
-from alphazero.types import Ending, GameRecord
+from alphazero.types import Ending, GameRecord, is_trained
 from games.base import Game, States
 from games.spec import suggest
 
@@ -114,9 +114,10 @@ def short_term_wdl(game: Game, episode: Episode, settings: ReplaySettings) -> ND
 def reply(game: Game, episode: Episode, settings: ReplaySettings) -> NDArray[np.float32]:
     """``[T, A]``: the search's policy in the next position in which the opponent is to move.
 
-    The auxiliary policy target of Wu 2019, section 3.4. NaN where no such position is recorded: in
-    the last one, for example. If player 0 moves in the positions 0, 1 and 3 and player 1 in 2, the
-    target of 0 and 1 is the policy of 2, that of 2 is the policy of 3, and 3 has none.
+    The auxiliary policy target of Wu 2019, section 3.4. NaN where no such position is recorded, in
+    the last one, for example, and where it is not trained on: it has no policy. If player 0
+    moves in the positions 0, 1 and 3 and player 1 in 2, the target of 0 and 1 is the policy of 2,
+    that of 2 is the policy of 3, and 3 has none.
     """
     rows, mover = episode.rows, episode.mover
     # The first position after t whose mover is another one: where the next run of positions with
@@ -124,6 +125,7 @@ def reply(game: Game, episode: Episode, settings: ReplaySettings) -> NDArray[np.
     begins = np.flatnonzero(mover[1:] != mover[:-1]) + 1
     following = np.searchsorted(begins, np.arange(len(rows)), side="right")
     answered = following < len(begins)
+    answered[answered] = is_trained(rows["surprise"][begins[following[answered]]])
     policy = np.full((len(rows), game.num_actions), np.nan, np.float32)
     answers = rows[begins[following[answered]]]
     policy[answered] = records.unpack_policy(
@@ -246,7 +248,10 @@ def columns(game: Game, settings: ReplaySettings, heads: Sequence[str] = ()) -> 
 def rows_to_store(
     game: Game, record: GameRecord, settings: ReplaySettings, heads: Sequence[str] = ()
 ) -> NDArray:
-    """``[T]`` of ``columns(game, settings, heads)``: the rows of ``record`` with their targets."""
+    """The rows of ``record`` that are trained on, of ``columns(game, settings, heads)``.
+
+    The targets are those of the whole game; weights by surprise are 1 on average over these rows.
+    """
     rows = np.zeros(len(record), columns(game, settings, heads))
     if not len(record):
         return rows
@@ -255,8 +260,10 @@ def rows_to_store(
     _bytes(rows)[:, :width] = _bytes(np.ascontiguousarray(record.rows))
     played = episode(game, record)
     rows["wdl"] = VALUE_TARGETS[settings.value_target](game, played, settings)
+    trained = is_trained(record.rows["surprise"])
     if settings.policy_surprise:
-        rows["weight"] = surprise_weights(record.rows["surprise"], settings.policy_surprise)
+        surprise = record.rows["surprise"][trained]
+        rows["weight"][trained] = surprise_weights(surprise, settings.policy_surprise)
     for name in heads:
         target = TARGETS[name].compute(game, played, settings)
         assert target.shape == (len(record), *TARGETS[name].shape(game)), name
@@ -265,7 +272,7 @@ def rows_to_store(
             rows[f"{name}_action"], rows[f"{name}_weight"] = packed
         else:
             rows[name] = target
-    return rows
+    return rows if trained.all() else rows[trained]
 
 
 def auxiliary(game: Game, rows: NDArray) -> dict[str, NDArray[np.float32]]:

@@ -74,6 +74,16 @@ class Limits(NamedTuple):
     """Called with the trees after each round of a search; True ends it. Only searches call it."""
 
 
+UNTRAINED = -1.0
+"""The surprise in the row of a position that is not trained on, because its move was searched with
+few simulations (``selfplay.fast_fraction``). Its policy is 0 everywhere; its value counts."""
+
+
+def is_trained(surprise: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """``[T]``: which positions are trained on, by the column ``surprise [T]`` of their rows."""
+    return surprise != UNTRAINED
+
+
 Lines = Sequence[Sequence[int]]
 """For each position of a batch the actions that led to it from the initial position."""
 
@@ -156,7 +166,7 @@ class GameRecord:
     """One finished game, as self-play produces it and the replay buffer stores it.
 
     The last ``T`` of the game's ``P`` plies are recorded; the first ``P - T`` were a random
-    opening.
+    opening. Some of the recorded positions may be ``UNTRAINED``.
     """
 
     game_id: int
@@ -176,5 +186,5 @@ class GameRecord:
 
     @property
     def positions(self) -> int:
-        """The number of recorded positions."""
-        return len(self.rows)
+        """The number of recorded positions that are trained on."""
+        return int(np.count_nonzero(is_trained(self.rows["surprise"])))

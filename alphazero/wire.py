@@ -7,7 +7,8 @@ never rewritten.
 
 A game stores its actions, not its states: they are built again with the rules when it is read, and
 so are the legal actions of each position, to which the weights of the policies belong in order. A
-checksum of both says that the rules are still those of the game.
+checksum of both says that the rules are still those of the game. Positions that are not trained on
+have a surprise of -1 and no weights.
 
 A frame by example: a tic-tac-toe game with id 3, played with weights version 1, of 7 plies, all of
 them recorded; player 0 has won by the rules. Numbers are little-endian. The positions have 9, 8,
@@ -83,7 +84,7 @@ def encode(game: Game, record: GameRecord) -> bytes:
     if problem:
         raise WireError(f"game {record.game_id} cannot be stored: {problem}")
     rows = record.rows
-    used = rows["policy_action"] < game.num_actions
+    used = rebuilding.weights_stored(game, rows)
     states, slots = rows["state"], rows["policy_action"]
     fields = [
         int(record.game_id),

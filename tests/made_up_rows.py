@@ -13,8 +13,11 @@ from alphazero.types import Ending, GameRecord
 from games.base import Game
 
 
-def random_record(game: Game, game_id: int, opening: int = 0) -> GameRecord:
-    """A game of random moves and random policies; the first ``opening`` plies are not recorded."""
+def random_record(game: Game, game_id: int, opening: int = 0, untrained: float = 0.0) -> GameRecord:
+    """A game of random moves and random policies; the first ``opening`` plies are not recorded.
+
+    ``untrained``: the chance of each position that it is not trained on.
+    """
     rng = np.random.default_rng(game_id)
     state, states, actions, policies = game.initial(1), [], [], []
     while (legal := game.legal(state)[0]).any():
@@ -32,6 +35,9 @@ def random_record(game: Game, game_id: int, opening: int = 0) -> GameRecord:
         surprise=rng.exponential(size=len(recorded)),
         outcome=np.where(same_mover, 1, -1) * game.outcome(state) + 0.0,
     )  # fmt: skip
+    if untrained:
+        fast = rng.random(len(rows)) < untrained
+        rows["surprise"][fast], rows["policy_weight"][fast] = -1, 0
     played = np.array(actions, np.int32)
     return GameRecord(game_id, game_id // 3, played, rows, Ending.RULES)
 
@@ -83,7 +89,7 @@ def same(one: GameRecord, other: GameRecord) -> bool:
 def forged(game: Game, record: GameRecord, **fields) -> bytes:
     """A frame of ``record`` with a right CRC, in which ``fields`` replace what it should hold."""
     rows = record.rows
-    used = rows["policy_action"] < game.num_actions
+    used = (rows["policy_action"] < game.num_actions) & (rows["surprise"] != -1)[:, None]
     slots = np.ascontiguousarray(rows["policy_action"])
     true = {
         "game_id": record.game_id,

@@ -1,11 +1,11 @@
 """A second implementation of both searches: slow, of objects, one position at a time.
 
 Written from the papers: Silver et al. 2018 (AlphaZero: PUCT, Dirichlet noise), Wu 2019 (first-play
-urgency), Danihelka et al. 2022 (Gumbel AlphaZero: equations 8, 10, 11, 14, 33). Scores and priors
-are float32, so that a near tie is broken as in the kernels. The evaluator's values should be
-dyadic: then sums are exact, and their order does not matter. Exact ties: a root's actions without
-noise are brought into random order first, and the first of the best ones is taken; the final choice
-among the most visited ones is by their value, and again the first.
+urgency, forced playouts), Danihelka et al. 2022 (Gumbel AlphaZero: equations 8, 10, 11, 14, 33).
+Scores and priors are float32, so that a near tie is broken as in the kernels. The evaluator's
+values should be dyadic: then sums are exact, and their order does not matter. Exact ties: a root's
+actions without noise are brought into random order first, and the first of the best ones is taken;
+the final choice among the most visited ones is by their value, and again the first.
 """
 
 import math
@@ -143,30 +143,17 @@ def puct(
         root.seen = _sum(edge.prior for edge in root.edges.values() if edge.visits)
     _shuffle(root, rng)
 
-    def choose(node: Node) -> int:
-        total = node.visits + node.waiting
-        growth = math.log((total + search.c_base + 1) / search.c_base)
-        explore = f32((search.c_puct + growth) * math.sqrt(total))
-        unseen = node.value_sum / f32(node.visits) - f32(search.fpu_reduction) * np.sqrt(
-            max(node.seen, ZERO)
-        )
-
-        def score(edge: Edge) -> f32:
-            if _range_of(node, edge)[1] == -1 and search.proofs:
-                return f32(-1e30)
-            mean = edge.mean if edge.begun else unseen
-            return mean + explore * edge.prior / f32(1 + edge.begun)
-
-        return max(node.edges, key=lambda action: score(node.edges[action]))
-
-    _grow(game, root, Rules(choose, choose), evaluate, search)
+    k = f32(search.forced_playouts if search.dirichlet_fraction else 0)
+    _grow(game, root, _puct_rules(search, k), evaluate, search)
     visits = _visits(game, root)
     choices = _choices(root, search.proofs)
     counts = [n if action in choices else 0 for action, n in enumerate(visits)]
     if not any(counts):
         counts = [int(action in choices) for action in range(game.num_actions)]
-    policy = [n / sum(counts) for n in counts]
     action = max(root.edges, key=lambda action: (counts[action], _value_of(root, action, search)))
+    if k and root.edges[action].visits:
+        counts = _pruned(root, counts, action, k, search)
+    policy = [n / sum(counts) for n in counts]
     value = np.clip(_mean(root), *_range(root)) if search.proofs else _mean(root)
     return Reference(root, action, visits, policy, value, root.proven is not None)
 
@@ -233,6 +220,54 @@ def gumbel(
     value = sum(policy[a] * float(bonus[a]) / scale for a in root.edges)
     value = np.clip(f32(value), *_range(root)) if search.proofs else f32(value)
     return Reference(root, action, visits, policy, value, root.proven is not None)
+
+
+def _puct_rules(search: PUCT, k: f32) -> Rules:
+    """The selection of PUCT, with playouts forced by ``k`` at the root."""
+
+    def choose(node: Node) -> int:
+        total = node.visits + node.waiting
+        growth = math.log((total + search.c_base + 1) / search.c_base)
+        explore = f32((search.c_puct + growth) * math.sqrt(total))
+        unseen = node.value_sum / f32(node.visits) - f32(search.fpu_reduction) * np.sqrt(
+            max(node.seen, ZERO)
+        )
+
+        def score(edge: Edge) -> f32:
+            if _range_of(node, edge)[1] == -1 and search.proofs:
+                return f32(-1e30)
+            mean = edge.mean if edge.begun else unseen
+            return mean + explore * edge.prior / f32(1 + edge.begun)
+
+        return max(node.edges, key=lambda action: score(node.edges[action]))
+
+    def choose_root(node: Node) -> int:
+        total = f32(sum(edge.begun for edge in node.edges.values()))
+        for action, edge in node.edges.items():
+            if edge.visits and f32(edge.begun) ** 2 < k * edge.prior * total:
+                return action
+        return choose(node)
+
+    return Rules(choose_root if k else choose, choose)
+
+
+def _pruned(root: Node, counts: list[int], best: int, k: f32, search: PUCT) -> list[int]:
+    """``counts`` without forced playouts: Wu 2019, section 3.2, every number tried."""
+    growth = math.log((root.visits + search.c_base + 1) / search.c_base)
+    explore = f32((search.c_puct + growth) * math.sqrt(root.visits))
+    total = f32(sum(edge.visits for edge in root.edges.values()))
+
+    def score(edge: Edge, visits: int) -> f32:
+        return edge.value_sum / f32(edge.visits) + explore * edge.prior / f32(1 + visits)
+
+    highest, left = score(root.edges[best], root.edges[best].visits), list(counts)
+    for action, edge in root.edges.items():
+        if action != best and counts[action] and edge.visits and edge.prior:
+            most = min(counts[action], int(np.sqrt(k * edge.prior * total)))
+            fits = [n for n in range(1, most + 1) if score(edge, counts[action] - n) < highest]
+            left[action] -= max(fits, default=0)
+            left[action] *= left[action] > 1
+    return left
 
 
 def _shuffle(root: Node, rng: np.random.Generator) -> None:

@@ -144,6 +144,22 @@ def test_a_run_resumed_from_any_checkpoint_ends_bit_for_bit_as_the_unbroken_one(
     assert final_state(resumed.train()) == final_state(whole)
 
 
+def test_a_run_with_fast_moves_is_resumed_bit_for_bit_and_trains_on_the_other_moves(parts):
+    chosen = {"fast_fraction": 0.6, "fast_simulations": 2}
+    whole = parts("whole", selfplay=chosen).train()
+    broken, steps = parts("broken", selfplay=chosen), []
+    broken.train(log=lambda step, _: steps.append(step), stop=lambda: len(steps) == 31)
+    broken.close()
+    (broken.directory / "checkpoints" / "step_000031" / "MANIFEST.json").unlink()
+    resumed = parts("broken", selfplay=chosen).resume()
+    assert resumed.learner.step == 20
+    assert final_state(resumed.train()) == final_state(whole)
+    samples = whole.replay.sample(500, np.random.default_rng(0))
+    assert (samples.rows["surprise"] >= 0).all()
+    needed = Limiter(whole.run.config.replay, 32).needed(39)
+    assert needed <= whole.replay.positions < 2 * needed
+
+
 def test_a_resume_that_is_refused_changes_no_stored_game(parts):
     run = parts("run").train()
     games = run.replay.games

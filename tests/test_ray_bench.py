@@ -94,7 +94,7 @@ def test_bytes_of_games_and_samples_are_those_of_their_arrays(tmp_path):
     )  # fmt: skip
     sent = fleet.link_bytes(GAME, counted, batch_size=10)
     stored = record.actions.nbytes + record.rows.nbytes
-    collected = summarize([count_game(record)] * 2, record)
+    collected = summarize([count_game(GAME, record)] * 2, record)
     evaluation = SleepingEvaluator(Config(game=GAME.name), 0)(states)
     assert sent == {
         "worker_to_server": states.nbytes,

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from made_up_rows import random_record, same
 
 import games
+from alphazero import resignation
 from alphazero.config import ReplaySettings
 from alphazero.replay import Replay
 from alphazero.types import Ending
@@ -66,6 +67,22 @@ def test_the_log_is_read_from_any_position_on(tmp_path):
     assert_stored_after(store, 7, RECORDS[7:9])
     assert_stored_after(store, 9, [])
     assert_stored_after(store, 2, RECORDS[2:9])  # read already: from the shards
+
+
+def test_the_log_counts_trained_positions_and_mistaken_resignations(tmp_path):
+    """Also where it is read from the shards."""
+    limit, fast = 0.3, [random_record(GAME, i, untrained=0.5 * (i % 2)) for i in range(40)]
+    store = ReplayStore(partial(Replay, GAME, tmp_path, SETTINGS), tmp_path, limit)
+    store.push(fast)
+    log, _ = store.stored_after(0)
+    store.stored_after(40)
+    shards, _ = store.stored_after(0)
+    judged = [resignation.mistakes(GAME, record, limit) for record in fast]
+    for collected in (log, shards):
+        assert (collected.games, collected.positions) == (40, sum(r.positions for r in fast))
+        assert (collected.would_resign, collected.mistaken) == tuple(np.sum(judged, 0))
+    assert lengths(fast) > log.positions
+    assert log.would_resign > log.mistaken > 0
 
 
 def test_the_log_in_memory_holds_what_the_driver_has_not_read(tmp_path):

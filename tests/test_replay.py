@@ -136,6 +136,61 @@ def test_samples_are_the_stored_rows_uniformly_over_the_newest_positions(tmp_pat
     assert (np.abs(drawn_count - expected) < 6 * np.sqrt(expected)).all()
 
 
+FAST = [random_record(GAME, i, untrained=(0, 0.7, 1)[i % 3]) for i in range(60)]
+
+
+def trained_rows(games) -> list[bytes]:
+    return [row.tobytes() for game in games for row in game.rows if row["surprise"] >= 0]
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6), games=st.integers(1, 12), surprise=st.booleans())
+def test_positions_of_fast_moves_are_not_counted_and_never_reach_a_batch(
+    tmp_path_factory, seed, games, surprise
+):
+    chosen = dataclasses.replace(SETTINGS, policy_surprise=0.5 if surprise else 0.0)
+    records = [random_record(GAME, seed + i, untrained=(seed + i) % 5 / 4) for i in range(games)]
+    expected = trained_rows(records)
+    replay = opened(tmp_path_factory.mktemp("games"), settings=chosen)
+    assert replay.extend(records) == games
+    assert (replay.games, replay.positions) == (games, len(expected))
+    if expected:
+        assert replay.window == window_size(SETTINGS, len(expected))
+        samples = drawn(replay, 300, seed)
+        assert set(sampled_rows(samples)) <= set(expected[-replay.window :])
+        batch = to_batch(GAME, samples)
+        assert batch.policy.sum(1) == pytest.approx(1, abs=1e-5)
+        assert np.isfinite(batch.wdl).all()
+        assert batch.weight is None or (batch.weight >= 0.5).all()
+    close(replay)
+
+
+def test_a_reopened_buffer_has_the_same_trained_positions(tmp_path):
+    replay = opened(tmp_path)
+    replay.extend(FAST)
+    before, counts = drawn(replay), (replay.games, replay.positions, replay.window)
+    assert replay.window < replay.positions == len(trained_rows(FAST)) < sum(map(len, FAST))
+    again = opened(tmp_path)
+    assert (again.games, again.positions, again.window) == counts
+    assert_same_samples(drawn(again), before)
+
+
+def test_every_trained_position_of_the_window_is_drawn(tmp_path):
+    replay = opened(tmp_path)
+    replay.extend(FAST)
+    newest = trained_rows(FAST)[-replay.window :]
+    assert set(sampled_rows(drawn(replay, 40 * len(newest)))) == set(newest)
+
+
+def test_a_buffer_of_fast_moves_alone_has_games_and_no_positions(tmp_path):
+    replay = opened(tmp_path)
+    assert replay.extend([random_record(GAME, i, untrained=1) for i in range(3)]) == 3
+    assert (replay.games, replay.positions, replay.window) == (3, 0, 0)
+    with pytest.raises(ValueError, match="no position is stored"):
+        drawn(replay)
+    assert opened(tmp_path).games == 3
+
+
 def test_games_arriving_singly_or_together_give_the_same_samples(tmp_path):
     together, singly = opened(tmp_path / "together"), opened(tmp_path / "singly")
     together.extend(RECORDS)

@@ -8,8 +8,9 @@ from test_search_tree import edges_of, grown
 
 import games
 from alphazero.evaluators import uniform
-from alphazero.search import run
+from alphazero.search import kernels, run
 from alphazero.search.puct import PUCT, sample
+from alphazero.search.tree import EDGE, NODE
 
 
 def root_priors(game, states, search, seed=0):
@@ -136,3 +137,87 @@ def test_an_unvisited_action_has_the_value_of_first_play_urgency():
     assert visits(0.0) == [0, 1, 1, 1]
     # -0.5 - 3 * sqrt(1 / 4) is less than the loss already seen.
     assert visits(3.0) == [0, 0, 0, 3]
+
+
+def root_of(visits, prior, value):
+    """``nodes, edges`` of one root whose actions have these visits, priors and mean values."""
+    nodes, edges = np.zeros((1, 1), NODE), np.zeros(len(visits), EDGE)
+    nodes["count"], nodes["visits"] = len(visits), sum(visits) + 1
+    edges["action"], edges["visits"], edges["prior"] = range(len(visits)), visits, prior
+    edges["value_sum"] = np.multiply(visits, value)
+    return nodes, edges
+
+
+def test_the_policy_target_is_pruned_as_in_the_docstrings_example():
+    nodes, edges = root_of([10, 4, 2], [0.5, 0.25, 0.25], [0.3, 0.15, -0.5])
+    counts, explore = np.array([[10, 4, 2]], np.int32), np.full(18, 5, np.float32)
+    kernels.prune_forced(nodes, edges, np.zeros(1, np.int64), explore, np.float32(2), counts)
+    assert counts.tolist() == [[10, 3, 0]]
+
+
+def numpy_pruned(visits, prior, value, explore, k):
+    """The pruned visits, in float64 for all actions at once; None where two scores nearly tie."""
+    best = visits.argmax()
+    highest = value[best] + explore * prior[best] / (1 + visits[best])
+    taken = np.arange(visits.max() + 1)[:, None]  # of each action
+    left = visits - taken
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scores = value + explore * prior / (1 + left)
+    allowed = np.sqrt(k * prior * visits.sum())
+    if (np.abs(allowed - np.round(allowed)) < 1e-4).any():
+        return None
+    if (np.abs(scores - highest)[(left >= 0) & (visits != visits[best])] < 1e-4).any():
+        return None
+    fits = (left >= 0) & (taken <= allowed) & ((scores < highest) | (taken == 0))
+    pruned = np.where(fits, left, visits.max()).min(axis=0)
+    pruned[best] = visits[best]
+    return np.where((pruned > 1) | (np.arange(len(visits)) == best), pruned, 0)
+
+
+def test_pruned_targets_are_those_of_plain_numpy_on_random_roots():
+    rng, compared = np.random.default_rng(0), 0
+    for _ in range(400):
+        actions, k = rng.integers(2, 12), rng.uniform(0.1, 8)
+        visits = rng.geometric(0.08, actions) - 1
+        visits[0] = visits.max() + 1
+        prior, value = rng.dirichlet(np.ones(actions)), rng.uniform(-1, 1, actions)
+        explore = rng.uniform(0.5, 2) * np.sqrt(visits.sum() + 1)
+        expected = numpy_pruned(visits, prior, value, explore, k)
+        if expected is None:
+            continue
+        nodes, edges = root_of(visits, prior, value)
+        counts = visits[None].astype(np.int32)
+        table = np.full(visits.sum() + 2, explore, np.float32)
+        kernels.prune_forced(nodes, edges, np.zeros(1, int), table, np.float32(k), counts)
+        assert counts[0].tolist() == expected.tolist()
+        compared += (expected != visits).any()
+    assert compared > 100
+
+
+def test_every_visited_action_of_a_root_with_noise_is_forced_to_its_number_of_playouts():
+    game = games.make("connect_four")
+    search = PUCT(simulations=300, forced_playouts=2.0, proofs=False)
+    states, evaluate = random_positions(game, 30, 4), hashing(game)
+    tree = grown(game, states, search, evaluate, 3)
+    plain = grown(game, states, PUCT(simulations=300, proofs=False), evaluate, 3)
+    more = 0
+    for b in range(30):
+        edges, before = edges_of(tree, b, 0), edges_of(plain, b, 0)
+        forced = np.sqrt(2 * edges["prior"] * 300)
+        visited = edges["visits"] > 0
+        # One playout per simulation: an action whose number has just grown may wait for its turn.
+        assert (edges["visits"] >= np.floor(forced) - 1)[visited].all()
+        more += (before["visits"] < forced - 1)[before["visits"] > 0].sum()
+    assert more > 30  # without forcing
+
+
+def test_forced_playouts_need_noise():
+    game = games.make("connect_four")
+    states, evaluate = random_positions(game, 20, 4), hashing(game)
+
+    def visits(**changes):
+        search = PUCT(simulations=60, dirichlet_fraction=0.0, **changes)
+        rngs = [np.random.default_rng(i) for i in range(20)]
+        return run(search(game, states, rngs, np.zeros(20, np.float32)), evaluate).visits.tolist()
+
+    assert visits(forced_playouts=8.0) == visits()

@@ -99,6 +99,19 @@ def test_puct_with_dirichlet_noise_is_the_object_tree_with_the_same_generators(n
     assert_same(result, expected, exact_policy=True)
 
 
+@pytest.mark.parametrize("leaves", [1, 4])
+@pytest.mark.parametrize("forced", [0.5, 2.0, 20.0])
+@pytest.mark.parametrize("name", GAMES)
+def test_forced_playouts_and_pruned_targets_are_those_of_the_object_tree(name, forced, leaves):
+    game = make(name)
+    states, evaluate = positions(game, 12), hashing(game)
+    for simulations in (7, 80):
+        search = PUCT(simulations=simulations, forced_playouts=forced, leaves=leaves)
+        result = run(search(game, states, generators(12), zero_temperature(12)), evaluate)
+        expected = objects(puct, game, states, search, evaluate, generators(12))
+        assert_same(result, expected, exact_policy=True)
+
+
 @pytest.mark.parametrize("name", GAMES)
 def test_gumbel_with_noise_is_the_object_tree_with_the_same_generators(name):
     game = make(name)

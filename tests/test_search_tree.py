@@ -338,11 +338,12 @@ from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
 from alphazero.types import Kept, Limits
 game = games.make("tic_tac_toe")
-for search in (PUCT(simulations=150, leaves=4), Gumbel(simulations=150, leaves=4)):
+forced = PUCT(simulations=150, leaves=4, forced_playouts=2.0)
+for search in (forced, PUCT(simulations=150, leaves=4), Gumbel(simulations=150, leaves=4)):
     states, warm = game.initial(2), np.ones(2, np.float32)
     result = run(search(game, states, [np.random.default_rng(1)] * 2, warm), uniform(game))
     assert result.visits.sum() == 300
-search, rngs, cold = PUCT(simulations=90, leaves=4), [np.random.default_rng(1)] * 2, np.zeros(2)
+search, rngs, cold = forced, [np.random.default_rng(1)] * 2, np.zeros(2)
 first = run(search(game, states, rngs, cold, Limits(90, 1e6)), uniform(game))
 kept = [Kept(first.tree, i, [int(first.action[i])]) for i in range(2)]
 after = game.step(states, first.action)

@@ -235,3 +235,45 @@ def test_records_and_targets_do_not_import_torch():
     code = f"import sys, {modules}; print('torch' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout.split() == ["False"]
+
+
+def with_fast(mover, seed, untrained):
+    """An episode with random values and policies; the chosen positions are not trained on."""
+    rng, fast = np.random.default_rng(seed), np.array(untrained, bool)
+    played = episode_of(rng.uniform(-1, 1, len(mover)), mover, surprise=rng.random(len(mover)))
+    played.rows["policy_weight"] = rng.dirichlet(np.ones(3), len(mover))
+    played.rows["surprise"][fast], played.rows["policy_weight"][fast] = -1, 0
+    return played
+
+
+def test_a_fast_reply_is_no_target():
+    played = with_fast([0, 1, 0, 1, 1, 0], 3, [0, 1, 0, 0, 1, 1])
+    reply = targets.reply(NIM, played, chosen())
+    missing = np.isnan(reply).any(1)
+    # The replies are at 1 (fast), 2, 3, 5 (fast), 5 (fast); the last position has none.
+    assert missing.tolist() == [True, False, False, True, True, True]
+    assert np.isnan(reply[missing]).all()
+    assert np.array_equal(reply[1], played.rows["policy_weight"][2].astype(np.float32))
+
+
+@settings(max_examples=40, deadline=None)
+@given(game_id=st.integers(0, 10**6), untrained=st.floats(0.01, 0.95))
+def test_stored_rows_are_the_trained_ones_with_the_targets_of_the_whole_game(game_id, untrained):
+    heads = [name for name in TARGETS if TARGETS[name].axis is None and not TARGETS[name].needs]
+    settings = chosen(value_target="short_term")
+    record = random_record(GAME, game_id, untrained=untrained)
+    whole = random_record(GAME, game_id)
+    trained = record.rows["surprise"] >= 0
+    rows = targets.rows_to_store(GAME, record, settings, heads)
+    every = targets.rows_to_store(GAME, whole, settings, heads)
+    assert rows.tobytes() == every[trained].tobytes()
+
+
+def test_weights_by_surprise_are_one_on_average_over_the_trained_positions():
+    record = random_record(GAME, 4, untrained=0.5)
+    rows = targets.rows_to_store(GAME, record, chosen(policy_surprise=0.5))
+    surprise = rows["surprise"].astype(float)
+    assert 3 < len(rows) < len(record)
+    assert rows["weight"] == pytest.approx(0.5 + 0.5 * surprise / surprise.mean(), rel=1e-5)
+    nothing = random_record(GAME, 4, untrained=1)
+    assert len(targets.rows_to_store(GAME, nothing, chosen(policy_surprise=0.5))) == 0

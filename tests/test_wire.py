@@ -52,6 +52,32 @@ def test_a_record_survives_encoding_bit_for_bit(game, opening):
         assert same(wire.decode(game, wire.encode(game, record)), record)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    game=st.sampled_from(GAMES), game_id=st.integers(0, 10**6), opening=st.integers(0, 8),
+    untrained=st.floats(0.01, 1),
+)  # fmt: skip
+def test_positions_that_are_not_trained_on_survive_encoding_without_a_policy(
+    game, game_id, opening, untrained
+):
+    record = random_record(game, game_id, opening, untrained)
+    frame = wire.encode(game, record)
+    assert same(wire.decode(game, frame), record)
+    stored = wire._unpack(game, frame, wire.FORMAT)
+    assert stored.positions == record.positions == (record.rows["surprise"] >= 0).sum()
+    used = record.rows["policy_action"] < game.num_actions
+    assert len(stored.weights) == used[record.rows["surprise"] >= 0].sum()
+
+
+def test_games_with_and_without_untrained_positions_lie_in_one_shard(shard_path):
+    mixed = [random_record(CONNECT_FOUR, i, untrained=0.7 * (i % 2)) for i in range(6)]
+    frames = [wire.encode(CONNECT_FOUR, record) for record in mixed]
+    assert frames[0] == FRAMES[0]
+    entries, lines = read(shard_path, wire.header(CONNECT_FOUR) + b"".join(frames))
+    assert lines == []
+    assert all(same(one, other) for (_, one), other in zip(entries, mixed, strict=True))
+
+
 def test_a_game_that_ended_in_its_random_opening_survives_without_positions():
     record = random_record(CONNECT_FOUR, 7, opening=42)
     assert len(record) == 0
@@ -84,6 +110,11 @@ MALFORMED = [
     (changed(value=(0, -1.5)), "a value is not"),
     (changed(surprise=(2, np.inf)), "a surprise is not"),
     (changed(surprise=(2, -0.1)), "a surprise is not"),
+    (changed(surprise=(2, -2)), "a surprise is not"),
+    (changed(surprise=(2, -1)), "not trained on has a policy"),
+    (changed(surprise=(2, -1), policy_weight=(2, 1e-7)), "not trained on has a policy"),
+    (changed(surprise=(2, -1), policy_weight=(2, np.nan)), "not a number"),
+    (changed(surprise=(2, -1), policy_weight=(2, 0), value=(2, 2)), "a value is not"),
     (changed(outcome=(-1, np.nan)), "an outcome is not"),
     (changed(outcome=(-1, 0.5)), "an outcome is not"),
     (changed(outcome=(4, -RECORDS[0].rows["outcome"][4] or 1)), "contradict"),
@@ -290,6 +321,11 @@ FORGERIES = [
     ({"weights": RECORDS[0].rows["policy_weight"] * 2}, "does not sum to 1|weights of"),
     ({"value": np.full(LENGTH, np.inf, np.float16)}, "a value is not"),
     ({"surprise": np.full(LENGTH, np.nan, np.float16)}, "a surprise is not"),
+    ({"surprise": np.full(LENGTH, -0.5, np.float16)}, "a surprise is not"),
+    ({"surprise": np.full(LENGTH, -1, np.float16)}, "weights of 0 moves"),
+    ({"surprise": np.full(LENGTH, -1, np.float16), "weights": b"", "value":
+      np.full(LENGTH, 2, np.float16)}, "a value is not"),
+    ({"weights": b""}, "0 weights of"),
     ({"result": np.nan}, "its result is nan"),
     ({"result": 7}, "its result is 7"),
     ({"result": -1 - random_record(CONNECT_FOUR, 0).rows["outcome"][0].item()}, "result"),

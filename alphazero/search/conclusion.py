@@ -1,5 +1,6 @@
 """The result of a search, read from the roots of its trees: the same for all algorithms."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -98,3 +99,20 @@ def conclude(
         prior=tree.prior,
         tree=tree,
     )
+
+
+def merge(results: Sequence[SearchResult], rows: Sequence[NDArray[np.intp]]) -> SearchResult:
+    """One result for ``B`` positions from those of its parts, each a search of some of them.
+
+    Row ``i`` of ``results[k]`` becomes row ``rows[k][i]``; each of 0 to ``B - 1`` occurs once. The
+    version is the oldest one. Of several parts there is no ``tree``.
+    """
+    if len(results) == 1:
+        return results[0]
+    order = np.argsort(np.concatenate(rows))
+    columns = {}
+    for name in ("action", "policy", "value", "visits", "action_value", "proven", "prior"):
+        parts = [getattr(result, name) for result in results]
+        known = all(part is not None for part in parts)
+        columns[name] = np.concatenate(parts)[order] if known else None
+    return SearchResult(**columns, version=min(result.version for result in results))

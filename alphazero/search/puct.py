@@ -49,6 +49,12 @@ class PUCT:
     chess, as in AlphaZero, and 1.4 for the 7 of Connect Four. KataGo's total is 10.83."""
     leaves: Annotated[int, Field(ge=1, le=2**16)] = 1
     """Leaves evaluated at once per tree; virtual losses make their paths differ."""
+    forced_playouts: NotNegative = 0.0
+    """Forced playouts and policy target pruning (Wu 2019, section 3.2): at a root with noise, a
+    visited action is searched until it has the square root of this times its prior times all visits
+    of actions; the visits that it would not have had otherwise are left out of the policy target.
+    So noise finds good moves more often, and bad ones are not learned. KataGo uses 2. The default,
+    0, is AlphaZero's rule: the gain in small games is not measured."""
     proofs: bool = True
     """Propagate proven results from finished games upwards in the tree (MCTS-Solver)."""
 
@@ -77,7 +83,7 @@ class PUCT:
         # No node has more visits than its root.
         visits = tree.nodes["visits"][:, 0]
         exploration = self._exploration(max(budget.simulations or 0, int(visits.max())) + 2)
-        fpu = np.float32(self.fpu_reduction)
+        fpu, forced = np.float32(self.fpu_reduction), np.float32(self._forced)
 
         def select(remaining: NDArray[np.int32], rows: Rows) -> int:
             nonlocal exploration
@@ -87,7 +93,7 @@ class PUCT:
                     exploration = self._exploration(2 * most)
             return kernels.select_puct(
                 tree.nodes, tree.edges, tree.raw, self.leaves, remaining, *rows[:2],
-                exploration, fpu,
+                exploration, fpu, forced,
             )  # fmt: skip
 
         yield from grow(game, tree, select, budget, self.leaves, self.proofs)
@@ -95,14 +101,23 @@ class PUCT:
         counts = np.where(roots.undominated, roots.visits, 0)
         # If all visited actions are refuted, the unvisited ones are equally likely.
         counts = np.where(counts.any(axis=1, keepdims=True), counts, roots.undominated)
+        best = kernels.best_edges(tree.nodes, tree.edges, counts, roots.action_value)
+        action = sample(counts, best, rngs, temperature)
+        if forced:
+            counts = counts.astype(np.int32)
+            kernels.prune_forced(tree.nodes, tree.edges, best, exploration, forced, counts)
         policy = (counts / counts.sum(axis=1, keepdims=True)).astype(np.float32)
-        action = kernels.best_edges(tree.nodes, tree.edges, counts, roots.action_value)
-        return conclude(tree, roots, sample(counts, action, rngs, temperature), policy, roots.value)
+        return conclude(tree, roots, action, policy, roots.value)
 
     def without_noise(self, simulations: int | None = None, leaves: int = 1) -> "PUCT":
-        """The same search without Dirichlet noise. See ``types.Search``."""
+        """The same search without Dirichlet noise and forced playouts. See ``types.Search``."""
         simulations = self.simulations if simulations is None else simulations
         return replace(self, simulations=simulations, leaves=leaves, dirichlet_fraction=0.0)
+
+    @property
+    def _forced(self) -> float:
+        """``forced_playouts``; 0 where the root has no noise."""
+        return self.forced_playouts if self.dirichlet_fraction else 0.0
 
     def _exploration(self, visits: int) -> NDArray[np.float32]:
         """``c(N) * sqrt(N)`` for the visits ``N`` from 0 to ``visits - 1``."""

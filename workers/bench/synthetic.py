@@ -86,7 +86,7 @@ class CountingStore:
         before = self.games
         for record in records:
             self.games += 1
-            self.positions += len(record)
+            self.positions += record.positions
         return self.games - before
 
 

@@ -176,7 +176,7 @@ def _start(
     # The replay actor runs on the node of the driver, where the run's directory is.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     replay = _actor(ReplayStore, num_cpus=0, scheduling_strategy=here).remote(
-        partial(stored_games, config, directory), directory
+        partial(stored_games, config, directory), directory, config.selfplay.resign_value
     )
     server_class = _actor(
         InferenceServer,

@@ -4,7 +4,7 @@ A finished game is safe once this actor has acknowledged it: it is then in a sha
 stays whole whatever process dies. A delivery may be repeated; games with a known id are skipped. So
 nothing is lost and nothing is counted twice.
 
-The order of storage is a log: the driver reads version, length and ending of the games behind those
+The order of storage is a log: the driver reads version, length and end of the games behind those
 that it has read, and an actor that was restarted and has reopened its files gives the same answer.
 Example: games 7, 9, 8 were stored in this order and the driver has read two of them. The actor dies
 and is restarted; a worker, which got no acknowledgement for game 8, sends 8 and 10. Game 8 is
@@ -59,8 +59,14 @@ def stored_games(config: Config, directory: Path, report: Report) -> Replay:
 class ReplayStore:
     """``Replay`` as an actor: with a log of games for the driver, and a limit on self-play."""
 
-    def __init__(self, make_replay: Callable[[Report], Replay], directory: Path):
-        self._directory = Path(directory)
+    def __init__(
+        self,
+        make_replay: Callable[[Report], Replay],
+        directory: Path,
+        resign_value: float | None = None,
+    ):
+        """``resign_value``: that of ``selfplay``, for the log."""
+        self._directory, self._resign_value = Path(directory), resign_value
         self._reports: list[str] = []
         self._replay = make_replay(self._reports.append)
         self._allowance: int | None = None
@@ -81,7 +87,7 @@ class ReplayStore:
         try:
             for record in records:
                 if self._replay.extend([record]):
-                    self._log.append(count_game(record))
+                    self._log.append(self._count(record))
                     self._example = _copied(record)
         except OSError as error:
             self._storage_error = str(error)
@@ -140,8 +146,11 @@ class ReplayStore:
     def _summarize_shards(self, count: int) -> Collected:
         counts, example = [], None
         for example in self._read_shards(count):
-            counts.append(count_game(example))
+            counts.append(self._count(example))
         return summarize(counts, example)
+
+    def _count(self, record: GameRecord) -> GameCounts:
+        return count_game(self._replay.game, record, self._resign_value)
 
     def _read_shards(self, count: int) -> Iterator[GameRecord]:
         """The games on disk behind the first ``count`` ones: needed after a restart only."""

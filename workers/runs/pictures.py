@@ -54,6 +54,8 @@ def _figures(game: Game, record: GameRecord, ply: int) -> list[Any]:
     named = ", ".join(
         f"{game.move_to_text(state, int(actions[i]))} {float(weights[i]):.0%}" for i in likely
     )
+    if not weights.any():
+        named = "searched fast"
     played = game.move_to_text(state, int(record.actions[ply]))
     value, outcome = (round(float(row[name][0]), 3) for name in ("value", "outcome"))
     return [ply + 1, ("first", "second")[mover], value, outcome, played, named]

@@ -30,22 +30,22 @@ if TYPE_CHECKING:
     from alphazero.search.kernels.compiling import EXPANDED, FINISHED, WAITING
     from alphazero.search.kernels.gumbel import completed_root_values, select_gumbel
     from alphazero.search.kernels.nodes import attach, expand
-    from alphazero.search.kernels.puct import draw, mix_noise, select_puct
+    from alphazero.search.kernels.puct import draw, mix_noise, prune_forced, select_puct
     from alphazero.search.kernels.reuse import copy_subtree, follow, number_subtree, remove_noise
     from alphazero.search.kernels.roots import best_edges, root_edges, root_priors, shuffle_roots
 
 __all__ = [
     "EXPANDED", "FINISHED", "WAITING",
     "attach", "best_edges", "completed_root_values", "copy_subtree", "draw", "expand", "follow",
-    "mix_noise", "number_subtree", "remove_noise", "root_edges", "root_priors", "select_gumbel",
-    "select_puct", "shuffle_roots",
+    "mix_noise", "number_subtree", "prune_forced", "remove_noise", "root_edges", "root_priors",
+    "select_gumbel", "select_puct", "shuffle_roots",
 ]  # fmt: skip
 
 _MODULES = {
     "compiling": ("EXPANDED", "FINISHED", "WAITING"),
     "gumbel": ("completed_root_values", "select_gumbel"),
     "nodes": ("attach", "expand"),
-    "puct": ("draw", "mix_noise", "select_puct"),
+    "puct": ("draw", "mix_noise", "prune_forced", "select_puct"),
     "reuse": ("copy_subtree", "follow", "number_subtree", "remove_noise"),
     "roots": ("best_edges", "root_edges", "root_priors", "shuffle_roots"),
 }

@@ -1,4 +1,4 @@
-"""The selection rule of PUCT, the noise in its root's priors and the draw of its move."""
+"""PUCT's selection rule, its root's noise and forced playouts, and the draw of its move."""
 
 import numpy as np
 
@@ -47,13 +47,31 @@ def _puct_edge(nodes, edges, tree, node, exploration, fpu_reduction):
 
 
 @jit
+def _forced_edge(nodes, edges, tree, forced):
+    """The first edge of the root that is visited, but less than it is forced to be; -1 if none is.
+
+    It is forced to ``sqrt(forced * P * N)`` visits, ``N`` those of all edges (Wu 2019, section
+    3.2). Pending simulations are included. A refuted edge has a prior below 0 and is never forced.
+    """
+    root = nodes[tree, 0]
+    total = np.float32(root.visits - 1 + root.pending)
+    for number in range(root.first, root.first + root.count):
+        edge = edges[number]
+        n = np.float32(edge.visits + edge.pending)
+        if edge.visits > 0 and n * n < forced * edge.prior * total:
+            return number
+    return -1
+
+
+@jit
 def select_puct(
     nodes, edges, raw, leaves, remaining, where, row_states,
-    exploration, fpu_reduction,
+    exploration, fpu_reduction, forced,
 ):  # fmt: skip
     """The ``tree.Select`` of PUCT; returns the number of rows written.
 
-    ``exploration [visits + 1]``: ``c(N) * sqrt(N)`` by the visits ``N`` of a node.
+    ``exploration [visits + 1]``: ``c(N) * sqrt(N)`` by the visits ``N`` of a node. ``forced``: the
+    constant k of forced playouts; 0: there are none.
     """
     new = 0
     for tree in range(len(remaining)):
@@ -63,7 +81,11 @@ def select_puct(
         while quota > 0:
             node = 0
             while True:
-                edge = _puct_edge(nodes, edges, tree, node, exploration, fpu_reduction)
+                edge = -1
+                if forced > 0 and node == 0:
+                    edge = _forced_edge(nodes, edges, tree, forced)
+                if edge < 0:
+                    edge = _puct_edge(nodes, edges, tree, node, exploration, fpu_reduction)
                 child = edges[edge].child
                 if child < 0 or nodes[tree, child].status != EXPANDED:
                     break
@@ -78,6 +100,47 @@ def select_puct(
                 quota -= 1
             quota = min(quota, remaining[tree])
     return new
+
+
+@jit
+def prune_forced(nodes, edges, best, exploration, forced, counts):
+    """Take the forced playouts out of ``counts [B, A]``, the visits of each root's actions.
+
+    Policy target pruning (Wu 2019, section 3.2). Up to ``n_forced = sqrt(forced * P * sum n)``
+    visits are taken from each action but the most visited one, ``best [B]``, one by one, as long as
+    its score ``Q + c(N) sqrt(N) P / (1 + n)`` stays below that of ``best``: all values are those
+    after the search, only the action's own ``n`` falls. An action of which one visit is left loses
+    it. Actions without ``counts`` and refuted ones are not touched.
+
+    Example: ``forced`` = 2, ``c(N) sqrt(N)`` = 5, 16 visits. n_forced is sqrt(2 * 0.25 * 16) = 2.8
+    for b and for c: at most 2 visits are taken.
+
+            n    P      Q    score
+        a  10  0.50   0.30   0.30 + 2.50 / 11 = 0.527: the most visited one
+        b   4  0.25   0.15   0.15 + 1.25 /  4 = 0.463 with 3 visits, 0.567 with 2: 3 are left
+        c   2  0.25  -0.50  -0.50 + 1.25 /  2 = 0.125 with 1, 0.750 with 0: 1 is left, which goes
+
+    The policy target is (10, 3, 0) / 13 instead of (10, 4, 2) / 16.
+    """
+    for tree in range(len(counts)):
+        root, highest = nodes[tree, 0], LOWEST
+        explore, total = exploration[root.visits], np.float32(root.visits - 1)
+        for number in range(root.first, root.first + root.count):
+            edge = edges[number]
+            if edge.action == best[tree] and edge.visits > 0:
+                visits = np.float32(edge.visits)
+                highest = edge.value_sum / visits + explore * edge.prior / (ONE + visits)
+        for number in range(root.first, root.first + root.count):
+            edge = edges[number]
+            n = counts[tree, edge.action]
+            if edge.action == best[tree] or n == 0 or edge.visits == 0 or edge.prior <= 0:
+                continue
+            q, share = edge.value_sum / np.float32(edge.visits), explore * edge.prior
+            fewest = n - np.int64(np.sqrt(forced * edge.prior * total))
+            # With n - 1 visits the denominator of the score is n.
+            while n > max(fewest, 0) and q + share / np.float32(n) < highest:
+                n -= 1
+            counts[tree, edge.action] = n if n > 1 else 0
 
 
 @jit
