@@ -23,7 +23,7 @@ MANY_STEPS = 1_000_000
 
 
 class Figures(NamedTuple):
-    """What the recipe takes from a game."""
+    """Figures of a game from which sizes follow."""
 
     plies: float
     """Mean length of random games."""

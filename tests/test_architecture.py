@@ -152,8 +152,9 @@ def test_the_network_toolkit_and_what_is_built_on_it_alone_stay_apart(path):
     below = (own, "alphazero.ranges")
     if name.startswith("alphazero.supervised"):
         below += ("alphazero.supervised", "alphazero.sealed", "alphazero.config_file",
-                  "alphazero.config_folder", "alphazero.errors", "alphazero.packages", "alphazero.plain_yaml",
-                  "alphazero.unpacking", "alphazero.stored_config")  # fmt: skip
+                  "alphazero.config_folder", "alphazero.errors", "alphazero.packages",
+                  "alphazero.plain_yaml", "alphazero.unpacking",
+                  "alphazero.stored_config")  # fmt: skip
     wrong = {
         n for n in imports(path)
         if n.startswith("alphazero.") and not n.startswith(below) and is_module(n)

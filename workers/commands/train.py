@@ -19,7 +19,9 @@ a run directory holds config.yaml, metrics.jsonl, log.txt, games/ and checkpoint
 
 
 def add_options(parser: Parser) -> None:
-    parser.add_argument("config", metavar="CONFIG", help="see `alphazero configs`; a YAML file; or a game")
+    parser.add_argument(
+        "config", metavar="CONFIG", help="see `alphazero configs`; a YAML file; or a game"
+    )
     add_run(parser, self_play_keys)
     parser.add_argument(
         "--ray",
