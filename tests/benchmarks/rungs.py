@@ -296,7 +296,10 @@ def main() -> None:
     parser.add_argument("--games-out", type=new_file, metavar="FILE", help=".sgf, or lines of JSON")
     parser.add_argument("--allow", action="append", default=[], metavar="module:Class")
     options = parser.parse_args()
-    judge(options.rung, options)
+    try:
+        judge(options.rung, options)
+    except ValueError as error:
+        raise SystemExit(f"error: {error}") from None
 
 
 if __name__ == "__main__":
