@@ -88,7 +88,7 @@ def simulated(monkeypatch, rung_elos, true_elo):
 
     monkeypatch.setattr(ladder, "play_match", match)
     monkeypatch.setattr(
-        ladder.players, "make", lambda spec, game: players.Player(spec, lambda s, r, *_: None)
+        ladder.players, "make", lambda spec, *_, **__: players.Player(spec, lambda s, r, *_: None)
     )
     rungs = tuple(Rung(f"rung{i}", h, 0.0, 0) for i, h in enumerate(rung_elos))
     return replace(made_up(rung_elos), rungs=rungs), opponents
@@ -163,6 +163,22 @@ def test_the_search_for_openings_that_do_not_exist_ends(monkeypatch):
         calibration.balanced_openings(GAME, 80, 2, seed=0)
 
 
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"reach": 0}, "reach is at least 1, not 0"),
+        ({"pairing_games": 0}, "pairing_games are 1 to twice the openings, not 0"),
+        ({"pairing_games": 9}, "pairing_games are 1 to twice the openings, not 9"),
+        ({"reach": "far"}, "is no ladder"),
+    ],
+)
+def test_a_ladder_whose_calibration_has_no_plan_is_refused(change, complaint, tmp_path):
+    path = tmp_path / "ladder.json"
+    ladder.save(replace(made_up([0]), **change), path)
+    with pytest.raises(ValueError, match=complaint):
+        ladder.load(GAME, path)
+
+
 @pytest.fixture
 def small(tmp_path, monkeypatch):
     """A ladder of tic-tac-toe, calibrated and installed."""
@@ -213,7 +229,7 @@ def test_the_command_rates_a_player_and_calibrates(small, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["othello"], "othello:size=8 has no ladder; there is one for connect_four"),
+        (["othello:size=6"], "othello:size=6 has no ladder; there is one for connect_four; go:"),
         (["connect_four", "random", "--games", "0"], "at least 1, not 0"),
         (["connect_four", "random", "--calibrate", "x.json"], "leave PLAYER out"),
         (
@@ -266,16 +282,56 @@ def test_a_ladder_whose_openings_cannot_be_played_is_refused(openings, complaint
     assert complaint in str(refused.value)
 
 
+INSTALLED = sorted(ladder.installed())
+
+
 @pytest.fixture(scope="module")
 def shipped():
     return ladder.load(games.make("connect_four"))
 
 
-def test_the_shipped_elo_is_the_fit_of_the_shipped_results(shipped):
-    assert (
-        calibration.fit([rung.player for rung in shipped.rungs], shipped.pairings) == shipped.rungs
-    )
-    assert shipped.rungs[0].player == "random"
+def test_there_are_ladders_of_four_games():
+    assert [name.partition(":")[0] for name in INSTALLED] == [
+        "connect_four",
+        "go",
+        "hex",
+        "othello",
+    ]
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_the_shipped_elo_is_the_fit_of_the_shipped_results(name):
+    game = games.make(name)
+    shipped = ladder.load(game)
+    specs = [rung.player for rung in shipped.rungs]
+    assert calibration.fit(specs, shipped.pairings) == shipped.rungs
+    assert (shipped.game, specs[0], shipped.rungs[0].elo) == (name, "random", 0)
+    for spec in specs:
+        players.parse(spec)
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_every_pair_within_reach_has_played_its_games(name):
+    shipped = ladder.load(games.make(name))
+    size = len(shipped.rungs)
+    within = {(i, j) for i in range(size) for j in range(i + 1, size) if j - i <= shipped.reach}
+    assert {(pairing.lower, pairing.higher) for pairing in shipped.pairings} == within
+    expected = shipped.pairing_games or 2 * len(shipped.openings)
+    assert {p.wins + p.draws + p.losses for p in shipped.pairings} == {expected}
+
+
+@pytest.mark.parametrize("name", [name for name in INSTALLED if name != "connect_four"])
+def test_random_openings_are_those_of_the_ladders_seed_and_lead_to_different_positions(name):
+    game = games.make(name)
+    shipped = ladder.load(game)
+    drawn = calibration.random_openings(game, 50, shipped.opening_plies, shipped.seed)
+    assert shipped.openings == drawn
+    assert not shipped.balanced
+    states = solvers.positions(game, drawn)
+    assert len({identity.tobytes() for identity in game.identity(states)}) == 50
+
+
+def test_the_shipped_ladder_of_connect_four_ends_with_the_solver(shipped):
     assert shipped.rungs[-1].player == "solver"
 
 

@@ -1,4 +1,4 @@
-"""Calibration of a ladder: balanced openings, matches between its rungs, the fit of their Elo."""
+"""Calibration of a ladder: openings, matches between its rungs, the fit of their Elo."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -7,18 +7,15 @@ import numpy as np
 
 from alphazero.judging import players
 from alphazero.judging.arena import Progress, games_done, play_match
-from alphazero.judging.ladder import Ladder, Pairing, Rung, line_of
+from alphazero.judging.ladder import Ladder, Pairing, Rung, forfeited, line_of, opponent
 from alphazero.judging.lines import Line
-from alphazero.judging.openings import random_line
+from alphazero.judging.openings import draw_openings, random_line
 from alphazero.judging.ratings import ELO, bradley_terry
 from alphazero.types import Stream
 from games import solvers
 from games.base import Game
 from games.history import replay
 
-REACH = 3
-"""Rungs above and below that each rung meets in a calibration: results of farther ones are nearly
-certain in advance and carry little information."""
 ATTEMPTS = 1000
 """Random lines tried per balanced opening."""
 
@@ -28,7 +25,8 @@ def blank(game: Game, ladder: Ladder) -> Ladder:
 
     The same seed gives the same openings.
     """
-    openings = balanced_openings(game, len(ladder.openings), ladder.opening_plies, ladder.seed)
+    draw = balanced_openings if ladder.balanced else random_openings
+    openings = draw(game, len(ladder.openings), ladder.opening_plies, ladder.seed)
     rungs = tuple(Rung(rung.player, 0.0, 0.0, 0) for rung in ladder.rungs)
     return replace(ladder, openings=openings, rungs=rungs, pairings=())
 
@@ -36,20 +34,25 @@ def blank(game: Game, ladder: Ladder) -> Ladder:
 def calibrate(game: Game, ladder: Ladder, progress: Progress | None = None) -> Iterator[Ladder]:
     """Play the pairings that ``ladder`` lacks; yield the ladder, fitted again, after each of them.
 
-    Each rung meets the rungs up to ``REACH`` above and below it from every opening, twice, with
-    seats swapped; neighbours come first. A calibration that was stopped plays the same games as one
-    that was not.
+    Each rung meets the rungs up to ``ladder.reach`` above and below it from every opening, twice,
+    with seats swapped, or from the first of them; neighbours come first. A calibration that was
+    stopped plays the same games as one that was not. ``ValueError``: a program cannot be started,
+    or it lost a game without a legal move.
     """
     specs = [rung.player for rung in ladder.rungs]
-    pairs = [(i, i + gap) for gap in range(1, REACH + 1) for i in range(len(specs) - gap)]
+    reach = min(ladder.reach, len(specs) - 1)
+    pairs = [(i, i + gap) for gap in range(1, reach + 1) for i in range(len(specs) - gap)]
     known = {(pairing.lower, pairing.higher): pairing for pairing in ladder.pairings}
     starts = [line_of(game, text) for text in ladder.openings for _ in range(2)]
+    starts = starts[: ladder.pairing_games]
     for number, (i, j) in enumerate(pairs):
         if (i, j) not in known:
-            pair = players.make(specs[i], game), players.make(specs[j], game)
             seeds = [[ladder.seed, Stream.MATCH, i, j, index] for index in range(len(starts))]
             report = games_done(progress, number * len(starts), len(pairs) * len(starts))
-            match = play_match(game, pair, starts, seeds, report)
+            with opponent(game, specs[i]) as one, opponent(game, specs[j]) as two:
+                match = play_match(game, (one, two), starts, seeds, report)
+                for text in forfeited(match, one, two):
+                    raise ValueError(f"such a game would distort the Elo: {text}")
             known[i, j] = Pairing(i, j, *match.tally())
             pairings = tuple(known.values())
             yield replace(ladder, rungs=fit(specs, pairings), pairings=pairings)
@@ -95,6 +98,11 @@ def balanced_openings(game: Game, count: int, plies: int, seed: int) -> tuple[st
         if len(openings) == count:
             return tuple(openings.values())
     raise ValueError(f"{game.name} has no {count} balanced openings of {plies} plies")
+
+
+def random_openings(game: Game, count: int, plies: int, seed: int) -> tuple[str, ...]:
+    """``count`` openings of ``plies`` random moves to different positions, as ``draw_openings``."""
+    return tuple(_text(game, line) for line in draw_openings(game, count, seed, plies))
 
 
 def _text(game: Game, line: Line) -> str:

@@ -3,10 +3,15 @@
 A ladder is a file of this package: the openings, the rungs (opponents) with their Elo, and the
 results to which the Elo was fitted. All players rated against the rungs from those openings are on
 one scale, whether or not they ever met. ``calibration`` makes ladders.
+
+A rung may be a program, such as GNU Go. It is started only where the package's own ladder of the
+game names it by the same text, so that a stranger's file starts nothing.
 """
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alphazero.judging import players
-from alphazero.judging.arena import Progress, games_done, play_match
-from alphazero.judging.decisions import Player
+from alphazero.judging.arena import Match, Progress, count_games, games_done, play_match
+from alphazero.judging.decisions import RESIGNED, Player
 from alphazero.judging.lines import Line
 from alphazero.judging.mistakes import CONFIDENCE, wilson
 from alphazero.judging.ratings import expected_score, root
@@ -69,10 +74,17 @@ class Ladder:
     """The seed of the openings and of the calibration's games."""
     opening_plies: int
     openings: tuple[str, ...]
-    """Moves as in a position file, ``"4453"``. With perfect play each is a draw."""
+    """Moves as in a position file, ``"4453"``."""
     rungs: tuple[Rung, ...]
     """In the order given to the calibration, roughly weakest first."""
     pairings: tuple[Pairing, ...]
+    balanced: bool = True
+    """Whether each opening is a draw with perfect play, by the game's solver; else it is random."""
+    reach: int = 3
+    """Places above and below a rung of those that it meets in the calibration. Results of farther
+    ones are nearly certain in advance and carry little information."""
+    pairing_games: int | None = None
+    """Games of each pair in the calibration; None: every opening twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +123,16 @@ class Rating:
     """Weakest first."""
     distinct_games: int
     """The sum of those of ``opponents``. The interval counts equal games as one."""
+    skipped: tuple[str, ...] = ()
+    """Why rungs were left out whose program cannot be started, a line for each."""
+    forfeits: tuple[str, ...] = ()
+    """Games that count although a program gave no legal move in them, a line for each rung."""
+
+
+def installed() -> dict[str, Path]:
+    """The files of the package's ladders by the name of their game."""
+    files = sorted(FOLDER.glob("*.json"))
+    return {json.loads(path.read_text(encoding="utf-8"))["game"]: path for path in files}
 
 
 def load(game: Game, path: Path | None = None) -> Ladder:
@@ -120,22 +142,32 @@ def load(game: Game, path: Path | None = None) -> Ladder:
     """
     if path and not path.is_file():
         raise ValueError(f"{path}: there is no such file")
-    path = path or FOLDER / f"{game.name}.json"
-    if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.json")))
-        raise ValueError(f"{game.name} has no ladder; there is one for {known}")
+    known = installed()
+    path = path or known.get(game.name)
+    if path is None:
+        raise ValueError(f"{game.name} has no ladder; there is one for {'; '.join(sorted(known))}")
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
         rungs = tuple(Rung(**row) for row in fields.pop("rungs"))
         pairings = tuple(Pairing(*row) for row in fields.pop("pairings"))
         openings = tuple(fields.pop("openings"))
         ladder = Ladder(**fields, openings=openings, rungs=rungs, pairings=pairings)
+        _check_numbers(ladder)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is no ladder: {error}") from None
     if ladder.game != game.name:
         raise ValueError(f"{path} is a ladder of {ladder.game}, not of {game.name}")
     _check_openings(game, ladder.openings, path)
     return ladder
+
+
+def _check_numbers(ladder: Ladder) -> None:
+    """``ValueError``: the plan of the calibration has no pairs or no games."""
+    if ladder.reach < 1:
+        raise ValueError(f"reach is at least 1, not {ladder.reach}")
+    number = ladder.pairing_games
+    if number is not None and not 1 <= number <= 2 * len(ladder.openings):
+        raise ValueError(f"pairing_games are 1 to twice the openings, not {number}")
 
 
 def _check_openings(game: Game, openings: Sequence[str], path: Path) -> None:
@@ -164,6 +196,44 @@ def save(ladder: Ladder, path: Path) -> None:
     path.write_text("{\n" + ",\n".join(head + body) + "\n}\n", encoding="utf-8")
 
 
+class ProgramMissing(ValueError):
+    """A rung's program cannot be started here; the text is one line that says why."""
+
+
+@contextmanager
+def opponent(game: Game, spec: str) -> Iterator[Player]:
+    """The player of a rung, whose program ends with the block.
+
+    ``ProgramMissing`` where the program of a rung of the package's own ladder cannot be started;
+    ``ValueError``: no player, or a program that this ladder does not name.
+    """
+    own = spec.partition(":")[0] in players.PROGRAMS and spec in _installed_rungs(game)
+    try:
+        player = players.make(spec, game, programs=own)
+    except ValueError as error:
+        raise ProgramMissing(str(error)) if own else error from None
+    try:
+        yield player
+    finally:
+        player.close()
+
+
+def _installed_rungs(game: Game) -> list[str]:
+    """The players of the package's ladder of ``game``; none where it has no ladder."""
+    path = installed().get(game.name)
+    rungs = json.loads(path.read_text(encoding="utf-8"))["rungs"] if path else []
+    return [rung["player"] for rung in rungs]
+
+
+def forfeited(match: Match, one: Player, two: Player) -> Counter[str]:
+    """How often a program gave no legal move, by a line that names the player and the reason."""
+    return Counter(
+        f"{(one, two)[int(match.first_seat[index] != forfeit.seat)].name}: it {forfeit.reason}"
+        for index, forfeit in match.forfeits.items()
+        if forfeit.reason != RESIGNED
+    )
+
+
 def rate(
     game: Game,
     player: Player,
@@ -176,7 +246,8 @@ def rate(
 
     Games come in rounds of ``ROUND`` against one rung, which ``_next_rung`` chooses, from the
     ladder's openings, each played twice with seats swapped. The same seed gives the same rating.
-    ``ValueError``: no game.
+    Rungs whose program cannot be started are left out. ``ValueError``: no game, or a rung that is
+    no player.
     """
     if games < 1:
         raise ValueError(f"the number of games must be at least 1, not {games}")
@@ -184,16 +255,26 @@ def rate(
     rung_elos = np.array([rung.elo for rung in ladder.rungs])
     results = np.zeros((len(rung_elos), len(POINTS)), np.int64)
     lines: list[set[Line]] = [set() for _ in rung_elos]
+    skipped: dict[int, str] = {}
+    forfeits: Counter[str] = Counter()
     while (played := int(results.sum())) < games:
-        index = _next_rung(rung_elos, results)
+        index = _next_rung(rung_elos, results, skipped)
         first, size = int(results[index].sum()), min(ROUND, games - played)
-        pair = player, players.make(ladder.rungs[index].player, game)
         numbers = range(first, first + size)
         starts = [openings[number // 2 % len(openings)] for number in numbers]
         seeds = [[seed, Stream.MATCH, index, number] for number in numbers]
-        match = play_match(game, pair, starts, seeds, games_done(progress, played, games))
+        try:
+            with opponent(game, ladder.rungs[index].player) as other:
+                report = games_done(progress, played, games)
+                match = play_match(game, (player, other), starts, seeds, report)
+        except ProgramMissing as missing:
+            skipped[index] = str(missing)
+            if len(skipped) == len(ladder.rungs):
+                raise
+            continue
         results[index] += np.array(match.tally())
         lines[index].update(match.lines)
+        forfeits.update(forfeited(match, player, other))
     distinct = np.array([len(different) for different in lines])
     records = tuple(
         _record(ladder.rungs[index], results[index], int(distinct[index]))
@@ -201,7 +282,11 @@ def rate(
         if results[index].any()
     )
     bounds = estimate(rung_elos, results, distinct)
-    return Rating(game.name, player.name, *bounds, games, records, int(distinct.sum()))
+    return Rating(
+        game.name, player.name, *bounds, games, records, int(distinct.sum()),
+        skipped=tuple(skipped.values()),
+        forfeits=tuple(f"{count_games(n, n)}, {text}" for text, n in forfeits.items()),
+    )  # fmt: skip
 
 
 def _record(rung: Rung, results: NDArray[np.int64], distinct: int) -> Record:
@@ -211,8 +296,10 @@ def _record(rung: Rung, results: NDArray[np.int64], distinct: int) -> Record:
     return Record(rung.player, rung.elo, wins, draws, losses, score, low, high, distinct)
 
 
-def _next_rung(rung_elos: NDArray[np.float64], results: NDArray[np.int64]) -> int:
-    """The index of the rung whose next round adds most information about the player.
+def _next_rung(
+    rung_elos: NDArray[np.float64], results: NDArray[np.int64], skipped: Collection[int] = ()
+) -> int:
+    """The index of the rung, none of ``skipped``, whose next round is the most informative.
 
     A game with the expected score p carries the information p (1 - p), most at p = 1/2; it counts
     less for a rung that was met often, so that the rounds are spread over the near rungs. The
@@ -222,7 +309,9 @@ def _next_rung(rung_elos: NDArray[np.float64], results: NDArray[np.int64]) -> in
     """
     elo = estimate(rung_elos, results)[0] if results.any() else float(np.median(rung_elos))
     share = expected_score(elo - rung_elos)
-    return int((share * (1 - share) / (results.sum(axis=1) + ROUND)).argmax())
+    information = share * (1 - share) / (results.sum(axis=1) + ROUND)
+    information[list(skipped)] = -1
+    return int(information.argmax())
 
 
 def estimate(

@@ -19,6 +19,7 @@ EPILOG = f"""\
 examples:
   alphazero ladder connect_four                  # shows the opponents
   alphazero ladder connect_four minimax:depth=5 --games 100
+  alphazero ladder hex:size=7,swap=false mcts:simulations=200
 
 {PLAYERS}"""
 
@@ -28,7 +29,10 @@ GAMES = 200
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "game", type=game, metavar="GAME", help="one that has a ladder: connect_four"
+        "game",
+        type=game,
+        metavar="GAME",
+        help="one that has a ladder: connect_four, go, hex:size=7,swap=false or othello",
     )
     parser.add_argument(
         "player", metavar="PLAYER", type=player, nargs="?", help="the one to be rated"
@@ -81,7 +85,12 @@ def _rate(options: argparse.Namespace, game: "Game", rungs: "Ladder") -> "Rating
         progress.games() as report,
     ):
         rating = ladder.rate(game, rated, rungs, count, options.seed or 0, report)
-    tables.warn_of_repeats(Console(stderr=True), rating.games, rating.distinct_games)
+    screen = Console(stderr=True)
+    tables.warn_of_repeats(screen, rating.games, rating.distinct_games)
+    left_out = [f"left out: {line}" for line in rating.skipped]
+    lost = [f"warning: lost without a legal move: {line}" for line in rating.forfeits]
+    for line in (*left_out, *lost):
+        screen.print(line, markup=False, highlight=False, soft_wrap=True)
     return rating
 
 
@@ -99,12 +108,14 @@ def _calibrate(game: "Game", rungs: "Ladder", path: Path) -> "Ladder":
 
 
 def _rungs_table(rungs: "Ladder") -> "Table":
+    from rich.markup import escape
+
     from workers.terminal import tables
 
     title = f"the ladder of {rungs.game}"
     table = tables.make(title, "player", "Elo", "standard error", "games")
     for rung in sorted(rungs.rungs, key=lambda rung: rung.elo):
-        table.add_row(rung.player, f"{rung.elo:.0f}", f"{rung.error:.0f}", str(rung.games))
+        table.add_row(escape(rung.player), f"{rung.elo:.0f}", f"{rung.error:.0f}", str(rung.games))
     return table
 
 

@@ -72,13 +72,16 @@ def measure(
 
 def _rating(game: Game, player: Player, number: int, report: Report) -> list[str]:
     """A paragraph on the agent's Elo on the game's ladder; no lines where there is no ladder."""
-    if not (ladder.FOLDER / f"{game.name}.json").is_file():
+    if game.name not in ladder.installed():
         return []
     rungs = ladder.load(game)
     rated = ladder.rate(game, player, rungs, number, progress=_progress(report, "ladder"))
     low, high = _bound(rated.elo_low, "{:.0f}"), _bound(rated.elo_high, "{:.0f}")
     counted = count_games(rated.games, rated.distinct_games)
-    return ["", f"Elo on the ladder of {game.name}: {rated.elo:.0f} ({low} to {high}; {counted})."]
+    elo = f"Elo on the ladder of {game.name}: {rated.elo:.0f} ({low} to {high}; {counted})."
+    notes = [f"Left out: {line}" for line in rated.skipped]
+    notes += [f"Lost without a legal move: {line}" for line in rated.forfeits]
+    return ["", elo, *(line for note in notes for line in ("", note))]
 
 
 def _row(opponent: str, agent: Standing, counted: str) -> str:

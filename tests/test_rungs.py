@@ -1,0 +1,115 @@
+"""The opponents and the judge of the rungs: the rules, the openings, and who plays which side."""
+
+import shlex
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_engines_gtp import needs
+
+import games
+from alphazero.judging import arena, players
+from games.history import replay
+
+FOLDER = Path(__file__).parent / "benchmarks"
+PROGRAM = f"{shlex.quote(sys.executable)} {FOLDER / 'opponents.py'}"
+
+
+@pytest.fixture
+def rungs(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import rungs
+
+    return rungs
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("hex:size=5,swap=false", "open_spiel --game hex(board_size=5) --simulations 20"),
+        ("gomoku:size=6,length=4", "open_spiel --game mnk(m=6,n=6,k=4) --simulations 20"),
+        ("othello", "rust_reversi --depth 1 --evaluator moves"),
+        pytest.param(
+            "go:size=5", "reseeded gnugo --mode gtp --level 1 --positional-superko --never-resign",
+            marks=needs("gnugo"),
+        ),
+    ],
+)  # fmt: skip
+def test_games_against_an_opponent_of_another_library_end_by_the_rules(spec, words):
+    for library, name in (("open_spiel", "pyspiel"), ("rust_reversi", "rust_reversi")):
+        if words.startswith(library):
+            pytest.importorskip(name, reason=f"{library} comes with the extra dev")
+    game, played = games.make(spec), []
+    player = players.make(f'gtp:cmd="{PROGRAM} {words}"', game, programs=True)
+    pair = [player, players.make("random", game)]
+    result = arena.play(game, pair, 6, 0, record=played.append)
+    player.close()
+    assert result.forfeits == ()
+    assert {one["result"]["reason"] for one in played} <= {"rules", "length"}
+    assert result.players[0].wins >= 3
+
+
+def test_an_opponent_refuses_another_board_before_the_match():
+    pytest.importorskip("pyspiel", reason="open_spiel comes with the extra dev")
+    with pytest.raises(ValueError, match="unacceptable size"):
+        players.make(
+            f'gtp:cmd="{PROGRAM} open_spiel --game hex(board_size=5) --simulations 9"',
+            games.make("hex:size=7,swap=false"),
+            programs=True,
+        )
+
+
+def test_the_first_stones_that_win_in_hex_are_27_of_49_and_symmetric_under_a_half_turn(rungs):
+    won = rungs.hex_won()
+    assert won == won[::-1]
+    assert (len(won), sum(won)) == (49, 27)
+
+
+def test_in_hex_the_agent_plays_the_side_that_wins_from_every_opening_twice(rungs):
+    game = games.make("hex:size=7,swap=false")
+    sides = {}
+    for group in rungs.groups("hex_7x7", game, 98, 0):
+        assert not group.swap
+        sides |= {(cell, group.agent_first): n for (cell,), n in Counter(group.openings).items()}
+    assert sides == {(cell, won): 2 for cell, won in enumerate(rungs.hex_won())}
+
+
+def test_openings_in_go_are_two_stones_each_played_with_both_colours(rungs):
+    game = games.make("go:size=7,komi=9")
+    (group,) = rungs.groups("go_7x7", game, 40, 1)
+    assert group.swap
+    assert group.openings[::2] == group.openings[1::2]
+    assert len(set(group.openings)) == 20
+    for line in group.openings:
+        assert np.abs(replay(game, [line])["cells"][0][:49]).astype(bool).sum() == 2
+
+
+def test_a_value_is_counted_for_the_player_who_placed_the_stone(rungs):
+    # Nine points are fewer than the komi: Black has won whatever is played, or has lost.
+    for komi, won in ((-20, True), (20, False)):
+        game = games.make(f"go:size=3,komi={komi}")
+        player = players.make("mcts:simulations=50", game)
+        assert "9 of 9 openings" in rungs.signs(game, player, [won] * 9)
+
+
+def test_simulations_are_added_to_a_text_that_has_none(rungs):
+    assert rungs.with_simulations("mcts", 50) == "mcts:simulations=50"
+    assert rungs.with_simulations("mcts:simulations=8", 50) == "mcts:simulations=8"
+    assert rungs.with_simulations("minimax:depth=2", None) == "minimax:depth=2"
+
+
+def test_a_rung_is_judged_by_one_command(rungs, monkeypatch, capsys, tmp_path):
+    small = rungs.Rung("tic_tac_toe", "gtp:cmd=unused", 6, "100 %")
+    monkeypatch.setitem(rungs.RUNGS, "small", small._replace(command="mcts:simulations=2"))
+    monkeypatch.setattr(rungs, "with_processes", lambda rung, processes: rung.command)
+    out = tmp_path / "games.jsonl"
+    words = ["rungs.py", "small", "solver", "--games", "10", "--games-out", str(out)]
+    monkeypatch.setattr(sys, "argv", words)
+    rungs.main()
+    *_, last = capsys.readouterr().out.splitlines()
+    assert last.startswith("| small |")
+    assert " 0 lost | " in last
+    assert "| 10 | " in last
+    assert len(out.read_text().splitlines()) == 10
