@@ -9,6 +9,7 @@ Sources: AlphaGo Zero is Silver et al. 2017 (Nature 550), AlphaZero is Silver et
 """
 
 import json
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from pydantic import Field, Tag
 from pydantic.dataclasses import dataclass
 
 import games
-from alphazero import addresses, config_file, config_folder, packages, recipe
+from alphazero import addresses, config_file, config_folder, packages, plain_yaml, recipe
 from alphazero.addresses import ByAddress, by_kind
 from alphazero.config_checks import CHECKS, contradictions
 from alphazero.config_file import ConfigError
@@ -208,24 +209,26 @@ class Config:
 
 FOLDER = packages.ROOT / "configs"
 """The configurations that come with the package."""
+STORED = "config.yaml"
+"""The file in a run's folder that has the value of every setting."""
 
 
-def load(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
+def load(name_or_path: str, overrides: Sequence[str] = (), resumed: Path | None = None) -> Config:
     """The configuration called ``name_or_path``: a name in ``configs/``, a path or a game.
 
     A game, as in `hex:size=7`, is a configuration with this one line. ``overrides`` are
-    ``key.sub=value`` texts from the command line. The recipe fills what stays open. Raises
-    ``ConfigError`` with one line per error: where, which key, what is wrong and what would be
-    right.
+    ``key.sub=value`` texts from the command line. The recipe fills what stays open, or the settings
+    of the run in the folder ``resumed``. Raises ``ConfigError`` with one line per error: where,
+    which key, what is wrong and what would be right.
     """
-    if _is_game(name_or_path):
+    if is_game(name_or_path):
         name, text, overrides = name_or_path, "", [f"game={json.dumps(name_or_path)}", *overrides]
     else:
         supervised = "alphazero supervised train", FOLDER / "supervised"
         name, text = config_folder.find(name_or_path, FOLDER, supervised)
     config = config_file.parse(Config, text, name, overrides, CHECKS)
     if config.recipe == "default":  # only now: it plays random games, which may have to be compiled
-        fill = partial(recipe.settings, games.make(config.game))
+        fill = _filling(config.game, resumed)
         config = config_file.parse(Config, text, name, overrides, CHECKS, fill)
     origin = f"{name} and {config_file.COMMAND_LINE}" if overrides else name
     problems = [f"{origin}: {problem}" for problem in contradictions(config)]
@@ -234,9 +237,21 @@ def load(name_or_path: str, overrides: Sequence[str] = ()) -> Config:
     return config
 
 
-def _is_game(text: str) -> bool:
+def _filling(game: str, resumed: Path | None) -> config_file.Fill:
+    """The settings that fill what a configuration of ``game`` leaves open."""
+    stored = resumed / STORED if resumed else None
+    if stored is None or not stored.is_file():
+        return partial(recipe.settings, games.make(game))
+    try:
+        values = plain_yaml.load(plain_yaml.read_text(stored))
+    except plain_yaml.NotPlainYaml as error:
+        raise ConfigError([f"{stored}: not YAML: {error}"]) from None
+    return lambda given: values if isinstance(values, dict) else {}
+
+
+def is_game(text: str) -> bool:
     """Whether ``text`` names a game: no configuration and no file has this name."""
-    if text in config_folder.names(FOLDER) or len(text) > 200 or Path(text).exists():
-        return False
     name = games.named(text)[0]
-    return name in games.registered() or addresses.is_address(name)
+    known = name in games.registered() or addresses.is_address(name)
+    file = text.endswith((".yaml", ".yml")) or text in config_folder.names(FOLDER)
+    return known and len(text) <= 200 and not file and not os.path.isfile(text)

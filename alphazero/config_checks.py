@@ -97,6 +97,6 @@ def _check_network(network: Network) -> None:
 def _check_offered(heads: Iterable[str], game: Game) -> None:
     """Refuse heads whose target the game does not offer: their loss would always be 0."""
     for name in heads:
-        method = targets.TARGETS[name].needs
-        if method and getattr(game, method)(game.initial(0)) is None:
+        if not targets.offered(name, game):
+            method = targets.TARGETS[name].needs
             raise ValueError(f"{game.name} has no {method}, the target of the head {name}")

@@ -88,7 +88,7 @@ def parse(
     other setting ends in them: ``learning_rate=1e-3``. ``fill`` gives values for keys that are not
     given. Raises ``ConfigError`` with all errors.
     """
-    draft, known = _read(text, name), paths(kind)
+    draft, known = _read(kind, text, name), paths(kind)
     for override in overrides:
         _apply(draft, override, known)
     _fill_open(draft.values, fill(draft.values) if fill else {})
@@ -121,7 +121,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {match}?" if match else ""
 
 
-def _read(text: str, name: str) -> _Draft:
+def _read(kind: Any, text: str, name: str) -> _Draft:
     draft = _Draft(name, {}, {}, [])
     try:
         node = plain_yaml.compose(text)
@@ -134,7 +134,9 @@ def _read(text: str, name: str) -> _Draft:
     if isinstance(node, yaml.MappingNode):
         _note_lines(draft, node, "")
     # "training:" with every key below it commented out is an empty section, not a missing value.
-    draft.values = {str(key): value for key, value in (values or {}).items() if value is not None}
+    given = {str(key): value for key, value in (values or {}).items()}
+    empty = [key for key in given if given[key] is None and _sections(kind).get(key, (kind,))]
+    draft.values = {key: value for key, value in given.items() if key not in empty}
     return draft
 
 

@@ -222,6 +222,12 @@ def check_value_target(name: str) -> None:
         raise ValueError(f"got {name!r}, should be {' or '.join(VALUE_TARGETS)}")
 
 
+def offered(name: str, game: Game) -> bool:
+    """Whether ``game`` has the method that the auxiliary target ``name`` needs."""
+    method = TARGETS[name].needs
+    return method is None or getattr(game, method)(game.initial(0)) is not None
+
+
 def columns(game: Game, settings: ReplaySettings, heads: Sequence[str] = ()) -> np.dtype:
     """The dtype of one stored position: that of a record's row, then the targets in use.
 

@@ -31,10 +31,11 @@ SELF_PLAY = """\
 
 <!-- Made by `python docs/settings_page.py`; edit the docstrings in the source instead. -->
 
-A configuration is a YAML file with any of these keys, each in its section; what it does not name
-keeps its default. On the command line a key is given with its section, as `training.steps=2000`. It
-may be shortened to its last parts where no other key ends in them. All errors are reported at once,
-each with the file, the line and the key.
+A configuration is a YAML file with any of these keys, each in its section. What it does not name
+is filled by [the recipe](../recipe.md), or keeps its default with `recipe: none`. On the command
+line a key is given with its section, as `training.steps=2000`. It may be shortened to its last
+parts where no other key ends in them. All errors are reported at once, each with the file, the line
+and the key.
 
 ```bash
 alphazero train connect_four_quick blocks=6 'search={kind: puct}'

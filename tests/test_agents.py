@@ -9,7 +9,7 @@ import pytest
 
 import games
 from alphazero import agents, checkpoint
-from alphazero.judging import mistakes, players
+from alphazero.judging import agent, mistakes, players
 from workers import cli
 from workers.runs.export import UNKNOWN_STRENGTH
 
@@ -55,6 +55,11 @@ def test_a_player_without_a_path_is_the_bundled_agent():
     named = players.make(f"policy:path={agents.FOLDER / 'tic_tac_toe'}", game)(states, rngs)
     np.testing.assert_allclose(bundled.policy, named.policy, atol=0.02)
     assert players.make("checkpoint:simulations=2", game).simulations == 2
+
+
+@pytest.mark.parametrize("name", ["go:size=5,komi=24", "go:komi=24.0,size=5", "go_5x5"])
+def test_an_agent_is_loaded_by_any_spelling_of_its_game_and_by_its_folder(name):
+    assert agent.find(name) == agents.FOLDER / "go_5x5"
 
 
 @pytest.mark.parametrize("spec", ["policy", "checkpoint:simulations=8"])

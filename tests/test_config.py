@@ -10,6 +10,7 @@ import pytest
 
 from alphazero import config, config_file, config_folder
 from alphazero.config import Config, ConfigError
+from alphazero.network_settings import NetworkSettings
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
 from alphazero.supervised import config as supervised
@@ -197,6 +198,37 @@ def test_the_recipe_fills_only_what_is_not_given(tmp_path):
     assert settings.search == replace(by_recipe.search, simulations=8)
     assert settings.replay == replace(by_recipe.replay, samples_per_position=2)
     assert settings.selfplay == by_recipe.selfplay
+
+
+def test_a_folder_of_the_name_of_a_game_does_not_hide_it(tmp_path, monkeypatch):
+    (tmp_path / "othello").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert config.load("othello").game == "othello"
+
+
+def test_a_missing_file_with_a_colon_is_no_game():
+    (line,) = errors("C:run.yaml")
+    assert line.startswith("no configuration 'C:run.yaml'")
+
+
+def test_a_recipe_without_a_value_is_refused(tmp_path):
+    (line,) = errors(write(tmp_path, "game: othello\nrecipe:\n"))
+    assert ":2: recipe: got None, should be 'default' or 'none'" in line
+
+
+def test_what_stays_open_in_a_resumed_run_is_as_in_its_folder(tmp_path):
+    earlier = replace(config.load("hex:size=5"), network=NetworkSettings(blocks=3, channels=8))
+    (tmp_path / "config.yaml").write_text(config_file.as_yaml(earlier), encoding="utf-8")
+    again = config.load("hex:size=5", ["seed=0", "publish_every=7"], tmp_path)
+    assert again == replace(earlier, training=replace(earlier.training, publish_every=7))
+    assert config.load("hex:size=5", ["recipe=none"], tmp_path).network == NetworkSettings()
+
+
+def test_a_damaged_configuration_of_a_resumed_run_is_one_error(tmp_path):
+    (tmp_path / "config.yaml").write_text("a: b: c", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"config\.yaml: not YAML") as caught:
+        config.load("hex:size=5", (), tmp_path)
+    assert len(caught.value.lines) == 1
 
 
 def test_a_section_of_another_kind_takes_nothing_of_the_recipe():

@@ -1,15 +1,19 @@
-"""The default recipe's sizes follow from the game."""
+"""The default recipe: sizes that follow from the game."""
+
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import games
 from alphazero import recipe
+from tests.made_up_games import Tug
 
 
 def test_the_figures_of_a_game_without_choice_are_exact():
     """Dots and boxes on one box: always four lines, so 4 + 3 + 2 + 1 legal moves in 4 plies."""
-    measured = recipe.figures(games.make("dots_and_boxes:rows=1,columns=1"))
+    measured = recipe.measure(games.make("dots_and_boxes:rows=1,columns=1"))
     assert (measured.plies, measured.moves) == (4, 2.5)
 
 
@@ -23,9 +27,9 @@ def test_the_figures_of_hex_are_those_of_games_one_at_a_time():
             moves.append(len(legal))
             state = game.step(state, np.array([rng.choice(legal)]))
         plies.append(len(moves) - sum(plies))
-    measured = recipe.figures(game)
-    assert measured.plies == pytest.approx(np.mean(plies), abs=0.5)
-    assert measured.moves == pytest.approx(np.mean(moves), abs=0.3)
+    measured = recipe.measure(game)
+    assert measured.plies == pytest.approx(np.mean(plies), abs=0.8)
+    assert measured.moves == pytest.approx(np.mean(moves), abs=0.5)
     assert measured.cells == 9
 
 
@@ -43,4 +47,62 @@ def test_heads_are_those_whose_targets_the_game_offers():
 def test_games_that_do_not_end_are_measured_up_to_max_plies():
     game = games.make("hex:size=5,swap=false")
     game.max_plies = 3
-    assert recipe.figures(game)[:2] == (3, 24)  # 25, 24 and 23 free cells
+    assert recipe.measure(game)[:2] == (3, 24)  # 25, 24 and 23 free cells
+
+
+def test_games_without_a_near_end_are_measured_for_a_thousand_plies():
+    calls = []
+
+    class Counted(Tug):
+        max_plies = 10**6
+
+        def step(self, states, actions):
+            calls.append(len(states))
+            return states  # the token never moves
+
+    assert recipe.measure(Counted())[:2] == (1000, 2)
+    assert len(calls) == 1000
+
+
+def test_the_sizes_of_a_large_board_with_many_moves_are_those_of_the_rule():
+    sizes = recipe.sizes(recipe.Figures(plies=300.5, moves=28, cells=361), {"score": 0.2}, True)
+    assert sizes["search"] == {"kind": "gumbel", "simulations": 24, "value_scale": 0.4}
+    assert sizes["selfplay"] == {
+        "games": 128, "random_opening_plies": 8, "temperature_plies": 151
+    }  # fmt: skip
+    assert sizes["network"]["blocks"] == 6
+    assert sizes["network"]["heads"] == {"score": 0.2}
+    assert sizes["training"]["time_limit_minutes"] == 30
+    assert sizes["evaluation"]["opponent"] == "random"
+
+
+def test_the_sizes_of_a_small_board_with_few_moves_are_those_of_the_rule():
+    sizes = recipe.sizes(recipe.Figures(plies=20, moves=6.8, cells=42), {}, False)
+    assert sizes["search"]["value_scale"] == 0.1
+    assert sizes["selfplay"]["random_opening_plies"] == 3
+    assert sizes["selfplay"]["temperature_plies"] == 10
+    assert (sizes["network"]["blocks"], sizes["network"]["channels"]) == (4, 32)
+    assert "time_limit_minutes" not in sizes["training"]
+    assert sizes["evaluation"]["opponent"] == "mcts:simulations=100"
+
+
+def test_the_page_states_the_numbers_of_the_recipe():
+    page = (Path(__file__).parents[1] / "docs/recipe.md").read_text(encoding="utf-8")
+    sizes = recipe.sizes(recipe.Figures(20, 7, 42), recipe.HEADS, True)
+    rows = dict(re.findall(r"^\| `([\w.]+)` \| (.*) \|$", page, re.MULTILINE))
+    for section, values in sizes.items():
+        text = " ".join(row for key, row in rows.items() if key.split(".")[0] == section)
+        numbers = {float(number.replace(",", "")) for number in re.findall(r"[\d,.]*\d", text)}
+        stated = {key: value for key, value in values.items() if isinstance(value, int | float)}
+        derived = {"value_scale", "random_opening_plies", "temperature_plies"}
+        assert {v for key, v in stated.items() if key not in derived} <= numbers, section
+
+
+def test_a_game_whose_random_games_fail_is_one_line():
+    class Broken(Tug):
+        def step(self, states, actions):
+            raise RuntimeError("no such square")
+
+    with pytest.raises(ValueError, match=r"random games of .*Tug fail: .*no such square") as caught:
+        recipe.settings(Broken(), {})
+    assert "\n" not in str(caught.value)

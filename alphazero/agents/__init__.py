@@ -26,8 +26,6 @@ def names() -> list[str]:
 
 def find(game: str) -> Path:
     """The folder of the agent for ``game``, a game's ``name``; ``ValueError`` if there is none."""
-    if game in FOLDERS.values():
-        return FOLDER / game
     if game not in FOLDERS:
         *most, last = names()
         raise ValueError(

@@ -282,13 +282,14 @@ def find(source: str | Path) -> Path:
     if not isinstance(source, str | Path):
         raise ValueError(f"an agent is named by a text or a path, not {source!r}")
     path = Path(source)
-    bundled = source in agents.FOLDERS or source in agents.FOLDERS.values()
-    if isinstance(source, str) and bundled and not _holds_agent(path):
-        return agents.find(source)
+    if isinstance(source, str) and not _holds_agent(path):
+        for name, folder in agents.FOLDERS.items():
+            if source == folder or games.same(source, name):
+                return agents.find(name)
     if not path.exists():
         raise ValueError(
             f"there is no agent {str(source)!r}: give the folder of a run, of a checkpoint or of "
-            f"an exported agent, or a bundled agent: {', '.join(agents.FOLDERS.values())}"
+            f"an exported agent, or a game with a bundled agent: {', '.join(agents.names())}"
         )
     return path
 

@@ -42,7 +42,7 @@ def main() -> None:
     shutil.rmtree(RUN, ignore_errors=True)
     RUN.mkdir(parents=True)
     config = RUN / "default.yaml"
-    config.write_text(f"game: {options.game}\n")
+    config.write_text(f"game: {options.game}\nrecipe: none\n")
     with open(RUN / "output.txt", "w", encoding="utf-8") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "alphazero", "train", str(config), "--ray", options.ray,

@@ -40,10 +40,20 @@ def run(options: argparse.Namespace) -> int:
     matches.check(settings)
     if options.ray is not None:
         config_checks.check_ray(options.ray)
-    # "go:size=7,komi=7.5" is a game: its name in a folder's is go_size_7_komi_7.5.
-    name = re.sub(r"[^\w.-]+", "_", re.sub(r"\.ya?ml$", "", Path(options.config).name))
-    place = options.ray or settings.ray
+    name, place = _run_name(options.config), options.ray or settings.ray
     with output.tolerated(), run_directory.opened(name, options.run_dir, options.resume) as folder:
         from workers.runs import train  # torch
 
+        if options.resume:  # a recipe of another version changes nothing in the run
+            settings = config.load(options.config, options.overrides, folder)
         return train.main(settings, folder, options.resume, place, options.time_limit)
+
+
+def _run_name(text: str) -> str:
+    """The name in the run's folder of a configuration or a game.
+
+    ``my/go_9x9.yaml`` gives ``go_9x9``, ``go:size=7,komi=7.5`` gives ``go_size_7_komi_7.5``.
+    """
+    from alphazero import config
+
+    return re.sub(r"[^\w.-]+", "_", text) if config.is_game(text) else Path(text).stem
