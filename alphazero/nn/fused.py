@@ -1,0 +1,211 @@
+"""BatchNorm together with what follows it in a convolutional network, in training on a CPU.
+
+torch passes over the planes once for each of BatchNorm, the pooling, the additions and ReLU, and
+several times more backward. Here one ``Normalize`` does all of it in the loops of ``nn.kernels``:
+two passes forward and two backward, with one more for pooling.
+
+``fuse`` replaces parts of a module as ``nn.export.fold`` does. The new parts hold the old ones and
+leave to them whatever the loops do not compute: evaluation, other devices, types and layouts.
+"""
+
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from alphazero.nn import kernels
+from alphazero.nn.layers import GlobalPoolingBias, Residual
+
+Array = NDArray[Any]
+
+VIEWS = {torch.float32: torch.float32, torch.bfloat16: torch.uint16}
+"""The types of planes that the kernels take, and how NumPy sees them."""
+
+
+def fuse(module: nn.Module) -> None:
+    """Replace, in place, each BatchNorm - ReLU pair and each residual block in ``module``."""
+    for part in reversed(list(module.modules())):  # the parts of a block before the block
+        if isinstance(part, nn.Sequential):
+            _fuse_children(part)
+
+
+def _fuse_children(sequence: nn.Sequential) -> None:
+    for i in reversed(range(len(sequence))):
+        part, before = sequence[i], sequence[i - 1] if i else None
+        if isinstance(part, nn.ReLU) and isinstance(before, nn.BatchNorm2d):
+            sequence[i - 1] = NormReLU(before)
+            del sequence[i]
+        elif isinstance(part, Residual) and _tail(part) is not None:
+            sequence[i] = FusedResidual(part)
+
+
+def _tail(block: Residual) -> int | None:
+    """Index of the last BatchNorm of a block's body; None where other layers end the block."""
+    last = len(block.body) - 1
+    if isinstance(block.body[last], GlobalPoolingBias):
+        last -= 1
+    return last if isinstance(block.body[last], nn.BatchNorm2d) else None
+
+
+class NormReLU(nn.Module):
+    """``ReLU(BatchNorm(x))``: ``[B, C, H, W]`` to the same."""
+
+    def __init__(self, norm: nn.BatchNorm2d):
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, planes: Tensor) -> Tensor:
+        if fits(self.norm, planes):
+            return Rectified.apply(planes, self.norm.weight, self.norm.bias, observe(self.norm, planes))
+        return self.norm(planes).relu_()
+
+
+class FusedResidual(nn.Module):
+    """A ``Residual`` block whose last BatchNorm, pooling, addition and ReLU are one operation."""
+
+    def __init__(self, block: Residual):
+        super().__init__()
+        last = _tail(block)
+        assert last is not None
+        self.body, tail = block.body[:last], block.body[last:]
+        self.norm = tail[0]
+        self.pooling = tail[1] if len(tail) > 1 else None
+
+    def forward(self, planes: Tensor) -> Tensor:
+        branch, norm = self.body(planes), self.norm
+        if fits(norm, branch) and fits(norm, planes):
+            arguments = branch, norm.weight, norm.bias, planes
+            statistics = observe(norm, branch)
+            if self.pooling is None:
+                return Added.apply(*arguments, statistics)
+            linear = self.pooling.bias
+            return Pooled.apply(*arguments, linear.weight, linear.bias, statistics)
+        branch = norm(branch)
+        branch = branch if self.pooling is None else self.pooling(branch)
+        return branch.add_(planes).relu_()
+
+
+def fits(norm: nn.BatchNorm2d, planes: Tensor) -> bool:
+    """Whether the kernels compute ``norm`` of these planes."""
+    return (
+        norm.training
+        and norm.affine
+        and norm.track_running_stats
+        and norm.momentum is not None
+        and norm.weight.dtype == torch.float32
+        and planes.device.type == "cpu"
+        and planes.dtype in VIEWS
+        and planes.is_contiguous(memory_format=torch.channels_last)
+        and planes.numel() > planes.shape[1]
+    )
+
+
+def observe(norm: nn.BatchNorm2d, planes: Tensor) -> Array:
+    """The batch's mean and inverse deviation, ``[2, C]``; the running ones follow as in torch."""
+    assert norm.running_mean is not None and norm.running_var is not None
+    assert norm.num_batches_tracked is not None
+    norm.num_batches_tracked.add_(1)
+    running = norm.running_mean.numpy(), norm.running_var.numpy()
+    return kernels.observed(_rows(planes), *running, norm.momentum, norm.eps)
+
+
+class Rectified(torch.autograd.Function):
+    """``ReLU(BatchNorm(x))`` of planes, scale, shift and the batch's statistics."""
+
+    @staticmethod
+    def forward(ctx: Any, planes: Tensor, scale: Tensor, shift: Tensor, statistics: Array) -> Tensor:
+        result = torch.empty_like(planes)
+        own = _array(scale), _array(shift)
+        kernels.normalized(_rows(planes), *own, statistics, None, None, _rows(result))
+        ctx.save_for_backward(planes, scale, shift)
+        ctx.statistics = statistics
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        planes, scale, shift = ctx.saved_tensors
+        gradient, back = _rows(_last(gradients[0])), torch.empty_like(planes)
+        arrays = gradient, _rows(planes), _array(scale), _array(shift), ctx.statistics
+        own = kernels.gradients(*arrays, _rows(back))
+        return back, *torch.from_numpy(own), None
+
+
+class Added(torch.autograd.Function):
+    """``ReLU(BatchNorm(x) + residual)``; arguments as of ``Rectified``, and the residual's planes."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, planes: Tensor, scale: Tensor, shift: Tensor, residual: Tensor, statistics: Array
+    ) -> Tensor:
+        result, rows = torch.empty_like(planes), (_rows(planes), _array(scale), _array(shift))
+        kernels.normalized(*rows, statistics, None, _rows(residual), _rows(result))
+        ctx.save_for_backward(planes, scale, result)
+        ctx.statistics = statistics
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        planes, scale, result = ctx.saved_tensors
+        before, back = torch.empty_like(planes), torch.empty_like(planes)
+        arrays = _rows(_last(gradients[0])), _rows(result), _rows(planes), _array(scale)
+        own = kernels.added_gradients(*arrays, ctx.statistics, _rows(before), _rows(back))
+        return back, *torch.from_numpy(own), before, None
+
+
+class Pooled(torch.autograd.Function):
+    """``ReLU(z + linear(pooled z) + residual)`` with ``z = BatchNorm(x)``: ``GlobalPoolingBias``.
+
+    The gradient of a maximum goes to the first of equal cells; torch divides it among them.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        planes: Tensor,
+        scale: Tensor,
+        shift: Tensor,
+        residual: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        statistics: Array,
+    ) -> Tensor:
+        norm = _rows(planes), _array(scale), _array(shift), statistics
+        inputs, extremes, cells = kernels.pooled(*norm, len(planes))
+        pooled = torch.from_numpy(inputs).to(weight.dtype)
+        added = functional.linear(pooled, weight, bias).float().numpy()
+        result = torch.empty_like(planes)
+        kernels.normalized(*norm, added, _rows(residual), _rows(result))
+        ctx.save_for_backward(planes, scale, result, weight, pooled)
+        ctx.statistics, ctx.extremes, ctx.cells = statistics, extremes, cells
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        planes, scale, result, weight, pooled = ctx.saved_tensors
+        before, back = torch.empty_like(planes), torch.empty_like(planes)
+        arrays = [_rows(tensor) for tensor in (_last(gradients[0]), result, planes)]
+        sums = kernels.rectified(*arrays, ctx.statistics, len(planes), _rows(before))
+        added = torch.from_numpy(sums[0]).to(weight.dtype)
+        pooling = (added @ weight).float().numpy()
+        norm = _rows(before), _rows(planes), _array(scale), ctx.statistics
+        own = kernels.pooled_gradients(
+            *norm, *sums, pooling, ctx.extremes, ctx.cells, _rows(back)
+        )
+        return back, *torch.from_numpy(own), before, added.T @ pooled, added.sum(0), None
+
+
+def _last(planes: Tensor) -> Tensor:
+    """The same planes in channels-last memory."""
+    return planes.contiguous(memory_format=torch.channels_last)
+
+
+def _rows(planes: Tensor) -> Array:
+    """The memory of channels-last planes as one vector ``[B * H * W * C]``."""
+    rows = planes.detach().as_strided((planes.numel(),), (1,))
+    return rows.view(VIEWS[planes.dtype]).numpy()
+
+
+def _array(vector: Tensor) -> Array:
+    return vector.detach().numpy()
