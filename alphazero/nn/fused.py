@@ -1,8 +1,8 @@
 """BatchNorm together with what follows it in a convolutional network, in training on a CPU.
 
-torch passes over the planes once for each of BatchNorm, the pooling, the additions and ReLU, and
-several times more backward. Here one ``Normalize`` does all of it in the loops of ``nn.kernels``:
-two passes forward and two backward, with one more for pooling.
+torch passes over the planes for each of BatchNorm, the pooling, the additions and ReLU, and several
+times more backward. Here the loops of ``nn.kernels`` take two passes forward and two backward, and
+one more for pooling.
 
 ``fuse`` replaces parts of a module as ``nn.export.fold`` does. The new parts hold the old ones and
 leave to them whatever the loops do not compute: evaluation, other devices, types and layouts.
@@ -19,9 +19,6 @@ from alphazero.nn import kernels
 from alphazero.nn.layers import GlobalPoolingBias, Residual
 
 Array = NDArray[Any]
-
-VIEWS = {torch.float32: torch.float32, torch.bfloat16: torch.uint16}
-"""The types of planes that the kernels take, and how NumPy sees them."""
 
 
 def fuse(module: nn.Module) -> None:
@@ -57,9 +54,10 @@ class NormReLU(nn.Module):
         self.norm = norm
 
     def forward(self, planes: Tensor) -> Tensor:
-        if fits(self.norm, planes):
-            return Rectified.apply(planes, self.norm.weight, self.norm.bias, observe(self.norm, planes))
-        return self.norm(planes).relu_()
+        norm = self.norm
+        if fits(norm, planes):
+            return Rectified.apply(planes, norm.weight, norm.bias, norm)
+        return norm(planes).relu_()
 
 
 class FusedResidual(nn.Module):
@@ -77,11 +75,10 @@ class FusedResidual(nn.Module):
         branch, norm = self.body(planes), self.norm
         if fits(norm, branch) and fits(norm, planes):
             arguments = branch, norm.weight, norm.bias, planes
-            statistics = observe(norm, branch)
             if self.pooling is None:
-                return Added.apply(*arguments, statistics)
+                return Added.apply(*arguments, norm)
             linear = self.pooling.bias
-            return Pooled.apply(*arguments, linear.weight, linear.bias, statistics)
+            return Pooled.apply(*arguments, linear.weight, linear.bias, norm)
         branch = norm(branch)
         branch = branch if self.pooling is None else self.pooling(branch)
         return branch.add_(planes).relu_()
@@ -94,33 +91,33 @@ def fits(norm: nn.BatchNorm2d, planes: Tensor) -> bool:
         and norm.affine
         and norm.track_running_stats
         and norm.momentum is not None
-        and norm.weight.dtype == torch.float32
         and planes.device.type == "cpu"
-        and planes.dtype in VIEWS
+        and planes.dtype in (torch.float32, torch.bfloat16)
         and planes.is_contiguous(memory_format=torch.channels_last)
         and planes.numel() > planes.shape[1]
     )
 
 
-def observe(norm: nn.BatchNorm2d, planes: Tensor) -> Array:
+def _observe(norm: nn.BatchNorm2d, rows: Array) -> Array:
     """The batch's mean and inverse deviation, ``[2, C]``; the running ones follow as in torch."""
-    assert norm.running_mean is not None and norm.running_var is not None
     assert norm.num_batches_tracked is not None
     norm.num_batches_tracked.add_(1)
-    running = norm.running_mean.numpy(), norm.running_var.numpy()
-    return kernels.observed(_rows(planes), *running, norm.momentum, norm.eps)
+    running = [_array(values) for values in (norm.running_mean, norm.running_var)]
+    return kernels.observed(rows, *running, norm.momentum, norm.eps)
 
 
 class Rectified(torch.autograd.Function):
-    """``ReLU(BatchNorm(x))`` of planes, scale, shift and the batch's statistics."""
+    """``ReLU(BatchNorm(x))``; ``norm`` holds the running statistics."""
 
     @staticmethod
-    def forward(ctx: Any, planes: Tensor, scale: Tensor, shift: Tensor, statistics: Array) -> Tensor:
-        result = torch.empty_like(planes)
-        own = _array(scale), _array(shift)
-        kernels.normalized(_rows(planes), *own, statistics, None, None, _rows(result))
+    def forward(
+        ctx: Any, planes: Tensor, scale: Tensor, shift: Tensor, norm: nn.BatchNorm2d
+    ) -> Tensor:
+        result, rows = torch.empty_like(planes), _rows(planes)
+        ctx.statistics = _observe(norm, rows)
+        own = _array(scale), _array(shift), ctx.statistics
+        kernels.normalized(rows, *own, None, None, _rows(result))
         ctx.save_for_backward(planes, scale, shift)
-        ctx.statistics = statistics
         return result
 
     @staticmethod
@@ -133,16 +130,22 @@ class Rectified(torch.autograd.Function):
 
 
 class Added(torch.autograd.Function):
-    """``ReLU(BatchNorm(x) + residual)``; arguments as of ``Rectified``, and the residual's planes."""
+    """``ReLU(BatchNorm(x) + residual)``."""
 
     @staticmethod
     def forward(
-        ctx: Any, planes: Tensor, scale: Tensor, shift: Tensor, residual: Tensor, statistics: Array
+        ctx: Any,
+        planes: Tensor,
+        scale: Tensor,
+        shift: Tensor,
+        residual: Tensor,
+        norm: nn.BatchNorm2d,
     ) -> Tensor:
-        result, rows = torch.empty_like(planes), (_rows(planes), _array(scale), _array(shift))
-        kernels.normalized(*rows, statistics, None, _rows(residual), _rows(result))
+        result, rows = torch.empty_like(planes), _rows(planes)
+        ctx.statistics = _observe(norm, rows)
+        own = _array(scale), _array(shift), ctx.statistics
+        kernels.normalized(rows, *own, None, _rows(residual), _rows(result))
         ctx.save_for_backward(planes, scale, result)
-        ctx.statistics = statistics
         return result
 
     @staticmethod
@@ -169,16 +172,16 @@ class Pooled(torch.autograd.Function):
         residual: Tensor,
         weight: Tensor,
         bias: Tensor,
-        statistics: Array,
+        norm: nn.BatchNorm2d,
     ) -> Tensor:
-        norm = _rows(planes), _array(scale), _array(shift), statistics
-        inputs, extremes, cells = kernels.pooled(*norm, len(planes))
+        result, rows = torch.empty_like(planes), _rows(planes)
+        ctx.statistics = _observe(norm, rows)
+        own = _array(scale), _array(shift), ctx.statistics
+        inputs, ctx.extremes, ctx.cells = kernels.pooled(rows, *own, len(planes))
         pooled = torch.from_numpy(inputs).to(weight.dtype)
         added = functional.linear(pooled, weight, bias).float().numpy()
-        result = torch.empty_like(planes)
-        kernels.normalized(*norm, added, _rows(residual), _rows(result))
+        kernels.normalized(rows, *own, added, _rows(residual), _rows(result))
         ctx.save_for_backward(planes, scale, result, weight, pooled)
-        ctx.statistics, ctx.extremes, ctx.cells = statistics, extremes, cells
         return result
 
     @staticmethod
@@ -190,9 +193,7 @@ class Pooled(torch.autograd.Function):
         added = torch.from_numpy(sums[0]).to(weight.dtype)
         pooling = (added @ weight).float().numpy()
         norm = _rows(before), _rows(planes), _array(scale), ctx.statistics
-        own = kernels.pooled_gradients(
-            *norm, *sums, pooling, ctx.extremes, ctx.cells, _rows(back)
-        )
+        own = kernels.pooled_gradients(*norm, *sums, pooling, ctx.extremes, ctx.cells, _rows(back))
         return back, *torch.from_numpy(own), before, added.T @ pooled, added.sum(0), None
 
 
@@ -203,8 +204,8 @@ def _last(planes: Tensor) -> Tensor:
 
 def _rows(planes: Tensor) -> Array:
     """The memory of channels-last planes as one vector ``[B * H * W * C]``."""
-    rows = planes.detach().as_strided((planes.numel(),), (1,))
-    return rows.view(VIEWS[planes.dtype]).numpy()
+    rows = planes.as_strided((planes.numel(),), (1,))
+    return (rows if rows.dtype == torch.float32 else rows.view(torch.uint16)).numpy()
 
 
 def _array(vector: Tensor) -> Array:
