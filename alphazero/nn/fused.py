@@ -34,16 +34,24 @@ def _fuse_children(sequence: nn.Sequential) -> None:
         if isinstance(part, nn.ReLU) and isinstance(before, nn.BatchNorm2d):
             sequence[i - 1] = NormReLU(before)
             del sequence[i]
-        elif isinstance(part, Residual) and _tail(part) is not None:
-            sequence[i] = FusedResidual(part)
+        elif isinstance(part, Residual) and (parts := _parts(part)):
+            sequence[i] = FusedResidual(*parts)
 
 
-def _tail(block: Residual) -> int | None:
-    """Index of the last BatchNorm of a block's body; None where other layers end the block."""
-    last = len(block.body) - 1
-    if isinstance(block.body[last], GlobalPoolingBias):
-        last -= 1
-    return last if isinstance(block.body[last], nn.BatchNorm2d) else None
+def _parts(
+    block: Residual,
+) -> tuple[nn.Sequential, nn.BatchNorm2d, GlobalPoolingBias | None] | None:
+    """A block's body without its last BatchNorm, that, and the pooling after it.
+
+    None where other layers end the body.
+    """
+    layers = list(block.body)
+    pooling, norm = None, layers.pop()
+    if isinstance(norm, GlobalPoolingBias):
+        pooling, norm = norm, layers.pop()
+    if not isinstance(norm, nn.BatchNorm2d):
+        return None
+    return nn.Sequential(*layers), norm, pooling
 
 
 class NormReLU(nn.Module):
@@ -63,13 +71,11 @@ class NormReLU(nn.Module):
 class FusedResidual(nn.Module):
     """A ``Residual`` block whose last BatchNorm, pooling, addition and ReLU are one operation."""
 
-    def __init__(self, block: Residual):
+    def __init__(
+        self, body: nn.Sequential, norm: nn.BatchNorm2d, pooling: GlobalPoolingBias | None
+    ):
         super().__init__()
-        last = _tail(block)
-        assert last is not None
-        self.body, tail = block.body[:last], block.body[last:]
-        self.norm = tail[0]
-        self.pooling = tail[1] if len(tail) > 1 else None
+        self.body, self.norm, self.pooling = body, norm, pooling
 
     def forward(self, planes: Tensor) -> Tensor:
         branch, norm = self.body(planes), self.norm
@@ -100,10 +106,12 @@ def fits(norm: nn.BatchNorm2d, planes: Tensor) -> bool:
 
 def _observe(norm: nn.BatchNorm2d, rows: Array) -> Array:
     """The batch's mean and inverse deviation, ``[2, C]``; the running ones follow as in torch."""
-    assert norm.num_batches_tracked is not None
-    norm.num_batches_tracked.add_(1)
-    running = [_array(values) for values in (norm.running_mean, norm.running_var)]
-    return kernels.observed(rows, *running, norm.momentum, norm.eps)
+    mean, variance, count = norm.running_mean, norm.running_var, norm.num_batches_tracked
+    assert mean is not None
+    assert variance is not None
+    assert count is not None
+    count.add_(1)
+    return kernels.observed(rows, _array(mean), _array(variance), norm.momentum, norm.eps)
 
 
 class Rectified(torch.autograd.Function):

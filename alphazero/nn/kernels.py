@@ -29,7 +29,7 @@ def jit(function):
 def widen(number):
     """``number`` as float32."""
     bits = np.uint32(number) << np.uint32(16)
-    return bits.view(np.float32) if isinstance(number, np.uint16) else number
+    return bits.view(np.float32) if type(number) is np.uint16 else number
 
 
 def narrow(number, like):
@@ -37,7 +37,7 @@ def narrow(number, like):
 
     An example: the bits 3F80 8000 are halfway between 3F80 and 3F81, and become the even 3F80.
     """
-    if not isinstance(like, np.uint16):
+    if type(like) is not np.uint16:
         return number
     bits = np.float32(number).view(np.uint32)
     even = bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
