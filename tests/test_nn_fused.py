@@ -120,7 +120,7 @@ def test_one_layers_outputs_and_gradients_are_those_of_float64(dtype, residual, 
     mine = [tensor.clone().requires_grad_() for tensor in inputs]
     theirs = [tensor.double().requires_grad_() for tensor in inputs]
     layer = fused.Added if residual else fused.Rectified
-    output = layer.apply(mine[0], norm.weight, norm.bias, *mine[1:], norm)
+    output = layer.apply(norm, mine[0], norm.weight, norm.bias, *mine[1:])
     expected = torch.relu(sum(theirs[1:], oracle(theirs[0])))
     output.backward(back)
     expected.backward(back.double())
@@ -204,7 +204,7 @@ def test_the_first_of_equal_maxima_has_the_gradient_that_torch_divides():
     ours, theirs = (tensor.requires_grad_() for tensor in inputs)
     back = torch.randn(3, 4, 2, 3)
     arguments = norm.weight, norm.bias, planes.clone().to(memory_format=torch.channels_last)
-    fused.Pooled.apply(ours, *arguments, linear.weight, linear.bias, norm).backward(back)
+    fused.Pooled.apply(norm, ours, *arguments, linear.weight, linear.bias).backward(back)
     torch.relu(block.body[5](norm(theirs)) + planes).backward(back)
     moved = ours.grad - theirs.grad
     torch.testing.assert_close(moved[:, :, 0, 1], -moved[:, :, 1, 2], rtol=1e-4, atol=1e-6)

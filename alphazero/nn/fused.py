@@ -64,7 +64,7 @@ class NormReLU(nn.Module):
     def forward(self, planes: Tensor) -> Tensor:
         norm = self.norm
         if fits(norm, planes):
-            return Rectified.apply(planes, norm.weight, norm.bias, norm)
+            return Rectified.apply(norm, planes, norm.weight, norm.bias)
         return norm(planes).relu_()
 
 
@@ -80,11 +80,11 @@ class FusedResidual(nn.Module):
     def forward(self, planes: Tensor) -> Tensor:
         branch, norm = self.body(planes), self.norm
         if fits(norm, branch) and fits(norm, planes):
-            arguments = branch, norm.weight, norm.bias, planes
+            arguments = norm, branch, norm.weight, norm.bias, planes
             if self.pooling is None:
-                return Added.apply(*arguments, norm)
+                return Added.apply(*arguments)
             linear = self.pooling.bias
-            return Pooled.apply(*arguments, linear.weight, linear.bias, norm)
+            return Pooled.apply(*arguments, linear.weight, linear.bias)
         branch = norm(branch)
         branch = branch if self.pooling is None else self.pooling(branch)
         return branch.add_(planes).relu_()
@@ -115,12 +115,14 @@ def _observe(norm: nn.BatchNorm2d, rows: Array) -> Array:
 
 
 class Rectified(torch.autograd.Function):
-    """``ReLU(BatchNorm(x))``; ``norm`` holds the running statistics."""
+    """``ReLU(BatchNorm(x))`` of the planes x, scale and shift of ``norm``.
+
+    ``norm`` holds the running statistics.
+    """
 
     @staticmethod
-    def forward(
-        ctx: Any, planes: Tensor, scale: Tensor, shift: Tensor, norm: nn.BatchNorm2d
-    ) -> Tensor:
+    def forward(ctx: Any, norm: nn.BatchNorm2d, *tensors: Tensor) -> Tensor:
+        planes, scale, shift = tensors
         result, rows = torch.empty_like(planes), _rows(planes)
         ctx.statistics = _observe(norm, rows)
         own = _array(scale), _array(shift), ctx.statistics
@@ -134,21 +136,15 @@ class Rectified(torch.autograd.Function):
         gradient, back = _rows(_last(gradients[0])), torch.empty_like(planes)
         arrays = gradient, _rows(planes), _array(scale), _array(shift), ctx.statistics
         own = kernels.gradients(*arrays, _rows(back))
-        return back, *torch.from_numpy(own), None
+        return None, back, *torch.from_numpy(own)
 
 
 class Added(torch.autograd.Function):
     """``ReLU(BatchNorm(x) + residual)``."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        planes: Tensor,
-        scale: Tensor,
-        shift: Tensor,
-        residual: Tensor,
-        norm: nn.BatchNorm2d,
-    ) -> Tensor:
+    def forward(ctx: Any, norm: nn.BatchNorm2d, *tensors: Tensor) -> Tensor:
+        planes, scale, shift, residual = tensors
         result, rows = torch.empty_like(planes), _rows(planes)
         ctx.statistics = _observe(norm, rows)
         own = _array(scale), _array(shift), ctx.statistics
@@ -162,7 +158,7 @@ class Added(torch.autograd.Function):
         before, back = torch.empty_like(planes), torch.empty_like(planes)
         arrays = _rows(_last(gradients[0])), _rows(result), _rows(planes), _array(scale)
         own = kernels.added_gradients(*arrays, ctx.statistics, _rows(before), _rows(back))
-        return back, *torch.from_numpy(own), before, None
+        return None, back, *torch.from_numpy(own), before
 
 
 class Pooled(torch.autograd.Function):
@@ -172,16 +168,8 @@ class Pooled(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        planes: Tensor,
-        scale: Tensor,
-        shift: Tensor,
-        residual: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        norm: nn.BatchNorm2d,
-    ) -> Tensor:
+    def forward(ctx: Any, norm: nn.BatchNorm2d, *tensors: Tensor) -> Tensor:
+        planes, scale, shift, residual, weight, bias = tensors
         result, rows = torch.empty_like(planes), _rows(planes)
         ctx.statistics = _observe(norm, rows)
         own = _array(scale), _array(shift), ctx.statistics
@@ -202,7 +190,7 @@ class Pooled(torch.autograd.Function):
         pooling = (added @ weight).float().numpy()
         norm = _rows(before), _rows(planes), _array(scale), ctx.statistics
         own = kernels.pooled_gradients(*norm, *sums, pooling, ctx.extremes, ctx.cells, _rows(back))
-        return back, *torch.from_numpy(own), before, added.T @ pooled, added.sum(0), None
+        return None, back, *torch.from_numpy(own), before, added.T @ pooled, added.sum(0)
 
 
 def _last(planes: Tensor) -> Tensor:
