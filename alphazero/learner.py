@@ -56,7 +56,12 @@ class Learner:
         self._network = networks.build(game, network, seed).to(choose(training.device))
         threads = 1 if training.threads == "auto" else training.threads
         self._optimization = Optimization(
-            self._network, optimizer, training.ema, training.precision, threads
+            self._network,
+            optimizer,
+            training.ema,
+            training.precision,
+            threads,
+            fusable=isinstance(self._network, networks.PolicyValueNetwork),
         )
         columns = _blank(game, encoders.make(network.encoder, game).shape)
         self._optimization.choose_precision(*self._loss_of(columns))
@@ -74,6 +79,11 @@ class Learner:
     @property
     def precision(self) -> str:
         return self._optimization.precision
+
+    @property
+    def fused(self) -> bool:
+        """Whether BatchNorm and what follows it are computed together, as in ``nn.fused``."""
+        return self._optimization.fused
 
     def train_step(self, batch: Batch, progress: float) -> dict[str, float]:
         """Take one optimizer step on ``batch``; return its losses and other figures from before.

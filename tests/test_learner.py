@@ -9,6 +9,8 @@ import games
 from alphazero import network
 from alphazero.config import NetworkSettings, TrainingSettings
 from alphazero.learner import Learner
+from alphazero.network_settings import NetworkByAddress
+from alphazero.nn import training
 from alphazero.nn.divergence import Diverged
 from alphazero.nn.settings import OptimizerSettings, ScheduleSettings
 from alphazero.nn.weights import arrays, load
@@ -102,6 +104,64 @@ def test_twenty_steps_equal_ten_a_save_a_restore_and_ten_more_bit_for_bit(precis
     assert same(flat(second.state()), flat(whole.state()))
 
 
+def fused_learner(seed: int = 0, attention="global_pooling") -> Learner:
+    settings = NetworkSettings(blocks=2, channels=12, attention=attention)
+    made = learner(settings, seed=seed, precision="auto", threads=2)
+    made._optimization.set_precision("float32", fused=True)
+    return made
+
+
+def test_a_fused_learner_resumes_bit_for_bit_with_fused_layers(tmp_path):
+    whole, first = fused_learner(), fused_learner()
+    trained(whole, 0, 10)
+    expected = trained(whole, 10, 20)
+    trained(first, 0, 10)
+    torch.save(first.state(), tmp_path / "state.pt")
+    second = fused_learner(seed=1)
+    second._optimization.set_precision("float32", fused=False)
+    second.restore(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert second.fused
+    assert trained(second, 10, 20) == expected
+    assert same(flat(second.state()), flat(whole.state()))
+
+
+def test_a_state_from_before_fused_layers_continues_with_torchs():
+    made, earlier = fused_learner(), fused_learner().state()
+    del earlier["fused"]
+    made.restore(earlier)
+    assert not made.fused
+
+
+def test_a_state_whose_fused_is_no_truth_value_is_refused():
+    with pytest.raises(ValueError, match="fused 'yes' is neither true nor false"):
+        fused_learner().restore(fused_learner().state() | {"fused": "yes"})
+
+
+@pytest.mark.parametrize("attention", ["none", "global_pooling"])
+def test_fused_and_plain_learners_have_the_same_losses_to_rounding(attention):
+    fused, plain = (fused_learner(attention=attention) for _ in range(2))
+    plain._optimization.set_precision("float32", fused=False)
+    for one, other in zip(trained(fused, 0, 5), trained(plain, 0, 5), strict=True):
+        assert one == pytest.approx(other, rel=1e-3, abs=1e-5)
+    names = [name for name, array in plain.weights().items() if "running" in name]
+    for name in names:
+        expected = plain.weights()[name]
+        np.testing.assert_allclose(fused.weights()[name], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_network_of_the_users_own_is_not_fused():
+    made = learner(NetworkByAddress(kind="made_up_networks:Own"), precision="auto")
+    made._optimization.set_precision("float32", fused=True)
+    assert not made.fused
+
+
+def test_the_faster_layers_are_chosen(monkeypatch):
+    for faster in (True, False):
+        monkeypatch.setattr(training, "faster_fused", lambda *_, faster=faster: faster)
+        assert learner(precision="auto").fused is faster
+        assert not learner(precision="float32").fused
+
+
 def flat(state, prefix: str = "") -> dict:
     if isinstance(state, dict):
         pairs = state.items()
@@ -158,7 +218,8 @@ def test_a_restored_learner_keeps_the_precision_that_the_first_one_chose():
 
 def test_timing_the_precisions_does_not_change_the_initial_state():
     left, right = flat(learner(precision="auto").state()), flat(learner().state())
-    del left[".precision"], right[".precision"]
+    for key in (".precision", ".fused"):
+        del left[key], right[key]
     assert same(left, right)
 
 

@@ -56,13 +56,22 @@ class Replicas:
     As in distributed data parallel training, BatchNorm normalizes each share by the share's own
     mean and variance, and the running statistics become the weighted mean of the shares'. Buffers
     of other layers are copied once, as constants.
+
+    ``fused``: the copies' BatchNorms are computed together with what follows them (``nn.fused``).
     """
 
-    def __init__(self, flat: Flat, count: int, dtype: torch.dtype = torch.float32):
+    def __init__(
+        self, flat: Flat, count: int, dtype: torch.dtype = torch.float32, fused: bool = False
+    ):
         self._flat = flat
         self._source = flat.values[: len(flat.matrices) + len(flat.biases)]
         self._weights = self._source.to(dtype)  # the source itself where it is of this dtype
         self._replicas = [Replica(flat, self._weights, first=i == 0) for i in range(count)]
+        if fused:
+            from alphazero.nn.fused import fuse  # imports Numba, which takes half a second
+
+            for replica in self._replicas:
+                fuse(replica.module)
         self._pool = ThreadPoolExecutor(count, "learner") if count > 1 else None
 
     def backward(self, forward: Forward, tensors: list[Tensor]) -> dict[str, Tensor]:

@@ -33,12 +33,14 @@ class Optimization:
         precision: str = "auto",
         threads: int = 1,
         jump: float = FACTOR,
+        fusable: bool = False,
     ):
         """``module`` is trained in place, on its own device; on a CPU ``threads`` share a batch.
 
         ``ema``: decay of the averaged weights; with 0 they equal the newest. ``precision`` auto is
         float32 until ``choose_precision`` or ``restore`` sets another. A loss above ``jump`` times
-        the recent median has jumped.
+        the recent median has jumped. ``fusable``: parts of it may be replaced as in ``nn.fused``,
+        if that is chosen too.
         """
         self.steps = 0
         """Optimizer steps taken."""
@@ -53,19 +55,29 @@ class Optimization:
         self._optimizer = optim.build(*self._flat.leaves(), optimizer)
         self._factor = optim.schedule(optimizer.schedule)
         self._ema = optim.Ema(self._flat.values, ema)
+        self._fusable = fusable and self.device.type == "cpu"
         self.auto_precision = precision == "auto"
         """Whether timing decides the precision; then ``restore`` takes the stored one."""
         self.set_precision("float32" if self.auto_precision else precision)
 
-    def set_precision(self, precision: str) -> None:
-        """Compute in this one of ``PRECISIONS`` from now on; weights are always kept in float32."""
-        self.precision = precision
-        self._replicas = Replicas(self._flat, self.threads, PRECISIONS[precision])
+    def set_precision(self, precision: str, fused: bool = False) -> None:
+        """Compute in this one of ``PRECISIONS`` from now on; weights are always kept in float32.
+
+        ``fused``: with the layers of ``nn.fused``, where the module is fusable.
+        """
+        self.precision, self.fused = precision, fused and self._fusable
+        dtype = PRECISIONS[precision]
+        self._replicas = Replicas(self._flat, self.threads, dtype, self.fused)
 
     def choose_precision(self, forward: Forward, tensors: list[Tensor]) -> None:
-        """With ``precision`` auto, take the one that is faster on these tensors from now on."""
+        """With ``precision`` auto, take what is faster on these tensors from now on.
+
+        First a precision, then torch's layers or fused ones in it.
+        """
         if self.auto_precision:
-            self.set_precision(faster_precision(self.module, forward, tensors))
+            precision = faster_precision(self.module, forward, tensors)
+            fused = self._fusable and faster_fused(self.module, precision, forward, tensors)
+            self.set_precision(precision, fused)
 
     def step(self, forward: Forward, tensors: list[Tensor], progress: float) -> dict[str, float]:
         """Take one optimizer step; return the figures of ``forward`` from before the step.
@@ -110,6 +122,7 @@ class Optimization:
             {
                 "step": self.steps,
                 "precision": self.precision,
+                "fused": self.fused,
                 "network": dict(self.module.state_dict()),
                 "optimizer": self._optimizer.state_dict(),
                 "average": self.averaged_state(),
@@ -125,7 +138,7 @@ class Optimization:
         self._check(state)
         self.steps = state["step"]
         if self.auto_precision:
-            self.set_precision(state["precision"])
+            self.set_precision(state["precision"], state.get("fused", False))  # once not stored
         self.module.load_state_dict(state["network"])
         # Only the moments: learning rate, L2 and the like follow the settings of today.
         moments = copy.deepcopy(state["optimizer"]["state"])
@@ -144,6 +157,8 @@ class Optimization:
             raise ValueError(f"step {state['step']!r} is no whole number from 0 on")
         if state["precision"] not in PRECISIONS:
             raise ValueError(f"there is no precision {state['precision']!r}")
+        if type(state.get("fused", False)) is not bool:
+            raise ValueError(f"fused {state['fused']!r} is neither true nor false")
         leaves = [group["params"][0] for group in self._optimizer.param_groups]
         for number, moments in state["optimizer"]["state"].items():
             for name, moment in moments.items():
@@ -203,6 +218,17 @@ def faster_precision(module: nn.Module, forward: Forward, tensors: list[Tensor])
         name: _seconds(Replicas(flat, 1, PRECISIONS[name]), forward, tensors) for name in PRECISIONS
     }
     return min(seconds, key=lambda name: seconds[name])
+
+
+def faster_fused(
+    module: nn.Module, precision: str, forward: Forward, tensors: list[Tensor]
+) -> bool:
+    """Whether the layers of ``nn.fused`` are faster than torch's, timed as ``faster_precision``."""
+    flat, dtype = Flat(copy.deepcopy(module)), PRECISIONS[precision]
+    plain, fused = (
+        _seconds(Replicas(flat, 1, dtype, layers), forward, tensors) for layers in (False, True)
+    )
+    return fused < plain
 
 
 def _seconds(replicas: Replicas, forward: Forward, tensors: list[Tensor]) -> float:

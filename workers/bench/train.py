@@ -42,6 +42,7 @@ def bench(chosen: Config, settings: BenchSettings) -> Figures:
         **circumstances(chosen, settings),
         "batch": settings.batch,
         "precision": learner.precision,
+        "fused": learner.fused,
     }
 
 
