@@ -12,6 +12,7 @@ from alphazero.nn import optim
 from alphazero.nn.device import PRECISIONS, choose, cores
 from alphazero.nn.divergence import FACTOR, Losses
 from alphazero.nn.flat import Flat
+from alphazero.nn.layers import GlobalPoolingBias
 from alphazero.nn.parallel import Forward, Replicas
 from alphazero.nn.settings import FitSettings, OptimizerSettings
 from alphazero.nn.weights import Weights, arrays, check_shapes, load, shapes
@@ -70,14 +71,13 @@ class Optimization:
         self._replicas = Replicas(self._flat, self.threads, dtype, self.fused)
 
     def choose_precision(self, forward: Forward, tensors: list[Tensor]) -> None:
-        """With ``precision`` auto, take what is faster on these tensors from now on.
+        """With ``precision`` auto, take the one that is faster on these tensors from now on.
 
-        First a precision, then torch's layers or fused ones in it.
+        Fused layers follow from the precision and the network.
         """
         if self.auto_precision:
             precision = faster_precision(self.module, forward, tensors)
-            fused = self._fusable and faster_fused(self.module, precision, forward, tensors)
-            self.set_precision(precision, fused)
+            self.set_precision(precision, fusing_pays(self.module, precision))
 
     def step(self, forward: Forward, tensors: list[Tensor], progress: float) -> dict[str, float]:
         """Take one optimizer step; return the figures of ``forward`` from before the step.
@@ -220,15 +220,15 @@ def faster_precision(module: nn.Module, forward: Forward, tensors: list[Tensor])
     return min(seconds, key=lambda name: seconds[name])
 
 
-def faster_fused(
-    module: nn.Module, precision: str, forward: Forward, tensors: list[Tensor]
-) -> bool:
-    """Whether the layers of ``nn.fused`` are faster than torch's, timed as ``faster_precision``."""
-    flat, dtype = Flat(copy.deepcopy(module)), PRECISIONS[precision]
-    plain, fused = (
-        _seconds(Replicas(flat, 1, dtype, layers), forward, tensors) for layers in (False, True)
-    )
-    return fused < plain
+def fusing_pays(module: nn.Module, precision: str) -> bool:
+    """Whether the layers of ``nn.fused`` are clearly faster than torch's.
+
+    They are with global pooling, and where convolutions are as cheap as in bfloat16. A rule, not a
+    timing: where the two take about the same time, a timing would choose now these and now those,
+    and runs of one seed would differ. docs/performance.md has the measurements.
+    """
+    pooled = any(isinstance(part, GlobalPoolingBias) for part in module.modules())
+    return pooled or precision == "bfloat16"
 
 
 def _seconds(replicas: Replicas, forward: Forward, tensors: list[Tensor]) -> float:
