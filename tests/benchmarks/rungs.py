@@ -165,7 +165,7 @@ def play(
 def lost(match: arena.Match, pair: tuple[Player, Player]) -> Counter:
     """The forfeited games by the loser's name and reason."""
     return Counter(
-        (pair[int(match.first_seat[index] != forfeit.seat)].name, forfeit.reason)
+        (pair[match.loser(index)].name, forfeit.reason)
         for index, forfeit in match.forfeits.items()
         if forfeit.reason
     )
