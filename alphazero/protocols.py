@@ -55,7 +55,7 @@ def count_game(game: Game, record: GameRecord, resign_value: float | None = None
 
     ``resign_value``: that of ``selfplay``.
     """
-    judged = resignation.mistakes(game, record, resign_value)
+    judged = resignation.count_mistakes(game, record, resign_value)
     return GameCounts(record.version, record.positions, record.ending, *judged)
 
 

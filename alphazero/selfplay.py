@@ -56,7 +56,8 @@ class GameGroup:
         """``game_ids`` must never end; no two groups of a run may have an id in common."""
         self._game, self._search, self._settings = game, search, settings
         if settings.fast_fraction:
-            self._fast_search = search.without_noise(settings.fast_simulations)
+            leaves = getattr(search, "leaves", 1)  # a search of the user's own may have none
+            self._fast_search = search.without_noise(settings.fast_simulations, leaves=leaves)
         self._seed, self._game_ids, self._started = seed, game_ids, 0
         batch, plies = settings.games, min(game.max_plies, FIRST_PLIES)
         self._current = game.initial(batch)

@@ -48,7 +48,8 @@ class SelfPlaySettings:
     """Temperature from ``temperature_plies`` on. AlphaGo Zero's was infinitesimal."""
     fast_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Playout cap randomization (Wu 2019, section 3.1): the share of moves that are searched with
-    ``fast_simulations`` and without exploration noise, drawn for each move of each game. They
+    ``fast_simulations``, drawn for each move of each game. They have no exploration noise (with
+    Gumbel, whose noise has the temperature as its factor, none at ``fast_temperature`` 0). They
     finish games sooner, so that there are more outcomes per evaluation; their positions are not
     trained on and count nowhere as positions. KataGo's is 0.75. The fast moves of a group are
     searched before its other moves: batches are smaller, and ``games`` may be larger. The default,
@@ -59,7 +60,8 @@ class SelfPlaySettings:
     fast_temperature: NotNegative = 0.0
     """The highest temperature of fast moves: at each ply they have this one or that of the other
     moves, whichever is lower. 0: fast moves are the strongest ones, and games differ by their other
-    moves and their openings only."""
+    moves and their openings only. With Gumbel, a higher one is a factor on the noise of fast moves,
+    which their searches then have, too."""
     random_opening_plies: Natural = 0
     """Each game begins with a random number of random legal plies, 0 to this many, which are not
     trained on. Varied openings keep the games of small games from repeating. AlphaZero has none;

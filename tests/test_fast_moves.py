@@ -52,6 +52,12 @@ def test_fast_moves_have_few_simulations_no_noise_and_no_temperature():
     assert abs(fast / every - 0.6) < 0.1  # four standard deviations
 
 
+def test_fast_moves_evaluate_as_many_leaves_at_once_as_the_others():
+    for search in (PUCT(simulations=9, leaves=3), Gumbel(simulations=9, leaves=3)):
+        group = GameGroup(GAME, search, to_the_end(games=2, **FAST), 0, count())
+        assert (group._fast_search.simulations, group._fast_search.leaves) == (3, 3)
+
+
 def test_fast_moves_have_the_lower_of_two_temperatures():
     calls = []
     chosen = to_the_end(

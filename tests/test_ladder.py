@@ -169,6 +169,7 @@ def test_the_search_for_openings_that_do_not_exist_ends(monkeypatch):
         ({"reach": 0}, "reach is at least 1, not 0"),
         ({"pairing_games": 0}, "pairing_games are 1 to twice the openings, not 0"),
         ({"pairing_games": 9}, "pairing_games are 1 to twice the openings, not 9"),
+        ({"pairing_games": 3}, "pairing_games is even, as each opening is played twice, not 3"),
         ({"reach": "far"}, "is no ladder"),
     ],
 )

@@ -73,3 +73,36 @@ def test_a_game_that_a_program_forfeits_counts_in_a_rating_with_a_line_and_ends_
     assert re.match(r"\d+ games, gtp:cmd=.*: it ended with status 1", line)
     with pytest.raises(ValueError, match=r"would distort the Elo: gtp:cmd=.*: it ended with"):
         list(calibration.calibrate(GAME, made))
+
+
+def test_games_against_rungs_that_can_no_longer_be_started_are_rated(tmp_path, monkeypatch):
+    made = with_program(f"{MADE_UP} gtp tic_tac_toe", tmp_path, monkeypatch)
+    made, make, starts = replace(made, rungs=made.rungs[1:]), players.make, []
+
+    def once(spec, game, programs=False):
+        starts.append(spec)
+        if len(starts) > 1:
+            raise ValueError("there is no program any more")
+        return make(spec, game, programs=programs)
+
+    solver = players.make("solver", GAME)
+    monkeypatch.setattr(players, "make", once)
+    rating = ladder.rate(GAME, solver, made, 40)
+    assert (rating.games, rating.opponents[0].wins > 0) == (20, True)
+    assert rating.skipped == ("there is no program any more",)
+
+
+def test_a_rung_without_a_number_of_processes_starts_two_at_most(tmp_path, monkeypatch):
+    spec = f'gtp:cmd="{MADE_UP} gtp tic_tac_toe"'
+    made = with_program("unused", tmp_path, monkeypatch)
+    ladder.save(replace(made, rungs=(Rung(spec, 0.0, 0.0, 0),)), tmp_path / "tic_tac_toe.json")
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    started, make = [], players.make
+    monkeypatch.setattr(
+        players,
+        "make",
+        lambda spec, *rest, **more: started.append(spec) or make(spec, *rest, **more),
+    )
+    with ladder.opponent(GAME, spec) as player:
+        assert player.name == spec
+    assert started == [f"{spec},processes=2"]

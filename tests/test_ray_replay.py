@@ -77,7 +77,7 @@ def test_the_log_counts_trained_positions_and_mistaken_resignations(tmp_path):
     log, _ = store.stored_after(0)
     store.stored_after(40)
     shards, _ = store.stored_after(0)
-    judged = [resignation.mistakes(GAME, record, limit) for record in fast]
+    judged = [resignation.count_mistakes(GAME, record, limit) for record in fast]
     for collected in (log, shards):
         assert (collected.games, collected.positions) == (40, sum(r.positions for r in fast))
         assert (collected.would_resign, collected.mistaken) == tuple(np.sum(judged, 0))

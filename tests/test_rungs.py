@@ -1,6 +1,7 @@
 """The opponents and the judge of the rungs: the rules, the openings, and who plays which side."""
 
 import shlex
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -41,8 +42,9 @@ def test_games_against_an_opponent_of_another_library_end_by_the_rules(spec, wor
     for library, name in (("open_spiel", "pyspiel"), ("rust_reversi", "rust_reversi")):
         if words.startswith(library):
             pytest.importorskip(name, reason=f"{library} comes with the extra dev")
+    seeded = words.replace(" ", " --seed 0 ", 1)
     game, played = games.make(spec), []
-    player = players.make(f'gtp:cmd="{PROGRAM} {words}"', game, programs=True)
+    player = players.make(f'gtp:cmd="{PROGRAM} {seeded}"', game, programs=True)
     pair = [player, players.make("random", game)]
     result = arena.play(game, pair, 6, 0, record=played.append)
     player.close()
@@ -65,6 +67,15 @@ def test_the_first_stones_that_win_in_hex_are_27_of_49_and_symmetric_under_a_hal
     won = rungs.hex_won()
     assert won == won[::-1]
     assert (len(won), sum(won)) == (49, 27)
+
+
+def test_the_first_stone_at_a4_wins_in_hex_and_the_one_at_d1_loses_as_a_search_finds(rungs):
+    """Were rows and columns exchanged, it would be the other way round."""
+    game = games.make("hex:size=7,swap=false")
+    cells = [game.text_to_action(text) for text in ("a4", "d1")]
+    assert [rungs.hex_won()[cell] for cell in cells] == [True, False]
+    values = rungs.opening_values(game, players.make("mcts:simulations=4000", game))[cells]
+    assert values[0] > values[1] + 0.1
 
 
 def test_in_hex_the_agent_plays_the_side_that_wins_from_every_opening_twice(rungs):
@@ -98,6 +109,27 @@ def test_simulations_are_added_to_a_text_that_has_none(rungs):
     assert rungs.with_simulations("mcts", 50) == "mcts:simulations=50"
     assert rungs.with_simulations("mcts:simulations=8", 50) == "mcts:simulations=8"
     assert rungs.with_simulations("minimax:depth=2", None) == "minimax:depth=2"
+    written = rungs.with_simulations("checkpoint:path='a,b'", 5)
+    assert players.parse(written)[1] == {"path": "a,b", "simulations": "5"}
+
+
+def opponent(words, commands):
+    """The output of ``opponents.py`` for these lines, and its error output."""
+    command = [sys.executable, str(FOLDER / "opponents.py"), *words]
+    done = subprocess.run(command, input=commands, capture_output=True, text=True, timeout=60)
+    return done.stdout, done.stderr
+
+
+def test_an_empty_line_is_no_command():
+    pytest.importorskip("rust_reversi", reason="rust_reversi comes with the extra dev")
+    shown = opponent(["rust_reversi", "--depth", "1"], "\n1 protocol_version\n2 quit\n")
+    assert shown == ("=1 2\n\n=2 \n\n", "")
+
+
+def test_reseeded_without_a_program_or_with_one_that_takes_no_seed_ends_in_one_line():
+    assert opponent(["reseeded"], "")[1].startswith("reseeded needs a program")
+    words = ["reseeded", sys.executable, "-c", "input(); print('? unknown command\\n', flush=True)"]
+    assert "takes no random seed: ? unknown command" in opponent(words, "1 genmove b\n")[1]
 
 
 def test_a_rung_is_judged_by_one_command(rungs, monkeypatch, capsys, tmp_path):

@@ -211,6 +211,16 @@ def test_every_visited_action_of_a_root_with_noise_is_forced_to_its_number_of_pl
     assert more > 30  # without forcing
 
 
+def test_no_move_is_drawn_whose_visits_were_all_forced():
+    game, number = games.make("connect_four"), 300
+    states = random_positions(game, number, 4)
+    search = PUCT(simulations=60, forced_playouts=8.0)
+    rngs = [np.random.default_rng(i) for i in range(number)]
+    result = run(search(game, states, rngs, np.ones(number, np.float32)), hashing(game))
+    assert ((result.visits > 0) & (result.policy == 0)).any()
+    assert (result.policy[np.arange(number), result.action] > 0).all()
+
+
 def test_forced_playouts_need_noise():
     game = games.make("connect_four")
     states, evaluate = random_positions(game, 20, 4), hashing(game)

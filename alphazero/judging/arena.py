@@ -2,8 +2,7 @@
 
 All games of a pairing are played in lock step: each player gets all positions in which it is to
 move as one batch, with the moves that led there. A result depends on the seed and on the players in
-their order; players that are limited in time depend on the machine, too, and share their seconds
-among the games of a batch.
+their order; players limited in time depend on the machine, too, and share seconds within a batch.
 """
 
 from collections import Counter
@@ -127,6 +126,10 @@ class Match:
         won, drawn, lost = (int((self.result == value).sum()) for value in (1, 0, -1))
         return won, drawn, lost
 
+    def loser(self, index: int) -> int:
+        """Which player of the pairing has forfeited game ``index``: 0 or 1."""
+        return int(self.first_seat[index] != self.forfeits[index].seat)
+
 
 def play(
     game: Game,
@@ -221,11 +224,10 @@ def _result(
 ) -> ArenaResult:
     """The table of ``matches``, one for each of ``pairs``."""
     distinct = [len(set(match.lines)) for match in matches]
-    names = [player.name for player in players]
     return ArenaResult(
         game.name,
         games=sum(len(match.lines) for match in matches),
-        players=rank(names, pairs, [match.result for match in matches], distinct),
+        players=rank([one.name for one in players], pairs, [m.result for m in matches], distinct),
         distinct_games=sum(distinct),
         adjudicated=sum(int(match.adjudicated.sum()) for match in matches),
         pairings=tuple(
@@ -240,7 +242,7 @@ def _result(
 def _forfeits(pairs: Sequence[tuple[int, int]], matches: Sequence[Match]) -> tuple[Forfeits, ...]:
     """The games that each player lost without a legal move, counted by reason."""
     counts = Counter(
-        (pair[int(match.first_seat[index] != forfeit.seat)], forfeit.reason)
+        (pair[match.loser(index)], forfeit.reason)
         for pair, match in zip(pairs, matches, strict=True)
         for index, forfeit in match.forfeits.items()
         if forfeit.reason != RESIGNED
@@ -256,8 +258,7 @@ def games_as_dicts(
     ``session.load`` reads them. ``opening_plies`` is added: the number of moves that neither player
     chose. Of two players of the same name the second is called ``NAME (2)``.
     """
-    one, two = names
-    names = (one, two if two != one else f"{two} (2)")
+    names = (names[0], names[1] + " (2)" * (names[0] == names[1]))
     rows = zip(openings, match.lines, match.result, match.first_seat, strict=True)
     for index, (opening, line, result, seat) in enumerate(rows):
         forfeit = match.forfeits.get(index)
@@ -368,8 +369,7 @@ class _Games:
         losers = np.array([forfeit.seat for forfeit in self.forfeits.values()], np.int8)
         result[lost] = np.where(losers == first_seat[lost], -1, 1)
         adjudicated[lost] = False
-        lines = [tuple(line) for line in self.lines]
-        return Match(result, lines, adjudicated, first_seat, self.forfeits)
+        return Match(result, list(map(tuple, self.lines)), adjudicated, first_seat, self.forfeits)
 
 
 def results(game: Game, states: States, lines: Sequence[Sequence[int]]) -> NDArray[np.float32]:

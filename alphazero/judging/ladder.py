@@ -12,7 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,8 @@ ROUND = 20
 """Games against one rung before the next is chosen."""
 SEARCH_MARGIN = 4000.0
 """A rating is searched from this much Elo below the lowest rung to this much above the highest."""
+PROCESSES = 2
+"""Processes of a rung's program, where the rung's text does not state them."""
 POINTS = np.array([1.0, 0.5, 0.0])
 """Points for a win, a draw and a loss."""
 
@@ -168,6 +170,8 @@ def _check_numbers(ladder: Ladder) -> None:
     number = ladder.pairing_games
     if number is not None and not 1 <= number <= 2 * len(ladder.openings):
         raise ValueError(f"pairing_games are 1 to twice the openings, not {number}")
+    if number is not None and number % 2:
+        raise ValueError(f"pairing_games is even, as each opening is played twice, not {number}")
 
 
 def _check_openings(game: Game, openings: Sequence[str], path: Path) -> None:
@@ -209,7 +213,9 @@ def opponent(game: Game, spec: str) -> Iterator[Player]:
     """
     own = spec.partition(":")[0] in players.PROGRAMS and spec in _installed_rungs(game)
     try:
-        player = players.make(spec, game, programs=own)
+        few = own and "processes" not in players.parse(spec)[1]
+        made = players.make(f"{spec},processes={PROCESSES}" if few else spec, game, programs=own)
+        player = replace(made, name=spec)
     except ValueError as error:
         raise ProgramMissing(str(error)) if own else error from None
     try:
@@ -228,7 +234,7 @@ def _installed_rungs(game: Game) -> list[str]:
 def forfeited(match: Match, one: Player, two: Player) -> Counter[str]:
     """How often a program gave no legal move, by a line that names the player and the reason."""
     return Counter(
-        f"{(one, two)[int(match.first_seat[index] != forfeit.seat)].name}: it {forfeit.reason}"
+        f"{(one, two)[match.loser(index)].name}: it {forfeit.reason}"
         for index, forfeit in match.forfeits.items()
         if forfeit.reason != RESIGNED
     )
@@ -246,8 +252,8 @@ def rate(
 
     Games come in rounds of ``ROUND`` against one rung, which ``_next_rung`` chooses, from the
     ladder's openings, each played twice with seats swapped. The same seed gives the same rating.
-    Rungs whose program cannot be started are left out. ``ValueError``: no game, or a rung that is
-    no player.
+    Rungs whose program cannot be started are left out; where no other is left, the games played
+    until then are rated. ``ValueError``: no game, or a rung that is no player.
     """
     if games < 1:
         raise ValueError(f"the number of games must be at least 1, not {games}")
@@ -269,9 +275,11 @@ def rate(
                 match = play_match(game, (player, other), starts, seeds, report)
         except ProgramMissing as missing:
             skipped[index] = str(missing)
-            if len(skipped) == len(ladder.rungs):
+            if len(skipped) < len(ladder.rungs):
+                continue
+            if not results.any():
                 raise
-            continue
+            break
         results[index] += np.array(match.tally())
         lines[index].update(match.lines)
         forfeits.update(forfeited(match, player, other))
@@ -283,7 +291,7 @@ def rate(
     )
     bounds = estimate(rung_elos, results, distinct)
     return Rating(
-        game.name, player.name, *bounds, games, records, int(distinct.sum()),
+        game.name, player.name, *bounds, int(results.sum()), records, int(distinct.sum()),
         skipped=tuple(skipped.values()),
         forfeits=tuple(f"{count_games(n, n)}, {text}" for text, n in forfeits.items()),
     )  # fmt: skip

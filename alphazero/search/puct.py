@@ -52,9 +52,11 @@ class PUCT:
     forced_playouts: NotNegative = 0.0
     """Forced playouts and policy target pruning (Wu 2019, section 3.2): at a root with noise, a
     visited action is searched until it has the square root of this times its prior times all visits
-    of actions; the visits that it would not have had otherwise are left out of the policy target.
-    So noise finds good moves more often, and bad ones are not learned. KataGo uses 2. The default,
-    0, is AlphaZero's rule: the gain in small games is not measured."""
+    of actions; the visits that it would not have had otherwise are left out of the policy target
+    and of the counts that the move is drawn from. An action left with one visit loses it, even
+    where none was taken from it. More good moves are found by noise, and bad ones are neither
+    learned nor played. KataGo uses 2. The default, 0, is AlphaZero's rule: the gain in small games
+    is not measured."""
     proofs: bool = True
     """Propagate proven results from finished games upwards in the tree (MCTS-Solver)."""
 
@@ -102,10 +104,10 @@ class PUCT:
         # If all visited actions are refuted, the unvisited ones are equally likely.
         counts = np.where(counts.any(axis=1, keepdims=True), counts, roots.undominated)
         best = kernels.best_edges(tree.nodes, tree.edges, counts, roots.action_value)
-        action = sample(counts, best, rngs, temperature)
         if forced:
             counts = counts.astype(np.int32)
             kernels.prune_forced(tree.nodes, tree.edges, best, exploration, forced, counts)
+        action = sample(counts, best, rngs, temperature)
         policy = (counts / counts.sum(axis=1, keepdims=True)).astype(np.float32)
         return conclude(tree, roots, action, policy, roots.value)
 

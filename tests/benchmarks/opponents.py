@@ -150,6 +150,8 @@ def answer(board: Board, words: list[str]) -> str:
 
 def serve(board: Board) -> None:
     for line in sys.stdin:
+        if not line.strip():
+            continue
         number, *words = line.split()
         try:
             print(f"={number} {answer(board, words)}\n", flush=True)
@@ -161,6 +163,8 @@ def serve(board: Board) -> None:
 
 def reseed(command: list[str], seeds: random.Random) -> None:
     """Pass commands and answers on; ``set_random_seed`` comes before each request for a move."""
+    if not command:
+        raise SystemExit("reseeded needs a program: reseeded gnugo --mode gtp")
     path = shutil.which(command[0], path=f"{os.environ.get('PATH', os.defpath)}:/usr/games")
     if path is None:
         raise SystemExit(f"there is no program {command[0]!r}")
@@ -173,7 +177,8 @@ def reseed(command: list[str], seeds: random.Random) -> None:
         for line in sys.stdin:
             if "genmove" in line:
                 program.stdin.write(f"set_random_seed {seeds.randrange(2**31)}\n")
-                paragraph(lines)
+                if not (refusal := paragraph(lines)).startswith("="):
+                    raise SystemExit(f"the program takes no random seed: {refusal.strip()}")
             program.stdin.write(line)
             print(paragraph(lines), flush=True)
 

@@ -10,8 +10,9 @@ openings, whose results are known; ``hex_7x7`` also those of its network alone.
 
 In ``go_5x5`` and ``gomoku_9x9`` the agent is always Black and begins on the empty board, and each
 program plays with ever new seeds. In ``hex_7x7`` each game begins with another of the 49 openings,
-and the agent plays the side that wins. Elsewhere each opening of two random moves (in Go: stones)
-is played twice, with colours swapped.
+and the agent plays the side that wins. Elsewhere each opening of two random moves (in Go: stones;
+in Othello two to four plies, as only twelve openings have two) is played twice, with colours
+swapped.
 """
 
 import argparse
@@ -33,12 +34,15 @@ from alphazero.judging.openings import draw_openings
 from alphazero.judging.players import parse
 from alphazero.types import Stream
 from games.base import Game
+from games.spec import quoted
 from workers.commands.arena import entrants
 from workers.terminal import progress
 from workers.terminal.options import new_file
 from workers.terminal.output import counted
 
-OPPONENTS = f"{shlex.quote(sys.executable)} {Path(__file__).parent / 'opponents.py'}"
+OPPONENTS = (
+    f"{shlex.quote(sys.executable)} {shlex.quote(str(Path(__file__).parent / 'opponents.py'))}"
+)
 GNU_GO = (
     "gnugo --mode gtp --level 10 --chinese-rules --positional-superko --capture-all-dead "
     "--never-resign"
@@ -53,7 +57,8 @@ HEX_WON = """
 1000000
 """
 """Hex 7 x 7 without swap: 1 where the first stone wins under perfect play, row by row; the first
-player joins top and bottom. Published solutions."""
+player joins top and bottom. All 49 were published by Hayward et al. 2003, "Solving 7 x 7 Hex:
+virtual connections and game-state reduction"."""
 
 
 class Rung(NamedTuple):
@@ -165,7 +170,7 @@ def play(
 def lost(match: arena.Match, pair: tuple[Player, Player]) -> Counter:
     """The forfeited games by the loser's name and reason."""
     return Counter(
-        (pair[int(match.first_seat[index] != forfeit.seat)].name, forfeit.reason)
+        (pair[match.loser(index)].name, forfeit.reason)
         for index, forfeit in match.forfeits.items()
         if forfeit.reason
     )
@@ -258,7 +263,7 @@ def with_simulations(text: str, simulations: int | None) -> str:
     if simulations is None or "simulations" in chosen:
         return text
     chosen["simulations"] = str(simulations)
-    return f"{kind}:" + ",".join(f"{key}={value}" for key, value in chosen.items())
+    return f"{kind}:" + ",".join(f"{key}={quoted(value)}" for key, value in chosen.items())
 
 
 def with_processes(rung: Rung, processes: int) -> str:
@@ -268,7 +273,7 @@ def with_processes(rung: Rung, processes: int) -> str:
 
 def judge(name: str, options: argparse.Namespace) -> None:
     """Play a rung and print its row and the remarks."""
-    rung, begun = RUNGS[name], time.monotonic()
+    rung = RUNGS[name]
     game = games.make(rung.game)
     options.games = options.games or rung.games
     texts = [with_simulations(options.agent, options.simulations)]
@@ -277,10 +282,12 @@ def judge(name: str, options: argparse.Namespace) -> None:
         print(f"{agent.name} ({agent.inference or 'no network'}) against {opponent.program}\n")
         for line in remarks(name, game, agent, options.allow):
             print(line, flush=True)
+        begun = time.monotonic()
         played = play(name, game, agent, opponent, options)
+        minutes = (time.monotonic() - begun) / 60
         for (loser, reason), number in played.forfeits.items():
             print(f"{loser} lost {counted(number, 'game')}: it {reason}")
-        print(f"\n{HEAD}\n{row(name, agent, played, (time.monotonic() - begun) / 60)}")
+        print(f"\n{HEAD}\n{row(name, agent, played, minutes)}")
 
 
 def main() -> None:

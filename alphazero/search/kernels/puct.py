@@ -110,7 +110,7 @@ def prune_forced(nodes, edges, best, exploration, forced, counts):
     visits are taken from each action but the most visited one, ``best [B]``, one by one, as long as
     its score ``Q + c(N) sqrt(N) P / (1 + n)`` stays below that of ``best``: all values are those
     after the search, only the action's own ``n`` falls. An action of which one visit is left loses
-    it. Actions without ``counts`` and refuted ones are not touched.
+    it, also where it had only one. Actions without ``counts`` and refuted ones are not touched.
 
     Example: ``forced`` = 2, ``c(N) sqrt(N)`` = 5, 16 visits. n_forced is sqrt(2 * 0.25 * 16) = 2.8
     for b and for c: at most 2 visits are taken.
