@@ -198,8 +198,8 @@ class Config:
     search, module:Class, whose arguments are the other keys."""
     selfplay: SelfPlaySettings = SelfPlaySettings()
     network: Network = NetworkSettings()
-    """kind: residual, or the address of your own network, module:Class, whose arguments are the
-    other keys."""
+    """kind: residual; perceptron; or the address of your own network, module:Class, whose
+    arguments are the other keys."""
     optimizer: OptimizerSettings = OptimizerSettings()
     replay: ReplaySettings = ReplaySettings()
     training: TrainingSettings = TrainingSettings()

@@ -9,6 +9,7 @@ A head's name is that of its target in ``alphazero.targets``. A new head is an e
 module and a loss, and an entry there.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from alphazero.nn import losses
 from alphazero.nn.layers import convolutional_block, policy_head, value_head
+from alphazero.targets import TARGETS
 from games.base import Game
 
 POLICY_CHANNELS = 16
@@ -59,9 +61,22 @@ def build(names: Iterable[str], game: Game, features: Features) -> dict[str, nn.
 
     The order does not depend on that of ``names``, so neither do the weights drawn for them.
     """
-    return {
-        name: HEADS[name].module(game, features) for name in sorted(names, key=list(HEADS).index)
-    }
+    return {name: HEADS[name].module(game, features) for name in _in_order(names)}
+
+
+def build_linear(names: Iterable[str], game: Game, width: int) -> dict[str, nn.Module]:
+    """The same heads for features ``[B, width]``: each is a linear layer to its target's shape."""
+    return {name: _linear(width, TARGETS[name].shape(game)) for name in _in_order(names)}
+
+
+def _in_order(names: Iterable[str]) -> list[str]:
+    return sorted(names, key=list(HEADS).index)
+
+
+def _linear(width: int, shape: tuple[int, ...]) -> nn.Module:
+    """``[B, width]`` to ``[B, *shape]``, where ``shape`` has one axis or none."""
+    layer = nn.Sequential(nn.Linear(width, math.prod(shape)))
+    return layer if shape else layer.append(nn.Flatten(0))
 
 
 def _actions(game: Game, features: Features) -> nn.Module:

@@ -15,7 +15,7 @@ from alphazero import encoders, values
 from alphazero import network as networks
 from alphazero.config import InferenceSettings
 from alphazero.errors import RunFailed
-from alphazero.network_settings import NetworkByAddress, NetworkSettings
+from alphazero.network_settings import Network
 from alphazero.nn.cuda import CudaGraphSession
 from alphazero.nn.device import PRECISIONS, choose, computes_bfloat16
 from alphazero.nn.export import ModuleSession, OpenVINOSession, TorchSession, openvino_installed
@@ -80,7 +80,7 @@ class NetworkEvaluator:
     def __init__(
         self,
         game: Game,
-        network: NetworkSettings | NetworkByAddress,
+        network: Network,
         inference: InferenceSettings,
         report: Callable[[str], None] = lambda line: None,
     ):

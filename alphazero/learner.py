@@ -12,7 +12,7 @@ from torch import Tensor
 from alphazero import encoders, heads, values
 from alphazero import network as networks
 from alphazero.config import TrainingSettings
-from alphazero.network_settings import NetworkByAddress, NetworkSettings
+from alphazero.network_settings import Network
 from alphazero.nn import losses
 from alphazero.nn.device import choose
 from alphazero.nn.divergence import Losses
@@ -43,7 +43,7 @@ class Learner:
     def __init__(
         self,
         game: Game,
-        network: NetworkSettings | NetworkByAddress,
+        network: Network,
         optimizer: OptimizerSettings,
         training: TrainingSettings,
         seed: int,

@@ -1,5 +1,10 @@
-"""The residual policy-value network (AlphaGo Zero, Silver et al. 2017; AlphaZero, 2018)."""
+"""The policy-value networks: a residual tower of convolutions, or a residual perceptron.
 
+The first is that of AlphaGo Zero (Silver et al. 2017) and AlphaZero (2018), the second that of
+Jones 2021 ("Scaling Scaling Laws with Board Games", arXiv 2104.03113).
+"""
+
+import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -8,9 +13,21 @@ from torch import Tensor, nn
 
 from alphazero import addresses, encoders, heads, values
 from alphazero.errors import reading, reason
-from alphazero.network_settings import NetworkByAddress, NetworkSettings
+from alphazero.network_settings import (
+    Network,
+    NetworkByAddress,
+    NetworkSettings,
+    PerceptronSettings,
+)
 from alphazero.nn.initialization import initialize
-from alphazero.nn.layers import LAST_NORM, Residual, policy_head, residual_tower, value_head
+from alphazero.nn.layers import (
+    LAST_NORM,
+    Residual,
+    perceptron_tower,
+    policy_head,
+    residual_tower,
+    value_head,
+)
 from alphazero.nn.weights import Shapes, Weights, arrays, check_shapes
 from alphazero.nn.weights import shapes as shapes_of
 from alphazero.targets import TARGETS
@@ -33,7 +50,7 @@ class Outputs(NamedTuple):
 
 
 class PolicyValueNetwork(nn.Module):
-    """A residual tower under a policy head, a value head and any auxiliary ``heads``.
+    """A tower under a policy head, a value head and any auxiliary ``heads``.
 
     Its weights are torch's default ones; ``build`` draws proper ones from a seed.
     """
@@ -42,19 +59,16 @@ class PolicyValueNetwork(nn.Module):
         self,
         shape: tuple[int, int, int],
         num_actions: int,
-        settings: NetworkSettings,
+        settings: NetworkSettings | PerceptronSettings,
         auxiliary: Mapping[str, nn.Module] | None = None,
     ):
         """``shape``: ``(C, H, W)`` of the encoder's planes. ``auxiliary``: heads by name."""
         super().__init__()
-        planes, height, width = shape
-        channels, cells = settings.channels, height * width
-        outputs = values.LOGITS[settings.value_head]
-        self.tower = residual_tower(planes, channels, settings.blocks, settings.attention)
-        self.policy = policy_head(channels, cells, settings.policy_channels, num_actions)
-        self.value = value_head(
-            channels, cells, settings.value_channels, settings.value_hidden, outputs
-        )
+        if isinstance(settings, PerceptronSettings):
+            parts = _perceptron(shape, num_actions, settings)
+        else:
+            parts = _residual(shape, num_actions, settings)
+        self.tower, self.policy, self.value = parts
         # The last part: the weights drawn for the others do not depend on it.
         self.heads = nn.ModuleDict(auxiliary or {})
 
@@ -63,6 +77,31 @@ class PolicyValueNetwork(nn.Module):
         features = self.tower(observations)
         auxiliary = {name: head(features) for name, head in self.heads.items()}
         return Outputs(self.policy(features), self.value(features), auxiliary)
+
+
+Parts = tuple[nn.Sequential, nn.Module, nn.Module]
+"""Tower, policy head and value head."""
+
+
+def _residual(shape: tuple[int, int, int], num_actions: int, settings: NetworkSettings) -> Parts:
+    planes, height, width = shape
+    channels, cells = settings.channels, height * width
+    outputs = values.LOGITS[settings.value_head]
+    return (
+        residual_tower(planes, channels, settings.blocks, settings.attention),
+        policy_head(channels, cells, settings.policy_channels, num_actions),
+        value_head(channels, cells, settings.value_channels, settings.value_hidden, outputs),
+    )
+
+
+def _perceptron(
+    shape: tuple[int, int, int], num_actions: int, settings: PerceptronSettings
+) -> Parts:
+    return (
+        perceptron_tower(math.prod(shape), settings.width, settings.layers),
+        nn.Linear(settings.width, num_actions),
+        nn.Linear(settings.width, values.LOGITS[settings.value_head]),
+    )
 
 
 def as_outputs(outputs: Outputs | tuple[Tensor, Tensor]) -> Outputs:
@@ -79,16 +118,14 @@ def as_outputs(outputs: Outputs | tuple[Tensor, Tensor]) -> Outputs:
     return Outputs(*outputs, {})
 
 
-def for_inference(
-    shape: tuple[int, int, int], num_actions: int, settings: NetworkSettings | NetworkByAddress
-) -> nn.Module:
+def for_inference(shape: tuple[int, int, int], num_actions: int, settings: Network) -> nn.Module:
     """A network whose weights are to be loaded, without auxiliary heads; errors as in ``build``."""
     if isinstance(settings, NetworkByAddress):
         return _by_address(shape, num_actions, settings, {})
     return PolicyValueNetwork(shape, num_actions, settings)
 
 
-def build(game: Game, settings: NetworkSettings | NetworkByAddress, seed: int) -> nn.Module:
+def build(game: Game, settings: Network, seed: int) -> nn.Module:
     """Build a network for ``game`` whose weights depend on ``seed`` alone; in training mode.
 
     Its call returns ``Outputs``, or a tuple of the first two of them. ``ValueError``, one line,
@@ -100,12 +137,10 @@ def build(game: Game, settings: NetworkSettings | NetworkByAddress, seed: int) -
             torch.manual_seed(seed)
             auxiliary = {name: TARGETS[name].shape(game) for name in settings.heads}
             return _by_address(shape, game.num_actions, settings, auxiliary)
-    return _residual(game, settings, shape, seed)
+    return _built_in(game, settings, shape, seed)
 
 
-def check_weights(
-    game: Game, settings: NetworkSettings | NetworkByAddress, given: Shapes, where: object
-) -> None:
+def check_weights(game: Game, settings: Network, given: Shapes, where: object) -> None:
     """``ValueError``, one line, unless weights of these shapes are those of the network.
 
     No memory is taken for the network: settings from anywhere may describe an absurd one. The
@@ -116,9 +151,7 @@ def check_weights(
     with reading(where):
         shape = encoders.make(settings.encoder, game).shape
         with torch.device("meta"):
-            features = heads.Features(settings.channels, *shape[1:])
-            auxiliary = heads.build(settings.heads, game, features)
-            network = PolicyValueNetwork(shape, game.num_actions, settings, auxiliary)
+            network = _with_heads(game, settings, shape)
         check_shapes(shapes_of(network.state_dict()), given)
 
 
@@ -158,18 +191,31 @@ def _check_outputs(
             raise ValueError(f"for 2 positions the output {name} must be {right}, but is {given}")
 
 
-def _residual(
-    game: Game, settings: NetworkSettings, shape: tuple[int, int, int], seed: int
+def _built_in(
+    game: Game,
+    settings: NetworkSettings | PerceptronSettings,
+    shape: tuple[int, int, int],
+    seed: int,
 ) -> PolicyValueNetwork:
     """The weights of tower, policy and value are the same with and without auxiliary heads."""
-    features = heads.Features(settings.channels, *shape[1:])
     with torch.random.fork_rng(devices=[]):  # torch's own first weights would use its global state
-        auxiliary = heads.build(settings.heads, game, features)
-        network = PolicyValueNetwork(shape, game.num_actions, settings, auxiliary)
+        network = _with_heads(game, settings, shape)
     generator = torch.Generator().manual_seed(seed)
-    outputs = [_last_layer(head) for head in (network.policy, network.value, *auxiliary.values())]
-    initialize(network, settings.initialization, generator, outputs)
+    parts = network.policy, network.value, *network.heads.values()
+    initialize(network, settings.initialization, generator, map(_last_layer, parts))
     return network
+
+
+def _with_heads(
+    game: Game, settings: NetworkSettings | PerceptronSettings, shape: tuple[int, int, int]
+) -> PolicyValueNetwork:
+    """The network with its auxiliary heads, and torch's own first weights."""
+    if isinstance(settings, PerceptronSettings):
+        auxiliary = heads.build_linear(settings.heads, game, settings.width)
+    else:
+        features = heads.Features(settings.channels, *shape[1:])
+        auxiliary = heads.build(settings.heads, game, features)
+    return PolicyValueNetwork(shape, game.num_actions, settings, auxiliary)
 
 
 def _last_layer(head: nn.Module) -> nn.Module:
@@ -223,6 +269,9 @@ def deepen(network: nn.Module, weights: Weights) -> Weights:
     The additional blocks start as identities. A scale of 0 in the last BatchNorm of a residual
     branch makes the branch 0 (Goyal et al. 2017, section 5.1), so a block computes ReLU(x + 0),
     which is x: the block before ends with a ReLU, so x is at least 0.
+
+    A perceptron's layer x + ReLU(0) would be an identity, too, but ReLU has no gradient there, so
+    that it would never learn: weights of fewer layers are left for ``load`` to refuse.
     """
     grown, own = dict(weights), arrays(network.state_dict())
     if not isinstance(network, PolicyValueNetwork):

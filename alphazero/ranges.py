@@ -17,7 +17,7 @@ LARGEST = 2**32 - 1
 HUGE = 1e30
 """The largest number of floating point; its square overflows in float32 at the latest."""
 TOWER = 2 * 10**8
-"""Weights of a residual tower, at most. Their training state has four numbers for each, 3.2 GB,
+"""Weights of a network's tower, at most. Their training state has four numbers for each, 3.2 GB,
 which is less than the longest file of a checkpoint (``sealed.LARGEST``)."""
 
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -65,8 +65,14 @@ Capacity = Annotated[int, Field(ge=1, le=2**30), AfterValidator(_power_of_two)]
 
 def check_tower(blocks: int, channels: int) -> None:
     """``ValueError`` where ``blocks`` of two 3x3 convolutions have more than ``TOWER`` weights."""
-    weights = 18 * blocks * channels**2
+    _check_weights(18 * blocks * channels**2, f"blocks={blocks} with channels={channels}")
+
+
+def check_layers(layers: int, width: int) -> None:
+    """``ValueError`` where square ``layers`` of this ``width`` have more than ``TOWER`` weights."""
+    _check_weights(layers * width**2, f"layers={layers} with width={width}")
+
+
+def _check_weights(weights: int, what: str) -> None:
     if weights > TOWER:
-        raise ValueError(
-            f"blocks={blocks} with channels={channels} are {weights:,} weights, more than {TOWER:,}"
-        )
+        raise ValueError(f"{what} are {weights:,} weights, more than {TOWER:,}")

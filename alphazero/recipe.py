@@ -53,7 +53,11 @@ def settings(game: Game, given: Mapping[str, Any]) -> dict[str, Any]:
             f"random games of {game.name} fail: {reason(error)}; `alphazero check` says more"
         ) from error
     heads = {name: weight for name, weight in HEADS.items() if targets.offered(name, game)}
-    return sizes(measured, heads, timed="steps" not in (given.get("training") or {}))
+    filling = sizes(measured, heads, timed="steps" not in (given.get("training") or {}))
+    network = given.get("network")
+    if isinstance(network, Mapping) and network.get("kind") == "perceptron":
+        filling["network"] = {"kind": "perceptron", "heads": heads}
+    return filling
 
 
 def measure(game: Game) -> Figures:

@@ -269,6 +269,9 @@ ABSURD = {
     "game  ": "tic_tac_toe:size=3", "game   ": "x" * 10**5, "training.initial_weights": "/dev/zero",
     "evaluation.opponent": "checkpoint:path=/dev/zero", "network.value_head": "scalar",
     "network.attention": "squeeze_excitation",
+    "network": {"kind": "perceptron", "width": 8192, "layers": 2},
+    "network ": {"kind": "perceptron", "width": 8192, "layers": 256},
+    "network  ": {"kind": "perceptron", "heads": {"x": 1.0}},
 }  # fmt: skip
 HEADERS = {
     "nested": b"[" * 10**5, "a list": [], "null": None, "no JSON": b"{", "no offsets": {"a": {}},

@@ -12,6 +12,7 @@ import games
 from alphazero import network, values
 from alphazero.config import InferenceSettings, NetworkSettings
 from alphazero.inference import NetworkEvaluator
+from alphazero.network_settings import PerceptronSettings
 from alphazero.nn.weights import arrays
 from alphazero.types import Evaluation
 from games import solvers
@@ -19,7 +20,8 @@ from games.base import Game, States
 from games.solvers import minimax
 
 POSITIONS = 3000
-GAMES = ["connect_four", "othello:size=8"]
+NETWORKS = {"residual": NetworkSettings(), "perceptron": PerceptronSettings()}
+CASES = [f"{kind} {game}" for kind in NETWORKS for game in ("connect_four", "othello:size=8")]
 
 
 class Disagreement(NamedTuple):
@@ -47,13 +49,14 @@ def random_games(game: Game) -> States:
 
 @functools.cache
 def case(name: str) -> tuple[Game, network.PolicyValueNetwork, States]:
-    """A 5x64 network trained briefly on the results of a minimax search of two plies."""
+    """A network of default size trained briefly on the results of a minimax search of two plies."""
     torch.set_num_threads(1)
-    game = games.make(name)
+    kind, _, rules = name.partition(" ")
+    game = games.make(rules)
     states, rng = random_games(game), np.random.default_rng(0)
     observations, legal = map(torch.from_numpy, (game.observe(states), game.legal(states)))
     policy, value = lesson(game, states)
-    made = network.build(game, NetworkSettings(), seed=0).train()
+    made = network.build(game, NETWORKS[kind], seed=0).train()
     optimizer = torch.optim.Adam(made.parameters(), lr=2e-3)
     for _ in range(20):
         rows = torch.from_numpy(rng.integers(len(states), size=64))
@@ -91,7 +94,7 @@ def copied(name: str, backend: str, precision: str) -> Evaluation:
     game, made, states = case(name)
     device = "auto" if backend == "torch" else "cpu"
     chosen = InferenceSettings(backend=backend, precision=precision, device=device)
-    evaluate = NetworkEvaluator(game, NetworkSettings(), chosen)
+    evaluate = NetworkEvaluator(game, NETWORKS[name.split()[0]], chosen)
     evaluate.load(arrays(made.state_dict()), version=1)
     return evaluate(states)
 
@@ -112,7 +115,7 @@ def disagreement(name: str, evaluation: Evaluation) -> Disagreement:
     )
 
 
-@pytest.mark.parametrize("name", GAMES)
+@pytest.mark.parametrize("name", CASES)
 def test_the_compared_network_has_decided_policies_and_values(name):
     assert len(case(name)[2]) == POSITIONS
     favourite = np.exp(log_policy(name, reference(name))).max(axis=1)
@@ -120,7 +123,7 @@ def test_the_compared_network_has_decided_policies_and_values(name):
     assert reference(name).value.std() > 0.02
 
 
-@pytest.mark.parametrize("name", GAMES)
+@pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("backend", ["torch", "openvino"])
 def test_float32_differs_by_rounding(name, backend):
     difference = disagreement(name, copied(name, backend, "float32"))
@@ -129,7 +132,7 @@ def test_float32_differs_by_rounding(name, backend):
     assert difference.best <= 0.001
 
 
-@pytest.mark.parametrize("name", GAMES)
+@pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("backend", ["torch", "openvino"])
 def test_bfloat16_stays_within_the_bounds_of_its_docstring(name, backend):
     difference = disagreement(name, copied(name, backend, "bfloat16"))

@@ -14,25 +14,32 @@ from alphazero.nn import export, layers
 
 SHAPE = (3, 6, 7)
 CPU = torch.device("cpu")
-ATTENTIONS = ["none", "squeeze_excitation", "global_pooling"]
+TRUNKS = ["none", "squeeze_excitation", "global_pooling", "perceptron"]
 
 
-def parts(attention="none", seed: int = 0) -> tuple[nn.Sequential, list[nn.Sequential]]:
-    """A trunk and two heads in evaluation mode, with BatchNorm values far from the initial ones."""
+def parts(kind="none", seed: int = 0) -> tuple[nn.Sequential, list[nn.Module]]:
+    """A trunk and two heads in evaluation mode, with BatchNorm values far from the initial ones.
+
+    ``kind``: perceptron, or the attention of a residual tower.
+    """
     torch.manual_seed(seed)
-    trunk = layers.residual_tower(3, 16, blocks=3, attention=attention).eval()
-    heads = [
-        layers.policy_head(16, cells=42, channels=4, outputs=7).eval(),
-        layers.value_head(16, cells=42, channels=4, hidden=16, outputs=3).eval(),
-    ]
+    if kind == "perceptron":
+        trunk = layers.perceptron_tower(3 * 42, width=32, layers=3)
+        heads = [nn.Linear(32, 7), nn.Linear(32, 3)]
+    else:
+        trunk = layers.residual_tower(3, 16, blocks=3, attention=kind)
+        heads = [
+            layers.policy_head(16, cells=42, channels=4, outputs=7),
+            layers.value_head(16, cells=42, channels=4, hidden=16, outputs=3),
+        ]
     for module in (trunk, *heads):
-        unsettle(module)
+        unsettle(module.eval())
     return trunk, heads
 
 
 def unsettle(module: nn.Module) -> None:
     for part in module.modules():
-        if isinstance(part, nn.BatchNorm2d):
+        if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
             nn.init.uniform_(part.weight, 0.5, 1.5)
             nn.init.normal_(part.bias, std=0.3)
             nn.init.normal_(part.running_mean, std=0.3)
@@ -43,7 +50,7 @@ def inputs(batch: int = 33) -> np.ndarray:
     return np.random.default_rng(0).random((batch, *SHAPE), dtype=np.float32)
 
 
-def reference(trunk: nn.Module, heads: list[nn.Sequential], x: np.ndarray) -> list[np.ndarray]:
+def reference(trunk: nn.Module, heads: list[nn.Module], x: np.ndarray) -> list[np.ndarray]:
     with torch.no_grad():
         features = trunk(torch.from_numpy(x))
         return [head(features).numpy() for head in heads]
@@ -62,12 +69,13 @@ def test_folding_scales_a_convolution_by_hand():
     assert folded.bias.item() == pytest.approx(0.5 - 1 * 2 / 2)
 
 
-@pytest.mark.parametrize("attention", ATTENTIONS)
-def test_the_folded_copy_computes_the_same_and_the_original_is_unchanged(attention):
-    trunk, _ = parts(attention)
+@pytest.mark.parametrize("kind", TRUNKS)
+def test_the_folded_copy_computes_the_same_and_the_original_is_unchanged(kind):
+    trunk, _ = parts(kind)
     before = {name: tensor.clone() for name, tensor in trunk.state_dict().items()}
     folded = export.fold(trunk)
-    assert not any(isinstance(part, nn.BatchNorm2d) for part in folded.modules())
+    norms = nn.BatchNorm1d | nn.BatchNorm2d
+    assert not any(isinstance(part, norms) for part in folded.modules())
     x = torch.from_numpy(inputs())
     with torch.no_grad():
         torch.testing.assert_close(folded(x), trunk(x), atol=1e-5, rtol=1e-5)
@@ -84,8 +92,8 @@ def test_a_module_left_in_training_mode_is_folded_with_its_running_statistics():
     assert trunk.training
 
 
-def copies(backend: str, attention, dtype: torch.dtype):
-    trunk, heads = parts(attention)
+def copies(backend: str, kind, dtype: torch.dtype):
+    trunk, heads = parts(kind)
     return trunk, heads, session(backend, trunk, heads, dtype)
 
 
@@ -96,11 +104,15 @@ def session(backend: str, trunk, heads, dtype: torch.dtype):
     return export.TorchSession(trunk, heads, dtype, CPU)
 
 
+@pytest.mark.parametrize("trunk_kind", ["none", "perceptron"])
 @pytest.mark.parametrize("backend", ["torch", "openvino"])
 @pytest.mark.parametrize(("name", "value"), [("running_var", -1.0), ("weight", 3e38)])
-def test_every_backend_refuses_what_is_not_finite_once_it_is_folded(backend, name, value):
-    trunk, heads = parts()
-    norm = next(part for part in trunk.modules() if isinstance(part, nn.BatchNorm2d))
+def test_every_backend_refuses_what_is_not_finite_once_it_is_folded(
+    backend, name, value, trunk_kind
+):
+    trunk, heads = parts(trunk_kind)
+    norms = nn.BatchNorm1d | nn.BatchNorm2d
+    norm = next(part for part in trunk.modules() if isinstance(part, norms))
     nn.init.constant_(norm.running_var, 1e-3)
     getattr(norm, name).data[0] = value
     with pytest.raises(RunFailed, match="not finite after BatchNorm was folded: "):
@@ -108,9 +120,9 @@ def test_every_backend_refuses_what_is_not_finite_once_it_is_folded(backend, nam
 
 
 @pytest.mark.parametrize("backend", ["torch", "openvino"])
-@pytest.mark.parametrize("attention", ATTENTIONS)
-def test_a_float32_session_agrees_with_the_module(backend, attention):
-    trunk, heads, copy = copies(backend, attention, torch.float32)
+@pytest.mark.parametrize("kind", TRUNKS)
+def test_a_float32_session_agrees_with_the_module(backend, kind):
+    trunk, heads, copy = copies(backend, kind, torch.float32)
     for batch in (1, 33, 5):
         right = reference(trunk, heads, inputs(batch))
         for got, expected in zip(copy(inputs(batch)), right, strict=True):
@@ -119,9 +131,9 @@ def test_a_float32_session_agrees_with_the_module(backend, attention):
 
 
 @pytest.mark.parametrize("backend", ["torch", "openvino"])
-@pytest.mark.parametrize("attention", ATTENTIONS)
-def test_a_bfloat16_session_agrees_to_three_digits(backend, attention):
-    trunk, heads, copy = copies(backend, attention, torch.bfloat16)
+@pytest.mark.parametrize("kind", TRUNKS)
+def test_a_bfloat16_session_agrees_to_three_digits(backend, kind):
+    trunk, heads, copy = copies(backend, kind, torch.bfloat16)
     for got, expected in zip(copy(inputs()), reference(trunk, heads, inputs()), strict=True):
         assert got.dtype == np.float32
         assert np.abs(got - expected).mean() < 0.01 * np.abs(expected).mean() + 0.005

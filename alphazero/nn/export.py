@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from alphazero.errors import RunFailed
 from alphazero.nn import extras
-from alphazero.nn.layers import GlobalPoolingBias, Residual, SqueezeExcitation
+from alphazero.nn.layers import GlobalPoolingBias, Residual, ResidualLayer, SqueezeExcitation
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -32,11 +32,12 @@ PROPERTIES = {"ENABLE_CPU_PINNING": False, "INFERENCE_NUM_THREADS": 1, "NUM_STRE
 
 
 def fold(module: Module) -> Module:
-    """Return a copy in evaluation mode, each BatchNorm folded into the convolution before it.
+    """Return a copy in evaluation mode, each BatchNorm folded into the layer before it.
 
-    With BatchNorm's running mean m, variance v, scale g and shift b, the convolution's weight is
-    multiplied by g / sqrt(v + eps) and its bias becomes b - m * g / sqrt(v + eps) (Ioffe & Szegedy
-    2015, algorithm 2, line 11). The two then compute the same up to rounding.
+    That is a convolution or a linear layer. With BatchNorm's running mean m, variance v, scale g
+    and shift b, its weight is multiplied by g / sqrt(v + eps) and its bias becomes
+    b - m * g / sqrt(v + eps) (Ioffe & Szegedy 2015, algorithm 2, line 11). The two then compute the
+    same up to rounding.
 
     An example with one number: weight 0.5, m = 2, v = 4, g = 3, b = 1 and eps about 0. An input of
     8 becomes 0.5 * 8 = 4, and (4 - 2) / sqrt(4) * 3 + 1 = 4. Folded: the factor is 3 / sqrt(4) =
@@ -60,7 +61,11 @@ def _fold_pairs(sequence: nn.Sequential) -> None:
         first, second = sequence[i], sequence[i + 1]
         if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
             sequence[i] = fuse_conv_bn_eval(first, second)
-            del sequence[i + 1]
+        elif isinstance(first, nn.Linear) and isinstance(second, nn.BatchNorm1d):
+            sequence[i] = fuse_linear_bn_eval(first, second)
+        else:
+            continue
+        del sequence[i + 1]
 
 
 class TorchSession:
@@ -212,7 +217,7 @@ def _convolution(module: nn.Conv2d, node: Any, ops: Any) -> Any:
 
 def _linear(module: nn.Linear, node: Any, ops: Any) -> Any:
     product = ops.matmul(node, _constant(module.weight, ops), False, True)
-    return ops.add(product, _constant(module.bias, ops))
+    return product if module.bias is None else ops.add(product, _constant(module.bias, ops))
 
 
 def _flatten(module: nn.Flatten, node: Any, ops: Any) -> Any:
@@ -221,6 +226,10 @@ def _flatten(module: nn.Flatten, node: Any, ops: Any) -> Any:
 
 def _residual(module: Residual, node: Any, ops: Any) -> Any:
     return ops.relu(ops.add(node, _translate(module.body, node, ops)))
+
+
+def _residual_layer(module: ResidualLayer, node: Any, ops: Any) -> Any:
+    return ops.add(node, _translate(module.body, node, ops))
 
 
 def _as_planes(node: Any, ops: Any) -> Any:
@@ -246,6 +255,7 @@ TRANSLATIONS: dict[type[nn.Module], Callable[[Any, Any, Any], Any]] = {
     nn.ReLU: lambda module, node, ops: ops.relu(node),
     nn.Sigmoid: lambda module, node, ops: ops.sigmoid(node),
     Residual: _residual,
+    ResidualLayer: _residual_layer,
     SqueezeExcitation: _squeeze_excitation,
     GlobalPoolingBias: _global_pooling,
 }

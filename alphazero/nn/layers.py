@@ -165,6 +165,31 @@ def perceptron_layer(
     return layer.append(Dropout(dropout)) if dropout else layer
 
 
+class ResidualLayer(nn.Module):
+    """``x + body(x)`` of a perceptron: ``[B, width]`` to the same.
+
+    The body is linear - BatchNorm - ReLU, so the sum of all layers needs no ReLU of its own: it is
+    never below 0.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.body = perceptron_layer(width, width, "relu", batch_norm=True)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features + self.body(features)
+
+
+def perceptron_tower(inputs: int, width: int, layers: int) -> nn.Sequential:
+    """A perceptron layer of all inputs, then ``layers`` residual ones.
+
+    ``[B, ...]`` with ``inputs`` numbers per example to ``[B, width]``.
+    """
+    first = perceptron_layer(inputs, width, "relu", batch_norm=True)
+    tower = nn.Sequential(nn.Flatten()).extend(first)
+    return tower.extend(ResidualLayer(width) for _ in range(layers))
+
+
 def pooled_block(inputs: int, outputs: int, name: Activation) -> nn.Sequential:
     """3×3 convolution - activation - 2×2 max pooling: halves ``H, W``, rounding down."""
     return nn.Sequential(

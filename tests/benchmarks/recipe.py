@@ -32,7 +32,6 @@ from alphazero.metrics_file import MetricsFile
 RUNS = Path("runs/recipe")
 RESULTS = RUNS / "results.jsonl"
 BASE = "base"
-MLP = "tests.benchmarks.residual_mlp:ResidualMLP"
 SETTINGS = [
     "recipe=none",
     "search={kind: gumbel, simulations: 24, value_scale: 0.4}",
@@ -74,7 +73,7 @@ LEVERS = {
     "random openings of 8 plies": ["selfplay.random_opening_plies=8"],
     "no random openings": ["selfplay.random_opening_plies=0"],
     "exploring throughout": ["selfplay.temperature_plies=1000"],
-    "residual MLP": [f"network={{kind: '{MLP}', width: 512, layers: 4}}"],
+    "residual MLP": ["network={kind: perceptron}"],
 }
 
 
@@ -154,7 +153,7 @@ def _match(run: dict, one: str, name: str, other: str, options: argparse.Namespa
     report = RUNS / f"match_{run['lever']}_{run['seed']}.json".replace(" ", "_")
     command = [sys.executable, "-m", "workers.cli", "arena", one, other, "--game", options.game,
                "--games", str(options.games), "--opening-plies", str(options.opening_plies),
-               "--json", str(report), "--allow", MLP]  # fmt: skip
+               "--json", str(report)]  # fmt: skip
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     score = json.loads(report.read_text())["players"][0]["score"]
     report.unlink()

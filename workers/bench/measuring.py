@@ -13,6 +13,7 @@ from pydantic import dataclasses as validated
 
 from alphazero import evaluators, network
 from alphazero.config import Config, NetworkSettings
+from alphazero.network_settings import PerceptronSettings
 from alphazero.nn.device import cores
 from alphazero.nn.weights import Weights, arrays
 from games.base import Game, States
@@ -104,8 +105,10 @@ def midgame(game: Game, batch: int) -> States:
 
 
 def describe_network(chosen: Config) -> str:
-    """The size of a residual network, as ``5x64``, or the address of another one."""
+    """The size, as ``5x64`` or ``perceptron 4x512``, or the address of another network."""
     network = chosen.network
+    if isinstance(network, PerceptronSettings):
+        return f"{network.kind} {network.layers}x{network.width}"
     if isinstance(network, NetworkSettings):
         return f"{network.blocks}x{network.channels}"
     return network.kind

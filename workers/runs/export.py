@@ -17,6 +17,7 @@ from alphazero.checkpoint import CONFIG, MANIFEST, WEIGHTS, Checkpoint, Descript
 from alphazero.config import Config, NetworkSettings
 from alphazero.errors import one_line, reading
 from alphazero.network import check_weights
+from alphazero.network_settings import PerceptronSettings
 from alphazero.parts import addresses_of
 from workers.terminal.output import counted
 
@@ -182,6 +183,11 @@ def _parts(lines: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 
 def _network(config: Config) -> str:
     network = config.network
+    if isinstance(network, PerceptronSettings):
+        return (
+            f"perceptron, {counted(network.layers, 'residual layer')} of "
+            f"{counted(network.width, 'unit')}"
+        )
     if not isinstance(network, NetworkSettings):
         return network.kind
     return (
