@@ -73,7 +73,7 @@ LEVERS = {
     "random openings of 8 plies": ["selfplay.random_opening_plies=8"],
     "no random openings": ["selfplay.random_opening_plies=0"],
     "exploring throughout": ["selfplay.temperature_plies=1000"],
-    "residual MLP": ["network={kind: perceptron}"],
+    "residual perceptron": ["network={kind: perceptron}"],
 }
 
 
