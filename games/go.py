@@ -97,7 +97,7 @@ class Go(Game):
         """The results by area of the boards ``cells``; NaN after fewer ``passes``."""
         won = np.empty(len(cells), np.float32)
         go_kernels.result(cells, won, self._tail, self._near, self.komi, passes)
-        return won
+        return won + np.float32(0)  # no draw is -0
 
     def _area(self, states: States) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """The owners ``[B, points]`` and the margins with komi ``[B]``, for the player to move."""

@@ -54,9 +54,11 @@ def test_one_batch_can_be_memorized(head, precision):
     settings = NetworkSettings(blocks=2, channels=16, value_head=head)
     optimizer = OptimizerSettings(l2=0, schedule=ScheduleSettings(kind="constant", warmup_steps=5))
     made = learner(settings, optimizer=optimizer, precision=precision)
-    one = batch(size=16)
+    # Wins and losses: the sign of a value that should be about 0 can be wrong by rounding.
+    wdl = np.tile(np.eye(3, dtype=np.float32)[[0, 2]], (8, 1))
+    one = batch(size=16)._replace(wdl=wdl)
     before = made.train_step(one, 0.0)
-    for _ in range(300):  # in bfloat16 150 are too few on processors that emulate it
+    for _ in range(150):
         after = made.train_step(one, 0.0)
     assert before["policy_kl"] > 0.3
     assert after["policy_kl"] < 0.03

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from alphazero import config_file
+from alphazero import config_file, config_folder
 from alphazero.config_file import ConfigError
 from alphazero.supervised import config as configs
 from alphazero.supervised import images, tasks
@@ -29,7 +29,7 @@ def of_texts(path: str, *overrides: str, **data) -> SupervisedConfig:
     )
 
 
-@pytest.mark.parametrize("name", config_file.names(configs.FOLDER))
+@pytest.mark.parametrize("name", config_folder.names(configs.FOLDER))
 def test_every_configuration_survives_being_written_out(name, tmp_path):
     config = configs.load(name)
     (tmp_path / "again.yaml").write_text(config_file.as_yaml(config))

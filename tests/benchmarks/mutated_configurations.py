@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from alphazero import config
-from alphazero.config_file import MOST_ERRORS, ConfigError, names, paths
+from alphazero.config_file import MOST_ERRORS, ConfigError, paths
+from alphazero.config_folder import names
 from alphazero.supervised import config as supervised
 
 SLOW, GROWN = 2.0, 100.0
