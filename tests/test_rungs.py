@@ -69,6 +69,12 @@ def test_the_first_stones_that_win_in_hex_are_27_of_49_and_symmetric_under_a_hal
     assert (len(won), sum(won)) == (49, 27)
 
 
+def test_in_hex_a4_wins_and_d1_loses_and_rows_and_columns_are_not_exchanged(rungs):
+    game = games.make("hex:size=7,swap=false")
+    cells = [game.text_to_action(text) for text in ("a4", "d1")]
+    assert [rungs.hex_won()[cell] for cell in cells] == [True, False]
+
+
 def test_in_hex_the_agent_plays_the_side_that_wins_from_every_opening_twice(rungs):
     game = games.make("hex:size=7,swap=false")
     sides = {}
