@@ -21,7 +21,8 @@ from games.solvers import minimax
 
 POSITIONS = 3000
 NETWORKS = {"residual": NetworkSettings(), "perceptron": PerceptronSettings()}
-CASES = [f"{kind} {game}" for kind in NETWORKS for game in ("connect_four", "othello:size=8")]
+# In Othello the short lesson makes a perceptron certain of draws, which compares nothing.
+CASES = ["residual connect_four", "residual othello:size=8", "perceptron connect_four"]
 
 
 class Disagreement(NamedTuple):
