@@ -44,8 +44,13 @@ class Figures(NamedTuple):
 def settings(game: Game, given: Mapping[str, Any]) -> dict[str, Any]:
     """Settings by section and key for what ``given``, the values of a configuration, leaves open.
 
-    ``ValueError``, one line, where random games of ``game`` fail.
+    ``ValueError``, one line, where random games of ``game`` fail. None are played where all that
+    the recipe could fill is given, as in a run's own configuration.
     """
+    timed = "steps" not in (given.get("training") or {})
+    keys = sizes(Figures(plies=1, moves=1, cells=1), HEADS, timed)
+    if all(keys[name].keys() <= (given.get(name) or {}).keys() for name in keys):
+        return {}
     try:
         measured = measure(game)
     except Exception as error:  # a user's own game may raise anything
@@ -53,7 +58,7 @@ def settings(game: Game, given: Mapping[str, Any]) -> dict[str, Any]:
             f"random games of {game.name} fail: {reason(error)}; `alphazero check` says more"
         ) from error
     heads = {name: weight for name, weight in HEADS.items() if targets.offered(name, game)}
-    filling = sizes(measured, heads, timed="steps" not in (given.get("training") or {}))
+    filling = sizes(measured, heads, timed)
     network = given.get("network")
     if isinstance(network, Mapping) and network.get("kind") == "perceptron":
         filling["network"] = {"kind": "perceptron", "heads": heads}

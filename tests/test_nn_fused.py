@@ -45,6 +45,12 @@ def rows(batch, height, width):
     return [inputs.bfloat16().float(), torch.randn(batch, 6, generator=generator)]
 
 
+def example(shape, attention):
+    """A network and a batch for it; ``shape`` is (batch, channels, height, width)."""
+    batch, channels, height, width = shape
+    return network(channels, height * width, attention), rows(batch, height, width)
+
+
 def exact(module, tensors):
     """The loss, gradients and statistics in float64, by torch."""
     module = copy.deepcopy(module).double().train()
@@ -81,8 +87,7 @@ def check_statistics(module, other, tolerance):
 @pytest.mark.parametrize("attention", ATTENTIONS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_in_float32_losses_gradients_and_statistics_are_those_of_float64(shape, attention):
-    batch, channels, height, width = shape
-    module, tensors = network(channels, height * width, attention), rows(batch, height, width)
+    module, tensors = example(shape, attention)
     value, gradients, expected = exact(module, tensors)
     got, ours, own = computed(module, tensors, torch.float32)
     assert got == pytest.approx(value, rel=1e-4, abs=1e-5)
@@ -93,8 +98,7 @@ def test_in_float32_losses_gradients_and_statistics_are_those_of_float64(shape, 
 @pytest.mark.parametrize("attention", ATTENTIONS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_in_bfloat16_gradients_are_as_near_to_those_of_float64_as_torchs_own(shape, attention):
-    batch, channels, height, width = shape
-    module, tensors = network(channels, height * width, attention), rows(batch, height, width)
+    module, tensors = example(shape, attention)
     value, gradients, expected = exact(module, tensors)
     got, ours, own = computed(module, tensors, torch.bfloat16)
     _, torchs, _ = computed(module, tensors, torch.bfloat16, layers=False)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import games
-from alphazero import recipe
+from alphazero import config, config_file, recipe
 from tests.made_up_games import Tug
 
 
@@ -106,3 +106,16 @@ def test_a_game_whose_random_games_fail_is_one_line():
     with pytest.raises(ValueError, match=r"random games of .*Tug fail: .*no such square") as caught:
         recipe.settings(Broken(), {})
     assert "\n" not in str(caught.value)
+
+
+def test_where_nothing_is_open_no_random_game_is_played():
+    stored = config_file.as_dict(config.load("hex:size=5"))
+
+    class Unplayed(Tug):
+        def initial(self, batch):
+            raise AssertionError("a random game was played")
+
+    assert recipe.settings(Unplayed(), stored) == {}
+    del stored["network"]["heads"]
+    with pytest.raises(ValueError, match="a random game was played"):
+        recipe.settings(Unplayed(), stored)

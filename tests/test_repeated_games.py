@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import games
-from alphazero.judging import arena, session
+from alphazero.judging import ratings, session
 from alphazero.judging.arena import ArenaResult
 from alphazero.judging.mistakes import Positions, evaluate, wilson
 from alphazero.judging.players import make
@@ -113,6 +113,6 @@ def test_the_match_of_a_run_says_how_many_games_were_different():
 
 
 def test_numbers_of_games_are_written_with_their_different_ones_where_some_repeat():
-    assert arena.count_games(1, 1) == "1 game"
-    assert arena.count_games(2000, 2000) == "2,000 games"
-    assert arena.count_games(2000, 1234) == "2,000 games, 1,234 different"
+    assert ratings.count_games(1, 1) == "1 game"
+    assert ratings.count_games(2000, 2000) == "2,000 games"
+    assert ratings.count_games(2000, 1234) == "2,000 games, 1,234 different"

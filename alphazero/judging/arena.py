@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from alphazero.judging.decisions import RESIGNED, Player
 from alphazero.judging.lines import Line
 from alphazero.judging.openings import draw_openings, usual_plies
-from alphazero.judging.ratings import Standing, rank
+from alphazero.judging.ratings import Standing, count_games, rank
 from alphazero.judging.session import Reason
 from alphazero.judging.sprt import PAIRS_PER_LOOK, Test, Verdict, distinct_pairs
 from alphazero.types import Generators, Stream
@@ -126,9 +126,13 @@ class Match:
         won, drawn, lost = (int((self.result == value).sum()) for value in (1, 0, -1))
         return won, drawn, lost
 
-    def loser(self, index: int) -> int:
-        """Which player of the pairing has forfeited game ``index``: 0 or 1."""
-        return int(self.first_seat[index] != self.forfeits[index].seat)
+    def forfeited(self) -> list[tuple[int, str]]:
+        """The loser, 0 or 1, and the reason of each game that was lost without a legal move."""
+        return [
+            (int(self.first_seat[index] != forfeit.seat), forfeit.reason)
+            for index, forfeit in self.forfeits.items()
+            if forfeit.reason != RESIGNED
+        ]
 
 
 def play(
@@ -223,11 +227,12 @@ def _result(
     matches: Sequence[Match],
 ) -> ArenaResult:
     """The table of ``matches``, one for each of ``pairs``."""
+    names = [player.name for player in players]
     distinct = [len(set(match.lines)) for match in matches]
     return ArenaResult(
         game.name,
         games=sum(len(match.lines) for match in matches),
-        players=rank([one.name for one in players], pairs, [m.result for m in matches], distinct),
+        players=rank(names, pairs, [match.result for match in matches], distinct),
         distinct_games=sum(distinct),
         adjudicated=sum(int(match.adjudicated.sum()) for match in matches),
         pairings=tuple(
@@ -242,10 +247,9 @@ def _result(
 def _forfeits(pairs: Sequence[tuple[int, int]], matches: Sequence[Match]) -> tuple[Forfeits, ...]:
     """The games that each player lost without a legal move, counted by reason."""
     counts = Counter(
-        (pair[match.loser(index)], forfeit.reason)
+        (pair[loser], reason)
         for pair, match in zip(pairs, matches, strict=True)
-        for index, forfeit in match.forfeits.items()
-        if forfeit.reason != RESIGNED
+        for loser, reason in match.forfeited()
     )
     return tuple(Forfeits(*key, games) for key, games in sorted(counts.items()))
 
@@ -258,7 +262,8 @@ def games_as_dicts(
     ``session.load`` reads them. ``opening_plies`` is added: the number of moves that neither player
     chose. Of two players of the same name the second is called ``NAME (2)``.
     """
-    names = (names[0], names[1] + " (2)" * (names[0] == names[1]))
+    one, two = names
+    names = (one, two if two != one else f"{two} (2)")
     rows = zip(openings, match.lines, match.result, match.first_seat, strict=True)
     for index, (opening, line, result, seat) in enumerate(rows):
         forfeit = match.forfeits.get(index)
@@ -281,12 +286,6 @@ def _reason(forfeit: Forfeit | None, adjudicated: bool) -> Reason:
     if forfeit:
         return Reason.RESIGNATION if forfeit.reason == RESIGNED else Reason.FORFEIT
     return Reason.LENGTH if adjudicated else Reason.RULES
-
-
-def count_games(games: int, distinct: int) -> str:
-    """The number of games in words, and how many of them are different where not all are."""
-    words = f"{games:,} game" + "s" * (games != 1)
-    return words if distinct == games else f"{words}, {distinct:,} different"
 
 
 def games_done(progress: Progress | None, before: int, total: int) -> Callable[[int], None]:
@@ -369,7 +368,8 @@ class _Games:
         losers = np.array([forfeit.seat for forfeit in self.forfeits.values()], np.int8)
         result[lost] = np.where(losers == first_seat[lost], -1, 1)
         adjudicated[lost] = False
-        return Match(result, list(map(tuple, self.lines)), adjudicated, first_seat, self.forfeits)
+        lines = [tuple(line) for line in self.lines]
+        return Match(result, lines, adjudicated, first_seat, self.forfeits)
 
 
 def results(game: Game, states: States, lines: Sequence[Sequence[int]]) -> NDArray[np.float32]:

@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alphazero.judging import players
-from alphazero.judging.arena import Match, Progress, count_games, games_done, play_match
-from alphazero.judging.decisions import RESIGNED, Player
+from alphazero.judging.arena import Match, Progress, games_done, play_match
+from alphazero.judging.decisions import Player
 from alphazero.judging.lines import Line
 from alphazero.judging.mistakes import CONFIDENCE, wilson
-from alphazero.judging.ratings import expected_score, root
+from alphazero.judging.ratings import count_games, expected_score, root
 from alphazero.types import Stream
 from games import solvers
 from games.base import Game
@@ -233,11 +233,7 @@ def _installed_rungs(game: Game) -> list[str]:
 
 def forfeited(match: Match, one: Player, two: Player) -> Counter[str]:
     """How often a program gave no legal move, by a line that names the player and the reason."""
-    return Counter(
-        f"{(one, two)[match.loser(index)].name}: it {forfeit.reason}"
-        for index, forfeit in match.forfeits.items()
-        if forfeit.reason != RESIGNED
-    )
+    return Counter(f"{(one, two)[loser].name}: it {reason}" for loser, reason in match.forfeited())
 
 
 def rate(

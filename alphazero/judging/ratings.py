@@ -165,3 +165,9 @@ def _bradley_terry_model(
     information = np.diag(weight.sum(axis=1)) - weight
     # Only differences are known: the pseudo-inverse keeps the mean at 0.
     return expected, np.linalg.pinv(information, hermitian=True).astype(np.float64)
+
+
+def count_games(games: int, distinct: int) -> str:
+    """The number of games in words, and how many of them are different where not all are."""
+    words = f"{games:,} game" + "s" * (games != 1)
+    return words if distinct == games else f"{words}, {distinct:,} different"

@@ -169,11 +169,7 @@ def play(
 
 def lost(match: arena.Match, pair: tuple[Player, Player]) -> Counter:
     """The forfeited games by the loser's name and reason."""
-    return Counter(
-        (pair[match.loser(index)].name, forfeit.reason)
-        for index, forfeit in match.forfeits.items()
-        if forfeit.reason
-    )
+    return Counter((pair[loser].name, reason) for loser, reason in match.forfeited())
 
 
 def write(

@@ -122,7 +122,7 @@ def _rungs_table(rungs: "Ladder") -> "Table":
 def _rating_table(rating: "Rating") -> "Table":
     from rich.markup import escape
 
-    from alphazero.judging.arena import count_games
+    from alphazero.judging.ratings import count_games
     from workers.terminal import tables
 
     low, high = (

@@ -7,9 +7,8 @@ from pathlib import Path
 import games
 from alphazero import addresses, agents, checkpoint
 from alphazero.judging import arena, ladder, players
-from alphazero.judging.arena import count_games
 from alphazero.judging.decisions import Player
-from alphazero.judging.ratings import Standing
+from alphazero.judging.ratings import Standing, count_games
 from alphazero.parts import addresses_of
 from games.base import Game
 
