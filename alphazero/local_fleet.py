@@ -66,7 +66,7 @@ class LocalFleet:
             )
             for group in range(settings.groups)
         ]
-        threads = settings.workers if settings.workers != "auto" else cores()
+        threads = settings.threads if settings.threads != "auto" else cores()
         self._pool = ThreadPoolExecutor(min(threads, settings.groups), "self-play")
         self._allowance = math.inf
         self._weights: Weights = {}

@@ -32,7 +32,7 @@ from pathlib import Path
 
 import games
 from alphazero import checkpoint, wire
-from workers.cluster.processes import PROC, children
+from workers.node.processes import PROC, children
 
 RUNS = Path("runs/kills_on_ray").absolute()
 GAME = "tic_tac_toe"

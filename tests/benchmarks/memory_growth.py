@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from workers.cluster.processes import PROC, children
+from workers.node.processes import PROC, children
 
 RUN = Path("runs/memory_growth")
 PAUSE = 10.0

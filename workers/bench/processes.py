@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable
 
-from workers.cluster.processes import PROC, children, stat
+from workers.node.processes import PROC, children, stat
 
 TICK = 1 / os.sysconf("SC_CLK_TCK")
 

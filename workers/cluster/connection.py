@@ -17,7 +17,7 @@ import alphazero
 from alphazero import packages
 from alphazero.errors import RunFailed, reason
 from workers.cluster import authentication
-from workers.cluster.processes import kill_children
+from workers.node.processes import kill_children
 
 OBJECT_STORE_BYTES = 512 * 2**20
 """For a cluster of this machine: a few versions of the weights, and messages under way."""
@@ -70,6 +70,12 @@ def leave(started: bool, lost: str | None = None) -> None:
     if lost:
         kill_children((lost,))
     ray.shutdown()
+
+
+def identity() -> dict[str, object]:
+    """The id of this process and of its node in a Ray cluster, "" outside of one."""
+    node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
+    return {"pid": os.getpid(), "node": node}
 
 
 def versions() -> str:

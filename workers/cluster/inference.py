@@ -24,7 +24,7 @@ from alphazero.nn.weights import Weights
 from alphazero.parts import game_of
 from alphazero.types import Evaluation
 from games.base import States
-from workers.cluster.processes import identity
+from workers.cluster.connection import identity
 
 
 class LoadableEvaluator(Protocol):

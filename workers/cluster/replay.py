@@ -33,7 +33,7 @@ from alphazero.protocols import Collected, GameCounts, count_game, summarize
 from alphazero.replay import Replay, Samples
 from alphazero.types import GameRecord
 from workers.cluster.control_plane import patiently
-from workers.cluster.processes import identity
+from workers.cluster.connection import identity
 
 LOCK_TIMEOUT = 30.0
 """Seconds that a restarted actor waits for the lock of the process that died."""

@@ -23,7 +23,7 @@ from alphazero.selfplay import GameGroup
 from alphazero.types import Evaluation, GameRecord
 from games.base import States
 from workers.cluster.inference import unpack
-from workers.cluster.processes import identity
+from workers.cluster.connection import identity
 
 PAUSE = 0.1
 """Seconds between two checks of anything that is not ready; no wait in this file is longer."""

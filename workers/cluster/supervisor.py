@@ -40,7 +40,7 @@ from workers.cluster.control_plane import (
     Loss,
 )
 from workers.cluster.members import Incarnations, Member, Timeouts
-from workers.cluster.processes import is_stopped
+from workers.node.processes import is_stopped
 from workers.cluster.selfplay import Peers
 
 logger = logging.getLogger(__name__)
