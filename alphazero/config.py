@@ -148,10 +148,8 @@ class InferenceSettings:
     processor with AMX, and slower on one without bfloat16 instructions."""
     device: str = "auto"
     """auto (a GPU where there is one), cpu, cuda, cuda:N or mps."""
-    servers: Annotated[int, Field(ge=1, le=1024)] = 1
-    """Number of inference server processes; on Ray only."""
     batch_size: Annotated[int, Field(ge=1, le=2**20)] = 1024
-    """Largest batch that a server on Ray evaluates at once."""
+    """Largest batch that an evaluator process evaluates at once."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -212,6 +210,8 @@ FOLDER = packages.ROOT / "configs"
 """The configurations that come with the package."""
 STORED = "config.yaml"
 """The file in a run's folder that has the value of every setting."""
+OBSOLETE = ("selfplay.workers", "inference.servers")
+"""Keys in files of earlier versions that are no settings any more: numbers of processes."""
 
 
 def load(name_or_path: str, overrides: Sequence[str] = (), resumed: Path | None = None) -> Config:
@@ -247,7 +247,10 @@ def _filling(game: str, resumed: Path | None) -> config_file.Fill:
         values = plain_yaml.load(plain_yaml.read_text(stored))
     except plain_yaml.NotPlainYaml as error:
         raise ConfigError([f"{stored}: not YAML: {error}"]) from None
-    return lambda given: values if isinstance(values, dict) else {}
+    if not isinstance(values, dict):
+        return lambda given: {}
+    config_file.drop(values, OBSOLETE)
+    return lambda given: values
 
 
 def is_game(text: str) -> bool:

@@ -133,7 +133,7 @@ class LocalFleet:
         """
         groups = state.get("seats", ())
         if len(groups) != len(self._groups):
-            before = f"{len(groups)} groups in one process" if groups else "Ray actors"
+            before = f"{len(groups)} groups in one process" if groups else "several processes"
             raise ValueError(
                 f"this run was played by {before}; with these settings it would be played by "
                 f"{len(self._groups)} groups in one process: resume with the run's own "

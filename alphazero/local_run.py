@@ -68,6 +68,11 @@ def train(
     if time_limit_minutes is not None and not time_limit_minutes > 0:
         raise ValueError(f"time_limit_minutes must be above 0, not {time_limit_minutes}")
     directory = Path(directory)
+    if settings.selfplay.processes not in (0, "auto"):
+        raise ValueError(
+            "selfplay.processes: alphazero.train plays in this process; `alphazero train` starts "
+            "others"
+        )
     settings = resolve(settings, "off")
     _check_directory(directory, resume)
     minutes = time_limit_minutes or settings.training.time_limit_minutes
@@ -150,14 +155,17 @@ def learner_threads(batch_size: int, available: int) -> int:
 def resolve(settings: Config, ray: str) -> Config:
     """``settings`` without the ``auto`` values that a resumed run must not choose again.
 
-    ``ray``: where the run plays, ``off`` in this process. On Ray the learner has one thread:
-    self-play needs the other cores.
+    ``ray``: where the run plays, ``off`` on this machine. Where self-play has processes of its own,
+    the learner has one thread: they need the other cores.
     """
-    training = settings.training
+    training, play = settings.training, settings.selfplay
+    if ray == "off" and play.processes == "auto":
+        play = replace(play, processes=0)
     if training.threads == "auto":
-        threads = learner_threads(training.batch_size, cores()) if ray == "off" else 1
+        here = ray == "off" and play.processes == 0
+        threads = learner_threads(training.batch_size, cores()) if here else 1
         training = replace(training, threads=threads)
-    return replace(settings, ray=ray, training=training)
+    return replace(settings, ray=ray, training=training, selfplay=play)
 
 
 def newest_checkpoint(directory: Path, report: Callable[[str], object]) -> Description | None:

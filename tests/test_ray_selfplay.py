@@ -11,7 +11,7 @@ from alphazero.config import Config, InferenceSettings, SelfPlaySettings
 from alphazero.errors import RunFailed
 from alphazero.types import Evaluation
 from workers.cluster import selfplay
-from workers.cluster.members import Incarnations
+from workers.node.incarnations import Incarnations
 from workers.cluster.plan import Node, make_plan
 from workers.cluster.selfplay import Outbox, Peers, PendingMove, SelfPlayWorker
 

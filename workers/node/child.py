@@ -119,8 +119,9 @@ def main() -> None:
     """Run the function that the parent has sent; called in the new process."""
     parent, writing, target, arguments = pickle.load(sys.stdin.buffer)
     _die_with(parent)
-    # The parent decides what an interrupt of the terminal ends.
+    # The parent decides what an interrupt or the end of the terminal ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     connection = Connection(writing, readable=False)
     try:
         target(*arguments, connection)

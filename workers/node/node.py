@@ -54,8 +54,6 @@ class Task(NamedTuple):
     game: Game
     make_evaluator: Callable[[], LoadableEvaluator]
     make_groups: MakeGroups
-    games: int
-    """Games per group."""
     capacity: int
     """Positions per slot."""
     batch_size: int
@@ -144,7 +142,7 @@ class Node:
             "moves": int(moves),
             "version": int(version),
             "games": self._received,
-            "waiting": len(self._games),
+            "lanes": self.plan.sharing,
             "players": alive.count("player"),
             "evaluators": alive.count("evaluator"),
             "restarts": self.restarts,

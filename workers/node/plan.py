@@ -36,6 +36,15 @@ class Plan(NamedTuple):
         """Lanes of all evaluators together."""
         return self.evaluators * self.lanes
 
+    def describe(self) -> str:
+        """The processes in words."""
+        lanes = f" with {self.lanes} lanes each" if self.lanes > 1 else ""
+        where = "on the GPU" if self.on_gpu else "on the CPU"
+        return (
+            f"self-play in {self.players} search processes with {self.groups} groups of games each "
+            f"and {self.evaluators} evaluators {where}{lanes}"
+        )
+
 
 def this_machine() -> Machine:
     """The cores and GPUs that this process may use."""

@@ -2,12 +2,13 @@
 
 import importlib.util
 import math
+import os
 import shlex
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
 from alphazero import addresses, checkpoint, config_file, local_run, loop
@@ -17,12 +18,14 @@ from alphazero.errors import FleetLost, one_line
 from alphazero.limiter import Limiter
 from alphazero.loop import Run
 from alphazero.nn import extras
-from alphazero.nn.device import cores
 from alphazero.parts import addresses_of, game_of, memory_of
+from alphazero.replay import Replay
 from alphazero.resuming import FIXED, RESOLVED
 from alphazero.selfplay import shortened_openings
 from alphazero.targets import TARGETS
 from games.spec import quoted
+from workers.node.fleet import NodeFleet
+from workers.node.plan import make_plan, this_machine
 from workers.runs import export, run_directory
 from workers.runs.monitoring import Monitor
 from workers.runs.tracking import Tracker
@@ -32,7 +35,7 @@ from workers.terminal.dashboard import Dashboard
 from workers.terminal.output import counted
 
 SMALL_MACHINE = 4
-"""CPU cores up to which a machine without a GPU trains faster in one process than on Ray."""
+"""CPU cores up to which a machine without a GPU trains faster in one process than in several."""
 MOSTLY = 0.5
 """A share of self-play spent in a game of the user's own above which it is worth a line."""
 
@@ -49,7 +52,9 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
     if resume and (ended := run_directory.describe_last_end(run_dir / "log.txt")):
         console.print(ended, markup=False, soft_wrap=True, highlight=False)
     ray = _stored_ray(start) if start and ray == "auto" else ray
-    settings = local_run.resolve(settings, choose_ray() if ray == "auto" else ray)
+    ray = choose_ray() if ray == "auto" else ray
+    settings = choose_processes(settings) if ray == "off" else settings
+    settings = local_run.resolve(settings, ray)
     minutes = time_limit or settings.training.time_limit_minutes
     limit = minutes * 60 if minutes else math.inf
     with ExitStack() as stack:
@@ -116,9 +121,22 @@ def _stored_ray(start: Description) -> str:
 
 
 def choose_ray() -> str:
-    """``off`` on a small machine without a GPU, where it is faster, else ``local``."""
-    small = cores() <= SMALL_MACHINE and not torch.cuda.is_available()
-    return "off" if small else "local"
+    """The cluster that ``RAY_ADDRESS`` names, as for Ray's own commands; ``off`` without one."""
+    return os.environ.get("RAY_ADDRESS") or "off"
+
+
+def choose_processes(settings: Config) -> Config:
+    """``settings`` with a number of search processes for a run on this machine alone.
+
+    0, which is threads of this process, on a small machine without a GPU, where it is faster.
+    """
+    play = settings.selfplay
+    if play.processes != "auto":
+        return settings
+    machine = this_machine()
+    small = machine.cpus <= SMALL_MACHINE and not machine.gpus
+    processes = 0 if small else make_plan(settings, machine).players
+    return replace(settings, selfplay=replace(play, processes=processes))
 
 
 @contextmanager
@@ -129,6 +147,10 @@ def _parts(
 
     ``resumed``: a checkpoint's weights will be loaded, so the initial weights are not needed.
     """
+    if settings.ray == "off" and settings.selfplay.processes:
+        with _node_run(settings, run_dir, console, resumed) as run:
+            yield run
+        return
     if settings.ray == "off":
         console.print(str(memory_of(settings)), markup=False, highlight=False)
         with local_run.local_run(settings, run_dir, None, resumed, console.print) as run:
@@ -136,6 +158,11 @@ def _parts(
         return
     if importlib.util.find_spec("ray") is None:
         raise ValueError(extras.missing(f"ray={settings.ray} needs Ray", "cluster"))
+    if settings.selfplay.processes == 0:
+        raise ValueError(
+            f"ray={settings.ray}: selfplay.processes is 0, but on Ray self-play has processes of "
+            "its own: 1 or more, or auto"
+        )
     if settings.selfplay.memory is not None:
         memory_of(settings)  # what cannot fit is refused before Ray is started
     console.print("starting self-play on Ray, which takes up to half a minute")
@@ -145,8 +172,23 @@ def _parts(
     with signals.hangup_blocked():
         fleet = RayFleet(settings, run_dir, settings.ray)
     with closing(fleet):
-        console.print(f"each process of {fleet.memory}", markup=False, highlight=False)
+        for line in fleet.describe():
+            console.print(line, markup=False, highlight=False)
         yield Run(settings, run_dir, learner, fleet.replay, fleet)
+
+
+@contextmanager
+def _node_run(settings: Config, run_dir: Path, console: Console, resumed: bool) -> Iterator[Run]:
+    """The parts of a run whose self-play has processes of its own on this machine."""
+    learner = local_run.make_learner(settings, resumed, console.print)
+    heads = tuple(settings.network.heads)
+    replay = Replay(
+        game_of(settings), run_dir / "games", settings.replay, console.print, heads=heads
+    )
+    with closing(replay), closing(NodeFleet(settings, run_dir, replay)) as fleet:
+        line = f"{fleet.plan.describe()}; each search process of {fleet.memory}"
+        console.print(line, markup=False, highlight=False)
+        yield Run(settings, run_dir, learner, replay, fleet)
 
 
 def _save_at_end(run: Run, seconds: float) -> str:
@@ -165,7 +207,11 @@ def _save_at_end(run: Run, seconds: float) -> str:
 def _summary(run: Run) -> str:
     settings, threads = run.config, run.config.training.threads
     assert threads != "auto"  # ``local_run.resolve`` has replaced it
-    place = "in this process" if settings.ray == "off" else f"on Ray ({settings.ray})"
+    if settings.ray != "off":
+        place = f"on Ray ({settings.ray})"
+    else:
+        processes = settings.selfplay.processes
+        place = f"in {processes} search processes" if processes else "in this process"
     source = settings.training.initial_weights
     initial = f"\nthe initial weights are those of {source}" if source else ""
     cut = shortened_openings(game_of(settings), settings.selfplay.random_opening_plies)
