@@ -67,6 +67,7 @@ def ray_session():
             "RAY_USAGE_STATS_ENABLED": "0",
             # Ray's own 15 would leave its processes nothing beside the other tests.
             "RAY_worker_niceness": "0",
+            "PYTHONPATH": str(Path(__file__).parent),  # of the doubles that actors import
         }
         before = {name: os.environ.get(name) for name in environment}
         os.environ.update(environment)

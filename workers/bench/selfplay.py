@@ -57,7 +57,7 @@ def bench(chosen: Config, settings: BenchSettings) -> Figures:
 def _local(chosen: Config, settings: BenchSettings, network_alone: NetworkEvaluator) -> Figures:
     game = game_of(chosen)
     groups = max(chosen.selfplay.groups, settings.threads)
-    play = replace(chosen.selfplay, groups=groups, workers=settings.threads)
+    play = replace(chosen.selfplay, groups=groups, threads=settings.threads)
     chosen = replace(chosen, selfplay=play)
     evaluator = _BatchSizes(chosen)
     evaluator.choice = network_alone.choice  # one timing for both

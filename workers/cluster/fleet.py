@@ -162,11 +162,11 @@ class RayFleet:
         leave(self._started_ray)
 
     def _start_node(self, node: ClusterNode) -> Member:
-        """Start the actor of a machine, which takes all of its cores."""
+        """Start the actor of a machine; it reserves the cores that its processes fill."""
         plan = self._plan(node.machine, node.id == self._here)
         actor = _actor(
             NodeActor,
-            num_cpus=node.machine.cpus,
+            num_cpus=min(node.machine.cpus, plan.players + plan.evaluators),
             num_gpus=node.machine.gpus if plan.on_gpu else 0,
             scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False),
             max_restarts=0,  # the supervisor starts another one

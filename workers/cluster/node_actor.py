@@ -83,7 +83,8 @@ class NodeActor:
         raise RunFailed(self._node.failure)
 
     def status(self) -> dict:
-        """Counts since the start of this process, and messages about processes that were replaced.
+        """Counts since the start of this process, messages about processes that were replaced, and
+        the ids of the present ones by kind.
 
         ``iterations`` advances at least once per ``ANSWER_SECONDS`` and a second.
         """
@@ -93,11 +94,8 @@ class NodeActor:
             "iterations": self._iterations,
             "pushes": self._pushes,
             "reports": list(self._reports),
+            "pids": {kind: self._node.pids(kind) for kind in ("player", "evaluator")},
         }
-
-    def pids(self, kind: str) -> list[int]:
-        """The ids of the processes of a kind on this machine, ``player`` or ``evaluator``."""
-        return self._node.pids(kind)
 
     def close(self) -> None:
         """End all processes of this machine."""

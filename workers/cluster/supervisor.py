@@ -227,7 +227,8 @@ class Supervisor:
             reason = _first_line(error)
             if member.kind == "node":
                 if isinstance(error, ActorDiedError) and _is_creation(error):
-                    self._fail(f"{member.name} cannot play: {reason}")
+                    self._fail(f"{member.name} cannot play: {reason}{_remedy(reason)}")
+                    return False
                 self._lose_node(member, reason)
                 return False
             if isinstance(error, ActorDiedError):
@@ -384,6 +385,16 @@ def _ready(reference: Any) -> bool:
 def _is_creation(error: RayError) -> bool:
     """Whether the constructor of an actor raised: it would do so again."""
     return "creation task" in str(error).partition("\n")[0]
+
+
+def _remedy(reason: str) -> str:
+    """What to do where a machine lacks a module, such as a game of the user's own."""
+    if "cannot be imported" not in reason and not reason.startswith("ModuleNotFoundError"):
+        return ""
+    return (
+        "; install the module on every machine, or start the run with `ray job submit "
+        "--working-dir FOLDER`"
+    )
 
 
 def _cause(error: RayTaskError) -> Exception:
