@@ -152,7 +152,20 @@ def test_play_holds_at_the_allowance_and_goes_on_above_it(run):
     run.collect(1)
     wait_until(lambda: not run.fleet.collect().games)
     in_flight = PLAN.players * PLAN.groups * CONFIG.selfplay.games
+    # At most the games that were in flight, one more of each that ended meanwhile.
     assert held + 100 <= run.replay.positions <= held + 100 + 2 * in_flight * GAME.max_plies
+
+
+def test_play_holds_while_nothing_is_collected(run):
+    run.fleet.allow(0)
+    wait_until(lambda: not run.fleet.collect().games)
+    run.fleet.allow(run.replay.positions + 50)
+    node = run.fleet._node
+    wait_until(lambda: node._waiting_positions >= 50)
+    wait_until(lambda: node._shared.counters.held)
+    in_flight = PLAN.players * PLAN.groups * CONFIG.selfplay.games
+    assert node._waiting_positions <= 50 + 2 * in_flight * GAME.max_plies
+    run.collect(1)
 
 
 def test_new_weights_are_used_from_their_publication_on(run):

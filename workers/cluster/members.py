@@ -61,6 +61,8 @@ class Member:
     """The reference of a node's ``run`` call, which returns only with an error."""
     last_answer: float = 0.0
     """On the supervisor's ``Clock``."""
+    last_advance: float = 0.0
+    """When a node's ``run`` was last seen to advance; on the same clock."""
 
     @property
     def alive(self) -> bool:

@@ -1,6 +1,7 @@
 """The actor of a machine: it owns the machine's ``Node`` and delivers what that has played."""
 
 import itertools
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -79,7 +80,7 @@ class NodeActor:
                 raise  # It could not store the games (full disk).
             except RayError:
                 time.sleep(HELD_SECONDS)
-            self._node.hold(held or len(games) >= self._bound)
+            self._node.allow(0 if held or len(games) >= self._bound else math.inf)
         raise RunFailed(self._node.failure)
 
     def status(self) -> dict:

@@ -29,7 +29,8 @@ import ray
 from ray.exceptions import ActorDiedError, PendingCallsLimitExceeded, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from alphazero.errors import FleetLost, RunFailed
+from alphazero.errors import FleetLost
+from workers.cluster.answers import first_line, hanging, is_creation, ready, remedy
 from workers.cluster.control_plane import (
     LONGEST_CHECK,
     RAYLET,
@@ -193,7 +194,7 @@ class Supervisor:
 
     def _check_member(self, member: Member) -> None:
         """Process the answer to the last ping, kill an actor that hangs, and ping again."""
-        if member.pending_ping is not None and _ready(member.pending_ping):
+        if member.pending_ping is not None and ready(member.pending_ping):
             ping, member.pending_ping = member.pending_ping, None
             if not self._on_status(member, ping):
                 return
@@ -212,7 +213,7 @@ class Supervisor:
             task: Any = ray.remote(num_cpus=0, max_retries=0)(is_stopped)
             there = NodeAffinitySchedulingStrategy(node, soft=False)
             member.pending_look = task.options(scheduling_strategy=there).remote(pid)
-        if member.pending_look is None or not _ready(member.pending_look):
+        if member.pending_look is None or not ready(member.pending_look):
             return False
         look, member.pending_look = member.pending_look, None
         with suppress(RayError):
@@ -224,10 +225,10 @@ class Supervisor:
         try:
             status: Any = ray.get(ping, timeout=1.0)
         except RayError as error:
-            reason = _first_line(error)
+            reason = first_line(error)
             if member.kind == "node":
-                if isinstance(error, ActorDiedError) and _is_creation(error):
-                    self._fail(f"{member.name} cannot play: {reason}{_remedy(reason)}")
+                if isinstance(error, ActorDiedError) and is_creation(error):
+                    self._fail(f"{member.name} cannot play: {reason}{remedy(reason)}")
                     return False
                 self._lose_node(member, reason)
                 return False
@@ -246,6 +247,8 @@ class Supervisor:
             self._fail(status["storage_error"])
         for line in status["reports"][len(member.status.get("reports", ())) :]:
             logger.warning(line if member.kind == "replay" else f"{member.name}: {line}")
+        if status.get("iterations") != member.status.get("iterations"):
+            member.last_advance = self._clock.now
         member.pid, member.status, member.last_answer = status["pid"], status, self._clock.now
 
     def _kill(self, member: Member, reason: str) -> None:
@@ -312,6 +315,7 @@ class Supervisor:
         assert self._weights
         if member.running is None:
             member.running = member.actor.run.remote(self.replay.actor)
+            member.last_advance = self._clock.now
         # ``run`` never returns, so that ``publish`` has a concurrency group of its own.
         return member.actor.publish.options(concurrency_group="settings").remote(*self._weights)
 
@@ -323,7 +327,7 @@ class Supervisor:
         missing from what is learned.
         """
         for call in (member.pending_call, member.running):
-            if call is None or not _ready(call):
+            if call is None or not ready(call):
                 continue
             if call is member.pending_call:
                 member.pending_call = None
@@ -333,7 +337,7 @@ class Supervisor:
                 ray.get(call, timeout=1.0)
             except RayTaskError as error:
                 member.applied = None
-                self._fail(f"{member.name}: {_first_line(error)}")
+                self._fail(f"{member.name}: {first_line(error)}")
             except RayError:
                 member.applied = None  # The actor died; the pings detect and count that.
 
@@ -360,58 +364,3 @@ class Supervisor:
             )
         elif now - self._progress_at > self._timeouts.stall:
             self._fail(f"self-play made no progress for {self._timeouts.stall:.0f} s")
-
-
-def hanging(
-    member: Member, now: float, timeouts: Timeouts, is_stopped: Callable[[Member], bool]
-) -> str:
-    """Why the member counts as one that hangs; empty where it does not.
-
-    A process may be silent for long and healthy, because its machine has too much to do. So it is
-    ended after seconds only where the system says that it is stopped, which no load explains.
-    """
-    silence = now - member.last_answer
-    if silence > (timeouts.ping if member.alive else timeouts.start):
-        return f"{member.name} did not answer for {silence:.0f} s"
-    if member.alive and silence > timeouts.stopped and is_stopped(member):
-        return f"{member.name} is stopped: no answer for {silence:.0f} s"
-    return ""
-
-
-def _ready(reference: Any) -> bool:
-    return bool(ray.wait([reference], timeout=0)[0])
-
-
-def _is_creation(error: RayError) -> bool:
-    """Whether the constructor of an actor raised: it would do so again."""
-    return "creation task" in str(error).partition("\n")[0]
-
-
-def _remedy(reason: str) -> str:
-    """What to do where a machine lacks a module, such as a game of the user's own."""
-    if "cannot be imported" not in reason and not reason.startswith("ModuleNotFoundError"):
-        return ""
-    return (
-        "; install the module on every machine, or start the run with `ray job submit "
-        "--working-dir FOLDER`"
-    )
-
-
-def _cause(error: RayTaskError) -> Exception:
-    """The error that code raised, in the process where it did; behind a node and its calls."""
-    cause: Any = error
-    while isinstance(cause, RayTaskError):
-        cause = cause.cause
-    return cause
-
-
-def _first_line(error: RayError) -> str:
-    """The cause in one line; Ray's own messages are a page long."""
-    if isinstance(error, RayTaskError):
-        cause = _cause(error)
-        kind = "" if isinstance(cause, RunFailed) else f"{type(cause).__name__}: "
-        return f"{kind}{cause}".splitlines()[0]
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if not lines:
-        return type(error).__name__
-    return lines[-1] if "creation task" in lines[0] else lines[0]

@@ -133,7 +133,7 @@ class NodeFleet:
         self._node.close()
 
     def _hold(self) -> None:
-        self._node.hold(self._store.positions >= self._allowance)
+        self._node.allow(max(0, self._allowance - self._store.positions))
 
     def _check(self) -> None:
         if self._node.failure:

@@ -7,6 +7,7 @@ its messages.
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -99,6 +100,7 @@ class Node:
         self._members = [Member("evaluator", n) for n in range(plan.evaluators)]
         self._members += [Member("player", n) for n in range(plan.players)]
         self._games: list[GameRecord] = []
+        self._allowance, self._waiting_positions = math.inf, 0
         self._received = self._failures = self._games_before = 0
         self._arrived, self._stop = threading.Condition(), threading.Event()
         self._past = np.zeros(len(TOTALS), np.int64)  # counts of evaluators that have ended
@@ -111,12 +113,15 @@ class Node:
             return
         self._shared = self._make_shared(weights)
         self._shared.weights.publish(weights, version)
+        self._hold()
         self._watching.start()
 
-    def hold(self, held: bool) -> None:
-        """Begin no new move while ``held``."""
-        if self._shared is not None:
-            self._shared.counters.held = held
+    def allow(self, positions: float) -> None:
+        """Begin no new move while the games that wait to be taken have so many positions; 0: none
+        at all."""
+        with self._arrived:
+            self._allowance = positions
+            self._hold()
 
     def take_games(self, number: int, timeout: float) -> list[GameRecord]:
         """The games that have finished since the last call; waits up to ``timeout`` seconds for so
@@ -124,6 +129,7 @@ class Node:
         with self._arrived:
             self._arrived.wait_for(lambda: len(self._games) >= number or self.failure, timeout)
             games, self._games = self._games, []
+            self._waiting_positions = 0
         return games
 
     def status(self) -> dict[str, float]:
@@ -234,6 +240,8 @@ class Node:
         with self._arrived:
             self._games += message
             self._received += len(message)
+            self._waiting_positions += sum(game.positions for game in message)
+            self._hold()
             self._arrived.notify_all()
 
     def _replace(self, member: Member, reason: str) -> None:
@@ -259,6 +267,10 @@ class Node:
                 f"{self._failures} failures without a finished game between them, the last one: "
                 f"{reason}"
             )
+
+    def _hold(self) -> None:
+        if self._shared is not None:
+            self._shared.counters.held = self._waiting_positions >= self._allowance
 
     def _keep_counts(self, number: int) -> None:
         """Add the counts of an evaluator that has ended to those of earlier ones."""
