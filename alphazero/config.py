@@ -188,8 +188,9 @@ class Config:
     """Seed of every random draw. Without Ray and without a time limit, two runs with the same seed
     and settings on the same machine are equal bit for bit."""
     ray: str = "auto"
-    """Where self-play runs: off (this process), local (processes of this machine), the address of a
-    Ray cluster, or auto: off on a machine with at most 4 cores and no GPU, else local."""
+    """Where self-play runs: off (this machine, without Ray), local (Ray on this machine), the
+    address of a Ray cluster, or auto: the address in the environment variable RAY_ADDRESS, off
+    where it is not set."""
     search: SearchSettings = Gumbel()
     """kind: gumbel (Danihelka et al. 2022), the default because it improves the policy even with
     few simulations; puct, the search of AlphaGo Zero and AlphaZero; or the address of your own

@@ -358,3 +358,18 @@ def test_a_file_whose_ending_was_left_out_is_suggested(tmp_path):
     (tmp_path / "mine.yaml").write_text("game: tic_tac_toe\n")
     with pytest.raises(ConfigError, match=r"did you mean \S*/mine\.yaml\?"):
         config.load(str(tmp_path / "mine"))
+
+
+def test_keys_of_earlier_versions_are_dropped_from_stored_files_and_refused_in_others(tmp_path):
+    stored = tmp_path / "config.yaml"
+    text = config_file.as_yaml(config.load("tic_tac_toe"))
+    old = text.replace("selfplay:\n", "selfplay:\n  workers: 7\n")
+    old = old.replace("inference:\n", "inference:\n  servers: 2\n")
+    stored.write_text(old, encoding="utf-8")
+    assert old.count("\n") == text.count("\n") + 2
+    read = config_file.parse(Config, old, "config.yaml", obsolete=config.OBSOLETE)
+    assert read == config.load("tic_tac_toe")
+    filled = config.load("tic_tac_toe", ["recipe=default"], resumed=tmp_path)
+    assert filled.selfplay == read.selfplay
+    with pytest.raises(ConfigError, match=r"selfplay\.workers: unknown key"):
+        config.load(str(stored))

@@ -53,7 +53,7 @@ def network_evaluator(config: Config) -> LoadableEvaluator:
 
 
 class Shared(NamedTuple):
-    """What the processes of a machine share."""
+    """The shared memory of a machine's processes."""
 
     slots: Slots
     counters: Counters

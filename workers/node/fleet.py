@@ -30,7 +30,7 @@ RATE_SECONDS = 1.0
 def task_of(
     config: Config, plan: Plan, make_evaluator: Callable[[Config], LoadableEvaluator]
 ) -> Task:
-    """What the processes of one machine with this plan play with."""
+    """The task of the processes of one machine with this plan."""
     config = replace(config, selfplay=replace(config.selfplay, groups=plan.groups))
     if not plan.on_gpu and config.inference.device == "auto":
         config = replace(config, inference=replace(config.inference, device="cpu"))

@@ -50,7 +50,7 @@ class NodeTimeouts:
 
 
 class Task(NamedTuple):
-    """What a node plays with; everything is pickled."""
+    """The game, network and groups that a node plays with; everything is pickled."""
 
     game: Game
     make_evaluator: Callable[[], LoadableEvaluator]

@@ -13,7 +13,7 @@ GPU_LANES = 2
 
 
 class Machine(NamedTuple):
-    """What a machine offers to self-play."""
+    """The cores and GPUs that a machine offers to self-play."""
 
     cpus: int
     gpus: int
