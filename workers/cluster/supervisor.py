@@ -26,7 +26,13 @@ from contextlib import suppress
 from typing import Any
 
 import ray
-from ray.exceptions import ActorDiedError, PendingCallsLimitExceeded, RayError, RayTaskError
+from ray.exceptions import (
+    ActorDiedError,
+    ActorUnavailableError,
+    PendingCallsLimitExceeded,
+    RayError,
+    RayTaskError,
+)
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from alphazero.errors import FleetLost
@@ -224,6 +230,8 @@ class Supervisor:
         """Take the answer to a ping; False where the member is lost."""
         try:
             status: Any = ray.get(ping, timeout=1.0)
+        except ActorUnavailableError:
+            return True  # for now: the next ping says whether it has died, or the silence grows
         except RayError as error:
             reason = first_line(error)
             if member.kind == "node":
