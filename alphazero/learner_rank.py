@@ -86,10 +86,13 @@ def unpack(packed: Tensor) -> dict[str, Any]:
 
 
 def end_with(parent: int) -> None:
-    """Let this process end when ``parent``, which has started it, ends in whatever way.
+    """Let this process end when ``parent``, which has started it, ends in whatever way, and only
+    then: a signal to stop may reach all processes, and rank 0 still saves a checkpoint.
 
     By Linux; elsewhere the end of its input and of the ranks' connections ends it.
     """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -116,7 +119,7 @@ def main() -> int:
         learner = make_learner(config, setup.rank)
         sys.stdout.write(READY)
         sys.stdout.flush()
-        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nobody reads what a network may print
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a network may print is not read
         ranks = Ranks(
             setup.address,
             setup.rank,

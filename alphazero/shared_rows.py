@@ -1,7 +1,7 @@
 """The rows of a batch in memory that several processes of one machine share.
 
-The memory is a file without a name: who has its descriptor maps it, and it is gone when the last
-process that has it ends. One process writes, the others read when they are told where.
+The memory is a file without a name: processes that have its descriptor map it, and it is gone when
+the last of them ends. One process writes and sends the others the places, from which they read.
 """
 
 import mmap
@@ -36,7 +36,7 @@ class SharedRows:
     def write(self, columns: Columns) -> dict[str, Place]:
         """Replace the rows by those of ``columns``; where they are, for ``read`` elsewhere.
 
-        Nobody may read the earlier rows any more. ``OSError`` where there is no room.
+        The earlier rows must not be in use any more. ``OSError`` where there is no room.
         """
         places, end = {}, 0
         for name, array in columns.items():

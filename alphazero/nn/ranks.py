@@ -137,7 +137,7 @@ def device_of(name: str, rank: int, count: int) -> torch.device:
         raise ValueError(f"several processes cannot train on {device.type}; set the device to cpu")
     if device.type == "cpu":
         return device
-    found = torch.cuda.device_count()
-    if found < count:
-        raise ValueError(f"{count} processes need a GPU each, and this machine has {found}")
+    gpus = torch.cuda.device_count()
+    if gpus < count:
+        raise ValueError(f"{count} processes need a GPU each, and this machine has {gpus}")
     return torch.device("cuda", rank)
