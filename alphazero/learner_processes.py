@@ -185,14 +185,14 @@ class Others:
             with suppress(OSError):
                 process.stdin.close()
             process.stdout.close()
-        if self._ranks is not None:
-            self._ranks.close()
         for process in self._processes:
             try:
                 process.wait(ENDING_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        if self._ranks is not None:  # not earlier: it waits for operations that are not done
+            self._ranks.close()
         self._rows.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 

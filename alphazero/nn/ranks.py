@@ -83,7 +83,8 @@ class Ranks:
         self._wait(lambda: dist.broadcast(tensor, 0, async_op=True))
 
     def close(self) -> None:
-        """Leave the group; a rank that still waits for this one gets ``RankLost``."""
+        """Leave the group. Waits for operations that are not done: other ranks that do not answer
+        must have ended before."""
         with suppress(RuntimeError):
             dist.destroy_process_group()
 
