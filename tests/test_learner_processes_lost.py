@@ -124,7 +124,7 @@ def test_a_run_whose_process_is_killed_is_saved_and_resumed_bit_for_bit(
     def log(self, step, values):
         real(self, step, values)
         if step == 9:
-            other_process(self._run.learner).kill()
+            other_process(self._learner).kill()
 
     assert run(tmp_path / "whole", tiny(*RUN)) == 0
     assert "2 processes of 1 thread" in capsys.readouterr().out
