@@ -129,8 +129,13 @@ class TrainingSettings:
     device: str = "auto"
     """The learner's device: auto (a GPU where there is one), cpu, cuda, cuda:N or mps."""
     threads: Threads | Literal["auto"] = "auto"
-    """On a CPU, the number of threads that share each batch. auto: without Ray one per core, each
-    with at least 64 rows of the batch; with Ray 1, because self-play needs the other cores."""
+    """On a CPU, the number of threads that share each batch, or each process's part of it. auto:
+    without Ray one per core, each with at least 64 rows; with Ray 1, because self-play needs the
+    other cores."""
+    processes: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes of this machine that share each batch, this one included. Each has ``threads`` of
+    its own or, with device cuda, the GPU of its number; as with threads, BatchNorm normalizes each
+    share by itself. More than 1 where the threads of one process are not enough."""
     time_limit_minutes: Minutes | None = None
     """The run ends after this many minutes, or after ``steps`` if that is earlier. The learning
     rate's schedule then ends at the time limit, too. None: no limit. A --time-limit on the command

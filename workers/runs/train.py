@@ -14,7 +14,7 @@ from rich.console import Console
 from alphazero import addresses, checkpoint, config_file, local_run, loop
 from alphazero.checkpoint import Description
 from alphazero.config import Config
-from alphazero.errors import FleetLost, one_line
+from alphazero.errors import PartLost, one_line
 from alphazero.limiter import Limiter
 from alphazero.loop import Run
 from alphazero.nn import extras
@@ -73,7 +73,7 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
         with dashboard, signals.stop_on_signal(console) as received:
             try:
                 loop.train(run, monitor.hooks(stop=lambda: bool(received)), limit)
-            except FleetLost:
+            except PartLost:
                 run_directory.report(console, _save_at_end(run, monitor.seconds()))
                 raise
         path = checkpoint.resolve(run_dir)
@@ -168,36 +168,35 @@ def _parts(
     console.print("starting self-play on Ray, which takes up to half a minute")
     from workers.cluster.fleet import RayFleet  # Ray takes seconds to import
 
-    learner = local_run.make_learner(settings, resumed)
-    with signals.hangup_blocked():
-        fleet = RayFleet(settings, run_dir, settings.ray)
-    with closing(fleet):
-        for line in fleet.describe():
-            console.print(line, markup=False, highlight=False)
-        yield Run(settings, run_dir, learner, fleet.replay, fleet)
+    with closing(local_run.make_learner(settings, resumed)) as learner:
+        with signals.hangup_blocked():
+            fleet = RayFleet(settings, run_dir, settings.ray)
+        with closing(fleet):
+            for line in fleet.describe():
+                console.print(line, markup=False, highlight=False)
+            yield Run(settings, run_dir, learner, fleet.replay, fleet)
 
 
 @contextmanager
 def _node_run(settings: Config, run_dir: Path, console: Console, resumed: bool) -> Iterator[Run]:
     """The parts of a run whose self-play has processes of its own on this machine."""
-    learner = local_run.make_learner(settings, resumed, console.print)
-    heads = tuple(settings.network.heads)
-    replay = Replay(
-        game_of(settings), run_dir / "games", settings.replay, console.print, heads=heads
-    )
-    with closing(replay), closing(NodeFleet(settings, run_dir, replay)) as fleet:
+    game, heads = game_of(settings), tuple(settings.network.heads)
+    with ExitStack() as stack:
+        learner = local_run.make_learner(settings, resumed, console.print)
+        stack.enter_context(closing(learner))
+        replay = Replay(game, run_dir / "games", settings.replay, console.print, heads=heads)
+        stack.enter_context(closing(replay))
+        fleet = stack.enter_context(closing(NodeFleet(settings, run_dir, replay)))
         line = f"{fleet.plan.describe()}; each search process of {fleet.memory}"
         console.print(line, markup=False, highlight=False)
         yield Run(settings, run_dir, learner, replay, fleet)
 
 
 def _save_at_end(run: Run, seconds: float) -> str:
-    """Save what was learned after the loss of the fleet; a line that says what became of that."""
+    """Save what was learned after the loss of a part; a line that says what became of that."""
     step = run.learner.step
     try:
-        newest = checkpoint.newest(run.directory, report=lambda line: None)
-        if step and (newest is None or checkpoint.describe(newest).step != step):
-            loop.save(run, seconds)
+        loop.save_last(run, seconds)
     except (OSError, ValueError, RuntimeError) as error:
         return f"step {step:,} could not be saved: {error}"
     options = run_directory.resuming_options(run.directory)
@@ -210,15 +209,17 @@ def _summary(run: Run) -> str:
     if settings.ray != "off":
         place = f"on Ray ({settings.ray})"
     else:
-        processes = settings.selfplay.processes
-        place = f"in {processes} search processes" if processes else "in this process"
+        players = settings.selfplay.processes
+        place = f"in {players} search processes" if players else "in this process"
+    count = settings.training.processes
+    processes = f"{count} processes of " if count > 1 else ""
     source = settings.training.initial_weights
     initial = f"\nthe initial weights are those of {source}" if source else ""
     cut = shortened_openings(game_of(settings), settings.selfplay.random_opening_plies)
     openings = f"\n{cut}" if cut else ""
     return (
         f"{settings.game}: self-play {place}; learner {run.learner.precision}, "
-        f"{counted(threads, 'thread')}"
+        f"{processes}{counted(threads, 'thread')}"
         f"{initial}{_untaught_heads(settings)}{openings}"
     )
 
