@@ -55,7 +55,8 @@ def run(options: argparse.Namespace) -> int:
 
     settings = config.load(options.config, options.overrides)
     matches.check(settings)
-    url = options.run_dir if isinstance(options.run_dir, str) else None
+    given: Path | str | None = options.run_dir
+    url, local = (given, None) if isinstance(given, str) else (None, given)
     if options.work_dir is not None and url is None:
         raise ValueError("--work-dir needs a --run-dir that is a URL, such as s3://bucket/run")
     if options.ray is not None:
@@ -63,8 +64,8 @@ def run(options: argparse.Namespace) -> int:
     name, place = _run_name(options.config), options.ray or settings.ray
     with output.tolerated(), ExitStack() as stack:
         copy = stack.enter_context(_copied(url, options)) if url is not None else None
-        run_dir = options.run_dir if copy is None else copy.folder
-        folder = stack.enter_context(run_directory.opened(name, run_dir, options.resume))
+        local = local if copy is None else copy.folder
+        folder = stack.enter_context(run_directory.opened(name, local, options.resume))
         from workers.runs import train  # torch
 
         if options.resume:  # a recipe of another version changes nothing in the run

@@ -8,6 +8,7 @@ longer pause.
 
 import json
 import logging
+import os
 import shlex
 import threading
 import time
@@ -101,6 +102,7 @@ class RunCopy:
         self._lock = threading.Lock()
         self._due: Snapshot | None = None  # to be copied and marked
         self._marked: Snapshot | None = None  # marked, but older ones are not deleted yet
+        self._sent: dict[str, Content] = {}  # what is stored of it, from attempts that failed
         self._step = 0  # the newest that is marked or due
         self._jump: int | None = None
         self._moved = time.monotonic()
@@ -129,13 +131,14 @@ class RunCopy:
         """Note that the checkpoint of ``step`` is complete in the local folder, just now."""
         taken = snapshot(self.folder, step, jump)
         with self._lock:
-            self._due, self._step, self._jump = taken, step, jump
+            self._due, self._step, self._jump, self._sent = taken, step, jump, {}
         self._wake.set()
 
     def close(self) -> bool:
         """Copy the rest; False where something is not stored, which a warning says.
 
-        It waits as long as anything is copied, and ``patience`` longer. Further calls return True.
+        It waits as long as the copying gets further, and ``patience`` longer. Further calls return
+        True.
         """
         thread, self._thread = self._thread, None
         if thread is None:
@@ -204,9 +207,9 @@ class RunCopy:
         for name in _shards(self.folder)[:-1]:
             self._copy_closed(name)
         with self._lock:
-            due = self._due
+            due, sent = self._due, self._sent
         if due is not None:
-            self._copy(due)
+            self._copy(due, sent)
             with self._lock:
                 self._due = None if self._due is due else self._due
         if self._marked is not None:
@@ -215,29 +218,32 @@ class RunCopy:
 
     def _copy_closed(self, name: str) -> None:
         if f"games/{name}" not in self._shards:
-            content = self._upload(self.folder / "games" / name, f"games/{name}")
+            content = self._write(f"games/{name}", _pieces(self.folder / "games" / name))
             self._shards[f"games/{name}"] = content
 
-    def _copy(self, taken: Snapshot) -> None:
-        """Copy a checkpoint with the state of its moment, and mark it at the end."""
+    def _copy(self, taken: Snapshot, sent: dict[str, Content]) -> None:
+        """Copy what is not in ``sent`` yet of a checkpoint and the state of its moment; mark it."""
         own = self.folder / "checkpoints" / name_of(taken.step)
         if not own.is_dir():  # the run has deleted it, since others were saved after it
             return
         expected = sealed.open_folder(own).files
-        files = {f"games/{name}": self._shards[f"games/{name}"] for name in taken.closed}
-        for name in stored_run.CHECKPOINT:
-            stored = f"checkpoints/{own.name}/{name}"
-            files[stored] = self._upload(own / name, stored)
-            if name in expected and files[stored]._asdict() != expected[name]:
-                raise Damaged(f"{own / name} was altered")
-        if taken.shard is not None:
-            path, stored = self.folder / "games" / taken.shard, f"state/{own.name}/{taken.shard}"
-            files[stored] = self._upload(path, stored, taken.shard_bytes)
+        sources: dict[str, Iterator[bytes]] = {
+            f"checkpoints/{own.name}/{name}": _pieces(own / name) for name in stored_run.CHECKPOINT
+        }
         for name, data in taken.state.items():
-            stored = f"state/{own.name}/{name}"
-            files[stored] = self._write(stored, iter([data]))
+            sources[f"state/{own.name}/{name}"] = iter([data])
+        if taken.shard is not None:
+            pieces = _pieces(self.folder / "games" / taken.shard, taken.shard_bytes)
+            sources[f"state/{own.name}/{taken.shard}"] = pieces
+        for name, pieces in sources.items():
+            if name not in sent:
+                sent[name] = self._write(name, pieces)
+                self._moved = time.monotonic()
+            if (hashed := expected.get(name.rpartition("/")[2])) and name.startswith("checkpoints"):
+                _check(name, sent[name], hashed)
         self._check_writer()
-        stored_run.mark(self._storage, taken.step, files)
+        closed = {f"games/{name}": self._shards[f"games/{name}"] for name in taken.closed}
+        stored_run.mark(self._storage, taken.step, closed | sent)
         self._marked = taken
 
     def _tidy(self, taken: Snapshot) -> None:
@@ -262,10 +268,10 @@ class RunCopy:
             if (self.folder / "checkpoints" / f".diverged-{name_of(step)}").is_dir():
                 stored_run.delete(self._storage, step)
         for name in _shards(self.folder)[-1:]:
-            self._upload(self.folder / "games" / name, f"games/{name}")
+            self._write(f"games/{name}", _pieces(self.folder / "games" / name))
         for name in (*STATE, *EXAMPLES):
             if (self.folder / name).is_file():
-                self._upload(self.folder / name, name)
+                self._write(name, _pieces(self.folder / name))
 
     def _check_writer(self) -> None:
         try:
@@ -275,15 +281,12 @@ class RunCopy:
         if writer != self._writer:
             raise Superseded(f"another run writes to {self.url}")
 
-    def _upload(self, path: Path, name: str, most: int | None = None) -> Content:
-        """Store a local file, or its first ``most`` bytes."""
-        return self._write(name, _pieces(path, most))
-
     def _write(self, name: str, pieces: Iterator[bytes]) -> Content:
         def watched() -> Iterator[bytes]:
             for piece in pieces:
                 yield piece
-                self._moved = time.monotonic()
+                if not self._problem:  # what fails again and again does not get further by it
+                    self._moved = time.monotonic()
 
         return self._storage.write(name, watched())
 
@@ -295,10 +298,16 @@ def _shards(folder: Path) -> list[str]:
                   key=lambda name: shard_number(name) or 0)  # fmt: skip
 
 
-def _pieces(path: Path, most: int | None) -> Iterator[bytes]:
+def _check(name: str, content: Content, expected: dict[str, object]) -> None:
+    """``Damaged`` where a file of a checkpoint is not the one that its manifest lists."""
+    if content._asdict() != expected:
+        raise Damaged(f"{name} was altered on this machine")
+
+
+def _pieces(path: Path, most: int | None = None) -> Iterator[bytes]:
     """The bytes of a file, or the first ``most`` of them, a piece at a time."""
-    left = path.stat().st_size if most is None else most
     with path.open("rb") as file:
+        left = os.fstat(file.fileno()).st_size if most is None else most
         while left and (piece := file.read(min(PIECE, left))):
             left -= len(piece)
             yield piece

@@ -1,4 +1,4 @@
-"""The local folder of a run whose ``--run-dir`` is a URL: a new one, or one with what was stored."""
+"""The local folder of a run whose ``--run-dir`` is a URL: a new one, or what was stored."""
 
 import hashlib
 import re
