@@ -155,15 +155,16 @@ def test_a_duration_is_read_in_minutes(text, expected):
 def test_train_hands_over_what_was_asked_for(trained, tmp_path):
     words = ["train", "tic_tac_toe", "--run-dir", "here", "seed=7", "--ray", "local"]
     assert cli.main([*words, "--time-limit", "90s", "training.steps=3"]) == 0
-    ((settings, run_dir, resume, ray, limit),) = trained
+    ((settings, run_dir, resume, ray, limit, copy),) = trained
     assert isinstance(settings, Config)
     assert (settings.seed, settings.training.steps) == (7, 3)
     assert (run_dir, resume, ray, limit) == (Path("here"), False, "local", 1.5)
+    assert copy is None
 
 
 def test_train_takes_ray_from_the_configuration_and_names_the_run_after_it(trained):
     assert cli.main(["train", "tic_tac_toe", "ray=off"]) == 0
-    ((_, run_dir, _, ray, limit),) = trained
+    ((_, run_dir, _, ray, limit, _),) = trained
     assert re.fullmatch(r"runs/tic_tac_toe-\d{8}-\d{6}", str(run_dir))
     assert (ray, limit) == ("off", None)
 

@@ -2,10 +2,20 @@
 
 import argparse
 import re
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from workers.terminal.options import add_run, ray, self_play_keys
+from workers.terminal.options import add_run, local_path, ray, self_play_keys
 from workers.terminal.parsing import Parser
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from workers.runs.run_copy import RunCopy
+
+NOT_STORED = 1
+"""The exit status of a run of which something is not in its storage at the end."""
 
 HELP = "train an agent"
 EPILOG = """\
@@ -14,6 +24,7 @@ examples:
   alphazero train hex:size=7 --time-limit 30m    # a game, by the default recipe
   alphazero train connect_four network.blocks=10 --ray local --time-limit 2h
   alphazero train connect_four --resume          # continues its newest run
+  alphazero train connect_four --run-dir s3://bucket/run
 
 a run directory holds config.yaml, metrics.jsonl, log.txt, games/ and checkpoints/"""
 
@@ -22,7 +33,13 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "config", metavar="CONFIG", help="see `alphazero configs`; a YAML file; or a game"
     )
-    add_run(parser, self_play_keys)
+    add_run(parser, self_play_keys, urls=True)
+    parser.add_argument(
+        "--work-dir",
+        type=local_path,
+        metavar="DIR",
+        help="where a run with a URL works on this machine; default: a folder in the user's cache",
+    )
     parser.add_argument(
         "--ray",
         type=ray,
@@ -38,15 +55,30 @@ def run(options: argparse.Namespace) -> int:
 
     settings = config.load(options.config, options.overrides)
     matches.check(settings)
+    given: Path | str | None = options.run_dir
+    url, local = (given, None) if isinstance(given, str) else (None, given)
+    if options.work_dir is not None and url is None:
+        raise ValueError("--work-dir needs a --run-dir that is a URL, such as s3://bucket/run")
     if options.ray is not None:
         config_checks.check_ray(options.ray)
     name, place = _run_name(options.config), options.ray or settings.ray
-    with output.tolerated(), run_directory.opened(name, options.run_dir, options.resume) as folder:
+    with output.tolerated(), ExitStack() as stack:
+        copy = stack.enter_context(_copied(url, options)) if url is not None else None
+        local = local if copy is None else copy.folder
+        folder = stack.enter_context(run_directory.opened(name, local, options.resume))
         from workers.runs import train  # torch
 
         if options.resume:  # a recipe of another version changes nothing in the run
             settings = config.load(options.config, options.overrides, folder)
-        return train.main(settings, folder, options.resume, place, options.time_limit)
+        status = train.main(settings, folder, options.resume, place, options.time_limit, copy)
+        return status if copy is None or copy.close() else status or NOT_STORED
+
+
+def _copied(url: str, options: argparse.Namespace) -> "AbstractContextManager[RunCopy]":
+    """The run's copy at ``url``, with the local folder."""
+    from workers.runs import work_folder
+
+    return work_folder.opened(url, options.work_dir, options.resume)
 
 
 def _run_name(text: str) -> str:

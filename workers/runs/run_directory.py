@@ -100,7 +100,7 @@ def describe_changes(
     return f"resuming with changed settings: {', '.join(changed)}" if changed else ""
 
 
-def resuming_options(run_dir: Path) -> str:
+def resuming_options(run_dir: Path | str) -> str:
     """The options that continue the run, quoted for a shell."""
     return f"--resume --run-dir {shlex.quote(str(run_dir))}"
 

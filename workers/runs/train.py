@@ -4,7 +4,7 @@ import importlib.util
 import math
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +28,7 @@ from workers.node.fleet import NodeFleet
 from workers.node.plan import make_plan, this_machine
 from workers.runs import export, run_directory
 from workers.runs.monitoring import Monitor
+from workers.runs.run_copy import RunCopy
 from workers.runs.tracking import Tracker
 from workers.runs.upload import AGENT
 from workers.terminal import signals
@@ -40,16 +41,24 @@ MOSTLY = 0.5
 """A share of self-play spent in a game of the user's own above which it is worth a line."""
 
 
-def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: float | None) -> int:
+def main(
+    settings: Config,
+    run_dir: Path,
+    resume: bool,
+    ray: str,
+    time_limit: float | None,
+    copy: RunCopy | None = None,
+) -> int:
     """Train in ``run_dir`` and return the process's exit status.
 
     ``resume`` continues the run there. ``ray`` is ``off``, ``local``, an address or ``auto``;
-    ``time_limit`` in minutes replaces that of ``settings``. ``ValueError``, one line: the run's
-    checkpoint cannot be continued with these settings.
+    ``time_limit`` in minutes replaces that of ``settings``. ``copy`` copies ``run_dir`` to a
+    storage. ``ValueError``, one line: the run's checkpoint cannot be continued with these settings.
     """
     console = Console()
     start = newest_checkpoint(run_dir, settings, console) if resume else None
-    if resume and (ended := run_directory.describe_last_end(run_dir / "log.txt")):
+    followed = resume and (copy is None or not copy.is_fetched)
+    if followed and (ended := run_directory.describe_last_end(run_dir / "log.txt")):
         console.print(ended, markup=False, soft_wrap=True, highlight=False)
     ray = _stored_ray(start) if start and ray == "auto" else ray
     ray = choose_ray() if ray == "auto" else ray
@@ -70,11 +79,14 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
         )
         monitor = Monitor(run, tracker, dashboard, before)
         monitor.fill()
+        if copy is not None:
+            copy.start(first, run.learner.losses.jump, settings.training.keep_checkpoints)
+        named = run_dir if copy is None else copy.url
         with dashboard, signals.stop_on_signal(console) as received:
             try:
-                loop.train(run, monitor.hooks(stop=lambda: bool(received)), limit)
+                loop.train(run, _hooks(monitor, run, copy, lambda: bool(received)), limit)
             except PartLost:
-                run_directory.report(console, _save_at_end(run, monitor.seconds()))
+                run_directory.report(console, _save_at_end(run, monitor.seconds(), named))
                 raise
         path = checkpoint.resolve(run_dir)
         if run.learner.losses.jumped:
@@ -82,7 +94,7 @@ def main(settings: Config, run_dir: Path, resume: bool, ray: str, time_limit: fl
         if received:
             run_directory.report(
                 console,
-                f"stopped; {path} is saved, {run_directory.resuming_options(run_dir)} continues "
+                f"stopped; {path} is saved, {run_directory.resuming_options(named)} continues "
                 "from it",
             )
             return run_directory.INTERRUPTED
@@ -192,14 +204,32 @@ def _node_run(settings: Config, run_dir: Path, console: Console, resumed: bool) 
         yield Run(settings, run_dir, learner, replay, fleet)
 
 
-def _save_at_end(run: Run, seconds: float) -> str:
-    """Save what was learned after the loss of a part; a line that says what became of that."""
+def _hooks(
+    monitor: Monitor, run: Run, copy: RunCopy | None, stop: Callable[[], bool]
+) -> loop.Hooks:
+    """The monitor's functions; a checkpoint is copied first, for a match may take minutes."""
+    hooks = monitor.hooks(stop)
+    if copy is None:
+        return hooks
+
+    def saved(step: int, path: Path) -> None:
+        copy.saved(step, run.learner.losses.jump)
+        monitor.saved(step, path)
+
+    return replace(hooks, saved=saved)
+
+
+def _save_at_end(run: Run, seconds: float, named: Path | str) -> str:
+    """Save what was learned after the loss of a part; a line that says what became of that.
+
+    ``named``: the run's place as the user gave it.
+    """
     step = run.learner.step
     try:
         loop.save_last(run, seconds)
     except (OSError, ValueError, RuntimeError) as error:
         return f"step {step:,} could not be saved: {error}"
-    options = run_directory.resuming_options(run.directory)
+    options = run_directory.resuming_options(named)
     return f"step {step:,} is saved; {options} continues the run"
 
 

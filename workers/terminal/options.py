@@ -78,11 +78,17 @@ def supervised_keys() -> Sequence[str]:
     return config_file.paths(config.SupervisedConfig)
 
 
-def add_run(parser: Parser, known: Callable[[], Sequence[str]]) -> None:
-    """The options of every command that trains; ``known`` as in ``add_settings``."""
+def add_run(parser: Parser, known: Callable[[], Sequence[str]], urls: bool = False) -> None:
+    """The options of every command that trains; ``known`` as in ``add_settings``.
+
+    ``urls``: the run may be kept in a storage, at a URL.
+    """
     add_settings(parser, known, "settings that replace the file's")
     parser.add_argument(
-        "--run-dir", type=path, metavar="DIR", help="default: runs/CONFIG-DATE-TIME"
+        "--run-dir",
+        type=path_or_url if urls else local_path,
+        metavar="DIR|URL" if urls else "DIR",
+        help="default: runs/CONFIG-DATE-TIME",
     )
     parser.add_argument(
         "--resume",
@@ -179,6 +185,23 @@ def _checked(text: str, check: Callable[[str], object]) -> str:
 def path(text: str) -> Path:
     """A path, ``~`` expanded: a shell expands it only at the beginning of a word."""
     return Path(os.path.expanduser(text))
+
+
+def local_path(text: str) -> Path:
+    """A path of this machine; a URL would become a folder of a strange name."""
+    if is_url(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is a URL: this command needs a folder")
+    return path(text)
+
+
+def path_or_url(text: str) -> Path | str:
+    """A URL as a text, without slashes at its end; anything else as a path."""
+    return re.sub(r"(?<=[^:/])/+$", "", text) if is_url(text) else path(text)
+
+
+def is_url(text: str) -> bool:
+    """Whether a text names a place as a URL, such as ``s3://bucket/run``, rather than as a path."""
+    return re.match(r"[a-z][a-z0-9+.-]+://", text) is not None
 
 
 def json_destination(text: str) -> str:

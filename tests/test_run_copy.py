@@ -1,0 +1,293 @@
+"""The thread that copies a run's folder to a storage: what it stores, retries, deletes and says."""
+
+import logging
+import shutil
+import threading
+import time
+from itertools import count
+
+import fsspec
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+
+from alphazero import sealed
+from workers.runs import run_copy, stored_run, work_folder
+from workers.runs.run_copy import RunCopy
+from workers.runs.storage import open_storage
+
+NUMBERS = count()
+
+
+class Failing(MemoryFileSystem):
+    """A storage whose next ``failures`` attempts to write a file fail; it waits for ``gate``."""
+
+    protocol = "failing"
+    failures = 0.0
+    written: list[str]
+    gate = threading.Event()
+
+    def _open(self, path, mode="rb", **options):
+        if mode == "wb":
+            Failing.gate.wait()
+            if Failing.failures > 0:
+                Failing.failures -= 1
+                raise ConnectionResetError(104, "Connection reset by peer")
+            Failing.written.append(path.partition("/run/")[2])
+        return super()._open(path, mode, **options)
+
+
+@pytest.fixture
+def url(monkeypatch):
+    fsspec.register_implementation("failing", Failing, clobber=True)
+    monkeypatch.setattr(run_copy, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(run_copy, "LAST_PAUSE", 0.01)
+    Failing.failures, Failing.written = 0.0, []
+    Failing.gate.set()
+    return f"failing://copy{next(NUMBERS)}/run"
+
+
+def add_step(folder, step):
+    """What a run leaves at a checkpoint: the checkpoint, games, and metrics up to it."""
+    files = {name: f"{name} {step}".encode() for name in stored_run.CHECKPOINT[:-1]}
+    sealed.write(folder / "checkpoints" / stored_run.name_of(step), files, {"step": step})
+    (folder / "games").mkdir(exist_ok=True)
+    with (folder / "games" / "shard_000000.bin").open("ab") as file:
+        file.write(b"game" * step)
+    with (folder / "metrics.jsonl").open("ab") as file:
+        file.write(b'{"step": %d}\n' % step)
+
+
+def until_stored(url, *steps):
+    """Wait for the thread; the time limit of the test ends what never comes."""
+    while stored_run.steps(open_storage(url)) != list(steps):
+        time.sleep(0.001)
+
+
+def fetched(url, folder):
+    """The newest step that another machine gets; its files are in ``folder``."""
+    folder.mkdir()
+    newest = stored_run.fetch_newest(open_storage(url), folder, pytest.fail)
+    return None if newest is None else newest[0]
+
+
+def test_a_checkpoint_is_marked_after_all_its_files_and_old_ones_are_deleted_after_that(
+    url, tmp_path
+):
+    local, storage = tmp_path / "local", open_storage(url)
+    local.mkdir()
+    for step in (10, 20, 30, 40, 50, 60, 70, 80):
+        copy = RunCopy(storage, local, {})
+        copy.start(step - 10, None, keep=2)
+        add_step(local, step)
+        copy.saved(step, jump=45)
+        assert copy.close()
+    # The first at or after 16, 32 and 64; the last before the jump; the newest two; and 8.
+    assert stored_run.steps(storage) == [10, 20, 40, 70, 80]
+    for folder in ("checkpoints", "state"):
+        assert stored_run.steps(storage, folder) == [10, 20, 40, 70, 80]
+    last = Failing.written.index("marks/step_000080.json")
+    of_last = [n for n, name in enumerate(Failing.written) if "step_000080/" in name]
+    assert max(of_last) < last
+    assert len(of_last) == len(stored_run.CHECKPOINT) + 2
+    assert fetched(url, tmp_path / "other") == 80
+    assert (tmp_path / "other/games/shard_000000.bin").read_bytes() == b"game" * 360
+
+
+def test_a_shard_grows_while_it_is_copied_and_comes_back_as_it_was_at_the_checkpoint(url, tmp_path):
+    local = tmp_path / "local"
+    add_step(local, 10)
+    copy = RunCopy(open_storage(url), local)
+    copy.start(0, None, keep=2)
+    Failing.gate.clear()
+    copy.saved(10, None)
+    with (local / "games/shard_000000.bin").open("ab") as file:
+        file.write(b"half a ga")
+    with (local / "metrics.jsonl").open("ab") as file:
+        file.write(b'{"step": 11')
+    Failing.gate.set()
+    assert copy.close()
+    assert fetched(url, tmp_path / "other") == 10
+    assert (tmp_path / "other/games/shard_000000.bin").read_bytes() == b"game" * 10
+    assert (tmp_path / "other/metrics.jsonl").read_bytes() == b'{"step": 10}\n'
+
+
+def test_closed_shards_are_stored_once_and_listed_by_later_marks(url, tmp_path):
+    local, storage = tmp_path / "local", open_storage(url)
+    add_step(local, 10)
+    (local / "games/shard_000001.bin").write_bytes(b"second")
+    copy = RunCopy(storage, local)
+    copy.start(0, None, keep=2)
+    copy.saved(10, None)
+    assert copy.close()
+    folder = tmp_path / "other"
+    folder.mkdir()
+    _, files = stored_run.fetch_newest(storage, folder, pytest.fail)
+    add_step(folder, 20)
+    (folder / "games/shard_000001.bin").write_bytes(b"second, longer")
+    (folder / "games/shard_000002.bin").write_bytes(b"third")
+    copy = RunCopy(storage, folder, files)
+    Failing.written.clear()
+    copy.start(10, None, keep=2)
+    copy.saved(20, None)
+    assert copy.close()
+    assert "games/shard_000000.bin" not in Failing.written
+    assert "games/shard_000001.bin" in Failing.written
+    assert fetched(url, tmp_path / "third") == 20
+    games = tmp_path / "third/games"
+    assert [(games / f"shard_00000{n}.bin").read_bytes() for n in (1, 2)] == [
+        b"second, longer", b"third",
+    ]  # fmt: skip
+
+
+def test_a_storage_that_fails_for_a_while_is_reported_once_and_holds_everything_in_the_end(
+    url, tmp_path, caplog
+):
+    local = tmp_path / "local"
+    add_step(local, 10)
+    copy = RunCopy(open_storage(url), local)
+    copy.start(0, None, keep=2)
+    Failing.failures = 5
+    copy.saved(10, None)
+    with caplog.at_level(logging.WARNING, "workers"):
+        assert copy.close()
+    assert [record.message for record in caplog.records] == [
+        f"not stored: {url}: Connection reset by peer; it is tried again, the run goes on",
+        f"{url}: what was missing is stored now",
+    ]
+    assert Failing.failures == 0
+    assert fetched(url, tmp_path / "other") == 10
+
+
+def test_what_is_not_stored_at_the_end_is_named_with_a_command_and_stored_by_a_later_run(
+    url, tmp_path, capsys
+):
+    local, storage = tmp_path / "local", open_storage(url)
+    add_step(local, 10)
+    copy = RunCopy(storage, local, patience=0.2)
+    copy.start(0, None, keep=2)
+    Failing.failures = float("inf")
+    copy.saved(10, None)
+    assert not copy.close()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"warning: step 10 and its games: not stored at {url}: {url}: Connect")
+    assert f"`--resume --run-dir {url} --work-dir {local}` goes on" in line
+    Failing.failures = 0
+    with work_folder.opened(url, local, resume=True) as copy:
+        assert (copy.folder, copy.is_fetched) == (local, False)
+        copy.start(10, None, keep=2)
+    assert fetched(url, tmp_path / "other") == 10
+
+
+def test_a_checkpoint_that_no_hook_named_is_stored_at_the_end(url, tmp_path):
+    local = tmp_path / "local"
+    local.mkdir()
+    copy = RunCopy(open_storage(url), local)
+    copy.start(0, None, keep=2)
+    add_step(local, 10)
+    assert copy.close()
+    assert fetched(url, tmp_path / "other") == 10
+
+
+def test_a_checkpoint_that_the_run_has_deleted_meanwhile_is_left_out(url, tmp_path):
+    local = tmp_path / "local"
+    add_step(local, 10)
+    copy = RunCopy(open_storage(url), local)
+    copy.start(0, None, keep=2)
+    Failing.gate.clear()
+    copy.saved(10, None)
+    copy.saved(10, None)  # the thread may hold the first already
+    shutil.rmtree(local / "checkpoints/step_000010")
+    Failing.gate.set()
+    assert copy.close()
+    assert stored_run.steps(open_storage(url)) == []
+
+
+def test_a_checkpoint_that_changed_on_the_local_disk_is_not_marked(url, tmp_path, capsys):
+    local = tmp_path / "local"
+    add_step(local, 10)
+    (local / "checkpoints/step_000010/training.pt").write_bytes(b"training.pt 11")
+    copy = RunCopy(open_storage(url), local, patience=0.2)
+    copy.start(0, None, keep=2)
+    copy.saved(10, None)
+    assert not copy.close()
+    assert "training.pt was altered on this machine" in capsys.readouterr().err
+    assert stored_run.steps(open_storage(url)) == []
+
+
+def test_checkpoints_that_were_set_aside_after_a_divergence_are_deleted_there_too(url, tmp_path):
+    local = tmp_path / "local"
+    copy = RunCopy(open_storage(url), local)
+    local.mkdir()
+    copy.start(0, None, keep=2)
+    add_step(local, 10)
+    copy.saved(10, None)
+    until_stored(url, 10)
+    add_step(local, 20)
+    copy.saved(20, None)
+    until_stored(url, 10, 20)
+    assert sealed.set_aside(local / "checkpoints", 15) == local / "checkpoints" / "step_000010"
+    assert copy.close()
+    assert fetched(url, tmp_path / "other") == 10
+
+
+def test_a_run_that_was_resumed_elsewhere_takes_the_storage_from_the_one_before(
+    url, tmp_path, capsys
+):
+    """The one before goes on where only its network was lost: it stores nothing more."""
+    local, storage = tmp_path / "local", open_storage(url)
+    add_step(local, 10)
+    old = RunCopy(storage, local)
+    old.start(0, None, keep=2)
+    old.saved(10, None)
+    until_stored(url, 10)
+    with work_folder.opened(url, tmp_path / "other", resume=True) as new:
+        assert new.is_fetched
+        new.start(10, None, keep=2)
+    add_step(local, 20)
+    old.saved(20, None)
+    assert not old.close()
+    assert f"not stored, another run writes to {url}" in capsys.readouterr().err
+    assert stored_run.steps(storage) == [10]
+    with pytest.raises(ValueError, match="an older state of this run"):
+        work_folder.opened(url, local, resume=True).__enter__()
+
+
+def test_a_resumed_run_replaces_the_later_checkpoints_that_it_did_not_continue(url, tmp_path):
+    local, storage = tmp_path / "local", open_storage(url)
+    for step in (10, 20):
+        add_step(local, step)
+        copy = RunCopy(storage, local)
+        copy.start(step - 10, None, keep=2)
+        copy.saved(step, None)
+        assert copy.close()
+    storage.write("checkpoints/step_000020/training.pt", [b"damaged"])
+    with work_folder.opened(url, tmp_path / "other", resume=True) as copy:
+        copy.start(10, None, keep=2)
+        add_step(tmp_path / "other", 30)
+    assert stored_run.steps(storage) == [10, 30]
+    assert stored_run.steps(storage, "checkpoints") == [10, 30]
+
+
+def test_work_folders_are_free_ones_and_an_interrupted_fetch_begins_again(
+    url, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(ValueError, match="there is no run at failing://"):
+        work_folder.opened(url, None, resume=True).__enter__()
+    with work_folder.opened(url, None, resume=False) as copy:
+        copy.start(0, None, keep=2)
+        add_step(copy.folder, 10)
+    first = copy.folder
+    assert first.parent == tmp_path / "cache/alphazero/runs"
+    assert f"the run works in {first}, and its copy is kept at {url}" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="is not empty: --resume continues"):
+        work_folder.opened(url, None, resume=False).__enter__()
+    (first / run_copy.LOCAL).write_text("another writer")
+    second = first.with_name(f"{first.name}-2")
+    (second / "games").mkdir(parents=True)
+    (second / "games" / "shard_000099.bin").write_bytes(b"from an earlier attempt")
+    (second / work_folder.FETCHING).touch()
+    with work_folder.opened(url, None, resume=True) as copy:
+        assert copy.folder == second
+    assert [path.name for path in (second / "games").glob("*.bin")] == ["shard_000000.bin"]
+    assert not (second / work_folder.FETCHING).exists()
