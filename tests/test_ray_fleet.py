@@ -251,6 +251,17 @@ def test_an_evaluator_that_fails_ends_the_run_with_its_error(start):
         run.fleet.publish(doubles.weights(1), 1)
 
 
+def test_a_machine_with_other_versions_is_left_out_with_both_in_the_log(start, monkeypatch, caplog):
+    monkeypatch.setattr("workers.cluster.fleet.versions", lambda: "alphazero 9.9 (abcdef01)")
+    with caplog.at_level(logging.WARNING, logger="workers.cluster.supervisor"):
+        run = start()
+        wait_until(lambda: "waiting for one to join" in caplog.text)
+    (line,) = [line for line in caplog.messages if "is left out" in line]
+    assert "the machine has Ray" in line
+    assert line.endswith("but the run has alphazero 9.9 (abcdef01)")
+    assert run.supervisor.failure is None
+
+
 def test_closing_leaves_no_process_behind(start):
     run = start()
     run.collect(games=5)

@@ -1,13 +1,16 @@
 """Answers of a fleet's actors: whether there is one in time, and their errors in one line."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import ray
 from ray.exceptions import RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from alphazero.errors import RunFailed
 from workers.cluster.members import Member, Timeouts
+from workers.node.processes import is_stopped
 
 
 def hanging(
@@ -26,6 +29,26 @@ def hanging(
     if member.running is not None and stuck > timeouts.start:
         return f"{member.name} has not advanced for {stuck:.0f} s"
     return ""
+
+
+def process_stopped(here: str, member: Member) -> bool:
+    """Whether the system reports the process of an actor as stopped.
+
+    ``here``: the id of this machine; for another one False until a task there has answered.
+    """
+    node, pid = member.status.get("node"), member.pid
+    if node == here and pid is not None:
+        return is_stopped(pid)
+    if node and member.pending_look is None:
+        task: Any = ray.remote(num_cpus=0, max_retries=0)(is_stopped)
+        there = NodeAffinitySchedulingStrategy(node, soft=False)
+        member.pending_look = task.options(scheduling_strategy=there).remote(pid)
+    if member.pending_look is None or not ready(member.pending_look):
+        return False
+    look, member.pending_look = member.pending_look, None
+    with suppress(RayError):
+        return bool(ray.get(look, timeout=1.0))
+    return False
 
 
 def ready(reference: Any) -> bool:

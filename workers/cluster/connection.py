@@ -1,11 +1,13 @@
 """The connection to a Ray cluster: joined, or started on this machine; only with a token."""
 
+import hashlib
 import logging
 import os
 import platform
 import socket
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +82,21 @@ def identity() -> dict[str, object]:
 
 def versions() -> str:
     """The versions in this process that have to be the same on every node."""
-    return f"Ray {ray.__version__}, Python {platform.python_version()}, alphazero " + (
-        alphazero.__version__
+    return (
+        f"Ray {ray.__version__}, Python {platform.python_version()}, "
+        f"alphazero {alphazero.__version__} ({digest()})"
     )
+
+
+@cache
+def digest() -> str:
+    """Eight hexadecimal digits of the SHA-256 of the program's sources: versions of a checkout
+    differ more often than their number."""
+    hashed = hashlib.sha256()
+    for package in ("alphazero", "games", "workers"):
+        for path in sorted((packages.ROOT / package).rglob("*.py")):
+            hashed.update(f"{path.relative_to(packages.ROOT)}\0".encode() + path.read_bytes())
+    return hashed.hexdigest()[:8]
 
 
 def check_versions(nodes: Sequence[str], here: str) -> None:

@@ -19,7 +19,7 @@ from alphazero.config import Config
 from alphazero.nn.weights import Weights
 from alphazero.parts import memory_of
 from alphazero.protocols import Collected
-from workers.cluster.connection import connect, leave
+from workers.cluster.connection import connect, leave, versions
 from workers.cluster.control_plane import patiently
 from workers.cluster.machines import ClusterNode, list_nodes
 from workers.cluster.members import Member, Timeouts
@@ -176,6 +176,7 @@ class RayFleet:
             self._make_evaluator,
             self._incarnations.draw(LIVES),
             self._timeouts.node,
+            versions(),
         )
         return Member(f"node {node.name}", "node", actor, node.id)
 

@@ -14,7 +14,7 @@ from alphazero.config import Config
 from alphazero.errors import RunFailed
 from alphazero.nn.weights import Weights
 from alphazero.types import GameRecord
-from workers.cluster.connection import identity
+from workers.cluster.connection import identity, versions
 from workers.node.evaluator import LoadableEvaluator
 from workers.node.fleet import task_of
 from workers.node.node import Node, NodeTimeouts
@@ -30,6 +30,9 @@ ANSWER_SECONDS = 10.0
 GAMES_UNACKNOWLEDGED = 4
 """Deliveries, in games of all groups, that wait for their acknowledgement before play is held."""
 
+OTHER_VERSIONS = "the machine has"
+"""Begins the message about a machine that cannot play with this run, which others can."""
+
 
 class NodeActor:
     """Plays on its machine from the first ``publish`` on; ``run`` delivers the games."""
@@ -41,8 +44,12 @@ class NodeActor:
         make_evaluator: Callable[[Config], LoadableEvaluator],
         incarnation: int,
         timeouts: NodeTimeouts,
+        expected: str,
     ):
-        """``incarnation``: the first of the numbers of this node's search processes."""
+        """``incarnation``: the first of the numbers of this node's search processes. ``expected``:
+        the driver's ``versions``; ``ValueError`` where this machine has others."""
+        if (here := versions()) != expected:
+            raise ValueError(f"{OTHER_VERSIONS} {here}, but the run has {expected}")
         self._reports: list[str] = []
         numbers = itertools.count(incarnation)
         task = task_of(config, plan, make_evaluator)

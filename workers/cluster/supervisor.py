@@ -23,6 +23,7 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import ray
@@ -33,10 +34,9 @@ from ray.exceptions import (
     RayError,
     RayTaskError,
 )
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from alphazero.errors import FleetLost
-from workers.cluster.answers import first_line, hanging, is_creation, ready, remedy
+from workers.cluster.answers import first_line, hanging, is_creation, process_stopped, ready, remedy
 from workers.cluster.control_plane import (
     LONGEST_CHECK,
     RAYLET,
@@ -47,7 +47,7 @@ from workers.cluster.control_plane import (
 )
 from workers.cluster.machines import ClusterNode, list_nodes
 from workers.cluster.members import Member, Timeouts
-from workers.node.processes import is_stopped
+from workers.cluster.node_actor import OTHER_VERSIONS
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class Supervisor:
         """The process of Ray itself whose loss is the reason: calls may not return then."""
         self.losses = 0
         """Nodes that were lost, and restarts of the replay actor."""
-        self._start_node = start_node
+        self._start_node, self._refused = start_node, set[str]()
         self._timeouts = timeouts
         self._past = dict.fromkeys(TOTALS, 0.0)
         self._weights: tuple[Any, int] | None = None
@@ -168,7 +168,7 @@ class Supervisor:
         listed = {node.id: node for node in list_nodes()}
         for id_ in self.nodes.keys() - listed.keys():
             self._lose_node(self.nodes[id_], "its machine has left the cluster")
-        for id_ in sorted(listed.keys() - self.nodes.keys()):
+        for id_ in sorted(listed.keys() - self.nodes.keys() - self._refused):
             self.nodes[id_] = self._start_node(listed[id_])
             self.nodes[id_].last_answer = self._clock.now
         if not self.nodes and not self._waiting:
@@ -204,27 +204,13 @@ class Supervisor:
             ping, member.pending_ping = member.pending_ping, None
             if not self._on_status(member, ping):
                 return
-        reason = hanging(member, self._clock.now, self._timeouts, self._is_stopped)
+        reason = hanging(
+            member, self._clock.now, self._timeouts, partial(process_stopped, self._here)
+        )
         if reason and self._control.silence(self._clock.now)[1] <= QUIET:
             self._kill(member, reason)
         elif member.pending_ping is None:
             member.pending_ping = member.request_status()
-
-    def _is_stopped(self, member: Member) -> bool:
-        """Whether the system reports the process as stopped; False until a distant node answers."""
-        node, pid = member.status.get("node"), member.pid
-        if node == self._here and pid is not None:
-            return is_stopped(pid)
-        if node and member.pending_look is None:
-            task: Any = ray.remote(num_cpus=0, max_retries=0)(is_stopped)
-            there = NodeAffinitySchedulingStrategy(node, soft=False)
-            member.pending_look = task.options(scheduling_strategy=there).remote(pid)
-        if member.pending_look is None or not ready(member.pending_look):
-            return False
-        look, member.pending_look = member.pending_look, None
-        with suppress(RayError):
-            return bool(ray.get(look, timeout=1.0))
-        return False
 
     def _on_status(self, member: Member, ping: Any) -> bool:
         """Take the answer to a ping; False where the member is lost."""
@@ -236,7 +222,7 @@ class Supervisor:
             reason = first_line(error)
             if member.kind == "node":
                 if isinstance(error, ActorDiedError) and is_creation(error):
-                    self._fail(f"{member.name} cannot play: {reason}{remedy(reason)}")
+                    self._refuse(member, reason)
                     return False
                 self._lose_node(member, reason)
                 return False
@@ -258,6 +244,15 @@ class Supervisor:
         if status.get("iterations") != member.status.get("iterations"):
             member.last_advance = self._clock.now
         member.pid, member.status, member.last_answer = status["pid"], status, self._clock.now
+
+    def _refuse(self, member: Member, reason: str) -> None:
+        """Leave out a machine with other versions; any other error would come on all machines."""
+        if not reason.rpartition("ValueError: ")[2].startswith(OTHER_VERSIONS):
+            self._fail(f"{member.name} cannot play: {reason}{remedy(reason)}")
+            return
+        logger.warning(f"{member.name} is left out: {reason.rpartition('ValueError: ')[2]}")
+        self._refused.add(member.node)
+        del self.nodes[member.node]
 
     def _kill(self, member: Member, reason: str) -> None:
         if member.pid is None:
