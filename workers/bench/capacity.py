@@ -1,6 +1,5 @@
-"""The highest rate of each single process of the Ray topology, measured by itself."""
+"""The highest rates of replay actor and driver of a fleet on Ray, each measured by itself."""
 
-import itertools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,17 +15,15 @@ from alphazero.batches import Batches
 from alphazero.config import Config
 from alphazero.parts import game_of
 from alphazero.types import GameRecord
-from workers.bench import processes
-from workers.bench.measuring import BenchSettings, Figures, midgame, weights
-from workers.bench.synthetic import SleepingEvaluator, play_games
-from workers.cluster.inference import InferenceServer
+from workers.bench.measuring import BenchSettings, Figures
+from workers.bench.ray_calls import Callers, MakeCall
+from workers.bench.synthetic import play_games
+from workers.cluster.connection import connect, leave
 from workers.cluster.replay import RemoteReplay, ReplayStore, stored_games
 
 CALLERS = 2
 IN_FLIGHT = 4
 """Calls that each caller has under way."""
-REQUESTS = (16, 256, 1024)
-"""Positions per request to the inference server."""
 DELIVERIES = (1, 32)
 """Games per delivery to the replay actor."""
 GAMES = 256
@@ -36,58 +33,18 @@ REPLIES = 50
 BATCHES = 50
 """Number of batches that the driver makes."""
 
-MakeCall = Callable[[int], Any]
-"""Starts the call of a number and returns its reference."""
-
-
-class Caller:
-    """Keeps calls under way with another actor."""
-
-    def __init__(self, make_call: MakeCall):
-        self._make_call, self._numbers = make_call, itertools.count()
-
-    def run(self, seconds: float) -> int:
-        """Call for ``seconds``; the number of calls that were answered."""
-        calls = [self._make_call(next(self._numbers)) for _ in range(IN_FLIGHT)]
-        answered, end = 0, time.monotonic() + seconds
-        while time.monotonic() < end:
-            done, calls = ray.wait(calls, timeout=seconds)
-            ray.get(done)
-            answered += len(done)
-            calls += [self._make_call(next(self._numbers)) for _ in done]
-        ray.get(calls, timeout=60.0)
-        return answered
-
 
 def measure(chosen: Config, settings: BenchSettings, report: Callable[[str], object]) -> Figures:
-    """Measure server, replay actor and driver for some seconds each."""
+    """Measure replay actor and driver for some seconds each; starts Ray where it does not run."""
     seconds = min(5.0, settings.seconds)
-    report("one inference server by itself")
-    servers = [_server(chosen, size, seconds) for size in REQUESTS]
-    report("one replay actor by itself")
-    stores = [_store(chosen, size, seconds) for size in DELIVERIES]
-    report("one driver by itself")
-    return {"server_alone": servers, "replay_alone": stores, "driver_alone": [_driver(chosen)]}
-
-
-def _server(chosen: Config, size: int, seconds: float) -> Figures:
-    """Rates of one inference server at requests of ``size`` positions, without latency."""
-    game = game_of(chosen)
-    actor = ray.remote(InferenceServer).options(num_cpus=0, max_concurrency=CALLERS * IN_FLIGHT + 1)
-    make = partial(SleepingEvaluator, chosen, 0.0)
-    server: Any = actor.remote(make, game.dtype, chosen.inference.batch_size)
-    ray.get(server.load.remote(weights(chosen, game), 0), timeout=60.0)
-    states = midgame(game, size).tobytes()
-    rate, cpu = _saturate(
-        server, [lambda _: server.evaluate_bytes.remote(states)] * CALLERS, seconds
-    )
-    ray.kill(server)
-    return {
-        "positions_per_request": size,
-        "requests_per_second": rate,
-        "evaluations_per_second": rate * size,
-        "cpu": cpu,
-    }
+    started = connect("local")
+    try:
+        report("one replay actor by itself")
+        stores = [_store(chosen, size, seconds) for size in DELIVERIES]
+        report("one driver by itself")
+        return {"replay_alone": stores, "driver_alone": [_driver(chosen)]}
+    finally:
+        leave(started)
 
 
 def _store(chosen: Config, size: int, seconds: float) -> Figures:
@@ -168,12 +125,9 @@ def _saturate(actor: Any, calls: list[MakeCall], seconds: float) -> tuple[float,
 
     The cores are those that ``actor`` used, in seconds of CPU time per second.
     """
-    callers: list[Any] = [ray.remote(Caller).options(num_cpus=0).remote(call) for call in calls]
-    ray.get([caller.run.remote(0.5) for caller in callers], timeout=120.0)
     status: Any = ray.get(actor.status.remote(), timeout=60.0)
-    began, before = time.monotonic(), processes.cpu_seconds([status["pid"]])
-    answered = sum(ray.get([caller.run.remote(seconds) for caller in callers], timeout=600.0))
-    lasted, cpu = time.monotonic() - began, processes.cpu_seconds([status["pid"]]) - before
-    for caller in callers:
-        ray.kill(caller)
-    return answered / lasted, cpu / lasted
+    callers = Callers(status["pid"], calls, IN_FLIGHT)
+    answered, cpu = callers.turn(seconds)
+    callers.close()
+    lasted = max(calls.seconds for calls in answered)
+    return sum(len(calls.latencies) / calls.seconds for calls in answered), cpu / lasted

@@ -11,7 +11,9 @@ TICK = 1 / os.sysconf("SC_CLK_TCK")
 def require_linux() -> None:
     """Raise ``ValueError`` on a system without ``/proc``."""
     if not (PROC / "self" / "stat").exists():
-        raise ValueError("bench fleet counts CPU time in /proc, which this system does not have")
+        raise ValueError(
+            "this measurement counts CPU time in /proc, which this system does not have"
+        )
 
 
 def process_tree() -> list[int]:

@@ -23,7 +23,7 @@ of the network-only ceiling reached; train: optimizer steps; move: one game at a
 as `play` searches; fleet: all of Ray's part with 1, 2, 4, ... workers and a
 simulated device: messages, bytes, cores, the first bottleneck"""
 
-MEASUREMENTS = ("search", "inference", "selfplay", "train", "move", "fleet")
+MEASUREMENTS = ("search", "inference", "selfplay", "train", "move", "fleet", "transport")
 JSON_ONLY = ("counted",)
 """Figures that only the JSON shows."""
 
