@@ -219,9 +219,11 @@ class _Playing:
     def _wait_for_end(self) -> None:
         """Wait until the moves that have begun are played."""
         quiet_since = time.monotonic()
-        while time.monotonic() - quiet_since <= self._quiet:
+        while True:
             if self.evaluations(0):
                 quiet_since = time.monotonic()
+            elif time.monotonic() - quiet_since > self._quiet:
+                return
 
 
 class _BatchSizes(NetworkEvaluator):
