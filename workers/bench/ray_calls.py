@@ -3,7 +3,7 @@
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import count
 from typing import Any
@@ -20,6 +20,7 @@ from workers.cluster.connection import connect, leave
 START_SECONDS = 120.0
 """The longest time in seconds that a first answer takes."""
 ANSWER_SECONDS = 60.0
+WARM_SECONDS = 0.1
 
 MakeCall = Callable[[int], Any]
 """Starts the call of a number and returns its reference."""
@@ -28,17 +29,17 @@ MakeCall = Callable[[int], Any]
 class Caller:
     """An actor that keeps calls under way with another one, which answers them in their order."""
 
-    def __init__(self, make_call: MakeCall, in_flight: int):
-        self._make_call, self._in_flight, self._numbers = make_call, in_flight, count()
+    def __init__(self, in_flight: int):
+        self._in_flight, self._numbers = in_flight, count()
 
-    def run(self, seconds: float) -> Calls:
-        """Call for ``seconds``, and wait for the last answers."""
+    def run(self, make_call: MakeCall, seconds: float) -> Calls:
+        """Call for ``seconds``, and wait for the last answers; no two calls have one number."""
         pending, latencies = deque[tuple[Any, float]](), []
         began, before = time.perf_counter(), time.process_time()
         while True:
             while len(pending) < self._in_flight and time.perf_counter() < began + seconds:
                 sent = time.perf_counter()
-                pending.append((self._make_call(next(self._numbers)), sent))
+                pending.append((make_call(next(self._numbers)), sent))
             if not pending:
                 break
             call, sent = pending.popleft()
@@ -51,20 +52,26 @@ class Caller:
 class Callers:
     """Several callers of one actor, a process each; and the CPU time of that actor."""
 
-    def __init__(self, pid: int, calls: list[MakeCall], in_flight: int):
-        """``pid``: the process of the actor that is called."""
+    def __init__(self, pid: int, number: int, in_flight: int):
+        """``pid``: the process of the actor that ``number`` callers call."""
         self._pid = pid
-        self._callers: list[Any] = [
-            ray.remote(Caller).options(num_cpus=0).remote(call, in_flight) for call in calls
-        ]
-        ray.get([caller.run.remote(0.1) for caller in self._callers], timeout=START_SECONDS)
+        actor = ray.remote(Caller).options(num_cpus=0)
+        self._callers: list[Any] = [actor.remote(in_flight) for _ in range(number)]
 
-    def turn(self, seconds: float) -> tuple[list[Calls], float]:
-        """Call for ``seconds``; the calls of each caller, and seconds of the actor's CPU time."""
+    def call(self, calls: Sequence[MakeCall], seconds: float) -> tuple[list[Calls], float]:
+        """Each caller makes its item of ``calls`` for ``seconds``, after a tenth of one before it.
+
+        The calls of each caller, and seconds of CPU time of the actor.
+        """
+        self._run(calls, WARM_SECONDS)
         before = processes.cpu_seconds([self._pid])
-        calls = [caller.run.remote(seconds) for caller in self._callers]
-        answered = ray.get(calls, timeout=seconds + START_SECONDS)
+        answered = self._run(calls, seconds)
         return answered, processes.cpu_seconds([self._pid]) - before
+
+    def _run(self, calls: Sequence[MakeCall], seconds: float) -> list[Calls]:
+        pairs = zip(self._callers, calls, strict=True)
+        running = [caller.run.remote(call, seconds) for caller, call in pairs]
+        return ray.get(running, timeout=seconds + START_SECONDS)
 
     def close(self) -> None:
         for caller in self._callers:
@@ -85,19 +92,28 @@ class Answering:
         return os.getpid()
 
 
+class EvaluatorCalls:
+    """A ``transport.Way``: processes that call an actor, which evaluates ``states``."""
+
+    def __init__(self, callers: Callers, evaluate: MakeCall, number: int):
+        self._callers, self._calls = callers, [evaluate] * number
+
+    def turn(self, seconds: float) -> tuple[list[Calls], float]:
+        return self._callers.call(self._calls, seconds)
+
+
 @contextmanager
 def evaluator_calls(
-    make_evaluator: Callable[[], Evaluator], states: States, callers: int, in_flight: int
-) -> Iterator[Callers]:
-    """Callers of an actor that evaluates ``states``; starts Ray where it does not run."""
+    make_evaluator: Callable[[], Evaluator], states: States, number: int, in_flight: int
+) -> Iterator[EvaluatorCalls]:
+    """``number`` callers of an actor that evaluates ``states``; starts Ray where needed."""
     started = connect("local")
     try:
         actor: Any = ray.remote(Answering).options(num_cpus=0).remote(make_evaluator, states.dtype)
         request = states.tobytes()
         pid: Any = ray.get(actor.pid.remote(), timeout=START_SECONDS)
-        calls: list[MakeCall] = [lambda _: actor.evaluate.remote(request)] * callers
-        with closing(Callers(pid, calls, in_flight)) as calling:
-            yield calling
+        with closing(Callers(pid, number, in_flight)) as callers:
+            yield EvaluatorCalls(callers, lambda _: actor.evaluate.remote(request), number)
         ray.kill(actor)
     finally:
         leave(started)
