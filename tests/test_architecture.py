@@ -171,7 +171,10 @@ def test_no_package_imports_tests_or_notebooks(path):
 
 RUN = [
     *(ROOT / "alphazero").glob("*.py"), *(ROOT / "workers/cluster").glob("*.py"),
-    *(ROOT / f"workers/bench/{name}.py" for name in ("fleet", "selfplay", "synthetic", "capacity")),
+    *(
+        ROOT / f"workers/bench/{name}.py"
+        for name in ("fleet", "selfplay", "synthetic", "capacity", "transport")
+    ),
 ]  # fmt: skip
 """Files that play, store or train for a run."""
 

@@ -151,6 +151,17 @@ def choose_processes(settings: Config) -> Config:
     return replace(settings, selfplay=replace(play, processes=processes))
 
 
+def check_ray(settings: Config) -> None:
+    """``ValueError``, one line, where Ray is not installed or may start no search process."""
+    if importlib.util.find_spec("ray") is None:
+        raise ValueError(extras.missing(f"ray={settings.ray} needs Ray", "cluster"))
+    if settings.selfplay.processes == 0:
+        raise ValueError(
+            f"ray={settings.ray}: selfplay.processes is 0, but on Ray self-play has processes of "
+            "its own: 1 or more, or auto"
+        )
+
+
 @contextmanager
 def _parts(
     settings: Config, run_dir: Path, console: Console, resumed: bool = False
@@ -168,13 +179,7 @@ def _parts(
         with local_run.local_run(settings, run_dir, None, resumed, console.print) as run:
             yield run
         return
-    if importlib.util.find_spec("ray") is None:
-        raise ValueError(extras.missing(f"ray={settings.ray} needs Ray", "cluster"))
-    if settings.selfplay.processes == 0:
-        raise ValueError(
-            f"ray={settings.ray}: selfplay.processes is 0, but on Ray self-play has processes of "
-            "its own: 1 or more, or auto"
-        )
+    check_ray(settings)
     if settings.selfplay.memory is not None:
         memory_of(settings)  # what cannot fit is refused before Ray is started
     console.print("starting self-play on Ray, which takes up to half a minute")
