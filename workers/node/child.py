@@ -49,6 +49,7 @@ class Child:
     ):
         """``descriptors``: those that the arguments refer to by number."""
         reading, writing = os.pipe()
+        self._end = ""
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the child
         self._process = subprocess.Popen(
             # -P: no module of the current folder is imported in place of one of Python's own.
@@ -100,8 +101,10 @@ class Child:
         self._process.kill()
         self._process.wait()
         self._receiving.join()
-        with self._errors:
-            return self.end()
+        if not self._errors.closed:
+            with self._errors:
+                self._end = self.end()
+        return self._end
 
 
 def _receive(messages: Connection, receive: Callable[[Any], object]) -> None:
