@@ -145,7 +145,7 @@ def test_replay_actor_and_driver_have_positive_rates_by_themselves(figures):
 def test_without_ray_its_actors_are_left_out_and_the_reason_is_said(monkeypatch):
     monkeypatch.setattr(fleet.importlib.util, "find_spec", lambda name: None)
     settings = BenchSettings()
-    single = fleet._single(Config(), settings, report=lambda line: None)
+    single = fleet._single(Config(game=GAME.name), settings, report=lambda line: None)
     assert single == {
         "replay_alone": "the replay actor needs Ray: run python -m pip install --editable "
         "'.[cluster]' in the source folder"

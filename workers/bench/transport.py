@@ -165,7 +165,8 @@ class SlotCalls:
         self._shared.weights.publish({}, 0)
         self._shared.counters.held = True
         work = Work(partial(SleepingEvaluator, chosen, 0.0), chosen.inference.batch_size, 1, 1)
-        self._received: queue.Queue[Any] = queue.Queue()
+        self._received: queue.Queue[Calls] = queue.Queue()
+        self._failure = ""
         states = midgame(game, settings.batch)
         self._children = [
             self._start(evaluate, 0, self._shared, work),
@@ -201,18 +202,23 @@ class SlotCalls:
     def _start(self, target: Callable[..., None], *arguments: Any) -> Child:
         memories = self._shared.counters.memory, self._shared.weights.memory
         own = [*self._shared.slots.descriptors, *(memory.descriptor for memory in memories)]
-        return Child(target, arguments, own, self._received.put)
+        return Child(target, arguments, own, self._receive)
+
+    def _receive(self, message: Calls | Failure) -> None:
+        if isinstance(message, Failure):
+            self._failure = message.text
+        else:
+            self._received.put(message)
 
     def _next(self) -> Calls:
-        message = self._received.get(timeout=START_SECONDS)
-        if isinstance(message, Failure):
-            raise RunFailed(message.text)
-        return message
+        self._wait(lambda: not self._received.empty())
+        return self._received.get()
 
     def _wait(self, reached: Callable[[], bool]) -> None:
         """Wait until ``reached``; ``RunFailed`` where a process ends meanwhile."""
         while not reached():
-            for child in self._children:
-                if not child.is_alive:
-                    raise RunFailed(f"a process of the measurement ended: {child.close()}")
+            ended = [child.end() for child in self._children if not child.is_alive]
+            if ended:
+                reason = self._failure or ended[0]
+                raise RunFailed(f"a process of the measurement ended: {reason}")
             time.sleep(PAUSE)
