@@ -27,7 +27,7 @@ COMMAND = "alphazero.__main__"
 """``python -m alphazero`` is the command line: the one module that imports from above."""
 
 FLOORS = (
-    {"terminal"}, {"cluster"}, {"runs"}, {"supervised", "serve", "bench", "engines"},
+    {"terminal"}, {"cluster"}, {"runs"}, {"supervised", "serve", "bench", "engines"}, {"web"},
     {"commands"}, {"cli"},
 )  # fmt: skip
 """The parts of ``workers``, lowest first: each imports from lower ones only."""
