@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from alphazero.judging import lines, session
 from alphazero.judging.session import Session
 from games.base import Game
@@ -43,6 +45,7 @@ def drawing(played: Session) -> Drawing:
 def as_json(played: Session) -> dict[str, Any]:
     """Everything that the page shows of a position, as JSON has it.
 
+    ``movers``: the player of each move, and the one about to move at the end.
     ``legal``: the moves that can be played, each with its number, its text, the cells to click and,
     where it has none, the name for its button. ``result``: for the player who began, in a finished
     game.
@@ -54,7 +57,7 @@ def as_json(played: Session) -> dict[str, Any]:
     return {
         "moves": [action + 1 for action in played.actions],
         "texts": played.notation(),
-        "to_move": played.to_move,
+        "movers": [int(mover) for mover in played.game.to_move(np.concatenate(played.history))],
         "result": None if reason is None else played.result(0),
         "reason": reason and str(reason),
         "board": {key: plain[key] for key in ("cells", "labels", "last", "line", "text")},

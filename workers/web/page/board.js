@@ -135,9 +135,10 @@ export function Board({board, legal, picked, setPicked, figures, arrow, play, ch
     else return;
     event.preventDefault();
   };
+  const shaded = cell => chess && (cell.x + cell.y) % 2 === 1 && 'shaded';
   const draw = (cell, i) => {
     const moves = next.get(i) || [], drop = columns.get(cell.x), can = moves.length || drop;
-    const marks = [picked.includes(i) && 'picked', moves.length && 'can', drop && 'drop'];
+    const marks = [picked.includes(i) && 'picked', moves.length && 'can', drop && 'drop', shaded(cell)];
     return html`<g key=${i} class=${['cell', ...marks.filter(Boolean)].join(' ')} data-cell=${i}
       data-player=${cell.player ?? ''} data-piece=${cell.piece} role="button"
       tabindex=${i === at ? 0 : -1} aria-disabled=${can ? null : 'true'}
