@@ -145,6 +145,7 @@ export function Board({board, legal, picked, setPicked, figures, arrow, play, ch
       aria-label=${nameOf(board, cell, players) + (can ? ', can be played' : '')}
       onclick=${() => { setAt(i); click(i); }} onfocus=${() => setAt(i)}>
       <${Ground} cell=${cell} sides=${sides(cell)}/>
+      <rect class="halo" x=${cell.x * U - 17} y=${cell.y * U - 17} width="34" height="34" rx="6"/>
       ${moves.length > 0 && cell.player == null && html`<circle class="ghost" cx=${cell.x * U} cy=${cell.y * U} r=${0.3 * U}/>`}
       <${Piece} cell=${cell} chess=${chess}/></g>`;
   };

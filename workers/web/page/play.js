@@ -67,7 +67,8 @@ function sentence(here, state, thinking, opponent, colours) {
     const who = own === undefined ? `${colours[winner]}, the ${winner ? 'second' : 'first'} player, has` : own === winner ? 'you have' : `${opponent} has`;
     return `${who[0].toUpperCase()}${who.slice(1)} won${why}.`;
   }
-  const mover = here.movers.at(-1), name = `${colours[mover]} (${mover ? 'second' : 'first'}, ${LETTERS[mover]}) to move`;
+  const mover = here.movers.at(-1), letter = here.board.text ? `, ${LETTERS[mover]}` : '';
+  const name = `${colours[mover]} (${mover ? 'second' : 'first'}${letter}) to move`;
   return thinking ? `${name}: ${opponent} is choosing …` : `${name}${state.seat === 'both' ? '' : ': your turn'}`;
 }
 

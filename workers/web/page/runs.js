@@ -66,7 +66,7 @@ export function thin(rows, axis, metric) {
 function Chart({metric, axis, rows, names}) {
   const box = useRef(null), plot = useRef(null);
   const curves = names.map(name => thin(rows[name] ?? [], axis, metric));
-  const lasts = curves.map(([, ys]) => ys.at(-1));
+  const lasts = names.map(name => (rows[name] ?? []).findLast(row => row[metric] !== undefined)?.[metric]);
   const shape = names.map((name, i) => (curves[i][0].length ? name : '')).join('\n') + axis;
   useEffect(() => {
     let gone = false;
@@ -87,7 +87,8 @@ function Chart({metric, axis, rows, names}) {
   const fill = uPlot => plot.current?.setData(curves.length > 1
     ? uPlot.join(curves.map(curve => curve[0].length ? curve : [[0], [null]])) : curves[0] ?? [[]]);
   useEffect(() => { if (plot.current) fill(globalThis.uPlot); });
-  const figure = value => value === undefined ? 'no figure' : Number(value.toPrecision(4)).toLocaleString('en');
+  const digits = value => Math.abs(value) < 1000 ? {maximumSignificantDigits: 4} : {maximumFractionDigits: 0};
+  const figure = value => value === undefined ? 'no figure' : value.toLocaleString('en', digits(value));
   return html`<figure><figcaption>${metric}</figcaption>
     <div class="plot" ref=${box} role="img" aria-label="${metric} over ${axis}: ${names.map((n, i) => `${n} ${figure(lasts[i])}`).join(', ')}"></div>
     <ul class="legend">${names.map((name, i) => html`<li key=${name}><svg viewBox="0 0 28 8" aria-hidden="true"><line x1="0" x2="28" y1="4" y2="4"
@@ -128,9 +129,9 @@ export function Runs({state, change, start}) {
       <tbody>${runs.map(run => html`<tr key=${run.name}><th scope="row"><label><input type="checkbox" checked=${names.includes(run.name)}
         onchange=${e => choose(run.name, e.target.checked)}/> ${run.name}</label></th><td>${run.game ?? ''}</td><td>${ago(run.time)}</td>
         <td><${Checkpoints} run=${run} use=${use}/></td></tr>`)}</tbody></table></div>
-    <div class="row"><label>over <select value=${axis} onchange=${e => setAxis(e.target.value)}>${AXES.map(a => html`<option key=${a} selected=${a === axis}>${a}</option>`)}</select></label>
-      <label>one more chart <select value="" onchange=${e => { setExtra([...extra, e.target.value]); e.target.value = ''; }}><option value="">choose</option>
-        ${metrics.filter(m => !charts.includes(m)).map(m => html`<option key=${m}>${m}</option>`)}</select></label></div>
+    <div class="row"><label>over <select onchange=${e => setAxis(e.target.value)}>${AXES.map(a => html`<option key=${a} value=${a} selected=${a === axis}>${a}</option>`)}</select></label>
+      <label>one more chart <select onchange=${e => { setExtra([...extra, e.target.value]); e.target.value = ''; }}><option value="">choose</option>
+        ${metrics.filter(m => !charts.includes(m)).map(m => html`<option key=${m} value=${m}>${m}</option>`)}</select></label></div>
     <div class="charts">${charts.map(metric => html`<${Chart} key=${metric} metric=${metric} axis=${axis} rows=${rows} names=${names}/>`)}</div>
     ${!charts.length && html`<p>${names.length ? 'waiting for figures …' : 'Choose a run.'}</p>`}</section>`;
 }
