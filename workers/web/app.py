@@ -80,8 +80,20 @@ class Page:
 
     def __init__(self, offers: Offers, engines: Engines) -> None:
         self.offers, self.engines = offers, engines
-        self.searches = 0
+        self.open: set[Search] = set()
+        """The searches of all pages."""
+        self.closing = False
+
+    @property
+    def searches(self) -> int:
         """Positions that are searched now."""
+        return len(self.open)
+
+    def stop(self) -> None:
+        """End all searches, and with them the streams; no other one begins."""
+        self.closing = True
+        for search in list(self.open):
+            search.stop()
 
     def paths(self) -> dict[str, Callable[..., Any]]:
         """The methods by their paths."""
@@ -167,6 +179,8 @@ class Page:
         return positions.unfinished(self.offers.game(game), moves)
 
     def _check_room(self, more: int) -> None:
+        if self.closing:
+            raise Unavailable("the server ends")
         if self.searches + more > MOST_SEARCHES:
             raise Unavailable(f"{self.searches} positions are searched already")
 
@@ -176,6 +190,8 @@ class Page:
         """Searches of ``TOGETHER`` positions at once, and the result of a finished game."""
         plies = len(played.actions) + (not played.over())
         for first in range(0, plies, TOGETHER):
+            if self.closing:
+                return
             together = range(first, min(first + TOGETHER, plies))
             searches = [Search(self, start, played, ply, simulations) for ply in together]
             try:
@@ -200,7 +216,7 @@ class Search:
         self._loop, self._news = asyncio.get_running_loop(), asyncio.Event()
         states, line = played.history[ply], tuple(played.actions[:ply])
         self._job: Job | None = start(played.game, states, line, self._report, simulations)
-        page.searches += 1
+        page.open.add(self)
 
     async def events(self) -> AsyncGenerator[str, None]:
         """Each report as an event, the newest one where several have arrived."""
@@ -222,10 +238,10 @@ class Search:
 
     def stop(self) -> None:
         """End the search; may be called more than once."""
+        self._page.open.discard(self)
         if self._job is not None:
             self._job.stop()
             self._job = None
-            self._page.searches -= 1
 
     def _report(self, report: dict[str, Any] | None) -> None:
         """Called by the thread of the searches."""

@@ -3,7 +3,8 @@
 Each module is imported when it is needed: errors in the options are reported at once.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,13 +13,15 @@ from workers.terminal import output, signals
 if TYPE_CHECKING:
     import socket
 
+    import uvicorn
+
     from workers.web.offers import Offers, Target
 
 HOST = "127.0.0.1"
 RUNS = Path("runs")
 """The folder of runs where none is named."""
-FAREWELL = 1
-"""Seconds that open pages have at the end of the server: their searches end at once."""
+FAREWELL = 3
+"""Seconds that answers in progress have at the end of the server; searches end at once."""
 
 
 def run(what: str | None, port: int, players: Sequence[str] = (), allow: Sequence[str] = ()) -> int:
@@ -85,14 +88,28 @@ def _serve(bound: "socket.socket", chosen: "Target") -> int:
     page = application.state.page
     warm_up(page.offers)
     bound.listen(app.LIMITS.connections)
-    print(f"open {server.url(bound)}/ in a browser; Ctrl-C ends", flush=True)
-    made = server.build(application, app.LIMITS)
-    made.config.timeout_graceful_shutdown = FAREWELL
+    config = server.build(application, app.LIMITS).config
+    config.timeout_graceful_shutdown = FAREWELL
     try:
-        made.run(sockets=[bound])
+        # uvicorn ends in order after Ctrl-C, and then raises it again.
+        with contextlib.suppress(KeyboardInterrupt):
+            print(f"open {server.url(bound)}/ in a browser; Ctrl-C ends", flush=True)
+            stopping(page.stop, config).run(sockets=[bound])
     finally:
         page.engines.close()
     return 0
+
+
+def stopping(stop: Callable[[], None], config: "uvicorn.Config") -> "uvicorn.Server":
+    """A server that calls ``stop`` before it waits for the answers in progress."""
+    import uvicorn
+
+    class Stopping(uvicorn.Server):
+        async def shutdown(self, sockets: "list[socket.socket] | None" = None) -> None:
+            stop()
+            await super().shutdown(sockets)
+
+    return Stopping(config)
 
 
 def warm_up(offers: "Offers") -> None:
