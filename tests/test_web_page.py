@@ -79,7 +79,7 @@ def open_game(page, served, **state):
 
 
 def cells(page):
-    """What the page shows: per cell the player and the piece."""
+    """Per cell of the page the player and the piece."""
     return page.eval_on_selector_all(
         ".cell", "all => all.map(cell => [cell.dataset.player, cell.dataset.piece])"
     )

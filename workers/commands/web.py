@@ -10,7 +10,7 @@ EPILOG = f"""\
 examples:
   alphazero web                      # every game, and the runs in runs/
   alphazero web connect_four
-  alphazero web runs/MY_RUN          # its curves, and its checkpoints as players
+  alphazero web runs/MY_RUN          # its curves, its checkpoints as players
   alphazero web chess --player 'uci:cmd=stockfish,skill=3'
 
 Only this machine can reach the page. It needs the extra `serve`.

@@ -195,7 +195,7 @@ def _reporting(steps: SearchSteps, game: Game, states: States, report: Report) -
 
 
 def snapshot(game: Game, states: States, tree: Tree) -> dict[str, Any]:
-    """What the search of ``states [1]`` has reached, as JSON has it.
+    """The state of the search of ``states [1]``, as JSON has it.
 
     ``value`` is that of the best move for the player about to move, ``first`` the same for the
     player who began; ``moves`` are the best one, then the others by visits. Actions count from 1.

@@ -27,7 +27,7 @@ from workers.web.heads import OwnPageMiddleware
 from workers.web.offers import Offers, Target
 
 LIMITS = Limits(seconds=LONGEST + 60, body_bytes=1024, connections=256)
-"""Of the server: the longest answer is the stream of an analysis."""
+"""The server's own: the longest answer is the stream of an analysis."""
 MOST_SEARCHES = 64
 """Positions that are searched at once, for all pages together; with more the answer is 503."""
 TOGETHER = 8

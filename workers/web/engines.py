@@ -31,7 +31,7 @@ MOST_LOADED = 8
 MOVE_SECONDS = 8.0
 """Seconds of a player's search for the moves of a batch, at most."""
 QUEUE = serving.Limits(batch=32, queue=64, seconds=30.0)
-"""Of each player: positions that wait, and the longest time from a request to its move."""
+"""Limits of each player: positions that wait, and the longest time from a request to its move."""
 ROLLOUT_SECONDS = 0.1
 """After so long a random game of a leaf is adjudicated, so that a round of the search ends."""
 
@@ -119,7 +119,7 @@ class Engines:
         self._loaded.clear()
 
     async def _get(self, purpose: str, game: str, label: str) -> Loaded:
-        """What is loaded already, or else load it: one at a time, in a thread of its own."""
+        """The entry that is loaded already, else load it: one at a time, in a thread."""
         key = purpose, game, label
         async with self._lock:
             if key not in self._loaded:

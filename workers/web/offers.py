@@ -1,4 +1,4 @@
-"""What a page may name: games, players and runs, each looked up in a list of the server.
+"""Everything that a page may name: games, players and runs, each looked up in a list of the server.
 
 Nothing that a request contains becomes a path, an import or the text of a player. Games and players
 beside the fixed ones are those that the user has typed, and those of the runs in the folder.
@@ -39,7 +39,7 @@ MOST_CHECKPOINTS = 200
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What the command line names."""
+    """The game, run and players that the command line names."""
 
     game: str | None = None
     """The game that the page shows first."""

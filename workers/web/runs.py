@@ -35,7 +35,7 @@ class Run:
     game: str | None
     """The text of its game; None for supervised trainings, and where the game is not allowed."""
     steps: tuple[int, ...]
-    """Of its checkpoints, ascending."""
+    """The steps of its checkpoints, ascending."""
     time: float
     """When its metrics were last written, in seconds since 1970."""
 
