@@ -4,6 +4,7 @@ Letters are drawn in the font that comes with Pillow, so that every machine draw
 also one without fonts, on which resvg would leave all texts out.
 """
 
+import importlib
 import importlib.util
 import io
 import tempfile
@@ -33,14 +34,13 @@ def png(picture: str, zoom: float = 1.0) -> bytes:
 
     ``ImportError`` where one of ``PACKAGES`` is missing.
     """
-    import resvg_py
-
+    resvg = importlib.import_module("resvg_py")  # an extra: checkers of types need not find it
     family, data = _font()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "font.ttf"
         file.write_bytes(data)
         return bytes(
-            resvg_py.svg_to_bytes(
+            resvg.svg_to_bytes(
                 svg_string=picture,
                 background=GROUND,
                 zoom=zoom,
