@@ -28,6 +28,7 @@ COMMAND = "alphazero.__main__"
 
 FLOORS = (
     {"terminal"}, {"node"}, {"cluster"}, {"runs"}, {"supervised", "serve", "bench", "engines"},
+    {"web"},
     {"commands"}, {"cli"},
 )  # fmt: skip
 """The parts of ``workers``, lowest first: each imports from lower ones only."""
