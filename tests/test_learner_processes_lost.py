@@ -58,7 +58,7 @@ def test_a_process_that_is_killed_is_named_and_the_state_is_that_of_the_last_ste
 
 
 def test_a_process_that_is_stopped_ends_the_run_and_is_ended():
-    made = ProcessLearner(SETTINGS, patience=60.0)
+    made = ProcessLearner(SETTINGS)
     try:
         steps(made, 0, 1)
         made._others._ranks._patience = 0.5
