@@ -1,4 +1,4 @@
-"""What ends a learner of several processes, and what is saved then.
+"""Events that end a learner of several processes, and the state that is saved then.
 
 Apart from ``test_learner_processes.py``, whose learner lives as long as its tests: a process has
 one group of ranks at a time.
