@@ -85,7 +85,7 @@ def test_a_process_that_cannot_start_says_why():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's signal at a parent's death")
-def test_a_stopped_process_ends_with_the_learner_that_started_it():
+def test_a_stopped_process_ends_with_the_learner_that_started_it(tmp_path):
     """A stopped one does not read that its input has ended."""
     code = """
         import os, signal
@@ -100,7 +100,8 @@ def test_a_stopped_process_ends_with_the_learner_that_started_it():
         os.kill(os.getpid(), signal.SIGKILL)
     """
     folder = Path(__file__).parent
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
+    paths = os.pathsep.join([str(folder), *sys.path])
+    environment = {**os.environ, "PYTHONPATH": paths, "TMPDIR": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], env=environment, capture_output=True
     )
