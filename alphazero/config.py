@@ -135,7 +135,7 @@ class TrainingSettings:
     processes: Annotated[int, Field(ge=1, le=64)] = 1
     """Processes of this machine that share each batch, this one included. Each has ``threads`` of
     its own or, with device cuda, the GPU of its number; as with threads, BatchNorm normalizes each
-    share by itself. More than 1 where the threads of one process are not enough."""
+    share by itself. On two cores processes are no faster than threads."""
     time_limit_minutes: Minutes | None = None
     """The run ends after this many minutes, or after ``steps`` if that is earlier. The learning
     rate's schedule then ends at the time limit, too. None: no limit. A --time-limit on the command

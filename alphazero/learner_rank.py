@@ -38,7 +38,7 @@ PR_SET_PDEATHSIG = 1  # as in linux/prctl.h
 
 
 class Setup(NamedTuple):
-    """What a rank needs to begin."""
+    """The first line that a rank reads."""
 
     settings: str
     """The configuration of the run, as YAML."""

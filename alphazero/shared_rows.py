@@ -30,7 +30,7 @@ class SharedRows:
 
     def __init__(self, descriptor: int):
         self.descriptor = descriptor
-        """That of the file; ``close`` closes it."""
+        """The number of the open file; ``close`` closes it."""
         self._memory: mmap.mmap | None = None
 
     def write(self, columns: Columns) -> dict[str, Place]:

@@ -1,4 +1,4 @@
-"""What ends a learner of several processes, and what is saved then.
+"""Events that end a learner of several processes, and the state that is saved then.
 
 Apart from ``test_learner_processes.py``, whose learner lives as long as its tests: a process has
 one group of ranks at a time.
@@ -58,7 +58,7 @@ def test_a_process_that_is_killed_is_named_and_the_state_is_that_of_the_last_ste
 
 
 def test_a_process_that_is_stopped_ends_the_run_and_is_ended():
-    made = ProcessLearner(SETTINGS, patience=60.0)
+    made = ProcessLearner(SETTINGS)
     try:
         steps(made, 0, 1)
         made._others._ranks._patience = 0.5
@@ -85,7 +85,7 @@ def test_a_process_that_cannot_start_says_why():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's signal at a parent's death")
-def test_a_stopped_process_ends_with_the_learner_that_started_it():
+def test_a_stopped_process_ends_with_the_learner_that_started_it(tmp_path):
     """A stopped one does not read that its input has ended."""
     code = """
         import os, signal
@@ -100,7 +100,8 @@ def test_a_stopped_process_ends_with_the_learner_that_started_it():
         os.kill(os.getpid(), signal.SIGKILL)
     """
     folder = Path(__file__).parent
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
+    paths = os.pathsep.join([str(folder), *sys.path])
+    environment = {**os.environ, "PYTHONPATH": paths, "TMPDIR": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], env=environment, capture_output=True
     )
