@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from alphazero.replay import Replay
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
 from games import solvers
-from workers.node.fleet import NodeFleet, Rates, task_of
+from workers.node.fleet import NodeFleet, Rates, evaluator_on, task_of
 from workers.node.incarnations import Incarnations
 from workers.node.node import Node, NodeTimeouts
 from workers.node.plan import Machine, Plan, make_plan
@@ -34,7 +35,7 @@ CONFIG = Config(
     selfplay=SelfPlaySettings(games=8, groups=2),
     inference=InferenceSettings(batch_size=64),
 )
-PLAN = Plan(players=2, evaluators=1, lanes=1, groups=2, on_gpu=False)
+PLAN = Plan(players=2, evaluators=2, lanes=1, groups=2, on_gpu=False)
 TIMEOUTS = NodeTimeouts(interval=0.05, stopped=1.0, stuck=90.0, max_failures=3)
 
 
@@ -140,7 +141,7 @@ def test_the_games_of_all_search_processes_are_whole_and_have_unique_ids(run):
     assert len({record.game_id for record in run.records}) == len(run.records)
     assert run.replay.games == len(run.records)
     stats = run.fleet.stats()
-    assert (stats["players"], stats["evaluators"]) == (2, 1)
+    assert (stats["players"], stats["evaluators"]) == (2, 2)
 
 
 def test_play_holds_at_the_allowance_and_goes_on_above_it(run):
@@ -182,7 +183,7 @@ def test_a_killed_search_process_is_replaced_and_no_stored_game_is_lost_or_doubl
         wait_until(lambda: run.collect(1) or incarnations(run.records) - before)
     assert run.fleet.stats()["restarts"] == restarts + 1
     assert caplog.messages == ["search process 0 ended: killed by SIGKILL"]
-    assert len({record.game_id for record in run.records}) == run.replay.games
+    assert len({record.game_id for record in run.records}) == len(run.records)
 
 
 def test_a_killed_evaluator_is_replaced_and_the_searches_go_on(run):
@@ -222,7 +223,7 @@ def test_requests_larger_than_a_slot_are_sent_in_parts(tmp_path, monkeypatch):
 
 def test_an_evaluator_that_fails_ends_the_run_with_its_error(start):
     run = start(make_evaluator=doubles.failing_at_once)
-    line = "evaluator 0 failed: weights version 0 give values that are not finite"
+    line = r"evaluator \d failed: weights version 0 give values that are not finite"
     with pytest.raises(FleetLost, match=line) as failure:
         run.collect(1)
     assert "\n" not in str(failure.value)
@@ -239,7 +240,7 @@ def test_an_evaluator_that_fails_later_ends_the_run_although_games_were_finished
 
 def test_an_evaluator_that_cannot_start_ends_the_run_with_its_error(start):
     run = start(make_evaluator=doubles.broken)
-    line = r"evaluator 0 failed: ValueError: no such device: cuda:7 \(node_doubles.py, line \d+\)"
+    line = r"evaluator \d failed: ValueError: no such device: cuda:7 \(node_doubles.py, line \d+\)"
     with pytest.raises(FleetLost, match=line):
         run.collect(1)
 
@@ -299,7 +300,7 @@ def test_all_processes_end_within_seconds_after_their_parent_was_killed(tmp_path
     ) as driver:
         assert driver.stdout
         pids = [int(pid) for pid in driver.stdout.readline().split()]
-        assert len(pids) == 3
+        assert len(pids) == 4
         driver.kill()
     wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), seconds=10)
 
@@ -348,6 +349,28 @@ def test_the_plan_fits_the_machine(machine, expected):
     plan = planned(**machine)
     assert (plan.players, plan.evaluators, plan.lanes, plan.groups) == expected
     assert plan.on_gpu == (machine.get("gpus", 0) > 0 and machine.get("device") != "cpu")
+
+
+@pytest.mark.parametrize(
+    ("on_gpu", "device", "expected"),
+    [
+        (True, "auto", "cuda:3"),
+        (True, "cuda", "cuda:3"),
+        (True, "cuda:1", "cuda:1"),
+        (False, "auto", "cpu"),
+        (False, "cpu", "cpu"),
+    ],
+)
+def test_each_evaluator_has_a_gpu_of_its_own(on_gpu, device, expected):
+    config = replace(CONFIG, inference=InferenceSettings(device=device))
+    made = evaluator_on(lambda config: config.inference.device, config, on_gpu, 3)
+    assert made == expected
+
+
+def test_a_node_whose_numbers_are_used_up_ends_with_a_line():
+    started = Node(PLAN, task_of(CONFIG, PLAN, doubles.hashing), iter([7]), TIMEOUTS)
+    assert played(started) == "its search processes have used up their numbers"
+    assert not started.raised
 
 
 def test_a_slot_holds_the_largest_request_of_a_group():

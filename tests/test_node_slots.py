@@ -10,7 +10,9 @@ from hypothesis import settings, strategies
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from workers.node import slots as module
+from workers.node.child import Child
 from workers.node.published import PublishedWeights
+from workers.node.shared import SharedArrays
 from workers.node.slots import FREE, MESSAGE, TAKEN, Sizes, Slots
 
 DTYPE = np.dtype([("number", np.int64)])
@@ -185,7 +187,8 @@ def test_the_pipe_holds_the_messages_of_all_slots_and_as_many_repeated_ones(make
     slots = make(players=1, per_player=module.MOST_SLOTS, capacity=1)
     for slot in range(module.MOST_SLOTS):
         slots.submit(slot, states(slot))
-    slots.resubmit(0)  # would wait for ever where the pipe was full
+    for _ in range(5):
+        slots.resubmit(0)  # would wait for ever where the pipe was full
     assert len(take(slots, limit=10**6)) == module.MOST_SLOTS
 
 
@@ -209,6 +212,34 @@ def test_two_evaluators_never_take_the_same_request(make):
     for thread in threads:
         thread.join()
     assert sorted(taken) == list(range(256))
+
+
+def add_to_counter(shared, times, connection):
+    """Add to a counter without atomicity, within the lock; in a process of its own."""
+    slots, counter = shared
+    for _ in range(times):
+        with slots._claim():
+            seen = int(counter["count"][0])
+            time.sleep(0)
+            counter["count"][0] = seen + 1
+    connection.send("done")
+
+
+def test_the_lock_of_the_slots_excludes_other_processes(make):
+    slots, counter = make(), SharedArrays({"count": ((1,), np.dtype(np.int64))})
+    messages: list = []
+    descriptors = [*slots.descriptors, counter.descriptor]
+    children = [
+        Child(add_to_counter, ((slots, counter), 3000), descriptors, messages.append)
+        for _ in range(2)
+    ]
+    deadline = time.monotonic() + 60
+    while len(messages) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    for child in children:
+        child.close()
+    assert messages == ["done", "done"]
+    assert counter["count"][0] == 6000
 
 
 class Killings(RuleBasedStateMachine):

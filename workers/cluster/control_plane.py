@@ -14,7 +14,6 @@ the next ``ray.put``. Both happen without a word, so both have to be noticed fir
 import socket
 import struct
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from contextlib import suppress
@@ -23,6 +22,7 @@ from typing import NamedTuple, TypeVar
 import ray
 
 from alphazero.errors import RunFailed
+from workers.node.clock import LONGEST_CHECK, Clock
 from workers.node.processes import is_stopped
 
 T = TypeVar("T")
@@ -30,33 +30,11 @@ GCS_SERVER, RAYLET = "gcs_server", "raylet"
 PAUSE = 1.0
 """Seconds between two calls that test whether a process answers."""
 RAYLET_ENDED = "the raylet of this machine, the process of Ray that starts all others, has ended"
-LONGEST_CHECK = 2.0
-"""Seconds of silence that one check adds at most: more than that, and this process was stopped."""
 LONGEST_SILENCE = 8.0
 """Seconds without an answer of Ray's own processes after which a program that only waits ends;
 after a minute they would end it without a word."""
 CHECK_SECONDS = 0.5
 """Seconds between two checks while ``patiently`` waits."""
-
-
-class Clock:
-    """Seconds during which an answer could have been noticed.
-
-    ``now`` advances at each ``advance`` by the time since the one before, at most by ``most``. So
-    no process seems silent to a driver that was stopped itself, or on a laptop that was suspended:
-    an hour between two checks counts as two seconds.
-    """
-
-    def __init__(self, most: float):
-        self.now = 0.0
-        self._most = most
-        self._read = time.monotonic()
-
-    def advance(self, to: float | None = None) -> None:
-        """Read the time; ``to`` in tests."""
-        read = time.monotonic() if to is None else to
-        self.now += max(0.0, min(read - self._read, self._most))
-        self._read = read
 
 
 class Loss(NamedTuple):
@@ -72,10 +50,12 @@ class ControlPlane:
     def __init__(self) -> None:
         self._ended = threading.Event()
         self._answers = 0
+        self.nodes: list[dict] = ray.nodes()
+        """The machines of the cluster as of the last answer of gcs_server."""
         self._last = {GCS_SERVER: 0.0, RAYLET: 0.0}
         self._answers_seen = 0
         here = ray.get_runtime_context().get_node_id()
-        (path,) = (n["RayletSocketName"] for n in ray.nodes() if n["NodeID"] == here)
+        (path,) = (n["RayletSocketName"] for n in self.nodes if n["NodeID"] == here)
         self._path = path
         self._watched = hasattr(socket, "AF_UNIX")  # not on Windows
         self._socket = _connected(path) if self._watched else None
@@ -124,7 +104,7 @@ class ControlPlane:
     def _call(self) -> None:
         while not self._ended.wait(PAUSE):
             try:
-                ray.nodes()
+                self.nodes = ray.nodes()
             except Exception:
                 continue  # Not answered: the silence grows.
             self._answers += 1

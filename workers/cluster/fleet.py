@@ -17,13 +17,12 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from alphazero.config import Config
 from alphazero.nn.weights import Weights
-from alphazero.parts import memory_of
 from alphazero.protocols import Collected
 from workers.cluster.connection import connect, leave, versions
 from workers.cluster.control_plane import patiently
 from workers.cluster.machines import ClusterNode, list_nodes
 from workers.cluster.members import Member, Timeouts
-from workers.cluster.node_actor import NodeActor
+from workers.cluster.node_actor import LIVES, NodeActor
 from workers.cluster.replay import RemoteReplay, ReplayStore, stored_games
 from workers.cluster.supervisor import Supervisor
 from workers.node.evaluator import LoadableEvaluator, network_evaluator
@@ -39,9 +38,6 @@ STATUS_TIMEOUT = 60.0
 """The longest time in seconds that ``fetch_statuses`` waits for all answers."""
 MAX_PENDING_CALLS = 100
 """The largest number of pending calls from one caller to one actor."""
-LIVES = 2**12
-"""Incarnation numbers that a node takes for its search processes, and those that replace them: with
-64 processes each of them may be replaced 60 times until the ids of another node would follow."""
 
 MakePlan = Callable[[Machine, bool], Plan]
 """The plan of a machine, and whether the learner runs there, too."""
@@ -75,9 +71,13 @@ class RayFleet:
             self._timeouts = replace(timeouts, control_elsewhere=timeouts.control)
         self._here = ray.get_runtime_context().get_node_id()
         self._incarnations = Incarnations(directory / "worker_incarnation")
-        replay = _start_replay(config, directory / "games", self._here)
-        self._supervisor = Supervisor(replay, self._start_node, self._timeouts)
         self._rates = Rates(config.inference.batch_size)
+        replay = _start_replay(config, directory / "games", self._here)
+        try:
+            self._supervisor = Supervisor(replay, self._start_node, self._timeouts)
+        except BaseException:
+            leave(self._started_ray)
+            raise
         try:
             self.replay = RemoteReplay(replay.actor, self._supervisor.raise_failure)
             """The buffer that ``train`` samples from."""
@@ -86,11 +86,10 @@ class RayFleet:
             raise
 
     def describe(self) -> list[str]:
-        """A line per machine of the cluster: its processes and their memory."""
+        """A line per machine of the cluster: its processes."""
         return [
-            f"{node.name}: {self._plan(node.machine, node.id == self._here).describe()}; each "
-            f"search process of {self._memory(node)}"
-            for node in list_nodes()
+            f"{node.name}: {self._plan(node.machine, node.id == self._here).describe()}"
+            for node in list_nodes(ray.nodes())
         ]
 
     def publish(self, weights: Weights, version: int) -> None:
@@ -179,11 +178,6 @@ class RayFleet:
             versions(),
         )
         return Member(f"node {node.name}", "node", actor, node.id)
-
-    def _memory(self, node: ClusterNode) -> str:
-        plan = self._plan(node.machine, node.id == self._here)
-        selfplay = replace(self._config.selfplay, groups=plan.groups)
-        return str(memory_of(replace(self._config, selfplay=selfplay), plan.players))
 
 
 def _start_replay(config: Config, directory: Path, here: str) -> Member:

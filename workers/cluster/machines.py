@@ -28,9 +28,10 @@ class ClusterNode(NamedTuple):
     machine: Machine
 
 
-def list_nodes() -> list[ClusterNode]:
-    """The live machines of the cluster that offer at least one core, in the order of their ids."""
-    nodes = [node for node in ray.nodes() if node["Alive"]]
+def list_nodes(listed: list[dict]) -> list[ClusterNode]:
+    """The live machines with at least one core among those that ``ray.nodes()`` has ``listed``, in
+    the order of their ids."""
+    nodes = [node for node in listed if node["Alive"]]
     offering = [node for node in nodes if node["Resources"].get("CPU", 0) >= 1]
     return sorted(_described(node) for node in offering)
 

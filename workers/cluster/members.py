@@ -1,5 +1,6 @@
 """The actors of a Ray fleet as the driver keeps track of them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -33,6 +34,16 @@ class Timeouts:
     count, not seconds."""
     node: NodeTimeouts = field(default_factory=NodeTimeouts)
     """Those of the processes of each machine."""
+
+
+TOTALS = ("evaluations", "batches", "busy_seconds", "restarts")
+"""Counts of nodes that are added up over all of them, including those that were lost."""
+
+
+def add_up(statuses: Iterable[dict]) -> dict[str, float]:
+    """The sum of each of the ``TOTALS``; a status without it counts as 0."""
+    listed = list(statuses)
+    return {name: float(sum(status.get(name, 0) for status in listed)) for name in TOTALS}
 
 
 @dataclass

@@ -1,8 +1,8 @@
 """The actor of a machine: it owns the machine's ``Node`` and delivers what that has played."""
 
-import itertools
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +23,7 @@ from workers.node.plan import Plan
 GAMES = 32
 """Finished games that are delivered together, where they come within ``DELIVERY_SECONDS``."""
 DELIVERY_SECONDS = 0.5
-HELD_SECONDS = 0.1
+HELD_SECONDS = 0.25
 """Seconds after which play that is held finds out whether it may go on."""
 ANSWER_SECONDS = 10.0
 """Seconds without an answer after which a delivery is repeated."""
@@ -32,6 +32,16 @@ GAMES_UNACKNOWLEDGED = 4
 
 OTHER_VERSIONS = "the machine has"
 """Begins the message about a machine that cannot play with this run, which others can."""
+
+REPORTS = 20
+"""Messages about replaced processes that are kept for the driver, which asks twice per second."""
+LIVES = 2**12
+"""Incarnation numbers that a node has for its search processes, and those that replace them: with
+64 processes each of them may be replaced 60 times."""
+
+
+class NodeLost(RuntimeError):
+    """The end of play on one machine, for a reason of this machine; one line."""
 
 
 class NodeActor:
@@ -50,17 +60,27 @@ class NodeActor:
         the driver's ``versions``; ``ValueError`` where this machine has others."""
         if (here := versions()) != expected:
             raise ValueError(f"{OTHER_VERSIONS} {here}, but the run has {expected}")
-        self._reports: list[str] = []
-        numbers = itertools.count(incarnation)
+        self._reports: deque[str] = deque(maxlen=REPORTS)
+        self._reported = 0
+        numbers = iter(range(incarnation, incarnation + LIVES))
         task = task_of(config, plan, make_evaluator)
-        self._node = Node(plan, task, numbers, timeouts, self._reports.append)
+        self._node = Node(plan, task, numbers, timeouts, self._report)
         self._bound = GAMES_UNACKNOWLEDGED * plan.players * plan.groups * config.selfplay.games
         self._iterations = self._pushes = 0
 
     def publish(self, weights: Weights, version: int) -> int:
-        """Play with these weights from now on; the first call starts the processes."""
-        self._node.publish({name: np.asarray(array) for name, array in weights.items()}, version)
+        """Play with these weights from now on; the first call starts the processes.
+
+        ``NodeLost``, one line, where this machine has too little shared memory.
+        """
+        try:
+            self._publish(weights, version)
+        except OSError as error:
+            raise NodeLost(str(error)) from None
         return version
+
+    def _publish(self, weights: Weights, version: int) -> None:
+        self._node.publish({name: np.asarray(array) for name, array in weights.items()}, version)
 
     def run(self, replay: Any) -> None:
         """Deliver finished games to the actor ``replay`` until the process is killed.
@@ -70,7 +90,8 @@ class NodeActor:
         1, 2, 3 were stored but their acknowledgement was lost, they are sent again together with
         game 4, and only game 4 is added.
 
-        ``RunFailed`` where play on this node was given up; an error of the replay actor as it is.
+        ``RunFailed`` where an error of the program or a game ended play, ``NodeLost`` where
+        anything else did; an error of the replay actor as it is.
         """
         games: list[GameRecord] = []
         held = False
@@ -88,11 +109,11 @@ class NodeActor:
             except RayError:
                 time.sleep(HELD_SECONDS)
             self._node.allow(0 if held or len(games) >= self._bound else math.inf)
-        raise RunFailed(self._node.failure)
+        raise (RunFailed if self._node.raised else NodeLost)(self._node.failure)
 
     def status(self) -> dict:
-        """Counts since the start of this process, messages about processes that were replaced, and
-        the ids of the present ones by kind.
+        """Counts since the start of this process, the last messages about processes that were
+        replaced and their number, and the ids of the present ones by kind.
 
         ``iterations`` advances at least once per ``ANSWER_SECONDS`` and a second.
         """
@@ -102,8 +123,13 @@ class NodeActor:
             "iterations": self._iterations,
             "pushes": self._pushes,
             "reports": list(self._reports),
+            "reported": self._reported,
             "pids": {kind: self._node.pids(kind) for kind in ("player", "evaluator")},
         }
+
+    def _report(self, line: str) -> None:
+        self._reports.append(line)
+        self._reported += 1
 
     def close(self) -> None:
         """End all processes of this machine."""

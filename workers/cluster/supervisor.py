@@ -36,7 +36,15 @@ from ray.exceptions import (
 )
 
 from alphazero.errors import FleetLost
-from workers.cluster.answers import first_line, hanging, is_creation, process_stopped, ready, remedy
+from workers.cluster.answers import (
+    cause,
+    first_line,
+    hanging,
+    is_creation,
+    process_stopped,
+    ready,
+    remedy,
+)
 from workers.cluster.control_plane import (
     LONGEST_CHECK,
     RAYLET,
@@ -46,8 +54,8 @@ from workers.cluster.control_plane import (
     Loss,
 )
 from workers.cluster.machines import ClusterNode, list_nodes
-from workers.cluster.members import Member, Timeouts
-from workers.cluster.node_actor import OTHER_VERSIONS
+from workers.cluster.members import TOTALS, Member, Timeouts, add_up
+from workers.cluster.node_actor import OTHER_VERSIONS, NodeLost
 
 logger = logging.getLogger(__name__)
 
@@ -58,9 +66,6 @@ QUIET = 2.5
 ends it would wait for them."""
 AFTER_LOSS = 2.0
 """Seconds between two looks at the cluster's machines after the loss of a node, or without one."""
-
-TOTALS = ("evaluations", "batches", "busy_seconds", "restarts")
-"""Counts of nodes that are added up over all of them, including those that were lost."""
 
 
 class Supervisor:
@@ -84,7 +89,7 @@ class Supervisor:
         """Nodes that were lost, and restarts of the replay actor."""
         self._start_node, self._refused = start_node, set[str]()
         self._timeouts = timeouts
-        self._past = dict.fromkeys(TOTALS, 0.0)
+        self._past = dict.fromkeys(TOTALS, 0.0)  # of nodes that were lost
         self._weights: tuple[Any, int] | None = None
         self._allowance: int | None = None
         self._failures, self._reason, self._games = 0, "", -1
@@ -107,11 +112,7 @@ class Supervisor:
 
     def totals(self) -> dict[str, float]:
         """Counts since the start, over all nodes that ever played."""
-        statuses = [node.status for node in list(self.nodes.values())]
-        return {
-            name: past + sum(status.get(name, 0) for status in statuses)
-            for name, past in self._past.items()
-        }
+        return add_up([self._past, *(node.status for node in list(self.nodes.values()))])
 
     def raise_failure(self) -> None:
         """Raise ``FleetLost``, one line, if the run was given up."""
@@ -157,7 +158,8 @@ class Supervisor:
         for member in self.members:
             self._check_member(member)
         soon = self._failures or not self.nodes
-        if self._clock.now - self._looked_at >= (AFTER_LOSS if soon else self._timeouts.membership):
+        pause = AFTER_LOSS if soon else self._timeouts.membership
+        if self._clock.now - self._looked_at >= pause and self._answers:
             self._look_for_nodes()
         self._reconcile(*self.members)
         self._check_progress()
@@ -165,7 +167,7 @@ class Supervisor:
     def _look_for_nodes(self) -> None:
         """Compare the nodes with the machines of the cluster; start one on each new machine."""
         self._looked_at = self._clock.now
-        listed = {node.id: node for node in list_nodes()}
+        listed = {node.id: node for node in list_nodes(self._control.nodes)}
         for id_ in self.nodes.keys() - listed.keys():
             self._lose_node(self.nodes[id_], "its machine has left the cluster")
         for id_ in sorted(listed.keys() - self.nodes.keys() - self._refused):
@@ -207,7 +209,7 @@ class Supervisor:
         reason = hanging(
             member, self._clock.now, self._timeouts, partial(process_stopped, self._here)
         )
-        if reason and self._control.silence(self._clock.now)[1] <= QUIET:
+        if reason and self._answers:
             self._kill(member, reason)
         elif member.pending_ping is None:
             member.pending_ping = member.request_status()
@@ -239,7 +241,11 @@ class Supervisor:
     def _update(self, member: Member, status: dict) -> None:
         if member.kind == "replay" and status["storage_error"]:
             self._fail(status["storage_error"])
-        for line in status["reports"][len(member.status.get("reports", ())) :]:
+        lines, before = status["reports"], member.status
+        new = status.get("reported", len(lines)) - before.get(
+            "reported", len(before.get("reports", ()))
+        )
+        for line in lines[max(0, len(lines) - new) :]:
             logger.warning(line if member.kind == "replay" else f"{member.name}: {line}")
         if status.get("iterations") != member.status.get("iterations"):
             member.last_advance = self._clock.now
@@ -247,7 +253,8 @@ class Supervisor:
 
     def _refuse(self, member: Member, reason: str) -> None:
         """Leave out a machine with other versions; any other error would come on all machines."""
-        if not reason.rpartition("ValueError: ")[2].startswith(OTHER_VERSIONS):
+        others = reason.rpartition("ValueError: ")[2].startswith(OTHER_VERSIONS)
+        if not others or member.node == self._here:
             self._fail(f"{member.name} cannot play: {reason}{remedy(reason)}")
             return
         logger.warning(f"{member.name} is left out: {reason.rpartition('ValueError: ')[2]}")
@@ -269,10 +276,10 @@ class Supervisor:
     def _lose_node(self, member: Member, reason: str) -> None:
         """Go on without a node, whatever became of it; its counts stay."""
         del self.nodes[member.node]
-        for name in TOTALS:
-            self._past[name] += member.status.get(name, 0)
-        with suppress(RayError):
-            ray.kill(member.actor)  # it may still run where only its machine's answers are lost
+        self._past = add_up([self._past, member.status])
+        if self._answers:
+            with suppress(RayError):  # it may still run where only its answers are lost
+                ray.kill(member.actor)
         self._record_failure(f"{member.name} is lost: {reason}")
 
     def _mark_down(self, member: Member, reason: str) -> None:
@@ -287,6 +294,11 @@ class Supervisor:
         self.losses += 1
         self._reason = reason
         self._failures += not self._held
+
+    @property
+    def _answers(self) -> bool:
+        """Whether Ray's own processes answer; where they do not, many calls would wait for them."""
+        return self._control.silence(self._clock.now)[1] <= QUIET
 
     @property
     def _held(self) -> bool:
@@ -340,7 +352,10 @@ class Supervisor:
                 ray.get(call, timeout=1.0)
             except RayTaskError as error:
                 member.applied = None
-                self._fail(f"{member.name}: {first_line(error)}")
+                if isinstance(cause(error), NodeLost) and member.node in self.nodes:
+                    self._lose_node(member, str(cause(error)))
+                elif not isinstance(cause(error), NodeLost):
+                    self._fail(f"{member.name}: {first_line(error)}")
             except RayError:
                 member.applied = None  # The actor died; the pings detect and count that.
 

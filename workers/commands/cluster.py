@@ -60,7 +60,7 @@ def _tests(address: str, game: str | None) -> Iterator[tuple[str, bool, str]]:
         return
     try:
         yield "address, token and versions", True, "reached; the token is required; all are equal"
-        nodes = machines.list_nodes()
+        nodes = machines.list_nodes(ray.nodes())
         line = f"{len(nodes)} with a core" if nodes else "none has a core: a run would wait"
         yield "machines", bool(nodes), line
         for node in nodes:

@@ -10,6 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,11 +20,22 @@ from workers.node.processes import is_stopped
 
 ORPHAN_SECONDS = 1.0
 """How often a child looks whether its parent has ended."""
+ENDING_SECONDS = 10.0
+"""The longest wait for the end of a process that was killed."""
 LONGEST = 2000
 """Characters of the end of a child's standard error that are read."""
 FAILED = 3
 """The exit status of a child that has sent its error."""
-CODE = "import sys; sys.path[:] = {path!r}; from workers.node.child import main; main()"
+CODE = """
+import signal, sys
+for number in signal.SIGINT, signal.SIGHUP, signal.SIGTERM:
+    signal.signal(number, signal.SIG_IGN)
+sys.path[:] = {path!r}
+from workers.node.child import main
+main()
+"""
+"""The program of a child. A signal to the whole process group, as from a terminal or a job
+scheduler, is for the parent, which ends its children; so they ignore it from the start."""
 
 
 class Failure(NamedTuple):
@@ -99,8 +111,10 @@ class Child:
         All messages that it has sent as a whole have been received then.
         """
         self._process.kill()
-        self._process.wait()
-        self._receiving.join()
+        with suppress(subprocess.TimeoutExpired):  # a process inside of a driver that hangs
+            self._process.wait(ENDING_SECONDS)
+        # Longer only where a process that the child has started keeps the connection open.
+        self._receiving.join(ENDING_SECONDS)
         if not self._errors.closed:
             with self._errors:
                 self._end = self.end()
@@ -122,9 +136,6 @@ def main() -> None:
     """Run the function that the parent has sent; called in the new process."""
     parent, writing, target, arguments = pickle.load(sys.stdin.buffer)
     _die_with(parent)
-    # The parent decides what an interrupt or the end of the terminal ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     connection = Connection(writing, readable=False)
     try:
         target(*arguments, connection)

@@ -29,6 +29,8 @@ class Counters:
                 "held": ((1,), np.dtype(np.bool_)),
             }
         )
+        if memory is None:
+            self.memory["evaluators"]["version"] = -1
         self.players, self.evaluators = self.memory["players"], self.memory["evaluators"]
 
     def __reduce__(self) -> tuple:

@@ -63,8 +63,8 @@ class Shared(NamedTuple):
 class Work(NamedTuple):
     """How an evaluator works."""
 
-    make: Callable[[], LoadableEvaluator]
-    """Called in its process."""
+    make: Callable[[int], LoadableEvaluator]
+    """Called in its process, with the evaluator's number: each has a GPU of its own."""
     batch_size: int
     """Positions per call of the network, at most."""
     lanes: int
@@ -75,7 +75,7 @@ class Work(NamedTuple):
 
 def evaluate(number: int, shared: Shared, work: Work, connection: Connection) -> None:
     """Answer requests until the process is killed, always with the newest weights."""
-    evaluator = work.make()
+    evaluator = work.make(number)
     count = _load(evaluator, number, shared)
     lanes = [_Lane(number, evaluator, shared, work) for _ in range(work.lanes)]
     for lane in lanes[1:]:

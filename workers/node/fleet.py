@@ -32,16 +32,29 @@ def task_of(
 ) -> Task:
     """The task of the processes of one machine with this plan."""
     config = replace(config, selfplay=replace(config.selfplay, groups=plan.groups))
-    if not plan.on_gpu and config.inference.device == "auto":
-        config = replace(config, inference=replace(config.inference, device="cpu"))
     leaves = getattr(search_of(config), "leaves", 1)  # a search of the user's own may have none
     return Task(
         game_of(config),
-        partial(make_evaluator, config),
+        partial(evaluator_on, make_evaluator, config, plan.on_gpu),
         partial(game_groups, config, plan.players),
         min(MOST_POSITIONS, config.selfplay.games * leaves),
         config.inference.batch_size,
     )
+
+
+def evaluator_on(
+    make_evaluator: Callable[[Config], LoadableEvaluator],
+    config: Config,
+    on_gpu: bool,
+    number: int,
+) -> LoadableEvaluator:
+    """The evaluator ``number`` of a machine, on the GPU of this number or on the CPU."""
+    device = config.inference.device
+    if on_gpu and device in ("auto", "cuda"):
+        device = f"cuda:{number}"
+    elif not on_gpu and device == "auto":
+        device = "cpu"
+    return make_evaluator(replace(config, inference=replace(config.inference, device=device)))
 
 
 class NodeFleet:

@@ -9,7 +9,6 @@ its messages.
 import logging
 import math
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -21,11 +20,13 @@ from alphazero.nn.weights import Weights
 from alphazero.types import GameRecord
 from games.base import Game
 from workers.node.child import Child, Failure
+from workers.node.clock import LONGEST_CHECK, Clock
 from workers.node.counters import Counters
 from workers.node.evaluator import LoadableEvaluator, Shared, Work, evaluate
 from workers.node.plan import Plan
 from workers.node.player import MakeGroups, play
 from workers.node.published import PublishedWeights
+from workers.node.shared import IN_MEMORY
 from workers.node.slots import Sizes, Slots
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,8 @@ class Task(NamedTuple):
     """The game, network and groups that a node plays with; everything is pickled."""
 
     game: Game
-    make_evaluator: Callable[[], LoadableEvaluator]
+    make_evaluator: Callable[[int], LoadableEvaluator]
+    """Called with the evaluator's number."""
     make_groups: MakeGroups
     capacity: int
     """Positions per slot."""
@@ -72,7 +74,7 @@ class Member:
     iterations: int = -1
     """As counted by the process when it was last seen to advance."""
     advanced: float = 0.0
-    """When that was, on the clock of ``time.monotonic``."""
+    """When that was, on the node's ``Clock``."""
 
     @property
     def name(self) -> str:
@@ -92,8 +94,11 @@ class Node:
     ):
         """``incarnations``: a number per search process that is started, never the same twice in a
         run. ``report`` is called with a line about each process that is replaced."""
-        self.plan, self.failure, self.restarts = plan, "", 0
-        """``failure``: why play on this node was given up, in one line; empty while it goes on."""
+        self.plan, self.restarts = plan, 0
+        self.failure = ""
+        """Why play on this node was given up, in one line; empty while it goes on."""
+        self.raised = False
+        """Whether an error of the program or a game is the reason: it would come everywhere."""
         self._task, self._incarnations = task, incarnations
         self._timeouts, self._report = timeouts, report
         self._shared: Shared | None = None
@@ -101,13 +106,17 @@ class Node:
         self._members += [Member("player", n) for n in range(plan.players)]
         self._games: list[GameRecord] = []
         self._allowance, self._waiting_positions = math.inf, 0
+        self._clock = Clock(max(LONGEST_CHECK, 2 * timeouts.interval))
         self._received = self._failures = self._games_before = 0
         self._arrived, self._stop = threading.Condition(), threading.Event()
         self._past = np.zeros(len(TOTALS), np.int64)  # counts of evaluators that have ended
         self._watching = threading.Thread(target=self._watch, name="watches a node", daemon=True)
 
     def publish(self, weights: Weights, version: int) -> None:
-        """Play with these weights from now on; the first call starts the processes."""
+        """Play with these weights from now on; the first call starts the processes.
+
+        ``OSError``, one line, where there is too little shared memory.
+        """
         if self._shared is not None:
             self._shared.weights.publish(weights, version)
             return
@@ -177,18 +186,27 @@ class Node:
     def _make_shared(self, weights: Weights) -> Shared:
         plan, task = self.plan, self._task
         sizes = Sizes(plan.players, plan.groups, task.capacity, task.game.num_actions)
-        return Shared(
-            Slots(sizes, task.game.dtype),
-            Counters(plan.players, plan.evaluators),
-            PublishedWeights(weights),
-        )
+        try:
+            return Shared(
+                Slots(sizes, task.game.dtype),
+                Counters(plan.players, plan.evaluators),
+                PublishedWeights(weights),
+            )
+        except OSError as error:
+            raise OSError(
+                f"too little shared memory in {IN_MEMORY} for {plan.players * plan.groups} "
+                f"requests of {task.capacity} positions ({error.strerror}); in a container, "
+                "--shm-size 2g"
+            ) from None
 
     def _watch(self) -> None:
         """Start the processes and replace those that ended or hang, until ``close``."""
         try:
             while not self._stop.is_set() and not self.failure:
+                self._clock.advance()
                 for member in self._members:
-                    self._check(member)
+                    if not self.failure:
+                        self._check(member)
                 self._stop.wait(self._timeouts.interval)
         except Exception as error:
             self._fail(f"the node could not be watched: {error!r}")
@@ -206,7 +224,7 @@ class Node:
         assert member.child
         assert self._shared
         counters = getattr(self._shared.counters, f"{member.kind}s")
-        iterations, now = int(counters["iterations"][member.number]), time.monotonic()
+        iterations, now = int(counters["iterations"][member.number]), self._clock.now
         if iterations != member.iterations:
             member.iterations, member.advanced = iterations, now
             return ""
@@ -222,19 +240,23 @@ class Node:
         assert self._shared
         shared, number, task, plan = self._shared, member.number, self._task, self.plan
         if member.kind == "player":
-            arguments = number, shared, task.make_groups, next(self._incarnations)
+            if (incarnation := next(self._incarnations, None)) is None:
+                self._fail("its search processes have used up their numbers")
+                return
+            arguments = number, shared, task.make_groups, incarnation
             target: Callable[..., None] = play
         else:
             work = Work(task.make_evaluator, task.batch_size, plan.lanes, plan.sharing)
             target, arguments = evaluate, (number, shared, work)
         memories = shared.counters.memory, shared.weights.memory
         descriptors = [*shared.slots.descriptors, *(memory.descriptor for memory in memories)]
-        member.iterations, member.advanced = -1, time.monotonic()
+        member.iterations, member.advanced = -1, self._clock.now
         member.child = Child(target, arguments, descriptors, partial(self._on_message, member))
 
     def _on_message(self, member: Member, message: Any) -> None:
         """Keep the finished games of a search process; an error of any process ends play here."""
         if isinstance(message, Failure):
+            self.raised = not self.failure
             self._fail(f"{member.name} failed: {message.text}")
             return
         with self._arrived:
@@ -249,11 +271,10 @@ class Node:
         assert member.child
         assert self._shared
         end, member.child = member.child.close(), None
+        self._give_back(member)
         if member.kind == "player":
-            self._shared.slots.abandon(member.number)
             self._shared.counters.players["iterations"][member.number] = 0
         else:
-            self._shared.slots.resubmit(member.number)
             self._keep_counts(member.number)
         if self.failure:  # the process has sent its error
             return
@@ -272,12 +293,30 @@ class Node:
         if self._shared is not None:
             self._shared.counters.held = self._waiting_positions >= self._allowance
 
+    def _give_back(self, member: Member) -> None:
+        """Return the slots of a process that has ended.
+
+        One that was stopped while it had their lock, for microseconds, is ended first.
+        """
+        assert self._shared
+        slots = self._shared.slots
+        give_back = slots.abandon if member.kind == "player" else slots.resubmit
+        try:
+            give_back(member.number)
+        except TimeoutError:
+            children = [other.child for other in self._members if other.child is not None]
+            for child in children:
+                if child.is_stopped:
+                    child.close()
+            give_back(member.number)
+
     def _keep_counts(self, number: int) -> None:
         """Add the counts of an evaluator that has ended to those of earlier ones."""
         assert self._shared
         row = self._shared.counters.evaluators[number]
         self._past += [row[name] for name in TOTALS]
         self._shared.counters.evaluators[number] = 0
+        self._shared.counters.evaluators["version"][number] = -1
 
     def _fail(self, reason: str) -> None:
         """Give up play on this node; the first reason is the one that is reported."""

@@ -74,7 +74,7 @@ def make_plan(config: Config, machine: Machine, learns: bool = True) -> Plan:
         players = max(1, cpus - evaluators - learns)
     else:
         evaluators, players = max(1, cpus), max(1, math.ceil(cpus / 2))
-    if config.selfplay.processes != "auto":
+    if config.selfplay.processes not in ("auto", 0):
         players = config.selfplay.processes
     needed = min(MAX_GROUPS, math.ceil(evaluators * lanes / players) + 1)
     return Plan(players, evaluators, lanes, max(config.selfplay.groups, needed), on_gpu)

@@ -30,6 +30,7 @@ import select
 import struct
 import termios
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -54,6 +55,9 @@ HEAD = np.dtype(
 )
 MESSAGE = struct.Struct("=qq")
 """A slot and its generation. A pipe writes so few bytes as a whole."""
+LOCK_SECONDS = 2.0
+"""The longest wait for the lock of a process that watches the others; it is held for
+microseconds."""
 MOST_SLOTS = 2048
 """So many that messages, and as many repeated ones, always fit into a pipe of 64 KiB."""
 
@@ -205,16 +209,26 @@ class Slots:
         self._notify(slot, request.generation)
 
     def abandon(self, player: int) -> None:
-        """Give back the slots of a search process that has ended."""
-        with self._claim():
+        """Give back the slots of a search process that has ended.
+
+        ``TimeoutError`` where another process, which must have been stopped, holds the lock.
+        """
+        with self._claim(LOCK_SECONDS):
             for slot in self.of_player(player):
                 self.head["generation"][slot] += 1
                 if self.head["state"][slot] != TAKEN:
                     self.head["state"][slot] = FREE
 
     def resubmit(self, evaluator: int) -> None:
-        """Return to the queue what an evaluator that has ended had taken or may have read."""
-        with self._claim():
+        """Return to the queue what an evaluator that has ended had taken or may have read.
+
+        ``TimeoutError``: as of ``abandon``.
+        """
+        with self._claim(LOCK_SECONDS):
+            # All waiting requests are sent anew, so that what is in the pipe is not needed.
+            pipe = self.pipes[0].read
+            while waiting := _readable(pipe):
+                os.read(pipe, MESSAGE.size * waiting)
             state, generation = self.head["state"], self.head["generation"]
             own = self.head["evaluator"] == evaluator
             abandoned = generation != self.head["taken"]
@@ -231,14 +245,33 @@ class Slots:
         os.write(pipe.write, MESSAGE.pack(slot, generation))
 
     @contextmanager
-    def _claim(self) -> Iterator[None]:
-        """Only one thread of all processes is in here; the system frees it where one is killed."""
+    def _claim(self, timeout: float | None = None) -> Iterator[None]:
+        """Only one thread of all processes is in here; the system frees it where one is killed.
+
+        ``TimeoutError`` after ``timeout`` seconds; None waits without end.
+        """
         with self._lock:
-            fcntl.lockf(self.memory.descriptor, fcntl.LOCK_EX)
+            if timeout is None:
+                fcntl.lockf(self.memory.descriptor, fcntl.LOCK_EX)
+            else:
+                _lock_in_time(self.memory.descriptor, timeout)
             try:
                 yield
             finally:
                 fcntl.lockf(self.memory.descriptor, fcntl.LOCK_UN)
+
+
+def _lock_in_time(descriptor: int, timeout: float) -> None:
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # another process has it
+            if time.monotonic() > deadline:
+                raise TimeoutError("the lock of the slots is held") from None
+            time.sleep(0.001)
+        else:
+            return
 
 
 def _pipe() -> Pipe:

@@ -155,11 +155,6 @@ def check_ray(settings: Config) -> None:
     """``ValueError``, one line, where Ray is not installed or may start no search process."""
     if importlib.util.find_spec("ray") is None:
         raise ValueError(extras.missing(f"ray={settings.ray} needs Ray", "cluster"))
-    if settings.selfplay.processes == 0:
-        raise ValueError(
-            f"ray={settings.ray}: selfplay.processes is 0, but on Ray self-play has processes of "
-            "its own: 1 or more, or auto"
-        )
 
 
 @contextmanager
