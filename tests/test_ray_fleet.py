@@ -255,11 +255,18 @@ def test_a_machine_with_other_versions_is_left_out_with_both_in_the_log(start, m
     monkeypatch.setattr("workers.cluster.fleet.versions", lambda: "alphazero 9.9 (abcdef01)")
     with caplog.at_level(logging.WARNING, logger="workers.cluster.supervisor"):
         run = start()
+        run.supervisor._here = "the machine of another driver"
         wait_until(lambda: "waiting for one to join" in caplog.text)
     (line,) = [line for line in caplog.messages if "is left out" in line]
     assert "the machine has Ray" in line
     assert line.endswith("but the run has alphazero 9.9 (abcdef01)")
     assert run.supervisor.failure is None
+
+
+def test_a_driver_whose_own_machine_has_other_sources_now_is_told_so(start, monkeypatch):
+    monkeypatch.setattr("workers.cluster.fleet.versions", lambda: "alphazero 9.9 (abcdef01)")
+    with pytest.raises(FleetLost, match=r"the machine has Ray .*, but the run has alphazero 9\.9"):
+        start().collect_until(lambda: False)
 
 
 def test_closing_leaves_no_process_behind(start):

@@ -67,7 +67,6 @@ ends it would wait for them."""
 AFTER_LOSS = 2.0
 """Seconds between two looks at the cluster's machines after the loss of a node, or without one."""
 
-
 class Supervisor:
     """Keeps the members of a fleet alive and up to date, on a thread of its own."""
 
@@ -107,7 +106,6 @@ class Supervisor:
 
     @property
     def members(self) -> list[Member]:
-        """The replay actor and the nodes."""
         return [self.replay, *self.nodes.values()]
 
     def totals(self) -> dict[str, float]:
@@ -252,7 +250,7 @@ class Supervisor:
         member.pid, member.status, member.last_answer = status["pid"], status, self._clock.now
 
     def _refuse(self, member: Member, reason: str) -> None:
-        """Leave out a machine with other versions; any other error would come on all machines."""
+        """Leave out a machine with other versions; other errors would come on all machines."""
         others = reason.rpartition("ValueError: ")[2].startswith(OTHER_VERSIONS)
         if not others or member.node == self._here:
             self._fail(f"{member.name} cannot play: {reason}{remedy(reason)}")
@@ -362,9 +360,7 @@ class Supervisor:
     def _check_progress(self) -> None:
         """Give up the run after too many failures without a finished game, or without progress.
 
-        With ``max_failures`` 6: a node that is lost once an hour, with games finished in between,
-        is always replaced; six losses without a finished game between them end the run, unless a
-        node plays.
+        A node that is lost once an hour, with games finished in between, is always replaced.
         """
         status = self.replay.status
         games = status.get("games", self._games)
