@@ -47,7 +47,7 @@ def url(monkeypatch):
 
 
 def add_step(folder, step):
-    """What a run leaves at a checkpoint: the checkpoint, games, and metrics up to it."""
+    """Add the files of a checkpoint, games, and metrics up to it, as a run does."""
     files = {name: f"{name} {step}".encode() for name in stored_run.CHECKPOINT[:-1]}
     sealed.write(folder / "checkpoints" / stored_run.name_of(step), files, {"step": step})
     (folder / "games").mkdir(exist_ok=True)
