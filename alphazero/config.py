@@ -129,8 +129,13 @@ class TrainingSettings:
     device: str = "auto"
     """The learner's device: auto (a GPU where there is one), cpu, cuda, cuda:N or mps."""
     threads: Threads | Literal["auto"] = "auto"
-    """On a CPU, the number of threads that share each batch. auto: without Ray one per core, each
-    with at least 64 rows of the batch; with Ray 1, because self-play needs the other cores."""
+    """On a CPU, the number of threads that share each batch, or each process's part of it. auto:
+    without Ray one per core, each with at least 64 rows; with Ray 1, because self-play needs the
+    other cores."""
+    processes: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes of this machine that share each batch, this one included. Each has ``threads`` of
+    its own or, with device cuda, the GPU of its number; as with threads, BatchNorm normalizes each
+    share by itself. On two cores processes are no faster than threads."""
     time_limit_minutes: Minutes | None = None
     """The run ends after this many minutes, or after ``steps`` if that is earlier. The learning
     rate's schedule then ends at the time limit, too. None: no limit. A --time-limit on the command
@@ -148,10 +153,8 @@ class InferenceSettings:
     processor with AMX, and slower on one without bfloat16 instructions."""
     device: str = "auto"
     """auto (a GPU where there is one), cpu, cuda, cuda:N or mps."""
-    servers: Annotated[int, Field(ge=1, le=1024)] = 1
-    """Number of inference server processes; on Ray only."""
     batch_size: Annotated[int, Field(ge=1, le=2**20)] = 1024
-    """Largest batch that a server on Ray evaluates at once."""
+    """Largest batch that an evaluator process evaluates at once."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -190,8 +193,9 @@ class Config:
     """Seed of every random draw. Without Ray and without a time limit, two runs with the same seed
     and settings on the same machine are equal bit for bit."""
     ray: str = "auto"
-    """Where self-play runs: off (this process), local (processes of this machine), the address of a
-    Ray cluster, or auto: off on a machine with at most 4 cores and no GPU, else local."""
+    """Where self-play runs: off (this machine, without Ray), local (Ray on this machine), the
+    address of a Ray cluster, or auto: the address in the environment variable RAY_ADDRESS, off
+    where it is not set."""
     search: SearchSettings = Gumbel()
     """kind: gumbel (Danihelka et al. 2022), the default because it improves the policy even with
     few simulations; puct, the search of AlphaGo Zero and AlphaZero; or the address of your own
@@ -212,6 +216,8 @@ FOLDER = packages.ROOT / "configs"
 """The configurations that come with the package."""
 STORED = "config.yaml"
 """The file in a run's folder that has the value of every setting."""
+OBSOLETE = ("selfplay.workers", "inference.servers")
+"""Keys in files of earlier versions that are no settings any more: numbers of processes."""
 
 
 def load(name_or_path: str, overrides: Sequence[str] = (), resumed: Path | None = None) -> Config:
@@ -247,7 +253,10 @@ def _filling(game: str, resumed: Path | None) -> config_file.Fill:
         values = plain_yaml.load(plain_yaml.read_text(stored))
     except plain_yaml.NotPlainYaml as error:
         raise ConfigError([f"{stored}: not YAML: {error}"]) from None
-    return lambda given: values if isinstance(values, dict) else {}
+    if not isinstance(values, dict):
+        return lambda given: {}
+    config_file.drop(values, OBSOLETE)
+    return lambda given: values
 
 
 def is_game(text: str) -> bool:

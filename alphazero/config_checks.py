@@ -47,6 +47,17 @@ def contradictions(config: "Config") -> list[str]:
             f"selfplay.random_opening_plies: {plies} leave nothing to train on: games of "
             f"{config.game} last at most {longest} plies"
         )
+    training = config.training
+    if training.batch_size < 2 * training.processes:
+        problems.append(
+            f"training.processes: {training.processes} need a training.batch_size of at least "
+            f"{2 * training.processes}, two rows each, not {training.batch_size}"
+        )
+    if training.processes > 1 and not re.fullmatch("auto|cpu|cuda", training.device):
+        problems.append(
+            f"training.device: {training.processes} training.processes have a GPU each; should be "
+            f"auto, cpu or cuda, not {training.device}"
+        )
     return [
         *problems,
         *_problem("search", lambda: _check_search(config)),

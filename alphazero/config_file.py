@@ -4,7 +4,7 @@ Works for any frozen pydantic dataclass whose fields are values or further such 
 ``alphazero.config`` and ``alphazero.supervised.config`` define the settings themselves.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
@@ -80,15 +80,18 @@ def parse(
     overrides: Sequence[str] = (),
     checks: Checks | None = None,
     fill: Fill | None = None,
+    obsolete: Collection[str] = (),
 ) -> T:
     """A ``kind`` from YAML ``text`` (called ``name`` in messages) and ``key.sub=value`` overrides.
 
     An override's value is YAML too, so ``search={kind: puct}`` replaces a whole section; of two
     overrides of one key the later one counts. Its key may be shortened to its last parts where no
     other setting ends in them: ``learning_rate=1e-3``. ``fill`` gives values for keys that are not
-    given. Raises ``ConfigError`` with all errors.
+    given. ``obsolete`` keys are dropped: those of files that an earlier version has written. Raises
+    ``ConfigError`` with all errors.
     """
     draft, known = _read(kind, text, name), paths(kind)
+    drop(draft.values, obsolete)
     for override in overrides:
         _apply(draft, override, known)
     _fill_open(draft.values, fill(draft.values) if fill else {})
@@ -103,6 +106,14 @@ def parse(
     if draft.errors or settings is None:
         raise ConfigError(draft.errors)
     return settings
+
+
+def drop(values: dict[str, Any], keys: Iterable[str]) -> None:
+    """Delete dotted ``keys`` from the sections in ``values``, where they are."""
+    for key in keys:
+        section, _, last = key.rpartition(".")
+        if isinstance(inner := values.get(section), dict):
+            inner.pop(last, None)
 
 
 def as_dict(settings: Any) -> dict[str, Any]:

@@ -16,11 +16,19 @@ class RunFailed(RuntimeError):
     """
 
 
-class FleetLost(RunFailed):
-    """The end of a run whose self-play cannot continue; what was learned is whole.
+class PartLost(RunFailed):
+    """The end of a run that has lost something outside of its own process.
 
-    So a checkpoint can still be saved.
+    What was learned is whole, so a checkpoint can still be saved.
     """
+
+
+class FleetLost(PartLost):
+    """The end of a run whose self-play cannot continue."""
+
+
+class LearnerLost(PartLost):
+    """The end of a run whose learner has lost one of its processes."""
 
 
 def reason(error: BaseException, longest: int = LONGEST) -> str:

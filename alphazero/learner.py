@@ -18,7 +18,7 @@ from alphazero.nn.device import choose
 from alphazero.nn.divergence import Losses
 from alphazero.nn.parallel import Forward, compute_dtype
 from alphazero.nn.settings import OptimizerSettings
-from alphazero.nn.training import Optimization
+from alphazero.nn.training import Optimization, Reduce
 from alphazero.nn.weights import Weights
 from alphazero.replay import Batch
 from games.base import Game
@@ -47,10 +47,13 @@ class Learner:
         optimizer: OptimizerSettings,
         training: TrainingSettings,
         seed: int,
+        timed: bool = True,
     ):
         """Draw the first weights from ``seed`` alone.
 
-        ValueError where this machine has no ``training.device``.
+        ``timed``: time the precisions where ``training.precision`` is auto; without it ``restore``
+        has to follow, and sets the stored one. ValueError where this machine has no
+        ``training.device``.
         """
         self._training, self._heads = training, network.heads
         self._network = networks.build(game, network, seed).to(choose(training.device))
@@ -63,8 +66,9 @@ class Learner:
             threads,
             fusable=isinstance(self._network, networks.PolicyValueNetwork),
         )
-        columns = _blank(game, encoders.make(network.encoder, game).shape)
-        self._optimization.choose_precision(*self._loss_of(columns))
+        if timed:
+            columns = _blank(game, encoders.make(network.encoder, game).shape)
+            self._optimization.choose_precision(*self._loss_of(columns))
 
     @property
     def step(self) -> int:
@@ -75,6 +79,10 @@ class Learner:
     def losses(self) -> Losses:
         """The losses of the last steps, and where they jumped."""
         return self._optimization.losses
+
+    @property
+    def device(self) -> torch.device:
+        return self._optimization.device
 
     @property
     def precision(self) -> str:
@@ -96,7 +104,19 @@ class Learner:
         resume from a checkpoint then.
         """
         check(batch, self._heads)
-        return self._optimization.step(*self._loss_of(_columns(batch, self._heads)), progress)
+        return self.train_on(columns_of(batch, self._heads), progress)
+
+    def train_on(
+        self, columns: Columns, progress: float, reduce: Reduce | None = None
+    ) -> dict[str, float]:
+        """Take one optimizer step on the columns of a checked batch, or on a share of its rows.
+
+        ``reduce``: as of ``Optimization.step``, for a share.
+        """
+        return self._optimization.step(*self._loss_of(columns), progress, reduce)
+
+    def close(self) -> None:
+        """End what belongs to the learner outside of this process: nothing here."""
 
     def initialize_from(
         self, weights: Weights, report: Callable[[str], object] = lambda line: None
@@ -146,7 +166,7 @@ class Learner:
 
         The loss is ``cross_entropy(policy) + value_weight * value_loss`` (Silver et al. 2018,
         equation 1; the L2 penalty is in the optimizer), plus ``weight * loss`` of each auxiliary
-        head. ``names`` are those of the ``tensors``, the columns of ``_columns``.
+        head. ``names`` are those of the ``tensors``, as in ``columns_of``.
         """
         columns = dict(zip(names, tensors, strict=True))
         observations, legal = columns["observations"], columns["legal"]
@@ -197,7 +217,7 @@ def check(batch: Batch, names: Iterable[str] = ()) -> None:
             raise ValueError(f"the batch's targets of the head {name} are infinite")
 
 
-def _columns(batch: Batch, names: Iterable[str]) -> Columns:
+def columns_of(batch: Batch, names: Iterable[str]) -> Columns:
     """The arrays of ``batch`` that are used, by name: those of ``Batch``, then the heads'."""
     columns = {name: getattr(batch, name) for name in ("observations", "legal", "policy", "wdl")}
     if batch.weight is not None:

@@ -66,7 +66,7 @@ class LocalFleet:
             )
             for group in range(settings.groups)
         ]
-        threads = settings.workers if settings.workers != "auto" else cores()
+        threads = settings.threads if settings.threads != "auto" else cores()
         self._pool = ThreadPoolExecutor(min(threads, settings.groups), "self-play")
         self._allowance = math.inf
         self._weights: Weights = {}
@@ -133,7 +133,7 @@ class LocalFleet:
         """
         groups = state.get("seats", ())
         if len(groups) != len(self._groups):
-            before = f"{len(groups)} groups in one process" if groups else "Ray actors"
+            before = f"{len(groups)} groups in one process" if groups else "several processes"
             raise ValueError(
                 f"this run was played by {before}; with these settings it would be played by "
                 f"{len(self._groups)} groups in one process: resume with the run's own "

@@ -14,10 +14,11 @@ import games
 from alphazero import checkpoint, config_file, file_locks, loop, resuming
 from alphazero.checkpoint import Description
 from alphazero.config import Config
-from alphazero.errors import one_line
+from alphazero.errors import PartLost, one_line
 from alphazero.game_time import GameTime
 from alphazero.inference import NetworkEvaluator
 from alphazero.learner import Learner
+from alphazero.learner_processes import ProcessLearner
 from alphazero.local_fleet import LocalFleet
 from alphazero.loop import Hooks, Run
 from alphazero.metrics_file import MetricsFile, as_json_number
@@ -63,11 +64,17 @@ def train(
 
     ``ValueError``, one line: ``directory`` is not empty and ``resume`` is False, another run writes
     to it, the run there cannot be resumed with these settings, or the time limit is not above 0.
-    ``RunFailed``: the training diverged.
+    ``RunFailed``: the training diverged, or a process of the learner was lost; then the last step
+    is saved.
     """
     if time_limit_minutes is not None and not time_limit_minutes > 0:
         raise ValueError(f"time_limit_minutes must be above 0, not {time_limit_minutes}")
     directory = Path(directory)
+    if settings.selfplay.processes not in (0, "auto"):
+        raise ValueError(
+            "selfplay.processes: alphazero.train plays in this process; `alphazero train` starts "
+            "others"
+        )
     settings = resolve(settings, "off")
     _check_directory(directory, resume)
     minutes = time_limit_minutes or settings.training.time_limit_minutes
@@ -86,7 +93,11 @@ def train(
         metrics = MetricsFile(directory / "metrics.jsonl", resume, run.learner.step)
         with closing(metrics):
             hooks = _hooks(metrics, before, on_log, on_checkpoint, stop)
-            loop.train(run, hooks, limit)
+            try:
+                loop.train(run, hooks, limit)
+            except PartLost:
+                loop.save_last(run, hooks.seconds())
+                raise
     return checkpoint.resolve(directory, log.warning)
 
 
@@ -105,20 +116,21 @@ def local_run(
     file of games. ``ValueError``, one line: another run stores games in ``directory``, the initial
     weights do not fit, or a device is not available.
     """
-    learner = make_learner(settings, resumed, report)
-    game, evaluated = game_of(settings), game_of(settings)
-    game_time = None
-    if settings.game.partition(":")[0] not in games.registered():
-        # The author of a game can make it faster.
-        game_time = GameTime()
-        game_time.watch(evaluated)
-    evaluator = NetworkEvaluator(evaluated, settings.network, settings.inference)
-    heads = tuple(settings.network.heads)
-    replay = Replay(game, directory / "games", settings.replay, report, heads=heads)
-    with closing(replay):
+    with ExitStack() as stack:
+        learner = stack.enter_context(closing(make_learner(settings, resumed, report)))
+        game, evaluated = game_of(settings), game_of(settings)
+        game_time = None
+        if settings.game.partition(":")[0] not in games.registered():
+            # The author of a game can make it faster.
+            game_time = GameTime()
+            game_time.watch(evaluated)
+        evaluator = NetworkEvaluator(evaluated, settings.network, settings.inference)
+        heads = tuple(settings.network.heads)
+        replay = Replay(game, directory / "games", settings.replay, report, heads=heads)
+        stack.enter_context(closing(replay))
         fleet = LocalFleet(settings, replay, evaluator, True, search, game_time)
-        with closing(fleet):
-            yield Run(settings, directory, learner, replay, fleet)
+        stack.enter_context(closing(fleet))
+        yield Run(settings, directory, learner, replay, fleet)
 
 
 def make_learner(
@@ -126,16 +138,24 @@ def make_learner(
 ) -> Learner:
     """The learner of a run, in a process prepared for it: torch then uses one thread per call.
 
+    ``close`` ends the other processes of ``training.processes``, which are started here.
+
     ``report`` is called with a line for each head that the initial weights have or lack.
     """
     game = game_of(settings)
     # Several torch threads in a process wait for each other whenever another process takes a core.
     torch.set_num_threads(1)
     keep_memory()
-    learner = Learner(game, settings.network, settings.optimizer, settings.training, settings.seed)
+    training = settings.training
+    if training.processes == 1:
+        learner = Learner(game, settings.network, settings.optimizer, training, settings.seed)
+    else:
+        learner = ProcessLearner(settings)
     if settings.training.initial_weights and not resumed:
         weights = _initial_weights(settings, settings.training.initial_weights)
         learner.initialize_from(weights, lambda line: report(f"training.initial_weights: {line}"))
+    if isinstance(learner, ProcessLearner):
+        learner.start()
     return learner
 
 
@@ -150,14 +170,19 @@ def learner_threads(batch_size: int, available: int) -> int:
 def resolve(settings: Config, ray: str) -> Config:
     """``settings`` without the ``auto`` values that a resumed run must not choose again.
 
-    ``ray``: where the run plays, ``off`` in this process. On Ray the learner has one thread:
-    self-play needs the other cores.
+    ``ray``: where the run plays, ``off`` on this machine. Where self-play has processes of its own,
+    the learner has one thread: they need the other cores.
     """
-    training = settings.training
+    training, play = settings.training, settings.selfplay
+    if ray == "off" and play.processes == "auto":
+        play = replace(play, processes=0)
     if training.threads == "auto":
-        threads = learner_threads(training.batch_size, cores()) if ray == "off" else 1
+        rows, available = training.batch_size, cores()
+        rows, available = rows // training.processes, available // training.processes
+        here = ray == "off" and play.processes == 0
+        threads = learner_threads(rows, max(1, available)) if here else 1
         training = replace(training, threads=threads)
-    return replace(settings, ray=ray, training=training)
+    return replace(settings, ray=ray, training=training, selfplay=play)
 
 
 def newest_checkpoint(directory: Path, report: Callable[[str], object]) -> Description | None:

@@ -62,6 +62,7 @@ def train(run: Run, hooks: Hooks, time_limit: float = math.inf) -> None:
     reproducible and there is no time limit.
 
     ``RunFailed``, one line that names the last good checkpoint, where the training diverges.
+    ``PartLost``, where fleet or learner has lost a process; ``save_last`` can save the rest then.
     """
     learner, replay, fleet, training = run.learner, run.replay, run.fleet, run.config.training
     limiter, played = Limiter(run.config.replay, training.batch_size), _Played()
@@ -152,6 +153,13 @@ def save(run: Run, seconds: float) -> Path:
         learner.losses.jump,
         run.rules_version,
     )
+
+
+def save_last(run: Run, seconds: float) -> None:
+    """Save a checkpoint of a run that ends before its time, unless its last step has been saved."""
+    step, newest = run.learner.step, checkpoint.newest(run.directory, report=lambda line: None)
+    if step and (newest is None or checkpoint.describe(newest).step != step):
+        save(run, seconds)
 
 
 def resume(run: Run, path: Path | None) -> float:

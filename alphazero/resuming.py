@@ -8,7 +8,7 @@ from alphazero.errors import one_line
 
 FIXED = ("game", "network.", "seed", "optimizer.name", "training.initial_weights")
 """Settings, or what they begin with, that a resumed run keeps."""
-RESOLVED = ("ray", "training.threads")
+RESOLVED = ("ray", "training.threads", "selfplay.processes")
 """Settings whose ``auto`` is replaced by a value when a run starts: no change on resuming."""
 
 

@@ -20,11 +20,15 @@ class SelfPlaySettings:
     """Games that one group plays at the same time, one ply in all of them per step. Their positions
     form one batch: 256 is enough to use a CPU core or a small GPU well."""
     groups: Annotated[int, Field(ge=1, le=1024)] = 2
-    """Groups per worker process (on Ray) or in this process: while the positions of one group are
+    """Groups per search process, or in this process: while the positions of one group are
     evaluated, the search of another group runs. No gain was measured with more than 2."""
-    workers: Annotated[int, Field(ge=1, le=10_000)] | Literal["auto"] = "auto"
-    """On Ray: self-play processes; auto: one per CPU core that is not used by the learner or an
-    inference server. Without Ray: threads; auto: one per core, at most one per group."""
+    processes: Annotated[int, Field(ge=0, le=1024)] | Literal["auto"] = "auto"
+    """Search processes per machine, beside those that evaluate the network. 0: none; this process
+    plays, on threads, and a run can be repeated bit for bit. auto: 0 without Ray on a machine with
+    at most four cores and no GPU; elsewhere one per core that is left beside a GPU, or one for two
+    cores without one."""
+    threads: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = "auto"
+    """Threads of self-play in this process; auto: one per core, at most one per group."""
     cache: Capacity = 2**16
     """Capacity of each group's evaluation cache, in positions; a power of two. An entry needs 12
     bytes, the bytes of the position's key and 4 bytes per action. Successive searches evaluate many

@@ -3,6 +3,7 @@
 from typing import TypeVar
 
 from alphazero import config_file
+from alphazero.config import OBSOLETE
 from alphazero.config_file import ConfigError
 from alphazero.errors import one_line, reading
 from alphazero.sealed import Sealed
@@ -18,7 +19,7 @@ def read(folder: Sealed, name: str, kind: type[T]) -> T:
     text, path = folder.text(name), folder.path / name
     with reading(path):
         try:
-            return config_file.parse(kind, text, name)
+            return config_file.parse(kind, text, name, obsolete=OBSOLETE)
         except ConfigError as error:
             problem = one_line("; ".join(error.lines))
     raise ValueError(f"{path} does not fit this version: {problem}")

@@ -20,7 +20,6 @@ LETTERS = 0.34 * UNIT
 """The height of letters."""
 COLUMN, LINE = 0.2 * UNIT, 0.5 * UNIT
 """The places of characters in a text below the board, whose columns may have a meaning."""
-INK = "#444444"
 
 
 def available() -> bool:
@@ -43,8 +42,9 @@ def render(drawing: Drawing) -> NDArray[np.uint8]:
     size = max(width, (longest + 2) * COLUMN), height + LINE * (len(lines) + bool(lines))
     image = Image.new("RGB", (_even(size[0]), _even(size[1])), "white")
     canvas = _Canvas(ImageDraw.Draw(image), left, top)
-    for cell in drawing.cells:
-        canvas.cell(cell)
+    grid = svg.lines(drawing)
+    for number, cell in enumerate(drawing.cells):
+        canvas.cell(cell, grid.get(number, ""))
     for cells, colour in ((drawing.last, svg.LAST), (drawing.line, svg.WON)):
         for cell in cells:
             canvas.circle(drawing.cells[cell], 0.42, outline=colour, width=3 * SMOOTH)
@@ -79,31 +79,47 @@ class _Canvas:
     def place(self, x: float, y: float) -> tuple[float, float]:
         return (x - self.left) * UNIT, (y - self.top) * UNIT
 
-    def cell(self, cell: Cell) -> None:
-        """The cell's ground, and what stands there."""
+    def cell(self, cell: Cell, sides: str) -> None:
+        """The cell's ground, and what stands there; ``sides`` as in ``svg.lines``."""
+        x, y = self.place(cell.x, cell.y)
+        self.ground(cell, sides)
+        if cell.player is not None:
+            self.circle(cell, 0.38, fill=svg.STONES[cell.player])
+        if cell.shape not in (*svg.LINES, "dot"):
+            ink = svg.INK if cell.player is None else svg.LETTERS[cell.player]
+            self.text(x, y, cell.piece or (cell.label if cell.player is None else ""), ink)
+
+    def ground(self, cell: Cell, sides: str) -> None:
         x, y = self.place(cell.x, cell.y)
         half = 0.5 * UNIT
+        square = (x - half, y - half, x + half, y + half)
         if cell.shape == "hexagon":
             hexagon = (x, y, UNIT / math.sqrt(3))
             self.pen.regular_polygon(hexagon, 6, 30, svg.GROUND, svg.EDGE)
         elif cell.shape == "point":
-            self.pen.line((x - half, y, x + half, y), svg.EDGE, SMOOTH)
-            self.pen.line((x, y - half, x, y + half), svg.EDGE, SMOOTH)
+            for dx, dy in (svg.SIDES[side] for side in sides):
+                self.pen.line((x, y, x + dx * half, y + dy * half), svg.EDGE, SMOOTH)
+            if not sides:
+                self.circle(cell, 0.06, fill=svg.EDGE)
+        elif cell.shape in svg.LINES:
+            self.pen.rectangle(square, svg.GROUND)
+            dx, dy = (half, 0) if cell.shape == "across" else (0, half)
+            ink, width = (svg.LAST, 5 * SMOOTH) if cell.piece else (svg.EDGE, 1)
+            self.pen.line((x - dx, y - dy, x + dx, y + dy), ink, width)
+        elif cell.shape == "dot":
+            self.pen.rectangle(square, svg.GROUND)
+            self.circle(cell, 0.12, fill=svg.LAST)
         else:
-            square = (x - half, y - half, x + half, y + half)
             self.pen.rectangle(square, svg.GROUND, svg.EDGE, SMOOTH)
-        if cell.player is not None:
-            self.circle(cell, 0.38, fill=svg.STONES[cell.player])
-        self.text(x, y, cell.piece or (cell.label if cell.player is None else ""))
 
     def circle(self, cell: Cell, radius: float, **style: Any) -> None:
         x, y = self.place(cell.x, cell.y)
         reach = radius * UNIT
         self.pen.ellipse((x - reach, y - reach, x + reach, y + reach), **style)
 
-    def text(self, x: float, y: float, text: str) -> None:
+    def text(self, x: float, y: float, text: str, ink: str = svg.INK) -> None:
         """The text with its middle at these pixels."""
-        self.pen.text((x, y), text, INK, self.font, "mm")
+        self.pen.text((x, y), text, ink, self.font, "mm")
 
     def line(self, y: float, line: str) -> None:
         """A line of text, with one width for all its characters."""

@@ -13,6 +13,10 @@ MARGIN = 0.7
 GROUND, EDGE, STONES = "#f3ead7", "#b5a88c", ("#e0982c", "#3566b0")
 SHADE, LAST, WON = "#2f9160", "#222222", "#c22f2f"
 """Colours of a weighted cell, of the last move's ring and of the winning line's."""
+INK, LETTERS = "#444444", ("#222222", "#ffffff")
+"""Colours of texts, and of the letter on a piece of each player."""
+SIDES = {"N": (0, -1), "E": (1, 0), "S": (0, 1), "W": (-1, 0)}
+"""The steps to a point's neighbours."""
 LINES = "across", "down"
 """Shapes of cells that are a line between two dots."""
 
@@ -23,7 +27,11 @@ def render(drawing: Drawing, weights: Mapping[int, float] | None = None, caption
     ``weights``: per cell a number in [0, 1], shown as a green ground, such as the probability of
     the moves that end there. ``caption``: a line below the board. Texts are escaped.
     """
-    parts = [_cell(cell, (weights or {}).get(i, 0.0)) for i, cell in enumerate(drawing.cells)]
+    grid = lines(drawing)
+    parts = [
+        _cell(cell, grid.get(i, ""), (weights or {}).get(i, 0.0))
+        for i, cell in enumerate(drawing.cells)
+    ]
     parts += [_ring(drawing.cells[i], LAST) for i in drawing.last]
     parts += [_ring(drawing.cells[i], WON) for i in drawing.line]
     parts += [_text(label.x, label.y, label.text) for label in drawing.labels]
@@ -43,22 +51,36 @@ def render(drawing: Drawing, weights: Mapping[int, float] | None = None, caption
     )
 
 
+def lines(drawing: Drawing) -> dict[int, str]:
+    """For each point of a grid, by its number, the sides on which it has a neighbour.
+
+    The lines of the grid run from point to point, and not beyond the outermost ones: the corner of
+    a Go board at the top left has the sides ``"ES"``.
+    """
+    points = {(c.x, c.y): i for i, c in enumerate(drawing.cells) if c.shape == "point"}
+    return {
+        i: "".join(side for side, (dx, dy) in SIDES.items() if (x + dx, y + dy) in points)
+        for (x, y), i in points.items()
+    }
+
+
 def _span(values: Sequence[float]) -> tuple[float, float]:
     """The least and the greatest of ``values``, with a margin; -0.5, 0.5 if there is none."""
     return (min(values) - MARGIN, max(values) + MARGIN) if values else (-0.5, 0.5)
 
 
-def _cell(cell: Cell, weight: float) -> str:
-    """The cell's ground, and what stands there."""
-    ground = _ground(cell)
+def _cell(cell: Cell, sides: str, weight: float) -> str:
+    """The cell's ground, and what stands there; ``sides`` as in ``lines``."""
+    ground = _point(cell, sides) if cell.shape == "point" else _ground(cell)
     if weight > 0:
         ground += _circle(cell, 0.46, f'fill="{SHADE}" fill-opacity="{min(weight, 1.0):.2f}"')
     if cell.player is not None:
         ground += _circle(cell, 0.38, f'fill="{STONES[cell.player]}"')
     shown = cell.piece or (cell.label if cell.player is None else "")
-    if cell.shape in (*LINES, "dot"):
+    if cell.shape in (*LINES, "dot") or not shown:
         return ground
-    return ground + (_text(cell.x, cell.y, shown) if shown else "")
+    fill = INK if cell.player is None else LETTERS[cell.player]
+    return ground + _text(cell.x, cell.y, shown, fill=fill, size=0.46 if cell.piece else 0.34)
 
 
 def _ground(cell: Cell) -> str:
@@ -73,10 +95,6 @@ def _ground(cell: Cell) -> str:
         ]
         points = " ".join(f"{x * UNIT:.1f},{y * UNIT:.1f}" for x, y in corners)
         return f'<polygon points="{points}" {style}/>'
-    if cell.shape == "point":
-        x, y, half = cell.x * UNIT, cell.y * UNIT, 0.5 * UNIT
-        lines = f"M{x - half:g} {y:g}H{x + half:g}M{x:g} {y - half:g}V{y + half:g}"
-        return f'<path d="{lines}" stroke="{EDGE}"/>'
     x, y = (cell.x - 0.5) * UNIT, (cell.y - 0.5) * UNIT
     square = f'<rect x="{x:g}" y="{y:g}" width="{UNIT}" height="{UNIT}" '
     if cell.shape == "dot":
@@ -84,6 +102,18 @@ def _ground(cell: Cell) -> str:
     if cell.shape in LINES:
         return f'{square}fill="{GROUND}"/>' + _line(cell)
     return f"{square}{style}/>"
+
+
+def _point(cell: Cell, sides: str) -> str:
+    """A point of a grid: half of the line to each neighbour; a small dot where it has none."""
+    if not sides:
+        return _circle(cell, 0.06, f'fill="{EDGE}"')
+    half = 0.5 * UNIT
+    steps = "".join(
+        f"M{cell.x * UNIT:g} {cell.y * UNIT:g}l{SIDES[s][0] * half:g} {SIDES[s][1] * half:g}"
+        for s in sides
+    )
+    return f'<path d="{steps}" stroke="{EDGE}"/>'
 
 
 def _line(cell: Cell) -> str:
@@ -104,8 +134,10 @@ def _ring(cell: Cell, colour: str) -> str:
     return _circle(cell, 0.42, f'fill="none" stroke="{colour}" stroke-width="2.5"')
 
 
-def _text(x: float, y: float, text: str, anchor: str = "middle") -> str:
+def _text(
+    x: float, y: float, text: str, anchor: str = "middle", fill: str = INK, size: float = 0.34
+) -> str:
     return (
-        f'<text x="{x * UNIT:g}" y="{y * UNIT:g}" font-size="{0.34 * UNIT:g}" fill="#444" '
+        f'<text x="{x * UNIT:g}" y="{y * UNIT:g}" font-size="{size * UNIT:g}" fill="{fill}" '
         f'text-anchor="{anchor}" dominant-baseline="central">{html.escape(text)}</text>'
     )

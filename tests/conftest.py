@@ -59,7 +59,8 @@ def ray_session():
 
     # The actors would all compile the search at the same time, against the time limits of tests.
     small = ["config=tic_tac_toe", "games=4", "simulations=4", "blocks=1", "channels=8"]
-    bench.run("selfplay", [*small, "seconds=0.1", "threads=1"])
+    here = ["ray=off", "selfplay.processes=0"]
+    bench.run("selfplay", [*small, *here, "seconds=0.1", "threads=1"])
     # A short path: those of the sockets in it may not be longer than 107 bytes.
     with tempfile.TemporaryDirectory(prefix="r", dir="/tmp", ignore_cleanup_errors=True) as folder:
         environment = {
@@ -67,6 +68,7 @@ def ray_session():
             "RAY_USAGE_STATS_ENABLED": "0",
             # Ray's own 15 would leave its processes nothing beside the other tests.
             "RAY_worker_niceness": "0",
+            "PYTHONPATH": str(Path(__file__).parent),  # of the doubles that actors import
         }
         before = {name: os.environ.get(name) for name in environment}
         os.environ.update(environment)

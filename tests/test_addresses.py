@@ -119,7 +119,10 @@ def test_a_configuration_stored_before_networks_had_kinds_is_read():
         ("network={kind: own_absent:Net}", "network 'own_absent:Net' cannot be imported"),
         ("network={kind: own_search:Net}", "missing a required argument: 'layers'"),
         ("network={kind: own_search:Net, layers: 1, shape: 2}", "multiple values for argument"),
-        ("network.kind=resnet", "should be one of residual, perceptron, or the address module:Class of your"),
+        (
+            "network.kind=resnet",
+            "should be one of residual, perceptron, or the address module:Class",
+        ),
     ],
 )
 def test_an_address_that_will_not_do_is_explained_before_a_run(module, override, part):

@@ -27,7 +27,8 @@ COMMAND = "alphazero.__main__"
 """``python -m alphazero`` is the command line: the one module that imports from above."""
 
 FLOORS = (
-    {"terminal"}, {"cluster"}, {"runs"}, {"supervised", "serve", "bench", "engines"},
+    {"terminal"}, {"node"}, {"cluster"}, {"runs"}, {"supervised", "serve", "bench", "engines"},
+    {"web"},
     {"commands"}, {"cli"},
 )  # fmt: skip
 """The parts of ``workers``, lowest first: each imports from lower ones only."""
@@ -171,7 +172,10 @@ def test_no_package_imports_tests_or_notebooks(path):
 
 RUN = [
     *(ROOT / "alphazero").glob("*.py"), *(ROOT / "workers/cluster").glob("*.py"),
-    *(ROOT / f"workers/bench/{name}.py" for name in ("fleet", "selfplay", "synthetic", "capacity")),
+    *(
+        ROOT / f"workers/bench/{name}.py"
+        for name in ("fleet", "selfplay", "synthetic", "capacity", "transport")
+    ),
 ]  # fmt: skip
 """Files that play, store or train for a run."""
 

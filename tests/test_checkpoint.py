@@ -26,7 +26,7 @@ CONFIG = Config(
     game="connect_four",
     seed=7,
     search=PUCT(),
-    selfplay=SelfPlaySettings(resign_value=0.9, workers=3),
+    selfplay=SelfPlaySettings(resign_value=0.9, processes=3),
     optimizer=OptimizerSettings(schedule=ScheduleSettings(kind="step", milestones=(0.5, 0.75))),
 )
 

@@ -118,9 +118,9 @@ def test_every_command_has_help(command, capsys):
 
 def test_every_documented_command_is_found():
     assert set(COMMANDS) == {
-        "analyse", "arena", "bench", "check", "configs", "evaluate", "export", "games", "gate",
-        "gtp", "ladder", "new", "play", "records", "serve", "solve", "supervised", "track", "train",
-        "uci",
+        "analyse", "arena", "bench", "check", "cluster", "configs", "draw", "evaluate", "export",
+        "games", "gate", "gtp", "ladder", "new", "play", "records", "serve", "solve", "supervised",
+        "track", "train", "uci", "web",
     }  # fmt: skip
 
 

@@ -97,14 +97,14 @@ def test_keys_of_the_other_kind_of_search_are_explained(tmp_path):
 def test_every_error_is_reported_at_once_with_its_place(tmp_path):
     path = write(
         tmp_path,
-        "game: conect_four\nselfplay:\n  temprature: 1\n  workers: lots\n"
+        "game: conect_four\nselfplay:\n  temprature: 1\n  processes: lots\n"
         "training: {steps: many}\nreplay: 5\n",
     )
     lines = errors(path, "network.blocks=0", "training.device=gpu", "device=cpu", "seed")
     for start in (
         f"{path}:1: game: unknown game 'conect_four'; did you mean 'connect_four'",
         f"{path}:3: selfplay.temprature: unknown key; did you mean selfplay.temperature?",
-        f"{path}:4: selfplay.workers: got 'lots', should be a valid integer",
+        f"{path}:4: selfplay.processes: got 'lots', should be a valid integer",
         f"{path}:5: training.steps: got 'many', should be a valid integer",
         f"{path}:6: replay: got 5, should be a section",
         "command line: network.blocks: got 0, should be greater than or equal to 1",
@@ -123,7 +123,7 @@ def test_a_key_may_be_shortened_to_its_last_parts_where_no_other_ends_in_them():
 
 
 def test_the_value_of_a_union_is_named_once():
-    (line,) = errors("tic_tac_toe", "selfplay.workers=lots")
+    (line,) = errors("tic_tac_toe", "selfplay.processes=lots")
     assert line.count("lots") == 1
     assert line.endswith("or should be 'auto'")
 
@@ -358,3 +358,18 @@ def test_a_file_whose_ending_was_left_out_is_suggested(tmp_path):
     (tmp_path / "mine.yaml").write_text("game: tic_tac_toe\n")
     with pytest.raises(ConfigError, match=r"did you mean \S*/mine\.yaml\?"):
         config.load(str(tmp_path / "mine"))
+
+
+def test_keys_of_earlier_versions_are_dropped_from_stored_files_and_refused_in_others(tmp_path):
+    stored = tmp_path / "config.yaml"
+    text = config_file.as_yaml(config.load("tic_tac_toe"))
+    old = text.replace("selfplay:\n", "selfplay:\n  workers: 7\n")
+    old = old.replace("inference:\n", "inference:\n  servers: 2\n")
+    stored.write_text(old, encoding="utf-8")
+    assert old.count("\n") == text.count("\n") + 2
+    read = config_file.parse(Config, old, "config.yaml", obsolete=config.OBSOLETE)
+    assert read == config.load("tic_tac_toe")
+    filled = config.load("tic_tac_toe", ["recipe=default"], resumed=tmp_path)
+    assert filled.selfplay == read.selfplay
+    with pytest.raises(ConfigError, match=r"selfplay\.workers: unknown key"):
+        config.load(str(stored))

@@ -91,7 +91,7 @@ def test_a_run_started_by_nohup_outlives_its_terminal(tmp_path):
     [
         pytest.param(ENDLESS, id="self-play"),
         pytest.param(PERFECT, id="supervised"),
-        pytest.param([*ENDLESS, "selfplay.workers=1", "--ray", "local"], id="on Ray",
+        pytest.param([*ENDLESS, "selfplay.processes=1", "--ray", "local"], id="on Ray",
                      marks=pytest.mark.slow),
     ],
 )  # fmt: skip

@@ -10,9 +10,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from workers.cluster import control_plane, processes, supervisor
+from workers.cluster import control_plane
+from workers.cluster.answers import hanging
 from workers.cluster.control_plane import Clock, ControlPlane
 from workers.cluster.members import Member, Timeouts
+from workers.node import processes
 
 TIMEOUTS = Timeouts(ping=30.0, stopped=3.0, start=180.0)
 
@@ -119,7 +121,7 @@ def test_a_stopped_raylet_is_silent_although_its_socket_stays_open(monkeypatch, 
 
 
 def member(**fields):
-    return Member("self-play worker 0", "worker", None, status={"pid": 1}, **fields)
+    return Member("node a", "node", None, status={"pid": 1}, **fields)
 
 
 @pytest.mark.parametrize(
@@ -132,16 +134,16 @@ def member(**fields):
     ],
 )
 def test_only_a_stopped_process_is_ended_after_seconds(silence, stopped, expected):
-    reason = supervisor.hanging(member(), silence, TIMEOUTS, lambda member: stopped)
+    reason = hanging(member(), silence, TIMEOUTS, lambda member: stopped)
     assert expected in reason
     assert bool(expected) == bool(reason)
 
 
-def test_a_worker_that_answers_but_does_not_advance_is_ended():
-    stuck = member(last_answer=199.0, pending_call="run")
-    assert "not advanced" in supervisor.hanging(stuck, 200.0, TIMEOUTS, lambda member: False)
-    started = Member("self-play worker 0", "worker", None)
-    assert not supervisor.hanging(started, 179.0, TIMEOUTS, lambda member: True)
+def test_a_node_that_answers_but_does_not_advance_is_ended():
+    stuck = member(last_answer=199.0, running="run")
+    assert "not advanced" in hanging(stuck, 200.0, TIMEOUTS, lambda member: False)
+    started = Member("node a", "node", None)
+    assert not hanging(started, 179.0, TIMEOUTS, lambda member: True)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")

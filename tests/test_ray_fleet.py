@@ -4,11 +4,11 @@ import itertools
 import logging
 import os
 import signal
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
+import node_doubles as doubles
 import numpy as np
 import psutil
 import pytest
@@ -18,58 +18,29 @@ from alphazero import wire
 from alphazero.config import Config, InferenceSettings, SelfPlaySettings
 from alphazero.errors import FleetLost
 from alphazero.protocols import Collected
-from alphazero.records import states_of
 from alphazero.search.gumbel import Gumbel
-from alphazero.types import Evaluation
-from games import solvers
 from workers.cluster.fleet import RayFleet
 from workers.cluster.members import Timeouts
+from workers.node.node import NodeTimeouts
+from workers.node.plan import Plan
 
 GAME = games.make("tic_tac_toe")
 CONFIG = Config(
     game=GAME.name,
     search=Gumbel(simulations=8),
-    selfplay=SelfPlaySettings(games=8, groups=2, workers=2),
+    selfplay=SelfPlaySettings(games=8, groups=2),
     inference=InferenceSettings(batch_size=64),
 )
-TIMEOUTS = Timeouts(interval=0.1, ping=90.0, start=90.0, stall=120.0, max_failures=4)
-pytestmark = pytest.mark.usefixtures("ray_session", "_pickled_by_value")
-
-
-class Hashing:
-    """An evaluator without torch: values and logits are a hash of the state and the weights."""
-
-    def __init__(self, num_actions):
-        self.num_actions = num_actions
-        self.loaded = (0, -1)
-
-    def load(self, weights, version):
-        self.loaded = int(weights["salt"]), version
-
-    def __call__(self, states):
-        salt, version = self.loaded
-        rows = np.frombuffer(states.tobytes(), np.uint8).reshape(len(states), -1)
-        mixed = np.sin((rows * np.arange(1, rows.shape[1] + 1)).sum(1) + salt)
-        logits = np.sin(mixed[:, None] * np.arange(1, self.num_actions + 1))
-        return Evaluation(logits.astype(np.float32), mixed.astype(np.float32), version)
-
-
-def hashing(config):
-    return Hashing(games.make(config.game).num_actions)
-
-
-@pytest.fixture(scope="module")
-def _pickled_by_value():
-    """The actors cannot import this file."""
-    from ray import cloudpickle
-
-    cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    yield
-    cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
-
-
-def weights(salt: int) -> dict:
-    return {"salt": np.array(salt)}
+PLAN = Plan(players=2, evaluators=1, lanes=1, groups=2, on_gpu=False)
+TIMEOUTS = Timeouts(
+    interval=0.1,
+    ping=90.0,
+    start=90.0,
+    stall=120.0,
+    max_failures=4,
+    node=NodeTimeouts(interval=0.05, max_failures=4),
+)
+pytestmark = pytest.mark.usefixtures("ray_session")
 
 
 def wait_until(condition, seconds=60.0):
@@ -82,9 +53,12 @@ def wait_until(condition, seconds=60.0):
 class Run:
     """A fleet and all that was collected from it."""
 
-    def __init__(self, directory: Path, config=CONFIG, make_evaluator=hashing, timeouts=TIMEOUTS):
+    def __init__(self, directory: Path, make_evaluator=doubles.hashing, timeouts=TIMEOUTS):
         self.directory = directory
-        self.fleet = RayFleet(config, directory, "local", make_evaluator, timeouts)
+        self.fleet = RayFleet(
+            CONFIG, directory, "local", make_evaluator, timeouts, lambda machine, learns: PLAN
+        )
+        self.supervisor = self.fleet._supervisor
         self.collected: list[Collected] = []
 
     @property
@@ -114,14 +88,19 @@ class Run:
         enough = self.games + games
         return self.collect_until(lambda: self.games >= enough)
 
-    def members(self, kind):
-        """The actors of a kind, once all have answered."""
-        members = [m for m in self.fleet._supervisor.members if m.kind == kind]
-        wait_until(lambda: all(m.alive for m in members))
-        return members
+    def member(self, kind):
+        """The actor of a kind, once it has answered."""
 
-    def kill(self, kind):
-        os.kill(self.members(kind)[0].pid, signal.SIGKILL)
+        def live():
+            return [m for m in self.supervisor.members if m.kind == kind and m.alive]
+
+        wait_until(live)
+        return live()[0]
+
+    def kill(self, kind, how=signal.SIGKILL) -> int:
+        pid = self.member(kind).pid
+        os.kill(pid, how)
+        return pid
 
     def settle(self):
         """Collect the games that are still on their way while play holds."""
@@ -157,25 +136,8 @@ def incarnations(records) -> set[int]:
     return {record.game_id >> 32 for record in records}
 
 
-def assert_valid(record):
-    """The moves lead through the recorded states to the outcome, or to a proven position."""
-    state, states = GAME.initial(1), states_of(record.rows)
-    for t, action in enumerate(record.actions):
-        assert record.rows["state"][t].tobytes() == state[0].tobytes()
-        assert GAME.legal(state)[0, action]
-        state = GAME.step(state, np.array([action]))
-    last = GAME.outcome(state)[0]
-    if np.isnan(last):  # the search had proven it before the last move
-        mover = GAME.to_move(states[-1:]) == GAME.to_move(state)
-        last = np.where(mover, 1, -1) * solvers.scores(GAME, states[-1:])[0]
-    same = GAME.to_move(states) == GAME.to_move(state)
-    np.testing.assert_array_equal(record.rows["outcome"], np.where(same, last, -last))
-    weights = record.rows["policy_weight"].astype(np.float32)
-    np.testing.assert_allclose(weights.sum(1), 1, atol=0.01)
-
-
 @pytest.fixture(scope="module")
-def shared(ray_session, _pickled_by_value, tmp_path_factory):
+def shared(ray_session, tmp_path_factory):
     run = Run(tmp_path_factory.mktemp("shared"))
     yield run
     run.fleet.close()
@@ -186,7 +148,7 @@ def run(shared):
     """One fleet for all tests that leave it working; it plays on with new weights."""
     shared.fleet.allow(10**9)
     version = shared.games
-    shared.fleet.publish(weights(version), version)
+    shared.fleet.publish(doubles.weights(version), version)
     shared.collect(1)
     shared.collect_until(lambda: version in shared.collected[-1].versions)
     return shared
@@ -199,7 +161,7 @@ def start(tmp_path):
 
     def start_one(**settings) -> Run:
         runs.append(Run(tmp_path, **settings))
-        runs[-1].fleet.publish(weights(0), 0)
+        runs[-1].fleet.publish(doubles.weights(0), 0)
         return runs[-1]
 
     yield start_one
@@ -207,13 +169,11 @@ def start(tmp_path):
         run.fleet.close()
 
 
-def test_games_are_whole_stored_and_collected_once(run):
+def test_games_are_stored_and_collected_once(run):
     first = run.games
     run.collect_until(lambda: run.games >= first + 100 and len(incarnations(run.records())) > 1)
-    for record in run.records():
-        assert_valid(record)
     stats = run.fleet.stats()
-    assert (stats["workers"], stats["servers"]) == (2, 1)
+    assert (stats["nodes"], stats["players"], stats["evaluators"]) == (1, 2, 1)
     run.assert_stored_exactly_once()
 
 
@@ -225,31 +185,36 @@ def test_self_play_holds_at_the_allowance_and_goes_on_above_it(run):
     run.collect_until(lambda: run.fleet.replay.positions >= allowance)
     run.settle()
     held = run.fleet.replay.positions
-    # At most the games that were in flight, and those that a worker had not delivered yet.
-    games_in_flight = 2 * run.fleet.plan.groups * CONFIG.selfplay.games
-    assert held <= allowance + 2 * games_in_flight * GAME.max_plies
+    # At most the games that were in flight, and those that were not delivered yet.
+    games_in_flight = PLAN.players * PLAN.groups * CONFIG.selfplay.games
+    assert held <= allowance + 3 * games_in_flight * GAME.max_plies
     run.fleet.allow(held + 100)
     run.collect_until(lambda: run.fleet.replay.positions >= held + 100)
 
 
-def test_a_killed_worker_is_replaced_and_no_stored_game_is_lost_or_duplicated(run, caplog):
+def test_a_search_process_that_was_killed_is_replaced_by_its_node(run, caplog):
     before, restarts = incarnations(run.records()), run.fleet.stats()["restarts"]
+    node = run.member("node")
+    (pid, _) = node.status["pids"]["player"]
     with caplog.at_level(logging.WARNING, logger="workers.cluster.supervisor"):
-        run.kill("worker")
+        os.kill(pid, signal.SIGKILL)
         run.collect_until(lambda: incarnations(run.records()) - before)
+        wait_until(lambda: caplog.messages)
     assert run.fleet.stats()["restarts"] == restarts + 1
-    assert caplog.messages[0].startswith("self-play worker 0 died")
-    assert "\n" not in caplog.messages[0]
+    assert caplog.messages == [f"{node.name}: search process 0 ended: killed by SIGKILL"]
     run.assert_stored_exactly_once()
 
 
-def test_a_restarted_server_gets_the_newest_weights_and_the_games_go_on(run):
-    before, newest = incarnations(run.records()), run.games + 1
-    run.members("server")
-    run.fleet.publish(weights(newest), newest)
-    run.kill("server")
-    run.collect_until(lambda: sum((c.versions == newest).sum() for c in run.collected) > 50)
-    assert incarnations(run.records()) == before  # the workers continued their games
+def test_a_lost_node_is_one_failure_and_another_one_is_started(run, caplog):
+    before, old = incarnations(run.records()), run.member("node")
+    evaluations = run.supervisor.totals()["evaluations"]
+    with caplog.at_level(logging.WARNING, logger="workers.cluster.supervisor"):
+        run.kill("node")
+        run.collect_until(lambda: incarnations(run.records()) - before)
+    lost = [line for line in caplog.messages if "is lost" in line]
+    assert len(lost) == 1
+    assert lost[0].startswith(f"{old.name} is lost: ")
+    assert run.supervisor.totals()["evaluations"] >= evaluations
     run.assert_stored_exactly_once()
 
 
@@ -257,30 +222,8 @@ def test_a_restarted_replay_actor_has_all_acknowledged_games(run):
     before = incarnations(run.records())
     run.kill("replay")
     run.collect(games=100)
-    assert incarnations(run.records()) == before  # the workers were not restarted
+    assert incarnations(run.records()) == before  # the search processes were not restarted
     run.assert_stored_exactly_once()
-
-
-def test_every_server_uses_the_published_weights_also_after_a_restart(ray_session, start):
-    settings = InferenceSettings(servers=2, batch_size=64)
-    selfplay = SelfPlaySettings(games=8, groups=2, workers=1)
-    run = start(config=replace(CONFIG, inference=settings, selfplay=selfplay))
-    expected, states = Hashing(GAME.num_actions), GAME.initial(3)
-    servers = run.members("server")
-
-    def assert_all_answer_with(version):
-        expected.load(weights(10 * version), version)
-        run.fleet.publish(weights(10 * version), version)
-        wait_until(lambda: all(s.status.get("version") == version for s in servers))
-        for server in servers:
-            answer = ray_session.get(server.actor.evaluate.remote(states), timeout=30)
-            assert answer.version == version
-            np.testing.assert_array_equal(answer.logits, expected(states).logits)
-
-    assert_all_answer_with(1)
-    run.kill("server")
-    assert_all_answer_with(2)
-    run.collect(games=30)
 
 
 def test_a_resumed_run_gives_its_games_new_ids(start):
@@ -289,94 +232,64 @@ def test_a_resumed_run_gives_its_games_new_ids(start):
     state = {"fleet": first.fleet.state(), "replay": first.fleet.replay.state()}
     first.fleet.close()
     again = start()
-    stored = again.fleet.replay.games
-    assert stored >= 10
+    before = again.fleet.replay.games
+    assert before >= 10
     again.fleet.replay.restore(state["replay"], truncate=False)
     again.fleet.restore(state["fleet"])
     again.collect(games=10)
-    assert incarnations(again.stored()[stored:]) <= {3, 4}
-    assert again.fleet.replay.games >= stored + again.games
+    stored = again.stored()
+    assert not incarnations(stored[:before]) & incarnations(stored[before:])
+    assert again.fleet.replay.games >= before + again.games
 
 
-def test_an_evaluator_that_always_fails_ends_the_run_with_its_error(start):
-    def failing(config):
-        class Failing(Hashing):
-            def __call__(self, states):
-                raise ValueError("weights version 0 give values that are not finite")
-
-        return Failing(9)
-
-    run = start(make_evaluator=failing)
-    with pytest.raises(RuntimeError, match="not finite") as failure:
+def test_an_evaluator_that_fails_ends_the_run_with_its_error(start):
+    run = start(make_evaluator=doubles.failing_at_once)
+    with pytest.raises(FleetLost, match=r"node .*: evaluator 0 failed: .*not finite") as failure:
         run.collect_until(lambda: False)
     assert "\n" not in str(failure.value)
-    with pytest.raises(RuntimeError, match="not finite"):
-        run.fleet.publish(weights(1), 1)
+    with pytest.raises(FleetLost, match="not finite"):
+        run.fleet.publish(doubles.weights(1), 1)
 
 
-def test_an_evaluator_that_fails_now_and_then_ends_the_run_however_many_games_are_finished(start):
-    def failing(config):
-        class Failing(Hashing):
-            calls = 0
-
-            def __call__(self, states):
-                self.calls += 1
-                if self.calls % 400 == 0:
-                    raise ValueError("values that are not finite")
-                return super().__call__(states)
-
-        return Failing(9)
-
-    run = start(make_evaluator=failing)
-    with pytest.raises(FleetLost, match=r"self-play worker \d failed: ValueError: values that are"):
-        run.collect_until(lambda: False)
-    assert run.games > 0
-
-
-def test_a_server_that_cannot_start_ends_the_run_with_its_error(start):
-    def broken(config):
-        raise ValueError("no such device: cuda:7")
-
-    with pytest.raises(RuntimeError, match=r"inference server 0 cannot run.*cuda:7"):
-        start(make_evaluator=broken).collect_until(lambda: False)
+def test_a_machine_with_other_versions_is_left_out_with_both_in_the_log(start, monkeypatch, caplog):
+    monkeypatch.setattr("workers.cluster.fleet.versions", lambda: "alphazero 9.9 (abcdef01)")
+    with caplog.at_level(logging.WARNING, logger="workers.cluster.supervisor"):
+        run = start()
+        wait_until(lambda: "waiting for one to join" in caplog.text)
+    (line,) = [line for line in caplog.messages if "is left out" in line]
+    assert "the machine has Ray" in line
+    assert line.endswith("but the run has alphazero 9.9 (abcdef01)")
+    assert run.supervisor.failure is None
 
 
 def test_closing_leaves_no_process_behind(start):
     run = start()
     run.collect(games=5)
-    pids = [m.pid for kind in ("replay", "server", "worker") for m in run.members(kind)]
+    node = run.member("node")
+    pids = [node.pid, run.member("replay").pid]
+    for kind in ("player", "evaluator"):
+        pids += node.status["pids"][kind]
+    assert len(pids) == 5
     run.fleet.close()
     wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["worker", "server", "replay"])
+@pytest.mark.parametrize("kind", ["node", "replay"])
 def test_a_stopped_actor_is_detected_and_replaced(start, kind):
     run = start(timeouts=replace(TIMEOUTS, stopped=1.0))
     run.collect(games=30)
-    stopped = run.members(kind)[0].pid
-    os.kill(stopped, signal.SIGSTOP)
+    stopped = run.kill(kind, signal.SIGSTOP)
     wait_until(lambda: not psutil.pid_exists(stopped))
-    run.members(kind)
+    run.member(kind)
     run.collect(games=100)
     run.assert_stored_exactly_once()
 
 
 @pytest.mark.slow
-def test_a_stopped_actor_on_another_node_is_detected_by_a_task_there(start):
+def test_a_stopped_actor_on_another_machine_is_detected_by_a_task_there(start):
     run = start(timeouts=replace(TIMEOUTS, stopped=1.0))
     run.collect(games=30)
-    run.fleet._supervisor._node = "the node of another driver"
-    stopped = run.members("worker")[0].pid
-    os.kill(stopped, signal.SIGSTOP)
-    wait_until(lambda: not psutil.pid_exists(stopped))
-
-
-@pytest.mark.slow
-def test_closing_ends_a_stopped_process_too(start):
-    run = start()
-    run.collect(games=5)
-    stopped = run.members("worker")[0].pid
-    os.kill(stopped, signal.SIGSTOP)
-    run.fleet.close()
+    run.supervisor._here = "the machine of another driver"
+    stopped = run.kill("node", signal.SIGSTOP)
     wait_until(lambda: not psutil.pid_exists(stopped))

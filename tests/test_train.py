@@ -17,6 +17,7 @@ import games
 from alphazero import checkpoint, config, local_run, loop, wire
 from alphazero.protocols import GameCounts, summarize
 from alphazero.types import Ending
+from workers.node.plan import Machine
 from workers.runs import matches, monitoring, pictures, run_directory, train
 from workers.terminal import signals
 
@@ -183,14 +184,14 @@ def test_a_run_on_ray_trains_stops_resumes_and_finishes(tmp_path, ray_session, m
         if step == 12:
             os.kill(os.getpid(), signal.SIGINT)
 
-    settings = tiny("selfplay.workers=1", "training.steps=120")
+    settings = tiny("selfplay.processes=1", "training.steps=120")
     with monkeypatch.context() as patch:
         patch.setattr(monitoring.Monitor, "log", log)
         assert train.main(settings, tmp_path, False, "local", None) == run_directory.INTERRUPTED
     assert train.main(settings, tmp_path, True, "auto", None) == 0  # auto: as the run was played
     lines = metrics(tmp_path)
     assert [line["step"] for line in lines] == list(range(1, 121))
-    assert max(line["workers"] for line in lines if "workers" in line) == 1
+    assert max(line["players"] for line in lines if "players" in line) == 1
     game = games.make("tic_tac_toe")
     ids = [
         record.game_id
@@ -289,13 +290,23 @@ def test_settings_that_would_fail_at_the_first_match_are_refused_at_the_start(ov
 
 
 @pytest.mark.parametrize(
-    ("cores", "gpu", "choice"),
-    [(2, False, "off"), (4, False, "off"), (8, False, "local"), (2, True, "local")],
+    ("machine", "processes"),
+    [((2, 0), 0), ((4, 0), 0), ((8, 0), 4), ((2, 1), 1), ((16, 1), 14)],
 )
-def test_small_machines_without_a_gpu_train_without_ray(monkeypatch, cores, gpu, choice):
-    monkeypatch.setattr(train, "cores", lambda: cores)
-    monkeypatch.setattr(train.torch.cuda, "is_available", lambda: gpu)
-    assert train.choose_ray() == choice
+def test_small_machines_without_a_gpu_play_in_the_process_of_the_run(
+    monkeypatch, machine, processes
+):
+    monkeypatch.setattr(train, "this_machine", lambda: Machine(*machine))
+    assert train.choose_processes(tiny()).selfplay.processes == processes
+    given = tiny("selfplay.processes=3")
+    assert train.choose_processes(given) is given
+
+
+def test_ray_is_used_where_an_address_is_in_the_environment(monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert train.choose_ray() == "off"
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert train.choose_ray() == "10.0.0.1:6379"
 
 
 @pytest.mark.parametrize(("cores", "batch", "threads"), [(2, 512, 2), (64, 512, 8), (4, 32, 1)])

@@ -3,6 +3,7 @@
 import copy
 import operator
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,6 +17,9 @@ from alphazero.nn.layers import GlobalPoolingBias
 from alphazero.nn.parallel import Forward, Replicas
 from alphazero.nn.settings import FitSettings, OptimizerSettings
 from alphazero.nn.weights import Weights, arrays, check_shapes, load, shapes
+
+Reduce = Callable[[Flat, dict[str, Tensor]], dict[str, Tensor]]
+"""Sets gradient and statistics to means over several processes; returns the means of figures."""
 
 MIN_ROWS_PER_THREAD = 32
 """With fewer rows of a batch, one more thread costs more than it computes."""
@@ -79,17 +83,25 @@ class Optimization:
             precision = faster_precision(self.module, forward, tensors)
             self.set_precision(precision, fusing_pays(self.module, precision))
 
-    def step(self, forward: Forward, tensors: list[Tensor], progress: float) -> dict[str, float]:
+    def step(
+        self,
+        forward: Forward,
+        tensors: list[Tensor],
+        progress: float,
+        reduce: Reduce | None = None,
+    ) -> dict[str, float]:
         """Take one optimizer step; return the figures of ``forward`` from before the step.
 
         ``forward`` must return ``loss`` among its figures; ``gradient_norm`` and ``learning_rate``
         are added. The learning rate follows ``progress`` in [0, 1], the share of the training that
-        is done.
+        is done. ``reduce``: where other processes compute the other rows of a batch.
 
         Raises Diverged at a loss or a gradient that is not finite, and at a loss that stays far
         above the recent ones; BatchNorm's statistics are damaged by then.
         """
         figures = self._replicas.backward(forward, tensors)
+        if reduce is not None:
+            figures = reduce(self._flat, figures)
         gradient, settings = self._flat.gradient, self._settings
         figures["gradient_norm"] = optim.clip_gradient(gradient, settings.gradient_clip)
         optim.add_l1(gradient, self._flat.matrices, settings.l1)

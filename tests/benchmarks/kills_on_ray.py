@@ -6,7 +6,8 @@
 Each row is a run `alphazero train tic_tac_toe --ray local` to which one thing happens:
 
 * kill: the command is killed with SIGKILL and resumed, N times in one run (default 3);
-* actors: a worker, the inference server or the replay actor is killed, then stopped by SIGSTOP;
+* actors: a search process, an evaluator, the node's actor (with all of its processes) or the replay
+  actor is killed, then stopped by SIGSTOP;
 * control: gcs_server or the raylet of Ray itself is killed or stopped;
 * signals: the command gets SIGTERM, SIGINT or SIGHUP;
 * disk: the disk of the run directory becomes full (a small tmpfs, if that may be mounted).
@@ -32,7 +33,8 @@ from pathlib import Path
 
 import games
 from alphazero import checkpoint, wire
-from workers.cluster.processes import PROC, children
+from workers.bench import processes
+from workers.node.processes import PROC, children
 
 RUNS = Path("runs/kills_on_ray").absolute()
 GAME = "tic_tac_toe"
@@ -44,10 +46,9 @@ PATIENCE = 180.0
 """The longest wait in seconds for anything."""
 AFTERWARDS = 40.0
 """Seconds during which a pause in the storing of games is looked for, where the run goes on."""
-ACTORS = {
-    "worker": b"ray::SelfPlayWorker", "server": b"ray::InferenceServer",
-    "replay": b"ray::ReplayStore",
-}  # fmt: skip
+ACTORS = {"node": b"ray::NodeActor", "replay": b"ray::ReplayStore"}
+PROCESSES = ("search process", "evaluator", *ACTORS)
+"""What ``actors`` kills and stops; the first two belong to the node."""
 SMALL_DISK = ["unshare", "--mount", "--map-root-user", "sh", "-c"]
 MOUNT = "mount -t tmpfs -o size=24m tmpfs"
 
@@ -118,17 +119,18 @@ class Run:
         return sum(path.stat().st_size for path in (self.seen / "games").glob("shard_*.bin"))
 
     def pid(self, name: str) -> int:
-        """A process of the run: a key of ``ACTORS``, or a program of Ray."""
+        """A process of the run: one of ``PROCESSES``, or a program of Ray."""
         pids = [self.process.pid]
         for pid in pids:
             pids += children(pid)
         for pid in pids:
             try:
                 command = (PROC / str(pid) / "cmdline").read_bytes()
+                kind = processes.kind(pid)
             except (FileNotFoundError, ProcessLookupError):
                 continue
             program = Path(command.partition(b"\0")[0].decode(errors="replace")).name
-            if program == name or command.startswith(ACTORS.get(name, b"-")):
+            if name in (program, kind) or command.startswith(ACTORS.get(name, b"-")):
                 return pid
         raise SystemExit(f"{self.folder.name}: there is no process {name}")
 
@@ -175,10 +177,10 @@ def kills(settings: list[str], count: int) -> Iterator[dict[str, str]]:
 
 
 def actors(settings: list[str]) -> Iterator[dict[str, str]]:
-    """SIGKILL and SIGSTOP of each kind of actor, all in one run."""
+    """SIGKILL and SIGSTOP of each kind of process, all in one run."""
     with running("actors", settings) as run:
         for number in (signal.SIGKILL, signal.SIGSTOP):
-            for name in ACTORS:
+            for name in PROCESSES:
                 before, problems = run.game_ids(), len(run.problems())
                 os.kill(run.pid(name), number)
                 noticed, pause = _pauses(run, problems)

@@ -2,6 +2,8 @@
 
     python tests/benchmarks/memory_growth.py --ray local|off [--minutes M] [KEY=VALUE ...]
 
+Without Ray, `selfplay.processes=N` plays in N search processes instead of threads.
+
 Trains with the default settings of a game for M minutes (default 20) and reads the memory of every
 process of the run every ten seconds: bytes of RAM without the pages of program files, shared pages
 divided among the processes that share them. Prints, per process name and for all together, the size
@@ -24,7 +26,8 @@ from pathlib import Path
 
 import numpy as np
 
-from workers.cluster.processes import PROC, children
+from workers.bench import processes
+from workers.node.processes import PROC, children
 
 RUN = Path("runs/memory_growth")
 PAUSE = 10.0
@@ -77,7 +80,8 @@ def _megabytes(root: int) -> Counter:
     for pid in pids:
         try:
             words = (PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
-            sizes[_name(words, pid == root)] += _bytes(pid) / 1e6  # pyright: ignore
+            name = processes.kind(pid) or _name(words, pid == root)
+            sizes[name] += _bytes(pid) / 1e6  # pyright: ignore
         except (FileNotFoundError, ProcessLookupError, PermissionError, IndexError):
             continue  # it has just ended
     return sizes
@@ -90,7 +94,7 @@ def _bytes(pid: int) -> int:
 
 
 def _name(words: list[bytes], driver: bool) -> str:
-    """``gcs_server``, ``ray::SelfPlayWorker`` or ``log_monitor.py``; ``driver`` for the command."""
+    """``gcs_server``, ``ray::ReplayStore`` or ``log_monitor.py``; ``driver`` for the command."""
     if driver:
         return "driver"
     scripts = [word for word in words if word.endswith(b".py")]

@@ -1,14 +1,13 @@
-"""The highest rate of each single process of the Ray topology, measured by itself."""
+"""The highest rates of replay actor and driver of a fleet on Ray, each measured by itself."""
 
-import itertools
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 
@@ -16,17 +15,15 @@ from alphazero.batches import Batches
 from alphazero.config import Config
 from alphazero.parts import game_of
 from alphazero.types import GameRecord
-from workers.bench import processes
-from workers.bench.measuring import BenchSettings, Figures, midgame, weights
-from workers.bench.synthetic import SleepingEvaluator, play_games
-from workers.cluster.inference import InferenceServer
+from workers.bench.measuring import BenchSettings, Figures
+from workers.bench.ray_calls import START_SECONDS, Callers, MakeCall
+from workers.bench.synthetic import play_games
+from workers.cluster.connection import connect, leave
 from workers.cluster.replay import RemoteReplay, ReplayStore, stored_games
 
 CALLERS = 2
 IN_FLIGHT = 4
 """Calls that each caller has under way."""
-REQUESTS = (16, 256, 1024)
-"""Positions per request to the inference server."""
 DELIVERIES = (1, 32)
 """Games per delivery to the replay actor."""
 GAMES = 256
@@ -36,69 +33,40 @@ REPLIES = 50
 BATCHES = 50
 """Number of batches that the driver makes."""
 
-MakeCall = Callable[[int], Any]
-"""Starts the call of a number and returns its reference."""
-
-
-class Caller:
-    """Keeps calls under way with another actor."""
-
-    def __init__(self, make_call: MakeCall):
-        self._make_call, self._numbers = make_call, itertools.count()
-
-    def run(self, seconds: float) -> int:
-        """Call for ``seconds``; the number of calls that were answered."""
-        calls = [self._make_call(next(self._numbers)) for _ in range(IN_FLIGHT)]
-        answered, end = 0, time.monotonic() + seconds
-        while time.monotonic() < end:
-            done, calls = ray.wait(calls, timeout=seconds)
-            ray.get(done)
-            answered += len(done)
-            calls += [self._make_call(next(self._numbers)) for _ in done]
-        ray.get(calls, timeout=60.0)
-        return answered
-
 
 def measure(chosen: Config, settings: BenchSettings, report: Callable[[str], object]) -> Figures:
-    """Measure server, replay actor and driver for some seconds each."""
-    seconds = min(5.0, settings.seconds)
-    report("one inference server by itself")
-    servers = [_server(chosen, size, seconds) for size in REQUESTS]
-    report("one replay actor by itself")
-    stores = [_store(chosen, size, seconds) for size in DELIVERIES]
-    report("one driver by itself")
-    return {"server_alone": servers, "replay_alone": stores, "driver_alone": [_driver(chosen)]}
+    """Measure replay actor and driver for some seconds each; starts Ray where it does not run."""
+    seconds, records = min(5.0, settings.seconds), play_games(game_of(chosen), GAMES)
+    started = connect("local")
+    try:
+        with _replay(chosen) as store:
+            stored = Stored(chosen, store, records)
+            report("one replay actor by itself")
+            status: Any = ray.get(store.status.remote(), timeout=START_SECONDS)
+            with closing(Callers(status["pid"], CALLERS, IN_FLIGHT)) as callers:
+                stores = [_store(stored, callers, size, seconds) for size in DELIVERIES]
+            report("one driver by itself")
+            return {"replay_alone": stores, "driver_alone": [_driver(stored)]}
+    finally:
+        leave(started)
 
 
-def _server(chosen: Config, size: int, seconds: float) -> Figures:
-    """Rates of one inference server at requests of ``size`` positions, without latency."""
-    game = game_of(chosen)
-    actor = ray.remote(InferenceServer).options(num_cpus=0, max_concurrency=CALLERS * IN_FLIGHT + 1)
-    make = partial(SleepingEvaluator, chosen, 0.0)
-    server: Any = actor.remote(make, game.dtype, chosen.inference.batch_size)
-    ray.get(server.load.remote(weights(chosen, game), 0), timeout=60.0)
-    states = midgame(game, size).tobytes()
-    rate, cpu = _saturate(
-        server, [lambda _: server.evaluate_bytes.remote(states)] * CALLERS, seconds
-    )
-    ray.kill(server)
-    return {
-        "positions_per_request": size,
-        "requests_per_second": rate,
-        "evaluations_per_second": rate * size,
-        "cpu": cpu,
-    }
+class Stored(NamedTuple):
+    """The replay actor, and the games that are delivered to it again and again."""
+
+    chosen: Config
+    store: Any
+    records: list[GameRecord]
 
 
-def _store(chosen: Config, size: int, seconds: float) -> Figures:
-    """Rates of one replay actor: deliveries of ``size`` games, then samples for the learner."""
-    records = play_games(game_of(chosen), GAMES)
+def _store(stored: Stored, callers: Callers, size: int, seconds: float) -> Figures:
+    """Rates of the replay actor: deliveries of ``size`` games, then samples for the learner."""
+    chosen, store, records = stored
     batch = chosen.training.batch_size
-    with _replay(chosen) as store:
-        deliver = [_deliveries(store, records, size, caller) for caller in range(CALLERS)]
-        pushes, pushing = _saturate(store, deliver, seconds)
-        sample = [lambda n: store.sample.remote(batch, n)] * CALLERS
-        samples, sampling = _saturate(store, sample, seconds)
+    deliver = [_deliveries(store, records, size, caller) for caller in range(CALLERS)]
+    pushes, pushing = _saturate(callers, deliver, seconds)
+    sample = [lambda n: store.sample.remote(batch, n)] * CALLERS
+    samples, sampling = _saturate(callers, sample, seconds)
     return {
         "games_per_delivery": size,
         "deliveries_per_second": pushes,
@@ -110,24 +78,24 @@ def _store(chosen: Config, size: int, seconds: float) -> Figures:
     }
 
 
-def _driver(chosen: Config) -> Figures:
+def _driver(stored: Stored) -> Figures:
     """Rates of this process when it collects counts of stored games and when it makes batches."""
-    records, size = play_games(game_of(chosen), GAMES), DELIVERIES[-1]
+    chosen, store, records = stored
+    size = DELIVERIES[-1]
     seconds = cpu = 0.0
     collected = 0
-    with _replay(chosen) as store:
-        remote = RemoteReplay(store, check=lambda: None)
-        deliver = _deliveries(store, records, size, 0)
-        for number in range(REPLIES):
-            ray.get(deliver(number), timeout=60.0)
-            began, before = time.monotonic(), time.process_time()
-            collected += remote.collect().games
-            seconds, cpu = seconds + time.monotonic() - began, cpu + time.process_time() - before
-        with Batches(chosen, remote) as batches:
-            began = time.monotonic()
-            for step in range(BATCHES):
-                batches.take(step, ahead=False)
-            making = time.monotonic() - began
+    remote = RemoteReplay(store, check=lambda: None)
+    deliver = _deliveries(store, records, size, CALLERS)
+    for number in range(REPLIES):
+        ray.get(deliver(number), timeout=60.0)
+        began, before = time.monotonic(), time.process_time()
+        collected += remote.collect().games
+        seconds, cpu = seconds + time.monotonic() - began, cpu + time.process_time() - before
+    with Batches(chosen, remote) as batches:
+        began = time.monotonic()
+        for step in range(BATCHES):
+            batches.take(step, ahead=False)
+        making = time.monotonic() - began
     return {
         "games_per_reply": size,
         "replies_per_second": REPLIES / seconds,
@@ -152,7 +120,7 @@ def _deliveries(store: Any, records: list[GameRecord], size: int, caller: int) -
     """Calls that deliver the same games again and again, with new ids."""
 
     def deliver(number: int) -> Any:
-        first = (caller << 40) + number * size
+        first = (size << 50) + (caller << 40) + number * size
         renumbered = [replace(records[n % GAMES], game_id=n) for n in range(first, first + size)]
         return store.push.remote(renumbered)
 
@@ -163,17 +131,11 @@ def _mean_length(records: list[GameRecord]) -> float:
     return sum(map(len, records)) / len(records)
 
 
-def _saturate(actor: Any, calls: list[MakeCall], seconds: float) -> tuple[float, float]:
+def _saturate(callers: Callers, calls: list[MakeCall], seconds: float) -> tuple[float, float]:
     """Answered calls per second, one calling process per item of ``calls``; and cores in use.
 
-    The cores are those that ``actor`` used, in seconds of CPU time per second.
+    The cores are those that the actor used, in seconds of CPU time per second.
     """
-    callers: list[Any] = [ray.remote(Caller).options(num_cpus=0).remote(call) for call in calls]
-    ray.get([caller.run.remote(0.5) for caller in callers], timeout=120.0)
-    status: Any = ray.get(actor.status.remote(), timeout=60.0)
-    began, before = time.monotonic(), processes.cpu_seconds([status["pid"]])
-    answered = sum(ray.get([caller.run.remote(seconds) for caller in callers], timeout=600.0))
-    lasted, cpu = time.monotonic() - began, processes.cpu_seconds([status["pid"]]) - before
-    for caller in callers:
-        ray.kill(caller)
-    return answered / lasted, cpu / lasted
+    answered, cpu = callers.call(calls, seconds)
+    lasted = max(calls.seconds for calls in answered)
+    return sum(len(calls.latencies) / calls.seconds for calls in answered), cpu / lasted

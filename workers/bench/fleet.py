@@ -1,90 +1,91 @@
-"""The whole Ray topology with 1, 2, 4, ... workers: traffic of each link, load of each part.
+"""Self-play in 1, 2, 4, ... search processes of this machine: load of each part, CPU per request.
 
-It is a real training run without a network: the evaluator sleeps as long as a device would compute,
-and the learner does nothing.
+It is a real training run without a network: an evaluator with two lanes, as for a GPU, sleeps as
+long as a device would compute, and the learner does nothing. Nothing of it needs Ray.
 """
 
+import importlib.util
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-import ray
 from rich.console import Console
 
-from alphazero import records, targets
-from alphazero.config import Config, ReplaySettings
+from alphazero.config import Config
+from alphazero.errors import RunFailed
 from alphazero.loop import Hooks, Run, train
+from alphazero.nn import extras
 from alphazero.nn.device import cores
 from alphazero.parts import game_of, search_of
-from alphazero.types import Ending
-from games.base import Game
-from workers.bench import capacity, processes
+from alphazero.replay import Replay
+from workers.bench import processes
 from workers.bench.measuring import BenchSettings, Figures, weights
 from workers.bench.synthetic import IdleLearner, SleepingEvaluator
-from workers.cluster.connection import connect
-from workers.cluster.fleet import RayFleet
-from workers.cluster.members import Timeouts
-from workers.cluster.plan import Plan, list_nodes, make_plan
+from workers.node.fleet import NodeFleet
+from workers.node.plan import Machine, Plan, make_plan
 
 DEFAULTS = (
-    # Small workers: many of them share few cores, and their games have to end in time.
-    "selfplay.games=8",
-    "search.simulations=8",
     "replay.min_positions=1",
     "training.checkpoint_every=1000000000",
     "training.steps=1000000000",
 )
-TIMEOUTS = Timeouts(start=900.0)
-"""Dozens of processes that start on two cores take minutes."""
 FULL = 0.85
 """Utilization from which on a part counts as the bottleneck."""
 WARM = 10
-"""Moves per group before the measurement begins."""
-
-COUNTED = {
-    "requests", "evaluations", "batches", "evaluated", "moves",
-    "games", "positions", "pushes", "reads", "example_positions", "samples",
-}  # fmt: skip
-"""The counters taken from the statuses of servers, workers and the replay actor."""
+"""Moves per group, on average, before the measurement begins."""
+CHECK_SECONDS = 0.5
+"""Seconds between two looks whether it may begin."""
+TARGET = 2e6
+"""Evaluations per second for which the number of cores is extrapolated."""
+COUNTED = ("requests", "evaluations", "batches", "moves", "games")
+"""The counts taken from a fleet's status."""
 
 Report = Callable[[str], object]
 
 
 def bench(chosen: Config, settings: BenchSettings) -> Figures:
-    """Figures for 1, 2, 4, ... workers, and the highest rates of each single process."""
+    """Figures for 1, 2, 4, ... search processes, and the highest rates of Ray's single actors."""
     processes.require_linux()
-    numbers = [2**n for n in range(settings.max_workers.bit_length())]
-    started = connect("local")
-    try:
-        with Console(stderr=True).status("", spinner="line") as status:
-            rows = [_row(chosen, settings, number, status.update) for number in numbers]
-            single = capacity.measure(chosen, settings, status.update)
-    finally:
-        if started:
-            ray.shutdown()
+    numbers = [2**n for n in range(settings.max_players.bit_length())]
+    with Console(stderr=True).status("", spinner="line") as status:
+        rows = [_row(chosen, settings, number, status.update) for number in numbers]
+        single = _single(chosen, settings, status.update)
     return {
-        "first_bottleneck": first_bottleneck(rows[-1]),
+        "cores_for_2_million_evaluations_per_second": cores_for(TARGET, rows[-1]),
         **single,
-        "by_workers": rows,
+        "by_search_processes": rows,
         "game": chosen.game,
         "cores": cores(),
         "latency_ms": settings.latency_ms,
         "seconds": settings.seconds,
-        "games": chosen.selfplay.games * chosen.selfplay.groups,
+        "games": chosen.selfplay.games,
         "simulations": search_of(chosen).simulations,
     }
 
 
-def first_bottleneck(row: Figures) -> str:
-    """The one of the single processes that would fill a core first with more and more workers."""
-    cpu = row["cpu"]
-    return max(("driver", "replay", "server"), key=lambda kind: cpu[kind])
+def _single(chosen: Config, settings: BenchSettings, report: Report) -> Figures:
+    if importlib.util.find_spec("ray") is None:
+        return {"replay_alone": extras.missing("the replay actor needs Ray", "cluster")}
+    from workers.bench import capacity  # which takes Ray's seconds to import
+
+    return capacity.measure(chosen, settings, report)
+
+
+def cores_for(rate: float, row: Figures) -> float:
+    """Cores of search processes and evaluators for ``rate`` evaluations per second.
+
+    They are extrapolated from the CPU time per evaluation: with 1.5 cores at 500,000 evaluations
+    per second, 2 million need 6.
+    """
+    used = row["cpu"]["search_processes"] + row["cpu"]["evaluator"]
+    return rate * used / row["evaluations_per_second"]
 
 
 def fullest(use: dict[str, float]) -> str:
@@ -96,63 +97,35 @@ def fullest(use: dict[str, float]) -> str:
     return part if use[part] >= FULL else "none"
 
 
-def link_bytes(game: Game, counted: Counter[str], batch_size: int) -> dict[str, int]:
-    """Bytes of the arrays that were sent over each link, without the overhead of Ray.
-
-    Samples are counted without auxiliary targets and weights.
-    """
-    state, actions = game.dtype.itemsize, game.num_actions
-    recorded = records.row(game).itemsize + 4  # with its action
-    sampled = targets.columns(game, ReplaySettings()).itemsize + 8  # with its symmetry
-    return {
-        "worker_to_server": counted["evaluations"] * state,
-        "server_to_worker": counted["evaluations"] * 4 * (actions + 1),
-        "worker_to_replay": counted["positions"] * recorded,
-        "replay_to_driver": counted["games"] * 8  # a version each
-        + counted["reads"] * 8 * len(Ending)
-        + counted["example_positions"] * recorded
-        + counted["samples"] * batch_size * sampled,
-    }
-
-
-def link_messages(counted: Counter[str]) -> dict[str, int]:
-    """Messages that were sent over each link; an answer is a message too."""
-    return {
-        "worker_to_server": counted["requests"],
-        "server_to_worker": counted["requests"],
-        "worker_to_replay": counted["pushes"],
-        "replay_to_driver": counted["reads"] + counted["samples"],
-    }
-
-
 class Snapshot(NamedTuple):
-    """Counters and CPU time of all actors at one moment."""
+    """Counts and CPU time of all processes at one moment."""
 
     at: float
     counted: Counter[str]
     cpu: Counter[str]
     """Seconds of CPU time by kind of process."""
-    workers: list[dict]
-    """The status of every worker."""
 
 
-def take_snapshot(fleet: RayFleet) -> Snapshot:
-    at, statuses = time.monotonic(), fleet.fetch_statuses()
-    counted, pids = Counter[str](), {"driver": [os.getpid()]}
-    for kind, status in statuses:
-        pids.setdefault(kind, []).append(status["pid"])
-        counted.update({name: status[name] for name in COUNTED & status.keys()})
-    known = {pid for group in pids.values() for pid in group}
-    pids["ray"] = [pid for pid in processes.process_tree() if pid not in known]
-    cpu = Counter({kind: processes.cpu_seconds(group) for kind, group in pids.items()})
-    return Snapshot(at, counted, cpu, [status for kind, status in statuses if kind == "worker"])
+def take_snapshot(fleet: NodeFleet) -> Snapshot:
+    at, status = time.monotonic(), fleet.status()
+    pids = {
+        "driver": [os.getpid()],
+        "search_processes": fleet.pids("player"),
+        "evaluator": fleet.pids("evaluator"),
+    }
+    cpu = {kind: processes.cpu_seconds(group) for kind, group in pids.items()}
+    counted = {name: int(status[name]) for name in COUNTED}
+    return Snapshot(at, Counter(counted), Counter(cpu))  # pyright: ignore[reportArgumentType]
 
 
 @dataclass
 class Watch:
-    """Takes a snapshot when each group of games has made ``WARM`` moves, and a second one later."""
+    """Takes a snapshot when the groups of games have made ``WARM`` moves each, and another later.
 
-    fleet: RayFleet
+    A game has to have finished by then, so that storing and sampling are measured, too.
+    """
+
+    fleet: NodeFleet
     seconds: float
     """Time between the two snapshots."""
     report: Report
@@ -161,52 +134,47 @@ class Watch:
 
     def enough(self) -> bool:
         """The ``stop`` hook of the run: True when both snapshots are taken."""
-        now = time.monotonic()
-        if now >= self._next:
+        if time.monotonic() >= self._next:
             self._check()
         return len(self.snapshots) > 1
 
     def _check(self) -> None:
-        snapshot, layout = take_snapshot(self.fleet), self.fleet.plan
-        warm = min(worker["moves"] for worker in snapshot.workers) >= WARM * layout.groups
-        started = warm and snapshot.counted["positions"] > 0
-        if self.snapshots or started:
+        snapshot, plan = take_snapshot(self.fleet), self.fleet.plan
+        enough = WARM * plan.players * plan.groups
+        started = self.fleet.status()["players"] == plan.players
+        warm = snapshot.counted["moves"] >= enough and snapshot.counted["games"] > 0
+        if self.snapshots or (started and warm):
             self.snapshots.append(snapshot)
-        self._next = snapshot.at + (self.seconds if self.snapshots else 1.0)
-        self.report(f"{layout.workers} workers: {'measuring' if self.snapshots else 'warming up'}")
+        self._next = snapshot.at + (self.seconds if self.snapshots else CHECK_SECONDS)
+        doing = "measuring" if self.snapshots else "warming up"
+        self.report(f"search processes: {plan.players}, {doing}")
 
 
-def _row(chosen: Config, settings: BenchSettings, workers: int, report: Report) -> Figures:
-    """The figures for this number of workers."""
-    report(f"{workers} workers: starting")
-    selfplay = replace(chosen.selfplay, workers=workers)
-    chosen = replace(chosen, selfplay=selfplay)
-    # As with a GPU: the device is not one of the cores, and computes one batch at a time.
-    layout = replace(make_plan(chosen, list_nodes()), lanes=1, groups=selfplay.groups)
+def device_plan(chosen: Config, players: int) -> Plan:
+    """The plan of a machine with a GPU and this number of search processes."""
+    inference = replace(chosen.inference, device="auto")
+    selfplay = replace(chosen.selfplay, processes=players)
+    config = replace(chosen, inference=inference, selfplay=selfplay)
+    return make_plan(config, Machine(cores(), gpus=1))
+
+
+def _row(chosen: Config, settings: BenchSettings, players: int, report: Report) -> Figures:
+    """The figures for this number of search processes."""
+    game, plan = game_of(chosen), device_plan(chosen, players)
     make = partial(SleepingEvaluator, latency=settings.latency_ms / 1000)
-    game = game_of(chosen)
-    with TemporaryDirectory(prefix="alphazero-bench-") as folder:
-        fleet = RayFleet(chosen, Path(folder), "local", make, TIMEOUTS, layout)
-        try:
+    with TemporaryDirectory(prefix="alphazero-bench-") as name:
+        folder, heads = Path(name), tuple(chosen.network.heads)
+        replay = Replay(game, folder / "games", chosen.replay, report, heads=heads)
+        fleet = NodeFleet(chosen, folder, replay, make, plan)
+        with closing(replay), closing(fleet):
             watch = Watch(fleet, settings.seconds, report)
             learner = IdleLearner(weights(chosen, game))
-            run = Run(chosen, Path(folder), learner, fleet.replay, fleet)
-            train(run, Hooks(stop=watch.enough))
-            pids = [worker["pid"] for worker in watch.snapshots[-1].workers]
-            memory = processes.memory(pids) / workers
-        finally:
-            fleet.close()
-    counts = growth(*watch.snapshots)
-    row = figures(game, layout, counts, chosen.training.batch_size)
-    use = {
-        "cores": sum(row["cpu"].values()) / cores(),
-        "device": row["batches_per_second"] * settings.latency_ms / 1000 / layout.servers,
-        "server": row["cpu"]["server"] / layout.servers,
-        "replay": row["cpu"]["replay"],
-        "driver": row["cpu"]["driver"],
-        "worker": row["cpu"]["worker"] / workers,
-    }
-    return row | {"worker_megabytes": memory / 2**20, "use": use, "full": fullest(use)}
+            train(Run(chosen, folder, learner, replay, fleet), Hooks(stop=watch.enough))
+            if fleet.status()["restarts"]:
+                raise RunFailed("a process was replaced during the measurement")
+            memory = processes.memory(fleet.pids("player")) / players
+    row = figures(plan, growth(*watch.snapshots), settings.latency_ms / 1000)
+    return row | {"search_process_megabytes": memory / 2**20}
 
 
 class Growth(NamedTuple):
@@ -225,22 +193,36 @@ def growth(before: Snapshot, after: Snapshot) -> Growth:
     return Growth(after.at - before.at, counted, difference(after.cpu, before.cpu))
 
 
-def figures(game: Game, layout: Plan, counts: Growth, batch_size: int) -> Figures:
-    """The counts as rates, and the mean sizes of requests and batches."""
+def figures(plan: Plan, counts: Growth, latency: float) -> Figures:
+    """Rates, mean sizes, CPU time and utilization.
+
+    ``device_busy``: batches times ``latency`` as a share of the time, as the device computes one
+    batch at a time: 2,500 batches of 0.3 ms per second are 0.75.
+    """
     seconds, counted = counts.seconds, counts.counted
-
-    def rates(numbers: Mapping[str, float]) -> dict[str, float]:
-        return {name: number / seconds for name, number in numbers.items()}
-
+    requests, batches = max(1, counted["requests"]), max(1, counted["batches"])
+    cpu = {name: used / seconds for name, used in counts.cpu.items()}
+    busy = counted["batches"] * latency / seconds
+    use = {
+        "device": busy,
+        "driver": cpu["driver"],
+        "search_processes": cpu["search_processes"] / plan.players,
+        "evaluator": cpu["evaluator"],
+        "cores": sum(cpu.values()) / cores(),
+    }
     return {
-        "workers": layout.workers,
-        "positions_per_second": counted["positions"] / seconds,
+        "search_processes": plan.players,
         "evaluations_per_second": counted["evaluations"] / seconds,
-        "batches_per_second": counted["batches"] / seconds,
-        "mean_request": counted["evaluations"] / max(1, counted["requests"]),
-        "mean_batch": counted["evaluations"] / max(1, counted["batches"]),
-        "messages_per_second": rates(link_messages(counted)),
-        "bytes_per_second": rates(link_bytes(game, counted, batch_size)),
-        "cpu": rates(counts.cpu),
+        "requests_per_second": counted["requests"] / seconds,
+        "games_per_second": counted["games"] / seconds,
+        "device_busy": busy,
+        "mean_request": counted["evaluations"] / requests,
+        "mean_batch": counted["evaluations"] / batches,
+        "cpu": cpu,
+        "microseconds_per_request": {
+            name: 1e6 * counts.cpu[name] / requests for name in ("search_processes", "evaluator")
+        },
+        "use": use,
+        "full": fullest(use),
         "counted": dict(counted),
     }

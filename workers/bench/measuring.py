@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 from pydantic import dataclasses as validated
 
@@ -46,19 +47,35 @@ class Tally:
         return self.units / self.seconds
 
 
+class Calls(NamedTuple):
+    """The answered calls of one calling process during a turn."""
+
+    seconds: float
+    """From the first call to the last answer."""
+    cpu_seconds: float
+    """CPU time of the calling process."""
+    latencies: NDArray[np.float32]
+    """Seconds from call to answer, for each call."""
+
+
 @validated.dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class BenchSettings:
     config: str = "connect_four_large"
     """The configuration to measure; each of its keys can be overridden as well."""
     seconds: float = Field(default=10.0, gt=0, le=1e6)
-    """Duration of the measurement without start-up; for ``fleet``, per number of workers."""
+    """Duration of the measurement without start-up; for ``fleet``, per number of processes."""
     threads: int = Field(default_factory=cores, ge=1, le=1024)
     batch: int = Field(default=256, ge=2, le=2**20)
-    """Positions per network call; for ``selfplay`` it follows from the number of games."""
-    max_workers: int = Field(default=64, ge=1, le=1024)
-    """For ``fleet``: the largest number of workers."""
-    latency_ms: float = Field(default=2.0, ge=0, le=1e6)
+    """Positions per network call, and per request in ``transport``; for ``selfplay`` it follows
+    from the number of games."""
+    max_players: int = Field(default=4, ge=1, le=1024)
+    """For ``fleet``: the largest number of search processes."""
+    latency_ms: float = Field(default=0.3, ge=0, le=1e6)
     """For ``fleet``: milliseconds per batch on the simulated device."""
+    callers: int = Field(default=2, ge=1, le=64)
+    """For ``transport``: the number of processes that send requests."""
+    in_flight: int = Field(default=4, ge=1, le=32)
+    """For ``transport``: requests that each of them keeps under way."""
 
 
 def measure(works: Sequence[Work], seconds: float, warm: bool = True) -> list[Tally]:

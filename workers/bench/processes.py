@@ -1,9 +1,9 @@
-"""CPU time and memory of processes, as Linux counts them in ``/proc``."""
+"""Kind, CPU time and memory of processes, as Linux counts them in ``/proc``."""
 
 import os
 from collections.abc import Iterable
 
-from workers.cluster.processes import PROC, children, stat
+from workers.node.processes import PROC, children, stat
 
 TICK = 1 / os.sysconf("SC_CLK_TCK")
 
@@ -11,7 +11,9 @@ TICK = 1 / os.sysconf("SC_CLK_TCK")
 def require_linux() -> None:
     """Raise ``ValueError`` on a system without ``/proc``."""
     if not (PROC / "self" / "stat").exists():
-        raise ValueError("bench fleet counts CPU time in /proc, which this system does not have")
+        raise ValueError(
+            "this measurement counts CPU time in /proc, which this system does not have"
+        )
 
 
 def process_tree() -> list[int]:
@@ -20,6 +22,18 @@ def process_tree() -> list[int]:
     for pid in pids:
         pids += children(pid)
     return pids
+
+
+def kind(pid: int) -> str:
+    """``evaluator`` or ``search process`` of a node; empty for any other process.
+
+    Only an evaluator uses torch. ``FileNotFoundError`` or ``ProcessLookupError`` where the process
+    has ended.
+    """
+    if b"workers.node.child" not in (PROC / str(pid) / "cmdline").read_bytes():
+        return ""
+    uses_torch = "libtorch" in (PROC / str(pid) / "maps").read_text()
+    return "evaluator" if uses_torch else "search process"
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:

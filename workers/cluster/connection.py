@@ -1,11 +1,13 @@
 """The connection to a Ray cluster: joined, or started on this machine; only with a token."""
 
+import hashlib
 import logging
 import os
 import platform
 import socket
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import alphazero
 from alphazero import packages
 from alphazero.errors import RunFailed, reason
 from workers.cluster import authentication
-from workers.cluster.processes import kill_children
+from workers.node.processes import kill_children
 
 OBJECT_STORE_BYTES = 512 * 2**20
 """For a cluster of this machine: a few versions of the weights, and messages under way."""
@@ -72,11 +74,29 @@ def leave(started: bool, lost: str | None = None) -> None:
     ray.shutdown()
 
 
+def identity() -> dict[str, object]:
+    """The id of this process and of its node in a Ray cluster, "" outside of one."""
+    node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
+    return {"pid": os.getpid(), "node": node}
+
+
 def versions() -> str:
     """The versions in this process that have to be the same on every node."""
-    return f"Ray {ray.__version__}, Python {platform.python_version()}, alphazero " + (
-        alphazero.__version__
+    return (
+        f"Ray {ray.__version__}, Python {platform.python_version()}, "
+        f"alphazero {alphazero.__version__} ({digest()})"
     )
+
+
+@cache
+def digest() -> str:
+    """Eight hexadecimal digits of the SHA-256 of the program's sources: versions of a checkout
+    differ more often than their number."""
+    hashed = hashlib.sha256()
+    for package in ("alphazero", "games", "workers"):
+        for path in sorted((packages.ROOT / package).rglob("*.py")):
+            hashed.update(f"{path.relative_to(packages.ROOT)}\0".encode() + path.read_bytes())
+    return hashed.hexdigest()[:8]
 
 
 def check_versions(nodes: Sequence[str], here: str) -> None:

@@ -23,7 +23,7 @@ from typing import NamedTuple, TypeVar
 import ray
 
 from alphazero.errors import RunFailed
-from workers.cluster.processes import is_stopped
+from workers.node.processes import is_stopped
 
 T = TypeVar("T")
 GCS_SERVER, RAYLET = "gcs_server", "raylet"

@@ -1,9 +1,10 @@
-"""RayFleet: self-play on every core of a laptop or of a Ray cluster, as a ``protocols.FleetRole``.
+"""RayFleet: self-play on the machines of a Ray cluster, as a ``protocols.FleetRole``.
 
-driver: train() -> publish -> inference servers <-> self-play workers -> replay actor -> collect
+driver: train() -> publish -> a node per machine -> replay actor -> collect
+
+Machines may join and leave while it plays.
 """
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,16 +17,19 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from alphazero.config import Config
 from alphazero.nn.weights import Weights
-from alphazero.parts import game_of, memory_of
+from alphazero.parts import memory_of
 from alphazero.protocols import Collected
-from workers.cluster.connection import connect, leave
+from workers.cluster.connection import connect, leave, versions
 from workers.cluster.control_plane import patiently
-from workers.cluster.inference import InferenceServer, LoadableEvaluator, network_evaluator
-from workers.cluster.members import Incarnations, Member, Timeouts
-from workers.cluster.plan import Plan, list_nodes, make_plan
+from workers.cluster.machines import ClusterNode, list_nodes
+from workers.cluster.members import Member, Timeouts
+from workers.cluster.node_actor import NodeActor
 from workers.cluster.replay import RemoteReplay, ReplayStore, stored_games
-from workers.cluster.selfplay import MakeGroups, SelfPlayWorker, game_groups
 from workers.cluster.supervisor import Supervisor
+from workers.node.evaluator import LoadableEvaluator, network_evaluator
+from workers.node.fleet import Rates
+from workers.node.incarnations import Incarnations
+from workers.node.plan import Machine, Plan, make_plan
 
 COLLECT_SECONDS = 0.5
 """The longest time in seconds that ``collect`` waits for a finished game."""
@@ -33,15 +37,18 @@ POLL_SECONDS = 0.1
 """Seconds between two polls in ``collect``; a poll costs driver and replay actor a millisecond."""
 STATUS_TIMEOUT = 60.0
 """The longest time in seconds that ``fetch_statuses`` waits for all answers."""
-MAX_CONCURRENT_REQUESTS = 512
-"""The largest number of requests in progress in one server, each on a thread; Ray queues others."""
 MAX_PENDING_CALLS = 100
-"""The largest number of pending calls from one caller to one actor; servers allow more calls if a
-worker has many groups."""
+"""The largest number of pending calls from one caller to one actor."""
+LIVES = 2**12
+"""Incarnation numbers that a node takes for its search processes, and those that replace them: with
+64 processes each of them may be replaced 60 times until the ids of another node would follow."""
+
+MakePlan = Callable[[Machine, bool], Plan]
+"""The plan of a machine, and whether the learner runs there, too."""
 
 
 class RayFleet:
-    """Self-play actors under a supervisor. Call ``publish`` to begin and ``close`` to end."""
+    """The nodes of a cluster under a supervisor. Call ``publish`` to begin and ``close`` to end."""
 
     reproducible = False
     version: int | None = None
@@ -53,40 +60,41 @@ class RayFleet:
         address: str = "local",
         make_evaluator: Callable[[Config], LoadableEvaluator] = network_evaluator,
         timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
-        layout: Plan | None = None,
+        plan: MakePlan | None = None,
     ):
         """Start the actors; games are stored in the folder ``games`` of the run's ``directory``.
 
-        ``layout``: by default the result of ``make_plan`` for the cluster. ``RunFailed``, one line,
-        if the actors do not start.
+        ``plan``: by default ``make_plan``. ``RunFailed``, one line, if the actors do not start.
         """
         directory = Path(directory).absolute()
         directory.mkdir(parents=True, exist_ok=True)
-        self._config = config
+        self._config, self._plan = config, plan or partial(make_plan, config)
+        self._make_evaluator, self._timeouts = make_evaluator, timeouts
         self._started_ray = connect(address)
         if address == "local":  # nothing else uses that cluster, and it does not come back
-            timeouts = replace(timeouts, control_elsewhere=timeouts.control)
+            self._timeouts = replace(timeouts, control_elsewhere=timeouts.control)
+        self._here = ray.get_runtime_context().get_node_id()
         self._incarnations = Incarnations(directory / "worker_incarnation")
-        nodes = list_nodes()
-        self.plan = layout or make_plan(config, nodes)
-        config = replace(config, selfplay=replace(config.selfplay, groups=self.plan.groups))
-        processes = math.ceil(self.plan.workers / max(1, len(nodes)))
-        self.memory = memory_of(config, processes)
-        """The sizes of one worker, on a machine like this one."""
-        make_groups = partial(game_groups, config, processes=processes)
-        members = _start(config, self.plan, directory / "games", make_evaluator, make_groups)
-        self._supervisor = Supervisor(members, self._incarnations, timeouts)
-        self._counted, self._counted_at = dict(self._supervisor.counters), time.monotonic()
-        self._rates: dict[str, float] = {}
+        replay = _start_replay(config, directory / "games", self._here)
+        self._supervisor = Supervisor(replay, self._start_node, self._timeouts)
+        self._rates = Rates(config.inference.batch_size)
         try:
-            self.replay = RemoteReplay(members[0].actor, self._supervisor.raise_failure)
+            self.replay = RemoteReplay(replay.actor, self._supervisor.raise_failure)
             """The buffer that ``train`` samples from."""
         except BaseException:
             self.close()
             raise
 
+    def describe(self) -> list[str]:
+        """A line per machine of the cluster: its processes and their memory."""
+        return [
+            f"{node.name}: {self._plan(node.machine, node.id == self._here).describe()}; each "
+            f"search process of {self._memory(node)}"
+            for node in list_nodes()
+        ]
+
     def publish(self, weights: Weights, version: int) -> None:
-        """Play with these weights from now on; all servers fetch the same object from Ray."""
+        """Play with these weights from now on; each machine fetches them once."""
         check = self._supervisor.raise_failure
         check()
         self._supervisor.publish(patiently(check, partial(ray.put, weights)), version)
@@ -109,34 +117,32 @@ class RayFleet:
         self._supervisor.allow(positions)
 
     def stats(self) -> dict[str, float]:
-        """Rates over the last second or more, and the numbers of live actors and restarts."""
-        alive = [m.kind for m in self._supervisor.members if m.alive]
-        now, counters = time.monotonic(), dict(self._supervisor.counters)
-        if now - self._counted_at >= 1.0:
-            grown = {name: counters[name] - self._counted[name] for name in counters}
-            self._rates = self._compute_rates(grown, now - self._counted_at)
-            self._counted, self._counted_at = counters, now
-        return self._rates | {
-            "workers": float(alive.count("worker")),
-            "servers": float(alive.count("server")),
-            "restarts": float(self._supervisor.restarts),
+        """Rates over the last second or more; numbers of nodes, processes and restarts."""
+        nodes = [node for node in list(self._supervisor.nodes.values()) if node.alive]
+        totals = self._supervisor.totals()
+        rates = self._rates.update(totals, sum(node.status["lanes"] for node in nodes))
+        return rates | {
+            "nodes": float(len(nodes)),
+            "players": float(sum(node.status["players"] for node in nodes)),
+            "evaluators": float(sum(node.status["evaluators"] for node in nodes)),
+            "restarts": totals["restarts"] + self._supervisor.losses,
         }
 
     def fetch_statuses(self) -> list[tuple[str, dict]]:
-        """The kind ("replay", "server", "worker") and the current status of every actor."""
+        """The kind ("replay" or "node") and the current status of every actor."""
         members = self._supervisor.members
         statuses = ray.get([member.request_status() for member in members], timeout=STATUS_TIMEOUT)
         return [(member.kind, status) for member, status in zip(members, statuses, strict=True)]
 
     def state(self) -> dict:
-        """The next incarnation number of a worker; games in progress are not part of the state."""
+        """The next incarnation of a search process; games in progress are not part of the state."""
         return {"incarnation": self._incarnations.next}
 
     def restore(self, state: dict) -> None:
         """Continue with new game ids; the games in progress when the state was taken are lost.
 
-        A run that LocalFleet began can therefore continue here: its game ids are below those of any
-        incarnation.
+        A run that another fleet began can continue here: LocalFleet's game ids are below those of
+        any incarnation.
         """
         self._incarnations.next = max(self._incarnations.next, state.get("incarnation", 1))
 
@@ -148,72 +154,55 @@ class RayFleet:
         if self._supervisor.lost:
             leave(self._started_ray, self._supervisor.lost)
             return
-        replay, *others = self._supervisor.members
-        for member in others:
-            ray.kill(member.actor)
-        ray.wait([replay.actor.close.remote()], timeout=10.0)
-        ray.kill(replay.actor)
+        for node in self._supervisor.nodes.values():
+            ray.kill(node.actor)  # its processes end with it
+        replay = self._supervisor.replay.actor
+        ray.wait([replay.close.remote()], timeout=10.0)
+        ray.kill(replay)
         leave(self._started_ray)
 
-    def _compute_rates(self, grown: dict[str, float], seconds: float) -> dict[str, float]:
-        mean_batch = grown["evaluations"] / max(1, grown["batches"])
-        lanes = self.plan.servers * self.plan.lanes
-        return {
-            "evaluations_per_second": grown["evaluations"] / seconds,
-            "batch_fill": mean_batch / self._config.inference.batch_size,
-            "busy": grown["busy_seconds"] / seconds / lanes,
-        }
+    def _start_node(self, node: ClusterNode) -> Member:
+        """Start the actor of a machine; it reserves the cores that its processes fill."""
+        plan = self._plan(node.machine, node.id == self._here)
+        actor = _actor(
+            NodeActor,
+            num_cpus=min(node.machine.cpus, plan.players + plan.evaluators),
+            num_gpus=node.machine.gpus if plan.on_gpu else 0,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False),
+            max_restarts=0,  # the supervisor starts another one
+        ).remote(
+            self._config,
+            plan,
+            self._make_evaluator,
+            self._incarnations.draw(LIVES),
+            self._timeouts.node,
+            versions(),
+        )
+        return Member(f"node {node.name}", "node", actor, node.id)
+
+    def _memory(self, node: ClusterNode) -> str:
+        plan = self._plan(node.machine, node.id == self._here)
+        selfplay = replace(self._config.selfplay, groups=plan.groups)
+        return str(memory_of(replace(self._config, selfplay=selfplay), plan.players))
 
 
-def _start(
-    config: Config,
-    layout: Plan,
-    directory: Path,
-    make_evaluator: Callable[[Config], LoadableEvaluator],
-    make_groups: MakeGroups,
-) -> list[Member]:
-    """Start the replay actor, which stores games in ``directory``, the servers and the workers."""
-    # The replay actor runs on the node of the driver, where the run's directory is.
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    replay = _actor(ReplayStore, num_cpus=0, scheduling_strategy=here).remote(
-        partial(stored_games, config, directory), directory, config.selfplay.resign_value
-    )
-    server_class = _actor(
-        InferenceServer,
-        num_cpus=layout.cpus,
-        num_gpus=layout.gpus,
-        scheduling_strategy="SPREAD",
-        # All groups of all workers may have a request at the same server, each on a thread.
-        max_concurrency=min(MAX_CONCURRENT_REQUESTS, layout.workers * layout.groups),
-        max_pending_calls=max(MAX_PENDING_CALLS, 2 * layout.groups),
-    )
-    settings = config.inference
-    if not layout.gpus and settings.device == "auto":
-        # Ray does not hide the GPUs from an actor that reserved none, so auto would use one.
-        settings = replace(settings, device="cpu")
-    make = partial(make_evaluator, replace(config, inference=settings))
-    dtype = game_of(config).dtype
-    servers = [
-        server_class.remote(make, dtype, settings.batch_size, layout.lanes)
-        for _ in range(layout.servers)
-    ]
-    worker_class = _actor(SelfPlayWorker, num_cpus=layout.cpus, scheduling_strategy="SPREAD")
-    bound = 2 * config.selfplay.games * layout.groups
-    workers = [worker_class.remote(make_groups, bound) for _ in range(layout.workers)]
-    return [
-        Member("the replay actor", "replay", replay),
-        *(Member(f"inference server {i}", "server", actor) for i, actor in enumerate(servers)),
-        *(Member(f"self-play worker {i}", "worker", actor) for i, actor in enumerate(workers)),
-    ]
+def _start_replay(config: Config, directory: Path, here: str) -> Member:
+    """Start the replay actor, which stores games in ``directory``, on the driver's machine."""
+    actor = _actor(
+        ReplayStore,
+        num_cpus=0,
+        scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=False),
+        max_restarts=-1,
+    ).remote(partial(stored_games, config, directory), directory, config.selfplay.resign_value)
+    return Member("the replay actor", "replay", actor)
 
 
 def _actor(cls: type, **options: Any) -> Any:
-    """``cls`` as an actor class that Ray restarts; ``status`` and ``load`` run on other threads.
+    """``cls`` as an actor class whose ``status`` and settings run on threads of their own.
 
     The concurrency group ``control`` is for pings (``status``), ``settings`` for new weights.
     """
     groups = {"control": 1, "settings": 1}
     remote: Any = ray.remote  # whose types know no concurrency groups
-    options = {"max_pending_calls": MAX_PENDING_CALLS} | options
-    actor = remote(concurrency_groups=groups)(cls)
-    return actor.options(max_restarts=-1, max_task_retries=0, **options)
+    options = {"max_pending_calls": MAX_PENDING_CALLS, "max_task_retries": 0} | options
+    return remote(concurrency_groups=groups)(cls).options(**options)

@@ -32,8 +32,8 @@ from alphazero.parts import game_of
 from alphazero.protocols import Collected, GameCounts, count_game, summarize
 from alphazero.replay import Replay, Samples
 from alphazero.types import GameRecord
+from workers.cluster.connection import identity
 from workers.cluster.control_plane import patiently
-from workers.cluster.processes import identity
 
 LOCK_TIMEOUT = 30.0
 """Seconds that a restarted actor waits for the lock of the process that died."""

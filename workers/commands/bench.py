@@ -15,15 +15,18 @@ EPILOG = """\
 examples:
   alphazero bench search simulations=200
   alphazero bench selfplay config=connect_four threads=2 seconds=30 --json -
+  alphazero bench selfplay selfplay.processes=2
   alphazero bench selfplay ray=local
-  alphazero bench fleet max_workers=16 latency_ms=2
+  alphazero bench fleet max_players=8 latency_ms=0.3
+  alphazero bench transport batch=256
 
 search: tree search alone; inference: the network alone; selfplay: both, with the share
 of the network-only ceiling reached; train: optimizer steps; move: one game at a time,
-as `play` searches; fleet: all of Ray's part with 1, 2, 4, ... workers and a
-simulated device: messages, bytes, cores, the first bottleneck"""
+as `play` searches; fleet: a run with 1, 2, 4, ... search processes and a simulated
+device: evaluations, CPU time per request, cores; transport: requests through shared
+memory against calls of Ray"""
 
-MEASUREMENTS = ("search", "inference", "selfplay", "train", "move", "fleet")
+MEASUREMENTS = ("search", "inference", "selfplay", "train", "move", "fleet", "transport")
 JSON_ONLY = ("counted",)
 """Figures that only the JSON shows."""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import games
 from alphazero import addresses, config_file, plain_yaml, records, wire
-from alphazero.config import Config
+from alphazero.config import OBSOLETE, Config
 from alphazero.judging.session import Reason
 from alphazero.types import Ending, GameRecord
 from games.base import Game
@@ -25,7 +25,8 @@ def game_of(run_dir: Path, allow: Collection[str] = ()) -> Game:
     path = run_dir / "config.yaml"
     if not path.is_file():
         raise ValueError(f"{run_dir} is no run directory: it has no config.yaml")
-    name = config_file.parse(Config, plain_yaml.read_text(path), str(path)).game
+    text = plain_yaml.read_text(path)
+    name = config_file.parse(Config, text, str(path), obsolete=OBSOLETE).game
     address = games.address_of(name)
     addresses.check_allowed({"game": address} if address else {}, allow, path)
     return games.make(name)

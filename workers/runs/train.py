@@ -2,28 +2,30 @@
 
 import importlib.util
 import math
+import os
 import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from rich.console import Console
 
 from alphazero import addresses, checkpoint, config_file, local_run, loop
 from alphazero.checkpoint import Description
 from alphazero.config import Config
-from alphazero.errors import FleetLost, one_line
+from alphazero.errors import PartLost, one_line
 from alphazero.limiter import Limiter
 from alphazero.loop import Run
 from alphazero.nn import extras
-from alphazero.nn.device import cores
 from alphazero.parts import addresses_of, game_of, memory_of
+from alphazero.replay import Replay
 from alphazero.resuming import FIXED, RESOLVED
 from alphazero.selfplay import shortened_openings
 from alphazero.targets import TARGETS
 from games.spec import quoted
+from workers.node.fleet import NodeFleet
+from workers.node.plan import make_plan, this_machine
 from workers.runs import export, run_directory
 from workers.runs.monitoring import Monitor
 from workers.runs.run_copy import RunCopy
@@ -34,7 +36,7 @@ from workers.terminal.dashboard import Dashboard
 from workers.terminal.output import counted
 
 SMALL_MACHINE = 4
-"""CPU cores up to which a machine without a GPU trains faster in one process than on Ray."""
+"""CPU cores up to which a machine without a GPU trains faster in one process than in several."""
 MOSTLY = 0.5
 """A share of self-play spent in a game of the user's own above which it is worth a line."""
 
@@ -59,7 +61,9 @@ def main(
     if followed and (ended := run_directory.describe_last_end(run_dir / "log.txt")):
         console.print(ended, markup=False, soft_wrap=True, highlight=False)
     ray = _stored_ray(start) if start and ray == "auto" else ray
-    settings = local_run.resolve(settings, choose_ray() if ray == "auto" else ray)
+    ray = choose_ray() if ray == "auto" else ray
+    settings = choose_processes(settings) if ray == "off" else settings
+    settings = local_run.resolve(settings, ray)
     minutes = time_limit or settings.training.time_limit_minutes
     limit = minutes * 60 if minutes else math.inf
     with ExitStack() as stack:
@@ -81,7 +85,7 @@ def main(
         with dashboard, signals.stop_on_signal(console) as received:
             try:
                 loop.train(run, _hooks(monitor, run, copy, lambda: bool(received)), limit)
-            except FleetLost:
+            except PartLost:
                 run_directory.report(console, _save_at_end(run, monitor.seconds(), named))
                 raise
         path = checkpoint.resolve(run_dir)
@@ -129,9 +133,33 @@ def _stored_ray(start: Description) -> str:
 
 
 def choose_ray() -> str:
-    """``off`` on a small machine without a GPU, where it is faster, else ``local``."""
-    small = cores() <= SMALL_MACHINE and not torch.cuda.is_available()
-    return "off" if small else "local"
+    """The cluster that ``RAY_ADDRESS`` names, as for Ray's own commands; ``off`` without one."""
+    return os.environ.get("RAY_ADDRESS") or "off"
+
+
+def choose_processes(settings: Config) -> Config:
+    """``settings`` with a number of search processes for a run on this machine alone.
+
+    0, which is threads of this process, on a small machine without a GPU, where it is faster.
+    """
+    play = settings.selfplay
+    if play.processes != "auto":
+        return settings
+    machine = this_machine()
+    small = machine.cpus <= SMALL_MACHINE and not machine.gpus
+    processes = 0 if small else make_plan(settings, machine).players
+    return replace(settings, selfplay=replace(play, processes=processes))
+
+
+def check_ray(settings: Config) -> None:
+    """``ValueError``, one line, where Ray is not installed or may start no search process."""
+    if importlib.util.find_spec("ray") is None:
+        raise ValueError(extras.missing(f"ray={settings.ray} needs Ray", "cluster"))
+    if settings.selfplay.processes == 0:
+        raise ValueError(
+            f"ray={settings.ray}: selfplay.processes is 0, but on Ray self-play has processes of "
+            "its own: 1 or more, or auto"
+        )
 
 
 @contextmanager
@@ -142,24 +170,43 @@ def _parts(
 
     ``resumed``: a checkpoint's weights will be loaded, so the initial weights are not needed.
     """
+    if settings.ray == "off" and settings.selfplay.processes:
+        with _node_run(settings, run_dir, console, resumed) as run:
+            yield run
+        return
     if settings.ray == "off":
         console.print(str(memory_of(settings)), markup=False, highlight=False)
         with local_run.local_run(settings, run_dir, None, resumed, console.print) as run:
             yield run
         return
-    if importlib.util.find_spec("ray") is None:
-        raise ValueError(extras.missing(f"ray={settings.ray} needs Ray", "cluster"))
+    check_ray(settings)
     if settings.selfplay.memory is not None:
         memory_of(settings)  # what cannot fit is refused before Ray is started
     console.print("starting self-play on Ray, which takes up to half a minute")
     from workers.cluster.fleet import RayFleet  # Ray takes seconds to import
 
-    learner = local_run.make_learner(settings, resumed)
-    with signals.hangup_blocked():
-        fleet = RayFleet(settings, run_dir, settings.ray)
-    with closing(fleet):
-        console.print(f"each process of {fleet.memory}", markup=False, highlight=False)
-        yield Run(settings, run_dir, learner, fleet.replay, fleet)
+    with closing(local_run.make_learner(settings, resumed)) as learner:
+        with signals.hangup_blocked():
+            fleet = RayFleet(settings, run_dir, settings.ray)
+        with closing(fleet):
+            for line in fleet.describe():
+                console.print(line, markup=False, highlight=False)
+            yield Run(settings, run_dir, learner, fleet.replay, fleet)
+
+
+@contextmanager
+def _node_run(settings: Config, run_dir: Path, console: Console, resumed: bool) -> Iterator[Run]:
+    """The parts of a run whose self-play has processes of its own on this machine."""
+    game, heads = game_of(settings), tuple(settings.network.heads)
+    with ExitStack() as stack:
+        learner = local_run.make_learner(settings, resumed, console.print)
+        stack.enter_context(closing(learner))
+        replay = Replay(game, run_dir / "games", settings.replay, console.print, heads=heads)
+        stack.enter_context(closing(replay))
+        fleet = stack.enter_context(closing(NodeFleet(settings, run_dir, replay)))
+        line = f"{fleet.plan.describe()}; each search process of {fleet.memory}"
+        console.print(line, markup=False, highlight=False)
+        yield Run(settings, run_dir, learner, replay, fleet)
 
 
 def _hooks(
@@ -178,15 +225,13 @@ def _hooks(
 
 
 def _save_at_end(run: Run, seconds: float, named: Path | str) -> str:
-    """Save what was learned after the loss of the fleet; a line that says what became of that.
+    """Save what was learned after the loss of a part; a line that says what became of that.
 
     ``named``: the run's place as the user gave it.
     """
     step = run.learner.step
     try:
-        newest = checkpoint.newest(run.directory, report=lambda line: None)
-        if step and (newest is None or checkpoint.describe(newest).step != step):
-            loop.save(run, seconds)
+        loop.save_last(run, seconds)
     except (OSError, ValueError, RuntimeError) as error:
         return f"step {step:,} could not be saved: {error}"
     options = run_directory.resuming_options(named)
@@ -196,14 +241,20 @@ def _save_at_end(run: Run, seconds: float, named: Path | str) -> str:
 def _summary(run: Run) -> str:
     settings, threads = run.config, run.config.training.threads
     assert threads != "auto"  # ``local_run.resolve`` has replaced it
-    place = "in this process" if settings.ray == "off" else f"on Ray ({settings.ray})"
+    if settings.ray != "off":
+        place = f"on Ray ({settings.ray})"
+    else:
+        players = settings.selfplay.processes
+        place = f"in {players} search processes" if players else "in this process"
+    count = settings.training.processes
+    processes = f"{count} processes of " if count > 1 else ""
     source = settings.training.initial_weights
     initial = f"\nthe initial weights are those of {source}" if source else ""
     cut = shortened_openings(game_of(settings), settings.selfplay.random_opening_plies)
     openings = f"\n{cut}" if cut else ""
     return (
         f"{settings.game}: self-play {place}; learner {run.learner.precision}, "
-        f"{counted(threads, 'thread')}"
+        f"{processes}{counted(threads, 'thread')}"
         f"{initial}{_untaught_heads(settings)}{openings}"
     )
 

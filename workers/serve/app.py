@@ -67,7 +67,7 @@ def build(
     _add_service(app, service, batcher)
     _add_health(app, service, batcher)
     _add_metrics(app, metrics)
-    _add_errors(app)
+    add_errors(app)
     paths = {getattr(route, "path", "") for route in app.routes}
     app.add_middleware(BodyLimitMiddleware, limits=limits)
     app.add_middleware(HeadMiddleware, hosts=hosts)
@@ -134,7 +134,9 @@ def _add_metrics(app: FastAPI, metrics: Metrics) -> None:
     )
 
 
-def _add_errors(app: FastAPI) -> None:
+def add_errors(app: FastAPI) -> None:
+    """Give the errors of ``app`` one form, see ``bodies.error_response``."""
+
     async def request_error(request: Request, error: RequestError) -> Response:
         return error_response(error.status, error.error, error.field)
 

@@ -86,6 +86,11 @@ class Batcher(Generic[Input, Result]):
         since = self._computing_since
         return since is not None and time.monotonic() - since > self._limits.seconds
 
+    @property
+    def busy(self) -> bool:
+        """Whether inputs are computed or wait."""
+        return self._running is not None and not self._running.done()
+
     def close(self) -> None:
         """End the thread after the current computation."""
         self._thread.shutdown(wait=False, cancel_futures=True)

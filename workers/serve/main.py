@@ -52,11 +52,11 @@ def run(
         return scale.run(checkpoint, address, limits, cluster, allowed)
 
 
-def check_packages() -> None:
+def check_packages(command: str = "serve") -> None:
     """``ValueError`` where a package of the extra ``serve`` is missing."""
     missing = [name for module, name in PACKAGES.items() if not importlib.util.find_spec(module)]
     if missing:
-        raise ValueError(extras.missing(f"serve needs {' and '.join(missing)}", "serve"))
+        raise ValueError(extras.missing(f"{command} needs {' and '.join(missing)}", "serve"))
 
 
 def _serve_here(checkpoint: str, address: Address, limits: Limits, allowed: Allowed) -> int:

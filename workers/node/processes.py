@@ -6,15 +6,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
-import ray
-
 PROC = Path("/proc")
-
-
-def identity() -> dict[str, object]:
-    """The id of this process and of its node in a Ray cluster, "" outside of one."""
-    node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
-    return {"pid": os.getpid(), "node": node}
 
 
 def stat(pid: int) -> list[str] | None:

@@ -1,0 +1,125 @@
+"""Evaluators and groups that the processes of a node import in tests."""
+
+import itertools
+import os
+from pathlib import Path
+
+import numpy as np
+
+import games
+from alphazero.errors import RunFailed
+from alphazero.types import Evaluation
+from workers.node.player import game_groups
+
+
+class Hashing:
+    """An evaluator without torch: values and logits are a hash of the state and the weights."""
+
+    def __init__(self, num_actions):
+        self.num_actions = num_actions
+        self.loaded = (0, -1)
+
+    def load(self, weights, version):
+        self.loaded = int(weights["salt"]), version
+
+    def __call__(self, states):
+        salt, version = self.loaded
+        rows = np.frombuffer(states.tobytes(), np.uint8).reshape(len(states), -1)
+        mixed = np.sin((rows * np.arange(1, rows.shape[1] + 1)).sum(1) + salt)
+        logits = np.sin(mixed[:, None] * np.arange(1, self.num_actions + 1))
+        return Evaluation(logits.astype(np.float32), mixed.astype(np.float32), version)
+
+
+def hashing(config):
+    return Hashing(games.make(config.game).num_actions)
+
+
+class Failing(Hashing):
+    """Fails at every ``period``-th call."""
+
+    def __init__(self, num_actions, period):
+        super().__init__(num_actions)
+        self.period, self.calls = period, 0
+
+    def __call__(self, states):
+        self.calls += 1
+        if self.calls % self.period == 0:
+            raise RunFailed("weights version 0 give values that are not finite")
+        return super().__call__(states)
+
+
+def failing_at_once(config):
+    return Failing(9, 1)
+
+
+def failing_later(config):
+    return Failing(9, 300)
+
+
+def broken(config):
+    raise ValueError("no such device: cuda:7")
+
+
+def weights(salt: int) -> dict:
+    return {"salt": np.array(salt)}
+
+
+class Raising:
+    """A group whose game raises at its second move."""
+
+    def __init__(self):
+        self.moves = 0
+
+    def move(self):
+        self.moves += 1
+        if self.moves == 2:
+            raise IndexError("list index\nout of range")
+        return []
+        yield
+
+
+def raising_groups(count, game_ids):
+    return [Raising() for _ in range(count)]
+
+
+class Once:
+    """Ends the first ``times`` processes that call it by SIGKILL, as counted in a file."""
+
+    def __init__(self, path: Path, times: int):
+        self.path, self.times = Path(path), times
+
+    def __call__(self):
+        with self.path.open("ab") as file:
+            file.write(b".")
+        if self.path.stat().st_size <= self.times:
+            os.kill(os.getpid(), 9)
+
+
+class Killed(Hashing):
+    """An evaluator whose process is killed while it evaluates, at its tenth call."""
+
+    def __init__(self, path, num_actions):
+        super().__init__(num_actions)
+        self.end, self.calls = Once(path, 1), itertools.count()
+
+    def __call__(self, states):
+        if next(self.calls) == 10:
+            self.end()
+        return super().__call__(states)
+
+
+class KilledAt:
+    """Makes ``Killed`` evaluators; pickled by its attributes."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __call__(self, config):
+        return Killed(self.path, games.make(config.game).num_actions)
+
+
+def always_killed(config, processes, game_ids):
+    """Groups whose process is killed as soon as it plays."""
+    groups = game_groups(config, processes, game_ids)
+    os.kill(os.getpid(), 9)
+    return groups

@@ -1,0 +1,73 @@
+"""A cluster as its users see it: its test before a run, and machines that join and leave."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from workers import cli
+from workers.cluster import machines
+
+SCRIPT = Path(__file__).parent / "benchmarks" / "cluster_faults.py"
+
+
+@pytest.fixture
+def check(ray_session, capsys):
+    """Runs the test of the cluster; returns the exit status and the results by test."""
+    address = ray_session.get_runtime_context().gcs_address
+
+    def run(*options):
+        status = cli.main(["cluster", "check", address, "--json", "-", *options])
+        result = json.loads(capsys.readouterr().out)
+        return status, result["tests"]
+
+    return run
+
+
+def test_a_good_cluster_passes_every_test_with_the_facts_of_each_machine(check):
+    status, tests = check("--game", "tic_tac_toe")
+    assert status == 0
+    assert [test["passed"] for test in tests] == [True] * 3
+    assert tests[1]["result"] == "1 with a core"
+    assert "8 cores, 0 GPUs" in tests[2]["result"]
+    assert "clock" in tests[2]["result"]
+
+
+def test_a_game_that_a_machine_cannot_import_fails_the_test_of_the_machine(check):
+    status, tests = check("--game", "nowhere_to_be_found:Game")
+    assert status == 1
+    assert [test["passed"] for test in tests] == [True, True, False]
+    assert "nowhere_to_be_found" in tests[2]["result"]
+
+
+def test_too_little_shared_memory_fails_with_the_way_to_have_more(check, monkeypatch):
+    monkeypatch.setattr(machines, "LEAST_SHARED_MEMORY", 2**60)
+    status, tests = check()
+    assert status == 1
+    assert "--shm-size" in tests[2]["result"]
+
+
+def test_an_address_where_nothing_listens_is_one_failed_test(capsys, monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setattr("workers.cluster.connection.ray.is_initialized", lambda: False)
+    status = cli.main(["cluster", "check", "127.0.0.1:9", "--json", "-"])
+    (test,) = json.loads(capsys.readouterr().out)["tests"]
+    assert status == 1
+    assert "no connection is accepted there" in test["result"]
+
+
+@pytest.mark.slow
+def test_machines_join_and_leave_and_no_acknowledged_game_is_lost():
+    ended = subprocess.run(
+        [sys.executable, str(SCRIPT), "--membership", "2"],
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "the last one is lost: it is known" in ended.stdout
+    assert "all of them different" in ended.stdout
+    assert "waiting for one to join" in ended.stderr

@@ -1,0 +1,562 @@
+"""The page's server: positions, moves, analyses, runs; hostile requests; its files."""
+
+import asyncio
+import contextlib
+import gzip
+import hashlib
+import json
+import os
+import random
+import shutil
+import socket
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("fastapi")
+
+import httpx
+from made_up_models import running
+
+import games
+from alphazero import agents
+from alphazero.judging import session
+from games import svg
+from workers import cli
+from workers.web import app, files, main
+from workers.web.engines import make_analyst
+from workers.web.offers import BUNDLED, GAMES, Offer, Target
+
+HOST = "http://127.0.0.1"
+SECONDS = 60  # a bound against hanging: nothing is measured
+
+
+def send(application, *paths, headers=None, method="GET"):
+    """The answers to requests that are sent at once."""
+
+    async def scenario():
+        transport = httpx.ASGITransport(application)
+        async with httpx.AsyncClient(transport=transport, base_url=HOST) as http:
+            sent = [http.request(method, path, headers=headers or {}) for path in paths]
+            return await asyncio.gather(*sent)
+
+    return asyncio.run(scenario())
+
+
+def get(application, path, **parameters):
+    query = str(httpx.QueryParams(parameters))
+    return send(application, f"{path}?{query}" if query else path)[0]
+
+
+def failures():
+    """A log that refuses every line: none of these requests may fail in the server."""
+
+    def log(line):
+        raise AssertionError(line)
+
+    return log
+
+
+@pytest.fixture
+def page():
+    application = app.build(Target(), failures())
+    yield application
+    application.state.page.engines.close()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with a run of Connect Four that has a checkpoint, and others that are no runs."""
+    run = tmp_path / "runs" / "mine"
+    checkpoint = run / "checkpoints" / "step_000007"
+    checkpoint.parent.mkdir(parents=True)
+    shutil.copytree(agents.find("connect_four"), checkpoint)
+    shutil.copy(checkpoint / "config.yaml", run / "config.yaml")
+    rows = [{"step": n, "time": 1.0, "loss": 1 / (n + 1), "minutes": n / 2} for n in range(5)]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "runs" / "empty").mkdir()
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "metrics.jsonl").write_text('{"step": 1, "loss": 42}\n')
+    (tmp_path / "runs" / "link").symlink_to(tmp_path / "secret")
+    return tmp_path / "runs"
+
+
+@pytest.mark.parametrize("game", ["connect_four", "chess", "go:size=9", "hex:size=7"])
+def test_a_position_is_the_drawing_of_the_game_after_the_moves(page, game):
+    made, rng, played = games.make(game), np.random.default_rng(0), []
+    states = made.initial(1)
+    for _ in range(12):
+        played.append(int(rng.choice(np.flatnonzero(made.legal(states)[0]))))
+        states = made.step(states, np.array(played[-1:]))
+    moves = ".".join(str(action + 1) for action in played)
+    answer = get(page, "/api/position", game=game, moves=moves).json()
+    drawing = made.drawing(states[0], played[-1]).plain()
+    assert answer["board"] == {key: drawing[key] for key in answer["board"]}
+    assert {"cells", "labels", "last", "line", "text"} == set(answer["board"])
+    legal = np.flatnonzero(made.legal(states)[0]).tolist()
+    assert [move["action"] - 1 for move in answer["legal"]] == legal
+    assert {move["action"]: move["cells"] for move in answer["legal"]} == {
+        action + 1: drawing["clicks"].get(str(action), []) for action in legal
+    }
+    picture = get(page, "/api/board.svg", game=game, moves=moves)
+    assert picture.text == svg.render(made.drawing(states[0], played[-1]))
+    assert picture.headers["content-type"] == "image/svg+xml"
+
+
+def test_moves_may_be_written_in_the_notation_of_the_game(page):
+    words = get(page, "/api/position", game="chess", moves="e4.e5.Nf3").json()
+    numbers = ".".join(str(action) for action in words["moves"])
+    assert get(page, "/api/position", game="chess", moves=numbers).json() == words
+    assert words["texts"] == ["e4", "e5", "Nf3"]
+    assert words["movers"] == [0, 1, 0, 1]
+
+
+def test_a_pass_has_a_name_and_a_promotion_three_cells(page):
+    go = get(page, "/api/position", game="go:size=9").json()["legal"]
+    assert [(move["text"], move["name"]) for move in go if not move["cells"]] == [("pass", "pass")]
+    moves = "a4.b5.axb5.a6.bxa6.h6.a7.g6"
+    chess = get(page, "/api/position", game="chess", moves=moves).json()["legal"]
+    cells = {move["text"]: move["cells"] for move in chess if "=" in move["text"]}
+    assert cells == {
+        "axb8=Q": [8, 1, 1], "axb8=N": [8, 1, 9], "axb8=R": [8, 1, 17], "axb8=B": [8, 1, 25],
+    }  # fmt: skip
+
+
+def test_a_finished_game_has_a_result_and_no_moves(page):
+    over = get(page, "/api/position", game="tic_tac_toe", moves="1.4.2.5.3").json()
+    assert (over["result"], over["reason"], over["legal"]) == (1, "rules", [])
+    assert over["board"]["line"] == [0, 1, 2]
+    answer = get(page, "/api/move", game="tic_tac_toe", moves="1.4.2.5.3", player="random")
+    assert (answer.status_code, answer.json()["error"]) == (422, "the game is over")
+
+
+def test_a_move_that_cannot_be_played_is_named_with_those_that_can(page):
+    answer = get(page, "/api/position", game="tic_tac_toe", moves="5.5")
+    assert answer.status_code == 422
+    assert answer.json()["field"] == "moves"
+    assert "'5', cannot be played; possible are 1 2 3 4 6 7 8 9" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("player", ["mcts:seconds=1", "minimax:seconds=1", "random", BUNDLED])
+def test_every_player_of_the_page_takes_the_win_or_plays_a_legal_move(page, player):
+    more = {"simulations": 50} if player in ("mcts:seconds=1", BUNDLED) else {}
+    answer = get(page, "/api/move", game="tic_tac_toe", moves="1.4.2.5", player=player, **more)
+    action = answer.json()["action"]
+    assert action in (3, 6, 7, 8, 9)
+    assert player == "random" or action == 3
+
+
+def test_requests_for_moves_at_once_are_answered_separately(page):
+    lines = ["1.4.2.5", "4.1.5.2", ""]
+    paths = [
+        f"/api/move?game=tic_tac_toe&player=bundled+agent&simulations=30&moves={moves}"
+        for moves in lines
+    ]
+    answers = [answer.json()["action"] for answer in send(page, *paths)]
+    assert answers[:2] == [3, 6]
+    assert 1 <= answers[2] <= 9
+
+
+def test_players_are_named_by_the_lists_of_the_server_only(page):
+    for player in ("gtp:cmd='touch /tmp/x'", "checkpoint:path=/etc", "solver", "", "mcts"):
+        answer = get(page, "/api/move", game="tic_tac_toe", player=player)
+        assert (answer.status_code, answer.json()["field"]) == (404, "player")
+    for game in ("os:system", "open_spiel:hex", "pettingzoo:antigravity", "../go", "go:size=99"):
+        answer = get(page, "/api/position", game=game)
+        assert (answer.status_code, answer.json()["field"]) == (404, "game")
+
+
+def events(text):
+    """The data of the events of a stream, and whether it ended as it should."""
+    blocks = [block for block in text.split("\n\n") if block]
+    data = [json.loads(b.removeprefix("data: ")) for b in blocks if b.startswith("data: ")]
+    return data, blocks[-1] == "event: done\ndata: {}"
+
+
+def test_an_analysis_reports_visits_that_add_up_and_finds_the_win(page):
+    answer = get(
+        page, "/api/analyse", game="connect_four", moves="4.1.4.1.4.1", player=BUNDLED,
+        simulations=300,
+    )  # fmt: skip
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    reports, ended = events(answer.text)
+    assert ended
+    last = reports[-1]
+    assert (last["best"], last["value"], last["first"]) == (4, 1.0, 1.0)
+    assert last["moves"][0]["proven"] == 1
+    assert last["variation"] == ["4"]
+    assert sum(move["visits"] for move in last["moves"]) == last["simulations"] > 0
+    assert 0.9 < sum(move["prior"] for move in last["moves"]) <= 1.01
+
+
+def test_an_analysis_without_a_network_uses_random_games(page):
+    answer = get(
+        page, "/api/analyse", game="tic_tac_toe", moves="1.5.2", player="mcts:seconds=1",
+        simulations=400,
+    )  # fmt: skip
+    (*_, last), ended = events(answer.text)
+    assert ended
+    assert last["best"] == 3  # anything else loses
+    assert last["first"] == -last["value"]
+
+
+def test_a_player_without_a_tree_cannot_analyse(page):
+    answer = get(page, "/api/analyse", game="tic_tac_toe", player="random")
+    assert (answer.status_code, answer.json()["field"]) == (422, "player")
+
+
+def test_the_values_of_a_game_are_those_of_its_positions_and_its_result(page):
+    answer = get(
+        page, "/api/values", game="connect_four", moves="4.1.4.1.4.1.4", player=BUNDLED,
+        simulations=20,
+    )  # fmt: skip
+    reports, ended = events(answer.text)
+    assert ended
+    assert [report["ply"] for report in reports] == list(range(8))
+    assert reports[-1] == {"ply": 7, "first": 1, "over": True}
+    assert all(report["first"] > 0.9 for report in reports[4:6])
+    assert reports[6]["first"] == 1.0  # the win is proven one move before
+
+
+def test_a_search_of_a_batch_has_the_results_that_it_has_alone():
+    """Two searches in one thread do not mix: each equals the search's own run."""
+    from alphazero.search import run
+    from alphazero.types import Limits
+    from workers.web.analysis import Analyser
+
+    game = games.make("tic_tac_toe")
+    analyst = make_analyst(Offer(BUNDLED, "checkpoint"), game)
+    analyser, reports = Analyser(analyst), {}
+    lines = {"": (), "5": (4,), "5 1": (4, 0)}
+    for name, line in lines.items():
+        at = session.after(game, [action + 1 for action in line]).states
+        analyser.start(game, at, line, reports.setdefault(name, []).append, 60)
+    deadline = time.monotonic() + SECONDS
+    while any(not given or given[-1] is not None for given in reports.values()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert not analyser.busy
+    for name, line in lines.items():
+        at = session.after(game, [action + 1 for action in line]).states
+        rngs, temperature = [np.random.default_rng(0)], np.zeros(1, np.float32)
+        steps = analyst.search(game, at, rngs, temperature, Limits(60))
+        alone = run(steps, analyst.evaluate)
+        last = reports[name][-2]
+        visits = {move["action"] - 1: move["visits"] for move in last["moves"] if move["visits"]}
+        expected = {i: int(n) for i, n in enumerate(alone.visits[0]) if n}
+        assert visits == expected
+        assert last["best"] == alone.action[0] + 1
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_page_that_leaves_stops_its_search(page):
+    state = page.state.page
+    query = "game=othello&player=mcts%3Aseconds%3D1"
+    with running(page, app.LIMITS) as address:
+        connections = []
+        for _ in range(3):
+            connection = socket.create_connection(address, timeout=SECONDS)
+            head = f"GET /api/analyse?{query} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
+            connection.sendall(head.encode())
+            connections.append(connection)
+        for connection in connections:
+            received = b""
+            while b"data: " not in received:
+                received += connection.recv(4096)
+        assert state.searches == 3
+        connections.pop().close()
+        wait_for(lambda: state.searches == 2)
+        for connection in connections:
+            connection.close()
+        wait_for(lambda: state.searches == 0)
+        analyser = asyncio.run(state.engines.analyser("othello", "mcts:seconds=1"))
+        wait_for(lambda: not analyser.busy)
+
+
+def test_more_searches_than_there_is_room_for_are_refused_with_503(page, monkeypatch):
+    monkeypatch.setattr(app, "MOST_SEARCHES", 0)
+    answer = get(page, "/api/analyse", game="tic_tac_toe", player=BUNDLED)
+    assert answer.status_code == 503
+    assert "retry-after" in answer.headers
+
+
+def test_runs_are_listed_with_their_checkpoints_which_play_and_analyse(folder):
+    page = app.build(Target(folder=folder), failures())
+    (run,) = get(page, "/api/runs").json()["runs"]
+    assert (run["name"], run["game"], run["steps"]) == ("mine", "connect_four", [7])
+    labels = [p["label"] for p in get(page, "/api/players", game="connect_four").json()["players"]]
+    assert labels == [BUNDLED, "mine, step 7", "mcts:seconds=1", "minimax:seconds=1", "random"]
+    given = {"game": "connect_four", "moves": "4.1.4.1.4.1", "player": "mine, step 7"}
+    assert get(page, "/api/move", **given).json() == {"action": 4}
+    (*_, last), _ = events(get(page, "/api/analyse", **given, simulations=50).text)
+    assert last["best"] == 4
+    page.state.page.engines.close()
+
+
+def test_curves_are_read_on_from_the_byte_where_they_ended(folder):
+    page = app.build(Target(folder=folder), failures())
+    first = get(page, "/api/curves", run="mine").json()
+    assert [row["step"] for row in first["rows"]] == [0, 1, 2, 3, 4]
+    assert (first["more"], first["restarted"]) == (False, False)
+    file = folder / "mine" / "metrics.jsonl"
+    with file.open("a") as metrics:
+        metrics.write('{"step": 5, "loss": 0.1, "note": "x", "big": 1' + "0" * 400 + "}\n")
+        metrics.write('{"step": 6, "lo')  # the rest follows
+    second = get(page, "/api/curves", run="mine", after=first["next"]).json()
+    assert second["rows"] == [{"step": 5, "loss": 0.1}]
+    with file.open("a") as metrics:
+        metrics.write('ss": 0.05}\n')
+    third = get(page, "/api/curves", run="mine", after=second["next"]).json()
+    assert third["rows"] == [{"step": 6, "loss": 0.05}]
+    file.write_text('{"step": 1, "loss": 3}\n')
+    again = get(page, "/api/curves", run="mine", after=third["next"]).json()
+    assert (again["rows"], again["restarted"]) == ([{"step": 1, "loss": 3}], True)
+
+
+def test_long_metrics_come_in_parts(folder, monkeypatch):
+    from workers.web import runs
+
+    monkeypatch.setattr(runs, "PART", 150)
+    page, after, steps = app.build(Target(folder=folder), failures()), 0, []
+    for _ in range(20):
+        part = get(page, "/api/curves", run="mine", after=after).json()
+        steps += [row["step"] for row in part["rows"]]
+        after = part["next"]
+        if not part["more"]:
+            break
+    assert steps == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["link", "../secret", "..", ".", "", "empty", "mine/../../secret", "mine/", "%2e%2e/secret",
+     "/etc", "mine\x00", "..\\secret", "MINE"],
+)  # fmt: skip
+def test_a_run_is_looked_up_and_never_a_path(folder, name):
+    page = app.build(Target(folder=folder), failures())
+    answer = get(page, "/api/curves", run=name)
+    assert (answer.status_code, "42" in answer.text) == (404, False)
+
+
+def test_metrics_that_are_a_link_a_folder_or_a_fifo_are_not_read(folder, tmp_path):
+    page = app.build(Target(folder=folder), failures())
+    for name, make in {
+        "linked": lambda file: file.symlink_to(tmp_path / "secret" / "metrics.jsonl"),
+        "folder": lambda file: file.mkdir(),
+        "fifo": os.mkfifo,
+    }.items():
+        (folder / name).mkdir()
+        make(folder / name / "metrics.jsonl")
+        answer = get(page, "/api/curves", run=name)
+        assert (answer.status_code, "42" in answer.text) == (404, False)
+
+
+def test_a_run_whose_configuration_names_code_of_its_own_offers_no_game(folder):
+    config = folder / "mine" / "config.yaml"
+    config.write_text(config.read_text().replace("game: connect_four", "game: antigravity:Game"))
+    page = app.build(Target(folder=folder), failures())
+    assert [run["game"] for run in get(page, "/api/runs").json()["runs"]] == [None]
+    assert "antigravity:Game" not in get(page, "/api/start").json()["games"]
+
+
+# Hostile requests
+
+
+def test_another_host_is_refused(page):
+    for host in ("evil.example", "127.0.0.1.evil.example", "evil.example:80", "10.0.0.1"):
+        for path in ("/", "/api/start", "/main.js", "/nothing"):
+            assert send(page, path, headers={"host": host})[0].status_code == 421
+    for host in ("localhost", "127.0.0.1:8080", "LOCALHOST:1"):
+        assert send(page, "/api/start", headers={"host": host})[0].status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "path", "status"),
+    [
+        ({"sec-fetch-site": "cross-site"}, "/api/start", 403),
+        ({"sec-fetch-site": "same-site"}, "/api/runs", 403),
+        ({"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}, "/", 403),
+        ({"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}, "/api/start", 403),
+        ({"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}, "/", 200),
+        ({"sec-fetch-site": "same-origin"}, "/api/start", 200),
+        ({"sec-fetch-site": "none"}, "/", 200),
+        ({"origin": "http://evil.example"}, "/api/start", 403),
+        ({"origin": "null"}, "/api/start", 403),
+        ({"origin": "http://127.0.0.1"}, "/api/start", 200),
+    ],
+)
+def test_requests_of_other_sites_are_refused_but_a_link_to_the_page_works(
+    page, headers, path, status
+):
+    assert send(page, path, headers=headers)[0].status_code == status
+
+
+def test_every_answer_has_the_headers_of_a_closed_page(page):
+    for path in ("/", "/main.js", "/api/start", "/nothing", "/api/position?game=x"):
+        answer = send(page, path)[0]
+        policy = answer.headers["content-security-policy"]
+        assert policy.startswith("default-src 'self'; ")
+        assert "unsafe" not in policy
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert not [name for name in answer.headers if name.startswith("access-control-")]
+
+
+@pytest.mark.parametrize(
+    "method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD", "NONSENSE"]
+)
+def test_only_get_is_answered(page, method):
+    for path in ("/", "/api/start", "/api/move"):
+        assert send(page, path, method=method)[0].status_code == 405
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/../app.py", "/%2e%2e/app.py", "/..%2fapp.py", "/vendor/../../app.py", "//etc/passwd",
+     "/page/index.html", "/index.html/", "/vendor", "/main.js%00", "/vendor/SHA256SUMS"],
+)  # fmt: skip
+def test_only_the_files_of_the_table_are_sent(page, path):
+    assert send(page, path)[0].status_code == 404
+
+
+def test_giant_games_and_absurd_parameters_are_refused(page):
+    tall = ".".join(["4"] * 5000)
+    for path, query in [
+        ("/api/position", {"game": "connect_four", "moves": tall}),
+        ("/api/position", {"game": "connect_four", "moves": "9" * 11_000}),
+        ("/api/position", {"game": "connect_four", "moves": "4." * 6_001}),
+        ("/api/position", {"game": "connect_four", "moves": "-1"}),
+        ("/api/position", {"game": "connect_four", "moves": "0"}),
+        ("/api/position", {"game": "connect_four", "moves": "４"}),
+        ("/api/position", {"game": "c" * 301}),
+        ("/api/move", {"game": "tic_tac_toe", "player": BUNDLED, "simulations": 10**9}),
+        ("/api/move", {"game": "tic_tac_toe", "player": BUNDLED, "simulations": 1}),
+        ("/api/curves", {"run": "x", "after": -1}),
+        ("/api/curves", {"run": "x", "after": 10**30}),
+    ]:
+        answer = get(page, path, **query)
+        assert answer.status_code in (404, 422), (path, answer.text)
+        assert set(answer.json()) == {"error", "field"}
+        assert len(answer.text) < 2000
+
+
+def test_random_requests_never_fail_in_the_server(page):
+    rng = random.Random(5)
+    pieces = ["game", "moves", "player", "simulations", "run", "after", "connect_four", "random",
+              "4.4", "..", "/", "%00", "\ud7ff", "=", "&", "a" * 500, "-1", "1e9", "NaN", "[]",
+              "'", "chess", "e4", "💥", "%ff", "\r\n"]  # fmt: skip
+    names = ["position", "move", "analyse", "values", "players", "runs", "curves", "board.svg", ""]
+    paths = []
+    for _ in range(400):
+        query = {rng.choice(pieces): rng.choice(pieces) for _ in range(rng.randrange(5))}
+        paths.append(f"/api/{rng.choice(names)}?{httpx.QueryParams(query)}")
+    for start in range(0, len(paths), 40):
+        for path, answer in zip(
+            paths[start:], send(page, *paths[start : start + 40]), strict=False
+        ):
+            assert answer.status_code < 500, (path, answer.text)
+
+
+def exchanged(address, data):
+    """All that the server sends for ``data`` until it closes the connection, as it must."""
+    answer = b""
+    connection = socket.create_connection(address, timeout=SECONDS)
+    with connection, contextlib.suppress(ConnectionError):
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        while part := connection.recv(65536):
+            answer += part
+    return answer
+
+
+def test_bytes_that_are_no_requests_are_disconnected_and_the_server_goes_on(page):
+    with running(page, app.LIMITS) as address:
+        for data in (
+            b"\x16\x03\x01\x00", b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\n" + b"a: b\r\n" * 9000,
+            b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n",
+            b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 999999\r\n\r\n",
+            b"GET / HTTP/1.1\r\n\r\n",
+        ):  # fmt: skip
+            answer = exchanged(address, data)
+            assert not answer or 400 <= int(answer[9:12]) < 500, answer[:200]
+        answer = httpx.get("http://{}:{}/api/start".format(*address))
+        assert answer.status_code == 200
+
+
+# The files of the page, and the command
+
+
+def test_the_page_is_at_most_60_kb_compressed():
+    sent = {path: file for path, file in files.table().items() if not path.endswith(".txt")}
+    size = sum(len(gzip.compress(file.content)) for path, file in sent.items() if path != "/")
+    assert size <= 60_000
+
+
+def test_vendored_files_are_those_of_the_list_and_have_their_licences():
+    vendor = files.FOLDER / "vendor"
+    sums = dict(line.split()[::-1] for line in (vendor / "SHA256SUMS").read_text().splitlines())
+    scripts = {path.name for path in vendor.iterdir() if path.suffix in (".js", ".css")}
+    assert set(sums) == scripts
+    for name, digest in sums.items():
+        assert hashlib.sha256((vendor / name).read_bytes()).hexdigest() == digest
+    for name, words in {
+        "htm": "Apache License", "preact": "The MIT License", "uplot": "The MIT License",
+    }.items():  # fmt: skip
+        assert words in (vendor / f"LICENSE-{name}.txt").read_text()
+
+
+def test_the_page_loads_nothing_from_elsewhere():
+    for path, file in files.table().items():
+        if path.startswith("/vendor/") or path.endswith(".svg"):
+            continue
+        assert b"http://" not in file.content.replace(b"http://www.w3.org/2000/svg", b"")
+        assert b"https://" not in file.content
+
+
+def test_every_game_of_the_page_can_be_made():
+    for spec in GAMES:
+        assert games.make(spec).num_actions > 0
+
+
+def test_the_command_line_names_a_game_a_run_a_folder_or_an_agent(folder, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # whose folder runs/ is ``folder``
+    assert main.target(None, (), ()) == Target(folder=folder)
+    assert main.target("hex:size=5", ("random",), ()) == Target(
+        "hex:size=5", None, main.RUNS, ("random",)
+    )
+    assert main.target("runs/mine", (), ()) == Target("connect_four", "mine", folder)
+    assert main.target(str(folder), (), ()) == Target(folder=folder)
+    agent = folder / "mine" / "checkpoints" / "step_000007"
+    assert main.target(str(agent), (), ()) == Target("connect_four", players=(str(agent),))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing_like_that"], "unknown game 'nothing_like_that'"),
+        (["--port", "99999"], "'99999' is not a port"),
+        (["--player", "not_there"], "there is no kind 'not_there'"),
+    ],
+)
+def test_bad_input_ends_with_one_line(arguments, message, capsys):
+    try:
+        status = cli.main(["web", *arguments])
+    except SystemExit as ended:
+        status = ended.code
+    assert status == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_port_in_use_is_one_line(capsys):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        assert cli.main(["web", "tic_tac_toe", "--port", str(port)]) == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err

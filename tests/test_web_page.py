@@ -1,0 +1,281 @@
+"""The page in a real browser: Debian's Chromium through playwright, which must both be there."""
+
+import json
+import shutil
+import threading
+
+import numpy as np
+import pytest
+
+pytest.importorskip("fastapi")
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+from made_up_models import running
+from playwright.sync_api import sync_playwright
+
+import games
+from alphazero import agents
+from alphazero.judging import session
+from workers.web import app
+from workers.web.offers import BUNDLED, Target
+
+CHROMIUM = shutil.which("chromium")
+WAIT = 60_000  # milliseconds: a bound against hanging, nothing is measured
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """A server with a run of Connect Four: its address, its application and the run's folder."""
+    run = tmp_path_factory.mktemp("runs") / "mine"
+    checkpoint = run / "checkpoints" / "step_000007"
+    checkpoint.parent.mkdir(parents=True)
+    shutil.copytree(agents.find("connect_four"), checkpoint)
+    shutil.copy(checkpoint / "config.yaml", run / "config.yaml")
+    rows = [{"step": n, "time": 1.0, "loss": 1 / (n + 1), "minutes": n / 2} for n in range(50)]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    lines = []
+    application = app.build(Target(folder=run.parent), lines.append)
+    with running(application, app.LIMITS) as address:
+        yield "http://{}:{}/".format(*address), application, run
+    application.state.page.engines.close()
+    assert lines == []
+
+
+@pytest.fixture
+def page(browser, served):
+    """An empty page whose console must stay empty, and that must not overflow its width.
+
+    Chromium itself writes there which requests were refused.
+    """
+    context = browser.new_context(viewport={"width": 420, "height": 900}, color_scheme="dark")
+    opened, said = context.new_page(), []
+    opened.set_default_timeout(WAIT)
+    opened.on("console", lambda message: said.append(message.text))
+    refused = "Failed to load resource: the server responded with a status of 422"
+    opened.on("pageerror", lambda error: said.append(str(error)))
+    yield opened
+    assert opened.evaluate("document.documentElement.scrollWidth") <= 420
+    context.close()
+    assert [line for line in said if not line.startswith(refused)] == []
+
+
+def open_game(page, served, **state):
+    parts = "&".join(f"{key}={value}" for key, value in state.items())
+    page.goto(f"{served[0]}#{parts}")
+    page.reload()
+    page.wait_for_selector("svg.board")
+
+
+def cells(page):
+    """Per cell of the page the player and the piece."""
+    return page.eval_on_selector_all(
+        ".cell", "all => all.map(cell => [cell.dataset.player, cell.dataset.piece])"
+    )
+
+
+def moves_of(page):
+    """The moves in the address of the page."""
+    moves = page.evaluate("new URLSearchParams(location.hash.slice(1)).get('moves') || ''")
+    return moves.split(".") if moves else []
+
+
+def wait_for_moves(page, number):
+    page.wait_for_function(
+        "n => (new URLSearchParams(location.hash.slice(1)).get('moves') || '').split('.')"
+        ".filter(Boolean).length >= n",
+        arg=number,
+    )
+
+
+def status(page):
+    return page.locator("p.status").inner_text()
+
+
+@pytest.mark.parametrize(
+    ("game", "plies"),
+    [("connect_four", 9), ("chess", 20), ("hex:size=7", 8), ("go:size=9", 14), ("othello", 10),
+     ("dots_and_boxes", 9), ("breakthrough", 10), ("tic_tac_toe", 4)],
+)  # fmt: skip
+def test_the_page_draws_the_cells_of_the_terminal(page, served, game, plies):
+    made, rng, played = games.make(game), np.random.default_rng(7), []
+    states = made.initial(1)
+    for _ in range(plies):
+        played.append(int(rng.choice(np.flatnonzero(made.legal(states)[0]))))
+        states = made.step(states, np.array(played[-1:]))
+    moves = ".".join(str(action + 1) for action in played)
+    open_game(page, served, game=game, seat="both", moves=moves)
+    drawing = made.drawing(states[0], played[-1])
+    expected = [["" if c.player is None else str(c.player), c.piece] for c in drawing.cells]
+    assert cells(page) == expected
+    layout = drawing.layout()
+    for cell, (start, end) in zip(drawing.cells, layout.spans, strict=True):
+        assert layout.text[start:end] == cell.text
+    assert page.locator("circle.last").count() == len(drawing.last)
+
+
+def test_a_whole_game_of_connect_four_is_played_by_clicks(page, served):
+    open_game(page, served, game="connect_four", player=BUNDLED, level=8)
+    game = games.make("connect_four")
+    for _ in range(21):
+        played = session.after(game, moves_of(page))
+        if played.over():
+            break
+        action = int(np.flatnonzero(game.legal(played.states)[0])[0])
+        # The top cell of the column: the stone falls from there.
+        page.locator(f"[data-cell='{action}']").click()
+        number = len(played.actions)
+        wait_for_moves(page, number + 1)
+        if not session.after(game, moves_of(page)).over():
+            wait_for_moves(page, number + 2)
+            page.wait_for_selector("p.status:has-text('your turn'), p.status:has-text('.')")
+    assert session.after(game, moves_of(page)).over()
+    page.wait_for_selector("p.status:has-text('The game is a draw'), p.status:has-text('won')")
+
+
+def test_a_game_of_go_ends_with_two_passes_by_its_button(page, served):
+    open_game(page, served, game="go:size=9", seat="both")
+    for point in (40, 41, 31):
+        page.locator(f"[data-cell='{point}']").click()
+        page.wait_for_selector(f"[data-cell='{point}'] .stone")
+    for number in (4, 5):
+        page.get_by_role("button", name="pass", exact=True).click()
+        wait_for_moves(page, number)
+    page.wait_for_selector("p.status:has-text('won')")
+
+
+def test_a_pawn_is_promoted_by_two_clicks_and_a_choice(page, served):
+    open_game(page, served, game="chess", seat="both", moves="a4.b5.axb5.a6.bxa6.h6.a7.g6")
+    page.locator("[data-cell='8']").click()
+    page.locator("[data-cell='1']").click()
+    choices = [choice.inner_text() for choice in page.locator("button.choice").all()]
+    assert sorted(choices) == ["axb8=B", "axb8=N", "axb8=Q", "axb8=R"]
+    page.get_by_role("button", name="axb8=N").click()
+    page.wait_for_selector("[data-cell='1'][data-piece='N']")
+    page.get_by_role("button", name="Undo").click()
+    page.wait_for_selector("[data-cell='1'][data-piece='n']")
+
+
+def test_the_keyboard_alone_plays_a_game_against_an_opponent(page, served):
+    open_game(page, served, game="tic_tac_toe", player="random")
+    page.locator("[data-cell='0']").focus()
+    for key in ("ArrowRight", "ArrowDown", "Enter"):
+        page.keyboard.press(key)
+    wait_for_moves(page, 2)
+    assert moves_of(page)[0] == "5"
+    page.wait_for_selector("p.status:has-text('your turn')")
+    legal = session.after(games.make("tic_tac_toe"), moves_of(page)).legal_moves()
+    page.get_by_label("Move", exact=True).focus()
+    page.keyboard.type(legal[0])
+    page.keyboard.press("Enter")
+    wait_for_moves(page, 3)
+    assert moves_of(page)[2] == legal[0]
+
+
+def test_switching_sides_lets_the_opponent_begin_and_undo_goes_back_to_ones_own_move(page, served):
+    open_game(page, served, game="tic_tac_toe", player="random")
+    page.get_by_role("button", name="Switch sides").click()
+    wait_for_moves(page, 1)
+    page.wait_for_selector("p.status:has-text('your turn')")
+    first = moves_of(page)
+    page.get_by_label("Move", exact=True).fill(
+        session.after(games.make("tic_tac_toe"), first).legal_moves()[0]
+    )
+    page.keyboard.press("Enter")
+    wait_for_moves(page, 3)
+    page.wait_for_selector("p.status:has-text('your turn')")
+    page.get_by_role("button", name="Undo").click()
+    page.wait_for_function("() => /moves=\\d+(&|$)/.test(location.hash)")
+    assert moves_of(page) == first
+
+
+def test_an_analysis_fills_the_table_and_the_board_and_stops_with_the_page(page, served):
+    state = served[1].state.page
+    open_game(page, served, game="connect_four", seat="both", moves="4.1.4.1.4.2")
+    page.get_by_label("Analysis", exact=True).check()
+    page.wait_for_selector("tr.best:has-text('win')")  # proven: four in a column
+    assert page.locator("tr.best th").inner_text() == "4"
+    assert page.locator(".figure.best text").text_content() == "100"
+    assert page.locator("p.variation").inner_text() == "Expected: 4"
+    page.get_by_role("button", name="one move back").click()
+    page.get_by_role("button", name="one move back").click()
+    page.wait_for_selector("tr.best")
+    page.goto("about:blank")
+    done = threading.Event()
+    for _ in range(600):
+        if state.searches == 0:
+            break
+        done.wait(0.1)
+    assert state.searches == 0
+
+
+def test_the_graph_marks_a_mistake_and_leads_to_it(page, served):
+    # With three in a column, the fifth move lets the win go and the sixth does not stop it again.
+    open_game(page, served, game="connect_four", seat="both", moves="4.1.4.1.4.1.5.4.1")
+    page.get_by_role("button", name="Analyse the game").click()
+    page.wait_for_selector(".moves .sign")
+    signs = page.eval_on_selector_all(
+        ".moves button", "all => all.map(b => b.querySelector('.sign') ? 1 : 0)"
+    )
+    assert signs[6] == 1  # 5 instead of the winning 4
+    page.locator(".moves button").nth(6).click()
+    page.wait_for_function("() => location.hash.includes('at=7')")
+    assert page.locator(".moves [aria-current]").inner_text().startswith("7.")
+
+
+def test_a_hint_is_shown_on_the_board(page, served):
+    open_game(page, served, game="connect_four", moves="4.1.4.1.4.1", player=BUNDLED)
+    page.get_by_role("button", name="Hint").click()
+    page.wait_for_selector("circle.hint")
+    drawing = games.make("connect_four").drawing(
+        session.after(games.make("connect_four"), "414141").states[0]
+    )
+    cell = drawing.cells[drawing.clicks[3][0]]
+    ring = page.locator("circle.hint")
+    assert (ring.get_attribute("cx"), ring.get_attribute("cy")) == (
+        f"{cell.x * 40:g}", f"{cell.y * 40:g}"
+    )  # fmt: skip
+
+
+def test_a_link_opens_the_same_game_and_the_back_button_the_game_before(page, served):
+    open_game(page, served, game="chess", seat="both", moves="e4.e5.Nf3")
+    shown = cells(page)
+    page.locator("select").first.select_option("tic_tac_toe")
+    page.wait_for_function("() => document.querySelectorAll('.cell').length === 9")
+    page.go_back()
+    page.wait_for_function("() => document.querySelectorAll('.cell').length === 64")
+    assert cells(page) == shown
+
+
+def test_a_link_with_a_move_that_cannot_be_played_says_so_in_a_sentence(page, served):
+    page.goto(f"{served[0]}#game=tic_tac_toe&moves=5.5")
+    page.wait_for_selector("[role=alert]:has-text('cannot be played; possible are')")
+    page.get_by_role("button", name="New game").click()
+    page.wait_for_selector("svg.board")
+
+
+def test_the_curves_of_a_run_grow_while_it_trains_and_its_checkpoint_plays(page, served):
+    address, _, run = served
+    page.goto(f"{address}#view=runs")
+    page.wait_for_selector("figcaption:has-text('loss')")
+    page.wait_for_selector("canvas")
+    page.wait_for_selector(".legend:has-text('mine: 0.02')")
+    with (run / "metrics.jsonl").open("a") as metrics:
+        metrics.write('{"step": 60, "time": 2.0, "loss": 0.0123, "minutes": 30}\n')
+    page.wait_for_selector(".legend:has-text('mine: 0.0123')")
+    page.get_by_role("button", name="play against mine").click()
+    page.wait_for_selector("svg.board")
+    page.locator("[data-cell='38']").click()
+    wait_for_moves(page, 2)
+    assert page.evaluate("location.hash").count("mine") >= 1

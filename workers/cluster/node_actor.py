@@ -1,0 +1,110 @@
+"""The actor of a machine: it owns the machine's ``Node`` and delivers what that has played."""
+
+import itertools
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from alphazero.config import Config
+from alphazero.errors import RunFailed
+from alphazero.nn.weights import Weights
+from alphazero.types import GameRecord
+from workers.cluster.connection import identity, versions
+from workers.node.evaluator import LoadableEvaluator
+from workers.node.fleet import task_of
+from workers.node.node import Node, NodeTimeouts
+from workers.node.plan import Plan
+
+GAMES = 32
+"""Finished games that are delivered together, where they come within ``DELIVERY_SECONDS``."""
+DELIVERY_SECONDS = 0.5
+HELD_SECONDS = 0.1
+"""Seconds after which play that is held finds out whether it may go on."""
+ANSWER_SECONDS = 10.0
+"""Seconds without an answer after which a delivery is repeated."""
+GAMES_UNACKNOWLEDGED = 4
+"""Deliveries, in games of all groups, that wait for their acknowledgement before play is held."""
+
+OTHER_VERSIONS = "the machine has"
+"""Begins the message about a machine that cannot play with this run, which others can."""
+
+
+class NodeActor:
+    """Plays on its machine from the first ``publish`` on; ``run`` delivers the games."""
+
+    def __init__(
+        self,
+        config: Config,
+        plan: Plan,
+        make_evaluator: Callable[[Config], LoadableEvaluator],
+        incarnation: int,
+        timeouts: NodeTimeouts,
+        expected: str,
+    ):
+        """``incarnation``: the first of the numbers of this node's search processes. ``expected``:
+        the driver's ``versions``; ``ValueError`` where this machine has others."""
+        if (here := versions()) != expected:
+            raise ValueError(f"{OTHER_VERSIONS} {here}, but the run has {expected}")
+        self._reports: list[str] = []
+        numbers = itertools.count(incarnation)
+        task = task_of(config, plan, make_evaluator)
+        self._node = Node(plan, task, numbers, timeouts, self._reports.append)
+        self._bound = GAMES_UNACKNOWLEDGED * plan.players * plan.groups * config.selfplay.games
+        self._iterations = self._pushes = 0
+
+    def publish(self, weights: Weights, version: int) -> int:
+        """Play with these weights from now on; the first call starts the processes."""
+        self._node.publish({name: np.asarray(array) for name, array in weights.items()}, version)
+        return version
+
+    def run(self, replay: Any) -> None:
+        """Deliver finished games to the actor ``replay`` until the process is killed.
+
+        A game is kept until its acknowledgement, that is, until it is on disk. A delivery without
+        an answer is repeated; the replay actor skips the games that it has stored already. If games
+        1, 2, 3 were stored but their acknowledgement was lost, they are sent again together with
+        game 4, and only game 4 is added.
+
+        ``RunFailed`` where play on this node was given up; an error of the replay actor as it is.
+        """
+        games: list[GameRecord] = []
+        held = False
+        while not self._node.failure:
+            self._iterations += 1
+            games += self._node.take_games(GAMES, HELD_SECONDS if held else DELIVERY_SECONDS)
+            if not games and not held:
+                continue
+            try:
+                self._pushes += 1
+                held = bool(ray.get(replay.push.remote(games), timeout=ANSWER_SECONDS))
+                games = []
+            except RayTaskError:
+                raise  # It could not store the games (full disk).
+            except RayError:
+                time.sleep(HELD_SECONDS)
+            self._node.allow(0 if held or len(games) >= self._bound else math.inf)
+        raise RunFailed(self._node.failure)
+
+    def status(self) -> dict:
+        """Counts since the start of this process, messages about processes that were replaced, and
+        the ids of the present ones by kind.
+
+        ``iterations`` advances at least once per ``ANSWER_SECONDS`` and a second.
+        """
+        return {
+            **identity(),
+            **self._node.status(),
+            "iterations": self._iterations,
+            "pushes": self._pushes,
+            "reports": list(self._reports),
+            "pids": {kind: self._node.pids(kind) for kind in ("player", "evaluator")},
+        }
+
+    def close(self) -> None:
+        """End all processes of this machine."""
+        self._node.close()

@@ -1,0 +1,160 @@
+"""Child processes of a node: their start, their messages, and their end with it."""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from alphazero.errors import RunFailed
+from workers.node.processes import is_stopped
+
+ORPHAN_SECONDS = 1.0
+"""How often a child looks whether its parent has ended."""
+LONGEST = 2000
+"""Characters of the end of a child's standard error that are read."""
+FAILED = 3
+"""The exit status of a child that has sent its error."""
+CODE = "import sys; sys.path[:] = {path!r}; from workers.node.child import main; main()"
+
+
+class Failure(NamedTuple):
+    """The message of a child whose function raised an error, in one line with its place."""
+
+    text: str
+
+
+class Child:
+    """A process that runs ``target(*arguments, connection)``; it dies with this process.
+
+    ``target`` and ``arguments`` are pickled. ``receive`` is called here, on a thread of the child's
+    own, with each message that is sent through ``connection``. It is a new process and no copy of
+    this one, which may have threads.
+    """
+
+    def __init__(
+        self,
+        target: Callable[..., None],
+        arguments: Sequence[Any],
+        descriptors: Sequence[int],
+        receive: Callable[[Any], object],
+    ):
+        """``descriptors``: those that the arguments refer to by number."""
+        reading, writing = os.pipe()
+        self._end = ""
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the child
+        self._process = subprocess.Popen(
+            # -P: no module of the current folder is imported in place of one of Python's own.
+            [sys.executable, "-P", "-c", CODE.format(path=sys.path)],
+            stdin=subprocess.PIPE,
+            stdout=self._errors,
+            stderr=self._errors,
+            pass_fds=[*descriptors, writing],
+        )
+        os.close(writing)
+        messages = Connection(reading, writable=False)
+        self._receiving = threading.Thread(target=_receive, args=(messages, receive), daemon=True)
+        self._receiving.start()
+        assert self._process.stdin
+        try:
+            with self._process.stdin as stdin:
+                pickle.dump((os.getpid(), writing, target, tuple(arguments)), stdin)
+        except BrokenPipeError:
+            pass  # it has ended already, which ``exit_status`` shows
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it was stopped by a signal or a debugger."""
+        return is_stopped(self.pid)
+
+    def end(self) -> str:
+        """One line on how the process ended: the last line of its standard error, or the signal."""
+        status = self._process.poll()
+        if status is not None and status < 0:
+            return f"killed by {signal.Signals(-status).name}"
+        self._errors.seek(0, os.SEEK_END)
+        self._errors.seek(max(0, self._errors.tell() - LONGEST))
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else f"exit status {status}"
+
+    def close(self) -> str:
+        """Kill the process if it runs, also one that is stopped; returns ``end()``.
+
+        All messages that it has sent as a whole have been received then.
+        """
+        self._process.kill()
+        self._process.wait()
+        self._receiving.join()
+        if not self._errors.closed:
+            with self._errors:
+                self._end = self.end()
+        return self._end
+
+
+def _receive(messages: Connection, receive: Callable[[Any], object]) -> None:
+    """Hand on messages until the other end is closed, as it is when the process ends."""
+    with messages:
+        while True:
+            try:
+                message = messages.recv()
+            except (EOFError, OSError, pickle.UnpicklingError):  # in the middle of one, too
+                return
+            receive(message)
+
+
+def main() -> None:
+    """Run the function that the parent has sent; called in the new process."""
+    parent, writing, target, arguments = pickle.load(sys.stdin.buffer)
+    _die_with(parent)
+    # The parent decides what an interrupt or the end of the terminal ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    connection = Connection(writing, readable=False)
+    try:
+        target(*arguments, connection)
+    except BrokenPipeError:
+        os._exit(FAILED)  # the parent has closed the connection
+    except BaseException as error:
+        connection.send(Failure(with_place(error)))
+        os._exit(FAILED)  # threads may be in the middle of a computation
+
+
+def with_place(error: BaseException) -> str:
+    """The error in one line, with the file and line where it was raised, outside of libraries.
+
+    For instance ``IndexError: list index out of range (walk.py, line 31)``. The text of a
+    ``RunFailed`` is such a line already.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "site-packages" not in frame.filename] or frames
+    if isinstance(error, RunFailed):
+        return str(error)
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"{text} ({Path(own[-1].filename).name}, line {own[-1].lineno})"
+
+
+def _die_with(parent: int) -> None:
+    """End this process within seconds after its parent, however that ended."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(ORPHAN_SECONDS)
+        os._exit(FAILED)
+
+    threading.Thread(target=watch, name="watches the parent", daemon=True).start()

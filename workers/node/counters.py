@@ -1,0 +1,44 @@
+"""Counters of a machine's processes in shared memory, where reading them costs no message."""
+
+import numpy as np
+
+from workers.node.shared import SharedArrays
+
+PLAYER = np.dtype([(name, np.int64) for name in ("iterations", "games", "moves", "evaluated")])
+"""``iterations`` grows at least once per ``player.PAUSE`` plus the computation of one move."""
+EVALUATOR = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "iterations", "requests", "evaluations", "batches", "busy_nanoseconds", "version",
+        )
+    ]
+)  # fmt: skip
+"""``version``: that of the weights, -1 before the first; ``busy_nanoseconds``: of all its lanes."""
+
+
+class Counters:
+    """The counters of all search processes and evaluators, and whether play is held."""
+
+    def __init__(self, players: int, evaluators: int, memory: SharedArrays | None = None):
+        self._sizes = players, evaluators
+        self.memory = memory or SharedArrays(
+            {
+                "players": ((players,), PLAYER),
+                "evaluators": ((evaluators,), EVALUATOR),
+                "held": ((1,), np.dtype(np.bool_)),
+            }
+        )
+        self.players, self.evaluators = self.memory["players"], self.memory["evaluators"]
+
+    def __reduce__(self) -> tuple:
+        return Counters, (*self._sizes, self.memory)
+
+    @property
+    def held(self) -> bool:
+        """Whether no new move is to begin."""
+        return bool(self.memory["held"][0])
+
+    @held.setter
+    def held(self, held: bool) -> None:
+        self.memory["held"][0] = held

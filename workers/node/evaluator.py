@@ -1,0 +1,169 @@
+"""The process of an evaluator: it answers the requests in the slots with one network.
+
+Requests that arrive during an evaluation wait; the next one takes all of them, up to a largest
+batch. It never waits for a batch to fill: a single request is evaluated at once, and under load the
+batches grow.
+
+Example with one lane and batches of 256 positions. A request of 16 arrives while the evaluator is
+idle and is evaluated by itself. Meanwhile nine requests of 32 arrive. The next batch takes eight of
+them (256 positions); the ninth goes into the batch after that.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from alphazero.config import Config
+from alphazero.nn.weights import Weights
+from alphazero.parts import game_of
+from alphazero.types import Evaluation
+from games.base import States
+from workers.node.child import FAILED, Failure, with_place
+from workers.node.counters import Counters
+from workers.node.published import PublishedWeights
+from workers.node.slots import Request, Slots
+
+PAUSE = 0.1
+"""The longest time in seconds that a lane waits for a request before it counts an iteration."""
+LOAD_SECONDS = 0.02
+"""Seconds between two looks for new weights."""
+
+
+class LoadableEvaluator(Protocol):
+    """An evaluator whose weights can be replaced while other threads call it."""
+
+    def load(self, weights: Weights, version: int) -> None: ...
+
+    def __call__(self, states: States) -> Evaluation: ...
+
+
+def network_evaluator(config: Config) -> LoadableEvaluator:
+    """The network of ``config``; torch is imported here, in the process of the evaluator."""
+    import torch
+
+    from alphazero.inference import NetworkEvaluator
+
+    torch.set_num_threads(1)
+    return NetworkEvaluator(game_of(config), config.network, config.inference)
+
+
+class Shared(NamedTuple):
+    """The shared memory of a machine's processes."""
+
+    slots: Slots
+    counters: Counters
+    weights: PublishedWeights
+
+
+class Work(NamedTuple):
+    """How an evaluator works."""
+
+    make: Callable[[], LoadableEvaluator]
+    """Called in its process."""
+    batch_size: int
+    """Positions per call of the network, at most."""
+    lanes: int
+    """Threads that evaluate a batch each: on a GPU one copies while another one computes."""
+    sharing: int
+    """Lanes of all evaluators of the machine, among which waiting requests are divided."""
+
+
+def evaluate(number: int, shared: Shared, work: Work, connection: Connection) -> None:
+    """Answer requests until the process is killed, always with the newest weights."""
+    evaluator = work.make()
+    count = _load(evaluator, number, shared)
+    lanes = [_Lane(number, evaluator, shared, work) for _ in range(work.lanes)]
+    for lane in lanes[1:]:
+        _start(lane.run, connection)
+    _start(lambda: _load_newest(evaluator, number, shared, count), connection)
+    lanes[0].run()
+
+
+def _start(function: Callable[[], None], connection: Connection) -> None:
+    """Run ``function`` on a thread; its error ends the process."""
+
+    def run() -> None:
+        try:
+            function()
+        except BaseException as error:
+            connection.send(Failure(with_place(error)))
+            os._exit(FAILED)
+
+    threading.Thread(target=run, daemon=True).start()
+
+
+def _load(evaluator: LoadableEvaluator, number: int, shared: Shared) -> int:
+    """Load the newest weights; returns how often some had been published before."""
+    count = shared.weights.count
+    weights, version = shared.weights.read()
+    evaluator.load(weights, version)
+    shared.counters.evaluators["version"][number] = version
+    return count
+
+
+def _load_newest(evaluator: LoadableEvaluator, number: int, shared: Shared, count: int) -> None:
+    while True:
+        if shared.weights.count != count:
+            count = _load(evaluator, number, shared)
+        time.sleep(LOAD_SECONDS)
+
+
+class _Lane:
+    """One thread of an evaluator, which answers one batch after the other."""
+
+    counting = threading.Lock()
+
+    def __init__(self, number: int, evaluator: LoadableEvaluator, shared: Shared, work: Work):
+        self._number, self._evaluator, self._slots = number, evaluator, shared.slots
+        self._work, self._counters = work, shared.counters.evaluators
+
+    def run(self) -> None:
+        size, sharing = self._work.batch_size, self._work.sharing
+        while True:
+            requests = self._slots.take(self._number, size, sharing, PAUSE)
+            began = time.perf_counter_ns()
+            counts = self._answer(requests) if requests else (0, 0)
+            with self.counting:  # the lanes share the counters
+                own = self._counters[self._number : self._number + 1]
+                own["iterations"] += 1
+                own["requests"] += len(requests)
+                own["evaluations"] += counts[0]
+                own["batches"] += counts[1]
+                own["busy_nanoseconds"] += (time.perf_counter_ns() - began) * bool(requests)
+
+    def _answer(self, requests: list[Request]) -> tuple[int, int]:
+        """Answer the requests; returns the numbers of positions and of calls of the network."""
+        states = np.concatenate([request.states for request in requests])
+        evaluation, calls = evaluate_in_parts(self._evaluator, states, self._work.batch_size)
+        start = 0
+        for request in requests:
+            rows = slice(start, start := start + len(request.states))
+            self._slots.answer(
+                request, evaluation.logits[rows], evaluation.value[rows], evaluation.version
+            )
+        return len(states), calls
+
+
+def evaluate_in_parts(
+    evaluator: Callable[[States], Evaluation], states: States, size: int
+) -> tuple[Evaluation, int]:
+    """Evaluate ``states [B]`` in parts of at most ``size``, all with the same version.
+
+    Returns the number of calls, too. Where new weights are loaded between two parts, all are
+    evaluated again.
+    """
+    starts, calls = range(0, len(states), size), 0
+    while True:
+        parts = [evaluator(states[start : start + size]) for start in starts]
+        calls += len(parts)
+        if len({part.version for part in parts}) == 1:
+            break
+    if len(parts) == 1:
+        return parts[0], calls
+    logits, value = (np.concatenate(column) for column in list(zip(*parts, strict=True))[:2])
+    return Evaluation(logits, value, parts[0].version), calls

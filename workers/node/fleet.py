@@ -1,0 +1,177 @@
+"""NodeFleet: self-play in several processes of this machine, as a ``protocols.FleetRole``."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from alphazero.config import Config
+from alphazero.errors import FleetLost
+from alphazero.nn.weights import Weights
+from alphazero.parts import game_of, memory_of, search_of
+from alphazero.protocols import Collected, GameStore, count_game, summarize
+from workers.node.evaluator import LoadableEvaluator, network_evaluator
+from workers.node.incarnations import Incarnations
+from workers.node.node import Node, NodeTimeouts, Task
+from workers.node.plan import Plan, make_plan, this_machine
+from workers.node.player import game_groups
+
+COLLECT_SECONDS = 0.5
+"""The longest time in seconds that ``collect`` waits for ``COLLECT_GAMES`` finished games."""
+COLLECT_GAMES = 32
+MOST_POSITIONS = 4096
+"""Positions per slot at most; larger requests are sent in parts."""
+RATE_SECONDS = 1.0
+"""The least time over which a rate is measured."""
+
+
+def task_of(
+    config: Config, plan: Plan, make_evaluator: Callable[[Config], LoadableEvaluator]
+) -> Task:
+    """The task of the processes of one machine with this plan."""
+    config = replace(config, selfplay=replace(config.selfplay, groups=plan.groups))
+    if not plan.on_gpu and config.inference.device == "auto":
+        config = replace(config, inference=replace(config.inference, device="cpu"))
+    leaves = getattr(search_of(config), "leaves", 1)  # a search of the user's own may have none
+    return Task(
+        game_of(config),
+        partial(make_evaluator, config),
+        partial(game_groups, config, plan.players),
+        min(MOST_POSITIONS, config.selfplay.games * leaves),
+        config.inference.batch_size,
+    )
+
+
+class NodeFleet:
+    """The processes of one machine. Call ``publish`` to begin and ``close`` to end.
+
+    ``LocalFleet`` plays on threads of the run's process, of which only one at a time executes
+    Python; here search and evaluation have processes of their own.
+    """
+
+    reproducible = False
+    version: int | None = None
+
+    def __init__(
+        self,
+        config: Config,
+        directory: Path,
+        store: GameStore,
+        make_evaluator: Callable[[Config], LoadableEvaluator] = network_evaluator,
+        plan: Plan | None = None,
+        timeouts: NodeTimeouts = NodeTimeouts(),  # noqa: B008 - frozen
+    ):
+        """Games are added to ``store``; ``directory`` is the run's. ``plan``: by default that of
+        ``make_plan`` for this machine."""
+        directory.mkdir(parents=True, exist_ok=True)
+        self.plan = plan or make_plan(config, this_machine())
+        task = task_of(config, self.plan, make_evaluator)
+        groups = replace(config.selfplay, groups=self.plan.groups)
+        self.memory = memory_of(replace(config, selfplay=groups), self.plan.players)
+        """The sizes of one search process."""
+        self._store, self._game = store, task.game
+        self._resign_value = config.selfplay.resign_value
+        self._incarnations = Incarnations(directory / "worker_incarnation")
+        self._node = Node(self.plan, task, self._incarnations, timeouts)
+        self._allowance = math.inf
+        self._rates = Rates(task.batch_size)
+
+    def publish(self, weights: Weights, version: int) -> None:
+        """Play with these weights from now on; the first call starts the processes."""
+        self._check()
+        self._node.publish(weights, version)
+        self.version = version
+
+    def collect(self) -> Collected:
+        """Store the games that have finished and summarize them; waits up to ``COLLECT_SECONDS``.
+
+        ``FleetLost``, one line, after play was given up.
+        """
+        finished = self._node.take_games(COLLECT_GAMES, COLLECT_SECONDS)
+        self._store.extend(finished)
+        self._hold()
+        if not finished:
+            self._check()
+        counts = [count_game(self._game, game, self._resign_value) for game in finished]
+        return summarize(counts, finished[-1] if finished else None)
+
+    def allow(self, positions: int) -> None:
+        """Set the limit: no new move begins while at least this many positions are stored."""
+        self._allowance = positions
+        self._hold()
+
+    def stats(self) -> dict[str, float]:
+        """Rates over the last second or more, and the numbers of live processes and restarts."""
+        status = self._node.status()
+        counts = {name: float(status[name]) for name in ("players", "evaluators", "restarts")}
+        return self._rates.update(status, self.plan.sharing) | counts
+
+    def status(self) -> dict[str, float]:
+        """``Node.status()``."""
+        return self._node.status()
+
+    def pids(self, kind: str) -> list[int]:
+        """``Node.pids(kind)``."""
+        return self._node.pids(kind)
+
+    def state(self) -> dict:
+        """The next incarnation of a search process; games in progress are not part of the state."""
+        return {"incarnation": self._incarnations.next}
+
+    def restore(self, state: dict) -> None:
+        """Continue with new game ids; the games in progress when the state was taken are lost.
+
+        A run that another fleet began can continue here: LocalFleet's game ids are below those of
+        any incarnation.
+        """
+        self._incarnations.next = max(self._incarnations.next, state.get("incarnation", 1))
+
+    def close(self) -> None:
+        """End all processes; collected games are stored."""
+        self._node.close()
+
+    def _hold(self) -> None:
+        self._node.allow(max(0, self._allowance - self._store.positions))
+
+    def _check(self) -> None:
+        if self._node.failure:
+            raise FleetLost(self._node.failure)
+
+
+class Rates:
+    """Evaluations per second, batch fill and busy share, over the last second or more.
+
+    ``batch_fill``: the mean batch as a share of the largest one; ``busy``: the share of the time in
+    which a lane computes. 2 lanes that were busy for 3 of 4 s in all, two seconds of the clock:
+    0.75.
+    """
+
+    def __init__(self, batch_size: int):
+        self._batch_size = batch_size
+        self._before: dict[str, float] = {"evaluations": 0, "batches": 0, "busy_seconds": 0}
+        self._at = time.monotonic()
+        self._rates: dict[str, float] = dict.fromkeys(RATES, 0.0)
+
+    def update(self, status: dict[str, float], lanes: int) -> dict[str, float]:
+        """The rates, computed anew from these counts where the last ones are old enough.
+
+        ``lanes``: those that work now.
+        """
+        seconds = time.monotonic() - self._at
+        if seconds >= RATE_SECONDS:
+            grown = {name: status[name] - before for name, before in self._before.items()}
+            mean = grown["evaluations"] / max(1, grown["batches"])
+            figures = (
+                grown["evaluations"] / seconds,
+                mean / self._batch_size,
+                grown["busy_seconds"] / seconds / max(1, lanes),
+            )
+            self._rates = dict(zip(RATES, figures, strict=True))
+            self._before = {name: status[name] for name in self._before}
+            self._at += seconds
+        return dict(self._rates)
+
+
+RATES = ("evaluations_per_second", "batch_fill", "busy")

@@ -1,0 +1,34 @@
+"""The numbers of the lives of search processes, from which the ids of games begin."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+class Incarnations:
+    """Numbers that are never used for two search processes, in all sessions of a run; from 1 on.
+
+    The next number is on disk before it is used. It is not part of the checkpoint: games stored
+    after the newest checkpoint keep their ids when the run is resumed from that checkpoint.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        self.next = int(path.read_text()) if path.exists() else 1
+
+    def __iter__(self) -> Iterator[int]:
+        return self
+
+    def __next__(self) -> int:
+        return self.draw()
+
+    def draw(self, count: int = 1) -> int:
+        """The first of ``count`` new numbers, after the one behind them was written to disk."""
+        number, self.next = self.next, self.next + count
+        part = self._path.with_suffix(".part")
+        with part.open("w") as file:
+            file.write(str(self.next))
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(self._path)
+        return number

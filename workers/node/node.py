@@ -1,0 +1,286 @@
+"""Node: the search processes and evaluators of one machine, started, watched and restarted.
+
+search processes <-> slots <-> evaluators;  search processes -> finished games -> ``take_games``
+
+One thread starts, watches and replaces the processes; each process has another one, which receives
+its messages.
+"""
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from alphazero.nn.weights import Weights
+from alphazero.types import GameRecord
+from games.base import Game
+from workers.node.child import Child, Failure
+from workers.node.counters import Counters
+from workers.node.evaluator import LoadableEvaluator, Shared, Work, evaluate
+from workers.node.plan import Plan
+from workers.node.player import MakeGroups, play
+from workers.node.published import PublishedWeights
+from workers.node.slots import Sizes, Slots
+
+logger = logging.getLogger(__name__)
+
+TOTALS = ("evaluations", "requests", "batches", "busy_nanoseconds")
+"""Counts of evaluators that ``status`` adds up over all processes."""
+
+
+@dataclass(frozen=True)
+class NodeTimeouts:
+    """When a process of a node counts as failed; in seconds."""
+
+    interval: float = 0.2
+    """Between two checks of every process."""
+    stopped: float = 3.0
+    """Without progress where the system says that the process is stopped: no load does so."""
+    stuck: float = 180.0
+    """Without progress otherwise; its start, with imports and compilation, included."""
+    max_failures: int = 6
+    """Failures in a row without a finished game between them that end play on this node; a count,
+    not seconds."""
+
+
+class Task(NamedTuple):
+    """The game, network and groups that a node plays with; everything is pickled."""
+
+    game: Game
+    make_evaluator: Callable[[], LoadableEvaluator]
+    make_groups: MakeGroups
+    capacity: int
+    """Positions per slot."""
+    batch_size: int
+    """Positions that an evaluator evaluates at once, at most."""
+
+
+@dataclass
+class Member:
+    """One process of a node and what is known of its progress."""
+
+    kind: str
+    """``player`` or ``evaluator``."""
+    number: int
+    child: Child | None = None
+    iterations: int = -1
+    """As counted by the process when it was last seen to advance."""
+    advanced: float = 0.0
+    """When that was, on the clock of ``time.monotonic``."""
+
+    @property
+    def name(self) -> str:
+        return f"{'search process' if self.kind == 'player' else 'evaluator'} {self.number}"
+
+
+class Node:
+    """Self-play on one machine; begins with the first ``publish``, ends with ``close``."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        task: Task,
+        incarnations: Iterator[int],
+        timeouts: NodeTimeouts = NodeTimeouts(),
+        report: Callable[[str], object] = logger.warning,
+    ):
+        """``incarnations``: a number per search process that is started, never the same twice in a
+        run. ``report`` is called with a line about each process that is replaced."""
+        self.plan, self.failure, self.restarts = plan, "", 0
+        """``failure``: why play on this node was given up, in one line; empty while it goes on."""
+        self._task, self._incarnations = task, incarnations
+        self._timeouts, self._report = timeouts, report
+        self._shared: Shared | None = None
+        self._members = [Member("evaluator", n) for n in range(plan.evaluators)]
+        self._members += [Member("player", n) for n in range(plan.players)]
+        self._games: list[GameRecord] = []
+        self._allowance, self._waiting_positions = math.inf, 0
+        self._received = self._failures = self._games_before = 0
+        self._arrived, self._stop = threading.Condition(), threading.Event()
+        self._past = np.zeros(len(TOTALS), np.int64)  # counts of evaluators that have ended
+        self._watching = threading.Thread(target=self._watch, name="watches a node", daemon=True)
+
+    def publish(self, weights: Weights, version: int) -> None:
+        """Play with these weights from now on; the first call starts the processes."""
+        if self._shared is not None:
+            self._shared.weights.publish(weights, version)
+            return
+        self._shared = self._make_shared(weights)
+        self._shared.weights.publish(weights, version)
+        self._hold()
+        self._watching.start()
+
+    def allow(self, positions: float) -> None:
+        """Begin no new move while the games that wait to be taken have so many positions; 0: none
+        at all."""
+        with self._arrived:
+            self._allowance = positions
+            self._hold()
+
+    def take_games(self, number: int, timeout: float) -> list[GameRecord]:
+        """The games that have finished since the last call; waits up to ``timeout`` seconds for so
+        many, or until the node has failed."""
+        with self._arrived:
+            self._arrived.wait_for(lambda: len(self._games) >= number or self.failure, timeout)
+            games, self._games = self._games, []
+            self._waiting_positions = 0
+        return games
+
+    def status(self) -> dict[str, float]:
+        """Sums over all processes since the node's start, and the numbers of live ones."""
+        alive = [m.kind for m in self._members if m.child is not None and m.iterations > 0]
+        totals, moves, version = self._past.copy(), 0, -1
+        if (shared := self._shared) is not None:
+            evaluators = shared.counters.evaluators
+            totals += [evaluators[name].sum() for name in TOTALS]
+            moves, version = shared.counters.players["moves"].sum(), evaluators["version"].min()
+        counts = dict(zip(TOTALS, totals.tolist(), strict=True))
+        busy_seconds = counts.pop("busy_nanoseconds") / 1e9
+        return {
+            **counts,
+            "busy_seconds": busy_seconds,
+            "moves": int(moves),
+            "version": int(version),
+            "games": self._received,
+            "lanes": self.plan.sharing,
+            "players": alive.count("player"),
+            "evaluators": alive.count("evaluator"),
+            "restarts": self.restarts,
+        }
+
+    def pids(self, kind: str) -> list[int]:
+        """The ids of the live processes of a kind, ``player`` or ``evaluator``."""
+        children = [m.child for m in self._members if m.kind == kind]
+        return [child.pid for child in children if child is not None]
+
+    def close(self) -> None:
+        """End all processes, also those that are stopped, and free the shared memory."""
+        self._stop.set()
+        if self._watching.ident is not None:
+            self._watching.join()
+        for member in self._members:
+            if member.child is not None:
+                member.child.close()
+                member.child = None
+        if self._shared is not None:
+            self._shared.slots.close()
+            self._shared.counters.memory.close()
+            self._shared.weights.memory.close()
+            self._shared = None
+
+    def _make_shared(self, weights: Weights) -> Shared:
+        plan, task = self.plan, self._task
+        sizes = Sizes(plan.players, plan.groups, task.capacity, task.game.num_actions)
+        return Shared(
+            Slots(sizes, task.game.dtype),
+            Counters(plan.players, plan.evaluators),
+            PublishedWeights(weights),
+        )
+
+    def _watch(self) -> None:
+        """Start the processes and replace those that ended or hang, until ``close``."""
+        try:
+            while not self._stop.is_set() and not self.failure:
+                for member in self._members:
+                    self._check(member)
+                self._stop.wait(self._timeouts.interval)
+        except Exception as error:
+            self._fail(f"the node could not be watched: {error!r}")
+
+    def _check(self, member: Member) -> None:
+        if member.child is None:
+            self._start(member)
+        elif not member.child.is_alive:
+            self._replace(member, "")
+        elif reason := self._hangs(member):
+            self._replace(member, reason)
+
+    def _hangs(self, member: Member) -> str:
+        """Why the process counts as one that hangs; empty where it does not."""
+        assert member.child
+        assert self._shared
+        counters = getattr(self._shared.counters, f"{member.kind}s")
+        iterations, now = int(counters["iterations"][member.number]), time.monotonic()
+        if iterations != member.iterations:
+            member.iterations, member.advanced = iterations, now
+            return ""
+        silence = now - member.advanced
+        if silence > self._timeouts.stopped and member.child.is_stopped:
+            return f"{member.name} is stopped: no progress for {silence:.0f} s"
+        if silence > self._timeouts.stuck:
+            return f"{member.name} has made no progress for {silence:.0f} s"
+        return ""
+
+    def _start(self, member: Member) -> None:
+        """Start a member's process; messages are received by ``_on_message``."""
+        assert self._shared
+        shared, number, task, plan = self._shared, member.number, self._task, self.plan
+        if member.kind == "player":
+            arguments = number, shared, task.make_groups, next(self._incarnations)
+            target: Callable[..., None] = play
+        else:
+            work = Work(task.make_evaluator, task.batch_size, plan.lanes, plan.sharing)
+            target, arguments = evaluate, (number, shared, work)
+        memories = shared.counters.memory, shared.weights.memory
+        descriptors = [*shared.slots.descriptors, *(memory.descriptor for memory in memories)]
+        member.iterations, member.advanced = -1, time.monotonic()
+        member.child = Child(target, arguments, descriptors, partial(self._on_message, member))
+
+    def _on_message(self, member: Member, message: Any) -> None:
+        """Keep the finished games of a search process; an error of any process ends play here."""
+        if isinstance(message, Failure):
+            self._fail(f"{member.name} failed: {message.text}")
+            return
+        with self._arrived:
+            self._games += message
+            self._received += len(message)
+            self._waiting_positions += sum(game.positions for game in message)
+            self._hold()
+            self._arrived.notify_all()
+
+    def _replace(self, member: Member, reason: str) -> None:
+        """Give back what the process held and count the failure; the next check starts another."""
+        assert member.child
+        assert self._shared
+        end, member.child = member.child.close(), None
+        if member.kind == "player":
+            self._shared.slots.abandon(member.number)
+            self._shared.counters.players["iterations"][member.number] = 0
+        else:
+            self._shared.slots.resubmit(member.number)
+            self._keep_counts(member.number)
+        if self.failure:  # the process has sent its error
+            return
+        reason = reason or f"{member.name} ended: {end}"
+        self.restarts += 1
+        self._failures = 1 if self._received > self._games_before else self._failures + 1
+        self._games_before = self._received
+        self._report(reason)
+        if self._failures >= self._timeouts.max_failures:
+            self._fail(
+                f"{self._failures} failures without a finished game between them, the last one: "
+                f"{reason}"
+            )
+
+    def _hold(self) -> None:
+        if self._shared is not None:
+            self._shared.counters.held = self._waiting_positions >= self._allowance
+
+    def _keep_counts(self, number: int) -> None:
+        """Add the counts of an evaluator that has ended to those of earlier ones."""
+        assert self._shared
+        row = self._shared.counters.evaluators[number]
+        self._past += [row[name] for name in TOTALS]
+        self._shared.counters.evaluators[number] = 0
+
+    def _fail(self, reason: str) -> None:
+        """Give up play on this node; the first reason is the one that is reported."""
+        with self._arrived:
+            self.failure = self.failure or reason
+            self._arrived.notify_all()

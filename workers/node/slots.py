@@ -1,0 +1,264 @@
+"""Slots in shared memory between the search processes and the evaluators of one machine.
+
+A slot belongs to a search process and carries one request at a time: states in, their evaluation
+out. A pipe that all evaluators read carries the numbers of waiting slots, and a pipe per search
+process carries those of answered ones. So a request costs two short writes and no copy but that of
+its arrays.
+
+A slot's state is FREE, then WAITING, TAKEN by an evaluator, ANSWERED, and FREE again. Any process
+may be killed at any moment:
+
+* Each request has a number, ``generation``, which is in both messages. A message whose generation
+  is not the slot's is an old one, and is dropped.
+* A slot whose search process has ended is given back by ``abandon``: the generation advances, so
+  that its messages are old. A slot that is TAKEN stays so until its evaluator has finished writing:
+  no answer is ever written into a slot that is in use again.
+* The slots of an evaluator that has ended are returned by ``resubmit`` to the queue. A number that
+  it had read and not yet claimed is lost, so those of all waiting slots are sent once more; of two
+  messages of the same request the second finds nothing to do.
+
+An example: slot 3 is submitted as generation 8, and evaluator A takes it. A is killed. ``resubmit``
+makes it WAITING and sends (3, 8) again, evaluator B takes it. The search process is killed, and
+``abandon`` makes the generation 9. B finishes, sees 9 in place of 8, and frees the slot. The new
+search process submits it as 10.
+"""
+
+import fcntl
+import math
+import os
+import select
+import struct
+import termios
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alphazero.types import Evaluation
+from games.base import States
+from workers.node.shared import SharedArrays
+
+FREE, WAITING, TAKEN, ANSWERED = range(4)
+HEAD = np.dtype(
+    [
+        ("generation", np.int64),
+        ("taken", np.int64),  # the generation that an evaluator took last
+        ("version", np.int64),
+        ("positions", np.int32),
+        ("state", np.int32),
+        ("evaluator", np.int32),
+    ]
+)
+MESSAGE = struct.Struct("=qq")
+"""A slot and its generation. A pipe writes so few bytes as a whole."""
+MOST_SLOTS = 2048
+"""So many that messages, and as many repeated ones, always fit into a pipe of 64 KiB."""
+
+
+class Sizes(NamedTuple):
+    """The sizes of the slots."""
+
+    players: int
+    """Search processes."""
+    per_player: int
+    """Slots of each of them: the requests that it may have under way."""
+    capacity: int
+    """Positions per slot, at most."""
+    actions: int
+
+
+class Request(NamedTuple):
+    """A request that an evaluator has taken; its ``states`` are in the slot."""
+
+    slot: int
+    generation: int
+    states: States
+
+
+class Pipe(NamedTuple):
+    """The two ends of a pipe, as file descriptors that child processes inherit."""
+
+    read: int
+    write: int
+
+
+class Slots:
+    """All slots of a machine; search processes submit and receive, evaluators take and answer."""
+
+    def __init__(
+        self,
+        sizes: Sizes,
+        dtype: np.dtype,
+        memory: SharedArrays | None = None,
+        pipes: Sequence[Pipe] | None = None,
+    ):
+        """``dtype``: that of the states. ``memory`` and ``pipes``: in a child process.
+
+        ``ValueError`` where there would be more than ``MOST_SLOTS``.
+        """
+        count = sizes.players * sizes.per_player
+        if count > MOST_SLOTS:
+            raise ValueError(f"{count:,} requests at once, should be at most {MOST_SLOTS:,}")
+        self.sizes, self._dtype = sizes, dtype
+        rows = count, sizes.capacity
+        self.memory = memory or SharedArrays(
+            {
+                "head": ((count,), HEAD),
+                "states": (rows, dtype),
+                "value": (rows, np.dtype(np.float32)),
+                "logits": ((*rows, sizes.actions), np.dtype(np.float32)),
+            }
+        )
+        # The pipe of requests, then one of answers per search process.
+        self.pipes = list(pipes or [_pipe() for _ in range(1 + sizes.players)])
+        self.head, self._states = self.memory["head"], self.memory["states"]
+        self._value, self._logits = self.memory["value"], self.memory["logits"]
+        self._lock = threading.Lock()
+        self._sent = np.zeros(count, np.int64)  # generations that this process has submitted
+
+    def __reduce__(self) -> tuple:
+        return Slots, (self.sizes, self._dtype, self.memory, self.pipes)
+
+    @property
+    def descriptors(self) -> list[int]:
+        """Those that a child process has to inherit."""
+        return [self.memory.descriptor, *(end for pipe in self.pipes for end in pipe)]
+
+    def close(self) -> None:
+        """Close memory and pipes in this process."""
+        self.memory.close()
+        for end in {end for pipe in self.pipes for end in pipe}:
+            os.close(end)
+
+    def of_player(self, player: int) -> range:
+        """The numbers of the slots of a search process."""
+        return range(player * self.sizes.per_player, (player + 1) * self.sizes.per_player)
+
+    def is_usable(self, slot: int) -> bool:
+        """Whether a search process may submit the slot: False while an answer to an earlier process
+        is being written into it."""
+        return self.head["state"][slot] in (FREE, ANSWERED)
+
+    def submit(self, slot: int, states: States) -> None:
+        """Ask for the evaluation of ``states [B]``, ``1 <= B <= capacity``, in a usable slot."""
+        size = len(states)
+        assert 1 <= size <= self.sizes.capacity
+        assert self.is_usable(slot)
+        self._states[slot, :size] = states
+        head = self.head
+        head["positions"][slot] = size
+        head["generation"][slot] += 1
+        self._sent[slot] = head["generation"][slot]
+        head["state"][slot] = WAITING
+        os.write(self.pipes[0].write, MESSAGE.pack(slot, int(self._sent[slot])))
+
+    def receive(self, player: int, timeout: float) -> list[tuple[int, Evaluation]]:
+        """The answered slots with copies of their evaluations; waits up to ``timeout`` seconds.
+
+        Only answers to requests of this process are among them.
+        """
+        answered = []
+        for slot, generation in _read(self.pipes[1 + player].read, timeout):
+            head = self.head[slot]
+            if head["state"] == ANSWERED and head["generation"] == generation == self._sent[slot]:
+                size = int(head["positions"])
+                rows = self._logits[slot, :size].copy(), self._value[slot, :size].copy()
+                answered.append((slot, Evaluation(*rows, int(head["version"]))))
+                head["state"] = FREE
+        return answered
+
+    def take(self, evaluator: int, limit: int, lanes: int, timeout: float) -> list[Request]:
+        """Claim waiting requests of up to ``limit`` positions; waits up to ``timeout`` for one.
+
+        Of the waiting requests one of ``lanes`` takes its share, at least one request, so that the
+        others have work, too.
+        """
+        pipe = self.pipes[0].read
+        if not _wait(pipe, timeout):
+            return []
+        with self._claim():
+            share, requests, size = math.ceil(_readable(pipe) / lanes), [], 0
+            room = limit - self.sizes.capacity
+            while len(requests) < share and size <= max(0, room) and _readable(pipe):
+                slot, generation = MESSAGE.unpack(os.read(pipe, MESSAGE.size))
+                head = self.head[slot]
+                if head["state"] == WAITING and head["generation"] == generation:
+                    head["evaluator"], head["taken"] = evaluator, generation
+                    head["state"] = TAKEN
+                    states = self._states[slot, : head["positions"]]
+                    requests.append(Request(slot, generation, states))
+                    size += len(states)
+        return requests
+
+    def answer(self, request: Request, logits: NDArray, value: NDArray, version: int) -> None:
+        """Write the evaluation, ``logits [B, A]`` and ``value [B]``, and notify its player."""
+        slot, size, head = request.slot, len(value), self.head
+        self._logits[slot, :size], self._value[slot, :size] = logits, value
+        head["version"][slot] = version
+        if head["generation"][slot] != request.generation:  # given back meanwhile
+            head["state"][slot] = FREE
+            return
+        head["state"][slot] = ANSWERED
+        self._notify(slot, request.generation)
+
+    def abandon(self, player: int) -> None:
+        """Give back the slots of a search process that has ended."""
+        with self._claim():
+            for slot in self.of_player(player):
+                self.head["generation"][slot] += 1
+                if self.head["state"][slot] != TAKEN:
+                    self.head["state"][slot] = FREE
+
+    def resubmit(self, evaluator: int) -> None:
+        """Return to the queue what an evaluator that has ended had taken or may have read."""
+        with self._claim():
+            state, generation = self.head["state"], self.head["generation"]
+            own = self.head["evaluator"] == evaluator
+            abandoned = generation != self.head["taken"]
+            taken = own & (state == TAKEN)
+            state[taken & abandoned], state[taken & ~abandoned] = FREE, WAITING
+            for slot in np.flatnonzero(own & (state == ANSWERED)).tolist():
+                self._notify(slot, int(generation[slot]))
+            for slot in np.flatnonzero(state == WAITING).tolist():
+                os.write(self.pipes[0].write, MESSAGE.pack(slot, int(generation[slot])))
+
+    def _notify(self, slot: int, generation: int) -> None:
+        """Send the number of an answered slot to its search process."""
+        pipe = self.pipes[1 + slot // self.sizes.per_player]
+        os.write(pipe.write, MESSAGE.pack(slot, generation))
+
+    @contextmanager
+    def _claim(self) -> Iterator[None]:
+        """Only one thread of all processes is in here; the system frees it where one is killed."""
+        with self._lock:
+            fcntl.lockf(self.memory.descriptor, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                fcntl.lockf(self.memory.descriptor, fcntl.LOCK_UN)
+
+
+def _pipe() -> Pipe:
+    return Pipe(*os.pipe())
+
+
+def _wait(pipe: int, timeout: float) -> bool:
+    """Whether there is something to read in a pipe within ``timeout`` seconds."""
+    poll = select.poll()  # which, unlike select, knows descriptors above 1023
+    poll.register(pipe, select.POLLIN)
+    return bool(poll.poll(1000 * timeout))
+
+
+def _readable(pipe: int) -> int:
+    """The number of messages in a pipe."""
+    buffer = fcntl.ioctl(pipe, termios.FIONREAD, struct.pack("i", 0))
+    return struct.unpack("i", buffer)[0] // MESSAGE.size
+
+
+def _read(pipe: int, timeout: float) -> Iterator[tuple[int, int]]:
+    """The messages in a pipe; waits up to ``timeout`` seconds for the first one."""
+    if _wait(pipe, timeout):
+        yield from MESSAGE.iter_unpack(os.read(pipe, MESSAGE.size * _readable(pipe)))

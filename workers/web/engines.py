@@ -1,0 +1,188 @@
+"""Players and searches of the page, loaded when they are first needed.
+
+The last few are kept. Each player moves in a thread of its own, for several pages at once, behind a
+queue of bounded length (``serve.batching``); the searches of analyses share one thread per network.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from alphazero import agents, evaluators
+from alphazero.errors import reason
+from alphazero.judging import agent, players
+from alphazero.judging.decisions import Decision, Player
+from alphazero.judging.session import Session
+from alphazero.search.puct import PUCT
+from alphazero.types import Limits
+from games.base import Game
+from workers.serve import limits as serving
+from workers.serve.batching import Batcher, Unavailable
+from workers.serve.bodies import RequestError
+from workers.web.analysis import Analyser, Analyst
+from workers.web.offers import Offer, Offers
+
+MOST_LOADED = 8
+"""Players and analysers that are kept; of those that are idle the oldest is dropped."""
+MOVE_SECONDS = 8.0
+"""Seconds of a player's search for the moves of a batch, at most."""
+QUEUE = serving.Limits(batch=32, queue=64, seconds=30.0)
+"""Limits of each player: positions that wait, and the longest time from a request to its move."""
+ROLLOUT_SECONDS = 0.1
+"""After so long a random game of a leaf is adjudicated, so that a round of the search ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class MoveRequest:
+    """A position in which a player is to move."""
+
+    session: Session
+    """Not over."""
+    simulations: int | None
+    """None: as many as the player makes."""
+
+
+class Mover:
+    """Chooses the moves of several requests; called by the thread of a ``Batcher``."""
+
+    def __init__(self, player: Player) -> None:
+        self.player = player
+
+    def __call__(self, requests: Sequence[MoveRequest]) -> list[dict[str, Any]]:
+        """A move for each of ``requests``; those with equal limits are searched together."""
+        groups: dict[int | None, list[int]] = {}
+        for row, request in enumerate(requests):
+            groups.setdefault(request.simulations, []).append(row)
+        answers: dict[int, dict[str, Any]] = {}
+        for simulations, rows in groups.items():
+            sessions = [requests[row].session for row in rows]
+            decision = self._decide(sessions, simulations)
+            answers |= {row: _as_json(decision, index) for index, row in enumerate(rows)}
+        return [answers[row] for row in range(len(requests))]
+
+    def _decide(self, sessions: Sequence[Session], simulations: int | None) -> Decision:
+        own = self.player.limits.seconds
+        seconds = MOVE_SECONDS if own is None else min(own, MOVE_SECONDS)
+        states = np.concatenate([played.states for played in sessions])
+        rngs = [np.random.default_rng() for _ in sessions]
+        lines = [tuple(played.actions) for played in sessions]
+        return self.player(states, rngs, Limits(simulations, seconds), lines)
+
+
+def _as_json(decision: Decision, index: int) -> dict[str, Any]:
+    """A move as the page reads it; ``forfeit``: the player has lost instead, for this reason."""
+    forfeits = decision.forfeits or {}
+    if index in forfeits:
+        return {"action": None, "forfeit": forfeits[index] or "gave the game up"}
+    return {"action": int(decision.action[index]) + 1}
+
+
+Loaded = Batcher[MoveRequest, dict[str, Any]] | Analyser
+
+
+class Engines:
+    """The loaded players and analysers of one server; for its event loop."""
+
+    def __init__(self, offers: Offers) -> None:
+        self._offers = offers
+        self._loaded: dict[tuple[str, str, str], Loaded] = {}
+        self._closing: dict[tuple[str, str, str], Callable[[], object]] = {}
+        self._lock = asyncio.Lock()
+
+    async def move(self, game: str, label: str, request: MoveRequest) -> dict[str, Any]:
+        """The move of a player; ``RequestError``, or ``Unavailable`` where too many wait."""
+        batcher = await self._get("move", game, label)
+        assert isinstance(batcher, Batcher)
+        try:
+            batched = await batcher.submit([request])
+        except (RequestError, Unavailable):
+            raise
+        except Exception as error:  # a player or a game of the user's own may raise anything
+            raise RequestError(422, f"{label}: {reason(error)}", "player") from None
+        return batched.results[0]
+
+    async def analyser(self, game: str, label: str) -> Analyser:
+        """The searches with a player's network; ``RequestError`` where it has none."""
+        analyser = await self._get("analyse", game, label)
+        assert isinstance(analyser, Analyser)
+        return analyser
+
+    def close(self) -> None:
+        """End the threads after their current computation, and the programs that play."""
+        for close in self._closing.values():
+            close()
+        self._closing.clear()
+        self._loaded.clear()
+
+    async def _get(self, purpose: str, game: str, label: str) -> Loaded:
+        """The entry that is loaded already, else load it: one at a time, in a thread."""
+        key = purpose, game, label
+        async with self._lock:
+            if key not in self._loaded:
+                load = self._player if purpose == "move" else self._analyst
+                made, close = await asyncio.to_thread(load, game, label)
+                self._drop_idle()
+                self._loaded[key], self._closing[key] = made, close
+            self._loaded[key] = made = self._loaded.pop(key)  # the last one used is the newest
+            return made
+
+    def _drop_idle(self) -> None:
+        """Make room for one more; ``Unavailable`` where all that is loaded is in use."""
+        if len(self._loaded) < MOST_LOADED:
+            return
+        for key, loaded in self._loaded.items():
+            if not loaded.busy:
+                del self._loaded[key]
+                self._closing.pop(key)()
+                return
+        raise Unavailable("too many players are in use")
+
+    def _player(self, game: str, label: str) -> tuple[Loaded, Callable[[], object]]:
+        offer, made = self._offers.player(game, label), self._offers.game(game)
+        player = _loading(label, partial(_make_player, offer, made, self._offers.target.allow))
+        batcher = Batcher(Mover(player), QUEUE)
+
+        def close() -> None:
+            batcher.close()
+            player.close()
+
+        return batcher, close
+
+    def _analyst(self, game: str, label: str) -> tuple[Loaded, Callable[[], object]]:
+        offer, made = self._offers.player(game, label), self._offers.game(game)
+        if not offer.as_json()["analyses"]:
+            raise RequestError(422, "this player has no search to be watched", "player")
+        make = partial(make_analyst, offer, made, self._offers.target.allow)
+        return Analyser(_loading(label, make)), tuple
+
+
+def _loading(label: str, load: Callable[[], Any]) -> Any:
+    """The result of ``load``, whose ``ValueError`` becomes the answer 422."""
+    try:
+        return load()
+    except (ValueError, OSError) as error:
+        raise RequestError(422, f"{label}: {error}", "player") from None
+
+
+def _make_player(offer: Offer, game: Game, allow: Sequence[str]) -> Player:
+    if offer.path is not None:
+        return players.from_checkpoint(game, offer.label, allow, path=offer.path, leaves="auto")
+    return players.make(offer.spec, game, leaves="auto", allow=allow, programs=offer.typed)
+
+
+def make_analyst(offer: Offer, game: Game, allow: Sequence[str] = ()) -> Analyst:
+    """PUCT with the network of ``offer``, or with random games; ``ValueError`` as in ``make``."""
+    if offer.kind == "mcts":
+        search = players.ROLLOUT_SEARCH.without_noise(leaves=agent.MOST_LEAVES)
+        evaluate = evaluators.rollout(game, np.random.default_rng(), ROLLOUT_SECONDS)
+        return Analyst(search, game, evaluate)
+    path = offer.path or players.parse(offer.spec)[1].get("path") or agents.find(game.name)
+    trained = agent.load(
+        agent.find(str(path)), game, search="puct", leaves=agent.MOST_LEAVES, allow=allow
+    )
+    assert isinstance(trained.search, PUCT)
+    return Analyst(trained.search, trained.played, trained.evaluate)

@@ -1,0 +1,70 @@
+"""Games as the page writes them in its requests, and positions as it draws them."""
+
+from typing import Any
+
+import numpy as np
+
+from alphazero.judging import lines, session
+from alphazero.judging.session import Session
+from games.base import Game
+from games.drawing import Drawing
+from workers.serve.bodies import RequestError
+
+SEPARATOR = "."
+"""Between two moves in an address: ``4.4.5.3``."""
+
+
+def read(game: Game, moves: str) -> Session:
+    """The game in progress after ``moves``: actions counted from 1, or moves in its notation.
+
+    ``RequestError`` (422), one line, where a move cannot be played or there are too many.
+    """
+    words = moves.split(SEPARATOR) if moves else []
+    if len(words) > game.max_plies:
+        raise RequestError(422, f"a game has at most {game.max_plies} moves", "moves")
+    try:
+        return session.after(game, words)
+    except ValueError as error:
+        raise RequestError(422, str(error), "moves") from None
+
+
+def unfinished(game: Game, moves: str) -> Session:
+    """The same as ``read``; ``RequestError`` (422) also where the game is over."""
+    played = read(game, moves)
+    if played.over():
+        raise RequestError(422, "the game is over", "moves")
+    return played
+
+
+def drawing(played: Session) -> Drawing:
+    """The board after the last move, which is marked."""
+    last = played.actions[-1] if played.actions else None
+    return played.game.drawing(played.states[0], last)
+
+
+def as_json(played: Session) -> dict[str, Any]:
+    """Everything that the page shows of a position, as JSON has it.
+
+    ``movers``: the player of each move, and the one about to move at the end.
+    ``legal``: the moves that can be played, each with its number, its text, the cells to click and,
+    where it has none, the name for its button. ``result``: for the player who began, in a finished
+    game.
+    """
+    board = drawing(played)
+    plain = board.plain()
+    reason = played.reason()
+    legal = {} if reason else lines.legal_moves(played.game, played.states)
+    return {
+        "moves": [action + 1 for action in played.actions],
+        "texts": played.notation(),
+        "movers": [int(mover) for mover in played.game.to_move(np.concatenate(played.history))],
+        "result": None if reason is None else played.result(0),
+        "reason": reason and str(reason),
+        "board": {key: plain[key] for key in ("cells", "labels", "last", "line", "text")},
+        "legal": [_move(board, action, text) for action, text in legal.items()],
+    }
+
+
+def _move(board: Drawing, action: int, text: str) -> dict[str, Any]:
+    cells = [int(cell) for cell in board.clicks.get(action, ())]
+    return {"action": action + 1, "text": text, "cells": cells, "name": board.named.get(action)}

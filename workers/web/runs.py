@@ -1,0 +1,144 @@
+"""The runs of a folder, as the page lists them and draws their curves.
+
+A request names a run, and the name is looked up in the list of the folder: it is never joined to a
+path. Files are read as those of strangers: regular ones only, in parts of a bounded size.
+"""
+
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import games
+from alphazero import config_file, metrics_file, plain_files, plain_yaml, sealed
+from alphazero.config import Config
+from workers.serve.bodies import RequestError
+
+METRICS, CONFIG = "metrics.jsonl", "config.yaml"
+MOST_RUNS = 200
+"""Runs that are listed: the newest ones."""
+MOST_CHECKPOINTS = 50
+PART = 2**19
+"""Bytes of metrics in one answer: 512 KiB."""
+LARGEST = 2**31
+"""Bytes of a file of metrics that is read at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of the folder."""
+
+    name: str
+    path: Path
+    game: str | None
+    """The text of its game; None for supervised trainings, and where the game is not allowed."""
+    steps: tuple[int, ...]
+    """The steps of its checkpoints, ascending."""
+    time: float
+    """When its metrics were last written, in seconds since 1970."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The run as the page lists it."""
+        return {
+            "name": self.name,
+            "game": self.game,
+            "steps": list(self.steps),
+            "time": round(self.time),
+        }
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder looks like that of a run."""
+    return (folder / METRICS).is_file() or (folder / CONFIG).is_file()
+
+
+def listed(folder: Path | None, allow: Collection[str] = ()) -> dict[str, Run]:
+    """The runs in ``folder`` by name, those written last first; none without a folder.
+
+    A game that is not registered is named only where its address is in ``allow``.
+    """
+    if folder is None:
+        return {}
+    try:
+        names = [entry.name for entry in os.scandir(folder) if _is_listed(entry)]
+    except OSError:
+        return {}
+    runs = [_run(folder / name, tuple(allow)) for name in names]
+    newest = sorted(filter(None, runs), key=lambda run: -run.time)[:MOST_RUNS]
+    return {run.name: run for run in newest}
+
+
+def _is_listed(entry: os.DirEntry[str]) -> bool:
+    """A folder, no link, with a name that JSON and an address can hold."""
+    return entry.is_dir(follow_symlinks=False) and entry.name.isprintable()
+
+
+def _run(path: Path, allow: tuple[str, ...]) -> Run | None:
+    try:
+        time = os.lstat(path / METRICS).st_mtime
+    except OSError:
+        return None
+    try:
+        changed = os.lstat(path / CONFIG).st_mtime_ns
+    except OSError:
+        changed = 0
+    steps = [int(step.name[5:]) for step in sealed.steps(path / "checkpoints")]
+    game = _game(path / CONFIG, changed, allow)
+    return Run(path.name, path, game, tuple(steps[-MOST_CHECKPOINTS:]), time)
+
+
+@lru_cache(maxsize=2 * MOST_RUNS)
+def _game(config: Path, changed: int, allow: tuple[str, ...]) -> str | None:
+    """The text of the game in a configuration last ``changed`` then; None: see ``Run.game``."""
+    try:
+        plain_files.size(config)
+        text = plain_yaml.read_text(config)
+        name = config_file.parse(Config, text, str(config)).game
+    except (OSError, ValueError):
+        return None
+    address = games.address_of(name)
+    return name if address is None or address in allow else None
+
+
+def curves(run: Run, after: int) -> dict[str, Any]:
+    """The lines of a run's metrics from byte ``after`` on, and ``next``, the byte to go on from.
+
+    At most ``PART`` bytes, ``more`` says whether there is more already. ``restarted``: the file is
+    shorter than ``after``, because the run was resumed: it is read from its start.
+    """
+    try:
+        with plain_files.opened(run.path / METRICS, LARGEST) as file:
+            size = os.fstat(file.fileno()).st_size
+            restarted = after > size
+            start = 0 if restarted else after
+            file.seek(start)
+            data = file.read(PART)
+    except (OSError, ValueError) as error:
+        raise RequestError(404, f"{run.name} has no metrics: {error}", "run") from None
+    whole = data.rfind(b"\n") + 1
+    if not whole and len(data) == PART:  # a line of half a megabyte is none of ours
+        whole = PART
+    parsed = [metrics_file.parse(line) for line in data[:whole].splitlines()]
+    return {
+        "rows": [_numbers(row) for row in parsed if row is not None],
+        "next": start + whole,
+        "more": start + whole < size and whole > 0,
+        "restarted": restarted,
+    }
+
+
+def _numbers(row: dict[str, Any]) -> dict[str, float]:
+    """The finite numbers of a line."""
+    return {
+        key: number
+        for key, value in row.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+        and (number := metrics_file.as_json_number(_bounded(value))) is not None
+    }  # fmt: skip
+
+
+def _bounded(value: float) -> float:
+    """``value``; NaN for a whole number that no float can hold."""
+    return value if isinstance(value, float) or abs(value) < 2**53 else float("nan")
