@@ -4,6 +4,7 @@ import logging
 import shutil
 import threading
 import time
+from contextlib import suppress
 from itertools import count
 
 import fsspec
@@ -47,7 +48,7 @@ def url(monkeypatch):
 
 
 def add_step(folder, step):
-    """What a run leaves at a checkpoint: the checkpoint, games, and metrics up to it."""
+    """Add the files of a checkpoint, games, and metrics up to it, as a run does."""
     files = {name: f"{name} {step}".encode() for name in stored_run.CHECKPOINT[:-1]}
     sealed.write(folder / "checkpoints" / stored_run.name_of(step), files, {"step": step})
     (folder / "games").mkdir(exist_ok=True)
@@ -85,8 +86,9 @@ def test_a_checkpoint_is_marked_after_all_its_files_and_old_ones_are_deleted_aft
     assert stored_run.steps(storage) == [10, 20, 40, 70, 80]
     for folder in ("checkpoints", "state"):
         assert stored_run.steps(storage, folder) == [10, 20, 40, 70, 80]
-    last = Failing.written.index("marks/step_000080.json")
-    of_last = [n for n, name in enumerate(Failing.written) if "step_000080/" in name]
+    (mark,) = [name for name in Failing.written if name.startswith("marks/step_000080-")]
+    last = Failing.written.index(mark)
+    of_last = [n for n, name in enumerate(Failing.written) if "/step_000080-" in name and n != last]
     assert max(of_last) < last
     assert len(of_last) == len(stored_run.CHECKPOINT) + 2
     assert fetched(url, tmp_path / "other") == 80
@@ -130,8 +132,9 @@ def test_closed_shards_are_stored_once_and_listed_by_later_marks(url, tmp_path):
     copy.start(10, None, keep=2)
     copy.saved(20, None)
     assert copy.close()
-    assert "games/shard_000000.bin" not in Failing.written
-    assert "games/shard_000001.bin" in Failing.written
+    assert not [name for name in Failing.written if name.startswith("games/shard_000000")]
+    own = stored_run.writer_id((folder / run_copy.LOCAL).read_bytes())
+    assert f"games/shard_000001-{own}.bin" in Failing.written
     assert fetched(url, tmp_path / "third") == 20
     games = tmp_path / "third/games"
     assert [(games / f"shard_00000{n}.bin").read_bytes() for n in (1, 2)] == [
@@ -252,6 +255,121 @@ def test_a_run_that_was_resumed_elsewhere_takes_the_storage_from_the_one_before(
         work_folder.opened(url, local, resume=True).__enter__()
 
 
+def _files(storage):
+    """The contents of all files in the storage, by name."""
+    names = storage._files.find(storage._root)
+    return {name.partition("/run/")[2]: storage._files.cat(name) for name in names}
+
+
+@pytest.fixture
+def superseded(url, tmp_path, monkeypatch):
+    """A run with step 10 stored, its thread not running, and the one that has taken over."""
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: None)
+    add_step(tmp_path / "local", 10)
+    old = RunCopy(open_storage(url), tmp_path / "local")
+    old.start(0, None, keep=1)
+    old.saved(10, None)
+    old._copy_due()
+
+    folder = tmp_path / "other"
+    folder.mkdir()
+    _, files = stored_run.fetch_newest(open_storage(url), folder, pytest.fail)
+
+    def take_over():
+        new = RunCopy(open_storage(url), folder, files)
+        new.start(10, None, keep=1)
+        add_step(folder, 20)
+        (folder / "games/shard_000001.bin").write_bytes(b"the new run's")
+        (folder / "games/shard_000002.bin").write_bytes(b"open")
+        new.saved(20, None)
+        return new
+
+    return old, take_over
+
+
+def _make_pending(old, pending):
+    """Something that the run before has still to do, which failed until now."""
+    if pending == "closed shard":
+        (old.folder / "games/shard_000001.bin").write_bytes(b"the old run's")
+        (old.folder / "games/shard_000002.bin").write_bytes(b"open")
+    elif pending == "equal step":
+        add_step(old.folder, 20)
+        old.saved(20, None)
+    else:
+        old._marked = run_copy.snapshot(old.folder, 10, None)
+
+
+@pytest.mark.parametrize("pending", ["closed shard", "equal step", "tidy"])
+def test_what_a_run_had_still_to_do_changes_nothing_after_another_has_taken_over(
+    superseded, pending, url, tmp_path
+):
+    old, take_over = superseded
+    _make_pending(old, pending)
+    new = take_over()
+    Failing.failures = 0
+    for name in ("games/shard_000001.bin", "checkpoints/step_000030-0123456789ab/training.pt"):
+        new._storage.write(name, [b"half copied"])
+    new._write(f"checkpoints/step_000040-{new._id}/training.pt", iter([b"half copied"]))
+    before = _files(new._storage)
+    with pytest.raises(run_copy.Superseded):
+        old._copy_due()
+    assert _files(new._storage) == before
+    new._copy_due()
+    assert fetched(url, tmp_path / "third") == 20
+    assert (tmp_path / "third/games/shard_000001.bin").read_bytes() == b"the new run's"
+
+
+@pytest.mark.parametrize(
+    ("pending", "at"),
+    [("closed shard", 0), *(("equal step", at) for at in range(9)), ("tidy", 0), ("tidy", 1)],
+)
+def test_a_takeover_between_the_look_and_the_write_leaves_the_new_runs_files_whole(
+    superseded, pending, at, url, tmp_path, monkeypatch
+):
+    """The other machine takes over, and stores a checkpoint, just after look ``at``."""
+    old, take_over = superseded
+    _make_pending(old, pending)
+    look, new, looks = old._check_writer, None, count()
+    old._storage.write("checkpoints/step_000005-0123456789ab/training.pt", [b"half copied"])
+
+    def interrupted():
+        nonlocal new
+        look()
+        if next(looks) == at:
+            new = take_over()
+            new._copy_due()
+
+    monkeypatch.setattr(old, "_check_writer", interrupted)
+    with suppress(run_copy.Superseded):
+        old._copy_due()
+    assert new is not None
+    files = stored_run.read_mark(new._storage, stored_run.Saved(20, new._id))
+    for name, content in files.items():
+        new._storage.download(name, tmp_path / "whole", content)
+    assert fetched(url, tmp_path / "third") == 20
+    assert (tmp_path / "third/games/shard_000001.bin").read_bytes() == b"the new run's"
+
+
+def test_a_mark_that_came_just_after_the_takeover_is_deleted_by_the_next_checkpoint(
+    superseded, url
+):
+    old, take_over = superseded
+    for step in (20, 30):
+        add_step(old.folder, step)
+        files = {}
+        old._copy(run_copy.snapshot(old.folder, step, None), files)
+    late = {name: data for name, data in _files(old._storage).items() if "step_000030-" in name}
+    stored_run.delete(old._storage, stored_run.Saved(30, old._id))
+    stored_run.delete(old._storage, stored_run.Saved(20, old._id))
+    new = take_over()
+    for name, data in late.items():
+        new._storage.write(name, [data])
+    assert stored_run.steps(new._storage) == [10, 30]
+    new._copy_due()
+    assert {one.writer for one in stored_run.saved(new._storage) if one.step > 10} == {new._id}
+    assert 30 not in stored_run.steps(new._storage, "checkpoints")
+
+
 def test_a_resumed_run_replaces_the_later_checkpoints_that_it_did_not_continue(url, tmp_path):
     local, storage = tmp_path / "local", open_storage(url)
     for step in (10, 20):
@@ -260,7 +378,8 @@ def test_a_resumed_run_replaces_the_later_checkpoints_that_it_did_not_continue(u
         copy.start(step - 10, None, keep=2)
         copy.saved(step, None)
         assert copy.close()
-    storage.write("checkpoints/step_000020/training.pt", [b"damaged"])
+    own = stored_run.writer_id((local / run_copy.LOCAL).read_bytes())
+    storage.write(f"checkpoints/step_000020-{own}/training.pt", [b"damaged"])
     with work_folder.opened(url, tmp_path / "other", resume=True) as copy:
         copy.start(10, None, keep=2)
         add_step(tmp_path / "other", 30)

@@ -10,6 +10,7 @@ import pytest
 from alphazero import sealed
 from workers.runs import stored_run
 from workers.runs.storage import Damaged, open_storage
+from workers.runs.stored_run import Saved
 
 NUMBERS = count()
 OWN = [f"checkpoints/step_000020/{name}" for name in stored_run.CHECKPOINT]
@@ -35,7 +36,7 @@ def store(storage, step, games=b"games"):
         f"state/{name}/metrics.jsonl": f'{{"step": {step}}}\n'.encode(),
     }.items():
         stored[place] = storage.write(place, [data])
-    stored_run.mark(storage, step, stored)
+    stored_run.mark(storage, Saved(step), stored)
     return stored
 
 
@@ -126,19 +127,27 @@ def test_a_run_of_which_no_checkpoint_is_whole_does_not_begin_again_unnoticed(st
 def test_a_whole_copy_of_a_checkpoint_that_was_damaged_before_is_not_used(storage):
     stored = store(storage, 20)
     name = "checkpoints/step_000020/training.pt"
-    stored_run.mark(storage, 20, stored | {name: storage.write(name, [b"other"])})
+    stored_run.mark(storage, Saved(20), stored | {name: storage.write(name, [b"other"])})
     with pytest.raises(ValueError, match="is whole"):
         fetch(storage, [])
 
 
 def test_a_file_of_a_mark_has_one_place_in_the_runs_folder():
     for name, place in {
+        "checkpoints/step_000100-0123456789ab/training.pt": "checkpoints/step_000100/training.pt",
+        "state/step_000100-0123456789ab/metrics.jsonl": "metrics.jsonl",
+        "state/step_000100-0123456789ab/shard_000007.bin": "games/shard_000007.bin",
+        "games/shard_1000000-ba9876543210.bin": "games/shard_1000000.bin",
+        "games/shard_1000000.bin": "games/shard_1000000.bin",
+    }.items():
+        assert stored_run.place(name, Saved(100, "0123456789ab")) == PurePosixPath(place)
+    for name, place in {  # those of earlier versions
         "checkpoints/step_000100/training.pt": "checkpoints/step_000100/training.pt",
         "state/step_000100/metrics.jsonl": "metrics.jsonl",
         "state/step_000100/shard_000007.bin": "games/shard_000007.bin",
         "games/shard_1000000.bin": "games/shard_1000000.bin",
     }.items():
-        assert stored_run.place(name, 100) == PurePosixPath(place)
+        assert stored_run.place(name, Saved(100)) == PurePosixPath(place)
 
 
 TRICKS = (
@@ -148,15 +157,19 @@ TRICKS = (
     "state/step_000020/../../config.yaml", "state/step_000020/.stored", "state/step_000020/x.py",
     "state/step_000021/log.txt", "checkpoints/step_000021/training.pt", "C:/x", "", "games/",
     "checkpoints/step_000020/other", "checkpoints/step_000020/training.pt/", "\x00",
+    "games/shard_000001-0123456789AB.bin", "games/shard_000001-0123456789ab.bin/../x",
+    "games/shard_0000001-0123456789ab.bin", "games/shard_000001-.bin", "games/shard_000001-..bin",
+    "checkpoints/step_000020-0123456789ab/training.pt", "state/step_000020-/log.txt",
+    "state/step_000020/shard_000001-0123456789ab.bin", "games/shard_000001-0123456789ab\n.bin",
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", TRICKS)
 def test_no_other_name_in_a_mark_leads_anywhere(name, storage):
     with pytest.raises(Damaged, match="is no file of a run"):
-        stored_run.place(name, 20)
+        stored_run.place(name, Saved(20))
     stored = store(storage, 20)
-    stored_run.mark(storage, 20, stored | {name: stored[OWN[0]]})
+    stored_run.mark(storage, Saved(20), stored | {name: stored[OWN[0]]})
     before = sorted(Path().resolve().parent.rglob("*"))
     with pytest.raises(ValueError, match="is whole"):
         fetch(storage, [])
@@ -183,25 +196,28 @@ WHOLE = dict.fromkeys(OWN, ONE)
         _mark(WHOLE | {"games/shard_000000.bin": {"bytes": 2**27 + 1, "sha256": "0" * 64}}),
         _mark(WHOLE | {f"{folder}/shard_000003.bin": ONE for folder in
                        ("games", "state/step_000020")}),
+        _mark(WHOLE | {f"games/shard_000003{of}.bin": ONE for of in
+                       ("-0123456789ab", "-ba9876543210")}),
         _mark(WHOLE)[:-1], _mark(WHOLE) + b"}", _mark(WHOLE).replace(b"format", b"formal"),
     ],
 )  # fmt: skip
 def test_what_is_no_mark_of_its_step_is_damaged(text, storage):
     storage.write("marks/step_000020.json", [text])
     with pytest.raises(Damaged):
-        stored_run.read_mark(storage, 20)
+        stored_run.read_mark(storage, Saved(20))
     storage.write("marks/step_000020.json", [_mark(WHOLE)])
-    assert set(stored_run.read_mark(storage, 20)) == set(OWN)
+    assert set(stored_run.read_mark(storage, Saved(20))) == set(OWN)
 
 
 def test_only_steps_are_read_from_the_names_that_a_storage_lists(storage, monkeypatch):
     names = [
         "step_000020.json", "step_000003", "step_20.json", "..", "../step_000040.json",
         "step_-00001", "step_٠٠٠٠٤٠.json", "step_000040.json.json", "step_0000040.json",
-        "step_000040\n", "",
+        "step_000040\n", "", "step_000005-0123456789ab.json", "step_000006-0123456789AB.json",
+        "step_000007-.json", "step_000008-0123456789ab\n", "step_000003-0123456789ab",
     ]  # fmt: skip
     monkeypatch.setattr(storage, "names", lambda folder: names)
-    assert stored_run.steps(storage) == [3, 20]
+    assert stored_run.steps(storage) == [3, 5, 20]
 
 
 def test_what_has_no_room_is_not_fetched(storage, monkeypatch):
@@ -210,3 +226,21 @@ def test_what_has_no_room_is_not_fetched(storage, monkeypatch):
     monkeypatch.setattr(stored_run.shutil, "disk_usage", lambda folder: usage)
     with pytest.raises(ValueError, match="has 10 bytes free"):
         fetch(storage)
+
+
+def test_of_two_marks_of_one_step_that_of_the_last_writer_is_used(storage):
+    texts = [b"one writer", b"another writer"]
+    for text in texts:
+        one, old = Saved(20, stored_run.writer_id(text)), Saved(20)
+        files = store(storage, 20, games=b"games of " + text)
+        own = {name.replace(old.name, one.name): name for name in files}
+        own |= {f"games/shard_000000-{one.writer}.bin": own.pop("games/shard_000000.bin")}
+        stored_run.mark(storage, one, {
+            name: storage.write(name, [storage.read(before, 2**20)]) for name, before in own.items()
+        })  # fmt: skip
+        stored_run.delete(storage, old)
+    for text in texts:
+        storage.write(stored_run.WRITER, [text])
+        step, folder = fetch(storage)
+        assert step == 20
+        assert (folder / "games" / "shard_000000.bin").read_bytes() == b"games of " + text

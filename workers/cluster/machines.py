@@ -2,19 +2,21 @@
 
 import shutil
 import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import ray
-from ray.exceptions import GetTimeoutError, RayError
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import games
 from alphazero.errors import reason
+from workers.cluster.connection import versions
 from workers.node.plan import Machine
 from workers.node.shared import IN_MEMORY
 
 EXAMINATION_SECONDS = 20.0
-"""The longest time that the examination of a machine may take."""
+"""The longest time that the examination of all machines may take."""
 LEAST_SHARED_MEMORY = 256 * 2**20
 """Free bytes of shared memory below which a run may not start; Docker offers 64 MiB by itself."""
 
@@ -52,20 +54,47 @@ class Examination(NamedTuple):
     """Free bytes of shared memory."""
     clock: float
     """Seconds since 1970 by its clock."""
+    versions: str = ""
+    """Those of a process there; empty from a version of this program that did not tell them."""
 
 
-def examine(node: ClusterNode, game: str | None) -> tuple[bool, str]:
-    """Whether the machine can play, and a line about it; ``game``: one that it has to import."""
-    there = NodeAffinitySchedulingStrategy(node.id, soft=False)
+def examine(
+    nodes: Sequence[ClusterNode], game: str | None, seconds: float = EXAMINATION_SECONDS
+) -> list[tuple[bool, str]]:
+    """Whether each machine can play, and a line about it; all are examined at the same time.
+
+    ``game``: one that they have to import; ``seconds``: the time within which all have to answer.
+    """
+    deadline = time.monotonic() + seconds
     task: Any = ray.remote(num_cpus=0, max_retries=0)(_examine)
+    there = [NodeAffinitySchedulingStrategy(node.id, soft=False) for node in nodes]
+    answers = [task.options(scheduling_strategy=place).remote(game) for place in there]
+    machines = dict(zip(answers, (node.machine for node in nodes), strict=True))
+    results, waiting = {}, list(answers)
+    while waiting:
+        ready, waiting = ray.wait(waiting, timeout=max(0.0, deadline - time.monotonic()))
+        if not ready:
+            break
+        results |= {answer: _result(answer, machines[answer]) for answer in ready}
+    late = False, f"no answer within {seconds:g} s"
+    return [results.get(answer, late) for answer in answers]
+
+
+def _result(answer: Any, machine: Machine) -> tuple[bool, str]:
+    """What ``examine`` returns of a machine whose answer has just come."""
     try:
-        found: Examination = ray.get(
-            task.options(scheduling_strategy=there).remote(game), timeout=EXAMINATION_SECONDS
-        )
-    except GetTimeoutError:
-        return False, f"no answer within {EXAMINATION_SECONDS:g} s"
-    except RayError as error:
+        return _judge(machine, ray.get(answer), time.time())
+    except (RayError, TypeError) as error:  # other versions may answer with other fields
         return False, reason(error)
+
+
+def _judge(machine: Machine, found: Examination, now: float) -> tuple[bool, str]:
+    """Whether the machine can play, and a line about it; ``now``: seconds since 1970 here."""
+    if found.versions != versions():
+        return (
+            False,
+            f"it has {found.versions or 'other versions'}, but this process has {versions()}",
+        )
     if found.problem:
         return False, found.problem
     if found.shared_memory < LEAST_SHARED_MEMORY:
@@ -73,10 +102,9 @@ def examine(node: ClusterNode, game: str | None) -> tuple[bool, str]:
             f"{found.shared_memory >> 20} MiB of shared memory are free, a run needs "
             f"{LEAST_SHARED_MEMORY >> 20}: in a container, --shm-size 1g"
         )
-    machine = node.machine
     return True, (
         f"{machine.cpus} cores, {machine.gpus} GPUs, {found.shared_memory >> 20} MiB of shared "
-        f"memory, clock {found.clock - time.time():+.1f} s"
+        f"memory, clock {found.clock - now:+.1f} s"
     )
 
 
@@ -89,4 +117,4 @@ def _examine(game: str | None) -> Examination:
     except Exception as error:  # a user's own game may raise anything
         problem = reason(error)
     free = shutil.disk_usage(IN_MEMORY).free if IN_MEMORY.is_dir() else 0
-    return Examination(problem, free, time.time())
+    return Examination(problem, free, time.time(), versions())

@@ -4,6 +4,11 @@ The run works in a local folder as any other. After each checkpoint the thread c
 state of that moment, and shards of games once they are closed. The run never waits for it: of
 several checkpoints that wait, the newest is copied. What fails is tried again, each time after a
 longer pause.
+
+Another machine may take the storage over meanwhile. So before each write and each deletion the
+thread reads whose it is, and ends where it is another's. That and the write are two steps in a
+storage without locks; what begins between them is harmless, for the names of what a run stores have
+its working folder's id, and only names that were listed before the look are deleted.
 """
 
 import json
@@ -21,7 +26,7 @@ from alphazero import checkpoint, sealed
 from alphazero.errors import reason
 from workers.runs import stored_run
 from workers.runs.storage import PIECE, Content, Damaged, Storage, StorageError
-from workers.runs.stored_run import STATE, WRITER, name_of, shard_number
+from workers.runs.stored_run import STATE, WRITER, Saved, name_of, shard_number
 from workers.terminal import output
 
 log = logging.getLogger(__name__)
@@ -78,7 +83,7 @@ class RunCopy:
     """Copies what is complete in ``folder`` to a storage, from ``start`` until ``close``.
 
     ``files``: those of the mark from which the folder was fetched, None where it was not;
-    ``shards``: shards of the folder that are closed and stored already, by their names there.
+    ``shards``: files of a mark that are closed shards of the folder, where it was not.
     ``patience``: seconds without progress after which ``close`` gives up.
     """
 
@@ -94,9 +99,7 @@ class RunCopy:
         self.is_fetched = files is not None
         """Whether the folder's log is that of a checkpoint, and not of the last process."""
         self._storage, self._patience = storage, patience
-        self._shards = shards or {
-            name: content for name, content in (files or {}).items() if name.startswith("games/")
-        }
+        self._shards = stored_run.closed(shards or files or {})
         self._thread: threading.Thread | None = None
         self._wake, self._closing = threading.Event(), threading.Event()
         self._lock = threading.Lock()
@@ -116,13 +119,16 @@ class RunCopy:
         step at which the loss jumped last, ``keep`` is ``training.keep_checkpoints``.
         ``StorageError``: the storage cannot be written.
         """
-        self._keep, self._step, self._jump = keep, step, jump
+        self._keep, self._first, self._step, self._jump = keep, step, step, jump
         self._writer = _identity(self.folder)
+        self._id = stored_run.writer_id(self._writer)
         self._storage.write(WRITER, [self._writer])
-        marked = stored_run.steps(self._storage)
-        for later in (number for number in marked if number > step):
-            stored_run.delete(self._storage, later)
-        if step and step not in marked:  # the local folder is ahead of the storage
+        marked = stored_run.saved(self._storage)
+        for later in (one for one in marked if one.step > step):
+            self._delete(later)
+        if step and step not in {
+            one.step for one in marked
+        }:  # the local folder is ahead of the storage
             self.saved(step, jump)
         self._thread = threading.Thread(target=self._follow, name="run copy", daemon=True)
         self._thread.start()
@@ -217,9 +223,10 @@ class RunCopy:
             self._marked = None
 
     def _copy_closed(self, name: str) -> None:
-        if f"games/{name}" not in self._shards:
-            content = self._write(f"games/{name}", _pieces(self.folder / "games" / name))
-            self._shards[f"games/{name}"] = content
+        if name not in self._shards:
+            stored = stored_run.closed_name(name, self._id)
+            content = self._write(stored, _pieces(self.folder / "games" / name))
+            self._shards[name] = stored, content
 
     def _copy(self, taken: Snapshot, sent: dict[str, Content]) -> None:
         """Copy what is not in ``sent`` yet of a checkpoint and the state of its moment; mark it."""
@@ -227,36 +234,41 @@ class RunCopy:
         if not own.is_dir():  # the run has deleted it, since others were saved after it
             return
         expected = sealed.open_folder(own).files
+        one = Saved(taken.step, self._id)
         sources: dict[str, Iterator[bytes]] = {
-            f"checkpoints/{own.name}/{name}": _pieces(own / name) for name in stored_run.CHECKPOINT
+            f"checkpoints/{one.name}/{name}": _pieces(own / name) for name in stored_run.CHECKPOINT
         }
         for name, data in taken.state.items():
-            sources[f"state/{own.name}/{name}"] = iter([data])
+            sources[f"state/{one.name}/{name}"] = iter([data])
         if taken.shard is not None:
             pieces = _pieces(self.folder / "games" / taken.shard, taken.shard_bytes)
-            sources[f"state/{own.name}/{taken.shard}"] = pieces
+            sources[f"state/{one.name}/{taken.shard}"] = pieces
         for name, pieces in sources.items():
             if name not in sent:
                 sent[name] = self._write(name, pieces)
                 self._moved = time.monotonic()
             if (hashed := expected.get(name.rpartition("/")[2])) and name.startswith("checkpoints"):
                 _check(name, sent[name], hashed)
+        closed = dict(self._shards[name] for name in taken.closed)
         self._check_writer()
-        closed = {f"games/{name}": self._shards[f"games/{name}"] for name in taken.closed}
-        stored_run.mark(self._storage, taken.step, closed | sent)
+        stored_run.mark(self._storage, one, closed | sent)
         self._marked = taken
 
     def _tidy(self, taken: Snapshot) -> None:
-        """Delete what the run's own rule deletes, and half-copied checkpoints; renew what is for
-        people."""
+        """Delete what the run's own rule deletes, half-copied checkpoints, and those that the run
+        before marked just after this one had begun; renew what is for people."""
         for name, data in taken.state.items():
             self._write(name, iter([data]))
-        marked = stored_run.steps(self._storage)
-        surplus = set(sealed.surplus(marked, self._keep, taken.jump))
-        for folder in ("checkpoints", "state"):
-            surplus |= set(stored_run.steps(self._storage, folder)) - set(marked)
-        for step in sorted(surplus - {taken.step}):
-            stored_run.delete(self._storage, step)
+        folders = ("checkpoints", "state")
+        stored = {one for folder in folders for one in stored_run.saved(self._storage, folder)}
+        # Listed after the folders: a checkpoint marked in between must not look half-copied.
+        marked = stored_run.saved(self._storage)
+        late = {one for one in marked if one.step > self._first and one.writer != self._id}
+        steps = sorted({one.step for one in set(marked) - late})
+        surplus = set(sealed.surplus(steps, self._keep, taken.jump)) - {taken.step}
+        spent = {one for one in marked if one.step in surplus}
+        for one in sorted((late | spent | stored - set(marked)) - {Saved(taken.step, self._id)}):
+            self._delete(one)
 
     def _copy_end(self) -> None:
         """Copy the newest shard and the files for people, after the run has ended.
@@ -264,16 +276,18 @@ class RunCopy:
         Checkpoints that were set aside because the training diverged there are deleted.
         """
         self._check_writer()
-        for step in stored_run.steps(self._storage):
-            if (self.folder / "checkpoints" / f".diverged-{name_of(step)}").is_dir():
-                stored_run.delete(self._storage, step)
+        for one in stored_run.saved(self._storage):
+            if (self.folder / "checkpoints" / f".diverged-{name_of(one.step)}").is_dir():
+                self._delete(one)
         for name in _shards(self.folder)[-1:]:
-            self._write(f"games/{name}", _pieces(self.folder / "games" / name))
+            stored = stored_run.closed_name(name, self._id)
+            self._write(stored, _pieces(self.folder / "games" / name))
         for name in (*STATE, *EXAMPLES):
             if (self.folder / name).is_file():
                 self._write(name, _pieces(self.folder / name))
 
     def _check_writer(self) -> None:
+        """``Superseded`` where the storage is another run's."""
         try:
             writer = self._storage.read(WRITER, len(self._writer))
         except (Damaged, FileNotFoundError):
@@ -281,7 +295,17 @@ class RunCopy:
         if writer != self._writer:
             raise Superseded(f"another run writes to {self.url}")
 
+    def _delete(self, one: Saved) -> None:
+        """Delete a checkpoint whose name was listed before.
+
+        Where it is one of a run that has taken over, that run wrote ``WRITER`` before it.
+        """
+        self._check_writer()
+        stored_run.delete(self._storage, one)
+
     def _write(self, name: str, pieces: Iterator[bytes]) -> Content:
+        self._check_writer()
+
         def watched() -> Iterator[bytes]:
             for piece in pieces:
                 yield piece

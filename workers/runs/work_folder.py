@@ -99,16 +99,19 @@ def _marked(storage: Storage, folder: Path) -> list[int]:
 
 
 def _shards(storage: Storage, folder: Path) -> dict[str, Content]:
-    """The shards of ``folder`` that are closed and stored."""
-    marked = _marked(storage, folder)
+    """The shards of ``folder`` that are closed and stored, by their names in the storage.
+
+    They are those of the newest mark that ``folder`` wrote: another's may list other games.
+    """
+    own, steps = stored_run.writer_id(plain_files.read(folder / LOCAL)), _marked(storage, folder)
+    marked = [one for one in stored_run.saved(storage) if one.writer == own and one.step in steps]
     try:
         files = stored_run.read_mark(storage, marked[-1]) if marked else {}
     except (Damaged, FileNotFoundError):
         return {}  # they are stored again
     return {
-        name: content for name, content in files.items()
-        if name.startswith("games/") and (folder / name).is_file()
-        and plain_files.size(folder / name) == content.bytes
+        name: content for shard, (name, content) in stored_run.closed(files).items()
+        if (path := folder / "games" / shard).is_file() and plain_files.size(path) == content.bytes
     }  # fmt: skip
 
 
