@@ -9,6 +9,7 @@ import os
 import random
 import shutil
 import socket
+import subprocess
 import time
 
 import numpy as np
@@ -22,6 +23,7 @@ from made_up_models import running
 import games
 from alphazero import agents
 from alphazero.judging import session
+from alphazero.metrics_file import MetricsFile
 from games import svg
 from workers import cli
 from workers.web import app, files, main
@@ -300,24 +302,75 @@ def test_runs_are_listed_with_their_checkpoints_which_play_and_analyse(folder):
     page.state.page.engines.close()
 
 
-def test_curves_are_read_on_from_the_byte_where_they_ended(folder):
+def read_on(page, last):
+    """The answer after ``last``, as the page asks for it."""
+    given = {} if last["step"] is None else {"step": last["step"]}
+    return get(page, "/api/curves", run="mine", after=last["next"], **given).json()
+
+
+def test_curves_are_read_on_from_the_last_line_which_may_have_grown(folder):
     page = app.build(Target(folder=folder), failures())
     first = get(page, "/api/curves", run="mine").json()
     assert [row["step"] for row in first["rows"]] == [0, 1, 2, 3, 4]
-    assert (first["more"], first["restarted"]) == (False, False)
+    assert (first["more"], first["restarted"], first["step"]) == (False, False, 4)
     file = folder / "mine" / "metrics.jsonl"
     with file.open("a") as metrics:
         metrics.write('{"step": 5, "loss": 0.1, "note": "x", "big": 1' + "0" * 400 + "}\n")
         metrics.write('{"step": 6, "lo')  # the rest follows
-    second = get(page, "/api/curves", run="mine", after=first["next"]).json()
-    assert second["rows"] == [{"step": 5, "loss": 0.1}]
+    second = read_on(page, first)
+    assert second["rows"] == [first["rows"][-1], {"step": 5, "loss": 0.1}]
     with file.open("a") as metrics:
         metrics.write('ss": 0.05}\n')
-    third = get(page, "/api/curves", run="mine", after=second["next"]).json()
-    assert third["rows"] == [{"step": 6, "loss": 0.05}]
+    third = read_on(page, second)
+    assert third["rows"] == [{"step": 5, "loss": 0.1}, {"step": 6, "loss": 0.05}]
     file.write_text('{"step": 1, "loss": 3}\n')
-    again = get(page, "/api/curves", run="mine", after=third["next"]).json()
+    again = read_on(page, third)
     assert (again["rows"], again["restarted"]) == ([{"step": 1, "loss": 3}], True)
+
+
+def test_figures_that_a_match_adds_to_the_last_line_are_read(folder):
+    page, path = app.build(Target(folder=folder), failures()), folder / "mine" / "metrics.jsonl"
+    file = MetricsFile(path, resume=True, step=None)
+    file.write(5, {"loss": 0.5})
+    first = get(page, "/api/curves", run="mine").json()
+    file.write(5, {"elo": 1200.0})
+    file.write(6, {"loss": 0.25})
+    second = read_on(page, first)
+    assert second["restarted"] is False
+    assert [(row["step"], row.get("elo")) for row in second["rows"]] == [(5, 1200.0), (6, None)]
+    file.close()
+
+
+def test_a_file_that_was_written_anew_is_read_from_its_start(folder):
+    page, path = app.build(Target(folder=folder), failures()), folder / "mine" / "metrics.jsonl"
+    last = get(page, "/api/curves", run="mine").json()
+    lines = path.read_text().splitlines()
+    for shift in (0, 1):  # another line, and the middle of a line, where the last one began
+        path.write_text("x" * shift + lines[0] + "\n" + "".join(
+            json.dumps({"step": 10 * n, "time": 1.0, "loss": 1 / (n + 1), "minutes": n / 2}) + "\n"
+            for n in range(1, 9)
+        ))  # fmt: skip
+        again = read_on(page, last)
+        assert again["restarted"] is True
+        assert again["rows"][-1]["step"] == 80
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_the_page_replaces_the_rows_that_come_again(tmp_path):
+    """The function alone, in node: the libraries of the page are not loaded."""
+    script = (files.FOLDER / "runs.js").read_text()
+    start = script.index("export function joined")
+    body = script[start : script.index("\n}\n", start) + 3].removeprefix("export ")
+    calls = """
+    const row = (step, more) => ({step, ...more}), old = [row(0), row(1), row(2)];
+    const join = (rows, restarted = false) => joined(old, {rows, restarted});
+    console.log(JSON.stringify([join([row(2, {elo: 7}), row(3)]), join([row(2)]) === old,
+      join([]) === old, join([row(1)]), join([row(5)], true), join([], true)]));"""
+    done = subprocess.run(["node", "-e", body + calls], capture_output=True, text=True, check=True)
+    steps = [{"step": n} for n in range(6)]
+    assert json.loads(done.stdout) == [
+        [*steps[:2], {"step": 2, "elo": 7}, steps[3]], True, True, steps[:2], [steps[5]], [],
+    ]  # fmt: skip
 
 
 def test_long_metrics_come_in_parts(folder, monkeypatch):
