@@ -158,7 +158,8 @@ def test_the_page_says_whose_turn_it_is_also_while_nobody_chooses():
     calls = """
     const LETTERS = 'XO', say = (seat, mover) =>
       sentence({movers: [mover], board: {text: ''}}, {seat}, false, 'random', ['orange', 'blue']);
-    console.log(JSON.stringify(['first', 'second', 'both', 'none'].map(s => [say(s, 0), say(s, 1)])));"""
+    const seats = ['first', 'second', 'both', 'none'];
+    console.log(JSON.stringify(seats.map(s => [say(s, 0), say(s, 1)])));"""
     done = subprocess.run(["node", "-e", body + calls], capture_output=True, text=True, check=True)
     one, two = "orange (first) to move", "blue (second) to move"
     assert json.loads(done.stdout) == [

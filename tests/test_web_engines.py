@@ -12,7 +12,7 @@ from alphazero import agents
 from alphazero.judging import session
 from workers.serve.batching import Unavailable
 from workers.web import engines as module
-from workers.web.engines import Engines, MoveRequest, Mover, _make_player
+from workers.web.engines import Engines, Mover, MoveRequest, _make_player
 from workers.web.events import EventStream
 from workers.web.offers import BUNDLED, Offer, Offers, Target
 
