@@ -565,7 +565,7 @@ def test_random_requests_never_fail_in_the_server(page):
               "minimax:seconds=1", BUNDLED]  # fmt: skip
     names = ["position", "move", "analyse", "values", "players", "runs", "curves", "board.svg", ""]
     paths = []
-    for _ in range(400):
+    for _ in range(1000):
         query = {"game": "tic_tac_toe", "moves": rng.choice(("5", "5.1", "5.1.9.2", "1.4.2.5")),
                  "player": rng.choice((BUNDLED, "random")), "simulations": "4"}  # fmt: skip
         query = mutated(rng, query, pieces)
