@@ -7,11 +7,13 @@ also one without fonts, on which resvg would leave all texts out.
 import importlib
 import importlib.util
 import io
+import math
 import tempfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+from xml.etree import ElementTree
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -20,6 +22,9 @@ GROUND = "#ffffff"
 """The colour behind a picture: neither a PNG of a board nor a GIF is transparent."""
 FRAME, LAST_FRAME = 900, 3000
 """Milliseconds of a frame, and of the last one."""
+MOST_PIXELS = 200_000_000
+"""Pixels of all frames of a GIF, at most: Pillow keeps them until the file is written, a byte or
+three per pixel."""
 PACKAGES = {"resvg_py": "resvg-py", "PIL": "Pillow"}
 """The modules that are needed, and the packages that have them."""
 
@@ -54,26 +59,39 @@ def png(picture: str, zoom: float = 1.0) -> bytes:
 def gif(pictures: Sequence[str], zoom: float = 1.0) -> bytes:
     """SVG ``pictures``, at least one, as the frames of an animated GIF that repeats.
 
-    Frames that are smaller than the largest one stand at its top left. Errors as for ``png``.
+    Frames that are smaller than the largest one stand at its top left. Errors as for ``png``, and
+    ``ValueError``, one line, where they have more than ``MOST_PIXELS`` together.
     """
-    from PIL import Image
-
-    frames = [Image.open(io.BytesIO(png(picture, zoom))).convert("RGB") for picture in pictures]
-    size = max(frame.width for frame in frames), max(frame.height for frame in frames)
-    frames = [_padded(frame, size) for frame in frames]
-    times = [FRAME] * (len(frames) - 1) + [LAST_FRAME]
+    boxes = [_size(picture, zoom) for picture in pictures]
+    size = max(width for width, _ in boxes), max(height for _, height in boxes)
+    pixels = size[0] * size[1] * len(pictures)
+    if pixels > MOST_PIXELS:
+        raise ValueError(
+            f"{len(pictures)} pictures of {size[0]} by {size[1]} have {pixels:,} pixels, and a GIF "
+            f"of more than {MOST_PIXELS:,} is not made: take a smaller --zoom or fewer moves"
+        )
+    frames = (_frame(picture, zoom, size) for picture in pictures)  # Pillow takes one at a time
+    times = [FRAME] * (len(pictures) - 1) + [LAST_FRAME]
     file = io.BytesIO()
-    frames[0].save(
-        file, "GIF", save_all=True, append_images=frames[1:], duration=times, loop=0, disposal=1
+    next(frames).save(
+        file, "GIF", save_all=True, append_images=frames, duration=times, loop=0, disposal=1
     )
     return file.getvalue()
 
 
-def _padded(frame: "Image", size: tuple[int, int]) -> "Image":
+def _size(picture: str, zoom: float) -> tuple[int, int]:
+    """The width and height in pixels that ``picture`` has at most: its own, rounded up."""
+    root = ElementTree.fromstring(picture)
+    width, height = float(root.attrib["width"]), float(root.attrib["height"])
+    return math.ceil(width * zoom), math.ceil(height * zoom)
+
+
+def _frame(picture: str, zoom: float, size: tuple[int, int]) -> "Image":
+    """``picture`` at the top left of an image of ``size``."""
     from PIL import Image
 
     whole = Image.new("RGB", size, GROUND)
-    whole.paste(frame)
+    whole.paste(Image.open(io.BytesIO(png(picture, zoom))).convert("RGB"))
     return whole
 
 

@@ -164,6 +164,31 @@ def test_a_gif_has_a_frame_per_position_all_of_one_size(tmp_path):
     assert len(set(frames)) == 4
 
 
+@needs_raster
+def test_smaller_pictures_of_a_gif_stand_at_its_top_left():
+    from PIL import Image
+
+    box = '<svg xmlns="http://www.w3.org/2000/svg" width="{0}" height="{0}"><rect width="99" \
+height="99"/></svg>'
+    with Image.open(io.BytesIO(raster.gif([box.format(9), box.format(20.5)]))) as image:
+        first = np.asarray(image.convert("L"))
+    assert first.shape == (21, 21)
+    assert (first[:9, :9] < 128).all()
+    assert (first[9:] > 128).all()
+    assert (first[:, 9:] > 128).all()
+
+
+@needs_raster
+def test_a_gif_of_too_many_pixels_is_refused_with_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(raster, "MOST_PIXELS", 1000)
+    file = tmp_path / "game.gif"
+    assert cli.main(["draw", "tic_tac_toe", "5 1 3", "--to", str(file)]) == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert "4 pictures of" in error
+    assert "a GIF of more than 1,000 is not made" in error
+    assert not file.exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -37,6 +37,7 @@ MOST_LEVEL = 10_000
 
 Text = Annotated[str, Query(max_length=300)]
 Moves = Annotated[str, Query(max_length=12_000)]
+Whole = Annotated[int, Query(ge=0, le=2**53)]
 Simulations = Annotated[int | None, Query(ge=2, le=MOST_LEVEL)]
 
 
@@ -168,9 +169,9 @@ class Page:
         """The runs of the folder."""
         return JSONResponse({"runs": [run.as_json() for run in self.offers.runs().values()]})
 
-    def curves(self, run: Text, after: Annotated[int, Query(ge=0, le=2**53)] = 0) -> Response:
-        """The metrics of a run from a byte of its file on."""
-        return JSONResponse(runs.curves(self.offers.run(run), after))
+    def curves(self, run: Text, after: Whole = 0, step: Whole | None = None) -> Response:
+        """The metrics of a run from a byte of its file on, where the line has this step."""
+        return JSONResponse(runs.curves(self.offers.run(run), after, step))
 
     def _read(self, game: str, moves: str) -> Session:
         return positions.read(self.offers.game(game), moves)

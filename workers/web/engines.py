@@ -5,10 +5,12 @@ queue of bounded length (``serve.batching``); the searches of analyses share one
 """
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -84,14 +86,27 @@ def _as_json(decision: Decision, index: int) -> dict[str, Any]:
 Loaded = Batcher[MoveRequest, dict[str, Any]] | Analyser
 
 
+Key = tuple[str, str, str]
+"""The purpose, ``move`` or ``analyse``, the game and the label of a player."""
+
+
+class Entry(NamedTuple):
+    """A player or analyser, and what ends its threads and programs."""
+
+    made: Loaded
+    close: Callable[[], object]
+
+
 class Engines:
     """The loaded players and analysers of one server; for its event loop."""
 
     def __init__(self, offers: Offers) -> None:
         self._offers = offers
-        self._loaded: dict[tuple[str, str, str], Loaded] = {}
-        self._closing: dict[tuple[str, str, str], Callable[[], object]] = {}
-        self._lock = asyncio.Lock()
+        self._loaded: dict[Key, Entry] = {}
+        self._loading: dict[Key, asyncio.Task[None]] = {}
+        self._threads = ThreadPoolExecutor(MOST_LOADED, "loading")
+        self._lock = threading.Lock()  # of ``_loaded``, to which those threads add
+        self._ended = False
 
     async def move(self, game: str, label: str, request: MoveRequest) -> dict[str, Any]:
         """The move of a player; ``RequestError``, or ``Unavailable`` where too many wait."""
@@ -113,33 +128,55 @@ class Engines:
 
     def close(self) -> None:
         """End the threads after their current computation, and the programs that play."""
-        for close in self._closing.values():
-            close()
-        self._closing.clear()
-        self._loaded.clear()
+        with self._lock:
+            self._ended = True
+            entries = list(self._loaded.values())
+            self._loaded.clear()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for entry in entries:
+            entry.close()
 
     async def _get(self, purpose: str, game: str, label: str) -> Loaded:
-        """The entry that is loaded already, else load it: one at a time, in a thread."""
+        """What is loaded already, else load it, once for all requests that wait for it."""
         key = purpose, game, label
-        async with self._lock:
-            if key not in self._loaded:
-                load = self._player if purpose == "move" else self._analyst
-                made, close = await asyncio.to_thread(load, game, label)
-                self._drop_idle()
-                self._loaded[key], self._closing[key] = made, close
-            self._loaded[key] = made = self._loaded.pop(key)  # the last one used is the newest
-            return made
+        while key not in self._loaded:  # loaded and dropped again, perhaps, while this one waited
+            if key not in self._loading:
+                self._make_room()
+                self._loading[key] = asyncio.create_task(self._load(key))
+            await asyncio.shield(self._loading[key])
+        with self._lock:
+            self._loaded[key] = entry = self._loaded.pop(key)  # the last one used is the newest
+        return entry.made
 
-    def _drop_idle(self) -> None:
+    def _make_room(self) -> None:
         """Make room for one more; ``Unavailable`` where all that is loaded is in use."""
-        if len(self._loaded) < MOST_LOADED:
-            return
-        for key, loaded in self._loaded.items():
-            if not loaded.busy:
-                del self._loaded[key]
-                self._closing.pop(key)()
+        if self._ended:
+            raise Unavailable("the server ends")
+        with self._lock:
+            if len(self._loaded) + len(self._loading) < MOST_LOADED:
                 return
-        raise Unavailable("too many players are in use")
+            idle = [key for key, entry in self._loaded.items() if not entry.made.busy]
+            if not idle:
+                raise Unavailable("too many players are in use")
+            dropped = self._loaded.pop(idle[0])
+        dropped.close()
+
+    async def _load(self, key: Key) -> None:
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._make, key)
+        finally:
+            del self._loading[key]
+
+    def _make(self, key: Key) -> None:
+        """Load one, in a thread; what is ready only after ``close`` is closed here."""
+        purpose, game, label = key
+        entry = Entry(*(self._player if purpose == "move" else self._analyst)(game, label))
+        with self._lock:
+            if not self._ended and key not in self._loaded:
+                self._loaded[key] = entry
+                return
+        entry.close()
+        raise Unavailable("the server ends")
 
     def _player(self, game: str, label: str) -> tuple[Loaded, Callable[[], object]]:
         offer, made = self._offers.player(game, label), self._offers.game(game)
@@ -169,9 +206,19 @@ def _loading(label: str, load: Callable[[], Any]) -> Any:
 
 
 def _make_player(offer: Offer, game: Game, allow: Sequence[str]) -> Player:
+    """A player without trees of earlier searches, which may be those of another page.
+
+    A level of N simulations so is N. A user may type ``reuse_tree=true`` nevertheless.
+    """
     if offer.path is not None:
-        return players.from_checkpoint(game, offer.label, allow, path=offer.path, leaves="auto")
-    return players.make(offer.spec, game, leaves="auto", allow=allow, programs=offer.typed)
+        return players.from_checkpoint(
+            game, offer.label, allow, path=offer.path, leaves="auto", reuse_tree=False
+        )
+    spec = offer.spec
+    kind, options = players.parse(spec)
+    if kind == "checkpoint" and "reuse_tree" not in options:
+        spec += f"{',' if ':' in spec else ':'}reuse_tree=false"
+    return players.make(spec, game, leaves="auto", allow=allow, programs=offer.typed)
 
 
 def make_analyst(offer: Offer, game: Game, allow: Sequence[str] = ()) -> Analyst:

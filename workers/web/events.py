@@ -35,15 +35,19 @@ class EventStream(Response):
         self._events, self._close = events, close
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        tasks = {asyncio.create_task(self._send(send)), asyncio.create_task(_left(receive))}
+        """Send the events; an exception of their generator is raised, for the server's log."""
+        tasks = [asyncio.create_task(self._send(send)), asyncio.create_task(_left(receive))]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
             await self._events.aclose()
             self._close()
+        for end in ends:
+            if isinstance(end, Exception):  # a task that was cancelled ended as it should
+                raise end
 
     async def _send(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})

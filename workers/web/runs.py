@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import games
 from alphazero import config_file, metrics_file, plain_files, plain_yaml, sealed
@@ -102,31 +102,51 @@ def _game(config: Path, changed: int, allow: tuple[str, ...]) -> str | None:
     return name if address is None or address in allow else None
 
 
-def curves(run: Run, after: int) -> dict[str, Any]:
+def curves(run: Run, after: int, step: int | None = None) -> dict[str, Any]:
     """The lines of a run's metrics from byte ``after`` on, and ``next``, the byte to go on from.
 
-    At most ``PART`` bytes, ``more`` says whether there is more already. ``restarted``: the file is
-    shorter than ``after``, because the run was resumed: it is read from its start.
+    At most ``PART`` bytes, ``more`` says whether there is more already. At the end of the file
+    ``next`` is the start of its last line, because figures may be added to that line later, and
+    ``step`` is the step of that line, else None. Handed back, it shows whether the file has been
+    written anew: ``restarted`` says that, and the file is read from its start.
     """
+    part = _part(run, after)
+    lines = part.data[: part.data.rfind(b"\n") + 1].splitlines(keepends=True)
+    rows = [_numbers(row) for row in map(metrics_file.parse, lines) if row is not None]
+    if after > part.size or (step is not None and lines and _step(lines[0]) != step):
+        return {**curves(run, 0), "restarted": True}
+    place, last = len(b"".join(lines)), None if lines else step
+    if not lines and len(part.data) == PART:  # a line of half a megabyte is none of ours
+        place = PART
+    more = after + len(part.data) < part.size
+    if not more and lines and (last := _step(lines[-1])) is not None:
+        place -= len(lines[-1])
+    return {"rows": rows, "next": after + place, "step": last, "more": more, "restarted": False}
+
+
+class _Part(NamedTuple):
+    """Some bytes of a file."""
+
+    data: bytes
+    size: int
+    """Bytes of the whole file."""
+
+
+def _part(run: Run, start: int) -> _Part:
+    """At most ``PART`` bytes of a run's metrics; ``RequestError`` (404) where there are none."""
     try:
         with plain_files.opened(run.path / METRICS, LARGEST) as file:
             size = os.fstat(file.fileno()).st_size
-            restarted = after > size
-            start = 0 if restarted else after
             file.seek(start)
-            data = file.read(PART)
+            return _Part(file.read(PART), size)
     except (OSError, ValueError) as error:
         raise RequestError(404, f"{run.name} has no metrics: {error}", "run") from None
-    whole = data.rfind(b"\n") + 1
-    if not whole and len(data) == PART:  # a line of half a megabyte is none of ours
-        whole = PART
-    parsed = [metrics_file.parse(line) for line in data[:whole].splitlines()]
-    return {
-        "rows": [_numbers(row) for row in parsed if row is not None],
-        "next": start + whole,
-        "more": start + whole < size and whole > 0,
-        "restarted": restarted,
-    }
+
+
+def _step(line: bytes) -> int | None:
+    """The step of a line, where it has one that the page can hand back."""
+    row = metrics_file.parse(line)
+    return row["step"] if row is not None and 0 <= row["step"] < 2**53 else None
 
 
 def _numbers(row: dict[str, Any]) -> dict[str, float]:

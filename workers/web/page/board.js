@@ -66,8 +66,9 @@ function Figure({cell, figure}) {
     <text x=${cell.x * U} y=${cell.y * U}>${Math.round(100 * share)}</text></g>`;
 }
 
-/** Where a cell is, in the letters and numbers beside the board, else as row and column. */
-function placeOf(board, cell) {
+/** Where a cell is: its name in the game's notation, else by the labels, else as row and column. */
+function placeOf(board, cell, place) {
+  if (place != null) return /^\d+$/.test(place) ? `cell ${place}` : place;
   const beside = (test) => board.labels.find(test)?.text;
   const column = beside(l => l.x === cell.x && l.y > cell.y) ?? beside(l => l.x === cell.x && l.y < cell.y);
   const row = beside(l => l.y === cell.y && l.x < cell.x);
@@ -77,12 +78,12 @@ function placeOf(board, cell) {
     : `row ${Math.round(cell.y) + 1}, column ${cell.x + 1}`;
 }
 
-function nameOf(board, cell, players) {
+function nameOf(board, cell, players, place) {
   const empty = ['across', 'down'].includes(cell.shape) ? 'no line' : 'empty';
   const owner = cell.player == null ? '' : players[cell.player];
   const piece = cell.piece && !['-', '|'].includes(cell.piece) ? ` ${cell.piece}` : '';
   const what = cell.player != null ? owner + piece : cell.piece ? `piece${piece}` : empty;
-  return `${placeOf(board, cell)}: ${what}`;
+  return `${placeOf(board, cell, place)}: ${what}`;
 }
 
 /** The cell next to `from` in a direction: the nearest one, sideways distance counting double. */
@@ -104,9 +105,9 @@ const KEYS = {ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRigh
 
 /**
  * The board. `figures`: per cell `{share, best}`; `arrow`: cells of a move to point at;
- * `play(move)` is called with one of `legal` when its last cell has been clicked.
+ * `places`: the names of the cells; `play(move)` is called with one of `legal` when its last cell has been clicked.
  */
-export function Board({board, legal, picked, setPicked, figures, arrow, play, chess, players}) {
+export function Board({board, legal, picked, setPicked, figures, arrow, play, chess, players, places}) {
   const [at, setAt] = useState(0), frame = useRef(null), next = targets(legal, picked);
   const columns = byLabel(board, legal);
   useEffect(() => { if (at >= board.cells.length) setAt(0); }, [board.cells.length]);
@@ -114,8 +115,8 @@ export function Board({board, legal, picked, setPicked, figures, arrow, play, ch
   const points = new Set(board.cells.filter(c => c.shape === 'point').map(c => key(c.x, c.y)));
   const sides = cell => Object.keys(SIDES).filter(s =>
     points.has(key(cell.x + SIDES[s][0], cell.y + SIDES[s][1])));
-  const places = [...board.cells, ...board.labels];
-  const [left, right] = range(places.map(p => p.x)), [top, bottom] = range(places.map(p => p.y));
+  const drawn = [...board.cells, ...board.labels];
+  const [left, right] = range(drawn.map(p => p.x)), [top, bottom] = range(drawn.map(p => p.y));
 
   const click = cell => {
     const open = targets(legal, picked).has(cell) ? picked : [];
@@ -142,7 +143,7 @@ export function Board({board, legal, picked, setPicked, figures, arrow, play, ch
     return html`<g key=${i} class=${['cell', ...marks.filter(Boolean)].join(' ')} data-cell=${i}
       data-player=${cell.player ?? ''} data-piece=${cell.piece} role="button"
       tabindex=${i === at ? 0 : -1} aria-disabled=${can ? null : 'true'}
-      aria-label=${nameOf(board, cell, players) + (can ? ', can be played' : '')}
+      aria-label=${nameOf(board, cell, players, places[i]) + (can ? ', can be played' : '')}
       onclick=${() => { setAt(i); click(i); }} onfocus=${() => setAt(i)}>
       <${Ground} cell=${cell} sides=${sides(cell)}/>
       <rect class="halo" x=${cell.x * U - 17} y=${cell.y * U - 17} width="34" height="34" rx="6"/>

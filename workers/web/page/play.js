@@ -58,7 +58,7 @@ function Choice({label, value, options, onchange}) {
 }
 
 /** What is going on, in one sentence. */
-function sentence(here, state, thinking, opponent, colours) {
+export function sentence(here, state, thinking, opponent, colours) {
   if (here.reason) {
     const why = here.reason === 'length' ? ' (the game has reached its longest length)' : '';
     if (here.result === 0) return `The game is a draw${why}.`;
@@ -69,7 +69,9 @@ function sentence(here, state, thinking, opponent, colours) {
   }
   const mover = here.movers.at(-1), letter = here.board.text ? `, ${LETTERS[mover]}` : '';
   const name = `${colours[mover]} (${mover ? 'second' : 'first'}${letter}) to move`;
-  return thinking ? `${name}: ${opponent} is choosing …` : `${name}${state.seat === 'both' ? '' : ': your turn'}`;
+  if (thinking) return `${name}: ${opponent} is choosing …`;
+  if (state.seat === 'both') return name;
+  return {first: 0, second: 1}[state.seat] === mover ? `${name}: your turn` : `${name}: the turn of ${opponent}`;
 }
 
 export function Play({state, change, start}) {
@@ -81,7 +83,8 @@ export function Play({state, change, start}) {
   const offered = usePlayers(game, setError);
   const [shown, current] = usePositions(game, moves, at, setError);
   const players = offered?.players ?? [];
-  const opponent = players.find(p => p.label === state.player) ?? players[0];
+  const opponent = state.player ? players.find(p => p.label === state.player) : players[0];
+  const absent = offered && state.player && !opponent && seat !== 'both' && `There is no player ${state.player} here: choose another opponent.`;
   const analysts = players.filter(p => p.analyses);
   const analyst = (analysts.find(p => p.label === state.analyst) ?? analysts.find(p => p.label === opponent?.label) ?? analysts[0])?.label;
   const know = (key, value) => setValues(known => ({...known, [`${analyst}#${key}`]: value}));
@@ -89,10 +92,11 @@ export function Play({state, change, start}) {
   const report = useAnalysis(analysing && going, game, line, analyst, know);
   const graph = useRef(null), hinting = useRef(null), legal = going ? shown.here.legal : [];
 
-  const go = ply => { setPicked([]); setHint(null); setNotice(''); change({at: Math.min(Math.max(ply, 0), moves.length)}); };
+  const forget = () => { hinting.current?.(); setPicked([]); setHint(null); setNotice(''); };
+  const go = ply => { forget(); change({at: Math.min(Math.max(ply, 0), moves.length)}); };
   const play = move => {
     const next = [...line, String(move.action)];
-    setPicked([]); setHint(null); setNotice('');
+    forget();
     change({moves: next, at: next.length});
   };
   const own = {first: 0, second: 1}[seat], mover = shown?.here.movers.at(-1);
@@ -114,7 +118,7 @@ export function Play({state, change, start}) {
   }, [their_turn, game, moves.join('.'), opponent?.label, state.level, retry, seat]);
 
   useEffect(() => () => { graph.current?.(); hinting.current?.(); }, []);
-  useEffect(() => { hinting.current?.(); setPicked([]); }, [game, line.join('.')]);
+  useEffect(() => { hinting.current?.(); setPicked([]); setHint(null); }, [game, line.join('.'), analyst]);
   useEffect(() => {
     if (shown && current && shown.here.reason) know(line.join('.'), shown.here.result);
   }, [shown, current, analyst]);
@@ -128,6 +132,7 @@ export function Play({state, change, start}) {
   const named = legal.filter(move => !move.cells.length);
 
   const undo = () => {
+    forget();
     let ply = at;
     do ply -= 1; while (ply > 0 && own !== undefined && shown.here.movers[ply] !== own);
     change({moves: moves.slice(0, ply), at: ply});
@@ -136,13 +141,18 @@ export function Play({state, change, start}) {
   const ask = () => {
     hinting.current?.();
     hinting.current = stream('analyse', {game, moves: line.join('.'), player: analyst, simulations: HINT_SIMULATIONS},
-      data => { if (data.best) setHint(data.best); });
+      data => { if (data.error) setError(data.error); else if (data.best) setHint(data.best); },
+      failed => failed && setError('The server does not search now; ask for the hint again.'));
   };
   const draw = () => {
     graph.current?.();
     setNotice('analysing the whole game …');
     graph.current = stream('values', {game, moves: moves.join('.'), player: analyst, simulations: GRAPH_SIMULATIONS},
-      data => { if (data.first != null) know(moves.slice(0, data.ply).join('.'), data.first); }, () => setNotice(''));
+      data => {
+        if (data.error) setError(data.error);
+        else if (data.first != null) know(moves.slice(0, data.ply).join('.'), data.first);
+      },
+      failed => { setNotice(''); if (failed) setError('The server does not search now; analyse the game again.'); });
   };
   const copy = () => navigator.clipboard.writeText(location.href)
     .then(() => setNotice('The link to this game is copied.'), () => setNotice('Copy the address of this page: it holds the whole game.'));
@@ -152,23 +162,23 @@ export function Play({state, change, start}) {
     const move = legal.find(m => m.text === text) ?? legal.find(m => m.text.toLowerCase() === text.toLowerCase());
     if (move) { field.value = ''; setError(''); play(move); } else setError(`${text || 'nothing'} is not a move here`);
   };
-  const newGame = () => { setValues({}); setError(''); change({moves: [], at: 0}, true); };
+  const newGame = () => { forget(); setValues({}); setError(''); change({moves: [], at: 0}, true); };
 
   return html`<section class="left" aria-label="game">
     <div class="row">
       <${Choice} label="Game" value=${game} options=${[...new Set([game, ...start.games])].map(g => [g, g])}
         onchange=${value => change({game: value, moves: [], at: 0, player: '', analyst: ''}, true)}/>
       <${Choice} label="You play" value=${seat} options=${Object.entries(SEATS)} onchange=${value => change({seat: value})}/>
-      ${seat !== 'both' && opponent && html`<${Choice} label="Opponent" value=${opponent.label}
-        options=${players.map(p => [p.label, p.label])} onchange=${value => change({player: value})}/>`}
+      ${seat !== 'both' && (opponent || absent) && html`<${Choice} label="Opponent" value=${opponent?.label ?? state.player}
+        options=${[...(absent ? [[state.player, `${state.player} (not here)`]] : []), ...players.map(p => [p.label, p.label])]} onchange=${value => change({player: value})}/>`}
       ${seat !== 'both' && opponent?.levels && html`<${Choice} label="Simulations" value=${String(state.level)}
         options=${[['', 'its own'], ...LEVELS.map(n => [String(n), n.toLocaleString('en')])]} onchange=${value => change({level: value})}/>`}
     </div>
-    <p class="status" role="status">${sentence(here, state, thinking, opponent?.label ?? 'the opponent', colours)}</p>
-    <p class="error" role="alert">${error}${error && their_turn && html` <button onclick=${() => { setError(''); setRetry(retry + 1); }}>Try again</button>`}</p>
+    <p class="status" role="status">${sentence(here, state, thinking, opponent?.label ?? (state.player || 'the opponent'), colours)}</p>
+    <p class="error" role="alert">${error || absent}${error && their_turn && html` <button onclick=${() => { setError(''); setRetry(retry + 1); }}>Try again</button>`}</p>
     <${Board} board=${here.board} legal=${human ? legal : []} picked=${picked} setPicked=${setPicked}
       figures=${analysing && going ? figures(report, targets(legal, picked), overlay) : new Map()}
-      arrow=${bestMove ? bestMove.cells : []} play=${play} chess=${chess} players=${colours}/>
+      arrow=${bestMove ? bestMove.cells : []} play=${play} chess=${chess} players=${colours} places=${here.places}/>
     ${(named.length > 0 || choices.length > 0) && html`<div class="row" role="group" aria-label="moves without a cell">
       ${[...named, ...choices].map(move => html`<button key=${move.action} class="choice" disabled=${!human}
         onclick=${() => play(move)}>${move.text}</button>`)}</div>`}

@@ -19,6 +19,15 @@ function loadPlot() {
   return plotting;
 }
 
+/** The rows of a run with those of an answer; the last line of a file comes again, perhaps with more figures. */
+export function joined(rows, got) {
+  if (got.restarted) return got.rows;
+  if (!got.rows.length) return rows;
+  const kept = rows.filter(row => row.step < got.rows[0].step);
+  const same = kept.length + 1 === rows.length && JSON.stringify([rows.at(-1)]) === JSON.stringify(got.rows);
+  return same ? rows : [...kept, ...got.rows];
+}
+
 /** The rows of the chosen runs by name, read on every few seconds while the page is seen. */
 function useRows(names) {
   const [rows, setRows] = useState({}), places = useRef({}), key = names.join('\n');
@@ -29,13 +38,14 @@ function useRows(names) {
         try {
           let more = true;
           while (more && !leaving) {
-            const got = await get('curves', {run, after: places.current[run] ?? 0});
+            const got = await get('curves', {run, ...places.current[run]});
             if (leaving) return;
-            places.current[run] = got.next;
+            places.current[run] = {after: got.next, step: got.step};
             more = got.more;
-            if (got.rows.length || got.restarted) {
-              setRows(all => ({...all, [run]: [...(got.restarted ? [] : all[run] ?? []), ...got.rows]}));
-            }
+            setRows(all => {
+              const now = joined(all[run] ?? [], got);
+              return now === all[run] ? all : {...all, [run]: now};
+            });
           }
         } catch { /* the run was removed: its curve stays as it is */ }
       }
