@@ -67,6 +67,7 @@ ends it would wait for them."""
 AFTER_LOSS = 2.0
 """Seconds between two looks at the cluster's machines after the loss of a node, or without one."""
 
+
 class Supervisor:
     """Keeps the members of a fleet alive and up to date, on a thread of its own."""
 
