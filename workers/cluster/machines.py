@@ -91,10 +91,8 @@ def _result(answer: Any, machine: Machine) -> tuple[bool, str]:
 def _judge(machine: Machine, found: Examination, now: float) -> tuple[bool, str]:
     """Whether the machine can play, and a line about it; ``now``: seconds since 1970 here."""
     if found.versions != versions():
-        return (
-            False,
-            f"it has {found.versions or 'other versions'}, but this process has {versions()}",
-        )
+        there = found.versions or "other versions"
+        return False, f"it has {there}, but this process has {versions()}"
     if found.problem:
         return False, found.problem
     if found.shared_memory < LEAST_SHARED_MEMORY:
