@@ -70,11 +70,7 @@ def train(
     if time_limit_minutes is not None and not time_limit_minutes > 0:
         raise ValueError(f"time_limit_minutes must be above 0, not {time_limit_minutes}")
     directory = Path(directory)
-    if settings.selfplay.processes not in (0, "auto"):
-        raise ValueError(
-            "selfplay.processes: alphazero.train plays in this process; `alphazero train` starts "
-            "others"
-        )
+    _check_processes(settings)
     settings = resolve(settings, "off")
     _check_directory(directory, resume)
     minutes = time_limit_minutes or settings.training.time_limit_minutes
@@ -208,6 +204,15 @@ def check_start(start: Description, settings: Config) -> None:
     game = game_of(settings)
     checkpoint.check_rules(start, game)
     check_weights(game, settings.network, start.shapes, start.path)
+
+
+def _check_processes(settings: Config) -> None:
+    """``ValueError`` where self-play is to have processes of its own, which commands start."""
+    if settings.selfplay.processes not in (0, "auto"):
+        raise ValueError(
+            "selfplay.processes: alphazero.train plays in this process; `alphazero train` starts "
+            "others"
+        )
 
 
 def _check_directory(directory: Path, resume: bool) -> None:

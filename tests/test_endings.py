@@ -196,7 +196,9 @@ def test_a_command_runs_in_a_folder_that_was_removed(tmp_path, monkeypatch):
 def test_the_options_that_continue_a_lost_run_are_quoted(tmp_path):
     run = SimpleNamespace(directory=tmp_path / "my run", learner=SimpleNamespace(step=0))
     run.directory.mkdir()
-    assert f"--resume --run-dir '{run.directory}' continues" in train._save_at_end(run, 0.0)
+    assert f"--resume --run-dir '{run.directory}' continues" in train._save_at_end(
+        run, 0.0, run.directory
+    )
 
 
 def test_figures_are_in_their_file_though_the_table_cannot_be_printed(tmp_path, monkeypatch):

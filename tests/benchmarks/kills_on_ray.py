@@ -48,7 +48,7 @@ AFTERWARDS = 40.0
 """Seconds during which a pause in the storing of games is looked for, where the run goes on."""
 ACTORS = {"node": b"ray::NodeActor", "replay": b"ray::ReplayStore"}
 PROCESSES = ("search process", "evaluator", *ACTORS)
-"""What ``actors`` kills and stops; the first two belong to the node."""
+"""The kinds of processes that ``actors`` kills and stops; the first two belong to the node."""
 SMALL_DISK = ["unshare", "--mount", "--map-root-user", "sh", "-c"]
 MOUNT = "mount -t tmpfs -o size=24m tmpfs"
 

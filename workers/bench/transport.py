@@ -89,10 +89,10 @@ def figures(name: str, calls: list[Calls], evaluator_cpu: float, positions: int)
 
     The callers of a turn work at the same time, so that their rates are added up.
     """
-    latencies = 1e6 * np.concatenate([each.latencies for each in calls])
-    turn_seconds = sum(each.seconds for each in calls) / len(calls) * TURNS
+    latencies = 1e6 * np.concatenate([made.latencies for made in calls])
+    turn_seconds = sum(made.seconds for made in calls) / len(calls) * TURNS
     rate = len(latencies) / turn_seconds
-    caller_cpu = sum(each.cpu_seconds for each in calls)
+    caller_cpu = sum(made.cpu_seconds for made in calls)
     return {
         "way": name,
         "requests_per_second": rate,

@@ -174,8 +174,8 @@ class RayFleet:
             plan,
             self._make_evaluator,
             self._incarnations.draw(LIVES),
-            self._timeouts.node,
             versions(),
+            self._timeouts.node,
         )
         return Member(f"node {node.name}", "node", actor, node.id)
 

@@ -2,14 +2,13 @@
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-import games
 from alphazero.errors import reason
 from workers.cluster.connection import versions
 from workers.node.plan import Machine
@@ -59,16 +58,19 @@ class Examination(NamedTuple):
 
 
 def examine(
-    nodes: Sequence[ClusterNode], game: str | None, seconds: float = EXAMINATION_SECONDS
+    nodes: Sequence[ClusterNode],
+    check: Callable[[], object],
+    seconds: float = EXAMINATION_SECONDS,
 ) -> list[tuple[bool, str]]:
     """Whether each machine can play, and a line about it; all are examined at the same time.
 
-    ``game``: one that they have to import; ``seconds``: the time within which all have to answer.
+    ``check``: called there, and raises where they cannot play; ``seconds``: the time within which
+    all have to answer.
     """
     deadline = time.monotonic() + seconds
     task: Any = ray.remote(num_cpus=0, max_retries=0)(_examine)
     there = [NodeAffinitySchedulingStrategy(node.id, soft=False) for node in nodes]
-    answers = [task.options(scheduling_strategy=place).remote(game) for place in there]
+    answers = [task.options(scheduling_strategy=place).remote(check) for place in there]
     machines = dict(zip(answers, (node.machine for node in nodes), strict=True))
     results, waiting = {}, list(answers)
     while waiting:
@@ -81,37 +83,36 @@ def examine(
 
 
 def _result(answer: Any, machine: Machine) -> tuple[bool, str]:
-    """What ``examine`` returns of a machine whose answer has just come."""
+    """The result of ``examine`` for a machine whose answer has just come."""
     try:
-        return _judge(machine, ray.get(answer), time.time())
+        return _assess(machine, ray.get(answer), time.time())
     except (RayError, TypeError) as error:  # other versions may answer with other fields
         return False, reason(error)
 
 
-def _judge(machine: Machine, found: Examination, now: float) -> tuple[bool, str]:
+def _assess(machine: Machine, facts: Examination, now: float) -> tuple[bool, str]:
     """Whether the machine can play, and a line about it; ``now``: seconds since 1970 here."""
-    if found.versions != versions():
-        there = found.versions or "other versions"
+    if facts.versions != versions():
+        there = facts.versions or "other versions"
         return False, f"it has {there}, but this process has {versions()}"
-    if found.problem:
-        return False, found.problem
-    if found.shared_memory < LEAST_SHARED_MEMORY:
+    if facts.problem:
+        return False, facts.problem
+    if facts.shared_memory < LEAST_SHARED_MEMORY:
         return False, (
-            f"{found.shared_memory >> 20} MiB of shared memory are free, a run needs "
+            f"{facts.shared_memory >> 20} MiB of shared memory are free, a run needs "
             f"{LEAST_SHARED_MEMORY >> 20}: in a container, --shm-size 1g"
         )
     return True, (
-        f"{machine.cpus} cores, {machine.gpus} GPUs, {found.shared_memory >> 20} MiB of shared "
-        f"memory, clock {found.clock - now:+.1f} s"
+        f"{machine.cpus} cores, {machine.gpus} GPUs, {facts.shared_memory >> 20} MiB of shared "
+        f"memory, clock {facts.clock - now:+.1f} s"
     )
 
 
-def _examine(game: str | None) -> Examination:
+def _examine(check: Callable[[], object]) -> Examination:
     """The facts about this machine; called in a process of Ray there."""
     problem = ""
     try:
-        if game is not None:
-            games.make(game)
+        check()
     except Exception as error:  # a user's own game may raise anything
         problem = reason(error)
     free = shutil.disk_usage(IN_MEMORY).free if IN_MEMORY.is_dir() else 0

@@ -53,8 +53,8 @@ class NodeActor:
         plan: Plan,
         make_evaluator: Callable[[Config], LoadableEvaluator],
         incarnation: int,
-        timeouts: NodeTimeouts,
         expected: str,
+        timeouts: NodeTimeouts = NodeTimeouts(),  # noqa: B008 - frozen
     ):
         """``incarnation``: the first of the numbers of this node's search processes. ``expected``:
         the driver's ``versions``; ``ValueError`` where this machine has others."""

@@ -27,13 +27,8 @@ from functools import partial
 from typing import Any
 
 import ray
-from ray.exceptions import (
-    ActorDiedError,
-    ActorUnavailableError,
-    PendingCallsLimitExceeded,
-    RayError,
-    RayTaskError,
-)
+from ray import exceptions
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError, RayTaskError
 
 from alphazero.errors import FleetLost
 from workers.cluster.answers import (
@@ -133,7 +128,7 @@ class Supervisor:
             self._reconcile(self.replay)
 
     def stop(self) -> None:
-        """Check and call nothing any more, before the actors are ended."""
+        """Check and call nothing any more."""
         self._stop.set()
         self._thread.join(timeout=10)
         self._control.close()
@@ -313,7 +308,7 @@ class Supervisor:
             changed = desired not in (None, member.applied)
             if member.alive and member.pending_call is None and changed:
                 # If the member's queue of calls is full, it may hang; the pings detect that.
-                with suppress(PendingCallsLimitExceeded):
+                with suppress(exceptions.PendingCallsLimitExceeded):
                     member.pending_call, member.applied = self._send(member), desired
 
     def _desired(self, member: Member) -> Any:

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Iterator
+from functools import partial
 
 from workers.terminal.options import add_json
 
@@ -63,9 +64,17 @@ def _tests(address: str, game: str | None) -> Iterator[tuple[str, bool, str]]:
         nodes = machines.list_nodes(ray.nodes())
         line = f"{len(nodes)} with a core" if nodes else "none has a core: a run would wait"
         yield "machines", bool(nodes), line
-        results = machines.examine(nodes, game)
+        results = machines.examine(nodes, partial(_import, game))
         for node, (passed, text) in zip(nodes, results, strict=True):
             yield node.name, passed, text
     finally:
         if started:
             ray.shutdown()
+
+
+def _import(game: str | None) -> None:
+    """Make the game, if one is named; called on each machine."""
+    import games
+
+    if game is not None:
+        games.make(game)

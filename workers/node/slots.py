@@ -23,12 +23,10 @@ makes it WAITING and sends (3, 8) again, evaluator B takes it. The search proces
 search process submits it as 10.
 """
 
-import fcntl
 import math
 import os
 import select
 import struct
-import termios
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -41,6 +39,12 @@ from numpy.typing import NDArray
 from alphazero.types import Evaluation
 from games.base import States
 from workers.node.shared import SharedArrays
+
+try:
+    import fcntl
+    import termios
+except ImportError:  # on Windows
+    fcntl = termios = None  # type: ignore
 
 FREE, WAITING, TAKEN, ANSWERED = range(4)
 HEAD = np.dtype(
@@ -101,8 +105,10 @@ class Slots:
     ):
         """``dtype``: that of the states. ``memory`` and ``pipes``: in a child process.
 
-        ``ValueError`` where there would be more than ``MOST_SLOTS``.
+        ``ValueError`` where there would be more than ``MOST_SLOTS``, and on Windows.
         """
+        if fcntl is None:
+            raise ValueError("selfplay.processes: several processes need Linux or macOS; say 0")
         count = sizes.players * sizes.per_player
         if count > MOST_SLOTS:
             raise ValueError(f"{count:,} requests at once, should be at most {MOST_SLOTS:,}")

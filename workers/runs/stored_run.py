@@ -99,9 +99,9 @@ def saved(storage: Storage, folder: str = "marks") -> list[Saved]:
     """The checkpoints in the names in ``folder``, by step; other names are left out."""
     names = (name.removesuffix(".json") for name in storage.names(folder))
     matches = (_STEP.fullmatch(name) for name in names)
-    found = {Saved(int(match[2]), match[3] or "") for match in matches
+    named = {Saved(int(match[2]), match[3] or "") for match in matches
              if match and match[1] == name_of(int(match[2]))}  # fmt: skip
-    return sorted(found)
+    return sorted(named)
 
 
 def steps(storage: Storage, folder: str = "marks") -> list[int]:

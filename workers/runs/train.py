@@ -60,10 +60,7 @@ def main(
     followed = resume and (copy is None or not copy.is_fetched)
     if followed and (ended := run_directory.describe_last_end(run_dir / "log.txt")):
         console.print(ended, markup=False, soft_wrap=True, highlight=False)
-    ray = _stored_ray(start) if start and ray == "auto" else ray
-    ray = choose_ray() if ray == "auto" else ray
-    settings = choose_processes(settings) if ray == "off" else settings
-    settings = local_run.resolve(settings, ray)
+    settings = _resolve(settings, start, ray)
     minutes = time_limit or settings.training.time_limit_minutes
     limit = minutes * 60 if minutes else math.inf
     with ExitStack() as stack:
@@ -130,6 +127,14 @@ def _stored_ray(start: Description) -> str:
             "--ray local or the cluster's address"
         )
     return start.config.ray
+
+
+def _resolve(settings: Config, start: Description | None, ray: str) -> Config:
+    """``settings`` without ``auto`` for the place of self-play and its numbers of processes."""
+    ray = _stored_ray(start) if start and ray == "auto" else ray
+    ray = choose_ray() if ray == "auto" else ray
+    settings = choose_processes(settings) if ray == "off" else settings
+    return local_run.resolve(settings, ray)
 
 
 def choose_ray() -> str:

@@ -137,7 +137,7 @@ class Engines:
             entry.close()
 
     async def _get(self, purpose: str, game: str, label: str) -> Loaded:
-        """What is loaded already, else load it, once for all requests that wait for it."""
+        """The entry, which is loaded at the first request, once for all that wait for it."""
         key = purpose, game, label
         while key not in self._loaded:  # loaded and dropped again, perhaps, while this one waited
             if key not in self._loading:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import games
 from alphazero import config_file, metrics_file, plain_files, plain_yaml, sealed
-from alphazero.config import Config
+from alphazero.config import OBSOLETE, Config
 from workers.serve.bodies import RequestError
 
 METRICS, CONFIG = "metrics.jsonl", "config.yaml"
@@ -95,7 +95,7 @@ def _game(config: Path, changed: int, allow: tuple[str, ...]) -> str | None:
     try:
         plain_files.size(config)
         text = plain_yaml.read_text(config)
-        name = config_file.parse(Config, text, str(config)).game
+        name = config_file.parse(Config, text, str(config), obsolete=OBSOLETE).game
     except (OSError, ValueError):
         return None
     address = games.address_of(name)
