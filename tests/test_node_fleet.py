@@ -35,11 +35,12 @@ CONFIG = Config(
     selfplay=SelfPlaySettings(games=8, groups=2),
     inference=InferenceSettings(batch_size=64),
 )
+pytestmark = pytest.mark.timeout(600)  # processes start slowly beside other tests
 PLAN = Plan(players=2, evaluators=2, lanes=1, groups=2, on_gpu=False)
 TIMEOUTS = NodeTimeouts(interval=0.05, stopped=1.0, stuck=90.0, max_failures=3)
 
 
-def wait_until(condition, seconds=60.0):
+def wait_until(condition, seconds=240.0):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "the condition did not become true in time"
@@ -63,7 +64,7 @@ class Run:
         self.replay.extend = keep
         self.fleet = NodeFleet(config, directory, self.replay, make_evaluator, plan, TIMEOUTS)
 
-    def collect(self, number: int, seconds=60.0):
+    def collect(self, number: int, seconds=240.0):
         """Collect so many more games."""
         enough, deadline = len(self.records) + number, time.monotonic() + seconds
         while len(self.records) < enough:

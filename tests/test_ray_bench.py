@@ -94,12 +94,6 @@ def test_play_has_ended_before_the_network_alone_is_measured():
     assert fleet.evaluated == at_the_end
 
 
-def test_search_processes_are_refused_where_ray_would_start_none():
-    pytest.importorskip("ray")
-    with pytest.raises(ValueError, match=r"selfplay\.processes is 0, but on Ray"):
-        bench.run("selfplay", [*SMALL, "ray=local", "selfplay.processes=0", "seconds=0.1"])
-
-
 @pytest.fixture(scope="module")
 def figures(ray_session):
     options = ["max_players=3", "seconds=0.3", "latency_ms=1"]

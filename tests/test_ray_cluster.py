@@ -52,9 +52,9 @@ def test_too_little_shared_memory_fails_with_the_way_to_have_more(check, monkeyp
 def test_each_machine_with_other_versions_fails_and_the_others_are_reported_too(
     ray_session, monkeypatch
 ):
-    (node,) = machines.list_nodes()
+    (node,) = machines.list_nodes(ray_session.nodes())
     monkeypatch.setattr(machines, "versions", lambda: "Ray 2.9.1, Python 3.9.7, alphazero 1")
-    results = machines.examine([node, node._replace(id="ab" * 28), node], None)
+    results = machines.examine([node, node._replace(id="ab" * 28), node], print)
     assert [passed for passed, _ in results] == [False] * 3
     assert results[0] == results[2]
     assert results[0][1].endswith("but this process has Ray 2.9.1, Python 3.9.7, alphazero 1")
@@ -63,10 +63,10 @@ def test_each_machine_with_other_versions_fails_and_the_others_are_reported_too(
 
 
 def test_all_machines_are_examined_within_one_deadline(ray_session):
-    (node,) = machines.list_nodes()
-    results = machines.examine([node] * 3, None, seconds=0.0)
+    (node,) = machines.list_nodes(ray_session.nodes())
+    results = machines.examine([node] * 3, print, seconds=0.0)
     assert results[2] == (False, "no answer within 0 s")
-    assert all(passed for passed, _ in machines.examine([node] * 3, None))
+    assert all(passed for passed, _ in machines.examine([node] * 3, print))
 
 
 def test_an_address_where_nothing_listens_is_one_failed_test(capsys, monkeypatch):

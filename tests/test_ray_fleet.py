@@ -40,10 +40,10 @@ TIMEOUTS = Timeouts(
     max_failures=4,
     node=NodeTimeouts(interval=0.05, max_failures=4),
 )
-pytestmark = pytest.mark.usefixtures("ray_session")
+pytestmark = [pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(600)]
 
 
-def wait_until(condition, seconds=60.0):
+def wait_until(condition, seconds=240.0):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "the condition did not become true in time"
@@ -75,7 +75,7 @@ class Run:
         shards = sorted((self.directory / "games").glob("shard_*.bin"))
         return [r for path in shards for _, r in wire.read_shard(GAME, path, lambda line: None)]
 
-    def collect_until(self, enough, seconds=60.0) -> list[Collected]:
+    def collect_until(self, enough, seconds=240.0) -> list[Collected]:
         """Collect until ``enough()``; returns what was collected from now on."""
         first, deadline = len(self.collected), time.monotonic() + seconds
         while not enough():

@@ -164,7 +164,7 @@ class SlotCalls:
         self._shared = Shared(Slots(sizes, game.dtype), Counters(callers, 1), PublishedWeights({}))
         self._shared.weights.publish({}, 0)
         self._shared.counters.held = True
-        work = Work(partial(SleepingEvaluator, chosen, 0.0), chosen.inference.batch_size, 1, 1)
+        work = Work(partial(_evaluator, chosen), chosen.inference.batch_size, 1, 1)
         self._received: queue.Queue[Calls] = queue.Queue()
         self._failure = ""
         states = midgame(game, settings.batch)
@@ -222,3 +222,8 @@ class SlotCalls:
                 reason = self._failure or ended[0]
                 raise RunFailed(f"a process of the measurement ended: {reason}")
             time.sleep(PAUSE)
+
+
+def _evaluator(chosen: Config, number: int) -> SleepingEvaluator:
+    """The evaluator of the only process, whose ``number`` is 0."""
+    return SleepingEvaluator(chosen, 0.0)

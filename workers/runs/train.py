@@ -157,7 +157,7 @@ def choose_processes(settings: Config) -> Config:
 
 
 def check_ray(settings: Config) -> None:
-    """``ValueError``, one line, where Ray is not installed or may start no search process."""
+    """``ValueError``, one line, where Ray is not installed."""
     if importlib.util.find_spec("ray") is None:
         raise ValueError(extras.missing(f"ray={settings.ray} needs Ray", "cluster"))
 
