@@ -31,7 +31,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,11 +40,16 @@ from alphazero.types import Evaluation
 from games.base import States
 from workers.node.shared import SharedArrays
 
-try:
+UNIX = True
+if TYPE_CHECKING:
     import fcntl
     import termios
-except ImportError:  # on Windows
-    fcntl = termios = None  # type: ignore
+else:
+    try:
+        import fcntl
+        import termios
+    except ImportError:  # on Windows
+        UNIX = False
 
 FREE, WAITING, TAKEN, ANSWERED = range(4)
 HEAD = np.dtype(
@@ -107,7 +112,7 @@ class Slots:
 
         ``ValueError`` where there would be more than ``MOST_SLOTS``, and on Windows.
         """
-        if fcntl is None:
+        if not UNIX:
             raise ValueError("selfplay.processes: several processes need Linux or macOS; say 0")
         count = sizes.players * sizes.per_player
         if count > MOST_SLOTS:
