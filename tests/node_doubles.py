@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,13 @@ import games
 from alphazero.errors import RunFailed
 from alphazero.types import Evaluation
 from workers.node.player import game_groups
+
+
+def wait_until(condition, seconds=240.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not become true in time"
+        time.sleep(0.02)
 
 
 class Hashing:

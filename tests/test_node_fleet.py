@@ -14,6 +14,7 @@ import node_doubles as doubles
 import numpy as np
 import psutil
 import pytest
+from node_doubles import wait_until
 
 import games
 from alphazero.config import Config, InferenceSettings, ReplaySettings, SelfPlaySettings
@@ -38,13 +39,6 @@ CONFIG = Config(
 pytestmark = pytest.mark.timeout(600)  # processes start slowly beside other tests
 PLAN = Plan(players=2, evaluators=2, lanes=1, groups=2, on_gpu=False)
 TIMEOUTS = NodeTimeouts(interval=0.05, stopped=1.0, stuck=90.0, max_failures=3)
-
-
-def wait_until(condition, seconds=240.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not become true in time"
-        time.sleep(0.02)
 
 
 class Run:

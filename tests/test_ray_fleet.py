@@ -12,6 +12,7 @@ import node_doubles as doubles
 import numpy as np
 import psutil
 import pytest
+from node_doubles import wait_until
 
 import games
 from alphazero import wire
@@ -41,13 +42,6 @@ TIMEOUTS = Timeouts(
     node=NodeTimeouts(interval=0.05, max_failures=4),
 )
 pytestmark = [pytest.mark.usefixtures("ray_session"), pytest.mark.timeout(600)]
-
-
-def wait_until(condition, seconds=240.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not become true in time"
-        time.sleep(0.05)
 
 
 class Run:

@@ -348,7 +348,7 @@ def test_runs_are_listed_with_their_checkpoints_which_play_and_analyse(folder):
 
 
 def read_on(page, last):
-    """The answer after ``last``, as the page asks for it."""
+    """The server's answer to the page's request for what follows ``last``."""
     given = {} if last["step"] is None else {"step": last["step"]}
     return get(page, "/api/curves", run="mine", after=last["next"], **given).json()
 

@@ -54,7 +54,7 @@ class Examination(NamedTuple):
     clock: float
     """Seconds since 1970 by its clock."""
     versions: str = ""
-    """Those of a process there; empty from a version of this program that did not tell them."""
+    """The versions of a process there; empty where its program is too old to send them."""
 
 
 def examine(

@@ -163,7 +163,12 @@ def evaluate_in_parts(
         calls += len(parts)
         if len({part.version for part in parts}) == 1:
             break
+    return joined(parts), calls
+
+
+def joined(parts: list[Evaluation]) -> Evaluation:
+    """The evaluation of all positions of ``parts``, which have the same version."""
     if len(parts) == 1:
-        return parts[0], calls
+        return parts[0]
     logits, value = (np.concatenate(column) for column in list(zip(*parts, strict=True))[:2])
-    return Evaluation(logits, value, parts[0].version), calls
+    return Evaluation(logits, value, parts[0].version)

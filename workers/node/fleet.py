@@ -131,15 +131,11 @@ class NodeFleet:
 
     def state(self) -> dict:
         """The next incarnation of a search process; games in progress are not part of the state."""
-        return {"incarnation": self._incarnations.next}
+        return self._incarnations.state()
 
     def restore(self, state: dict) -> None:
-        """Continue with new game ids; the games in progress when the state was taken are lost.
-
-        A run that another fleet began can continue here: LocalFleet's game ids are below those of
-        any incarnation.
-        """
-        self._incarnations.next = max(self._incarnations.next, state.get("incarnation", 1))
+        """Continue with new game ids; the games in progress when the state was taken are lost."""
+        self._incarnations.restore(state)
 
     def close(self) -> None:
         """End all processes; collected games are stored."""

@@ -32,3 +32,15 @@ class Incarnations:
             os.fsync(file.fileno())
         part.replace(self._path)
         return number
+
+    def state(self) -> dict:
+        """The state of a fleet in a checkpoint: the next number."""
+        return {"incarnation": self.next}
+
+    def restore(self, state: dict) -> None:
+        """Go on behind the numbers of a fleet's ``state``, and behind those on disk.
+
+        A run that any fleet began can continue: LocalFleet, whose state has no number, gives ids
+        below those of any incarnation.
+        """
+        self.next = max(self.next, state.get("incarnation", 1))

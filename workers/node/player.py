@@ -9,15 +9,13 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
-
 from alphazero.cache import EvaluationCache
 from alphazero.config import Config
 from alphazero.parts import encoder_of, game_of, memory_of, search_of
 from alphazero.selfplay import GameGroup
 from alphazero.types import Evaluation, GameRecord
 from games.base import States
-from workers.node.evaluator import Shared
+from workers.node.evaluator import Shared, joined
 from workers.node.slots import Slots
 
 PAUSE = 0.1
@@ -130,7 +128,7 @@ class Turn:
         if self._answered < len(self._states):
             self._submit()
             return []
-        evaluation, self._parts = _joined(self._parts), []
+        evaluation, self._parts = joined(self._parts), []
         return self._advance(lambda: self._move.send(evaluation))
 
     @property
@@ -152,10 +150,3 @@ class Turn:
         assert self._states is not None
         start = self._answered
         self._slots.submit(self.slot, self._states[start : start + self._slots.sizes.capacity])
-
-
-def _joined(parts: list[Evaluation]) -> Evaluation:
-    if len(parts) == 1:
-        return parts[0]
-    logits, value = (np.concatenate(column) for column in list(zip(*parts, strict=True))[:2])
-    return Evaluation(logits, value, parts[0].version)
