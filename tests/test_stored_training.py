@@ -17,7 +17,8 @@ from fsspec.implementations.memory import MemoryFileSystem
 import games
 from alphazero import checkpoint, replay, wire
 from workers import cli
-from workers.runs import run_copy
+from workers.runs import run_copy, stored_run
+from workers.runs.storage import open_storage
 
 ROOT = Path(__file__).parents[1]
 NUMBERS = count()
@@ -134,9 +135,12 @@ def test_a_run_whose_machine_is_lost_in_the_middle_of_an_upload_is_resumed_elsew
     assert train("--run-dir", f"file://{place}", "--resume", "--work-dir", work) == 0
     assert f"the run works in {work}" in capsys.readouterr().out
     assert_equal(work, undisturbed)
-    copied = tmp_path / "copied"
-    shutil.copytree(place, copied)  # what is stored of a run that has ended is a run's folder
-    assert_equal(copied, undisturbed)
+    again = tmp_path / "again"
+    again.mkdir()
+    assert stored_run.fetch_newest(open_storage(f"file://{place}"), again, pytest.fail)
+    assert_equal(again, undisturbed)
+    # Shards with games that are lost, of the machine before, are deleted.
+    assert sorted(ids(place)) == sorted(ids(undisturbed))
 
 
 def test_a_run_in_memory_storage_is_stopped_and_goes_on_in_another_folder(

@@ -255,8 +255,8 @@ class RunCopy:
         self._marked = taken
 
     def _tidy(self, taken: Snapshot) -> None:
-        """Delete what the run's own rule deletes, half-copied checkpoints, and those that the run
-        before marked just after this one had begun; renew what is for people."""
+        """Delete what the run's own rule deletes, half-copied checkpoints, those that the run before
+        marked just after this one had begun, and shards of lost games; renew what is for people."""
         for name, data in taken.state.items():
             self._write(name, iter([data]))
         folders = ("checkpoints", "state")
@@ -269,6 +269,10 @@ class RunCopy:
         spent = {one for one in marked if one.step in surplus}
         for one in sorted((late | spent | stored - set(marked)) - {Saved(taken.step, self._id)}):
             self._delete(one)
+        own = {name for name, _ in self._shards.values()}
+        for name in stored_run.unlisted(self._storage, own):
+            self._check_writer()
+            self._storage.delete(name)
 
     def _copy_end(self) -> None:
         """Copy the newest shard and the files for people, after the run has ended.

@@ -185,6 +185,22 @@ def place(name: str, one: Saved) -> PurePosixPath:
     raise Damaged(f"{one_line(name)!r} is no file of a run")
 
 
+def unlisted(storage: Storage, own: set[str]) -> list[str]:
+    """The stored names of closed shards that no mark lists, but for ``own``.
+
+    They hold the games that a lost machine played after the checkpoint from which the run goes on.
+    None where a mark cannot be read, since the shards that it lists are unknown then.
+    """
+    names = {f"games/{name}" for name in storage.names("games") if _CLOSED.fullmatch(name)} - own
+    if not names:
+        return []
+    try:
+        listed = {name for one in saved(storage) for name in read_mark(storage, one)}
+    except (Damaged, FileNotFoundError):
+        return []
+    return sorted(names - listed)
+
+
 def delete(storage: Storage, one: Saved) -> None:
     """Delete a checkpoint; its mark goes first, so that it is complete or ignored."""
     storage.delete(f"marks/{one.name}.json")
