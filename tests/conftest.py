@@ -87,3 +87,13 @@ def ray_session():
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@pytest.fixture
+def no_ray(monkeypatch):
+    """No Ray seems to run in this process, and none is started; that of the tests goes on."""
+    from workers.cluster import connection
+
+    monkeypatch.setattr(connection.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(connection.ray, "init", pytest.fail)
+    monkeypatch.setattr(connection.ray, "shutdown", lambda: None)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings, strategies
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from alphazero.types import Evaluation
 from workers.node import slots as module
 from workers.node.child import Child
 from workers.node.published import PublishedWeights
@@ -35,11 +36,12 @@ def make():
         slots.close()
 
 
-def answer(slots, request, version=7):
+def answer(slots, *requests, version=7):
     """Value ``n / 10`` and logits ``n, n + 1, n + 2`` for the state with number ``n``."""
-    numbers = request.states["number"].astype(np.float32)
+    states = np.concatenate([request.states for request in requests])
+    numbers = states["number"].astype(np.float32)
     logits = numbers[:, None] + np.arange(3, dtype=np.float32)
-    slots.answer(request, logits, numbers / 10, version)
+    slots.answer(requests, Evaluation(logits, numbers / 10, version))
 
 
 def take(slots, evaluator=0, limit=100, lanes=1):
@@ -50,8 +52,7 @@ def test_an_answer_reaches_the_process_that_asked_with_its_own_rows(make):
     slots = make()
     slots.submit(1, states(5, 6))
     slots.submit(2, states(8))
-    for request in take(slots):
-        answer(slots, request)
+    answer(slots, *take(slots))
     ((slot, evaluation),) = slots.receive(0, 0.0)
     assert (slot, evaluation.version) == (1, 7)
     np.testing.assert_allclose(evaluation.value, [0.5, 0.6])
@@ -116,7 +117,7 @@ def test_an_answer_whose_message_was_not_sent_arrives_once(make, monkeypatch):
     slots = make()
     slots.submit(0, states(1))
     (request,) = take(slots, evaluator=3)
-    monkeypatch.setattr(slots, "_notify", lambda slot, generation: None)  # killed before it
+    monkeypatch.setattr(slots, "_notify", lambda answered: None)  # killed before it
     answer(slots, request)
     monkeypatch.undo()
     slots.resubmit(3)
@@ -152,7 +153,7 @@ def test_the_request_of_a_killed_process_is_not_evaluated(make):
     slots.submit(0, states(1))
     slots.abandon(0)
     assert take(slots) == []
-    assert slots.head["state"][0] == FREE
+    assert slots.memory["state"][0] == FREE
 
 
 def test_where_both_processes_of_a_request_are_killed_its_slot_is_free(make):
@@ -278,9 +279,9 @@ class Killings(RuleBasedStateMachine):
     @rule(evaluator=strategies.integers(0, 1))
     def answer(self, evaluator):
         requests, self.taken[evaluator] = self.taken[evaluator], []
-        for request in requests:
-            value = request.states["number"].astype(np.float32)
-            self.slots.answer(request, value[:, None], value, 0)
+        values = [request.states["number"].astype(np.float32) for request in requests]
+        value = np.concatenate(values or [np.zeros(0, np.float32)])
+        self.slots.answer(requests, Evaluation(value[:, None], value, 0))
 
     @rule(evaluator=strategies.integers(0, 1))
     def kill_evaluator(self, evaluator):
@@ -312,7 +313,7 @@ class Killings(RuleBasedStateMachine):
     @invariant()
     def what_is_taken_was_taken_by_an_evaluator(self):
         held = {request.slot for requests in self.taken.values() for request in requests}
-        assert set(np.flatnonzero(self.slots.head["state"] == TAKEN).tolist()) == held
+        assert set(np.flatnonzero(self.slots.memory["state"] == TAKEN).tolist()) == held
 
 
 TestKillings = Killings.TestCase

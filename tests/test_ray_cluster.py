@@ -69,9 +69,8 @@ def test_all_machines_are_examined_within_one_deadline(ray_session):
     assert all(passed for passed, _ in machines.examine([node] * 3, print))
 
 
-def test_an_address_where_nothing_listens_is_one_failed_test(capsys, monkeypatch):
+def test_an_address_where_nothing_listens_is_one_failed_test(capsys, monkeypatch, no_ray):
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    monkeypatch.setattr("workers.cluster.connection.ray.is_initialized", lambda: False)
     status = cli.main(["cluster", "check", "127.0.0.1:9", "--json", "-"])
     (test,) = json.loads(capsys.readouterr().out)["tests"]
     assert status == 1

@@ -35,14 +35,6 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture
-def no_ray(monkeypatch):
-    """No Ray seems to run in this process, and none is started; the tests' own one goes on."""
-    monkeypatch.setattr(connection.ray, "is_initialized", lambda: False)
-    monkeypatch.setattr(connection.ray, "init", pytest.fail)
-    monkeypatch.setattr(connection.ray, "shutdown", lambda: None)
-
-
 def rights(path: Path) -> int:
     return path.stat().st_mode & 0o777
 

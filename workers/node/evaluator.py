@@ -140,12 +140,7 @@ class _Lane:
         """Answer the requests; returns the numbers of positions and of calls of the network."""
         states = np.concatenate([request.states for request in requests])
         evaluation, calls = evaluate_in_parts(self._evaluator, states, self._work.batch_size)
-        start = 0
-        for request in requests:
-            rows = slice(start, start := start + len(request.states))
-            self._slots.answer(
-                request, evaluation.logits[rows], evaluation.value[rows], evaluation.version
-            )
+        self._slots.answer(requests, evaluation)
         return len(states), calls
 
 

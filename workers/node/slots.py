@@ -52,18 +52,13 @@ else:
         UNIX = False
 
 FREE, WAITING, TAKEN, ANSWERED = range(4)
-HEAD = np.dtype(
-    [
-        ("generation", np.int64),
-        ("taken", np.int64),  # the generation that an evaluator took last
-        ("version", np.int64),
-        ("positions", np.int32),
-        ("state", np.int32),
-        ("evaluator", np.int32),
-    ]
-)
+NUMBERS = ("state", "generation", "taken", "evaluator", "positions", "version")
+"""The numbers of a slot; ``taken``: the generation that an evaluator took last."""
 MESSAGE = struct.Struct("=qq")
-"""A slot and its generation. A pipe writes so few bytes as a whole."""
+"""A slot and its generation."""
+WHOLE = select.PIPE_BUF // MESSAGE.size * MESSAGE.size if UNIX else 0
+"""The most bytes of messages that are written to a pipe as a whole, whoever else writes to it."""
+PIPE_BYTES = 2**16
 LOCK_SECONDS = 2.0
 """The longest wait for the lock of a process that watches the others; it is held for
 microseconds."""
@@ -121,7 +116,7 @@ class Slots:
         rows = count, sizes.capacity
         self.memory = memory or SharedArrays(
             {
-                "head": ((count,), HEAD),
+                **{name: ((count,), np.dtype(np.int64)) for name in NUMBERS},
                 "states": (rows, dtype),
                 "value": (rows, np.dtype(np.float32)),
                 "logits": ((*rows, sizes.actions), np.dtype(np.float32)),
@@ -129,10 +124,19 @@ class Slots:
         )
         # The pipe of requests, then one of answers per search process.
         self.pipes = list(pipes or [_pipe() for _ in range(1 + sizes.players)])
-        self.head, self._states = self.memory["head"], self.memory["states"]
+        self._states = self.memory["states"]
         self._value, self._logits = self.memory["value"], self.memory["logits"]
+        # One number is read or written in a third of the time that it takes in a NumPy array.
+        (
+            self._state,
+            self._generation,
+            self._taken,
+            self._evaluator,
+            self._positions,
+            self._version,
+        ) = (self.memory[name].data for name in NUMBERS)
         self._lock = threading.Lock()
-        self._sent = np.zeros(count, np.int64)  # generations that this process has submitted
+        self._sent = [0] * count  # generations that this process has submitted
 
     def __reduce__(self) -> tuple:
         return Slots, (self.sizes, self._dtype, self.memory, self.pipes)
@@ -155,7 +159,7 @@ class Slots:
     def is_usable(self, slot: int) -> bool:
         """Whether a search process may submit the slot: False while an answer to an earlier process
         is being written into it."""
-        return self.head["state"][slot] in (FREE, ANSWERED)
+        return self._state[slot] in (FREE, ANSWERED)
 
     def submit(self, slot: int, states: States) -> None:
         """Ask for the evaluation of ``states [B]``, ``1 <= B <= capacity``, in a usable slot."""
@@ -163,26 +167,26 @@ class Slots:
         assert 1 <= size <= self.sizes.capacity
         assert self.is_usable(slot)
         self._states[slot, :size] = states
-        head = self.head
-        head["positions"][slot] = size
-        head["generation"][slot] += 1
-        self._sent[slot] = head["generation"][slot]
-        head["state"][slot] = WAITING
-        os.write(self.pipes[0].write, MESSAGE.pack(slot, int(self._sent[slot])))
+        self._positions[slot] = size
+        self._generation[slot] = self._sent[slot] = generation = self._generation[slot] + 1
+        self._state[slot] = WAITING
+        os.write(self.pipes[0].write, MESSAGE.pack(slot, generation))
 
     def receive(self, player: int, timeout: float) -> list[tuple[int, Evaluation]]:
         """The answered slots with copies of their evaluations; waits up to ``timeout`` seconds.
 
         Only answers to requests of this process are among them.
         """
-        answered = []
-        for slot, generation in _read(self.pipes[1 + player].read, timeout):
-            head = self.head[slot]
-            if head["state"] == ANSWERED and head["generation"] == generation == self._sent[slot]:
-                size = int(head["positions"])
+        pipe, answered = self.pipes[1 + player].read, []
+        if not _wait(pipe, timeout):
+            return answered
+        for slot, generation in MESSAGE.iter_unpack(os.read(pipe, PIPE_BYTES)):
+            is_own = self._generation[slot] == generation == self._sent[slot]
+            if is_own and self._state[slot] == ANSWERED:
+                size = self._positions[slot]
                 rows = self._logits[slot, :size].copy(), self._value[slot, :size].copy()
-                answered.append((slot, Evaluation(*rows, int(head["version"]))))
-                head["state"] = FREE
+                answered.append((slot, Evaluation(*rows, self._version[slot])))
+                self._state[slot] = FREE
         return answered
 
     def take(self, evaluator: int, limit: int, lanes: int, timeout: float) -> list[Request]:
@@ -191,33 +195,41 @@ class Slots:
         Of the waiting requests one of ``lanes`` takes its share, at least one request, so that the
         others have work, too.
         """
-        pipe = self.pipes[0].read
+        pipe, requests, room = self.pipes[0].read, [], limit
         if not _wait(pipe, timeout):
-            return []
+            return requests
         with self._claim():
-            share, requests, size = math.ceil(_readable(pipe) / lanes), [], 0
-            room = limit - self.sizes.capacity
-            while len(requests) < share and size <= max(0, room) and _readable(pipe):
-                slot, generation = MESSAGE.unpack(os.read(pipe, MESSAGE.size))
-                head = self.head[slot]
-                if head["state"] == WAITING and head["generation"] == generation:
-                    head["evaluator"], head["taken"] = evaluator, generation
-                    head["state"] = TAKEN
-                    states = self._states[slot, : head["positions"]]
-                    requests.append(Request(slot, generation, states))
-                    size += len(states)
+            share = math.ceil(_readable(pipe) / lanes)
+            # So many that they fit, whatever their sizes are; those that are smaller leave room.
+            while number := min(share, max(room // self.sizes.capacity, not requests)):
+                share -= number
+                for slot, generation in MESSAGE.iter_unpack(os.read(pipe, MESSAGE.size * number)):
+                    if self._state[slot] == WAITING and self._generation[slot] == generation:
+                        self._evaluator[slot], self._taken[slot] = evaluator, generation
+                        self._state[slot] = TAKEN
+                        states = self._states[slot, : self._positions[slot]]
+                        requests.append(Request(slot, generation, states))
+                        room -= len(states)
         return requests
 
-    def answer(self, request: Request, logits: NDArray, value: NDArray, version: int) -> None:
-        """Write the evaluation, ``logits [B, A]`` and ``value [B]``, and notify its player."""
-        slot, size, head = request.slot, len(value), self.head
-        self._logits[slot, :size], self._value[slot, :size] = logits, value
-        head["version"][slot] = version
-        if head["generation"][slot] != request.generation:  # given back meanwhile
-            head["state"][slot] = FREE
-            return
-        head["state"][slot] = ANSWERED
-        self._notify(slot, request.generation)
+    def answer(self, requests: Sequence[Request], evaluation: Evaluation) -> None:
+        """Write the evaluation of the states of ``requests``, in their order.
+
+        The players are notified, each of them once, so that it wakes up once.
+        """
+        start, answered = 0, []
+        for slot, generation, states in requests:
+            size = len(states)
+            rows = slice(start, start := start + size)
+            self._logits[slot, :size] = evaluation.logits[rows]
+            self._value[slot, :size] = evaluation.value[rows]
+            self._version[slot] = evaluation.version
+            if self._generation[slot] == generation:
+                self._state[slot] = ANSWERED
+                answered.append((slot, generation))
+            else:  # given back meanwhile
+                self._state[slot] = FREE
+        self._notify(answered)
 
     def abandon(self, player: int) -> None:
         """Give back the slots of a search process that has ended.
@@ -226,9 +238,9 @@ class Slots:
         """
         with self._claim(LOCK_SECONDS):
             for slot in self.of_player(player):
-                self.head["generation"][slot] += 1
-                if self.head["state"][slot] != TAKEN:
-                    self.head["state"][slot] = FREE
+                self._generation[slot] += 1
+                if self._state[slot] != TAKEN:
+                    self._state[slot] = FREE
 
     def resubmit(self, evaluator: int) -> None:
         """Return to the queue what an evaluator that has ended had taken or may have read.
@@ -240,20 +252,20 @@ class Slots:
             pipe = self.pipes[0].read
             while waiting := _readable(pipe):
                 os.read(pipe, MESSAGE.size * waiting)
-            state, generation = self.head["state"], self.head["generation"]
-            own = self.head["evaluator"] == evaluator
-            abandoned = generation != self.head["taken"]
-            taken = own & (state == TAKEN)
-            state[taken & abandoned], state[taken & ~abandoned] = FREE, WAITING
-            for slot in np.flatnonzero(own & (state == ANSWERED)).tolist():
-                self._notify(slot, int(generation[slot]))
-            for slot in np.flatnonzero(state == WAITING).tolist():
-                os.write(self.pipes[0].write, MESSAGE.pack(slot, int(generation[slot])))
+            state, generation, taken, by = (self.memory[name] for name in NUMBERS[:4])
+            own, is_abandoned = by == evaluator, generation != taken
+            lost = own & (state == TAKEN)
+            state[lost & is_abandoned], state[lost & ~is_abandoned] = FREE, WAITING
+            self._notify(_numbered(own & (state == ANSWERED), generation))
+            _write(self.pipes[0].write, _numbered(state == WAITING, generation))
 
-    def _notify(self, slot: int, generation: int) -> None:
-        """Send the number of an answered slot to its search process."""
-        pipe = self.pipes[1 + slot // self.sizes.per_player]
-        os.write(pipe.write, MESSAGE.pack(slot, generation))
+    def _notify(self, answered: Sequence[tuple[int, int]]) -> None:
+        """Send the numbers of answered slots, with their generations, to their search processes."""
+        of_player: dict[int, list[tuple[int, int]]] = {}
+        for message in answered:
+            of_player.setdefault(message[0] // self.sizes.per_player, []).append(message)
+        for player, messages in of_player.items():
+            _write(self.pipes[1 + player].write, messages)
 
     @contextmanager
     def _claim(self, timeout: float | None = None) -> Iterator[None]:
@@ -302,7 +314,13 @@ def _readable(pipe: int) -> int:
     return struct.unpack("i", buffer)[0] // MESSAGE.size
 
 
-def _read(pipe: int, timeout: float) -> Iterator[tuple[int, int]]:
-    """The messages in a pipe; waits up to ``timeout`` seconds for the first one."""
-    if _wait(pipe, timeout):
-        yield from MESSAGE.iter_unpack(os.read(pipe, MESSAGE.size * _readable(pipe)))
+def _write(pipe: int, messages: Sequence[tuple[int, int]]) -> None:
+    """Write messages to a pipe, as many as possible at a time."""
+    data = b"".join(MESSAGE.pack(*message) for message in messages)
+    for start in range(0, len(data), WHOLE):
+        os.write(pipe, data[start : start + WHOLE])
+
+
+def _numbered(chosen: NDArray[np.bool_], generation: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """The chosen slots with their generations."""
+    return [(slot, int(generation[slot])) for slot in np.flatnonzero(chosen).tolist()]
