@@ -25,7 +25,7 @@ from workers.bench import processes
 from workers.bench.measuring import TURNS, BenchSettings, Calls, Figures, midgame
 from workers.bench.synthetic import SleepingEvaluator
 from workers.node.child import Child, Failure
-from workers.node.counters import Counters
+from workers.node.counters import Counters, Row
 from workers.node.evaluator import Shared, Work, evaluate
 from workers.node.published import PublishedWeights
 from workers.node.slots import Sizes, Slots
@@ -127,15 +127,15 @@ def call(number: int, shared: Shared, states: States, connection: Connection) ->
     A turn lasts while play is not held; ``iterations`` counts those that were begun, and the start
     of this process.
     """
-    counter = shared.counters.players[number : number + 1]
+    counter = shared.counters.of_player(number)
     while True:
-        counter["iterations"] += 1
+        counter.add("iterations", 1)
         while shared.counters.held:
             time.sleep(PAUSE)
         connection.send(_turn(number, shared, states, counter))
 
 
-def _turn(number: int, shared: Shared, states: States, counter: np.ndarray) -> Calls:
+def _turn(number: int, shared: Shared, states: States, counter: Row) -> Calls:
     slots, counters, sent, latencies = shared.slots, shared.counters, {}, []
 
     def submit(slot: int) -> None:
@@ -145,7 +145,7 @@ def _turn(number: int, shared: Shared, states: States, counter: np.ndarray) -> C
     began, before = time.perf_counter(), time.process_time()
     for slot in slots.of_player(number):
         submit(slot)
-    counter["iterations"] += 1
+    counter.add("iterations", 1)
     while sent:
         for slot, _ in slots.receive(number, START_SECONDS):
             latencies.append(time.perf_counter() - sent.pop(slot))

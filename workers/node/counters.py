@@ -1,6 +1,7 @@
 """Counters of a machine's processes in shared memory, where reading them costs no message."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from workers.node.shared import SharedArrays
 
@@ -15,6 +16,19 @@ EVALUATOR = np.dtype(
     ]
 )  # fmt: skip
 """``version``: that of the weights, -1 before the first; ``busy_nanoseconds``: of all its lanes."""
+
+
+class Row:
+    """The counters of one process, for itself."""
+
+    def __init__(self, counters: NDArray[np.void], number: int):
+        """``counters``: those of all processes of a kind; ``number``: that of this one."""
+        # Adding to a number takes a tenth of the time that it takes in a NumPy array.
+        self._number = number
+        self._columns = {name: counters[name].data for name in counters.dtype.names or ()}
+
+    def add(self, name: str, count: int) -> None:
+        self._columns[name][self._number] += count
 
 
 class Counters:
@@ -35,6 +49,12 @@ class Counters:
 
     def __reduce__(self) -> tuple:
         return Counters, (*self._sizes, self.memory)
+
+    def of_player(self, number: int) -> Row:
+        return Row(self.players, number)
+
+    def of_evaluator(self, number: int) -> Row:
+        return Row(self.evaluators, number)
 
     @property
     def held(self) -> bool:

@@ -120,7 +120,7 @@ class _Lane:
 
     def __init__(self, number: int, evaluator: LoadableEvaluator, shared: Shared, work: Work):
         self._number, self._evaluator, self._slots = number, evaluator, shared.slots
-        self._work, self._counters = work, shared.counters.evaluators
+        self._work, self._counters = work, shared.counters.of_evaluator(number)
 
     def run(self) -> None:
         size, sharing = self._work.batch_size, self._work.sharing
@@ -129,16 +129,16 @@ class _Lane:
             began = time.perf_counter_ns()
             counts = self._answer(requests) if requests else (0, 0)
             with self.counting:  # the lanes share the counters
-                own = self._counters[self._number : self._number + 1]
-                own["iterations"] += 1
-                own["requests"] += len(requests)
-                own["evaluations"] += counts[0]
-                own["batches"] += counts[1]
-                own["busy_nanoseconds"] += (time.perf_counter_ns() - began) * bool(requests)
+                self._counters.add("iterations", 1)
+                if requests:
+                    self._counters.add("requests", len(requests))
+                    self._counters.add("evaluations", counts[0])
+                    self._counters.add("batches", counts[1])
+                    self._counters.add("busy_nanoseconds", time.perf_counter_ns() - began)
 
     def _answer(self, requests: list[Request]) -> tuple[int, int]:
         """Answer the requests; returns the numbers of positions and of calls of the network."""
-        states = np.concatenate([request.states for request in requests])
+        states = self._slots.states(requests)
         evaluation, calls = evaluate_in_parts(self._evaluator, states, self._work.batch_size)
         self._slots.answer(requests, evaluation)
         return len(states), calls

@@ -73,23 +73,23 @@ def play(
     groups = make_groups(itertools.count(incarnation << 32))
     own, slots = shared.slots.of_player(number), shared.slots
     turns = {slot: Turn(group, slot, slots) for slot, group in zip(own, groups, strict=True)}
-    counters = shared.counters.players[number : number + 1]
+    counters = shared.counters.of_player(number)
     while True:
-        counters["iterations"] += 1
+        counters.add("iterations", 1)
         finished: list[GameRecord] = []
         held = shared.counters.held
         for turn in turns.values():
             if turn.is_idle and not held and slots.is_usable(turn.slot):
                 finished += turn.begin()
-                counters["moves"] += turn.is_idle
+                counters.add("moves", turn.is_idle)
         waits = any(not turn.is_idle for turn in turns.values())
         timeout = PAUSE if waits else HOLD_SECONDS if held else 0.0
         for slot, evaluation in slots.receive(number, timeout):
-            counters["evaluated"] += len(evaluation.value)
+            counters.add("evaluated", len(evaluation.value))
             finished += turns[slot].resume(evaluation)
-            counters["moves"] += turns[slot].is_idle
+            counters.add("moves", turns[slot].is_idle)
         if finished:
-            counters["games"] += len(finished)
+            counters.add("games", len(finished))
             connection.send(finished)
 
 

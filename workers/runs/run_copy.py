@@ -255,8 +255,11 @@ class RunCopy:
         self._marked = taken
 
     def _tidy(self, taken: Snapshot) -> None:
-        """Delete what the run's own rule deletes, half-copied checkpoints, those that the run before
-        marked just after this one had begun, and shards of lost games; renew what is for people."""
+        """Delete what is of no use any more, and renew what is for people.
+
+        That is what the run's own rule deletes, half-copied checkpoints, those that the run before
+        marked just after this one had begun, and shards with lost games.
+        """
         for name, data in taken.state.items():
             self._write(name, iter([data]))
         folders = ("checkpoints", "state")
