@@ -14,8 +14,9 @@ from alphazero.game_time import GameTime
 from alphazero.inference import Choice, NetworkEvaluator
 from alphazero.nn.device import cores
 from alphazero.nn.weights import Weights
+from alphazero.packing import count_game
 from alphazero.parts import encoder_of, game_of, memory_of, search_of
-from alphazero.protocols import Collected, GameStore, count_game, summarize
+from alphazero.protocols import Collected, GameStore, summarize
 from alphazero.search import run as drive
 from alphazero.selfplay import GameGroup
 from alphazero.types import Evaluator, GameRecord, Search

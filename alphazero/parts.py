@@ -9,6 +9,7 @@ from alphazero import addresses, encoders, memory, records
 from alphazero.addresses import ByAddress
 from alphazero.config import Config
 from alphazero.encoders import Encoder
+from alphazero.packing import Packing
 from alphazero.types import Search
 from games.base import Game
 
@@ -55,6 +56,12 @@ def search_of(config: Config) -> Search:
     if isinstance(config.search, ByAddress):
         return addresses.build(config.search, "search")
     return config.search
+
+
+def packing_of(config: Config) -> Packing:
+    """How finished games are packed where they are played."""
+    heads, resign_value = tuple(config.network.heads), config.selfplay.resign_value
+    return Packing(game_of(config), config.replay, heads, resign_value)
 
 
 def memory_of(config: Config, processes: int = 1, search: Search | None = None) -> memory.Sizes:

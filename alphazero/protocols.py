@@ -10,26 +10,11 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from alphazero import resignation
 from alphazero.nn.divergence import Losses
 from alphazero.nn.weights import Weights
+from alphazero.packing import GameCounts, PackedGame
 from alphazero.replay import Batch, Samples
 from alphazero.types import Ending, GameRecord
-from games.base import Game
-
-
-class GameCounts(NamedTuple):
-    """The numbers of one stored game."""
-
-    version: int
-    """The oldest version of the weights that it was played with."""
-    positions: int
-    """Positions that are trained on, without those of its random opening."""
-    ending: Ending
-    would_resign: int = 0
-    """1 in a game without resignation in which a player would have resigned, else 0."""
-    mistaken: int = 0
-    """1 where that player did not lose."""
 
 
 class Collected(NamedTuple):
@@ -48,15 +33,6 @@ class Collected(NamedTuple):
     """The games without resignation in which a player would have resigned."""
     mistaken: int = 0
     """Those of them that this player did not lose."""
-
-
-def count_game(game: Game, record: GameRecord, resign_value: float | None = None) -> GameCounts:
-    """The numbers of ``record``, which are all that a run's metrics need of it.
-
-    ``resign_value``: that of ``selfplay``.
-    """
-    judged = resignation.count_mistakes(game, record, resign_value)
-    return GameCounts(record.version, record.positions, record.ending, *judged)
 
 
 def summarize(counts: Sequence[GameCounts], example: GameRecord | None) -> Collected:
@@ -199,4 +175,8 @@ class GameStore(Protocol):
 
     def extend(self, records: Iterable[GameRecord]) -> int:
         """Store finished games; returns how many of them were new."""
+        ...
+
+    def store(self, games: Iterable[PackedGame]) -> int:
+        """Store finished games that are packed already; returns how many of them were new."""
         ...

@@ -20,6 +20,7 @@ from alphazero import file_locks, records, targets, wire
 from alphazero.config import ReplaySettings
 from alphazero.durable import sync_folder
 from alphazero.encoders import Encoder
+from alphazero.packing import PackedGame, Packing
 from alphazero.rebuilding import Stored
 from alphazero.types import GameRecord
 from games.base import Game
@@ -137,7 +138,7 @@ class Replay:
     if its moves differ. So a sender that got no acknowledgement may send again: after games 1, 2
     and 3, an ``extend`` with games 2, 3 and 4 stores game 4 only and returns 1.
 
-    Memory: at most 9/8 of the rows of the window (57 bytes each in Connect Four), and the ids.
+    Memory: at most 9/8 of the window's rows (57 bytes each in Connect Four), and the ids.
     """
 
     positions: int
@@ -166,8 +167,8 @@ class Replay:
         self.settings = settings
         self._report = report
         self._symmetries = len(game.symmetries()) if settings.symmetries else 1
-        self._heads = tuple(heads)
-        self._row = targets.columns(game, settings, self._heads)
+        self._pack = Packing(game, settings, tuple(heads))
+        self._row = targets.columns(game, settings, heads)
         self._malformed = 0  # records in a row that were left out
         self._lock = file_locks.acquire(self.directory, lock_timeout)
         try:
@@ -198,27 +199,26 @@ class Replay:
         ``OSError`` (one line) if a record cannot be written: neither this record nor the following
         ones are stored, not even in part.
         """
-        accepted = 0
-        for record in records:
-            if record.game_id not in self and (frame := self._encode(record)):
-                self._append(frame)
-                self._count(record)
-                self._add_to_window(record)
-                accepted += 1
-        return accepted
+        return self.store(self._pack(record) for record in records if record.game_id not in self)
 
-    def _encode(self, record: GameRecord) -> bytes | None:
-        """The frame of a record; None, and a report, for a malformed one."""
-        try:
-            frame = wire.encode(self.game, record)
-        except wire.WireError as error:
-            self._malformed += 1
-            if self._malformed == MOST_MALFORMED:
-                raise
-            self._report(f"left out a game: {error}")
-            return None
-        self._malformed = 0
-        return frame
+    def store(self, games: Iterable[PackedGame]) -> int:
+        """Store games that are packed already with this buffer's settings; see ``extend``."""
+        before = self.games
+        for game in games:
+            if game.game_id not in self and self._is_whole(game):
+                self._append(game.frame)
+                self._count(game.game_id, game.counts.positions)
+                self._add_to_window(game.rows)
+        return self.games - before
+
+    def _is_whole(self, game: PackedGame) -> bool:
+        """False, and a report, for a malformed game."""
+        self._malformed = self._malformed + 1 if game.problem else 0
+        if self._malformed == MOST_MALFORMED:
+            raise wire.WireError(game.problem)
+        if game.problem:
+            self._report(f"left out a game: {game.problem}")
+        return not game.problem
 
     def sample(self, size: int, rng: np.random.Generator) -> Samples:
         """``size`` positions, uniform over the window, each with a uniformly drawn symmetry.
@@ -304,7 +304,7 @@ class Replay:
                     return None
                 self._offset = end
                 if game is not None and game.game_id not in self:
-                    self._count(game)
+                    self._count(game.game_id, game.positions)
                     newest.append(game)
                     held += game.positions
                 # Positions that have left the window never return to it: no targets for them.
@@ -319,7 +319,9 @@ class Replay:
         for record in games:
             if isinstance(record, str):
                 return False
-            self._add_to_window(record)
+            self._add_to_window(
+                targets.rows_to_store(self.game, record, self.settings, self._pack.heads)
+            )
         return True
 
     def _shards(self) -> list[tuple[int, Path]]:
@@ -353,14 +355,13 @@ class Replay:
             ) from None
         self._offset += len(data)
 
-    def _count(self, game: GameRecord | Stored):
-        self._ids.add(int(game.game_id))
-        self.positions += game.positions
+    def _count(self, game_id: int, positions: int):
+        self._ids.add(int(game_id))
+        self.positions += positions
 
-    def _add_to_window(self, record: GameRecord):
-        """Write the positions of a counted game, with their targets, into the ring."""
+    def _add_to_window(self, rows: NDArray):
+        """Write the ``rows`` of a counted game into the ring."""
         self._grow(self.window)
-        rows = targets.rows_to_store(self.game, record, self.settings, self._heads)
         slots = np.arange(self._head, self._head + len(rows)) % len(self._ring)
         records.as_items(self._ring)[slots] = records.as_items(rows)
         self._head = (self._head + len(rows)) % len(self._ring)
@@ -372,8 +373,7 @@ class Replay:
             return
         held = self._rows(np.arange(self._held, 0, -1))
         self._ring = np.empty(needed + needed // 8, self._row)
-        self._ring[: len(held)] = held
-        self._head = len(held)
+        self._ring[: len(held)], self._head = held, len(held)
 
     def _rows(self, age: NDArray[np.integer]) -> np.ndarray:
         """The rows by age: where row 3 of 8 is the next free one, age 4 is row -1 % 8 = 7."""

@@ -10,7 +10,8 @@ from alphazero import loop
 from alphazero.config import Config
 from alphazero.loop import Hooks
 from alphazero.nn.divergence import Losses
-from alphazero.protocols import Collected, GameCounts, summarize
+from alphazero.packing import GameCounts
+from alphazero.protocols import Collected, summarize
 from alphazero.types import Ending
 
 GAME = games.make("tic_tac_toe")

@@ -17,6 +17,7 @@ import pytest
 from node_doubles import wait_until
 
 import games
+from alphazero import wire
 from alphazero.config import Config, InferenceSettings, ReplaySettings, SelfPlaySettings
 from alphazero.errors import FleetLost
 from alphazero.records import states_of
@@ -48,14 +49,13 @@ class Run:
         self.closed = False
         self.replay = Replay(GAME, directory / "games", ReplaySettings())
         self.records = []
-        extend = self.replay.extend
+        store = self.replay.store
 
-        def keep(records):
-            records = list(records)
-            self.records += records
-            return extend(records)
+        def keep(packed):
+            self.records += [wire.decode(GAME, game.frame) for game in packed]
+            return store(packed)
 
-        self.replay.extend = keep
+        self.replay.store = keep
         self.fleet = NodeFleet(config, directory, self.replay, make_evaluator, plan, TIMEOUTS)
 
     def collect(self, number: int, seconds=240.0):
@@ -241,7 +241,8 @@ def test_an_evaluator_that_cannot_start_ends_the_run_with_its_error(start):
 
 
 def node(make_groups) -> Node:
-    task = task_of(CONFIG, PLAN, doubles.hashing)._replace(make_groups=make_groups)
+    task = task_of(CONFIG, PLAN, doubles.hashing)
+    task = task._replace(playing=task.playing._replace(make_groups=make_groups))
     return Node(PLAN, task, iter(range(1, 100)), TIMEOUTS, report=lambda line: None)
 
 

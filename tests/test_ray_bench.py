@@ -18,6 +18,7 @@ from random_positions import positions
 import games
 from alphazero.config import Config, ReplaySettings, load
 from alphazero.errors import RunFailed
+from alphazero.packing import Packing
 from alphazero.replay import Replay
 from workers import bench, cli
 from workers.bench import fleet, processes, selfplay, synthetic, transport
@@ -288,9 +289,12 @@ def test_the_synthetic_network_gives_a_position_always_the_same_answer():
 def test_the_counting_store_counts_what_a_replay_buffer_stores(tmp_path):
     records, store = play_games(GAME, 20), CountingStore()
     replay = Replay(GAME, tmp_path, ReplaySettings())
-    for part in (records[:7], [], records[7:]):
+    pack = Packing(GAME, ReplaySettings())
+    for part in (records[:7], [], records[7:12]):
         assert store.extend(part) == replay.extend(part)
         assert (store.games, store.positions) == (replay.games, replay.positions)
+    assert store.store(map(pack, records[12:])) == replay.store(map(pack, records[12:])) == 8
+    assert (store.games, store.positions) == (replay.games, replay.positions)
 
 
 def test_synthetic_games_have_distinct_ids():

@@ -20,6 +20,7 @@ from alphazero.config import Config, InferenceSettings, SelfPlaySettings
 from alphazero.errors import FleetLost
 from alphazero.protocols import Collected
 from alphazero.search.gumbel import Gumbel
+from workers.cluster import fleet
 from workers.cluster.fleet import RayFleet
 from workers.cluster.members import Timeouts
 from workers.node.node import NodeTimeouts
@@ -184,6 +185,19 @@ def test_self_play_holds_at_the_allowance_and_goes_on_above_it(run):
     assert held <= allowance + 3 * games_in_flight * GAME.max_plies
     run.fleet.allow(held + 100)
     run.collect_until(lambda: run.fleet.replay.positions >= held + 100)
+
+
+def test_of_weights_that_are_published_in_a_row_the_last_are_sent_after_a_while(run, monkeypatch):
+    run.fleet._send_newest()
+    sent, publish = [], run.supervisor.publish
+    monkeypatch.setattr(run.supervisor, "publish", lambda w, v: (sent.append(v), publish(w, v)))
+    first = run.fleet.version + 1
+    began = time.monotonic()
+    for version in range(first, first + 20):
+        run.fleet.publish(doubles.weights(version), version)
+    run.collect_until(lambda: sent and sent[-1] == first + 19)
+    assert len(sent) <= 1 + (time.monotonic() - began) / fleet.PUBLISH_SECONDS
+    run.collect_until(lambda: first + 19 in run.collected[-1].versions)
 
 
 def test_a_search_process_that_was_killed_is_replaced_by_its_node(run, caplog):

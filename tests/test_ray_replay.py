@@ -16,6 +16,7 @@ from made_up_rows import random_record, same
 import games
 from alphazero import resignation
 from alphazero.config import ReplaySettings
+from alphazero.packing import Packing
 from alphazero.replay import Replay
 from alphazero.types import Ending
 from workers.cluster.replay import RemoteReplay, ReplayStore
@@ -23,6 +24,10 @@ from workers.cluster.replay import RemoteReplay, ReplayStore
 GAME = games.make("tic_tac_toe")
 RECORDS = [random_record(GAME, game_id) for game_id in range(40)]
 SETTINGS = ReplaySettings(window_min=50)
+
+
+def packed(records, resign_value=None):
+    return [Packing(GAME, SETTINGS, (), resign_value)(record) for record in records]
 
 
 def opened(directory, lock_timeout=5.0) -> ReplayStore:
@@ -60,9 +65,9 @@ def assert_stored_after(store, count, records):
 
 def test_the_log_is_read_from_any_position_on(tmp_path):
     store = opened(tmp_path)
-    store.push(RECORDS[:5])
+    store.push(packed(RECORDS[:5]))
     assert_stored_after(store, 0, RECORDS[:5])
-    store.push(RECORDS[5:9])
+    store.push(packed(RECORDS[5:9]))
     assert_stored_after(store, 5, RECORDS[5:9])
     assert_stored_after(store, 7, RECORDS[7:9])
     assert_stored_after(store, 9, [])
@@ -73,7 +78,7 @@ def test_the_log_counts_trained_positions_and_mistaken_resignations(tmp_path):
     """Also where it is read from the shards."""
     limit, fast = 0.3, [random_record(GAME, i, untrained=0.5 * (i % 2)) for i in range(40)]
     store = ReplayStore(partial(Replay, GAME, tmp_path, SETTINGS), tmp_path, limit)
-    store.push(fast)
+    store.push(packed(fast, limit))
     log, _ = store.stored_after(0)
     store.stored_after(40)
     shards, _ = store.stored_after(0)
@@ -88,7 +93,7 @@ def test_the_log_counts_trained_positions_and_mistaken_resignations(tmp_path):
 def test_the_log_in_memory_holds_what_the_driver_has_not_read(tmp_path):
     store = opened(tmp_path)
     for number, record in enumerate(RECORDS):
-        store.push([record])
+        store.push(packed([record]))
         assert len(store._log) == 1
         assert_stored_after(store, number, [record])
         store.stored_after(number + 1)
@@ -97,7 +102,7 @@ def test_the_log_in_memory_holds_what_the_driver_has_not_read(tmp_path):
 
 def test_a_reply_is_smaller_than_one_of_its_games_and_one_number_per_game(tmp_path):
     store = opened(tmp_path)
-    store.push(RECORDS)
+    store.push(packed(RECORDS))
     reply = pickle.dumps(store.stored_after(0))
     assert len(reply) < len(pickle.dumps(RECORDS[-1])) + 8 * len(RECORDS) + 1000
     assert len(reply) < len(pickle.dumps(RECORDS)) / 5
@@ -105,19 +110,19 @@ def test_a_reply_is_smaller_than_one_of_its_games_and_one_number_per_game(tmp_pa
 
 def test_a_delivery_that_is_repeated_counts_once(tmp_path):
     store = opened(tmp_path)
-    store.push(RECORDS[:5])
-    store.push(RECORDS[3:8])
+    store.push(packed(RECORDS[:5]))
+    store.push(packed(RECORDS[3:8]))
     assert store.totals().games == 8
     assert_stored_after(store, 0, RECORDS[:8])
 
 
 def test_a_reopened_store_continues_the_log_for_a_reader_that_lags_behind(tmp_path):
     store = opened(tmp_path)
-    store.push(RECORDS[:9])
+    store.push(packed(RECORDS[:9]))
     killed(store)
     again = opened(tmp_path)
     assert again.totals() == store.totals()
-    again.push(RECORDS[7:12])
+    again.push(packed(RECORDS[7:12]))
     assert_stored_after(again, 4, RECORDS[4:12])
     assert_stored_after(again, 10, RECORDS[10:12])
 
@@ -131,7 +136,7 @@ def test_every_game_is_read_once_whatever_is_repeated_and_restarted(sizes, data)
         versions: list[int] = []
         for size in sizes:
             repeated = data.draw(st.integers(0, stored))
-            store.push(RECORDS[repeated : stored + size])
+            store.push(packed(RECORDS[repeated : stored + size]))
             stored = min(stored + size, len(RECORDS))
             if data.draw(st.booleans()):
                 killed(store)
@@ -147,7 +152,7 @@ def test_every_game_is_read_once_whatever_is_repeated_and_restarted(sizes, data)
 
 def test_play_is_held_from_the_allowed_number_of_positions_on(tmp_path):
     store = opened(tmp_path)
-    assert not store.push(RECORDS[:1])
+    assert not store.push(packed(RECORDS[:1]))
     positions = store.totals().positions
     store.allow(positions + 1)
     assert not store.push([])
@@ -157,14 +162,14 @@ def test_play_is_held_from_the_allowed_number_of_positions_on(tmp_path):
 
 def test_a_full_disk_is_not_acknowledged_and_is_reported(tmp_path, monkeypatch):
     store = opened(tmp_path)
-    store.push(RECORDS[:2])
+    store.push(packed(RECORDS[:2]))
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "write", full)
     with pytest.raises(OSError, match="could not be stored"):
-        store.push(RECORDS[2:4])
+        store.push(packed(RECORDS[2:4]))
     monkeypatch.undo()
     assert "No space left" in store.status()["storage_error"]
     assert store.totals().games == 2
@@ -202,7 +207,7 @@ class _Make:
 
 def store(ray_session, remote, records):
     """Store as a worker does, and collect as the driver does."""
-    ray_session.get(remote._actor.push.remote(records), timeout=30)
+    ray_session.get(remote._actor.push.remote(packed(records)), timeout=30)
     return remote.collect()
 
 
@@ -230,7 +235,7 @@ def test_a_stored_game_is_collected_once(ray_session, remote):
 
 def test_games_are_collected_once_from_an_actor_that_was_restarted(ray_session, remote):
     store(ray_session, remote, RECORDS[:4])
-    ray_session.get(remote._actor.push.remote(RECORDS[4:7]), timeout=30)
+    ray_session.get(remote._actor.push.remote(packed(RECORDS[4:7])), timeout=30)
     pid = remote._call("status")["pid"]
     ray_session.kill(remote._actor, no_restart=False)
     while remote._call("status")["pid"] == pid:

@@ -9,7 +9,8 @@ from test_selfplay import play, to_the_end
 import games
 from alphazero import resignation
 from alphazero.loop import _Played
-from alphazero.protocols import GameCounts, count_game, summarize
+from alphazero.packing import GameCounts, count_game
+from alphazero.protocols import summarize
 from alphazero.types import Ending, GameRecord
 
 NIM = DoubleNim()

@@ -15,7 +15,8 @@ from test_wire import random_record
 
 import games
 from alphazero import checkpoint, config, local_run, loop, wire
-from alphazero.protocols import GameCounts, summarize
+from alphazero.packing import GameCounts
+from alphazero.protocols import summarize
 from alphazero.types import Ending
 from workers.node.plan import Machine
 from workers.runs import matches, monitoring, pictures, run_directory, train

@@ -21,6 +21,31 @@ def arrays(state: dict[str, "Tensor"]) -> Weights:
     return {name: np.array(tensor.cpu().numpy(), order="C") for name, tensor in state.items()}
 
 
+def shortened(weights: Weights) -> Weights:
+    """The weights with their kernels in bfloat16, for sending: about half as many bytes.
+
+    A kernel, an array of two or more axes of float32, becomes one of ``uint16`` with the upper
+    halves of its numbers, rounded to the nearest, to the even one of two. Vectors, such as biases
+    and BatchNorm's statistics, stay what they are.
+    """
+    kernels = (name for name, array in weights.items()
+               if array.dtype == np.float32 and array.ndim > 1)  # fmt: skip
+    return weights | {name: _upper_halves(weights[name]) for name in kernels}
+
+
+def lengthened(weights: Weights) -> Weights:
+    """The float32 weights of what ``shortened`` has made."""
+    kernels = (name for name, array in weights.items() if array.dtype == np.uint16)
+    return weights | {name: (weights[name].astype(np.uint32) << 16).view(np.float32)
+                      for name in kernels}  # fmt: skip
+
+
+def _upper_halves(array: NDArray[np.float32]) -> NDArray[np.uint16]:
+    bits = np.ascontiguousarray(array).view(np.uint32)
+    rounded = (bits + (0x7FFF + (bits >> 16 & 1))) >> 16
+    return np.where(np.isnan(array), 0x7FC0, rounded).astype(np.uint16)
+
+
 def find_broken(weights: Weights) -> list[str]:
     """The names of the arrays with which no result can be finite.
 

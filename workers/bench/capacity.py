@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,8 +12,8 @@ import ray
 
 from alphazero.batches import Batches
 from alphazero.config import Config
-from alphazero.parts import game_of
-from alphazero.types import GameRecord
+from alphazero.packing import PackedGame
+from alphazero.parts import game_of, packing_of
 from workers.bench.measuring import BenchSettings, Figures
 from workers.bench.ray_calls import START_SECONDS, Callers, MakeCall
 from workers.bench.synthetic import play_games
@@ -36,11 +35,12 @@ BATCHES = 50
 
 def measure(chosen: Config, settings: BenchSettings, report: Callable[[str], object]) -> Figures:
     """Measure replay actor and driver for some seconds each; starts Ray where it does not run."""
-    seconds, records = min(5.0, settings.seconds), play_games(game_of(chosen), GAMES)
+    seconds, pack = min(5.0, settings.seconds), packing_of(chosen)
+    games = [pack(record) for record in play_games(game_of(chosen), GAMES)]
     started = connect("local")
     try:
         with _replay(chosen) as store:
-            stored = Stored(chosen, store, records)
+            stored = Stored(chosen, store, games)
             report("one replay actor by itself")
             status: Any = ray.get(store.status.remote(), timeout=START_SECONDS)
             with closing(Callers(status["pid"], CALLERS, IN_FLIGHT)) as callers:
@@ -56,14 +56,14 @@ class Stored(NamedTuple):
 
     chosen: Config
     store: Any
-    records: list[GameRecord]
+    games: list[PackedGame]
 
 
 def _store(stored: Stored, callers: Callers, size: int, seconds: float) -> Figures:
     """Rates of the replay actor: deliveries of ``size`` games, then samples for the learner."""
-    chosen, store, records = stored
+    chosen, store, games = stored
     batch = chosen.training.batch_size
-    deliver = [_deliveries(store, records, size, caller) for caller in range(CALLERS)]
+    deliver = [_deliveries(store, games, size, caller) for caller in range(CALLERS)]
     pushes, pushing = _saturate(callers, deliver, seconds)
     sample = [lambda n: store.sample.remote(batch, n)] * CALLERS
     samples, sampling = _saturate(callers, sample, seconds)
@@ -71,7 +71,7 @@ def _store(stored: Stored, callers: Callers, size: int, seconds: float) -> Figur
         "games_per_delivery": size,
         "deliveries_per_second": pushes,
         "games_per_second": pushes * size,
-        "positions_per_second": pushes * size * _mean_length(records),
+        "positions_per_second": pushes * size * _mean_length(games),
         "cpu": pushing,
         "samples_per_second": samples * batch,
         "cpu_sampling": sampling,
@@ -80,12 +80,12 @@ def _store(stored: Stored, callers: Callers, size: int, seconds: float) -> Figur
 
 def _driver(stored: Stored) -> Figures:
     """Rates of this process when it collects counts of stored games and when it makes batches."""
-    chosen, store, records = stored
+    chosen, store, games = stored
     size = DELIVERIES[-1]
     seconds = cpu = 0.0
     collected = 0
     remote = RemoteReplay(store, check=lambda: None)
-    deliver = _deliveries(store, records, size, CALLERS)
+    deliver = _deliveries(store, games, size, CALLERS)
     for number in range(REPLIES):
         ray.get(deliver(number), timeout=60.0)
         began, before = time.monotonic(), time.process_time()
@@ -116,19 +116,19 @@ def _replay(chosen: Config) -> Iterator[Any]:
         ray.kill(store)
 
 
-def _deliveries(store: Any, records: list[GameRecord], size: int, caller: int) -> MakeCall:
+def _deliveries(store: Any, games: list[PackedGame], size: int, caller: int) -> MakeCall:
     """Calls that deliver the same games again and again, with new ids."""
 
     def deliver(number: int) -> Any:
         first = (size << 50) + (caller << 40) + number * size
-        renumbered = [replace(records[n % GAMES], game_id=n) for n in range(first, first + size)]
+        renumbered = [games[n % GAMES]._replace(game_id=n) for n in range(first, first + size)]
         return store.push.remote(renumbered)
 
     return deliver
 
 
-def _mean_length(records: list[GameRecord]) -> float:
-    return sum(map(len, records)) / len(records)
+def _mean_length(games: list[PackedGame]) -> float:
+    return sum(len(game.rows) for game in games) / len(games)
 
 
 def _saturate(callers: Callers, calls: list[MakeCall], seconds: float) -> tuple[float, float]:

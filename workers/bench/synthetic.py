@@ -16,6 +16,7 @@ from alphazero import evaluators, search
 from alphazero.config import Config, SelfPlaySettings
 from alphazero.nn.divergence import Losses
 from alphazero.nn.weights import Weights
+from alphazero.packing import PackedGame
 from alphazero.parts import game_of
 from alphazero.replay import Batch
 from alphazero.search.gumbel import Gumbel
@@ -106,9 +107,18 @@ class CountingStore:
     def extend(self, records: Iterable[GameRecord]) -> int:
         before = self.games
         for record in records:
-            self.games += 1
-            self.positions += record.positions
+            self._count(record.positions)
         return self.games - before
+
+    def store(self, games: Iterable[PackedGame]) -> int:
+        before = self.games
+        for game in games:
+            self._count(game.counts.positions)
+        return self.games - before
+
+    def _count(self, positions: int) -> None:
+        self.games += 1
+        self.positions += positions
 
 
 def play_games(game: Game, number: int) -> list[GameRecord]:

@@ -5,6 +5,7 @@ driver: train() -> publish -> a node per machine -> replay actor -> collect
 Machines may join and leave while it plays.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +17,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from alphazero.config import Config
-from alphazero.nn.weights import Weights
+from alphazero.nn.weights import Weights, shortened
 from alphazero.protocols import Collected
 from workers.cluster.connection import connect, leave, versions
 from workers.cluster.control_plane import patiently
@@ -36,6 +37,8 @@ POLL_SECONDS = 0.1
 """Seconds between two polls in ``collect``; a poll costs driver and replay actor a millisecond."""
 STATUS_TIMEOUT = 60.0
 """The longest time in seconds that ``fetch_statuses`` waits for all answers."""
+PUBLISH_SECONDS = 2.0
+"""The least time in seconds between two versions of the weights that are sent."""
 MAX_PENDING_CALLS = 100
 """The largest number of pending calls from one caller to one actor."""
 
@@ -71,6 +74,8 @@ class RayFleet:
             self._timeouts = replace(timeouts, control_elsewhere=timeouts.control)
         self._here = ray.get_runtime_context().get_node_id()
         self._incarnations = Incarnations(directory / "worker_incarnation")
+        self._newest: Weights | None = None  # published and not sent yet
+        self._sent_at = -math.inf
         self._rates = Rates(config.inference.batch_size)
         replay = _start_replay(config, directory / "games", self._here)
         try:
@@ -93,11 +98,13 @@ class RayFleet:
         ]
 
     def publish(self, weights: Weights, version: int) -> None:
-        """Play with these weights from now on; each machine fetches them once."""
-        check = self._supervisor.raise_failure
-        check()
-        self._supervisor.publish(patiently(check, partial(ray.put, weights)), version)
-        self.version = version
+        """Play with these weights soon; each machine fetches them once.
+
+        The network's kernels are sent in bfloat16 unless ``inference.precision`` is float32. What
+        is published more often than every ``PUBLISH_SECONDS`` waits, and the newest is sent.
+        """
+        self._newest, self.version = weights, version
+        self._send_newest()
 
     def collect(self) -> Collected:
         """Summarize the games stored since the last call; waits up to ``COLLECT_SECONDS`` for one.
@@ -105,6 +112,7 @@ class RayFleet:
         ``FleetLost``, one line, after the supervisor has given up the run.
         """
         deadline = time.monotonic() + COLLECT_SECONDS
+        self._send_newest()
         while True:
             collected = self.replay.collect()
             if collected.games or time.monotonic() > deadline:
@@ -155,6 +163,19 @@ class RayFleet:
         ray.wait([replay.close.remote()], timeout=10.0)
         ray.kill(replay)
         leave(self._started_ray)
+
+    def _send_newest(self) -> None:
+        """Send the weights published last, unless others were sent a moment ago."""
+        check = self._supervisor.raise_failure
+        check()
+        if self._newest is None or time.monotonic() - self._sent_at < PUBLISH_SECONDS:
+            return
+        in_full = self._config.inference.precision == "float32"
+        weights, self._newest = self._newest, None
+        sent = weights if in_full else shortened(weights)
+        assert self.version is not None
+        self._supervisor.publish(patiently(check, partial(ray.put, sent)), self.version)
+        self._sent_at = time.monotonic()
 
     def _start_node(self, node: ClusterNode) -> Member:
         """Start the actor of a machine; it reserves the cores that its processes fill."""

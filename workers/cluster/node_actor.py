@@ -12,8 +12,8 @@ from ray.exceptions import RayError, RayTaskError
 
 from alphazero.config import Config
 from alphazero.errors import RunFailed
-from alphazero.nn.weights import Weights
-from alphazero.types import GameRecord
+from alphazero.nn.weights import Weights, lengthened
+from alphazero.packing import PackedGame
 from workers.cluster.connection import identity, versions
 from workers.node.evaluator import LoadableEvaluator
 from workers.node.fleet import task_of
@@ -80,7 +80,8 @@ class NodeActor:
         return version
 
     def _publish(self, weights: Weights, version: int) -> None:
-        self._node.publish({name: np.asarray(array) for name, array in weights.items()}, version)
+        arrays = {name: np.asarray(array) for name, array in weights.items()}
+        self._node.publish(lengthened(arrays), version)
 
     def run(self, replay: Any) -> None:
         """Deliver finished games to the actor ``replay`` until the process is killed.
@@ -93,7 +94,7 @@ class NodeActor:
         ``RunFailed`` where an error of the program or a game ended play, ``NodeLost`` where
         anything else did; an error of the replay actor as it is.
         """
-        games: list[GameRecord] = []
+        games: list[PackedGame] = []
         held = False
         while not self._node.failure:
             self._iterations += 1

@@ -28,8 +28,9 @@ from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from alphazero import wire
 from alphazero.config import Config
 from alphazero.errors import FleetLost, RunFailed
+from alphazero.packing import GameCounts, PackedGame, count_game
 from alphazero.parts import game_of
-from alphazero.protocols import Collected, GameCounts, count_game, summarize
+from alphazero.protocols import Collected, summarize
 from alphazero.replay import Replay, Samples
 from alphazero.types import GameRecord
 from workers.cluster.connection import identity
@@ -75,9 +76,9 @@ class ReplayStore:
         # The newest entries of the log, those that the driver has not read yet. It reads older ones
         # after a restart of this process only, and then from the shards.
         self._log: deque[GameCounts] = deque()
-        self._example: GameRecord | None = None
+        self._example = b""  # the frame of the newest game
 
-    def push(self, records: list[GameRecord]) -> bool:
+    def push(self, games: list[PackedGame]) -> bool:
         """Store finished games; True means that the sender is to hold play.
 
         All of them are on disk when this returns. An ``OSError`` (a full disk) is raised and kept
@@ -85,10 +86,10 @@ class ReplayStore:
         """
         self._calls["pushes"] += 1
         try:
-            for record in records:
-                if self._replay.extend([record]):
-                    self._log.append(self._count(record))
-                    self._example = _copied(record)
+            for game in games:
+                if self._replay.store([game]):
+                    self._log.append(game.counts)
+                    self._example = game.frame
         except OSError as error:
             self._storage_error = str(error)
             raise
@@ -141,16 +142,14 @@ class ReplayStore:
         }
 
     def _summarize_log(self) -> Collected:
-        return summarize(self._log, self._example if self._log else None)
+        example = wire.decode(self._replay.game, self._example) if self._log else None
+        return summarize(self._log, example)
 
     def _summarize_shards(self, count: int) -> Collected:
         counts, example = [], None
         for example in self._read_shards(count):
-            counts.append(self._count(example))
+            counts.append(count_game(self._replay.game, example, self._resign_value))
         return summarize(counts, example)
-
-    def _count(self, record: GameRecord) -> GameCounts:
-        return count_game(self._replay.game, record, self._resign_value)
 
     def _read_shards(self, count: int) -> Iterator[GameRecord]:
         """The games on disk behind the first ``count`` ones: needed after a restart only."""

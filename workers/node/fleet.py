@@ -7,16 +7,17 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from alphazero import wire
 from alphazero.config import Config
 from alphazero.errors import FleetLost
 from alphazero.nn.weights import Weights
-from alphazero.parts import game_of, memory_of, search_of
-from alphazero.protocols import Collected, GameStore, count_game, summarize
+from alphazero.parts import game_of, memory_of, packing_of, search_of
+from alphazero.protocols import Collected, GameStore, summarize
 from workers.node.evaluator import LoadableEvaluator, network_evaluator
 from workers.node.incarnations import Incarnations
 from workers.node.node import Node, NodeTimeouts, Task
 from workers.node.plan import Plan, make_plan, this_machine
-from workers.node.player import game_groups
+from workers.node.player import Playing, game_groups
 
 COLLECT_SECONDS = 0.5
 """The longest time in seconds that ``collect`` waits for ``COLLECT_GAMES`` finished games."""
@@ -36,7 +37,7 @@ def task_of(
     return Task(
         game_of(config),
         partial(evaluator_on, make_evaluator, config, plan.on_gpu),
-        partial(game_groups, config, plan.players),
+        Playing(partial(game_groups, config, plan.players), packing_of(config)),
         min(MOST_POSITIONS, config.selfplay.games * leaves),
         config.inference.batch_size,
     )
@@ -85,7 +86,6 @@ class NodeFleet:
         self.memory = memory_of(replace(config, selfplay=groups), self.plan.players)
         """The sizes of one search process."""
         self._store, self._game = store, task.game
-        self._resign_value = config.selfplay.resign_value
         self._incarnations = Incarnations(directory / "worker_incarnation")
         self._node = Node(self.plan, task, self._incarnations, timeouts)
         self._allowance = math.inf
@@ -103,12 +103,13 @@ class NodeFleet:
         ``FleetLost``, one line, after play was given up.
         """
         finished = self._node.take_games(COLLECT_GAMES, COLLECT_SECONDS)
-        self._store.extend(finished)
+        self._store.store(finished)
         self._hold()
         if not finished:
             self._check()
-        counts = [count_game(self._game, game, self._resign_value) for game in finished]
-        return summarize(counts, finished[-1] if finished else None)
+        whole = [game for game in finished if not game.problem]
+        example = wire.decode(self._game, whole[-1].frame) if whole else None
+        return summarize([game.counts for game in whole], example)
 
     def allow(self, positions: int) -> None:
         """Set the limit: no new move begins while at least this many positions are stored."""

@@ -17,14 +17,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from alphazero.nn.weights import Weights
-from alphazero.types import GameRecord
+from alphazero.packing import PackedGame
 from games.base import Game
 from workers.node.child import Child, Failure
 from workers.node.clock import LONGEST_CHECK, Clock
 from workers.node.counters import Counters
 from workers.node.evaluator import LoadableEvaluator, Shared, Work, evaluate
 from workers.node.plan import Plan
-from workers.node.player import MakeGroups, play
+from workers.node.player import Playing, play
 from workers.node.published import PublishedWeights
 from workers.node.shared import IN_MEMORY
 from workers.node.slots import Sizes, Slots
@@ -56,7 +56,7 @@ class Task(NamedTuple):
     game: Game
     make_evaluator: Callable[[int], LoadableEvaluator]
     """Called with the evaluator's number."""
-    make_groups: MakeGroups
+    playing: Playing
     capacity: int
     """Positions per slot."""
     batch_size: int
@@ -104,7 +104,7 @@ class Node:
         self._shared: Shared | None = None
         self._members = [Member("evaluator", n) for n in range(plan.evaluators)]
         self._members += [Member("player", n) for n in range(plan.players)]
-        self._games: list[GameRecord] = []
+        self._games: list[PackedGame] = []
         self._allowance, self._waiting_positions = math.inf, 0
         self._clock = Clock(max(LONGEST_CHECK, 2 * timeouts.interval))
         self._received = self._failures = self._games_before = 0
@@ -132,7 +132,7 @@ class Node:
             self._allowance = positions
             self._hold()
 
-    def take_games(self, number: int, timeout: float) -> list[GameRecord]:
+    def take_games(self, number: int, timeout: float) -> list[PackedGame]:
         """The games that have finished since the last call; waits up to ``timeout`` seconds for so
         many, or until the node has failed."""
         with self._arrived:
@@ -243,7 +243,7 @@ class Node:
             if (incarnation := next(self._incarnations, None)) is None:
                 self._fail("its search processes have used up their numbers")
                 return
-            arguments = number, shared, task.make_groups, incarnation
+            arguments = number, shared, task.playing, incarnation
             target: Callable[..., None] = play
         else:
             work = Work(task.make_evaluator, task.batch_size, plan.lanes, plan.sharing)
@@ -262,7 +262,7 @@ class Node:
         with self._arrived:
             self._games += message
             self._received += len(message)
-            self._waiting_positions += sum(game.positions for game in message)
+            self._waiting_positions += sum(game.counts.positions for game in message)
             self._hold()
             self._arrived.notify_all()
 

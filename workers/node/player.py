@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 from alphazero.cache import EvaluationCache
 from alphazero.config import Config
+from alphazero.packing import PackedGame
 from alphazero.parts import encoder_of, game_of, memory_of, search_of
 from alphazero.selfplay import GameGroup
 from alphazero.types import Evaluation, GameRecord
@@ -34,6 +35,14 @@ class Group(Protocol):
 
 MakeGroups = Callable[[Iterator[int]], Sequence[Group]]
 """Makes the groups of one process; their games take ids from the iterator."""
+
+
+class Playing(NamedTuple):
+    """How a search process plays; pickled."""
+
+    make_groups: MakeGroups
+    pack: Callable[[GameRecord], PackedGame]
+    """Makes of a finished game what is sent."""
 
 
 class CachedGroup(NamedTuple):
@@ -63,14 +72,14 @@ def game_groups(config: Config, processes: int, game_ids: Iterator[int]) -> list
 
 
 def play(
-    number: int, shared: Shared, make_groups: MakeGroups, incarnation: int, connection: Connection
+    number: int, shared: Shared, playing: Playing, incarnation: int, connection: Connection
 ) -> None:
-    """Play until the process is killed; sends lists of finished games.
+    """Play until the process is killed; sends lists of finished games, packed.
 
     Game ids begin at ``incarnation * 2**32``; no two processes of a run have the same incarnation.
     Incarnation 3 gives the ids 12884901888, 12884901889, ... up to the first of incarnation 4.
     """
-    groups = make_groups(itertools.count(incarnation << 32))
+    groups = playing.make_groups(itertools.count(incarnation << 32))
     own, slots = shared.slots.of_player(number), shared.slots
     turns = {slot: Turn(group, slot, slots) for slot, group in zip(own, groups, strict=True)}
     counters = shared.counters.of_player(number)
@@ -90,7 +99,7 @@ def play(
             counters.add("moves", turns[slot].is_idle)
         if finished:
             counters.add("games", len(finished))
-            connection.send(finished)
+            connection.send([playing.pack(record) for record in finished])
 
 
 class Turn:
