@@ -47,7 +47,7 @@ class PackedGame(NamedTuple):
     game_id: int
     counts: GameCounts
     frame: bytes
-    """That of ``wire.encode``; empty for a malformed record."""
+    """The bytes that ``wire.encode`` makes; empty for a malformed record."""
     rows: NDArray
     """``[positions]`` of ``targets.columns``: the positions that are trained on."""
     problem: str = ""
@@ -63,7 +63,7 @@ class Packing:
     heads: Sequence[str] = ()
     """The names of the auxiliary targets that are stored beside each position."""
     resign_value: float | None = None
-    """That of ``selfplay``."""
+    """The setting ``selfplay.resign_value``."""
 
     def __call__(self, record: GameRecord) -> PackedGame:
         """``record`` with its targets; a malformed one has only the ``problem``."""
