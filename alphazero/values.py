@@ -35,7 +35,7 @@ Columns = TypeVar("Columns", NDArray[np.float32], "Tensor")
 
 def expectation(wdl: Columns) -> Columns:
     """Values ``[B]`` of distributions ``[B, 3]`` over win, draw and loss; arrays or tensors."""
-    assert wdl.shape == (len(wdl), 3)
+    assert wdl.shape[1:] == (3,)
     return wdl[:, 0] - wdl[:, 2]
 
 
@@ -55,7 +55,7 @@ def from_logits(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     The logits of 0.5, 0.3 and 0.2 give 0.3. In NumPy, because torch's calls cost more than the
     arithmetic of a batch.
     """
-    assert logits.shape in ((len(logits), 1), (len(logits), 3))
+    assert logits.shape[1:] in ((1,), (3,))
     if logits.shape[1] == 1:
         return np.tanh(logits[:, 0])
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -64,7 +64,7 @@ def from_logits(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def from_logit_tensor(logits: "Tensor") -> "Tensor":
     """The same as ``from_logits`` for tensors, with gradients."""
-    assert logits.shape in ((len(logits), 1), (len(logits), 3))
+    assert logits.shape[1:] in ((1,), (3,))
     if logits.shape[1] == 1:
         return logits[:, 0].tanh()
     return expectation(logits.softmax(dim=1))

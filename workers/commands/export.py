@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from workers.terminal.options import add_allow, count, path
+from workers.terminal.options import add_allow, count, new_file, path
 from workers.terminal.output import warn
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ EPILOG = """\
 example:
   alphazero export runs/MY_RUN --to my_agent
   alphazero play connect_four --player checkpoint:path=my_agent
+  alphazero export runs/MY_RUN --onnx my_network.onnx
 
 the folder holds the averaged weights, the configuration, their checksums and a model
 card; nothing that only training needs"""
@@ -26,8 +27,12 @@ GAMES = 100
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_dir", type=path, metavar="RUN", help="a run directory or a checkpoint")
+    parser.add_argument("--to", type=path, metavar="FOLDER", help="an agent in it is replaced")
     parser.add_argument(
-        "--to", type=path, required=True, metavar="FOLDER", help="an agent in it is replaced"
+        "--onnx",
+        type=new_file,
+        metavar="FILE",
+        help="write the network to a new file of ONNX, for other programs; alone or with --to",
     )
     parser.add_argument(
         "--half", action="store_true", help="weights as float16: half the size, almost the same"
@@ -45,6 +50,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    if options.to is None and (options.onnx is None or options.half or options.measure):
+        raise ValueError("--to FOLDER is missing: the folder for the agent")
+    if options.onnx:
+        _write_onnx(options)
+    return _export(options) if options.to else 0
+
+
+def _export(options: argparse.Namespace) -> int:
     from workers.runs import export
 
     game = _game(options) if options.measure else None
@@ -54,6 +67,21 @@ def run(options: argparse.Namespace) -> int:
     if game:
         _measure(game, options, card)
     return 0
+
+
+def _write_onnx(options: argparse.Namespace) -> None:
+    from alphazero import checkpoint, onnx_file
+    from workers.runs import strength
+
+    onnx_file.check_packages()
+    game = strength.game_of(options.run_dir, options.allow)
+    difference = onnx_file.write(checkpoint.load(options.run_dir), game, options.onnx)
+    size = options.onnx.stat().st_size
+    print(
+        f"{options.onnx} holds the network ({size / 1e6:.2f} MB, ONNX with operators of version "
+        f"{onnx_file.OPSET}); on {onnx_file.POSITIONS:,} positions its logits differ from torch's "
+        f"by at most {difference.policy:.1g}, its values by {difference.value:.1g}"
+    )
 
 
 def _game(options: argparse.Namespace) -> "Game":
