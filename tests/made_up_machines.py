@@ -126,7 +126,7 @@ class Machine:
         ours = {
             "PATH": path, "PYTHONPATH": python.rstrip(os.pathsep), "HOME": f"{PRIVATE}/home",
             "RAY_TMPDIR": PRIVATE, "RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_worker_niceness": "0", "NUMBA_CACHE_DIR": str(self._lab.folder / "numba"),
+            "RAY_worker_niceness": "0",
             "WANDB_MODE": "disabled", "COLUMNS": "100", "XDG_CACHE_HOME": f"{PRIVATE}/cache",
         }  # fmt: skip
         return kept | ours | self._lab.environment | more
@@ -197,7 +197,6 @@ class Lab:
         """``environment``: variables of all commands."""
         self.folder, self.environment, self._number = folder, environment, 0
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "numba").mkdir(exist_ok=True)
         (folder / "hosts").write_text("127.0.0.1 localhost\n")
         (folder / "resolv.conf").write_text("")
         (folder / "nsswitch.conf").write_text("hosts: files\n")
