@@ -35,31 +35,31 @@ NAMESPACES = ("--user", "--net", "--mount", "--pid")
 ENDED = "setpriv", "--pdeathsig", "KILL", "--"
 """Ends a process with the one that started it."""
 NEW = "unshare", "--pid", "--fork", "--kill-child", "--net", "--mount", "--mount-proc"
-SET_UP = """
+SET_UP = f"""
 set -e
 hostname "$1"
 mount -t tmpfs -o size="$3" tmpfs /dev/shm
-mount -t tmpfs -o size="$4" tmpfs {private}
-mkdir {private}/home
+mount -t tmpfs -o size="$4" tmpfs {PRIVATE}
+mkdir {PRIVATE}/home
 ip link set lo up
 while ! ip link show eth0 >/dev/null 2>&1; do sleep 0.02; done
 ip address add "$2/24" dev eth0
 ip link set eth0 up
-ip route add default via {bridge}
-touch {private}/ready
+ip route add default via {BRIDGE}
+touch {PRIVATE}/ready
 sleep infinity &
 wait  # the machine's first process takes the exit statuses of all that lost their parents
-""".format(private=PRIVATE, bridge=BRIDGE)
-NAMES = """
+"""
+NAMES = f"""
 set -e
 for file in hosts resolv.conf nsswitch.conf; do mount --bind "$1/$file" "/etc/$file"; done
 ip link set lo up
 ip link add br0 type bridge
-ip address add {bridge}/24 dev br0
+ip address add {BRIDGE}/24 dev br0
 ip link set br0 up
 touch "$1/ready"
 exec sleep infinity
-""".format(bridge=BRIDGE)
+"""
 LONGEST = 60.0
 """Seconds that the making of a machine may take."""
 
@@ -98,10 +98,12 @@ def _first(process: subprocess.Popen) -> int:
 class Machine:
     """One made-up machine of a lab."""
 
-    def __init__(self, lab: "Lab", name: str, address: str, memory: str, disk: str):
-        self.name, self.address, self._lab = name, address, lab
+    def __init__(self, lab: "Lab", name: str, number: int, memory: str, disk: str):
+        self.name, self.address, self._lab = name, f"10.0.0.{number}", lab
+        self.interface = f"machine{number}"
+        """The other end of the machine's network, in that of the lab."""
         words = [*lab.entered("mount", "pid"), *NEW, "--uts", "sh", "-c", SET_UP, "sh"]
-        self._outer = subprocess.Popen([*ENDED, *words, name, address, memory, disk])
+        self._outer = lab.keep(subprocess.Popen([*ENDED, *words, name, self.address, memory, disk]))
         wait_until(lambda: _first(self._outer), name)
         self.pid = _first(self._outer)
         """The machine's first process, as it is seen from outside."""
@@ -135,11 +137,12 @@ class Machine:
         """A shell command that goes on; what it prints is appended to ``output``."""
         words = ["nsenter", "--target", str(self.pid), *NAMESPACES, "--uts"]
         with output.open("ab") as file:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [*ENDED, *words, f"--wd={self._lab.folder}", "bash", "-c", command],
                 stdout=file, stderr=file, stdin=subprocess.DEVNULL,
                 env=self.environment(**environment), start_new_session=True,
             )  # fmt: skip
+        return self._lab.keep(process)
 
     def run(self, command: str, timeout: float = 120.0, **environment: str) -> str:
         """What a shell command prints; ``AssertionError`` with it where the command fails."""
@@ -147,9 +150,7 @@ class Machine:
         assert status == 0, f"{self.name}: {command}\n{text}"
         return text
 
-    def try_run(
-        self, command: str, timeout: float = 120.0, **environment: str
-    ) -> tuple[int, str]:
+    def try_run(self, command: str, timeout: float = 120.0, **environment: str) -> tuple[int, str]:
         """The exit status of a shell command, and what it prints."""
         output = self._lab.folder / f"output_{self.name}_{time.monotonic_ns()}"
         process = self.start(command, output, **environment)
@@ -185,7 +186,7 @@ class Machine:
 
     def cut(self) -> None:
         """End the machine as a power cut does: others get no message that a connection ended."""
-        self._lab.network("ip", "link", "delete", f"v-{self.name}")
+        self._lab.network("ip", "link", "delete", self.interface)
         os.kill(self.pid, signal.SIGKILL)
         self._outer.wait()
 
@@ -201,7 +202,8 @@ class Lab:
         (folder / "resolv.conf").write_text("")
         (folder / "nsswitch.conf").write_text("hosts: files\n")
         words = [*NEW, "--user", "--map-root-user", "sh", "-c", NAMES, "sh", str(folder)]
-        self._outer = subprocess.Popen([*ENDED, *words])
+        self._started: list[subprocess.Popen] = []
+        self._outer = self.keep(subprocess.Popen([*ENDED, *words]))
         wait_until(lambda: (folder / "ready").exists() or self._outer.poll(), "network")
         self.pid = _first(self._outer)
 
@@ -209,8 +211,15 @@ class Lab:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._outer.kill()
-        self._outer.wait()
+        self._outer.kill()  # and with it the first process of all namespaces
+        for process in self._started:
+            process.kill()
+            process.wait()
+
+    def keep(self, process: subprocess.Popen) -> subprocess.Popen:
+        """The same process, which ends with the lab."""
+        self._started.append(process)
+        return process
 
     def entered(self, *namespaces: str) -> list[str]:
         """The words before a command that runs in the lab's network and these namespaces."""
@@ -225,19 +234,18 @@ class Lab:
         """A new machine; ``memory`` and ``disk`` are the sizes of its shared memory and private
         folder; ``delay``: seconds by which each of its packets is late, in both directions."""
         self._number += 1
-        address = f"10.0.0.{self._number}"
+        machine = Machine(self, name, self._number, memory, disk)
         with (self.folder / "hosts").open("a") as file:
-            file.write(f"{address} {name}\n")
-        machine = Machine(self, name, address, memory, disk)
+            file.write(f"{machine.address} {name}\n")
         inner = ["eth0", "netns", str(machine.pid)]
         if delay:
             relay = [sys.executable, str(Path(__file__).parent / "slow_network.py")]
-            words = [*relay, str(machine.pid), f"v-{name}", str(delay)]
-            subprocess.Popen([*ENDED, *self.entered(), *words])
+            words = [*relay, str(machine.pid), machine.interface, str(delay)]
+            self.keep(subprocess.Popen([*ENDED, *self.entered(), *words]))
             wait_until(lambda: (machine.private / "ready").exists(), f"network of {name}")
         else:
             pair = ["type", "veth", "peer", "name"]
-            self.network("ip", "link", "add", f"v-{name}", *pair, *inner)
-        self.network("ip", "link", "set", f"v-{name}", "master", "br0", "up")
+            self.network("ip", "link", "add", machine.interface, *pair, *inner)
+        self.network("ip", "link", "set", machine.interface, "master", "br0", "up")
         wait_until(lambda: (machine.private / "ready").exists(), f"network of {name}")
         return machine

@@ -27,7 +27,7 @@ SMALL = (
 )
 """Settings of a run that takes seconds."""
 STORE = "--object-store-memory 100000000"
-RUNS_FOR_ALL = "--num-cpus 1 " + STORE
+ONE_CORE = f"--num-cpus 1 {STORE}"
 WITHOUT = made_up_machines.missing()
 on_machines = pytest.mark.skipif(bool(WITHOUT), reason=f"no made-up machines: {WITHOUT}")
 
@@ -212,9 +212,9 @@ def by_hand(lab: Lab, *names: str) -> list[Machine]:
     machines = [lab.add(name) for name in names]
     machines[0].run(f"{RECIPES}/by_hand.sh token")
     give_token(*machines)
-    machines[0].run(f"{RECIPES}/by_hand.sh head {RUNS_FOR_ALL}")
+    machines[0].run(f"{RECIPES}/by_hand.sh head {ONE_CORE}")
     for machine in machines[1:]:
-        machine.run(f"{RECIPES}/by_hand.sh join {names[0]} {RUNS_FOR_ALL}")
+        machine.run(f"{RECIPES}/by_hand.sh join {names[0]} {ONE_CORE}")
     return machines
 
 
@@ -239,7 +239,9 @@ def listening(machine: Machine) -> set[int]:
 
 
 needs_dashboard = pytest.mark.skipif(
-    subprocess.run([sys.executable, "-c", "import aiohttp_cors"], capture_output=True).returncode,
+    subprocess.run(
+        [sys.executable, "-c", "import aiohttp_cors, grpc"], capture_output=True
+    ).returncode,
     reason="jobs need the extra `cluster`",
 )
 
@@ -254,7 +256,7 @@ def test_a_cluster_by_hand_plays_on_all_machines_at_the_stated_ports(lab):
     metrics = lab.folder / "run/metrics.jsonl"
     playing = lambda: metrics.exists() and '"nodes": 2' in metrics.read_text()  # noqa: E731
     made_up_machines.wait_until(lambda: playing() or process.poll() is not None, "play", 120)
-    stated = {*range(6379, 6385), *range(10002, 11000)}
+    stated = {*range(6379, 6385), *range(10002, 11000), 44217, 44227, 52365}
     for machine in (head, other):
         assert {6380, 6381} <= listening(machine)
         assert listening(machine) - stated == set()
@@ -297,8 +299,10 @@ def test_slurms_nodes_become_a_cluster_for_one_run_that_is_continued(lab):
     programs, asked = lab.folder / "bin", lab.folder / "asked"
     stand_in(programs, "scontrol", "printf 'first\\nsecond\\n'")
     # The stand-in of srun leaves its command for the test, which runs it on all machines.
-    stand_in(programs, "srun", f"printf '%q ' \"$@\" > {asked}.part; mv {asked}.part {asked}; "
-             f"while [[ ! -e {asked}.ended ]]; do sleep 0.1; done; exit $(cat {asked}.ended)")  # fmt: skip
+    waiting = f"while [[ ! -e {asked}.ended ]]; do sleep 0.1; done; exit $(cat {asked}.ended)"
+    stand_in(
+        programs, "srun", f"printf '%q ' \"$@\" >{asked}.part; mv {asked}.part {asked}; {waiting}"
+    )
     slurm = {
         "SLURM_JOB_NUM_NODES": "2", "SLURM_JOB_NODELIST": "n[1-2]", "SLURM_CPUS_PER_TASK": "1",
         "SLURM_JOB_NAME": "run", "PATH": f"{programs}:{nodes[0].environment()['PATH']}",
@@ -308,7 +312,7 @@ def test_slurms_nodes_become_a_cluster_for_one_run_that_is_continued(lab):
             path.unlink()
         script = f"{RECIPES}/slurm.sh tic_tac_toe {SMALL} training.steps={steps}"
         batch = nodes[0].start(script, lab.folder / "batch.txt", **slurm)
-        made_up_machines.wait_until(lambda: asked.exists() or batch.poll() is not None, "srun")
+        made_up_machines.wait_until(asked.exists, "call of srun")
         command = re.sub(r"^(--\S+ )+", "", asked.read_text())
         started = [node.start(command, lab.folder / f"{node.name}.txt") for node in nodes]
         statuses = [process.wait(240) for process in started]
@@ -358,7 +362,7 @@ def test_one_machine_measures_and_trains_in_processes_and_continues(tmp_path):
     for steps in (20, 30):
         ended = subprocess.run(
             ["bash", str(RECIPES / "one_gpu.sh"), "tic_tac_toe", str(run), *SMALL.split(),
-             f"training.steps={steps}"],
+             f"training.steps={steps}", "selfplay.processes=1"],
             env=os.environ | {"PATH": path, "MEASURE": "0", "WANDB_MODE": "disabled"},
             capture_output=True, text=True, check=False, timeout=240,
         )  # fmt: skip
