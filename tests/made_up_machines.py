@@ -103,7 +103,7 @@ class Machine:
         self.interface = f"machine{number}"
         """The other end of the machine's network, in that of the lab."""
         words = [*lab.entered("mount", "pid"), *NEW, "--uts", "sh", "-c", SET_UP, "sh"]
-        self._outer = lab.keep(subprocess.Popen([*ENDED, *words, name, self.address, memory, disk]))
+        self._outer = lab.make([*words, name, self.address, memory, disk])
         wait_until(lambda: _first(self._outer), name)
         self.pid = _first(self._outer)
         """The machine's first process, as it is seen from outside."""
@@ -203,7 +203,7 @@ class Lab:
         (folder / "nsswitch.conf").write_text("hosts: files\n")
         words = [*NEW, "--user", "--map-root-user", "sh", "-c", NAMES, "sh", str(folder)]
         self._started: list[subprocess.Popen] = []
-        self._outer = self.keep(subprocess.Popen([*ENDED, *words]))
+        self._outer = self.make(words)
         wait_until(lambda: (folder / "ready").exists() or self._outer.poll(), "network")
         self.pid = _first(self._outer)
 
@@ -215,6 +215,11 @@ class Lab:
         for process in self._started:
             process.kill()
             process.wait()
+
+    def make(self, words: list[str]) -> subprocess.Popen:
+        """Start a program that makes a part of the lab; its errors are in a file of ``folder``."""
+        with (self.folder / "errors.txt").open("ab") as file:
+            return self.keep(subprocess.Popen([*ENDED, *words], stderr=file))
 
     def keep(self, process: subprocess.Popen) -> subprocess.Popen:
         """The same process, which ends with the lab."""
@@ -241,7 +246,7 @@ class Lab:
         if delay:
             relay = [sys.executable, str(Path(__file__).parent / "slow_network.py")]
             words = [*relay, str(machine.pid), machine.interface, str(delay)]
-            self.keep(subprocess.Popen([*ENDED, *self.entered(), *words]))
+            self.make([*self.entered(), *words])
             wait_until(lambda: (machine.private / "ready").exists(), f"network of {name}")
         else:
             pair = ["type", "veth", "peer", "name"]

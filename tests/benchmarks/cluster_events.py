@@ -38,7 +38,8 @@ def lost(run: Run, before: list[int]) -> int:
 
 def message(line: str) -> str:
     """A line of log.txt without its time and level."""
-    return line.partition(" WARNING ")[2] or line.partition(" ERROR ")[2] or line
+    words = line.partition(" WARNING ")[2] or line.partition(" ERROR ")[2] or line
+    return words.partition(": ")[2]  # after the module that wrote it
 
 
 def last_line(text: str) -> str:

@@ -17,9 +17,10 @@ from alphazero import wire
 GAME = "tic_tac_toe"
 SETTINGS = (
     "search.simulations=8 selfplay.games=8 network.blocks=1 network.channels=8 evaluation.games=0 "
-    "replay.min_positions=100 replay.samples_per_position=0.25 training.batch_size=16 training.steps=1000000 "
-    "training.time_limit_minutes=null training.checkpoint_every=20 training.precision=float32 "
-    "inference.backend=torch inference.precision=float32 tracking.log_every=1"
+    "replay.min_positions=100 replay.samples_per_position=0.25 training.batch_size=16 "
+    "training.steps=1000000 training.time_limit_minutes=null training.checkpoint_every=20 "
+    "training.precision=float32 inference.backend=torch inference.precision=float32 "
+    "tracking.log_every=1"
 )
 """Self-play is never held for long: a step needs 64 positions only."""
 PATIENCE = 180.0
@@ -41,11 +42,12 @@ class Cluster:
 
     def start_head(self, cpus: int = 0) -> None:
         """Start Ray on the head's machine."""
-        self.head.run(f"ray start --head --port 6379 {self._options(cpus)}")
+        options = f"--port 6379 --include-dashboard false {self._options(cpus)}"
+        self.head.run(f"ray start --head {options}")
 
     @staticmethod
     def _options(cpus: int) -> str:
-        return f"--num-cpus {cpus} --object-store-memory 100000000 --include-dashboard false"
+        return f"--num-cpus {cpus} --object-store-memory 100000000"
 
     def add(self, name: str, **options: float) -> Machine:
         """A machine that joins."""
