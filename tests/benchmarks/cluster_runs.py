@@ -32,13 +32,13 @@ NEW_GAMES = 200
 class Cluster:
     """A head and machines with one core each; all of them have the same token."""
 
-    def __init__(self, lab: Lab, head_cpus: int = 0, **options: float):
-        """``options``: those of ``Lab.add`` for the head's machine."""
+    def __init__(self, lab: Lab, cpus: int = 0, name: str = "head"):
+        """``cpus`` and ``name``: those of the head."""
         self.lab = lab
         lab.environment.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         lab.environment["RAY_task_events_report_interval_ms"] = "0"
-        self.head = lab.add("head", **options)
-        self.start_head(head_cpus)
+        self.head, self.address = lab.add(name), f"{name}:6379"
+        self.start_head(cpus)
 
     def start_head(self, cpus: int = 0) -> None:
         """Start Ray on the head's machine."""
@@ -56,22 +56,34 @@ class Cluster:
         return machine
 
     def join(self, machine: Machine) -> None:
-        machine.run(f"ray start --address head:6379 {self._options(1)}")
+        machine.run(f"ray start --address {self.address} {self._options(1)}")
 
 
 class Run:
     """`alphazero train` on a machine of a cluster; the run directory is seen by all machines."""
 
-    def __init__(self, machine: Machine, folder: Path, settings: str = "", game: str = GAME):
-        self.folder, self._settings, self._game = folder, f"{SETTINGS} {settings}", game
-        self.output = folder.with_suffix(".txt")
+    def __init__(
+        self,
+        machine: Machine,
+        folder: Path,
+        settings: str = "",
+        *,
+        address: str = "head:6379",
+        place: str = "",
+        output: Path | None = None,
+    ):
+        """``place``: the words behind ``--run-dir`` where they are not the ``folder``."""
+        self.folder, self.output = folder, output or folder.with_suffix(".txt")
+        self._words = (
+            f"exec alphazero train {GAME} {SETTINGS} {settings} --ray {address} "
+            f"--run-dir {place or folder}"
+        )
         self.start(machine)
 
     def start(self, machine: Machine, more: str = "") -> None:
         """Start the command, or continue it with ``--resume``."""
         self.machine = machine
-        words = f"alphazero train {self._game} {self._settings} --ray head:6379"
-        self.process = machine.start(f"exec {words} --run-dir {self.folder} {more}", self.output)
+        self.process = machine.start(f"{self._words} {more}", self.output)
 
     def ended(self) -> bool:
         return self.process.poll() is not None
@@ -117,12 +129,7 @@ class Run:
         return [line for line in lines if " WARNING " in line or " ERROR " in line]
 
     def game_ids(self) -> list[int]:
-        """The ids of all games on disk; what is still written is left out."""
-        game, ids = games.make(GAME), []
-        for path in sorted((self.folder / "games").glob("shard_*.bin")):
-            for _, record in wire.read_shard(game, path, lambda line: None):
-                ids += [record.game_id] if record is not None else []
-        return ids
+        return game_ids(self.folder)
 
     def longest_pause(self, seconds: float) -> float:
         """The longest time without a newly stored game in the next ``seconds``."""
@@ -134,3 +141,12 @@ class Run:
                 stored, last = size, time.monotonic()
             longest = max(longest, time.monotonic() - last)
         return longest
+
+
+def game_ids(folder: Path) -> list[int]:
+    """The ids of all games in a run directory; what is still written is left out."""
+    game, ids = games.make(GAME), []
+    for path in sorted((folder / "games").glob("shard_*.bin")):
+        for _, record in wire.read_shard(game, path, lambda line: None):
+            ids += [record.game_id] if record is not None else []
+    return ids
