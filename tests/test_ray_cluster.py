@@ -95,7 +95,7 @@ def run_benchmark(name, *options):
     [
         ("join", "nodes 2"),
         ("power_cut", "is lost"),
-        ("head", "--resume"),
+        ("head", "gcs_server"),
         ("empty_cluster", "waiting for one to join"),
         ("other_version", "is left out"),
         ("missing_module", "ray job submit"),

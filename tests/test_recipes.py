@@ -250,16 +250,17 @@ needs_dashboard = pytest.mark.skipif(
 @on_machines
 def test_a_cluster_by_hand_plays_on_all_machines_at_the_stated_ports(lab):
     head, other = by_hand(lab, "head", "other")
-    assert "3 GPUs" not in head.run("alphazero cluster check head:6379 --game tic_tac_toe")
+    head.run("alphazero cluster check head:6379 --game tic_tac_toe")  # fails if a test does
     command = f"alphazero train tic_tac_toe {SMALL} training.steps=150 --ray head:6379"
     process = head.start(f"{command} --run-dir run", lab.folder / "run.txt")
     metrics = lab.folder / "run/metrics.jsonl"
     playing = lambda: metrics.exists() and '"nodes": 2' in metrics.read_text()  # noqa: E731
     made_up_machines.wait_until(lambda: playing() or process.poll() is not None, "play", 120)
-    stated = {*range(6379, 6385), *range(10002, 11000), 44217, 44227, 52365}
+    stated = {*range(6379, 6385), *range(10001, 11000), 44217, 44227, 52365}
     for machine in (head, other):
-        assert {6380, 6381} <= listening(machine)
-        assert listening(machine) - stated == set()
+        ports = listening(machine)
+        assert {6380, 6381} <= ports
+        assert ports - stated == set()
     assert process.wait(120) == 0, (lab.folder / "run.txt").read_text()
     check_run(lab.folder / "run", 150, nodes=2)
     for machine in (other, head):
@@ -354,7 +355,7 @@ def test_the_pods_of_kuberay_run_the_job_of_the_manifest(lab):
 
 
 @pytest.mark.slow
-def test_one_machine_measures_and_trains_in_processes_and_continues(tmp_path):
+def test_one_machine_trains_in_processes_and_continues_its_run(tmp_path):
     for program in ("nvidia-smi", "python"):  # here is no GPU
         stand_in(tmp_path / "bin", program, "exit 0")
     path = f"{tmp_path / 'bin'}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}/usr/bin:/bin"

@@ -5,7 +5,6 @@ same run; where it does not, each has a run of its own.
 """
 
 import os
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -195,14 +194,12 @@ def other_token(lab: Lab, repetitions: int) -> Iterator[Result]:
 def other_version(lab: Lab, repetitions: int) -> Iterator[Result]:
     """A machine joins whose program is another version."""
     cluster, _, run = playing(lab, "one")
-    copy = lab.folder / "copy"
-    for package in ("alphazero", "games", "workers", "configs"):
-        shutil.copytree(ROOT / package, copy / package)
-    with (copy / "games/base.py").open("a") as file:
-        file.write("# another version\n")
+    file = ROOT / "games/base.py"
+    other_file = lab.folder / "base.py"
+    other_file.write_text(f"{file.read_text()}# another version\n")
     for number in range(repetitions):
         other = lab.add(f"other{number}")
-        other.run(f"mount --bind {copy} {ROOT}")
+        other.run(f"mount --bind {other_file} {file}")
         yield disturb(run, lambda machine=other: cluster.join(machine), "left out")
         other.cut()
 
