@@ -121,7 +121,7 @@ class Machine:
         return PROC / str(self.pid) / "root" / PRIVATE.lstrip("/")
 
     def environment(self, **more: str) -> dict[str, str]:
-        """That of its commands; nothing of Ray's settings here is inherited."""
+        """The environment of its commands, without settings of Ray that are set here."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "PYTEST_"))}
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         python = os.pathsep.join([str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
@@ -145,7 +145,7 @@ class Machine:
         return self._lab.keep(process)
 
     def run(self, command: str, timeout: float = 120.0, **environment: str) -> str:
-        """What a shell command prints; ``AssertionError`` with it where the command fails."""
+        """The output of a shell command; ``AssertionError`` with it where the command fails."""
         status, text = self.try_run(command, timeout, **environment)
         assert status == 0, f"{self.name}: {command}\n{text}"
         return text

@@ -77,7 +77,7 @@ def test_an_address_where_nothing_listens_is_one_failed_test(capsys, monkeypatch
 
 
 def run_benchmark(name, *options):
-    """What a script prints that disturbs a run on made-up machines."""
+    """The output of a script that disturbs a run on made-up machines."""
     if reason := made_up_machines.missing():
         pytest.skip(f"no made-up machines: {reason}")
     script = Path(__file__).parent / "benchmarks" / name

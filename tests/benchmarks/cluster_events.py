@@ -142,9 +142,10 @@ def empty_cluster(lab: Lab, repetitions: int) -> Iterator[Result]:
     cluster = Cluster(lab)
     run = Run(cluster.head, lab.folder / "run")
     for number in range(repetitions):
-        waits = lambda n=number: sum("waiting" in line for line in run.problems()) > n  # noqa: E731
+        waits = lambda n=number: run.text().count("waiting for one to join") > n  # noqa: E731
         run.wait(waits, "line that it waits")
-        line, before = message(run.problems()[-1]), run.game_ids()
+        (line,) = {line for line in run.text().splitlines() if "waiting for one to join" in line}
+        before = run.game_ids()
         machine = cluster.add(f"other{number}")
         seconds = run.until_games()
         yield Result(seconds, lost(run, before), line)

@@ -1,4 +1,4 @@
-"""What a run on a cluster loses when its machines join, fail, or do not fit.
+"""Faults of a cluster: the losses of a run whose machines join, fail, or do not fit.
 
     python tests/benchmarks/cluster_faults.py [--repetitions 20] [--only NAME ...]
 

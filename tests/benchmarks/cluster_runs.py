@@ -97,7 +97,7 @@ class Run:
         return seconds
 
     def text(self) -> str:
-        """What the command has printed."""
+        """The output of the command."""
         return self.output.read_text(errors="replace")
 
     def metrics(self) -> list[dict]:
