@@ -5,12 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import made_up_machines
 import pytest
 
 from workers import cli
 from workers.cluster import machines
-
-SCRIPT = Path(__file__).parent / "benchmarks" / "cluster_faults.py"
 
 
 @pytest.fixture
@@ -77,16 +76,42 @@ def test_an_address_where_nothing_listens_is_one_failed_test(capsys, monkeypatch
     assert "no connection is accepted there" in test["result"]
 
 
-@pytest.mark.slow
-def test_machines_join_and_leave_and_no_acknowledged_game_is_lost():
+def run_benchmark(name, *options):
+    """The output of a script that disturbs a run on made-up machines."""
+    if reason := made_up_machines.missing():
+        pytest.skip(f"no made-up machines: {reason}")
+    script = Path(__file__).parent / "benchmarks" / name
     ended = subprocess.run(
-        [sys.executable, str(SCRIPT), "--membership", "2"],
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
+        [sys.executable, str(script), *options], capture_output=True, text=True, check=False
     )
-    assert ended.returncode == 0, ended.stderr
-    assert "the last one is lost: it is known" in ended.stdout
-    assert "all of them different" in ended.stdout
-    assert "waiting for one to join" in ended.stderr
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        ("join", "nodes 2"),
+        ("power_cut", "is lost"),
+        ("head", "gcs_server"),
+        ("empty_cluster", "waiting for one to join"),
+        ("other_version", "is left out"),
+        ("missing_module", "ray job submit"),
+    ],
+)
+def test_a_fault_of_a_machine_loses_no_acknowledged_game(event, line):
+    *_, row = run_benchmark("cluster_faults.py", "--only", event).splitlines()
+    _, name, times, _, _, lost, read, _ = row.split("|")
+    assert (name.strip(), int(times), int(lost)) == (event, 1, 0)
+    assert line in read
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_run_outlives_its_cluster_and_goes_on_elsewhere_without_a_gap():
+    printed = run_benchmark("cluster_life.py")
+    assert "resumed on a new cluster until its end" in printed
+    assert "steps without a gap" in printed
+    assert "all ids differ, all are stored" in printed

@@ -145,6 +145,18 @@ def test_anything_but_a_refused_call_proves_nothing(monkeypatch, ended, error, t
     one_line(refusal)
 
 
+def test_a_cluster_with_another_token_than_here_is_recognised(ray_session, monkeypatch):
+    address = ray_session.get_runtime_context().gcs_address
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    assert not authentication.has_other_token(address)
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "cd" * 32)
+    assert authentication.has_other_token(address)
+
+
+def test_a_node_that_was_lost_meanwhile_is_left_out_of_the_comparison_of_versions(ray_session):
+    connection.check_versions(["ab" * 28], connection.versions())
+
+
 @pytest.mark.slow
 def test_a_cluster_that_answers_without_the_token_is_refused(tmp_path):
     with subprocess.Popen(

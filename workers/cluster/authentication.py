@@ -20,6 +20,10 @@ PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
 PROOF_SECONDS = 60.0
 """The longest time that a call without the token may take to fail."""
 REFUSED = 3
+OTHER_TOKEN = (
+    "ray {}: the token here is not that of the cluster; copy ~/.ray/auth_token from its first "
+    "machine, or set RAY_AUTH_TOKEN"
+)
 PROBE = f"""
 import sys
 from ray.exceptions import AuthenticationError
@@ -85,15 +89,7 @@ def prove_token(address: str) -> None:
     """
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_AUTH")}
     try:
-        ended = subprocess.run(
-            # -P: no module of the current folder is imported.
-            [sys.executable, "-P", "-c", PROBE, address],
-            env=environment | {MODE: "disabled"},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=PROOF_SECONDS,
-        )
+        ended = _call(address, environment | {MODE: "disabled"})
     except subprocess.TimeoutExpired:
         reason = f"no answer in {PROOF_SECONDS:g} s"
     else:
@@ -107,6 +103,27 @@ def prove_token(address: str) -> None:
             )
         reason = (ended.stderr.strip().splitlines() or ["no reason was given"])[-1]
     raise RunFailed(f"ray {address}: nothing shows that this cluster requires a token: {reason}")
+
+
+def has_other_token(address: str) -> bool:
+    """Whether the cluster at host:port refuses a call with this process's own token."""
+    try:
+        return _call(address, dict(os.environ)).returncode == REFUSED
+    except subprocess.TimeoutExpired:
+        return False
+
+
+def _call(address: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Call the cluster from another process, whose exit status is ``REFUSED`` for a wrong token."""
+    return subprocess.run(
+        # -P: no module of the current folder is imported.
+        [sys.executable, "-P", "-c", PROBE, address],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PROOF_SECONDS,
+    )
 
 
 def _write_new(path: Path) -> None:

@@ -104,7 +104,8 @@ def digest() -> str:
 def check_versions(nodes: Sequence[str], here: str) -> None:
     """Raise ``ValueError``, one line with both versions, unless all ``nodes`` have those ``here``.
 
-    Ray compares its own and Python's when a node joins, unless it was told not to.
+    Ray compares its own and Python's when a node joins, unless it was told not to. A node that has
+    left the cluster meanwhile is left out.
     """
     task: Any = ray.remote(num_cpus=0, max_retries=0)(versions)
     calls = {
@@ -116,6 +117,8 @@ def check_versions(nodes: Sequence[str], here: str) -> None:
         try:
             there = ray.get(answer, timeout=NODE_TIMEOUT)
         except RayError as error:
+            if node not in {other["NodeID"] for other in ray.nodes() if other["Alive"]}:
+                continue  # lost before, which Ray notices after half a minute
             raise ValueError(
                 f"ray: node {node[:12]} did not report its versions: {reason(error, LONGEST)}"
             ) from None
@@ -143,11 +146,13 @@ def _start() -> None:
 
 
 def _join(address: str) -> None:
-    """Connect to the cluster at host:port; a mismatch of versions is one line with both."""
+    """Connect to the cluster at host:port; another version or token there is one line."""
     _check_reachable(address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # Ray raises no narrower class where a node starts too slowly
+        if authentication.has_other_token(address):  # of which Ray's message has no word
+            raise ValueError(authentication.OTHER_TOKEN.format(address)) from None
         raise ValueError(f"ray {address}: {reason(error, LONGEST)}") from None
 
 
