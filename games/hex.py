@@ -107,16 +107,10 @@ class Hex(Game):
 
     def observe_bytes(self, constant: Callable[[NDArray], Any]) -> Callable[[Any], Any]:
         cells, planes = self.size**2, self.observation_shape[0]
-        mirror, every_stone, stone, other, swap = (
-            constant(column)
-            for column in (
-                self._mirror,
-                np.array([True, True, False, False, False])[:planes, None],
-                *np.array([(1, 2, 1, 2, 0), (2, 1, 2, 1, 0), (0, 0, 0, 0, 1)], np.uint8)[
-                    :, :planes
-                ],
-            )
-        )
+        bits = np.array([(1, 2, 1, 2, 0), (2, 1, 2, 1, 0), (0, 0, 0, 0, 1)], np.uint8)[:, :planes]
+        stone, other, swap = (constant(row) for row in bits)
+        every_stone = constant(np.array([True, True, False, False, False])[:planes, None])
+        mirror = constant(self._mirror)
 
         def observe(states: Any) -> Any:
             board, player = states[:, :cells], states[:, cells : cells + 1]

@@ -27,6 +27,7 @@ from workers.bench.synthetic import SleepingEvaluator
 from workers.node.child import Child, Failure
 from workers.node.counters import Counters, Row
 from workers.node.evaluator import Shared, Work, evaluate
+from workers.node.plan import largest_batch
 from workers.node.published import PublishedWeights
 from workers.node.slots import Sizes, Slots
 
@@ -164,7 +165,7 @@ class SlotCalls:
         self._shared = Shared(Slots(sizes, game.dtype), Counters(callers, 1), PublishedWeights({}))
         self._shared.weights.publish({}, 0)
         self._shared.counters.held = True
-        work = Work(partial(_evaluator, chosen), chosen.inference.batch_size, 1, 1)
+        work = Work(partial(_evaluator, chosen), largest_batch(chosen, on_gpu=False), 1, 1)
         self._received: queue.Queue[Calls] = queue.Queue()
         self._failure = ""
         states = midgame(game, settings.batch)

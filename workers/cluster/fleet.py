@@ -71,7 +71,7 @@ class RayFleet:
             self._timeouts = replace(timeouts, control_elsewhere=timeouts.control)
         self._here = ray.get_runtime_context().get_node_id()
         self._incarnations = Incarnations(directory / "worker_incarnation")
-        self._rates = Rates(config.inference.batch_size)
+        self._rates = Rates()
         replay = _start_replay(config, directory / "games", self._here)
         try:
             self._supervisor = Supervisor(replay, self._start_node, self._timeouts)
