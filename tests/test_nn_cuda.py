@@ -33,9 +33,7 @@ def forward(device):
 
 def new_session(device=CPU, sizes=SIZES, ready=(), capture=None) -> CudaGraphSession:
     make_capture = capture and (lambda: capture)
-    return CudaGraphSession(
-        forward(device), torch.empty(SHAPE), device, sizes, ready, make_capture
-    )
+    return CudaGraphSession(forward(device), torch.empty(SHAPE), device, sizes, ready, make_capture)
 
 
 def counting(captured: list) -> cuda.Capture:
@@ -102,7 +100,16 @@ def test_sizes_up_to_a_limit_are_the_buckets_up_to_the_one_that_holds_it():
 
 
 def test_the_sizes_are_those_that_save_time_up_to_the_best_rate():
-    microseconds = {32: 100, 64: 100, 128: 101, 256: 105, 512: 180, 1024: 300, 2048: 585, 4096: 1200}
+    microseconds = {
+        32: 100,
+        64: 100,
+        128: 101,
+        256: 105,
+        512: 180,
+        1024: 300,
+        2048: 585,
+        4096: 1200,
+    }
     assert choose_sizes(microseconds) == [256, 512, 1024]
     assert choose_sizes(microseconds, largest=2048) == [256, 512, 1024, 2048]
     assert choose_sizes({32: 1.0, 64: 1.99, 128: 3.0}) == [32, 64, 128]
