@@ -1,8 +1,10 @@
 """The path of a CUDA device, run on the CPU; only the captures themselves need the device."""
 
+import gc
 import inspect
 import logging
 import threading
+import weakref
 from contextlib import nullcontext
 from types import SimpleNamespace
 
@@ -196,6 +198,18 @@ def test_a_graph_is_captured_after_warming_up_with_arguments_that_torch_accepts(
     _, outputs = cuda.graphs()(lambda: runs.append("run") or [torch.ones(len(runs))])
     assert runs == ["run"] * cuda.WARM_UP + ["capture", "run"]
     assert len(outputs[0]) == len(runs)
+
+
+def test_the_memory_of_a_session_is_freed_with_it_without_a_search_for_cycles():
+    session = new_session(ready=[[4], [8]])
+    session(inputs(3))
+    references = [weakref.ref(part) for part in (session, *session._lanes)]
+    gc.disable()
+    try:
+        del session
+        assert [reference() for reference in references] == [None] * 3
+    finally:
+        gc.enable()
 
 
 def test_an_error_in_the_modules_is_not_handled_as_a_refused_capture():

@@ -170,7 +170,10 @@ class CudaGraphSession:
         self.sizes = sorted(sizes)
         self._compute, self._row, self._device = compute, row, device
         on_cuda = device.type == "cuda"
-        self._make_capture = make_capture or (graphs if on_cuda else lambda: eagerly)
+        self._captures = Captures(make_capture or (graphs if on_cuda else lambda: eagerly))
+        if on_cuda:  # what ``compute`` uses has been copied on another stream than those of lanes
+            with _capturing:
+                torch.cuda.synchronize(device)
         self._room = threading.BoundedSemaphore(LANES)
         self._lanes: list[Lane] = []
         for captured in ready:
@@ -216,14 +219,26 @@ class CudaGraphSession:
                 self._idle.append(lane)
 
     def _new_lane(self) -> "Lane":
-        lane = Lane(self._compute, self._row, self._device, self._make_capture, self._refused)
+        lane = Lane(self._compute, self._row, self._device, self._captures)
         self._lanes.append(lane)
         return lane
 
-    def _refused(self, error: RuntimeError) -> None:
-        """Compute eagerly from now on, in new lanes, too."""
+
+class Captures:
+    """How the lanes of a session capture: each in its own way, all eagerly after a refusal.
+
+    Lanes know this object in place of their session, whose memory on the device is then freed as
+    soon as the session is no longer used.
+    """
+
+    def __init__(self, make: Callable[[], Capture]):
+        self.make = make
+
+    def refuse(self, error: RuntimeError) -> Capture:
+        """Log the refusal; the lane that met it and new lanes compute eagerly from now on."""
         log.warning("inference continues without CUDA graphs: %s", str(error).split("\n")[0])
-        self._make_capture = lambda: eagerly
+        self.make = lambda: eagerly
+        return eagerly
 
 
 class Lane:
@@ -234,14 +249,12 @@ class Lane:
         compute: Compute,
         row: Tensor,
         device: torch.device,
-        make_capture: Callable[[], Capture],
-        refused: Callable[[RuntimeError], None],
+        captures: Captures,
     ):
-        """``refused`` is called where the device refuses a capture."""
         self._compute, self._row, self._device = compute, row, device
         self._pinned = device.type == "cuda"
         self._stream = torch.cuda.Stream(device) if self._pinned else None
-        self._capture, self._refused = make_capture(), refused
+        self._captures, self._capture = captures, captures.make()
         self._passes: dict[int, Pass] = {}
 
     @property
@@ -312,6 +325,5 @@ class Lane:
         except RuntimeError as error:
             if self._capture is eagerly:
                 raise
-            self._refused(error)
-            self._capture = eagerly
-            return eagerly(forward)
+            self._capture = self._captures.refuse(error)
+            return self._capture(forward)
