@@ -21,7 +21,8 @@ An encoder that states ``history = 4`` gets states that also hold the last four 
 
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +65,15 @@ class Encoder:
         Finite, about 0 to 1; row ``i`` depends on ``states[i]`` only.
         """
         return self.game.observe(states)
+
+    def of_bytes(self, constant: Callable[[NDArray], Any]) -> Callable[[Any], Any] | None:
+        """``__call__`` for the bytes of states on a GPU, as of ``Game.observe_bytes``.
+
+        None where there is none: then the planes are made on the CPU. By default that of the game,
+        if its planes are those of this encoder.
+        """
+        own = type(self).__call__ is Encoder.__call__
+        return self.game.observe_bytes(constant) if own else None
 
     def symmetries(self) -> list[NDArray[np.intp]]:
         """For each of ``game.symmetries()`` the permutation of the planes' cells ``[H * W]``.
@@ -160,6 +170,23 @@ def played_states(
 def address_of(spec: str) -> str | None:
     """The address that ``make`` would import for ``spec``; None for a named encoder."""
     return spec if addresses.is_address(spec) and not _is_history(spec) else None
+
+
+def check_bytes(encoder: Encoder, game: Game) -> None:
+    """Compare ``of_bytes`` with the encoder's planes in positions of a few random games.
+
+    ``ValueError``, one line, where they differ: a subclass may have changed one of them only.
+    """
+    encode = encoder.of_bytes(lambda array: array)
+    states = [game.initial(_GAMES)]
+    for actions in _random_lines(game, np.random.default_rng(0)):
+        states.append(game.step(states[-1][: len(actions)], actions))
+    positions = np.concatenate(states)
+    if encode and not np.array_equal(encode(as_bytes(positions)), encoder(positions)):
+        raise ValueError(
+            f"the planes that {game!r} computes from bytes (observe_bytes) are not those of "
+            "observe; where one is changed, the other has to be, too"
+        )
 
 
 def _is_history(spec: str) -> bool:

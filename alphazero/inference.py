@@ -4,7 +4,7 @@ import copy
 import threading
 import time
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -14,9 +14,9 @@ from torch import nn
 from alphazero import encoders, values
 from alphazero import network as networks
 from alphazero.config import InferenceSettings
+from alphazero.device_inference import DeviceSession, Parts, best_sizes
 from alphazero.errors import RunFailed
 from alphazero.network_settings import Network
-from alphazero.nn.cuda import CudaGraphSession
 from alphazero.nn.device import PRECISIONS, choose, computes_bfloat16
 from alphazero.nn.export import ModuleSession, OpenVINOSession, TorchSession, openvino_installed
 from alphazero.nn.weights import Weights, find_broken, load
@@ -55,7 +55,7 @@ class Choice(NamedTuple):
 class Loaded(NamedTuple):
     """Session and version, read together by each call: no result mixes two versions."""
 
-    session: InferenceSession
+    session: InferenceSession | DeviceSession
     version: int
 
 
@@ -93,6 +93,10 @@ class NetworkEvaluator:
         self._network = networks.for_inference(self.encoder.shape, game.num_actions, network)
         self._device = _device(inference)
         self._whole = not _can_be_translated(self._network, self.encoder.shape)
+        self._limit = inference.batch_size
+        self._sizes: list[int] = []
+        if self._uses_graphs:
+            encoders.check_bytes(self.encoder, self._game)
         self._candidates = _candidates(inference, self._device, not self._whole)
         self._loading = threading.Lock()
         self._loaded: Loaded | None = None
@@ -106,6 +110,18 @@ class NetworkEvaluator:
         if self.choice is None:
             return "no weights yet"
         return f"{self.choice.backend} {self.choice.precision} on {self._device}: {self._reason}"
+
+    @property
+    def batch_size(self) -> int | None:
+        """The largest batch of one pass on a CUDA device; None elsewhere and before the first load.
+
+        With ``inference.batch_size`` auto the timing at the first load has chosen it.
+        """
+        return self._sizes[-1] if self._sizes else None
+
+    @property
+    def _uses_graphs(self) -> bool:
+        return self._device.type == "cuda" and not self._whole
 
     def set_choice(self, choice: Choice) -> None:
         """Use an earlier ``choice`` instead of timing; ignored where the settings exclude it."""
@@ -125,6 +141,8 @@ class NetworkEvaluator:
             load(self._network, networks.without_heads(self._network, weights))
             if self.choice is None:
                 self.choice, self._reason = self._choose()
+            if self._uses_graphs and not self._sizes:
+                self._sizes = best_sizes(self._build_on_device(self.choice), self._limit)
             first = self._loaded is None
             self._loaded = Loaded(self._build(self.choice), version)
         if first:
@@ -149,12 +167,18 @@ class NetworkEvaluator:
                 f"these states are not those of {self._game!r} (encoders.played_states makes them)"
             )
         session, version = self._loaded
-        logits, value_logits = session(self.encoder(states))
-        if not (np.isfinite(logits).all() and np.isfinite(value_logits).all()):
+        if isinstance(session, DeviceSession):
+            logits, value = session(states)
+            finite = np.isfinite(value).all()
+        else:
+            logits, value_logits = session(self.encoder(states))
+            finite = np.isfinite(logits).all() and np.isfinite(value_logits).all()
+            value = values.from_logits(value_logits)
+        if not finite:
             raise RunFailed(f"weights version {version} give values that are not finite")
-        return Evaluation(logits, values.from_logits(value_logits), version)
+        return Evaluation(logits, value, version)
 
-    def _build(self, choice: Choice) -> InferenceSession:
+    def _build(self, choice: Choice) -> InferenceSession | DeviceSession:
         """A session with the network's current weights.
 
         It prepares as many requests or batch sizes as the session before it had in use, so that no
@@ -168,10 +192,17 @@ class NetworkEvaluator:
         if choice.backend == "openvino":
             requests = before.requests if isinstance(before, OpenVINOSession) else 1
             return OpenVINOSession(*modules, shape, requests)
-        if self._device.type == "cuda":
-            sizes = before.sizes if isinstance(before, CudaGraphSession) else ()
-            return CudaGraphSession(*modules, self._device, shape, sizes)
+        if self._uses_graphs:
+            return self._build_on_device(choice, before)
         return TorchSession(*modules, self._device)
+
+    def _build_on_device(
+        self, choice: Choice, before: InferenceSession | DeviceSession | None = None
+    ) -> DeviceSession:
+        """A session for a CUDA device; it captures the graphs that ``before`` had."""
+        ready = before.captured if isinstance(before, DeviceSession) else ()
+        parts = Parts(*_parts(self._network), PRECISIONS[choice.precision], self._device)
+        return DeviceSession(self.encoder, parts, self._sizes, ready)
 
     def _choose(self) -> tuple[Choice, str]:
         """The fastest candidate, and the reason in words.
@@ -183,8 +214,9 @@ class NetworkEvaluator:
             only = self._candidates[0]
             return only, "the only one that settings and machine allow"
         batch = TIMED_BATCH[self._device.type]
-        observations = self.encoder(self._game.initial(batch))
-        rates = {c: batch / _seconds(self._build(c), observations) for c in self._candidates}
+        states = self._game.initial(batch)
+        inputs = states if self._uses_graphs else self.encoder(states)
+        rates = {c: batch / _seconds(self._build(c), inputs) for c in self._candidates}
         ranking = sorted(rates, key=lambda c: rates[c], reverse=True)
         timed = ", ".join(f"{c.backend} {c.precision} {rates[c]:,.0f}" for c in ranking)
         return ranking[0], f"the fastest at batch {batch} (evaluations/s: {timed})"
@@ -259,13 +291,13 @@ def _candidates(
     return [Choice(backend, precision) for backend in backends for precision in precisions]
 
 
-def _seconds(session: InferenceSession, observations: NDArray[np.float32]) -> float:
+def _seconds(session: Callable[[NDArray[Any]], object], inputs: NDArray[Any]) -> float:
     """The quickest call's seconds: a disturbance can only lengthen a call."""
-    session(observations)
+    session(inputs)
     quickest, deadline = float("inf"), time.perf_counter() + TIMED_SECONDS
     while True:
         start = time.perf_counter()
-        session(observations)
+        session(inputs)
         now = time.perf_counter()
         quickest = min(quickest, now - start)
         if now >= deadline:

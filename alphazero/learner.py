@@ -14,7 +14,7 @@ from alphazero import network as networks
 from alphazero.config import TrainingSettings
 from alphazero.network_settings import Network
 from alphazero.nn import losses
-from alphazero.nn.device import choose
+from alphazero.nn.device import choose, to_device
 from alphazero.nn.divergence import Losses
 from alphazero.nn.parallel import Forward, compute_dtype
 from alphazero.nn.settings import OptimizerSettings
@@ -156,7 +156,7 @@ class Learner:
     def _loss_of(self, columns: Columns) -> tuple[Forward, list[Tensor]]:
         """The loss as a function of the columns' tensors, which replicas divide; the tensors."""
         device = self._optimization.device
-        tensors = [torch.from_numpy(array).to(device) for array in columns.values()]
+        tensors = [to_device(array, device) for array in columns.values()]
         return partial(self._forward, tuple(columns)), tensors
 
     def _forward(

@@ -51,6 +51,8 @@ overrides it. No author turns boards, flips signs for another player or counts p
 * ``max_legal``: the most legal actions of any position. Recorded policies have room for so many,
   which matters where there are thousands of actions.
 * ``observation_bounds``: the least and the greatest number of an observation; by default 0 and 1.
+* ``observe_bytes``: ``observe`` on a GPU, which then needs the states only; the example is
+  ``games/gomoku.py``. By default the planes are made on the CPU.
 * ``identity``: the part of a state on which everything else depends. Caches and exact solutions use
   it as their key. A state that counts plies for a drawing only leaves the count out.
 * ``adjudicate``: the result of a game that reaches ``max_plies``, where the framework ends it in
@@ -97,17 +99,6 @@ action ``a`` is what action ``actions[a]`` was: in NumPy ``new = old[cells]``. E
 image of a board of one row and three columns whose actions are its columns is
 ``([2, 1, 0], [2, 1, 0])``.
 """
-
-
-def turned_boards(rows: int, columns: int) -> list[NDArray[np.intp]]:
-    """The ``cells`` of all symmetries of a board ``rows x columns``, the identity first.
-
-    Of a square the four rotations, each plain and mirrored, of another board the half turn and the
-    two mirror images.
-    """
-    board = np.arange(rows * columns).reshape(rows, columns)
-    turned = [np.rot90(side, turns) for side in (board, board.T) for turns in range(4)]
-    return [cells.ravel() for cells in turned if cells.shape == board.shape]
 
 
 NEAREST = 5
@@ -242,6 +233,15 @@ class Game(ABC):
         planes for both players, so that one network plays both sides; commonly plane 0 has the
         mover's pieces and plane 1 the opponent's.
         """
+
+    def observe_bytes(self, constant: Callable[[NDArray], Any]) -> Callable[[Any], Any] | None:
+        """``observe`` for states that are on a GPU: a function of their bytes ``uint8 [B, K]``.
+
+        It returns numbers or truth values ``[B, C, H, W]`` that equal ``observe``, and uses nothing
+        but indices and operators, which are the same for torch's tensors as for NumPy's arrays.
+        ``constant`` moves an array to where the states are, once. None, the default: there is none.
+        """
+        return None
 
     def observe_earlier(self, states: States, turned: NDArray[np.bool_]) -> NDArray[np.float32]:
         """``float32 [B, K, H, W]``: earlier positions for the encoder ``history``.

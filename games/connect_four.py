@@ -8,10 +8,14 @@ The file is long because every method is compiled: a class of thin methods, then
 same rules in plain NumPy would be as short as ``games/tic_tac_toe.py``.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from games.base import Game, States, Symmetry, Transition
+from games.boards import bit_planes
 from games.compiling import jit
 from games.drawing import Drawing, Label, squares
 
@@ -21,7 +25,9 @@ _TOPS = tuple(np.uint64(1 << (_STRIDE * column + ROWS - 1)) for column in range(
 _FULL = np.uint64(sum(((1 << ROWS) - 1) << (_STRIDE * column) for column in range(COLUMNS)))
 
 _ROW, _COLUMN = np.divmod(np.arange(ROWS * COLUMNS, dtype=np.uint64), COLUMNS)
-_BITS = np.uint64(1) << (_STRIDE * _COLUMN + ROWS - 1 - _ROW)
+_SHIFTS = (_STRIDE * _COLUMN + ROWS - 1 - _ROW).astype(np.int64).reshape(ROWS, COLUMNS)
+"""The number of each cell's bit, the top row first."""
+_BITS = np.uint64(1) << _SHIFTS.astype(np.uint64).ravel()
 """The bit of each cell, row by row from the top left."""
 _SHORTEST_WIN, _STONES = 4, ROWS * COLUMNS // 2
 """Stones of the winner in the quickest win; stones of each player in a full board."""
@@ -70,6 +76,9 @@ class ConnectFour(Game):
     def observe(self, states: States) -> NDArray[np.float32]:
         """Two planes: the mover's stones, the opponent's; row 0 is the top."""
         return _observe(states)
+
+    def observe_bytes(self, constant: Callable[[NDArray], Any]) -> Callable[[Any], Any]:
+        return bit_planes(np.stack([_SHIFTS, 64 + _SHIFTS]), constant)
 
     def symmetries(self) -> list[Symmetry]:
         """The identity and the mirror image."""

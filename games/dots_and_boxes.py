@@ -19,7 +19,8 @@ The file is long because the rules are compiled: a class of thin methods, then i
 import numpy as np
 from numpy.typing import NDArray
 
-from games.base import Game, States, Symmetry, Transition, as_bytes, turned_boards
+from games.base import Game, States, Symmetry, Transition, as_bytes
+from games.boards import turned_boards
 from games.compiling import jit
 from games.drawing import Cell, Drawing, Label
 

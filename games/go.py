@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from games import go_kernels
-from games.base import Game, States, Symmetry, Transition, as_bytes, turned_boards
+from games.base import Game, States, Symmetry, Transition, as_bytes
+from games.boards import turned_boards
 from games.drawing import Cell, Drawing, Label
 
 _LETTERS = "ABCDEFGHJKLMNOPQRST"

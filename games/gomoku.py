@@ -11,10 +11,14 @@ stone can be new, so that a move looks at these and at no others; the state keep
 The file is long because the rules are compiled: a class of thin methods, then its kernels.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from games.base import Game, States, Symmetry, Transition, as_bytes, turned_boards
+from games.base import Game, States, Symmetry, Transition, as_bytes
+from games.boards import turned_boards
 from games.compiling import jit
 from games.drawing import Cell, Drawing, Label
 
@@ -84,6 +88,17 @@ class Gomoku(Game):
         planes = np.empty((len(states), 2, self.num_actions), np.float32)
         _observe(as_bytes(states), planes)
         return planes.reshape(-1, *self.observation_shape)
+
+    def observe_bytes(self, constant: Callable[[NDArray], Any]) -> Callable[[Any], Any]:
+        cells, number = self.num_actions, constant(np.array([1, 2], np.uint8))
+
+        def observe(states: Any) -> Any:
+            player = states[:, cells : cells + 1]
+            stones = number ^ 3 * player  # [B, 2]: 1 and 2, for the second player 2 and 1
+            planes = states[:, None, :cells] == stones[:, :, None]
+            return planes.reshape(-1, *self.observation_shape)
+
+        return observe
 
     def symmetries(self) -> list[Symmetry]:
         """Half turn and mirror images; on square boards quarter turns, too: four or eight."""

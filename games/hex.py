@@ -14,6 +14,9 @@ mover always joins top and bottom, and one network learns one direction.
 The file is long because the rules are compiled: a class of thin methods, then its kernels.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -101,6 +104,24 @@ class Hex(Game):
         planes = np.zeros((len(states), self.observation_shape[0], self.size**2), np.float32)
         _observe(as_bytes(states), planes, self._mirror)
         return planes.reshape(-1, *self.observation_shape)
+
+    def observe_bytes(self, constant: Callable[[NDArray], Any]) -> Callable[[Any], Any]:
+        cells, planes = self.size**2, self.observation_shape[0]
+        bits = np.array([(1, 2, 1, 2, 0), (2, 1, 2, 1, 0), (0, 0, 0, 0, 1)], np.uint8)[:, :planes]
+        stone, other, swap = (constant(row) for row in bits)
+        every_stone = constant(np.array([True, True, False, False, False])[:planes, None])
+        mirror = constant(self._mirror)
+
+        def observe(states: Any) -> Any:
+            board, player = states[:, :cells], states[:, cells : cells + 1]
+            # Where the player is 1, a ^ (a ^ b) * player is b, else a.
+            board = (board ^ (board ^ states[:, mirror]) * player)[:, None]
+            stones = (stone ^ (stone ^ other) * player)[:, :, None]
+            shown = (board & stones != 0) & (every_stone | (board & _EDGES != 0))
+            may_swap = (states[:, cells + 2 :] * swap != 0)[:, :, None]
+            return (shown | may_swap).reshape(-1, *self.observation_shape)
+
+        return observe
 
     def symmetries(self) -> list[Symmetry]:
         """The identity and the half turn; the mirror image of the second player is none."""

@@ -8,12 +8,13 @@ cells of the largest board need two words: its kernels are in ``games/othello_10
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from games.base import Game, States, Symmetry, Transition, turned_boards
+from games.base import Game, States, Symmetry, Transition
+from games.boards import bit_planes, turned_boards
 from games.compiling import jit
 from games.drawing import Drawing, Label, squares
 
@@ -105,6 +106,12 @@ class Othello(Game):
     def observe(self, states: States) -> NDArray[np.float32]:
         """Two planes: the mover's discs, the opponent's; row 0 is the top."""
         return self._discs(states).reshape(-1, *self.observation_shape)
+
+    def observe_bytes(self, constant: Callable[[NDArray], Any]) -> Callable[[Any], Any]:
+        row, column = np.indices((self.size, self.size))
+        mine = max(self.size, 8) * row + column
+        theirs = mine + 8 * self.dtype["mine"].itemsize
+        return bit_planes(np.stack([mine, theirs]), constant)
 
     def symmetries(self) -> list[Symmetry]:
         """Four rotations, each plain and mirrored; half of them swap the set-up's colours."""

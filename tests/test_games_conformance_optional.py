@@ -12,6 +12,7 @@ from games.conformance import check, optional, rules
 from games.conformance.choices import random_moves
 from games.connect_four import ConnectFour
 from games.drawing import Cell, Drawing
+from games.gomoku import Gomoku
 from games.othello import Othello
 from games.tic_tac_toe import TicTacToe
 
@@ -64,6 +65,16 @@ def _changed(base, method, change):
     """``base`` with the result of one method changed."""
     good = getattr(base, method)
     return base, {method: lambda self, *args: change(good(self, *args))}
+
+
+def _with_other_planes(base, change):
+    """``base`` with the planes that it computes from bytes changed."""
+
+    def observe_bytes(self, constant):
+        good = base.observe_bytes(self, constant)
+        return lambda states: change(good(states))
+
+    return base, {"observe_bytes": observe_bytes}
 
 
 def _redrawn(base=TicTacToe, **changes):
@@ -123,6 +134,12 @@ BROKEN = [
     ((TicTacToe, {"max_legal": 9.0}), "max_legal must be an int from 1 to num_actions = 9"),
     ((TicTacToe, {"max_legal": 10}), "max_legal must be an int from 1 to num_actions = 9"),
     ((TicTacToe, {"max_legal": 8}), "max_legal = 8, but one has 9; broken at the start"),
+    (
+        _with_other_planes(ConnectFour, lambda planes: planes[..., ::-1, :]),
+        "observe_bytes must give the planes of observe; broken after",
+    ),
+    (_with_other_planes(TicTacToe, lambda planes: planes[:, 0]), r"not \(200, 3, 3\)"),
+    (_changed(Gomoku, "observe", lambda planes: planes / 2), "give the planes of observe"),
     (_changed(TicTacToe, "identity", lambda rows: rows.astype(int)), "identity.* dtype uint8"),
     (_changed(TicTacToe, "identity", lambda rows: rows[:, 0]), r"identity.* shape \(1, 1\)"),
     (_changed(TicTacToe, "identity", lambda rows: rows + rows[-1]), "identity of one state"),

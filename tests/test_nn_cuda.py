@@ -1,8 +1,10 @@
 """The path of a CUDA device, run on the CPU; only the captures themselves need the device."""
 
+import gc
 import inspect
 import logging
 import threading
+import weakref
 from contextlib import nullcontext
 from types import SimpleNamespace
 
@@ -12,7 +14,8 @@ import torch
 from test_nn_export import SHAPE, inputs, parts, reference
 
 from alphazero.nn import cuda
-from alphazero.nn.cuda import CudaGraphSession, bucket
+from alphazero.nn.cuda import CudaGraphSession, bucket, buckets, choose_sizes
+from alphazero.nn.export import fold
 
 CPU = torch.device("cpu")
 GPU = pytest.param(
@@ -21,8 +24,18 @@ GPU = pytest.param(
 )
 
 
-def new_session(device=CPU, sizes=(), capture=None) -> CudaGraphSession:
-    return CudaGraphSession(*parts(), torch.float32, device, SHAPE, sizes, capture)
+SIZES = buckets(1, 64)
+
+
+def forward(device):
+    """The trunk and heads of ``parts`` as a computation on the device."""
+    trunk, *heads = (fold(module).to(device) for module in (parts()[0], *parts()[1]))
+    return lambda inputs: [head(trunk(inputs)) for head in heads]
+
+
+def new_session(device=CPU, sizes=SIZES, ready=(), capture=None) -> CudaGraphSession:
+    make_capture = capture and (lambda: capture)
+    return CudaGraphSession(forward(device), torch.empty(SHAPE), device, sizes, ready, make_capture)
 
 
 def counting(captured: list) -> cuda.Capture:
@@ -58,24 +71,99 @@ def test_batches_of_every_size_give_the_rows_of_the_reference(device):
     session = new_session(device)
     for batch in (1, 2, 3, 5, 17, 33, 24, 5):
         assert_right(session, batch)
-    assert sorted(session.sizes) == [1, 2, 4, 8, 24, 48]
+    assert [sorted(sizes) for sizes in session.captured] == [[1, 2, 4, 8, 24, 48]]
 
 
-def test_a_batch_larger_than_the_largest_pass_is_split(monkeypatch):
-    monkeypatch.setattr(cuda, "LARGEST", 8)
-    session = new_session()
+def test_a_batch_larger_than_the_largest_pass_is_split():
+    session = new_session(sizes=[2, 8])
     assert_right(session, 21)
-    assert sorted(session.sizes) == [8]
+    assert session.captured == [[8]]
+    assert_right(session, 17)
+    assert session.captured == [[8, 2]]
 
 
-def test_each_size_is_captured_once_and_the_given_ones_at_construction():
+def test_each_lane_captures_a_size_once_and_the_given_ones_at_construction():
     captured = []
-    session = new_session(sizes=[4, 32], capture=counting(captured))
-    assert captured == [32, 4]
-    for batch in (3, 4, 30, 5, 6):
+    session = new_session(ready=[[4, 32], [4]], capture=counting(captured))
+    assert captured == [32, 4, 4]
+    assert session.captured == [[32, 4], [4]]
+    for batch in (3, 4, 3):
         assert_right(session, batch)
-    assert captured == [32, 4, 8]
-    assert session.sizes == captured
+    assert captured == [32, 4, 4]
+    for batch in (5, 6):
+        assert_right(session, batch)
+    assert captured == [32, 4, 4, 8]
+
+
+def test_sizes_up_to_a_limit_are_the_buckets_up_to_the_one_that_holds_it():
+    assert buckets(32, 100) == [32, 48, 64, 96, 128]
+    assert buckets(32, 20) == [24]
+    assert buckets(1, 10**6)[-1] == cuda.LARGEST
+
+
+def test_the_sizes_are_those_that_save_time_up_to_the_best_rate():
+    microseconds = {
+        32: 100,
+        64: 100,
+        128: 101,
+        256: 105,
+        512: 180,
+        1024: 300,
+        2048: 585,
+        4096: 1200,
+    }
+    assert choose_sizes(microseconds) == [256, 512, 1024]
+    assert choose_sizes(microseconds, largest=2048) == [256, 512, 1024, 2048]
+    assert choose_sizes({32: 1.0, 64: 1.99, 128: 3.0}) == [32, 64, 128]
+    assert choose_sizes({32: 1.0, 64: 2.0}) == [32]
+
+
+def test_a_pass_is_timed_without_its_copies_and_on_an_idle_lane():
+    calls = []
+    session = CudaGraphSession(
+        lambda inputs: calls.append(len(inputs)) or [inputs], torch.empty(SHAPE), CPU, [4, 8]
+    )
+    assert 0 < session.seconds(8) < 60
+    runs = cuda.TIMED_RUNS * (1 + cuda.TIMED_REPEATS)
+    assert calls == [8] * (1 + runs)  # one for the capture
+
+
+def test_two_calls_run_at_once_and_a_third_waits_for_one_of_them():
+    """With two lanes the next batch is submitted while one is computed; more would only wait."""
+    started, go_on = threading.Semaphore(0), threading.Semaphore(0)
+
+    def compute(inputs):
+        started.release()
+        assert go_on.acquire(timeout=60)
+        return [inputs]
+
+    session = CudaGraphSession(compute, torch.empty(SHAPE), CPU, [4])
+    threads = [threading.Thread(target=session, args=(inputs(2),)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for _ in range(cuda.LANES):
+        assert started.acquire(timeout=60)
+    assert not started.acquire(timeout=0.2)
+    assert len(session.captured) == cuda.LANES
+    for _ in range(6):  # a capture per lane, a replay per call, and one more
+        go_on.release()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    assert session.captured == [[4], [4]]
+
+
+def test_lower_precision_and_other_types_of_inputs_come_back_as_float32():
+    session = CudaGraphSession(
+        lambda rows: [rows.to(torch.bfloat16) / 3, rows.sum(dim=1)],
+        torch.empty(5, dtype=torch.uint8), CPU, [4],
+    )  # fmt: skip
+    rows = np.arange(15, dtype=np.uint8).reshape(3, 5)
+    thirds, sums = session(rows)
+    assert thirds.dtype == sums.dtype == np.float32
+    expected = (torch.from_numpy(rows).to(torch.bfloat16) / 3).float().numpy()
+    np.testing.assert_array_equal(thirds, expected)
+    np.testing.assert_array_equal(sums, rows.sum(axis=1))
 
 
 def test_a_refused_capture_gives_the_same_outputs_one_warning_and_no_second_attempt(caplog):
@@ -86,7 +174,7 @@ def test_a_refused_capture_gives_the_same_outputs_one_warning_and_no_second_atte
         raise RuntimeError("operation not permitted when stream is capturing\nmore of it")
 
     with caplog.at_level(logging.WARNING):
-        session = new_session(capture=refuse)
+        session = new_session(ready=[[4], []], capture=refuse)
         for batch in (3, 9, 4):
             assert_right(session, batch)
     assert len(tries) == 1
@@ -112,8 +200,21 @@ def test_a_graph_is_captured_after_warming_up_with_arguments_that_torch_accepts(
     assert len(outputs[0]) == len(runs)
 
 
+def test_the_memory_of_a_session_is_freed_with_it_without_a_search_for_cycles():
+    session = new_session(ready=[[4], [8]])
+    session(inputs(3))
+    references = [weakref.ref(part) for part in (session, *session._lanes)]
+    gc.disable()
+    try:
+        del session
+        assert [reference() for reference in references] == [None] * 3
+    finally:
+        gc.enable()
+
+
 def test_an_error_in_the_modules_is_not_handled_as_a_refused_capture():
-    session = CudaGraphSession(*parts(), torch.float32, CPU, (SHAPE[0] + 1, *SHAPE[1:]))
+    shape = (SHAPE[0] + 1, *SHAPE[1:])
+    session = CudaGraphSession(forward(CPU), torch.empty(shape), CPU, SIZES)
     with pytest.raises(RuntimeError, match="channels"):
         session(np.zeros((2, SHAPE[0] + 1, *SHAPE[1:]), np.float32))
 

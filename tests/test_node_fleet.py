@@ -377,9 +377,9 @@ def test_a_slot_holds_the_largest_request_of_a_group():
 def test_rates_are_those_of_the_last_second_or_more(monkeypatch):
     now = [100.0]
     monkeypatch.setattr("workers.node.fleet.time.monotonic", lambda: now[0])
-    rates = Rates(batch_size=10)
+    rates = Rates()
     now[0] += 2.0
-    counts = {"evaluations": 40, "batches": 8, "busy_seconds": 3.0}
+    counts = {"evaluations": 40, "room": 80, "busy_seconds": 3.0}
     expected = {"evaluations_per_second": 20.0, "batch_fill": 0.5, "busy": 0.75}
     assert rates.update(counts, lanes=2) == expected
     now[0] += 0.5

@@ -3,8 +3,10 @@
 import math
 import os
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 """torch's types by the names used in settings."""
@@ -85,6 +87,18 @@ def choose(name: str) -> torch.device:
             f"device {name!r} cannot be used here ({first}); auto, cpu, cuda, cuda:1 or mps?"
         ) from None
     return device
+
+
+def to_device(array: NDArray[Any], device: torch.device) -> torch.Tensor:
+    """A tensor of ``array`` on ``device``; on a CPU it shares the array's memory.
+
+    To a CUDA device it is copied from pinned memory without waiting: what is computed from it there
+    comes after it anyway, and the next array is prepared meanwhile.
+    """
+    tensor = torch.from_numpy(array)
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def computes_bfloat16(device: torch.device) -> bool:

@@ -23,6 +23,7 @@ from games.conformance.optional import (
     check_final,
     check_identity,
     check_max_legal,
+    check_observe_bytes,
     check_version,
 )
 from games.conformance.promises import Ply
@@ -34,7 +35,7 @@ __all__ = ["check"]
 PLAYED_GAMES, PLAYED_PLIES = 8, 200
 """Games of a greedy player and of minimax against themselves; they may go on for very long."""
 
-_STAGES = 30
+_STAGES = 33
 """Stages of a check: as often as ``_check`` yields."""
 
 
@@ -82,6 +83,7 @@ def _check_games(game: Game, plies: list[Ply], rng: np.random.Generator) -> Iter
         check_single(game, ply, row)
         check_notation(game, ply, row)
     yield check_bounds(game, plies)
+    yield check_observe_bytes(game, plies)
     yield check_symmetries(game, plies)
     yield check_max_legal(game, plies, rng)
     yield check_identity(game, plies, rng)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import games
-from games.base import Game, States, Symmetry
+from games.base import Game, States, Symmetry, as_bytes
 from games.conformance.promises import (
     Ply,
     equal_rows,
@@ -41,6 +41,23 @@ def check_bounds(game: Game, plies: list[Ply]) -> None:
             within.all(axis=1),
             f"observe must stay within observation_bounds = {bounds}, but has numbers from "
             f"{observation.min(initial=0):g} to {observation.max(initial=0):g}",
+            ply.history,
+        )
+
+
+def check_observe_bytes(game: Game, plies: list[Ply]) -> None:
+    """The planes from a state's bytes, which are made on a GPU, are those of ``observe``."""
+    observe = game.observe_bytes(lambda array: array)
+    for ply in plies if observe else ():
+        planes = observe(as_bytes(ply.after))
+        expected = game.observe(ply.after)
+        require(
+            planes.shape == expected.shape,
+            f"observe_bytes must give planes of shape {expected.shape}, not {planes.shape}",
+        )
+        require_rows(
+            (planes == expected).reshape(len(planes), -1).all(axis=1),
+            "observe_bytes must give the planes of observe",
             ply.history,
         )
 

@@ -29,7 +29,7 @@ from workers.bench.measuring import (
 )
 from workers.bench.synthetic import CountingStore
 from workers.node.fleet import NodeFleet
-from workers.node.plan import make_plan, this_machine
+from workers.node.plan import largest_batch, make_plan, this_machine
 from workers.runs.train import check_ray, choose_processes, choose_ray
 
 if TYPE_CHECKING:
@@ -153,7 +153,8 @@ def _measure_processes(
 
 def _longest_batch(chosen: Config, network_alone: NetworkEvaluator) -> float:
     """Seconds that a batch of an evaluator takes while all cores evaluate others, about."""
-    states = midgame(game_of(chosen), chosen.inference.batch_size)
+    size = network_alone.batch_size or largest_batch(chosen, on_gpu=False)
+    states = midgame(game_of(chosen), size)
     network_alone(states)
     began = time.perf_counter()
     network_alone(states)

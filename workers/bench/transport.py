@@ -27,6 +27,7 @@ from workers.bench.synthetic import SleepingEvaluator
 from workers.node.child import Child, Failure
 from workers.node.counters import Counters, Row
 from workers.node.evaluator import Shared, Work, evaluate
+from workers.node.plan import largest_batch
 from workers.node.published import PublishedWeights
 from workers.node.slots import Sizes, Slots
 
@@ -158,13 +159,17 @@ def _turn(number: int, shared: Shared, states: States, counter: Row) -> Calls:
 class SlotCalls:
     """Processes that call an evaluator's process through slots."""
 
-    def __init__(self, chosen: Config, settings: BenchSettings):
+    def __init__(
+        self, chosen: Config, settings: BenchSettings, lanes: int = 1, latency: float = 0.0
+    ):
+        """``lanes``: of the evaluator; ``latency``: seconds per batch on its simulated device."""
         game, callers = game_of(chosen), settings.callers
         sizes = Sizes(callers, settings.in_flight, settings.batch, game.num_actions)
         self._shared = Shared(Slots(sizes, game.dtype), Counters(callers, 1), PublishedWeights({}))
         self._shared.weights.publish({}, 0)
         self._shared.counters.held = True
-        work = Work(partial(_evaluator, chosen), chosen.inference.batch_size, 1, 1)
+        size = largest_batch(chosen, on_gpu=False)
+        work = Work(partial(_evaluator, chosen, latency), size, lanes, lanes)
         self._received: queue.Queue[Calls] = queue.Queue()
         self._failure = ""
         states = midgame(game, settings.batch)
@@ -191,6 +196,10 @@ class SlotCalls:
         # The callers count the beginning of their next wait.
         self._wait(lambda: bool((counters.players["iterations"] > iterations + 1).all()))
         return calls, processes.cpu_seconds(evaluator) - before
+
+    def batches(self) -> int:
+        """Batches that the evaluator has answered since its start."""
+        return int(self._shared.counters.evaluators["batches"][0])
 
     def close(self) -> None:
         for child in self._children:
@@ -224,6 +233,6 @@ class SlotCalls:
             time.sleep(PAUSE)
 
 
-def _evaluator(chosen: Config, number: int) -> SleepingEvaluator:
+def _evaluator(chosen: Config, latency: float, number: int) -> SleepingEvaluator:
     """The evaluator of the only process, whose ``number`` is 0."""
-    return SleepingEvaluator(chosen, 0.0)
+    return SleepingEvaluator(chosen, latency)

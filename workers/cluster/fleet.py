@@ -76,7 +76,7 @@ class RayFleet:
         self._incarnations = Incarnations(directory / "worker_incarnation")
         self._newest: Weights | None = None  # published and not sent yet
         self._sent_at = -math.inf
-        self._rates = Rates(config.inference.batch_size)
+        self._rates = Rates()
         replay = _start_replay(config, directory / "games", self._here)
         try:
             self._supervisor = Supervisor(replay, self._start_node, self._timeouts)

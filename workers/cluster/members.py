@@ -36,7 +36,7 @@ class Timeouts:
     """Those of the processes of each machine."""
 
 
-TOTALS = ("evaluations", "batches", "busy_seconds", "restarts")
+TOTALS = ("evaluations", "batches", "room", "busy_seconds", "restarts")
 """Counts of nodes that are added up over all of them, including those that were lost."""
 
 

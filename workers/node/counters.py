@@ -11,11 +11,12 @@ EVALUATOR = np.dtype(
     [
         (name, np.int64)
         for name in (
-            "iterations", "requests", "evaluations", "batches", "busy_nanoseconds", "version",
+            "iterations", "requests", "evaluations", "batches", "room",
+            "busy_nanoseconds", "version",
         )
     ]
 )  # fmt: skip
-"""``version``: that of the weights, -1 before the first; ``busy_nanoseconds``: of all its lanes."""
+"""``room``: positions that would have filled the batches; ``version``: that of the weights, -1 before the first; ``busy_nanoseconds``: of all its lanes."""
 
 
 class Row:

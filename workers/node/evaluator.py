@@ -66,7 +66,7 @@ class Work(NamedTuple):
     make: Callable[[int], LoadableEvaluator]
     """Called in its process, with the evaluator's number: each has a GPU of its own."""
     batch_size: int
-    """Positions per call of the network, at most."""
+    """Positions per call of the network, at most; the evaluator may state a smaller number."""
     lanes: int
     """Threads that evaluate a batch each: on a GPU one copies while another one computes."""
     sharing: int
@@ -120,12 +120,14 @@ class _Lane:
 
     def __init__(self, number: int, evaluator: LoadableEvaluator, shared: Shared, work: Work):
         self._number, self._evaluator, self._slots = number, evaluator, shared.slots
-        self._work, self._counters = work, shared.counters.of_evaluator(number)
+        self._sharing, self._counters = work.sharing, shared.counters.of_evaluator(number)
+        # Of evaluators only the network on a CUDA device has a best size.
+        best = getattr(evaluator, "batch_size", None)
+        self._size = min(best or work.batch_size, work.batch_size)
 
     def run(self) -> None:
-        size, sharing = self._work.batch_size, self._work.sharing
         while True:
-            requests = self._slots.take(self._number, size, sharing, PAUSE)
+            requests = self._slots.take(self._number, self._size, self._sharing, PAUSE)
             began = time.perf_counter_ns()
             counts = self._answer(requests) if requests else (0, 0)
             with self.counting:  # the lanes share the counters
@@ -134,12 +136,13 @@ class _Lane:
                     self._counters.add("requests", len(requests))
                     self._counters.add("evaluations", counts[0])
                     self._counters.add("batches", counts[1])
+                    self._counters.add("room", counts[1] * self._size)
                     self._counters.add("busy_nanoseconds", time.perf_counter_ns() - began)
 
     def _answer(self, requests: list[Request]) -> tuple[int, int]:
         """Answer the requests; returns the numbers of positions and of calls of the network."""
         states = self._slots.states(requests)
-        evaluation, calls = evaluate_in_parts(self._evaluator, states, self._work.batch_size)
+        evaluation, calls = evaluate_in_parts(self._evaluator, states, self._size)
         self._slots.answer(requests, evaluation)
         return len(states), calls
 

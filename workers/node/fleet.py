@@ -16,7 +16,7 @@ from alphazero.protocols import Collected, GameStore, summarize
 from workers.node.evaluator import LoadableEvaluator, network_evaluator
 from workers.node.incarnations import Incarnations
 from workers.node.node import Node, NodeTimeouts, Task
-from workers.node.plan import Plan, make_plan, this_machine
+from workers.node.plan import Plan, largest_batch, make_plan, this_machine
 from workers.node.player import Playing, game_groups
 
 COLLECT_SECONDS = 0.5
@@ -39,7 +39,7 @@ def task_of(
         partial(evaluator_on, make_evaluator, config, plan.on_gpu),
         Playing(partial(game_groups, config, plan.players), packing_of(config)),
         min(MOST_POSITIONS, config.selfplay.games * leaves),
-        config.inference.batch_size,
+        largest_batch(config, plan.on_gpu),
     )
 
 
@@ -89,7 +89,7 @@ class NodeFleet:
         self._incarnations = Incarnations(directory / "worker_incarnation")
         self._node = Node(self.plan, task, self._incarnations, timeouts)
         self._allowance = math.inf
-        self._rates = Rates(task.batch_size)
+        self._rates = Rates()
 
     def publish(self, weights: Weights, version: int) -> None:
         """Play with these weights from now on; the first call starts the processes."""
@@ -158,9 +158,8 @@ class Rates:
     0.75.
     """
 
-    def __init__(self, batch_size: int):
-        self._batch_size = batch_size
-        self._before: dict[str, float] = {"evaluations": 0, "batches": 0, "busy_seconds": 0}
+    def __init__(self) -> None:
+        self._before: dict[str, float] = {"evaluations": 0, "room": 0, "busy_seconds": 0}
         self._at = time.monotonic()
         self._rates: dict[str, float] = dict.fromkeys(RATES, 0.0)
 
@@ -172,10 +171,9 @@ class Rates:
         seconds = time.monotonic() - self._at
         if seconds >= RATE_SECONDS:
             grown = {name: status[name] - before for name, before in self._before.items()}
-            mean = grown["evaluations"] / max(1, grown["batches"])
             figures = (
                 grown["evaluations"] / seconds,
-                mean / self._batch_size,
+                grown["evaluations"] / max(1, grown["room"]),
                 grown["busy_seconds"] / seconds / max(1, lanes),
             )
             self._rates = dict(zip(RATES, figures, strict=True))

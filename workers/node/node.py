@@ -31,7 +31,7 @@ from workers.node.slots import Sizes, Slots
 
 logger = logging.getLogger(__name__)
 
-TOTALS = ("evaluations", "requests", "batches", "busy_nanoseconds")
+TOTALS = ("evaluations", "requests", "batches", "room", "busy_nanoseconds")
 """Counts of evaluators that ``status`` adds up over all processes."""
 
 

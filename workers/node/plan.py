@@ -8,6 +8,8 @@ from alphazero.nn.device import cores
 
 MAX_GROUPS = 8
 """Groups of a search process that ``make_plan`` adds at most."""
+LARGEST_BATCH = {"cpu": 1024, "gpu": 4096}
+"""Positions per batch of an evaluator where ``inference.batch_size`` is auto, at most."""
 GPU_LANES = 2
 """Batches in progress per GPU: while one is computed, the next one is copied."""
 
@@ -51,6 +53,12 @@ def this_machine() -> Machine:
     import torch  # which takes seconds
 
     return Machine(cores(), torch.cuda.device_count())
+
+
+def largest_batch(config: Config, on_gpu: bool) -> int:
+    """Positions per batch of an evaluator, at most; on a GPU it may choose a smaller number."""
+    size = config.inference.batch_size
+    return LARGEST_BATCH["gpu" if on_gpu else "cpu"] if size == "auto" else size
 
 
 def make_plan(config: Config, machine: Machine, learns: bool = True) -> Plan:
