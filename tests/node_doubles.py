@@ -61,7 +61,7 @@ def failing_at_once(config):
 
 
 def failing_later(config):
-    return Failing(9, 300)
+    return Failing(9, 100)
 
 
 def broken(config):

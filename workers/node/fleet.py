@@ -1,8 +1,9 @@
 """NodeFleet: self-play in several processes of this machine, as a ``protocols.FleetRole``."""
 
+import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,9 @@ from workers.node.incarnations import Incarnations
 from workers.node.node import Node, NodeTimeouts, Task
 from workers.node.plan import Plan, make_plan, this_machine
 from workers.node.player import game_groups
+from workers.node.tracebacks import log_traceback
+
+logger = logging.getLogger(__name__)
 
 COLLECT_SECONDS = 0.5
 """The longest time in seconds that ``collect`` waits for ``COLLECT_GAMES`` finished games."""
@@ -118,7 +122,8 @@ class NodeFleet:
     def stats(self) -> dict[str, float]:
         """Rates over the last second or more, and the numbers of live processes and restarts."""
         status = self._node.status()
-        counts = {name: float(status[name]) for name in ("players", "evaluators", "restarts")}
+        names = ("players", "evaluators", "restarts", "waiting_requests")
+        counts = {name: float(status[name]) for name in names}
         return self._rates.update(status, self.plan.sharing) | counts
 
     def status(self) -> dict[str, float]:
@@ -146,6 +151,8 @@ class NodeFleet:
 
     def _check(self) -> None:
         if self._node.failure:
+            log_traceback(logger, self._node.failure, self._node.traceback)
+            self._node.traceback = ""  # once
             raise FleetLost(self._node.failure)
 
 
@@ -157,11 +164,13 @@ class Rates:
     0.75.
     """
 
-    def __init__(self, batch_size: int):
-        self._batch_size = batch_size
-        self._before: dict[str, float] = {"evaluations": 0, "batches": 0, "busy_seconds": 0}
+    def __init__(self, batch_size: int, others: Sequence[str] = ()):
+        """``others``: further counts, for each of which there is a rate NAME_per_second."""
+        self._batch_size, self._others = batch_size, others
+        counts = ("evaluations", "batches", "busy_seconds", *others)
+        self._before: dict[str, float] = dict.fromkeys(counts, 0)
         self._at = time.monotonic()
-        self._rates: dict[str, float] = dict.fromkeys(RATES, 0.0)
+        self._rates: dict[str, float] = dict.fromkeys(self._names, 0.0)
 
     def update(self, status: dict[str, float], lanes: int) -> dict[str, float]:
         """The rates, computed anew from these counts where the last ones are old enough.
@@ -176,11 +185,16 @@ class Rates:
                 grown["evaluations"] / seconds,
                 mean / self._batch_size,
                 grown["busy_seconds"] / seconds / max(1, lanes),
+                *(grown[name] / seconds for name in self._others),
             )
-            self._rates = dict(zip(RATES, figures, strict=True))
+            self._rates = dict(zip(self._names, figures, strict=True))
             self._before = {name: status[name] for name in self._before}
             self._at += seconds
         return dict(self._rates)
+
+    @property
+    def _names(self) -> list[str]:
+        return [*RATES, *(f"{name}_per_second" for name in self._others)]
 
 
 RATES = ("evaluations_per_second", "batch_fill", "busy")
