@@ -377,6 +377,6 @@ class Supervisor:
         self._progress.games(self.replay.status.get("games", -1))
         waits = self._held or self._desired.weights is None or not self.nodes
         playing = any(node.status.get("evaluations") for node in self.nodes.values())
-        evaluations = self.totals()["evaluations"]
-        if problem := self._progress.problem(self._clock.now, evaluations, waits, playing):
+        evaluated = self.totals()["evaluations"]
+        if problem := self._progress.problem(self._clock.now, evaluated, waits, playing):
             self._fail(problem)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from alphazero.config import Config
 from alphazero.errors import FleetLost
+from alphazero.memory import MOST_POSITIONS
 from alphazero.nn.weights import Weights
-from alphazero.parts import game_of, memory_of, search_of
+from alphazero.parts import game_of, largest_request, memory_of
 from alphazero.protocols import Collected, GameStore, count_game, summarize
 from workers.node.evaluator import LoadableEvaluator, network_evaluator
 from workers.node.incarnations import Incarnations
@@ -25,8 +26,6 @@ logger = logging.getLogger(__name__)
 COLLECT_SECONDS = 0.5
 """The longest time in seconds that ``collect`` waits for ``COLLECT_GAMES`` finished games."""
 COLLECT_GAMES = 32
-MOST_POSITIONS = 4096
-"""Positions per slot at most; larger requests are sent in parts."""
 RATE_SECONDS = 1.0
 """The least time over which a rate is measured."""
 
@@ -36,12 +35,11 @@ def task_of(
 ) -> Task:
     """The task of the processes of one machine with this plan."""
     config = replace(config, selfplay=replace(config.selfplay, groups=plan.groups))
-    leaves = getattr(search_of(config), "leaves", 1)  # a search of the user's own may have none
     return Task(
         game_of(config),
         partial(evaluator_on, make_evaluator, config, plan.on_gpu),
         partial(game_groups, config, plan.players),
-        min(MOST_POSITIONS, config.selfplay.games * leaves),
+        min(MOST_POSITIONS, largest_request(config)),
         config.inference.batch_size,
     )
 
