@@ -96,8 +96,8 @@ def plan(game: Game, load: Load, budget: int | None = None) -> Sizes:
         raise ValueError(
             f"selfplay.memory: {load.groups} groups of {load.games} games need about "
             f"{in_words(sizes.total)} (trees {in_words(trees)}, caches {in_words(sizes.caches)}, "
-            f"games {in_words(records)}{_also(requests)}), but may use {in_words(budget)}; lower selfplay.games, "
-            "selfplay.groups or search.simulations"
+            f"games {in_words(records)}{_also(requests)}), but may use {in_words(budget)}; lower "
+            "selfplay.games, selfplay.groups or search.simulations"
         )
     return sizes
 

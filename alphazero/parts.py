@@ -67,7 +67,8 @@ def largest_request(config: Config, search: Search | None = None) -> int:
 def memory_of(config: Config, processes: int = 0, search: Search | None = None) -> memory.Sizes:
     """The sizes of one process of self-play, of which ``processes`` share this machine.
 
-    0 processes: threads of the run's own process, which share no memory with others. ``search`` replaces the one of ``config``.
+    0 processes: threads of the run's own process, which share no memory with others. ``search``
+    replaces the one of ``config``.
     ``ValueError``, one line, where they do not fit into ``selfplay.memory``, or without that
     setting into each process's part of ``memory.SHARE`` of the machine's memory.
     """

@@ -42,7 +42,7 @@ class Demand:
         send: Callable[..., None] = request_resources,
     ):
         """``unknown``: the size of a machine before one has joined."""
-        self._limits, self._unknown, self._send = limits, unknown, send
+        self.limits, self._unknown, self._send = limits, unknown, send
         self._sent: Bundles | None = None
         self._held_since: float | None = None
 
@@ -52,7 +52,7 @@ class Demand:
 
         ``now``: seconds on any clock; ``playing``: the machines that play.
         """
-        least, most = self._limits.min or 0, self._limits.max
+        least, most = self.limits.min or 0, self.limits.max
         if not least and most is None:
             return
         if not held or self._held_since is None:

@@ -79,9 +79,7 @@ class RayFleet:
         unknown = Machine(1, int(config.inference.device.startswith("cuda")))
         self._demand, self._figures = Demand(self._limits, unknown), NodeFigures()
         try:
-            self._supervisor = Supervisor(
-                replay, self._start_node, self._timeouts, self._limits, self._demand
-            )
+            self._supervisor = Supervisor(replay, self._start_node, self._timeouts, self._demand)
         except BaseException:
             leave(self._started_ray)
             raise

@@ -1,6 +1,7 @@
 """Nodes whose machines are about to be taken away: what they have finished is delivered first."""
 
 import logging
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -8,6 +9,7 @@ import ray
 from ray.exceptions import RayError
 
 from workers.cluster.answers import ready
+from workers.cluster.machines import draining
 from workers.cluster.members import Member, add_up
 
 logger = logging.getLogger(__name__)
@@ -33,21 +35,27 @@ class Leaving:
         """The last status of each node."""
         return [member.status for member, _, _ in list(self._nodes.values())]
 
-    def __contains__(self, machine: str) -> bool:
-        return machine in self._nodes
+    def update(self, nodes: dict[str, Member], listed: list[dict], now: float) -> dict[str, float]:
+        """Take the nodes on machines that are being drained out of ``nodes``, and end those that
+        have delivered everything; returns the counts of the latter, added up.
 
-    def begin(self, node: Member, seconds: float | None, now: float) -> None:
-        """Let a node deliver what it has finished; ``seconds``: those left to its machine."""
+        ``listed``: of ``list_all``; ``now``: on the supervisor's clock.
+        """
+        for machine, seconds in draining(listed, time.time()).items():
+            if machine in nodes:
+                self._begin(nodes[machine], seconds, now)
+                del nodes[machine]
+        return self._end_finished(now)
+
+    def _begin(self, node: Member, seconds: float | None, now: float) -> None:
         left = "" if seconds is None else f" and ends in {seconds:.0f} s"
         logger.warning(f"{node.name} is being drained{left}: no new moves begin there")
         call = node.actor.drain.options(concurrency_group="settings").remote()
         self._nodes[node.node] = node, call, now
 
-    def end_finished(self, now: float) -> dict[str, float]:
-        """End the nodes that have delivered everything; the counts of all of them, added up.
-
-        One that has died is dropped. An idle machine that is being drained leaves the cluster.
-        """
+    def _end_finished(self, now: float) -> dict[str, float]:
+        """One that has died is dropped. An idle machine that is being drained leaves the cluster by
+        itself."""
         counts = []
         for machine, (node, call, began) in list(self._nodes.items()):
             if not ready(call) and now - began <= LONGEST:

@@ -72,10 +72,10 @@ def _described(node: dict) -> ClusterNode:
     return ClusterNode(node["NodeID"], f"{name} ({node['NodeID'][:6]})", machine)
 
 
-def largest(nodes: Iterable[ClusterNode], number: int) -> list[ClusterNode]:
-    """At most ``number`` of the machines, those with the most GPUs and then cores first."""
+def largest(nodes: Iterable[ClusterNode], number: int | None) -> list[ClusterNode]:
+    """At most ``number`` machines, those with the most GPUs and then cores first; None: all."""
     ordered = sorted(nodes, key=lambda node: (-node.machine.gpus, -node.machine.cpus, node.id))
-    return ordered[: max(0, number)]
+    return ordered if number is None else ordered[: max(0, number)]
 
 
 class Examination(NamedTuple):

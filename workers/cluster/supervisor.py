@@ -21,7 +21,6 @@ A node repairs its own processes. The loss of a whole node is one failure, and t
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -79,11 +78,10 @@ class Supervisor:
         replay: Member,
         start_node: Callable[[ClusterNode], Member],
         timeouts: Timeouts,
-        limits: NodeLimits = NodeLimits(),  # noqa: B008 - frozen
         demand: Demand | None = None,
     ):
-        """``start_node`` starts the actor of a machine. ``limits``: of the number of machines;
-        ``demand``: the request for them, None: none."""
+        """``start_node`` starts the actor of a machine. ``demand``: the numbers of machines
+        that are wanted; None: all that there are."""
         self.replay = replay
         self.nodes: dict[str, Member] = {}
         """The nodes that play, by the ids of their machines."""
@@ -96,7 +94,8 @@ class Supervisor:
         self._start_node, self._refused = start_node, set[str]()
         self._timeouts = timeouts
         self._past = dict.fromkeys(TOTALS, 0.0)  # of nodes that were lost or have left
-        self._limits, self._demand = limits, demand or Demand(NodeLimits())
+        self._demand = demand or Demand(NodeLimits())
+        self._limits = self._demand.limits
         self._desired, self._progress = Desired(), Progress(timeouts)
         self._leaving = Leaving()
         self._clock = Clock(max(LONGEST_CHECK, 2 * timeouts.interval))
@@ -167,14 +166,15 @@ class Supervisor:
             return
         for member in self.members:
             self._check_member(member)
-        self._drain()
         soon = self._progress.failures or len(self.nodes) < max(1, self._limits.min or 0)
         pause = AFTER_LOSS if soon else self._timeouts.membership
         if self._clock.now - self._looked_at >= pause and self._answers:
             self._look_for_nodes()
         if self._answers:
-            machines = [node.machine for node in self.nodes.values()]
-            self._demand.update(self._clock.now, self._held, machines)
+            ended = self._leaving.update(self.nodes, self._control.nodes, self._clock.now)
+            self._past = add_up([self._past, ended])
+            playing = [node.machine for node in self.nodes.values()]
+            self._demand.update(self._clock.now, self._held, playing)
         self._reconcile(*self.members)
         self._check_progress()
 
@@ -186,21 +186,12 @@ class Supervisor:
         for id_ in self.nodes.keys() - listed.keys() - draining(machines, 0).keys():
             self._lose_node(self.nodes[id_], "its machine has left the cluster")
         others = [listed[id_] for id_ in listed.keys() - self.nodes.keys() - self._refused]
-        room = len(others) if self._limits.max is None else self._limits.max - len(self.nodes)
-        for node in largest(others, room):
-            self.nodes[node.id] = self._start_node(node)
-            self.nodes[node.id].last_answer = self._clock.now
+        for node in largest(others, self._limits.max and self._limits.max - len(self.nodes)):
+            self.nodes[node.id] = started = self._start_node(node)
+            started.last_answer = self._clock.now
         if not self.nodes and not self._waiting:
             logger.warning("the cluster has no machine with a free core: waiting for one to join")
         self._waiting = not self.nodes
-
-    def _drain(self) -> None:
-        """Let nodes go whose machines are about to be taken away; these are no failures."""
-        for id_, seconds in draining(self._control.nodes, time.time()).items():
-            if id_ in self.nodes:
-                self._leaving.begin(self.nodes[id_], seconds, self._clock.now)
-                del self.nodes[id_]
-        self._past = add_up([self._past, self._leaving.end_finished(self._clock.now)])
 
     def _check_control_plane(self) -> None:
         """Give up the run where Ray's own processes ended, or have not answered for too long."""
@@ -255,8 +246,8 @@ class Supervisor:
             if member.kind == "node":
                 if isinstance(error, ActorDiedError) and is_creation(error):
                     self._refuse(member, reason)
-                    return False
-                self._lose_node(member, reason)
+                else:
+                    self._lose_node(member, reason)
                 return False
             if isinstance(error, ActorDiedError):
                 self._fail(f"{member.name} cannot run: {reason}")
