@@ -21,6 +21,7 @@ from pydantic.dataclasses import dataclass
 import games
 from alphazero import addresses, config_file, config_folder, packages, plain_yaml, recipe
 from alphazero.addresses import ByAddress, by_kind
+from alphazero.cluster_settings import ClusterSettings
 from alphazero.config_checks import CHECKS, contradictions
 from alphazero.config_file import ConfigError
 from alphazero.network_settings import Network, NetworkSettings
@@ -202,6 +203,7 @@ class Config:
     """kind: gumbel (Danihelka et al. 2022), the default because it improves the policy even with
     few simulations; puct, the search of AlphaGo Zero and AlphaZero; or the address of your own
     search, module:Class, whose arguments are the other keys."""
+    cluster: ClusterSettings = ClusterSettings()
     selfplay: SelfPlaySettings = SelfPlaySettings()
     network: Network = NetworkSettings()
     """kind: residual; perceptron; or the address of your own network, module:Class, whose

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import games
 from alphazero import addresses, config_file, encoders, targets
 from alphazero.addresses import ByAddress
+from alphazero.cluster_settings import NodeLimits
 from alphazero.network_settings import Network
 from alphazero.search import continues_trees
 from alphazero.selfplay_settings import check_fast_moves
@@ -25,6 +26,21 @@ def check_ray(ray: str) -> None:
     """``ValueError`` unless ``ray`` is off, local, auto or an address ``host:port``."""
     if ray not in ("off", "local", "auto") and not re.fullmatch(r"[^:/\s]+:\d+", ray):
         raise ValueError(f"got {ray!r}, should be off, local, auto or an address host:port")
+
+
+def check_nodes(limits: NodeLimits, ray: str) -> str:
+    """A line where ``cluster.nodes`` has no effect, because the run plays without Ray; else "".
+
+    ``ray``: where the run plays, not ``auto``. ``ValueError``, one line, for more machines than a
+    cluster of this machine alone can ever have.
+    """
+    if ray == "off":
+        return "cluster.nodes has no effect without Ray" if limits != NodeLimits() else ""
+    if ray == "local" and (limits.min or 0) > 1:
+        raise ValueError(
+            f"cluster.nodes.min: {limits.min} machines, but ray=local is this machine alone"
+        )
+    return ""
 
 
 CHECKS: config_file.Checks = {
@@ -47,6 +63,8 @@ def contradictions(config: "Config") -> list[str]:
             f"selfplay.random_opening_plies: {plies} leave nothing to train on: games of "
             f"{config.game} last at most {longest} plies"
         )
+    if (least := config.cluster.nodes.min or 0) > (most := config.cluster.nodes.max or least):
+        problems.append(f"cluster.nodes.min: {least} is more than cluster.nodes.max, {most}")
     training = config.training
     if training.batch_size < 2 * training.processes:
         problems.append(

@@ -16,6 +16,9 @@ SHARE = 0.5
 """Share of the available memory that self-play may use where no number is set: the learner, the
 replay buffer's window and the network need the rest."""
 
+MOST_POSITIONS = 4096
+"""Positions per request to another process at most; larger requests are sent in parts."""
+
 FEWEST_ENTRIES = 2**10
 """Entries to which each group's evaluation cache may shrink where memory is short."""
 
@@ -37,6 +40,9 @@ class Load(NamedTuple):
     """Whether the trees of the last move are kept while the next ones grow."""
     key: Key | None = None
     """The key of the caches' entries; None: ``game.identity``."""
+    request: int = 0
+    """Positions for which each group has a request in shared memory; 0 where the network is
+    evaluated in the same process."""
 
 
 class Sizes(NamedTuple):
@@ -50,10 +56,12 @@ class Sizes(NamedTuple):
     """Entries of each group's cache: the setting, or fewer where memory is short."""
     wanted_cache: int
     """The setting."""
+    requests: int = 0
+    """Shared memory between this process and those that evaluate the network."""
 
     @property
     def total(self) -> int:
-        return self.trees + self.caches + self.records
+        return self.trees + self.caches + self.records + self.requests
 
     def __str__(self) -> str:
         """One line for people."""
@@ -62,6 +70,7 @@ class Sizes(NamedTuple):
             f"trees {in_words(self.trees)}, caches {in_words(self.caches)}, "
             f"games {in_words(self.records)}"
         )
+        line += _also(self.requests)
         if self.cache < self.wanted_cache:
             line += f" (selfplay.cache {self.cache} instead of {self.wanted_cache})"
         return line
@@ -78,16 +87,17 @@ def plan(game: Game, load: Load, budget: int | None = None) -> Sizes:
     legal, plies = survey(game)
     trees = tree_bytes(game, copies, load.simulations, legal) * (1 + load.keeps_trees)
     records = copies * _room(game, plies) * load.row_bytes
+    requests = load.groups * request_bytes(game, load.request)
     cache, entry = load.cache, load.groups * entry_bytes(game, load.key)
-    while cache > FEWEST_ENTRIES and trees + records + cache * entry > budget:
+    while cache > FEWEST_ENTRIES and trees + records + requests + cache * entry > budget:
         cache //= 2
-    sizes = Sizes(trees, cache * entry, records, budget, cache, load.cache)
+    sizes = Sizes(trees, cache * entry, records, budget, cache, load.cache, requests)
     if sizes.total > budget:
         raise ValueError(
             f"selfplay.memory: {load.groups} groups of {load.games} games need about "
             f"{in_words(sizes.total)} (trees {in_words(trees)}, caches {in_words(sizes.caches)}, "
-            f"games {in_words(records)}), but may use {in_words(budget)}; lower selfplay.games, "
-            "selfplay.groups or search.simulations"
+            f"games {in_words(records)}{_also(requests)}), but may use {in_words(budget)}; lower "
+            "selfplay.games, selfplay.groups or search.simulations"
         )
     return sizes
 
@@ -100,6 +110,18 @@ def tree_bytes(game: Game, games: int, simulations: int, legal: float) -> int:
     """
     node = NODE.itemsize + game.dtype.itemsize + EDGE.itemsize * legal
     return round(games * (simulations + 1) * node)
+
+
+def request_bytes(game: Game, positions: int) -> int:
+    """Bytes of shared memory of a request: per position its state, a value and logits, in float32.
+
+    Example: 256 positions of Connect Four with 7 actions and states of 16 bytes: 12,288 bytes.
+    """
+    return positions * (game.dtype.itemsize + 4 + 4 * game.num_actions)
+
+
+def _also(requests: int) -> str:
+    return f", requests {in_words(requests)}" if requests else ""
 
 
 def _room(game: Game, plies: int) -> int:

@@ -64,10 +64,18 @@ def packing_of(config: Config) -> Packing:
     return Packing(game_of(config), config.replay, heads, resign_value)
 
 
-def memory_of(config: Config, processes: int = 1, search: Search | None = None) -> memory.Sizes:
+def largest_request(config: Config, search: Search | None = None) -> int:
+    """The positions that a group sends to another process at once, at most; ``search`` replaces the
+    one of ``config``."""
+    leaves = getattr(search or search_of(config), "leaves", 1)  # a search of one's own has none
+    return min(memory.MOST_POSITIONS, config.selfplay.games * leaves)
+
+
+def memory_of(config: Config, processes: int = 0, search: Search | None = None) -> memory.Sizes:
     """The sizes of one process of self-play, of which ``processes`` share this machine.
 
-    ``search`` replaces the one of ``config``.
+    0 processes: threads of the run's own process, which share no memory with others. ``search``
+    replaces the one of ``config``.
     ``ValueError``, one line, where they do not fit into ``selfplay.memory``, or without that
     setting into each process's part of ``memory.SHARE`` of the machine's memory.
     """
@@ -80,6 +88,7 @@ def memory_of(config: Config, processes: int = 1, search: Search | None = None) 
         row_bytes=records.row(game).itemsize + ACTION_BYTES,
         keeps_trees=play.reuse_tree,
         key=encoder_of(config).key,
+        request=largest_request(config, search) if processes else 0,
     )
-    share = int(memory.SHARE * memory.available_memory()) // processes
+    share = int(memory.SHARE * memory.available_memory()) // max(1, processes)
     return memory.plan(game, load, share if play.memory is None else play.memory)

@@ -36,11 +36,11 @@ class SelfPlaySettings:
     Both LocalFleet and the workers on Ray use it; it is cleared when the weights change.
     AlphaZero's papers describe no cache, KataGo has one."""
     memory: Bytes | None = None
-    """Bytes, or a text such as 2GB or 2GiB, that search trees, evaluation caches and games in
-    progress may use in each process of self-play. None: half of the memory of the machine or of its
-    control group, a container's limit, divided among the self-play processes of the machine. The
-    sizes are announced when a run begins. Where they are too large, the caches are halved until all
-    fits; a run that cannot fit is refused."""
+    """Bytes, or a text such as 2GB or 2GiB, that search trees, evaluation caches, games in progress
+    and requests in shared memory may use in each process of self-play. None: half of the memory of
+    the machine or of its control group, a container's limit, divided among the self-play processes
+    of the machine. The sizes are announced when a run begins. Where they are too large, the caches
+    are halved until all fits; a run that cannot fit is refused."""
     temperature: NotNegative = 1.0
     """Temperature of the choice of moves before ``temperature_plies``: 1 draws moves in proportion
     to the search's visits (with Gumbel it is a factor on the noise), 0 plays the best move. AlphaGo

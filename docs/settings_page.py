@@ -99,7 +99,8 @@ def _section(record: type, section: str) -> Iterator[str]:
         yield text.replace("``", "`") + "\n"
     hints = get_type_hints(record, include_extras=True)
     names = [field.name for field in fields(record) if field.name != "options"]
-    yield _table(record, [name for name in names if not _records(hints[name])])
+    if plain := [name for name in names if not _records(hints[name])]:
+        yield _table(record, plain)
     for name in names:
         for inner in _records(hints[name]):
             yield f"#### {section}.{name}\n"

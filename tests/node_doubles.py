@@ -61,7 +61,7 @@ def failing_at_once(config):
 
 
 def failing_later(config):
-    return Failing(9, 300)
+    return Failing(9, 100)
 
 
 def broken(config):
@@ -131,3 +131,18 @@ def always_killed(config, processes, game_ids):
     groups = game_groups(config, processes, game_ids)
     os.kill(os.getpid(), 9)
     return groups
+
+
+def exiting_groups(text, game_ids):
+    """Groups whose process writes a text and ends, as where a library ends it."""
+    os.write(2, text.encode())
+    os._exit(1)
+
+
+class Uncounted:
+    """A place for games that counts none."""
+
+    positions = 0
+
+    def extend(self, records):
+        return len(list(records))

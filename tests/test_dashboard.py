@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from workers.terminal import dashboard
+from workers.terminal import dashboard, node_rows
 from workers.terminal.dashboard import Dashboard
 from workers.terminal.output import counted
 from workers.terminal.redrawing import Redrawn
@@ -247,3 +247,43 @@ def test_a_noun_stands_in_the_singular_after_one_only():
         "2,000 threads",
     ]
     assert [counted(n, "loss", "es") for n in (1, 2)] == ["1 loss", "2 losses"]
+
+
+def figures(*names, **values):
+    known = {figure.name: 0.0 for figure in node_rows.FIGURES} | values
+    return {f"node/{name}/{figure}": value for name in names for figure, value in known.items()}
+
+
+def test_the_panel_has_a_row_per_machine_where_there_are_several(clock):
+    screen = console(terminal=True)
+    with Dashboard(100, screen) as shown:
+        more = {"evaluations_per_second": 1234.0, "busy": 0.93, "waiting_requests": 3.0}
+        shown.update(1, figures("gpu1", **more) | figures("gpu2"))
+        shown.update(2, {"loss": 2.0})  # figures of machines are not in every line
+    last = screen.file.getvalue().rpartition("step 2 of")[2]
+    lines = [line.split() for line in last.splitlines()]
+    start = next(number for number, line in enumerate(lines) if line[:1] == ["machine"])
+    first, second = lines[start + 1 : start + 3]
+    assert first == ["gpu1", "1,234", "0.0", "93%", "0%", "3", "0"]
+    assert second[0] == "gpu2"
+
+
+def test_the_figures_of_a_single_machine_are_those_of_the_run_and_have_no_row():
+    assert node_rows.rows(figures("gpu1") | {"loss": 1.0}) == []
+    assert node_rows.rows({}) == []
+
+
+def test_at_most_eight_rows_of_machines_are_shown_and_the_others_counted():
+    names = [f"host{number:02d}" for number in range(10)]
+    rows = node_rows.rows(figures(*names))
+    assert [row[0] for row in rows] == ["machine", *names[:7], "3 more"]
+    rows = node_rows.rows(figures(*names[:8]))
+    assert [row[0] for row in rows] == ["machine", *names[:8]]
+
+
+def test_machines_have_no_rows_where_the_terminal_is_too_narrow_or_absent(clock):
+    for screen in (console(terminal=True, width=60), console(terminal=False)):
+        with Dashboard(100, screen) as shown:
+            shown.update(1, figures("gpu1", "gpu2") | {"loss": 2.0})
+        assert "loss" in screen.file.getvalue()
+        assert "gpu1" not in screen.file.getvalue()

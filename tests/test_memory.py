@@ -8,14 +8,16 @@ import pytest
 import games
 from alphazero import memory
 from alphazero.cache import EvaluationCache
-from alphazero.config import SelfPlaySettings
+from alphazero.config import Config, SelfPlaySettings
 from alphazero.evaluators import uniform
 from alphazero.memory import Load
+from alphazero.parts import game_of, largest_request, memory_of
 from alphazero.search import run
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
 from alphazero.selfplay import FIRST_PLIES, GameGroup
 from games.base import Game
+from workers.node.slots import Sizes, Slots
 
 GB = 10**9
 
@@ -185,3 +187,33 @@ def test_the_default_budget_is_half_of_the_available_memory(monkeypatch):
 def test_sizes_are_written_with_two_digits_or_more():
     sizes = [(999, "999 bytes"), (1000, "1.0 KB"), (8_240_000, "8.2 MB"), (123e6, "123 MB")]
     assert [memory.in_words(int(size)) for size, _ in sizes] == [text for _, text in sizes]
+
+
+@pytest.mark.parametrize("name", ["connect_four", "othello:size=6"])
+def test_the_announced_requests_have_the_bytes_of_the_slots(name):
+    config = Config(game=name, selfplay=SelfPlaySettings(games=64, groups=3))
+    game, announced = game_of(config), memory_of(config, processes=2)
+    sizes = Sizes(2, 3, largest_request(config), game.num_actions)
+    slots = Slots(sizes, game.dtype)
+    arrays = [slots.memory[name].nbytes for name in ("states", "value", "logits")]
+    slots.close()
+    assert 2 * announced.requests == sum(arrays)
+    assert announced.total == memory_of(config).total + announced.requests
+    assert "requests" in str(announced)
+
+
+def test_threads_of_one_process_have_no_requests_in_shared_memory():
+    sizes = memory_of(Config(game="tic_tac_toe"))
+    assert sizes.requests == 0
+    assert "requests" not in str(sizes)
+
+
+def test_requests_in_shared_memory_count_when_the_cache_is_made_to_fit():
+    game, load = games.make("connect_four"), Load(2, 64, 32, 2**16, 64)
+    fits = memory.plan(game, load).total
+    assert memory.plan(game, load, fits).cache == 2**16
+    smaller = memory.plan(game, load._replace(request=64), fits)
+    assert smaller.cache == 2**15
+    assert smaller.total <= fits
+    with pytest.raises(ValueError, match=r"requests \d.* but may use"):
+        memory.plan(game, load._replace(request=4096), 10**6)

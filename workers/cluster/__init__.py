@@ -1,1 +1,1 @@
-"""Self-play on Ray: the fleet, its supervisor, workers, inference servers and replay actor."""
+"""Self-play on Ray: the fleet, its supervisor, the nodes and the replay actor."""

@@ -10,6 +10,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from alphazero.errors import RunFailed
 from workers.cluster.members import Member, Timeouts
+from workers.cluster.node_actor import NodeLost
 from workers.node.processes import is_stopped
 
 
@@ -97,3 +98,16 @@ def first_line(error: RayError) -> str:
     if not lines:
         return type(error).__name__
     return lines[-1] if "creation task" in lines[0] else lines[0]
+
+
+def traceback_there(error: RayError) -> str:
+    """The traceback of an error in the process where it was raised; empty where it has none.
+
+    A process of a node hands its traceback on as a note of the node's error.
+    """
+    if not isinstance(error, RayTaskError):
+        return str(error) if is_creation(error) else ""
+    raised = cause(error)
+    if isinstance(raised, RunFailed | NodeLost):  # sentences for people; where they arise is known
+        return "\n".join(getattr(raised, "__notes__", ()))
+    return error.traceback_str

@@ -47,10 +47,12 @@ class Loss(NamedTuple):
 class ControlPlane:
     """Finds out whether gcs_server and the raylet of this node still answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, look: Callable[[], list[dict]] | None = None):
+        """``look``: calls gcs_server for the list of machines, by default ``ray.nodes``."""
         self._ended = threading.Event()
         self._answers = 0
-        self.nodes: list[dict] = ray.nodes()
+        self._look = look or ray.nodes
+        self.nodes: list[dict] = self._look()
         """The machines of the cluster as of the last answer of gcs_server."""
         self._last = {GCS_SERVER: 0.0, RAYLET: 0.0}
         self._answers_seen = 0
@@ -104,7 +106,7 @@ class ControlPlane:
     def _call(self) -> None:
         while not self._ended.wait(PAUSE):
             try:
-                self.nodes = ray.nodes()
+                self.nodes = self._look()
             except Exception:
                 continue  # Not answered: the silence grows.
             self._answers += 1

@@ -19,11 +19,13 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from alphazero.config import Config
 from alphazero.nn.weights import Weights, shortened
 from alphazero.protocols import Collected
+from workers.cluster.autoscaler import Demand
 from workers.cluster.connection import connect, leave, versions
 from workers.cluster.control_plane import patiently
-from workers.cluster.machines import ClusterNode, list_nodes
+from workers.cluster.machines import ClusterNode, list_all, list_nodes
 from workers.cluster.members import Member, Timeouts
 from workers.cluster.node_actor import LIVES, NodeActor
+from workers.cluster.node_figures import NodeFigures
 from workers.cluster.replay import RemoteReplay, ReplayStore, stored_games
 from workers.cluster.supervisor import Supervisor
 from workers.node.evaluator import LoadableEvaluator, network_evaluator
@@ -78,8 +80,11 @@ class RayFleet:
         self._sent_at = -math.inf
         self._rates = Rates()
         replay = _start_replay(config, directory / "games", self._here)
+        self._limits = config.cluster.nodes
+        unknown = Machine(1, int(config.inference.device.startswith("cuda")))
+        self._demand, self._figures = Demand(self._limits, unknown), NodeFigures()
         try:
-            self._supervisor = Supervisor(replay, self._start_node, self._timeouts)
+            self._supervisor = Supervisor(replay, self._start_node, self._timeouts, self._demand)
         except BaseException:
             leave(self._started_ray)
             raise
@@ -91,11 +96,27 @@ class RayFleet:
             raise
 
     def describe(self) -> list[str]:
-        """A line per machine of the cluster: its processes."""
-        return [
-            f"{node.name}: {self._plan(node.machine, node.id == self._here).describe()}"
-            for node in list_nodes(ray.nodes())
+        """A line per machine that plays: its processes; and one about machines that do not."""
+        nodes = list(self._supervisor.nodes.values())
+        lines = [
+            f"{node.name.removeprefix('node ')}: "
+            f"{self._plan(node.machine, node.node == self._here).describe()}"
+            for node in nodes
         ]
+        if self._limits.max is not None and (more := len(list_nodes(list_all())) - len(nodes)) > 0:
+            lines.append(f"cluster.nodes.max={self._limits.max}: {more} more not used")
+        return lines
+
+    def await_nodes(self, report: Callable[[str], object]) -> None:
+        """Wait until ``cluster.nodes.min`` machines are ready; ``report`` is called with a line for
+        each number of them until then. ``FleetLost``, one line, where none can play."""
+        least, reported = self._limits.min or 0, -1
+        while (count := self._supervisor.ready) < least:
+            self._supervisor.raise_failure()
+            if count != reported:
+                report(f"waiting for machines: {count} of cluster.nodes.min={least} are ready")
+            reported = count
+            time.sleep(POLL_SECONDS)
 
     def publish(self, weights: Weights, version: int) -> None:
         """Play with these weights soon; each machine fetches them once.
@@ -128,12 +149,17 @@ class RayFleet:
         nodes = [node for node in list(self._supervisor.nodes.values()) if node.alive]
         totals = self._supervisor.totals()
         rates = self._rates.update(totals, sum(node.status["lanes"] for node in nodes))
-        return rates | {
-            "nodes": float(len(nodes)),
-            "players": float(sum(node.status["players"] for node in nodes)),
-            "evaluators": float(sum(node.status["evaluators"] for node in nodes)),
-            "restarts": totals["restarts"] + self._supervisor.losses,
-        }
+        return (
+            rates
+            | self._figures.of(nodes)
+            | {
+                "nodes": float(len(nodes)),
+                "players": float(sum(node.status["players"] for node in nodes)),
+                "evaluators": float(sum(node.status["evaluators"] for node in nodes)),
+                "restarts": totals["restarts"] + self._supervisor.losses,
+                "waiting_requests": float(sum(node.status["waiting_requests"] for node in nodes)),
+            }
+        )
 
     def fetch_statuses(self) -> list[tuple[str, dict]]:
         """The kind ("replay" or "node") and the current status of every actor."""
@@ -157,6 +183,7 @@ class RayFleet:
         if self._supervisor.lost:
             leave(self._started_ray, self._supervisor.lost)
             return
+        self._demand.withdraw()
         for node in self._supervisor.nodes.values():
             ray.kill(node.actor)  # its processes end with it
         replay = self._supervisor.replay.actor
@@ -194,7 +221,7 @@ class RayFleet:
             versions(),
             self._timeouts.node,
         )
-        return Member(f"node {node.name}", "node", actor, node.id)
+        return Member(f"node {node.name}", "node", actor, node.id, node.machine)
 
 
 def _start_replay(config: Config, directory: Path, here: str) -> Member:

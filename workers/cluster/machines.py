@@ -2,10 +2,11 @@
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import ray
+from ray._private.state import state
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -20,6 +21,33 @@ LEAST_SHARED_MEMORY = 256 * 2**20
 """Free bytes of shared memory below which a run may not start; Docker offers 64 MiB by itself."""
 
 
+DRAINING = "Draining"
+"""The key that ``list_all`` adds to machines that are about to end."""
+
+
+def list_all() -> list[dict]:
+    """``ray.nodes()``, with the time at which a machine ends under ``DRAINING`` where it is being
+    drained: in milliseconds since 1970, 0 where that is not known.
+
+    A machine is drained before it is taken away, as after the notice for a spot instance, or with
+    `ray drain-node`. No public function of Ray shows that: this one is Ray Serve's.
+    """
+    nodes, draining = ray.nodes(), state.get_draining_nodes()
+    return [
+        {**node, DRAINING: draining[node["NodeID"]]} if node["NodeID"] in draining else node
+        for node in nodes
+    ]
+
+
+def draining(listed: list[dict], now: float) -> dict[str, float | None]:
+    """The seconds that are left to each machine that is being drained, by its id.
+
+    ``listed``: of ``list_all``; ``now``: seconds since 1970. None: the time is not known.
+    """
+    ends = {node["NodeID"]: node[DRAINING] for node in listed if DRAINING in node}
+    return {id_: max(0.0, end / 1000 - now) if end else None for id_, end in ends.items()}
+
+
 class ClusterNode(NamedTuple):
     """A machine that offers at least one core."""
 
@@ -30,9 +58,9 @@ class ClusterNode(NamedTuple):
 
 
 def list_nodes(listed: list[dict]) -> list[ClusterNode]:
-    """The live machines with at least one core among those that ``ray.nodes()`` has ``listed``, in
-    the order of their ids."""
-    nodes = [node for node in listed if node["Alive"]]
+    """The live machines with at least one core among those that ``ray.nodes()`` or ``list_all`` has
+    ``listed``, in the order of their ids; without those that are being drained."""
+    nodes = [node for node in listed if node["Alive"] and DRAINING not in node]
     offering = [node for node in nodes if node["Resources"].get("CPU", 0) >= 1]
     return sorted(_described(node) for node in offering)
 
@@ -42,6 +70,12 @@ def _described(node: dict) -> ClusterNode:
     machine = Machine(int(offered["CPU"]), int(offered.get("GPU", 0)))
     name = node.get("NodeManagerHostname") or node["NodeManagerAddress"]
     return ClusterNode(node["NodeID"], f"{name} ({node['NodeID'][:6]})", machine)
+
+
+def largest(nodes: Iterable[ClusterNode], number: int | None) -> list[ClusterNode]:
+    """At most ``number`` machines, those with the most GPUs and then cores first; None: all."""
+    ordered = sorted(nodes, key=lambda node: (-node.machine.gpus, -node.machine.cpus, node.id))
+    return ordered if number is None else ordered[: max(0, number)]
 
 
 class Examination(NamedTuple):

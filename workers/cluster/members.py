@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from workers.node.node import NodeTimeouts
+from workers.node.plan import Machine
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class Member:
     actor: Any
     node: str = ""
     """The id of its machine in Ray."""
+    machine: Machine = Machine(0, 0)  # noqa: RUF009 - a tuple
+    """What that machine offers."""
     pid: int | None = None
     """The process that answered last; an answer from another process means a restart."""
     pending_look: Any = None
@@ -82,3 +85,32 @@ class Member:
     def request_status(self) -> Any:
         """The reference of a ``status`` call, which the actor answers beside all other calls."""
         return self.actor.status.options(concurrency_group="control").remote()
+
+
+@dataclass
+class Desired:
+    """The settings that members should have: the newest ones that the run has published."""
+
+    weights: tuple[Any, int] | None = None
+    """A Ray reference and the version."""
+    allowance: int | None = None
+    """Play is held while so many positions are stored."""
+
+    def of(self, member: Member) -> Any:
+        """The setting of a member, as its ``applied`` shows it; None if there is none yet."""
+        if member.kind == "replay":
+            return self.allowance
+        return self.weights[1] if self.weights else None
+
+    def send(self, member: Member, replay: Any, now: float) -> Any:
+        """Start the call that carries the setting to a member; returns its reference.
+
+        A node's first one starts its ``run``, which delivers games to the actor ``replay``.
+        """
+        if member.kind == "replay":
+            return member.actor.allow.remote(self.allowance)
+        assert self.weights
+        if member.running is None:
+            member.running, member.last_advance = member.actor.run.remote(replay), now
+        # ``run`` never returns, so that ``publish`` has a concurrency group of its own.
+        return member.actor.publish.options(concurrency_group="settings").remote(*self.weights)

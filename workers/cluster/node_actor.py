@@ -1,6 +1,7 @@
 """The actor of a machine: it owns the machine's ``Node`` and delivers what that has played."""
 
 import math
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from alphazero.nn.weights import Weights, lengthened
 from alphazero.packing import PackedGame
 from workers.cluster.connection import identity, versions
 from workers.node.evaluator import LoadableEvaluator
-from workers.node.fleet import task_of
+from workers.node.fleet import Rates, task_of
 from workers.node.node import Node, NodeTimeouts
 from workers.node.plan import Plan
 
@@ -32,6 +33,10 @@ GAMES_UNACKNOWLEDGED = 4
 
 OTHER_VERSIONS = "the machine has"
 """Begins the message about a machine that cannot play with this run, which others can."""
+
+QUIET_SECONDS = 2.0
+"""Seconds without a finished game after which a machine that is being drained has delivered all of
+them: moves that have begun are played to their end."""
 
 REPORTS = 20
 """Messages about replaced processes that are kept for the driver, which asks twice per second."""
@@ -67,6 +72,9 @@ class NodeActor:
         self._node = Node(plan, task, numbers, timeouts, self._report)
         self._bound = GAMES_UNACKNOWLEDGED * plan.players * plan.groups * config.selfplay.games
         self._iterations = self._pushes = 0
+        self._rates = Rates(["games"])
+        self._leaving, self._delivered = threading.Event(), threading.Event()
+        self._delivered.set()  # until ``run`` begins
 
     def publish(self, weights: Weights, version: int) -> int:
         """Play with these weights from now on; the first call starts the processes.
@@ -91,15 +99,29 @@ class NodeActor:
         1, 2, 3 were stored but their acknowledgement was lost, they are sent again together with
         game 4, and only game 4 is added.
 
-        ``RunFailed`` where an error of the program or a game ended play, ``NodeLost`` where
-        anything else did; an error of the replay actor as it is.
+        Returns only after ``drain``. ``RunFailed`` where an error of the program or a game ended
+        play, ``NodeLost`` where anything else did, with the traceback of the process as a note; an
+        error of the replay actor as it is.
         """
+        self._delivered.clear()
+        try:
+            self._deliver(replay)
+        finally:
+            self._delivered.set()
+
+    def _deliver(self, replay: Any) -> None:
         games: list[PackedGame] = []
-        held = False
+        held, quiet_since = False, math.inf
         while not self._node.failure:
             self._iterations += 1
+            if not self._leaving.is_set():
+                quiet_since = time.monotonic()
+            elif not games and time.monotonic() - quiet_since > QUIET_SECONDS:
+                return
             games += self._node.take_games(GAMES, HELD_SECONDS if held else DELIVERY_SECONDS)
-            if not games and not held:
+            if games:
+                quiet_since = time.monotonic()
+            elif not held:
                 continue
             try:
                 self._pushes += 1
@@ -109,18 +131,34 @@ class NodeActor:
                 raise  # It could not store the games (full disk).
             except RayError:
                 time.sleep(HELD_SECONDS)
-            self._node.allow(0 if held or len(games) >= self._bound else math.inf)
-        raise (RunFailed if self._node.raised else NodeLost)(self._node.failure)
+            waits = held or self._leaving.is_set() or len(games) >= self._bound
+            self._node.allow(0 if waits else math.inf)
+        error = (RunFailed if self._node.raised else NodeLost)(self._node.failure)
+        if self._node.traceback:
+            error.add_note(self._node.traceback)
+        raise error
+
+    def drain(self) -> dict:
+        """Begin no move any more, deliver what is finished, and end all processes; the counts."""
+        self._leaving.set()
+        self._node.allow(0)
+        self._delivered.wait()
+        status = self.status()
+        self._node.close()
+        return status
 
     def status(self) -> dict:
-        """Counts since the start of this process, the last messages about processes that were
-        replaced and their number, and the ids of the present ones by kind.
+        """Counts since the start of this process, and rates over the last second or more; the last
+        messages about processes that were replaced and their number, and the ids of the present
+        ones by kind.
 
         ``iterations`` advances at least once per ``ANSWER_SECONDS`` and a second.
         """
+        counts = self._node.status()
         return {
             **identity(),
-            **self._node.status(),
+            **counts,
+            "rates": self._rates.update(counts, self._node.plan.sharing),
             "iterations": self._iterations,
             "pushes": self._pushes,
             "reports": list(self._reports),
@@ -128,8 +166,8 @@ class NodeActor:
             "pids": {kind: self._node.pids(kind) for kind in ("player", "evaluator")},
         }
 
-    def _report(self, line: str) -> None:
-        self._reports.append(line)
+    def _report(self, report: str) -> None:
+        self._reports.append(report)
         self._reported += 1
 
     def close(self) -> None:

@@ -30,16 +30,20 @@ import ray
 from ray import exceptions
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError, RayTaskError
 
+from alphazero.cluster_settings import NodeLimits
 from alphazero.errors import FleetLost
 from workers.cluster.answers import (
     cause,
     first_line,
     hanging,
     is_creation,
+    new_reports,
     process_stopped,
     ready,
     remedy,
+    traceback_there,
 )
+from workers.cluster.autoscaler import Demand
 from workers.cluster.control_plane import (
     LONGEST_CHECK,
     RAYLET,
@@ -48,9 +52,12 @@ from workers.cluster.control_plane import (
     ControlPlane,
     Loss,
 )
-from workers.cluster.machines import ClusterNode, list_nodes
-from workers.cluster.members import TOTALS, Member, Timeouts, add_up
+from workers.cluster.leaving import Leaving
+from workers.cluster.machines import ClusterNode, draining, largest, list_all, list_nodes
+from workers.cluster.members import TOTALS, Desired, Member, Timeouts, add_up
 from workers.cluster.node_actor import OTHER_VERSIONS, NodeLost
+from workers.cluster.progress import Progress
+from workers.node.tracebacks import log_traceback
 
 logger = logging.getLogger(__name__)
 
@@ -71,8 +78,10 @@ class Supervisor:
         replay: Member,
         start_node: Callable[[ClusterNode], Member],
         timeouts: Timeouts,
+        demand: Demand | None = None,
     ):
-        """``start_node`` starts the actor of a machine."""
+        """``start_node`` starts the actor of a machine. ``demand``: the numbers of machines
+        that are wanted; None: all that there are."""
         self.replay = replay
         self.nodes: dict[str, Member] = {}
         """The nodes that play, by the ids of their machines."""
@@ -84,16 +93,16 @@ class Supervisor:
         """Nodes that were lost, and restarts of the replay actor."""
         self._start_node, self._refused = start_node, set[str]()
         self._timeouts = timeouts
-        self._past = dict.fromkeys(TOTALS, 0.0)  # of nodes that were lost
-        self._weights: tuple[Any, int] | None = None
-        self._allowance: int | None = None
-        self._failures, self._reason, self._games = 0, "", -1
+        self._past = dict.fromkeys(TOTALS, 0.0)  # of nodes that were lost or have left
+        self._demand = demand or Demand(NodeLimits())
+        self._limits = self._demand.limits
+        self._desired, self._progress = Desired(), Progress(timeouts)
+        self._leaving = Leaving()
         self._clock = Clock(max(LONGEST_CHECK, 2 * timeouts.interval))
-        self._control = ControlPlane()
+        self._control = ControlPlane(list_all)
         self._warned = self._waiting = False
         self._here = ray.get_runtime_context().get_node_id()
-        self._progress: tuple = ()
-        self._progress_at = self._looked_at = 0.0
+        self._looked_at = 0.0
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._look_for_nodes()
@@ -104,9 +113,15 @@ class Supervisor:
     def members(self) -> list[Member]:
         return [self.replay, *self.nodes.values()]
 
+    @property
+    def ready(self) -> int:
+        """The number of nodes that have answered."""
+        return sum(node.alive for node in list(self.nodes.values()))
+
     def totals(self) -> dict[str, float]:
         """Counts since the start, over all nodes that ever played."""
-        return add_up([self._past, *(node.status for node in list(self.nodes.values()))])
+        statuses = [node.status for node in list(self.nodes.values())]
+        return add_up([self._past, *statuses, *self._leaving.statuses])
 
     def raise_failure(self) -> None:
         """Raise ``FleetLost``, one line, if the run was given up."""
@@ -118,13 +133,13 @@ class Supervisor:
     def publish(self, weights: Any, version: int) -> None:
         """Send ``weights`` (a Ray reference) to all nodes; the first call starts play."""
         with self._lock:
-            self._weights = weights, version
+            self._desired.weights = weights, version
             self._reconcile(*self.nodes.values())
 
     def allow(self, positions: int) -> None:
         """Hold self-play while at least this many positions are stored."""
         with self._lock:
-            self._allowance = positions
+            self._desired.allowance = positions
             self._reconcile(self.replay)
 
     def stop(self) -> None:
@@ -151,22 +166,29 @@ class Supervisor:
             return
         for member in self.members:
             self._check_member(member)
-        soon = self._failures or not self.nodes
+        soon = self._progress.failures or len(self.nodes) < max(1, self._limits.min or 0)
         pause = AFTER_LOSS if soon else self._timeouts.membership
         if self._clock.now - self._looked_at >= pause and self._answers:
             self._look_for_nodes()
+        if self._answers:
+            ended = self._leaving.update(self.nodes, self._control.nodes, self._clock.now)
+            self._past = add_up([self._past, ended])
+            playing = [node.machine for node in self.nodes.values()]
+            self._demand.update(self._clock.now, self._held, playing)
         self._reconcile(*self.members)
         self._check_progress()
 
     def _look_for_nodes(self) -> None:
         """Compare the nodes with the machines of the cluster; start one on each new machine."""
         self._looked_at = self._clock.now
-        listed = {node.id: node for node in list_nodes(self._control.nodes)}
-        for id_ in self.nodes.keys() - listed.keys():
+        machines = self._control.nodes  # which another thread replaces
+        listed = {node.id: node for node in list_nodes(machines)}
+        for id_ in self.nodes.keys() - listed.keys() - draining(machines, 0).keys():
             self._lose_node(self.nodes[id_], "its machine has left the cluster")
-        for id_ in sorted(listed.keys() - self.nodes.keys() - self._refused):
-            self.nodes[id_] = self._start_node(listed[id_])
-            self.nodes[id_].last_answer = self._clock.now
+        others = [listed[id_] for id_ in listed.keys() - self.nodes.keys() - self._refused]
+        for node in largest(others, self._limits.max and self._limits.max - len(self.nodes)):
+            self.nodes[node.id] = started = self._start_node(node)
+            started.last_answer = self._clock.now
         if not self.nodes and not self._waiting:
             logger.warning("the cluster has no machine with a free core: waiting for one to join")
         self._waiting = not self.nodes
@@ -183,9 +205,13 @@ class Supervisor:
             self._warned = True
             logger.warning(f"Ray's {name} has not answered for {silence:.0f} s")
 
-    def _fail(self, reason: str) -> None:
-        """Give up the run; the first reason is the one that is reported, at once in the log."""
+    def _fail(self, reason: str, where: str = "", traceback: str = "") -> None:
+        """Give up the run; the first reason is the one that is reported, at once in the log.
+
+        ``traceback``: of the process ``where``; it is in the log only.
+        """
         if self.failure is None:
+            log_traceback(logger, where, traceback)
             self.failure = reason
             logger.error(reason)
 
@@ -216,11 +242,12 @@ class Supervisor:
             return True  # for now: the next ping says whether it has died, or the silence grows
         except RayError as error:
             reason = first_line(error)
+            log_traceback(logger, member.name, traceback_there(error))
             if member.kind == "node":
                 if isinstance(error, ActorDiedError) and is_creation(error):
                     self._refuse(member, reason)
-                    return False
-                self._lose_node(member, reason)
+                else:
+                    self._lose_node(member, reason)
                 return False
             if isinstance(error, ActorDiedError):
                 self._fail(f"{member.name} cannot run: {reason}")
@@ -235,12 +262,10 @@ class Supervisor:
     def _update(self, member: Member, status: dict) -> None:
         if member.kind == "replay" and status["storage_error"]:
             self._fail(status["storage_error"])
-        lines, before = status["reports"], member.status
-        new = status.get("reported", len(lines)) - before.get(
-            "reported", len(before.get("reports", ()))
-        )
-        for line in lines[max(0, len(lines) - new) :]:
+        for report in new_reports(member.status, status):
+            line, _, traceback = report.partition("\n")
             logger.warning(line if member.kind == "replay" else f"{member.name}: {line}")
+            log_traceback(logger, member.name, traceback)
         if status.get("iterations") != member.status.get("iterations"):
             member.last_advance = self._clock.now
         member.pid, member.status, member.last_answer = status["pid"], status, self._clock.now
@@ -283,11 +308,10 @@ class Supervisor:
         self._record_failure(reason)
 
     def _record_failure(self, reason: str) -> None:
-        """Report a loss; it counts unless play is held, for then no game can be finished."""
+        """Report a loss and count it."""
         logger.warning(reason)
         self.losses += 1
-        self._reason = reason
-        self._failures += not self._held
+        self._progress.fail(reason, self._held)
 
     @property
     def _answers(self) -> bool:
@@ -297,36 +321,20 @@ class Supervisor:
     @property
     def _held(self) -> bool:
         """Whether play is held because enough positions are stored."""
-        positions = self.replay.status.get("positions", 0)
-        return self._allowance is not None and positions >= self._allowance
+        positions, allowance = self.replay.status.get("positions", 0), self._desired.allowance
+        return allowance is not None and positions >= allowance
 
     def _reconcile(self, *members: Member) -> None:
         """Send live members their desired setting if it is not applied, one call at a time each."""
         for member in members:
             self._finish_call(member)
-            desired = self._desired(member)
+            desired = self._desired.of(member)
             changed = desired not in (None, member.applied)
             if member.alive and member.pending_call is None and changed:
                 # If the member's queue of calls is full, it may hang; the pings detect that.
                 with suppress(exceptions.PendingCallsLimitExceeded):
-                    member.pending_call, member.applied = self._send(member), desired
-
-    def _desired(self, member: Member) -> Any:
-        """The setting that the member should have, or None if there is none yet."""
-        if member.kind == "replay":
-            return self._allowance
-        return self._weights[1] if self._weights else None
-
-    def _send(self, member: Member) -> Any:
-        """Start the call that sends the desired setting; returns its reference."""
-        if member.kind == "replay":
-            return member.actor.allow.remote(self._allowance)
-        assert self._weights
-        if member.running is None:
-            member.running = member.actor.run.remote(self.replay.actor)
-            member.last_advance = self._clock.now
-        # ``run`` never returns, so that ``publish`` has a concurrency group of its own.
-        return member.actor.publish.options(concurrency_group="settings").remote(*self._weights)
+                    call = self._desired.send(member, self.replay.actor, self._clock.now)
+                    member.pending_call, member.applied = call, desired
 
     def _finish_call(self, member: Member) -> None:
         """Take the results of calls that have returned; if one failed, nothing counts as applied.
@@ -346,31 +354,20 @@ class Supervisor:
                 ray.get(call, timeout=1.0)
             except RayTaskError as error:
                 member.applied = None
+                traceback = traceback_there(error)
                 if isinstance(cause(error), NodeLost) and member.node in self.nodes:
+                    log_traceback(logger, member.name, traceback)
                     self._lose_node(member, str(cause(error)))
                 elif not isinstance(cause(error), NodeLost):
-                    self._fail(f"{member.name}: {first_line(error)}")
+                    self._fail(f"{member.name}: {first_line(error)}", member.name, traceback)
             except RayError:
                 member.applied = None  # The actor died; the pings detect and count that.
 
     def _check_progress(self) -> None:
-        """Give up the run after too many failures without a finished game, or without progress.
-
-        A node that is lost once an hour, with games finished in between, is always replaced.
-        """
-        status = self.replay.status
-        games = status.get("games", self._games)
-        if games > self._games:
-            self._games, self._failures = games, 0
-        progress = (self._games, self.totals()["evaluations"])
-        now = self._clock.now
-        if progress != self._progress or self._held or self._weights is None or not self.nodes:
-            self._progress, self._progress_at = progress, now
+        """Give up the run after too many failures without a finished game, or without progress."""
+        self._progress.games(self.replay.status.get("games", -1))
+        waits = self._held or self._desired.weights is None or not self.nodes
         playing = any(node.status.get("evaluations") for node in self.nodes.values())
-        if self._failures >= self._timeouts.max_failures and not playing:
-            self._fail(
-                f"{self._failures} failures without a finished game between them, "
-                f"the last one: {self._reason}"
-            )
-        elif now - self._progress_at > self._timeouts.stall:
-            self._fail(f"self-play made no progress for {self._timeouts.stall:.0f} s")
+        evaluated = self.totals()["evaluations"]
+        if problem := self._progress.problem(self._clock.now, evaluated, waits, playing):
+            self._fail(problem)

@@ -11,19 +11,24 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any
 
 from alphazero.errors import RunFailed
 from workers.node.processes import is_stopped
+from workers.node.tracebacks import traceback_of
 
 ORPHAN_SECONDS = 1.0
 """How often a child looks whether its parent has ended."""
 ENDING_SECONDS = 10.0
 """The longest wait for the end of a process that was killed."""
-LONGEST = 2000
-"""Characters of the end of a child's standard error that are read."""
+LONGEST = 4000
+"""Bytes of the end of a child's output that are read."""
+MOST_OUTPUT = 2**20
+"""Bytes of a child's output from which on all but its end is dropped: a library may write a warning
+per call for weeks."""
 FAILED = 3
 """The exit status of a child that has sent its error."""
 CODE = """
@@ -38,10 +43,17 @@ main()
 scheduler, is for the parent, which ends its children; so they ignore it from the start."""
 
 
-class Failure(NamedTuple):
+def _current_traceback() -> str:
+    return traceback_of(sys.exception())
+
+
+@dataclass(frozen=True)
+class Failure:
     """The message of a child whose function raised an error, in one line with its place."""
 
     text: str
+    traceback: str = field(default_factory=_current_traceback)
+    """The end of the traceback, by default of the error that is being handled."""
 
 
 class Child:
@@ -61,8 +73,8 @@ class Child:
     ):
         """``descriptors``: those that the arguments refer to by number."""
         reading, writing = os.pipe()
-        self._end = ""
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the child
+        self._end = self.traceback = ""
+        self._errors = _appended_file()
         self._process = subprocess.Popen(
             # -P: no module of the current folder is imported in place of one of Python's own.
             [sys.executable, "-P", "-c", CODE.format(path=sys.path)],
@@ -95,14 +107,29 @@ class Child:
         """Whether it was stopped by a signal or a debugger."""
         return is_stopped(self.pid)
 
+    def trim(self) -> None:
+        """Drop all but the end of the output where it has become longer than ``MOST_OUTPUT``."""
+        if os.fstat(self._errors.fileno()).st_size > MOST_OUTPUT:
+            end = self._output()
+            self._errors.truncate(0)
+            self._errors.write(end)
+
+    def _output(self) -> bytes:
+        """The end of what the process has written."""
+        size = os.fstat(self._errors.fileno()).st_size
+        return os.pread(self._errors.fileno(), LONGEST, max(0, size - LONGEST))
+
     def end(self) -> str:
-        """One line on how the process ended: the last line of its standard error, or the signal."""
+        """One line on how the process ended: the last line of its output, or the signal.
+
+        Where there are more lines, as of a traceback, ``traceback`` has them.
+        """
         status = self._process.poll()
         if status is not None and status < 0:
             return f"killed by {signal.Signals(-status).name}"
-        self._errors.seek(0, os.SEEK_END)
-        self._errors.seek(max(0, self._errors.tell() - LONGEST))
-        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        lines = self._output().decode(errors="replace").strip().splitlines()
+        if len(lines) > 1:
+            self.traceback = "\n".join(lines)
         return lines[-1] if lines else f"exit status {status}"
 
     def close(self) -> str:
@@ -119,6 +146,15 @@ class Child:
             with self._errors:
                 self._end = self.end()
         return self._end
+
+
+def _appended_file() -> IO[bytes]:
+    """A new file without a name; what is written to it is added at its end, wherever that is."""
+    descriptor, name = tempfile.mkstemp()
+    os.close(descriptor)
+    file = open(name, "a+b", buffering=0)  # noqa: SIM115 - closed with the child
+    os.unlink(name)
+    return file
 
 
 def _receive(messages: Connection, receive: Callable[[Any], object]) -> None:

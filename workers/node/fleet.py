@@ -1,8 +1,9 @@
 """NodeFleet: self-play in several processes of this machine, as a ``protocols.FleetRole``."""
 
+import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,20 +11,22 @@ from pathlib import Path
 from alphazero import wire
 from alphazero.config import Config
 from alphazero.errors import FleetLost
+from alphazero.memory import MOST_POSITIONS
 from alphazero.nn.weights import Weights
-from alphazero.parts import game_of, memory_of, packing_of, search_of
+from alphazero.parts import game_of, largest_request, memory_of, packing_of
 from alphazero.protocols import Collected, GameStore, summarize
 from workers.node.evaluator import LoadableEvaluator, network_evaluator
 from workers.node.incarnations import Incarnations
 from workers.node.node import Node, NodeTimeouts, Task
 from workers.node.plan import Plan, largest_batch, make_plan, this_machine
 from workers.node.player import Playing, game_groups
+from workers.node.tracebacks import log_traceback
+
+logger = logging.getLogger(__name__)
 
 COLLECT_SECONDS = 0.5
 """The longest time in seconds that ``collect`` waits for ``COLLECT_GAMES`` finished games."""
 COLLECT_GAMES = 32
-MOST_POSITIONS = 4096
-"""Positions per slot at most; larger requests are sent in parts."""
 RATE_SECONDS = 1.0
 """The least time over which a rate is measured."""
 
@@ -33,12 +36,11 @@ def task_of(
 ) -> Task:
     """The task of the processes of one machine with this plan."""
     config = replace(config, selfplay=replace(config.selfplay, groups=plan.groups))
-    leaves = getattr(search_of(config), "leaves", 1)  # a search of the user's own may have none
     return Task(
         game_of(config),
         partial(evaluator_on, make_evaluator, config, plan.on_gpu),
         Playing(partial(game_groups, config, plan.players), packing_of(config)),
-        min(MOST_POSITIONS, config.selfplay.games * leaves),
+        min(MOST_POSITIONS, largest_request(config)),
         largest_batch(config, plan.on_gpu),
     )
 
@@ -119,7 +121,8 @@ class NodeFleet:
     def stats(self) -> dict[str, float]:
         """Rates over the last second or more, and the numbers of live processes and restarts."""
         status = self._node.status()
-        counts = {name: float(status[name]) for name in ("players", "evaluators", "restarts")}
+        names = ("players", "evaluators", "restarts", "waiting_requests")
+        counts = {name: float(status[name]) for name in names}
         return self._rates.update(status, self.plan.sharing) | counts
 
     def status(self) -> dict[str, float]:
@@ -147,6 +150,8 @@ class NodeFleet:
 
     def _check(self) -> None:
         if self._node.failure:
+            log_traceback(logger, self._node.failure, self._node.traceback)
+            self._node.traceback = ""  # once
             raise FleetLost(self._node.failure)
 
 
@@ -158,10 +163,13 @@ class Rates:
     0.75.
     """
 
-    def __init__(self) -> None:
-        self._before: dict[str, float] = {"evaluations": 0, "room": 0, "busy_seconds": 0}
+    def __init__(self, others: Sequence[str] = ()):
+        """``others``: further counts, for each of which there is a rate NAME_per_second."""
+        self._others = others
+        counts = ("evaluations", "room", "busy_seconds", *others)
+        self._before: dict[str, float] = dict.fromkeys(counts, 0)
         self._at = time.monotonic()
-        self._rates: dict[str, float] = dict.fromkeys(RATES, 0.0)
+        self._rates: dict[str, float] = dict.fromkeys(self._names, 0.0)
 
     def update(self, status: dict[str, float], lanes: int) -> dict[str, float]:
         """The rates, computed anew from these counts where the last ones are old enough.
@@ -175,11 +183,16 @@ class Rates:
                 grown["evaluations"] / seconds,
                 grown["evaluations"] / max(1, grown["room"]),
                 grown["busy_seconds"] / seconds / max(1, lanes),
+                *(grown[name] / seconds for name in self._others),
             )
-            self._rates = dict(zip(RATES, figures, strict=True))
+            self._rates = dict(zip(self._names, figures, strict=True))
             self._before = {name: status[name] for name in self._before}
             self._at += seconds
         return dict(self._rates)
+
+    @property
+    def _names(self) -> list[str]:
+        return [*RATES, *(f"{name}_per_second" for name in self._others)]
 
 
 RATES = ("evaluations_per_second", "batch_fill", "busy")

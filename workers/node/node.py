@@ -27,7 +27,8 @@ from workers.node.plan import Plan
 from workers.node.player import Playing, play
 from workers.node.published import PublishedWeights
 from workers.node.shared import IN_MEMORY
-from workers.node.slots import Sizes, Slots
+from workers.node.slots import WAITING, Sizes, Slots
+from workers.node.tracebacks import log_traceback, traceback_of
 
 logger = logging.getLogger(__name__)
 
@@ -90,17 +91,19 @@ class Node:
         task: Task,
         incarnations: Iterator[int],
         timeouts: NodeTimeouts = NodeTimeouts(),
-        report: Callable[[str], object] = logger.warning,
+        report: Callable[[str], object] | None = None,
     ):
         """``incarnations``: a number per search process that is started, never the same twice in a
-        run. ``report`` is called with a line about each process that is replaced."""
+        run. ``report`` is called with a line about each process that is replaced, and further lines
+        where it has left a traceback; None: they are logged."""
         self.plan, self.restarts = plan, 0
         self.failure = ""
         """Why play on this node was given up, in one line; empty while it goes on."""
-        self.raised = False
-        """Whether an error of the program or a game is the reason: it would come everywhere."""
+        self.raised, self.traceback = False, ""
+        """Whether an error of the program or a game is the reason: it would come everywhere; the
+        end of its traceback."""
         self._task, self._incarnations = task, incarnations
-        self._timeouts, self._report = timeouts, report
+        self._timeouts, self._report = timeouts, report or _log
         self._shared: Shared | None = None
         self._members = [Member("evaluator", n) for n in range(plan.evaluators)]
         self._members += [Member("player", n) for n in range(plan.players)]
@@ -142,13 +145,15 @@ class Node:
         return games
 
     def status(self) -> dict[str, float]:
-        """Sums over all processes since the node's start, and the numbers of live ones."""
+        """Sums over all processes since the node's start, and the numbers of live ones and of
+        requests that wait for an evaluator."""
         alive = [m.kind for m in self._members if m.child is not None and m.iterations > 0]
-        totals, moves, version = self._past.copy(), 0, -1
+        totals, moves, version, waiting = self._past.copy(), 0, -1, 0
         if (shared := self._shared) is not None:
             evaluators = shared.counters.evaluators
             totals += [evaluators[name].sum() for name in TOTALS]
             moves, version = shared.counters.players["moves"].sum(), evaluators["version"].min()
+            waiting = np.count_nonzero(shared.slots.memory["state"] == WAITING)
         counts = dict(zip(TOTALS, totals.tolist(), strict=True))
         busy_seconds = counts.pop("busy_nanoseconds") / 1e9
         return {
@@ -157,6 +162,7 @@ class Node:
             "moves": int(moves),
             "version": int(version),
             "games": self._received,
+            "waiting_requests": int(waiting),
             "lanes": self.plan.sharing,
             "players": alive.count("player"),
             "evaluators": alive.count("evaluator"),
@@ -209,12 +215,14 @@ class Node:
                         self._check(member)
                 self._stop.wait(self._timeouts.interval)
         except Exception as error:
-            self._fail(f"the node could not be watched: {error!r}")
+            self._fail(f"the node could not be watched: {error!r}", traceback_of(error))
 
     def _check(self, member: Member) -> None:
         if member.child is None:
             self._start(member)
-        elif not member.child.is_alive:
+            return
+        member.child.trim()
+        if not member.child.is_alive:
             self._replace(member, "")
         elif reason := self._hangs(member):
             self._replace(member, reason)
@@ -257,7 +265,7 @@ class Node:
         """Keep the finished games of a search process; an error of any process ends play here."""
         if isinstance(message, Failure):
             self.raised = not self.failure
-            self._fail(f"{member.name} failed: {message.text}")
+            self._fail(f"{member.name} failed: {message.text}", message.traceback)
             return
         with self._arrived:
             self._games += message
@@ -270,7 +278,7 @@ class Node:
         """Give back what the process held and count the failure; the next check starts another."""
         assert member.child
         assert self._shared
-        end, member.child = member.child.close(), None
+        end, traceback, member.child = member.child.close(), member.child.traceback, None
         self._give_back(member)
         if member.kind == "player":
             self._shared.counters.players["iterations"][member.number] = 0
@@ -282,11 +290,12 @@ class Node:
         self.restarts += 1
         self._failures = 1 if self._received > self._games_before else self._failures + 1
         self._games_before = self._received
-        self._report(reason)
+        self._report("\n".join(filter(None, (reason, traceback))))
         if self._failures >= self._timeouts.max_failures:
             self._fail(
                 f"{self._failures} failures without a finished game between them, the last one: "
-                f"{reason}"
+                f"{reason}",
+                traceback,
             )
 
     def _hold(self) -> None:
@@ -318,8 +327,16 @@ class Node:
         self._shared.counters.evaluators[number] = 0
         self._shared.counters.evaluators["version"][number] = -1
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str, traceback: str = "") -> None:
         """Give up play on this node; the first reason is the one that is reported."""
         with self._arrived:
-            self.failure = self.failure or reason
+            if not self.failure:
+                self.traceback, self.failure = traceback, reason
             self._arrived.notify_all()
+
+
+def _log(report: str) -> None:
+    """Log a report: its first line as a warning, the others, of a traceback, as information."""
+    line, _, traceback = report.partition("\n")
+    logger.warning(line)
+    log_traceback(logger, line, traceback)

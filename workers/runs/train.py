@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from alphazero import addresses, checkpoint, config_file, local_run, loop
+from alphazero import addresses, checkpoint, config_checks, config_file, local_run, loop
 from alphazero.checkpoint import Description
 from alphazero.config import Config
 from alphazero.errors import PartLost, one_line
@@ -61,6 +61,8 @@ def main(
     if followed and (ended := run_directory.describe_last_end(run_dir / "log.txt")):
         console.print(ended, markup=False, soft_wrap=True, highlight=False)
     settings = _resolve(settings, start, ray)
+    if line := config_checks.check_nodes(settings.cluster.nodes, settings.ray):
+        console.print(line, markup=False, highlight=False)
     minutes = time_limit or settings.training.time_limit_minutes
     limit = minutes * 60 if minutes else math.inf
     with ExitStack() as stack:
@@ -181,7 +183,7 @@ def _parts(
         return
     check_ray(settings)
     if settings.selfplay.memory is not None:
-        memory_of(settings)  # what cannot fit is refused before Ray is started
+        memory_of(settings, 1)  # what cannot fit is refused before Ray is started
     console.print("starting self-play on Ray, which takes up to half a minute")
     from workers.cluster.fleet import RayFleet  # Ray takes seconds to import
 
@@ -189,8 +191,13 @@ def _parts(
         with signals.hangup_blocked():
             fleet = RayFleet(settings, run_dir, settings.ray)
         with closing(fleet):
-            for line in fleet.describe():
+
+            def report(line: str) -> None:
                 console.print(line, markup=False, highlight=False)
+
+            fleet.await_nodes(report)
+            for line in fleet.describe():
+                report(line)
             yield Run(settings, run_dir, learner, fleet.replay, fleet)
 
 

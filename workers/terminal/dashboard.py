@@ -18,6 +18,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from workers.terminal import node_rows
+from workers.terminal.node_rows import Row
 from workers.terminal.redrawing import Redrawn
 
 log = logging.getLogger(__name__)
@@ -94,6 +96,7 @@ class Dashboard:
         self._started = self._next_line - seconds
         self._first = step, seconds
         self._values: dict[str, str] = {}
+        self._nodes: list[Row] = []
         self._filling = ""
         self._live: Live | None = None
 
@@ -122,6 +125,8 @@ class Dashboard:
         for metric in METRICS:
             if metric.name in metrics:
                 self._values[metric.label] = format(metrics[metric.name], metric.form)
+        if node_rows.has_figures(metrics):
+            self._nodes = node_rows.rows(metrics)
         self._print_when_due()
 
     def message(self, text: str) -> None:
@@ -144,7 +149,8 @@ class Dashboard:
         return None if math.isinf(left) else left
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The panel: progress, and a grid of metrics of one to three columns.
+        """The panel: progress, a grid of metrics of one to three columns, and where it is wide
+        enough a row per machine.
 
         It is no wider than it need be: what a terminal that becomes narrower folds may leave the
         screen at its top, where nothing can erase it. Nor does an echoed ``^C`` begin a new row.
@@ -154,8 +160,11 @@ class Dashboard:
         largest = 3 if options.max_width >= WIDE else 2
         columns = next(n for n in range(largest, 0, -1) if n == 1 or _needed(items, n) <= most)
         waiting = [Text(self._filling, overflow="fold")] if self._filling else []
-        panel = Group(self._progress(), *waiting, _grid(items, columns))
-        yield Constrain(panel, min(most, max(WIDTH, _needed(items, columns))))
+        wide = _wide(self._nodes)
+        nodes = [_table(self._nodes)] if self._nodes and wide <= most else []
+        panel = Group(self._progress(), *waiting, _grid(items, columns), *nodes)
+        needed = max(_needed(items, columns), wide if nodes else 0)
+        yield Constrain(panel, min(most, max(WIDTH, needed)))
 
     def _progress(self) -> Table:
         left = self.seconds_left()
@@ -197,6 +206,23 @@ def _grid(items: Sequence[tuple[str, str]], columns: int) -> Table:
     for start in range(0, len(items), columns):
         grid.add_row(*(text for item in items[start : start + columns] for text in item))
     return grid
+
+
+def _table(rows: Sequence[Row]) -> Table:
+    """A table of ``rows``, of which the first is the head."""
+    table = Table.grid(padding=(0, GAP), expand=True)
+    for column in range(len(rows[0])):
+        table.add_column(justify="right" if column else "left", no_wrap=True)
+    table.add_row(*rows[0], style="dim")
+    for row in rows[1:]:
+        table.add_row(*row)
+    return table
+
+
+def _wide(rows: Sequence[Row]) -> int:
+    """The width of the table of ``rows``."""
+    widest = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return sum(widest) + GAP * max(0, len(widest) - 1)
 
 
 def _needed(items: Sequence[tuple[str, str]], columns: int) -> int:

@@ -1,0 +1,121 @@
+"""Child processes of a node: what they write, and the tracebacks of their errors."""
+
+import logging
+import os
+import time
+from functools import partial
+
+import node_doubles as doubles
+from node_doubles import wait_until
+from test_node_fleet import CONFIG, PLAN, TIMEOUTS
+
+from workers.node import child, tracebacks
+from workers.node.child import Child, Failure
+from workers.node.fleet import NodeFleet, task_of
+from workers.node.node import Node
+from workers.node.tracebacks import log_traceback, traceback_of
+
+
+def write_much(connection):
+    for number in range(30_000):
+        os.write(1, b"a warning of a library, number %d, of many that are all alike\n" % number)
+    connection.send("written")
+    time.sleep(600)
+
+
+def test_the_output_of_a_child_is_cut_to_its_end_and_goes_on_there():
+    received = []
+    started = Child(write_much, (), (), received.append)
+    wait_until(lambda: received)
+    size = lambda: os.fstat(started._errors.fileno()).st_size  # noqa: E731
+    assert size() > child.MOST_OUTPUT
+    started.trim()
+    assert size() == child.LONGEST
+    assert started._output().endswith(b"number 29999, of many that are all alike\n")
+    started.trim()
+    assert size() == child.LONGEST
+    assert started.close() == "killed by SIGKILL"
+
+
+def write_on_command(path, connection):
+    os.write(1, b"x" * (child.MOST_OUTPUT + 1))
+    connection.send("written")
+    while not os.path.exists(path):
+        time.sleep(0.01)
+    os.write(2, b"the last line")
+    os._exit(1)
+
+
+def test_what_a_child_writes_after_a_cut_follows_it_without_a_gap(tmp_path):
+    received, path = [], tmp_path / "go"
+    started = Child(write_on_command, (str(path),), (), received.append)
+    wait_until(lambda: received)
+    started.trim()
+    path.touch()
+    wait_until(lambda: not started.is_alive)
+    assert os.fstat(started._errors.fileno()).st_size == child.LONGEST + len("the last line")
+    assert started.close().endswith("xxxthe last line")
+
+
+def raise_deeply(connection, depth=3):
+    if depth:
+        raise_deeply(connection, depth - 1)
+    raise IndexError("list index\nout of range" + 2 * tracebacks.LONGEST * "!")
+
+
+def test_an_error_of_a_child_comes_with_the_end_of_its_traceback():
+    received = []
+    started = Child(raise_deeply, (), (), received.append)
+    wait_until(lambda: not started.is_alive)
+    started.close()
+    (failure,) = received
+    assert isinstance(failure, Failure)
+    assert failure.text.startswith("IndexError: list index out of range")
+    assert len(failure.traceback) == tracebacks.LONGEST
+    assert failure.traceback.endswith("!")
+
+
+def test_a_failure_outside_of_an_error_has_no_traceback():
+    assert Failure("a line").traceback == ""
+    assert traceback_of(None) == ""
+
+
+def test_a_traceback_in_the_log_is_indented_and_has_no_control_characters(caplog):
+    caplog.set_level(logging.INFO)
+    log_traceback(logging.getLogger("workers"), "evaluator 0", "one\n\x1b[2Jtwo\n")
+    log_traceback(logging.getLogger("workers"), "evaluator 1", "")
+    assert caplog.messages == ["evaluator 0, traceback:\n    one\n    ?[2Jtwo"]
+
+
+def test_the_traceback_of_an_evaluator_is_in_the_log_once_and_not_in_the_message(caplog, tmp_path):
+    caplog.set_level(logging.INFO)
+    fleet = NodeFleet(CONFIG, tmp_path, doubles.Uncounted(), doubles.broken, PLAN, TIMEOUTS)
+    fleet.publish(doubles.weights(0), 0)
+    messages = []
+    for _ in range(2):
+        try:
+            wait_until(lambda: fleet.collect().games)
+        except RuntimeError as error:
+            messages.append(str(error))
+    fleet.close()
+    assert len(messages) == 2
+    assert "\n" not in messages[0]
+    (entry,) = [record for record in caplog.records if "traceback:" in record.message]
+    assert entry.levelno == logging.INFO
+    assert "in broken" in entry.message
+    assert entry.message.endswith("no such device: cuda:7")
+
+
+def test_a_process_that_ends_by_itself_leaves_what_it_has_written_in_the_report():
+    reports = []
+    task = task_of(CONFIG, PLAN, doubles.hashing)
+    task = task._replace(make_groups=partial(doubles.exiting_groups, "first\nsecond\nlast"))
+    node = Node(PLAN, task, iter(range(100)), TIMEOUTS, report=reports.append)
+    node.publish(doubles.weights(0), 0)
+    wait_until(lambda: node.failure)
+    node.close()
+    line, *more = reports[0].splitlines()
+    assert line.endswith("ended: last")
+    assert more[-3:] == ["first", "second", "last"]
+    assert "\n" not in node.failure
+    assert node.traceback.endswith("first\nsecond\nlast")
