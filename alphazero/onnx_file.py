@@ -45,7 +45,7 @@ class Difference(NamedTuple):
     """The largest differences between the file and the network in torch, both in float32."""
 
     policy: float
-    """Of a logit."""
+    """The largest of a logit."""
     value: float
 
 
