@@ -17,6 +17,8 @@ import games
 from alphazero import wire
 from workers import cli
 
+pytestmark = pytest.mark.timeout(1200)
+
 ROOT = Path(__file__).parents[1]
 RECIPES = ROOT / "docs" / "recipes"
 SCRIPTS = sorted(RECIPES.glob("*.sh"))
