@@ -34,7 +34,7 @@ resume=()
 if [[ -e $run/config.yaml ]]; then
     resume=(--resume)
 fi
-first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+read -r first < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 address=$first:6379
 
 srun --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 \

@@ -253,16 +253,6 @@ def fill(machine: Machine) -> None:
         machine.try_run(f"dd if=/dev/zero of={folder}/filler bs=64k; sync")
 
 
-def little_memory(lab: Lab, repetitions: int) -> Iterator[Result]:
-    """A machine joins that has hardly any shared memory left."""
-    cluster, _, run = playing(lab, "one")
-    for number in range(repetitions):
-        other = lab.add(f"other{number}", memory="120m")
-        other.run("dd if=/dev/zero of=/dev/shm/filler bs=1M count=100")
-        yield disturb(run, lambda machine=other: cluster.join(machine), "shared memory")
-        other.cut()
-
-
 EVENTS: dict[str, Callable[[Lab, int], Iterator[Result]]] = {
     "power_cut": power_cut,
     "power_cut_driver": power_cut_driver,
@@ -276,6 +266,5 @@ EVENTS: dict[str, Callable[[Lab, int], Iterator[Result]]] = {
     "missing_module": missing_module,
     "slow_network": slow_network,
     "full_disk": full_disk,
-    "little_memory": little_memory,
 }
 """The events by their names on the command line."""

@@ -49,9 +49,9 @@ class Cluster:
     def _options(cpus: int) -> str:
         return f"--num-cpus {cpus} --object-store-memory 100000000"
 
-    def add(self, name: str, **options: float) -> Machine:
+    def add(self, name: str, delay: float = 0.0) -> Machine:
         """A machine that joins."""
-        machine = self.lab.add(name, **options)
+        machine = self.lab.add(name, delay=delay)
         self.join(machine)
         return machine
 
