@@ -16,7 +16,8 @@ EVALUATOR = np.dtype(
         )
     ]
 )  # fmt: skip
-"""``room``: positions that would have filled the batches; ``version``: that of the weights, -1 before the first; ``busy_nanoseconds``: of all its lanes."""
+"""``room``: positions that would have filled the batches; ``version``: that of the weights, -1
+before the first; ``busy_nanoseconds``: of all its lanes."""
 
 
 class Row:
