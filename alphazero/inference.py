@@ -167,15 +167,14 @@ class NetworkEvaluator:
                 f"these states are not those of {self._game!r} (encoders.played_states makes them)"
             )
         session, version = self._loaded
-        if isinstance(session, DeviceSession):
-            logits, value = session(states)
-            finite = np.isfinite(value).all()
-        else:
-            logits, value_logits = session(self.encoder(states))
-            finite = np.isfinite(logits).all() and np.isfinite(value_logits).all()
-            value = values.from_logits(value_logits)
-        if not finite:
+        on_device = isinstance(session, DeviceSession)
+        logits, value = session(states if on_device else self.encoder(states))
+        # On a device the values are computed already, NaN where an output is not finite.
+        checked = (value,) if on_device else (logits, value)
+        if not all(np.isfinite(output).all() for output in checked):
             raise RunFailed(f"weights version {version} give values that are not finite")
+        if not on_device:
+            value = values.from_logits(value)
         return Evaluation(logits, value, version)
 
     def _build(self, choice: Choice) -> InferenceSession | DeviceSession:
