@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -349,3 +350,16 @@ def test_the_traceback_of_an_evaluator_on_another_machine_is_in_the_log_below_wa
     assert all(line.startswith("    ") for line in lines)
     assert "no such device: cuda:7" in lines[-1]
     assert any("in broken" in line for line in lines)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_machine_that_ray_drains_is_replaced_by_another_one_without_a_failure():
+    script = Path(__file__).parent / "benchmarks" / "cluster_drain.py"
+    run = [sys.executable, str(script)]
+    ended = subprocess.run(run, capture_output=True, text=True, timeout=590, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "cluster.nodes.max=1: 1 more not used" in ended.stdout
+    assert "all of them different" in ended.stdout
+    assert "is being drained and ends in" in ended.stderr
+    assert "is lost" not in ended.stderr

@@ -57,7 +57,7 @@ class Member:
     node: str = ""
     """The id of its machine in Ray."""
     machine: Machine = Machine(0, 0)  # noqa: RUF009 - a tuple
-    """The cores and GPUs that the machine offers."""
+    """The cores and GPUs of that machine."""
     pid: int | None = None
     """The process that answered last; an answer from another process means a restart."""
     pending_look: Any = None
