@@ -260,6 +260,16 @@ def test_a_game_that_raises_ends_the_node_with_the_error_and_its_place_in_one_li
     assert line in failure
 
 
+def test_processes_that_end_in_the_same_moment_are_one_failure(start):
+    run = start(plan=PLAN._replace(players=4))
+    run.collect(20)
+    wait_until(lambda: run.fleet.stats()["players"] == 4)
+    for pid in run.fleet.pids("player"):
+        os.kill(pid, signal.SIGKILL)
+    run.collect(20)
+    assert run.fleet.status()["restarts"] == 4
+
+
 def test_processes_that_are_killed_again_and_again_before_a_game_is_finished_end_the_node():
     failure = played(node(partial(doubles.always_killed, CONFIG, 2)))
     assert failure.startswith("3 failures without a finished game between them, the last one: ")

@@ -111,6 +111,7 @@ class Node:
         self._allowance, self._waiting_positions = math.inf, 0
         self._clock = Clock(max(LONGEST_CHECK, 2 * timeouts.interval))
         self._received = self._failures = self._games_before = 0
+        self._failed_at = -1.0
         self._arrived, self._stop = threading.Condition(), threading.Event()
         self._past = np.zeros(len(TOTALS), np.int64)  # counts of evaluators that have ended
         self._watching = threading.Thread(target=self._watch, name="watches a node", daemon=True)
@@ -288,8 +289,10 @@ class Node:
             return
         reason = reason or f"{member.name} ended: {end}"
         self.restarts += 1
-        self._failures = 1 if self._received > self._games_before else self._failures + 1
-        self._games_before = self._received
+        if self._failed_at != self._clock.now:  # what ends between two looks has one cause
+            self._failed_at = self._clock.now
+            self._failures = 1 if self._received > self._games_before else self._failures + 1
+            self._games_before = self._received
         self._report("\n".join(filter(None, (reason, traceback))))
         if self._failures >= self._timeouts.max_failures:
             self._fail(
