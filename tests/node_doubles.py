@@ -43,25 +43,24 @@ def hashing(config):
 
 
 class Failing(Hashing):
-    """Fails at every ``period``-th call."""
+    """Fails with weights from ``version`` on."""
 
-    def __init__(self, num_actions, period):
+    def __init__(self, num_actions, version):
         super().__init__(num_actions)
-        self.period, self.calls = period, 0
+        self.version = version
 
     def __call__(self, states):
-        self.calls += 1
-        if self.calls % self.period == 0:
-            raise RunFailed("weights version 0 give values that are not finite")
+        if self.loaded[1] >= self.version:
+            raise RunFailed(f"weights version {self.loaded[1]} give values that are not finite")
         return super().__call__(states)
 
 
 def failing_at_once(config):
-    return Failing(9, 1)
+    return Failing(9, 0)
 
 
 def failing_later(config):
-    return Failing(9, 100)
+    return Failing(9, 1)
 
 
 def broken(config):

@@ -228,6 +228,8 @@ def test_an_evaluator_that_fails_ends_the_run_with_its_error(start):
 
 def test_an_evaluator_that_fails_later_ends_the_run_although_games_were_finished(start):
     run = start(make_evaluator=doubles.failing_later)
+    run.collect(1)
+    run.fleet.publish(doubles.weights(1), 1)
     with pytest.raises(FleetLost, match="not finite"):
         run.collect(10**9)
     assert run.records
