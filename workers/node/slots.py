@@ -57,7 +57,7 @@ NUMBERS = ("state", "generation", "taken", "evaluator", "positions", "version")
 MESSAGE = struct.Struct("=qq")
 """A slot and its generation."""
 WHOLE = select.PIPE_BUF // MESSAGE.size * MESSAGE.size if UNIX else 0
-"""The most bytes of messages that are written to a pipe as a whole, whoever else writes to it."""
+"""The most bytes that a pipe takes as a whole while other processes write to it, too."""
 PIPE_BYTES = 2**16
 LOCK_SECONDS = 2.0
 """The longest wait for the lock of a process that watches the others; it is held for
