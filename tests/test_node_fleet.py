@@ -268,8 +268,8 @@ def test_processes_that_end_in_the_same_moment_are_one_failure(start):
     wait_until(lambda: run.fleet.stats()["players"] == 4)
     for pid in run.fleet.pids("player"):
         os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: run.fleet.status()["restarts"] == 4)
     run.collect(20)
-    assert run.fleet.status()["restarts"] == 4
 
 
 def test_processes_that_are_killed_again_and_again_before_a_game_is_finished_end_the_node():
