@@ -19,7 +19,8 @@ class NodeLimits:
     min: Machines | None = None
     """The run starts when so many machines are ready to play, and says how many it waits for. Later
     it goes on with fewer. While play is held for a minute because training is behind, the
-    autoscaler is requested to keep only these. None: the run starts with any number."""
+    autoscaler is requested no more than these; machines that play stay. None: the run starts with
+    any number."""
     max: Machines | None = None
     """At most so many machines play, those with the most GPUs and cores, and so many are requested
     of the autoscaler. None: every machine of the cluster plays, and ``min`` are requested."""

@@ -143,5 +143,5 @@ class Uncounted:
 
     positions = 0
 
-    def extend(self, records):
-        return len(list(records))
+    def store(self, games):
+        return len(list(games))

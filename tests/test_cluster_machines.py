@@ -58,7 +58,7 @@ def test_limits_of_machines_without_ray_are_reported_and_two_machines_that_are_o
 def test_the_bundles_of_a_request_fit_no_fewer_machines_than_are_requested():
     large, small = Machine(16, 1), Machine(4, 0)
     four = [{"CPU": 16.0, "GPU": 1.0}] + 3 * [{"CPU": 4.0}]
-    assert bundles(4, [small, large], Machine(1, 0)) == four
+    assert bundles(4, [small, large], small) == four
     assert bundles(1, [small, large], Machine(1, 0)) == four[:1]
     assert bundles(2, [], Machine(1, 1)) == 2 * [{"CPU": 1.0, "GPU": 1.0}]
     assert bundles(0, [small], Machine(1, 0)) == []
@@ -75,7 +75,7 @@ class Autoscaler:
         self.requests.append(len(bundles))
 
     def update(self, now, held=False, playing=1):
-        self.demand.update(now, held, [Machine(4, 0)] * playing)
+        self.demand.update(now, held, *[[Machine(4, 0)] * playing] * 2)
 
 
 def test_the_most_machines_are_requested_once_and_the_fewest_after_a_minute_of_held_play():
@@ -97,8 +97,8 @@ def test_the_most_machines_are_requested_once_and_the_fewest_after_a_minute_of_h
 def test_a_request_has_the_size_of_a_machine_as_soon_as_one_has_joined():
     sent = []
     demand = Demand(NodeLimits(min=2), send=lambda bundles: sent.append(bundles))
-    demand.update(0.0, False, [])
-    demand.update(1.0, False, [Machine(8, 0)])
+    demand.update(0.0, False, [], [])
+    demand.update(1.0, False, [Machine(8, 0)], [Machine(8, 0)])
     assert sent == [2 * [{"CPU": 1.0}], 2 * [{"CPU": 8.0}]]
 
 
@@ -114,7 +114,7 @@ def test_an_autoscaler_that_cannot_be_reached_is_a_line_in_the_log(caplog):
         raise RuntimeError("Ray is not initialized yet")
 
     with caplog.at_level(logging.WARNING):
-        Demand(NodeLimits(min=1), send=fail).update(0.0, False, [])
+        Demand(NodeLimits(min=1), send=fail).update(0.0, False, [], [])
     line = "the autoscaler was not requested for machines: Ray is not initialized yet"
     assert caplog.messages == [line]
 
@@ -123,7 +123,7 @@ def test_the_request_reaches_ray_and_is_withdrawn(ray_session):
     from ray.experimental.internal_kv import _internal_kv_get  # what Ray's autoscaler reads
 
     demand = Demand(NodeLimits(max=2))
-    demand.update(0.0, False, [Machine(8, 0)])
+    demand.update(0.0, False, *[[Machine(8, 0)]] * 2)
     assert _internal_kv_get("autoscaler_resource_request") == b'[{"CPU": 8.0}, {"CPU": 8.0}]'
     demand.withdraw()
     assert _internal_kv_get("autoscaler_resource_request") == b"[]"
@@ -293,7 +293,9 @@ def test_a_node_on_a_machine_that_is_drained_delivers_its_games_and_counts_as_no
         return games
 
     wait_until(lambda: collect() >= 30)
-    assert {key.split("/")[2] for key in run.stats() if key.startswith("node/")} <= {*FIGURES}
+    figures = {key.split("/")[2] for key in run.stats() if key.startswith("node/")}
+    assert figures
+    assert figures <= {*FIGURES}
     (machine,) = run._supervisor.nodes
     drained[machine] = int(1000 * (time.time() + 30))
     wait_until(lambda: not run._supervisor.nodes and not run._supervisor._leaving.statuses)
@@ -323,12 +325,24 @@ def test_a_run_waits_for_its_machines_and_names_their_number(fleet, monkeypatch)
     assert lines[-1] == "waiting for machines: 1 of cluster.nodes.min=2 are ready"
 
 
+def test_a_missing_machine_is_requested_as_large_as_one_that_joined_not_as_the_driver_s():
+    sent = []
+    demand = Demand(NodeLimits(min=2), send=lambda bundles: sent.append(bundles))
+    head = Machine(64, 0)
+    demand.update(0.0, False, [head], [])
+    assert sent[-1] == [{"CPU": 64.0}, {"CPU": 1.0}]
+    demand = Demand(NodeLimits(min=3), send=lambda bundles: sent.append(bundles))
+    demand.update(1.0, False, [head, Machine(16, 0)], [Machine(16, 0)])
+    assert sent[-1] == [{"CPU": 64.0}, {"CPU": 16.0}, {"CPU": 16.0}]
+
+
 def test_no_more_machines_play_than_may(fleet, monkeypatch):
     run = fleet(max=1)
     (real,) = machines.list_nodes(machines.list_all())
     more = real._replace(id="f" * 56, machine=Machine(1, 0))
     monkeypatch.setattr(supervisor, "list_nodes", lambda listed: [real, more])
-    run._supervisor._look_for_nodes()
+    with run._supervisor._lock:
+        run._supervisor._look_for_nodes()
     assert list(run._supervisor.nodes) == [real.id]
     monkeypatch.setattr("workers.cluster.fleet.list_nodes", lambda listed: [real, more])
     assert run.describe()[-1] == "cluster.nodes.max=1: 1 more not used"

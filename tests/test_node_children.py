@@ -109,7 +109,8 @@ def test_the_traceback_of_an_evaluator_is_in_the_log_once_and_not_in_the_message
 def test_a_process_that_ends_by_itself_leaves_what_it_has_written_in_the_report():
     reports = []
     task = task_of(CONFIG, PLAN, doubles.hashing)
-    task = task._replace(make_groups=partial(doubles.exiting_groups, "first\nsecond\nlast"))
+    groups = partial(doubles.exiting_groups, "first\nsecond\nlast")
+    task = task._replace(playing=task.playing._replace(make_groups=groups))
     node = Node(PLAN, task, iter(range(100)), TIMEOUTS, report=reports.append)
     node.publish(doubles.weights(0), 0)
     wait_until(lambda: node.failure)

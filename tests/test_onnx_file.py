@@ -9,6 +9,7 @@ import pytest
 import games
 from alphazero import agents, checkpoint, network, onnx_file
 from alphazero.config import Config, InferenceSettings, NetworkSettings
+from alphazero.encoders import Encoder
 from alphazero.errors import RunFailed
 from alphazero.inference import NetworkEvaluator
 from alphazero.network_settings import PerceptronSettings
@@ -88,6 +89,19 @@ def test_a_file_that_would_compute_something_else_is_not_written(run, tmp_path, 
     with pytest.raises(RunFailed, match="ONNX and torch differ by up to"):
         onnx_file.write(checkpoint.load(run), GAME, tmp_path / "network.onnx")
     assert not (tmp_path / "network.onnx").exists()
+
+
+def test_values_that_are_no_numbers_are_a_difference(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_file, "_compare", lambda *ignored: (1e-6, float("nan")))
+    with pytest.raises(RunFailed, match="differ"):
+        onnx_file.write(checkpoint.load(run), GAME, tmp_path / "network.onnx")
+
+
+def test_the_positions_that_are_compared_are_of_whole_games():
+    planes = onnx_file._planes(GAME, Encoder(GAME))
+    stones = planes[:, :2].sum(axis=(1, 2, 3))
+    assert len(planes) == onnx_file.POSITIONS
+    assert {*range(1, 9)} <= set(stones.astype(int).tolist())
 
 
 def test_what_is_wrong_is_one_line(tmp_path, monkeypatch, capsys):

@@ -42,7 +42,7 @@ case "${1:-} $#" in
     needs_token
     exec ray start --head --port "$port" "${ports[@]}" "${@:2}"
     ;;
-"join "[2-9]*)
+"join "[2-9]* | "join "1[0-9]*)
     needs_token
     exec ray start --address "${2%:*}:$port" "${ports[@]}" "${@:3}"
     ;;

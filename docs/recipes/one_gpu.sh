@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A run on one machine with one GPU, without Ray: a search process per core but one, and one process
-# that evaluates for all of them on the GPU, where the training is, too.
+# A run on one machine with one GPU, without Ray: a search process per core but two, one process that
+# evaluates for all of them on the GPU, and the training, on the same GPU.
 #
 #   one_gpu.sh CONFIG RUN_DIR [OPTION | KEY=VALUE ...]
 #   one_gpu.sh connect_four_large runs/large --time-limit 8h
@@ -31,4 +31,4 @@ if [[ -e $run/config.yaml ]]; then
     resume=(--resume)
 fi
 exec alphazero train "$config" selfplay.processes=auto --ray off --run-dir "$run" \
-    "${resume[@]}" "${@:3}"
+    ${resume[@]+"${resume[@]}"} "${@:3}"

@@ -41,4 +41,4 @@ srun --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 \
     ray symmetric-run --address "$address" --min-nodes "$SLURM_JOB_NUM_NODES" \
     --num-cpus "$SLURM_CPUS_PER_TASK" -- \
     alphazero train "$config" --ray "$address" --run-dir "$run" --time-limit "$limit" \
-    "${resume[@]}" "${@:2}"
+    ${resume[@]+"${resume[@]}"} "${@:2}"

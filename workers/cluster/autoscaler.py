@@ -18,17 +18,16 @@ again many times per minute where training is the slower part."""
 Bundles = list[dict[str, float]]
 
 
-def bundles(number: int, playing: Sequence[Machine], unknown: Machine) -> Bundles:
+def bundles(number: int, playing: Sequence[Machine], missing: Machine) -> Bundles:
     """Resources that ``number`` machines have together: a bundle per machine.
 
     The autoscaler adds machines until all bundles fit into the whole cluster, and several may fit
-    into one machine. So each machine that plays has a bundle of its own size, and the missing ones
-    are as large as the smallest of these: with machines of 16 and 4 cores, four machines are
-    requested as 16, 4, 4, 4. While none plays no size is known but ``unknown``, the least that is
-    needed; the request is repeated when one has joined.
+    into one machine. So each machine that plays has a bundle of its own size, and those that are
+    missing have that of ``missing``: with machines of 16 and 4 cores, four machines are requested
+    as 16, 4, 4, 4 where the missing ones are taken to have 4.
     """
     sizes = sorted(playing, reverse=True)[:number]
-    sizes += [min(playing, default=unknown)] * (number - len(sizes))
+    sizes += [missing] * (number - len(sizes))
     return [{"CPU": float(cpus)} | ({"GPU": float(gpus)} if gpus else {}) for cpus, gpus in sizes]
 
 
@@ -41,16 +40,21 @@ class Demand:
         unknown: Machine = Machine(1, 0),  # noqa: B008 - a tuple
         send: Callable[..., None] = request_resources,
     ):
-        """``unknown``: the size of a machine before one has joined."""
+        """``unknown``: the size of a missing machine before one has joined."""
         self.limits, self._unknown, self._send = limits, unknown, send
         self._sent: Bundles | None = None
         self._held_since: float | None = None
 
-    def update(self, now: float, held: bool, playing: Sequence[Machine]) -> None:
+    def update(
+        self, now: float, held: bool, playing: Sequence[Machine], joined: Sequence[Machine]
+    ) -> None:
         """Send the request if it has changed: ``max`` machines, or ``min`` where that is all or
         where play has been held for ``HELD_SECONDS``.
 
-        ``now``: seconds on any clock; ``playing``: the machines that play.
+        ``now``: seconds on any clock; ``playing``: the machines that play; ``joined``: those of
+        them that are not the driver's own, which may be larger than any that can be added. A
+        missing machine is requested as large as the smallest of these; while none has joined, as
+        ``unknown``, the least that is needed.
         """
         least, most = self.limits.min or 0, self.limits.max
         if not least and most is None:
@@ -59,7 +63,7 @@ class Demand:
             self._held_since = now if held else None
         idle = self._held_since is not None and now - self._held_since >= HELD_SECONDS
         number = least if idle or most is None else most
-        wanted = bundles(number, playing, self._unknown)
+        wanted = bundles(number, playing, min(joined, default=self._unknown))
         if wanted != self._sent:
             self._request(wanted)
 

@@ -103,8 +103,9 @@ class RayFleet:
             f"{self._plan(node.machine, node.node == self._here).describe()}"
             for node in nodes
         ]
-        if self._limits.max is not None and (more := len(list_nodes(list_all())) - len(nodes)) > 0:
-            lines.append(f"cluster.nodes.max={self._limits.max}: {more} more not used")
+        most = self._limits.max
+        if most == len(nodes) and (more := len(list_nodes(list_all())) - most) > 0:
+            lines.append(f"cluster.nodes.max={most}: {more} more not used")
         return lines
 
     def await_nodes(self, report: Callable[[str], object]) -> None:

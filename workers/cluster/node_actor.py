@@ -74,6 +74,7 @@ class NodeActor:
         self._iterations = self._pushes = 0
         self._rates = Rates(["games"])
         self._leaving, self._delivered = threading.Event(), threading.Event()
+        self._holding = threading.Lock()
         self._delivered.set()  # until ``run`` begins
 
     def publish(self, weights: Weights, version: int) -> int:
@@ -131,17 +132,21 @@ class NodeActor:
                 raise  # It could not store the games (full disk).
             except RayError:
                 time.sleep(HELD_SECONDS)
-            waits = held or self._leaving.is_set() or len(games) >= self._bound
-            self._node.allow(0 if waits else math.inf)
+            self._hold(held or len(games) >= self._bound)
         error = (RunFailed if self._node.raised else NodeLost)(self._node.failure)
         if self._node.traceback:
             error.add_note(self._node.traceback)
         raise error
 
+    def _hold(self, waits: bool) -> None:
+        """Hold play where it ``waits``, and for ever once the node leaves."""
+        with self._holding:
+            self._node.allow(0 if waits or self._leaving.is_set() else math.inf)
+
     def drain(self) -> dict:
         """Begin no move any more, deliver what is finished, and end all processes; the counts."""
         self._leaving.set()
-        self._node.allow(0)
+        self._hold(True)
         self._delivered.wait()
         status = self.status()
         self._node.close()

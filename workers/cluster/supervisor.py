@@ -173,8 +173,10 @@ class Supervisor:
         if self._answers:
             ended = self._leaving.update(self.nodes, self._control.nodes, self._clock.now)
             self._past = add_up([self._past, ended])
-            playing = [node.machine for node in self.nodes.values()]
-            self._demand.update(self._clock.now, self._held, playing)
+            nodes = self.nodes.values()
+            joined = [node.machine for node in nodes if node.node != self._here]
+            playing = [node.machine for node in nodes]
+            self._demand.update(self._clock.now, self._held, playing, joined)
         self._reconcile(*self.members)
         self._check_progress()
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from alphazero import wire
 from alphazero.config import Config
 from alphazero.errors import FleetLost
-from alphazero.memory import MOST_POSITIONS
 from alphazero.nn.weights import Weights
 from alphazero.parts import game_of, largest_request, memory_of, packing_of
 from alphazero.protocols import Collected, GameStore, summarize
@@ -40,7 +39,7 @@ def task_of(
         game_of(config),
         partial(evaluator_on, make_evaluator, config, plan.on_gpu),
         Playing(partial(game_groups, config, plan.players), packing_of(config)),
-        min(MOST_POSITIONS, largest_request(config)),
+        largest_request(config),
         largest_batch(config, plan.on_gpu),
     )
 
@@ -178,7 +177,8 @@ class Rates:
         """
         seconds = time.monotonic() - self._at
         if seconds >= RATE_SECONDS:
-            grown = {name: status[name] - before for name, before in self._before.items()}
+            # Counts of a process that has ended are missing for a moment.
+            grown = {name: max(0, status[name] - old) for name, old in self._before.items()}
             figures = (
                 grown["evaluations"] / seconds,
                 grown["evaluations"] / max(1, grown["room"]),

@@ -222,10 +222,11 @@ class Node:
         if member.child is None:
             self._start(member)
             return
-        member.child.trim()
         if not member.child.is_alive:
             self._replace(member, "")
-        elif reason := self._hangs(member):
+            return
+        member.child.trim()
+        if reason := self._hangs(member):
             self._replace(member, reason)
 
     def _hangs(self, member: Member) -> str:
@@ -265,7 +266,8 @@ class Node:
     def _on_message(self, member: Member, message: Any) -> None:
         """Keep the finished games of a search process; an error of any process ends play here."""
         if isinstance(message, Failure):
-            self.raised = not self.failure
+            with self._arrived:  # several evaluators may fail with the same weights
+                self.raised = self.raised or not self.failure
             self._fail(f"{member.name} failed: {message.text}", message.traceback)
             return
         with self._arrived:

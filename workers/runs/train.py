@@ -195,7 +195,9 @@ def _parts(
             def report(line: str) -> None:
                 console.print(line, markup=False, highlight=False)
 
-            fleet.await_nodes(report)
+            # The wait has no end; a scheduler that ends it must not leave a request for machines.
+            with signals.handled(signals.interrupt, ("SIGTERM", "SIGHUP")):
+                fleet.await_nodes(report)
             for line in fleet.describe():
                 report(line)
             yield Run(settings, run_dir, learner, fleet.replay, fleet)
