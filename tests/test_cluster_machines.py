@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
+from ray.exceptions import RayTaskError
 from test_ray_fleet import CONFIG, PLAN, TIMEOUTS, doubles, wait_until
 
 from alphazero import config
@@ -18,6 +19,7 @@ from alphazero.cluster_settings import ClusterSettings, NodeLimits
 from alphazero.config_checks import check_nodes
 from alphazero.config_file import ConfigError
 from workers.cluster import machines, node_figures, supervisor
+from workers.cluster.answers import traceback_there
 from workers.cluster.autoscaler import Demand, bundles
 from workers.cluster.fleet import RayFleet
 from workers.cluster.machines import ClusterNode
@@ -334,6 +336,12 @@ def test_a_missing_machine_is_requested_as_large_as_one_that_joined_not_as_the_d
     demand = Demand(NodeLimits(min=3), send=lambda bundles: sent.append(bundles))
     demand.update(1.0, False, [head, Machine(16, 0)], [Machine(16, 0)])
     assert sent[-1] == [{"CPU": 64.0}, {"CPU": 16.0}, {"CPU": 16.0}]
+
+
+@pytest.mark.parametrize("raised", [AttributeError("no such thing"), OSError(28, "No space")])
+def test_the_traceback_of_an_error_of_any_kind_is_there(raised):
+    sent = RayTaskError("run", "Traceback (most recent call last): ...", raised, "NodeActor")
+    assert "most recent call last" in traceback_there(sent.as_instanceof_cause())
 
 
 def test_no_more_machines_play_than_may(fleet, monkeypatch):

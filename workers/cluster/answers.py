@@ -110,4 +110,5 @@ def traceback_there(error: RayError) -> str:
     raised = cause(error)
     if isinstance(raised, RunFailed | NodeLost):  # sentences for people; where they arise is known
         return "\n".join(getattr(raised, "__notes__", ()))
-    return error.traceback_str
+    # An error of Ray that is also one of the cause's type has the cause's attributes only.
+    return getattr(error, "traceback_str", "") or str(error)

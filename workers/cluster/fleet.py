@@ -104,8 +104,9 @@ class RayFleet:
             for node in nodes
         ]
         most = self._limits.max
-        if most == len(nodes) and (more := len(list_nodes(list_all())) - most) > 0:
-            lines.append(f"cluster.nodes.max={most}: {more} more not used")
+        if most is not None and most == len(nodes):
+            more = len(list_nodes(list_all())) - most
+            lines += [f"cluster.nodes.max={most}: {more} more not used"] * (more > 0)
         return lines
 
     def await_nodes(self, report: Callable[[str], object]) -> None:
