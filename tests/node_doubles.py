@@ -67,6 +67,10 @@ def broken(config):
     raise ValueError("no such device: cuda:7")
 
 
+def asleep(seconds):
+    time.sleep(seconds)
+
+
 def weights(salt: int) -> dict:
     return {"salt": np.array(salt)}
 

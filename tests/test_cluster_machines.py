@@ -18,6 +18,7 @@ from alphazero import config
 from alphazero.cluster_settings import ClusterSettings, NodeLimits
 from alphazero.config_checks import check_nodes
 from alphazero.config_file import ConfigError
+from alphazero.errors import FleetLost
 from workers.cluster import machines, node_figures, supervisor
 from workers.cluster.answers import traceback_there
 from workers.cluster.autoscaler import Demand, bundles
@@ -343,6 +344,16 @@ def test_the_traceback_of_an_error_of_any_kind_is_there(raised):
     lines = ["Traceback (most recent call last):", '  File "mine.py", line 3, in move', "x"]
     sent = RayTaskError("run", "\n".join(lines), raised, "NodeActor")
     assert "mine.py" in traceback_there(sent.as_instanceof_cause())
+
+
+def test_an_error_of_a_game_on_a_machine_that_is_drained_ends_the_run(fleet, ray_session):
+    run, never = fleet(), ray_session.remote(doubles.asleep).options(num_cpus=0).remote(600)
+    broken = ray_session.remote(doubles.broken).options(num_cpus=0).remote(None)
+    leaving = Member("node two", "node", None, "two", running=broken)
+    with run._supervisor._lock:
+        run._supervisor._leaving._nodes["two"] = leaving, never, run._supervisor._clock.now
+    with pytest.raises(FleetLost, match="node two: ValueError: no such device"):
+        wait_until(lambda: run.collect().games < 0)
 
 
 def test_no_more_machines_play_than_may(fleet, monkeypatch):

@@ -12,6 +12,8 @@ Weights = dict[str, NDArray[Any]]
 """Parameters *and buffers* by name: without BatchNorm's statistics the outputs would be wrong."""
 Shapes = dict[str, tuple[int, ...]]
 """The shape of each of them."""
+BFLOAT16 = np.dtype([("bfloat16", np.uint16)])
+"""The upper half of a float32 number, which NumPy has no type for."""
 VARIANCE = "running_var"
 """End of the names of BatchNorm's variances."""
 
@@ -24,7 +26,7 @@ def arrays(state: dict[str, "Tensor"]) -> Weights:
 def shortened(weights: Weights) -> Weights:
     """The weights with their kernels in bfloat16, for sending: about half as many bytes.
 
-    A kernel, an array of two or more axes of float32, becomes one of ``uint16`` with the upper
+    A kernel, an array of two or more axes of float32, becomes one of ``BFLOAT16`` with the upper
     halves of its numbers, rounded to the nearest, to the even one of two. Vectors, such as biases
     and BatchNorm's statistics, stay what they are.
     """
@@ -35,15 +37,15 @@ def shortened(weights: Weights) -> Weights:
 
 def lengthened(weights: Weights) -> Weights:
     """The float32 weights of what ``shortened`` has made."""
-    kernels = (name for name, array in weights.items() if array.dtype == np.uint16)
-    return weights | {name: (weights[name].astype(np.uint32) << 16).view(np.float32)
+    kernels = (name for name, array in weights.items() if array.dtype == BFLOAT16)
+    return weights | {name: (weights[name]["bfloat16"].astype(np.uint32) << 16).view(np.float32)
                       for name in kernels}  # fmt: skip
 
 
-def _upper_halves(array: NDArray[np.float32]) -> NDArray[np.uint16]:
+def _upper_halves(array: NDArray[np.float32]) -> NDArray[np.void]:
     bits = np.ascontiguousarray(array).view(np.uint32)
     rounded = (bits + (0x7FFF + (bits >> 16 & 1))) >> 16
-    return np.where(np.isnan(array), 0x7FC0, rounded).astype(np.uint16)
+    return np.where(np.isnan(array), 0x7FC0, rounded).astype(np.uint16).view(BFLOAT16)
 
 
 def find_broken(weights: Weights) -> list[str]:

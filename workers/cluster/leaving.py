@@ -31,9 +31,13 @@ class Leaving:
         """By the ids of their machines: the node, its pending call, and when that began."""
 
     @property
+    def members(self) -> list[Member]:
+        return [member for member, _, _ in list(self._nodes.values())]
+
+    @property
     def statuses(self) -> list[dict]:
         """The last status of each node."""
-        return [member.status for member, _, _ in list(self._nodes.values())]
+        return [member.status for member in self.members]
 
     def update(self, nodes: dict[str, Member], listed: list[dict], now: float) -> dict[str, float]:
         """Take the nodes on machines that are being drained out of ``nodes``, and end those that

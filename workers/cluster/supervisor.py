@@ -178,6 +178,8 @@ class Supervisor:
             playing = [node.machine for node in nodes]
             self._demand.update(self._clock.now, self._held, playing, joined)
         self._reconcile(*self.members)
+        for node in self._leaving.members:
+            self._finish_call(node)
         self._check_progress()
 
     def _look_for_nodes(self) -> None:
