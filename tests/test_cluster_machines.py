@@ -277,6 +277,7 @@ def fleet(ray_session, tmp_path):
         started.close()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_node_on_a_machine_that_is_drained_delivers_its_games_and_counts_as_no_failure(
     fleet, monkeypatch, caplog

@@ -84,9 +84,11 @@ def test_the_optional_methods_are_those_of_the_game():
 def test_every_method_of_a_game_is_passed_on():
     """A method added to ``Game`` must be passed on, too, or be one that calls the others."""
     own = {"identity", "result"}  # all bytes; made of outcome and adjudicate
+    own |= {"observe_bytes"}  # planes of several positions are made on the CPU
     made = WithHistory(games.make("tic_tac_toe"), 1)
     methods = {name for name in vars(Game) if not name.startswith("_")}
     assert methods - vars(WithHistory).keys() - vars(made).keys() - own == set()
+    assert made.observe_bytes(lambda array: array) is None
 
 
 @pytest.mark.parametrize("plies", [0, -1, 256])

@@ -207,7 +207,7 @@ def test_an_evaluator_that_dies_in_the_middle_of_a_batch_costs_no_game(start, tm
 
 
 def test_requests_larger_than_a_slot_are_sent_in_parts(tmp_path, monkeypatch):
-    monkeypatch.setattr("workers.node.fleet.MOST_POSITIONS", 3)
+    monkeypatch.setattr("alphazero.memory.MOST_POSITIONS", 3)
     run = Run(tmp_path)
     run.fleet.publish(doubles.weights(0), 0)
     run.collect(30)

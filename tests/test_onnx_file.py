@@ -25,11 +25,14 @@ FLOAT32 = InferenceSettings(backend="torch", precision="float32", device="cpu")
 
 @pytest.fixture(
     params=[
-        NetworkSettings(blocks=2, channels=8, attention="global_pooling"),
-        NetworkSettings(blocks=1, channels=8, value_head="scalar"),
-        PerceptronSettings(width=16, layers=2),
+        pytest.param(NetworkSettings(blocks=2, channels=8, attention="global_pooling"), id="tower"),
+        pytest.param(
+            NetworkSettings(blocks=1, channels=8, value_head="scalar"),
+            id="scalar",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(PerceptronSettings(width=16, layers=2), id="mlp", marks=pytest.mark.slow),
     ],
-    ids=["tower", "scalar", "perceptron"],
 )
 def run(request, tmp_path):
     """A run directory with one checkpoint."""

@@ -185,7 +185,9 @@ def test_a_run_on_ray_trains_stops_resumes_and_finishes(tmp_path, ray_session, m
         if step == 12:
             os.kill(os.getpid(), signal.SIGINT)
 
-    settings = tiny("selfplay.processes=1", "training.steps=120")
+    # So few samples per position that the resumed run needs more games than were on their way.
+    few = "replay.samples_per_position=2"
+    settings = tiny("selfplay.processes=1", "training.steps=120", few)
     with monkeypatch.context() as patch:
         patch.setattr(monitoring.Monitor, "log", log)
         assert train.main(settings, tmp_path, False, "local", None) == run_directory.INTERRUPTED
