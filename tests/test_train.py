@@ -177,7 +177,9 @@ def test_a_run_killed_before_its_first_checkpoint_restarts_bit_for_bit(tmp_path,
 
 @pytest.mark.signals
 def test_a_run_on_ray_trains_stops_resumes_and_finishes(tmp_path, ray_session, monkeypatch):
-    """With the real network and its inference server."""
+    """With the real network and its evaluators."""
+    from workers.cluster.node_actor import LIVES
+
     real = monitoring.Monitor.log
 
     def log(self, step, values):
@@ -202,7 +204,7 @@ def test_a_run_on_ray_trains_stops_resumes_and_finishes(tmp_path, ray_session, m
         for _, record in wire.read_shard(game, path, pytest.fail)
     ]
     assert len(ids) == len(set(ids))
-    assert {number >> 32 for number in ids} == {1, 2}
+    assert {number >> 32 for number in ids} == {1, 1 + LIVES}
 
 
 def test_a_resume_with_another_network_or_optimizer_is_refused_in_one_line(tmp_path):
