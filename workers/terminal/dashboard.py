@@ -9,7 +9,6 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import NamedTuple
 
 from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.constrain import Constrain
@@ -19,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from workers.terminal import node_rows
-from workers.terminal.node_rows import Row
+from workers.terminal.node_rows import Metric, Row
 from workers.terminal.redrawing import Redrawn
 
 log = logging.getLogger(__name__)
@@ -34,17 +33,6 @@ ECHO = 4
 """Columns that stay free at the right: a terminal writes ``^C`` there, twice at most."""
 GAP = 2
 """Spaces after each label and each value."""
-
-
-class Metric(NamedTuple):
-    """A metric that is shown."""
-
-    name: str
-    """Its name in ``metrics.jsonl``."""
-    label: str
-    """Its name on the screen."""
-    form: str
-    """The format of its value."""
 
 
 METRICS = (

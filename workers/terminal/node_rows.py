@@ -11,22 +11,24 @@ LONGEST_NAME = 24
 """Characters of a machine's name that are shown."""
 
 
-class Figure(NamedTuple):
-    """A figure of each machine."""
+class Metric(NamedTuple):
+    """A metric that is shown, of a run or of each machine."""
 
     name: str
-    """The last part of its name in ``metrics.jsonl``."""
+    """Its name in ``metrics.jsonl``; that of a machine's follows ``node/NAME/`` there."""
     label: str
+    """Its name on the screen."""
     form: str
+    """The format of its value."""
 
 
 FIGURES = (
-    Figure("evaluations_per_second", "evaluations/s", ",.0f"),
-    Figure("games_per_second", "games/s", ",.1f"),
-    Figure("busy", "busy", ".0%"),
-    Figure("batch_fill", "batch fill", ".0%"),
-    Figure("waiting_requests", "waiting", ",.0f"),
-    Figure("restarts", "restarts", ",.0f"),
+    Metric("evaluations_per_second", "evaluations/s", ",.0f"),
+    Metric("games_per_second", "games/s", ",.1f"),
+    Metric("busy", "busy", ".0%"),
+    Metric("batch_fill", "batch fill", ".0%"),
+    Metric("waiting_requests", "waiting", ",.0f"),
+    Metric("restarts", "restarts", ",.0f"),
 )
 
 Row = tuple[str, ...]
