@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from alphazero import config_file, shared_rows
+from alphazero import config_file, memory_files
 from alphazero.config import Config
 from alphazero.errors import LearnerLost, one_line
 from alphazero.learner import Columns, Learner, check, columns_of
@@ -33,6 +33,7 @@ from alphazero.nn.training import Reduce
 from alphazero.nn.weights import Weights
 from alphazero.parts import game_of
 from alphazero.replay import Batch
+from alphazero.shared_rows import SharedRows
 
 ENDING_SECONDS = 5.0
 """How long a process has to end by itself."""
@@ -114,7 +115,7 @@ class Others:
         """Start them; they are met at the first ``send_state``."""
         self._device, self._patience = device, patience
         self._folder = Path(tempfile.mkdtemp(prefix="alphazero-learner-"))
-        self._rows = shared_rows.create()
+        self._rows = SharedRows(memory_files.create())
         self._ranks: Ranks | None = None
         self._processes: list[subprocess.Popen[str]] = []
         try:

@@ -1,20 +1,16 @@
 """The rows of a batch in memory that several processes of one machine share.
 
-The memory is a file without a name: processes that have its descriptor map it, and it is gone when
-the last of them ends. One process writes and sends the others the places, from which they read.
+One process writes and sends the others the places, from which they read.
 """
 
 import mmap
 import os
-import tempfile
 from typing import NamedTuple
 
 import numpy as np
 
+from alphazero import memory_files
 from alphazero.learner import Columns
-
-ALIGNMENT = 64
-"""Columns begin at multiples of this many bytes: a line of the processor's cache."""
 
 
 class Place(NamedTuple):
@@ -29,8 +25,8 @@ class SharedRows:
     """A memory for one batch at a time, which grows with the batches."""
 
     def __init__(self, descriptor: int):
+        """``descriptor``: that of a file of ``memory_files``; ``close`` closes it."""
         self.descriptor = descriptor
-        """The number of the open file; ``close`` closes it."""
         self._memory: mmap.mmap | None = None
 
     def write(self, columns: Columns) -> dict[str, Place]:
@@ -41,9 +37,8 @@ class SharedRows:
         places, end = {}, 0
         for name, array in columns.items():
             places[name] = Place(end, array.shape, array.dtype.str)
-            end += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
-        if os.fstat(self.descriptor).st_size < end:
-            os.ftruncate(self.descriptor, end)
+            end += memory_files.aligned(array.nbytes)
+        memory_files.reserve(self.descriptor, end)
         for name, array in self._views(places, slice(None)).items():
             array[:] = columns[name]
         return places
@@ -63,11 +58,3 @@ class SharedRows:
             name: np.ndarray(place.shape, place.dtype, self._memory, place.offset)[rows]
             for name, place in places.items()
         }
-
-
-def create() -> SharedRows:
-    """An empty memory; elsewhere than on Linux a file in the folder for temporary ones."""
-    if hasattr(os, "memfd_create"):
-        return SharedRows(os.memfd_create("rows"))
-    with tempfile.TemporaryFile() as file:
-        return SharedRows(os.dup(file.fileno()))

@@ -185,7 +185,12 @@ class Machine:
         return [pid for pid, command in self.processes().items() if words in command]
 
     def cut(self) -> None:
-        """End the machine as a power cut does: others get no message that a connection ended."""
+        """End the machine as a power cut does: others get no message that a connection ended.
+
+        Nothing happens to a machine that has ended.
+        """
+        if self._outer.poll() is not None:
+            return
         self._lab.network("ip", "link", "delete", self.interface)
         os.kill(self.pid, signal.SIGKILL)
         self._outer.wait()

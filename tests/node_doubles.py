@@ -1,6 +1,7 @@
 """Evaluators and groups that the processes of a node import in tests."""
 
 import itertools
+import logging
 import os
 import time
 from pathlib import Path
@@ -61,6 +62,11 @@ def failing_at_once(config):
 
 def failing_later(config):
     return Failing(9, 1)
+
+
+def warning(config):
+    logging.getLogger("alphazero.nn.cuda").warning("inference continues without graphs")
+    return hashing(config)
 
 
 def broken(config):

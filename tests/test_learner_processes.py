@@ -9,7 +9,7 @@ import torch
 from test_learner import batch, flat, same
 from test_train import tiny
 
-from alphazero import config, local_run, shared_rows
+from alphazero import config, local_run, memory_files, shared_rows
 from alphazero.config import TrainingSettings
 from alphazero.learner import Learner
 from alphazero.learner_processes import ProcessLearner
@@ -99,7 +99,7 @@ def test_initial_weights_reach_the_other_process(pair):
 
 
 def test_rows_are_read_where_they_were_written_and_the_memory_grows():
-    written, rng = shared_rows.create(), np.random.default_rng(0)
+    written, rng = shared_rows.SharedRows(memory_files.create()), np.random.default_rng(0)
     read = shared_rows.SharedRows(os.dup(written.descriptor))
     for size in (3, 1, 200):
         columns = {

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 import time
 from functools import partial
 
@@ -16,10 +17,10 @@ from workers.node.node import Node
 from workers.node.tracebacks import log_traceback, traceback_of
 
 
-def write_much(connection):
+def write_much(sender):
     for number in range(30_000):
         os.write(1, b"a warning of a library, number %d, of many that are all alike\n" % number)
-    connection.send("written")
+    sender.send("written")
     time.sleep(600)
 
 
@@ -30,16 +31,16 @@ def test_the_output_of_a_child_is_cut_to_its_end_and_goes_on_there():
     size = lambda: os.fstat(started._errors.fileno()).st_size  # noqa: E731
     assert size() > child.MOST_OUTPUT
     started.trim()
-    assert size() == child.LONGEST
+    assert size() == child.KEPT_OUTPUT
     assert started._output().endswith(b"number 29999, of many that are all alike\n")
     started.trim()
-    assert size() == child.LONGEST
+    assert size() == child.KEPT_OUTPUT
     assert started.close() == "killed by SIGKILL"
 
 
-def write_on_command(path, connection):
+def write_on_command(path, sender):
     os.write(1, b"x" * (child.MOST_OUTPUT + 1))
-    connection.send("written")
+    sender.send("written")
     while not os.path.exists(path):
         time.sleep(0.01)
     os.write(2, b"the last line")
@@ -53,14 +54,14 @@ def test_what_a_child_writes_after_a_cut_follows_it_without_a_gap(tmp_path):
     started.trim()
     path.touch()
     wait_until(lambda: not started.is_alive)
-    assert os.fstat(started._errors.fileno()).st_size == child.LONGEST + len("the last line")
+    assert os.fstat(started._errors.fileno()).st_size == child.KEPT_OUTPUT + len("the last line")
     assert started.close().endswith("xxxthe last line")
 
 
-def raise_deeply(connection, depth=3):
+def raise_deeply(sender, depth=3):
     if depth:
-        raise_deeply(connection, depth - 1)
-    raise IndexError("list index\nout of range" + 2 * tracebacks.LONGEST * "!")
+        raise_deeply(sender, depth - 1)
+    raise IndexError("list index\nout of range" + 2 * tracebacks.MOST_CHARACTERS * "!")
 
 
 def test_an_error_of_a_child_comes_with_the_end_of_its_traceback():
@@ -71,8 +72,50 @@ def test_an_error_of_a_child_comes_with_the_end_of_its_traceback():
     (failure,) = received
     assert isinstance(failure, Failure)
     assert failure.text.startswith("IndexError: list index out of range")
-    assert len(failure.traceback) == tracebacks.LONGEST
+    assert len(failure.traceback) == tracebacks.MOST_CHARACTERS
     assert failure.traceback.endswith("!")
+
+
+def warn_often(path, sender):
+    log = logging.getLogger("alphazero.nn")
+    threads = [
+        threading.Thread(target=log.warning, args=("without graphs:\nreason %d", number))
+        for number in range(4)
+        for _ in range(50)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    log.info("no warning")
+    for number in range(2 * child.MOST_WARNINGS):
+        log.warning("another one: %d", number)
+    sender.send("the last message")
+
+
+def test_a_child_sends_each_different_warning_of_its_log_once_and_not_too_many(tmp_path):
+    received = []
+    started = Child(warn_often, (str(tmp_path),), (), received.append)
+    wait_until(lambda: not started.is_alive)
+    started.close()
+    *warnings, last = received
+    assert last == "the last message"
+    texts = [warning.text for warning in warnings]
+    assert sorted(texts[:4]) == [f"without graphs: reason {number}" for number in range(4)]
+    assert len(set(texts)) == len(texts) == child.MOST_WARNINGS
+
+
+def test_a_warning_of_an_evaluator_is_reported_with_its_name_and_play_goes_on():
+    reports = []
+    node = Node(PLAN, task_of(CONFIG, PLAN, doubles.warning), iter(range(100)), TIMEOUTS,
+                report=reports.append)  # fmt: skip
+    node.publish(doubles.weights(0), 0)
+    wait_until(lambda: len(reports) == PLAN.evaluators)
+    wait_until(lambda: node.take_games(1, 0.1))
+    node.close()
+    numbers = range(PLAN.evaluators)
+    text = "inference continues without graphs"
+    assert sorted(reports) == [f"evaluator {number}: {text}" for number in numbers]
 
 
 def test_a_failure_outside_of_an_error_has_no_traceback():

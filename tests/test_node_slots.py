@@ -214,7 +214,7 @@ def test_two_evaluators_never_take_the_same_request(make):
     assert sorted(taken) == list(range(256))
 
 
-def add_to_counter(shared, times, connection):
+def add_to_counter(shared, times, sender):
     """Add to a counter without atomicity, within the lock; in a process of its own."""
     slots, counter = shared
     for _ in range(times):
@@ -222,7 +222,7 @@ def add_to_counter(shared, times, connection):
             seen = int(counter["count"][0])
             time.sleep(0)
             counter["count"][0] = seen + 1
-    connection.send("done")
+    sender.send("done")
 
 
 def test_the_lock_of_the_slots_excludes_other_processes(make):

@@ -9,7 +9,7 @@ from test_train import run, tiny
 
 from alphazero import checkpoint, loop
 from alphazero.errors import FleetLost, RunFailed
-from workers.runs import run_directory
+from workers.runs import run_directory, train
 
 LOST = "Ray's gcs_server has ended or hangs: no answer for 8 s"
 
@@ -44,6 +44,28 @@ def test_a_process_that_was_killed_wrote_neither_an_error_nor_an_end(tmp_path):
         log_of(tmp_path, error=RunFailed("an earlier error"))
     said = run_directory.describe_last_end(log_of(tmp_path, line="step 1 of 30"))
     assert said.startswith("this run ended before without a word")
+
+
+def test_a_process_that_is_interrupted_while_it_starts_has_ended_as_it_should(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        log_of(tmp_path, error=KeyboardInterrupt())
+    assert run_directory.describe_last_end(tmp_path / "log.txt") == ""
+
+
+def test_a_warning_while_the_run_starts_is_in_its_log_and_on_the_terminal(
+    tmp_path, monkeypatch, capsys
+):
+    def warns(*arguments):
+        logging.getLogger("workers.cluster.supervisor").warning("no machine has a free core")
+        raise RunFailed("and none came")
+
+    monkeypatch.setattr(train, "_parts", warns)
+    with pytest.raises(RunFailed):
+        run(tmp_path / "new", tiny())
+    log = (tmp_path / "new" / "log.txt").read_text()
+    assert "WARNING workers.cluster.supervisor: no machine has a free core" in log
+    assert "ERROR workers.runs.run_directory: and none came" in log
+    assert "no machine has a free core" in capsys.readouterr().out
 
 
 def test_a_run_whose_fleet_is_lost_saves_what_it_learned_and_resume_says_why(

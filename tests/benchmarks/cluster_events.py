@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 from cluster_runs import PATIENCE, Cluster, Run
@@ -68,12 +69,20 @@ def disturb(run: Run, event: Callable[[], object], word: str = "") -> Result:
 
 def power_cut(lab: Lab, repetitions: int) -> Iterator[Result]:
     """The power of a machine fails on which the driver does not run."""
+    yield from with_another(lab, repetitions, Machine.cut, "lost")
+
+
+def with_another(
+    lab: Lab, repetitions: int, event: Callable[[Machine], object], word: str = ""
+) -> Iterator[Result]:
+    """``disturb`` a run of two machines by an event on the second one, each time a new machine."""
     cluster, (_, other), run = playing(lab, "one", "other")
     for number in range(repetitions):
         if number:
             other = cluster.add(f"other{number}")
             run.until_nodes(2)
-        yield disturb(run, other.cut, "lost")
+        yield disturb(run, partial(event, other), word)
+        other.cut()
         run.until_nodes(1)
 
 
@@ -238,14 +247,7 @@ def slow_network(lab: Lab, repetitions: int) -> Iterator[Result]:
 
 def full_disk(lab: Lab, repetitions: int) -> Iterator[Result]:
     """The disk of a machine's temporary folder and its shared memory become full."""
-    cluster, (_, other), run = playing(lab, "one", "other")
-    for number in range(repetitions):
-        if number:
-            other = cluster.add(f"other{number}")
-            run.until_nodes(2)
-        yield disturb(run, lambda machine=other: fill(machine))
-        other.cut()
-        run.until_nodes(1)
+    yield from with_another(lab, repetitions, fill)
 
 
 def fill(machine: Machine) -> None:

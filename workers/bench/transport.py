@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
-from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,7 +23,7 @@ from games.base import States
 from workers.bench import processes
 from workers.bench.measuring import TURNS, BenchSettings, Calls, Figures, midgame
 from workers.bench.synthetic import SleepingEvaluator
-from workers.node.child import Child, Failure
+from workers.node.child import Child, Failure, Sender, Warned
 from workers.node.counters import Counters, Row
 from workers.node.evaluator import Shared, Work, evaluate
 from workers.node.plan import largest_batch
@@ -122,7 +121,7 @@ def _ray(chosen: Config, settings: BenchSettings) -> Iterator[Way]:
         yield callers
 
 
-def call(number: int, shared: Shared, states: States, connection: Connection) -> None:
+def call(number: int, shared: Shared, states: States, sender: Sender) -> None:
     """Keep a request under way in each own slot while a turn lasts; sends the calls of each turn.
 
     A turn lasts while play is not held; ``iterations`` counts those that were begun, and the start
@@ -133,7 +132,7 @@ def call(number: int, shared: Shared, states: States, connection: Connection) ->
         counter.add("iterations", 1)
         while shared.counters.held:
             time.sleep(PAUSE)
-        connection.send(_turn(number, shared, states, counter))
+        sender.send(_turn(number, shared, states, counter))
 
 
 def _turn(number: int, shared: Shared, states: States, counter: Row) -> Calls:
@@ -213,10 +212,10 @@ class SlotCalls:
         own = [*self._shared.slots.descriptors, *(memory.descriptor for memory in memories)]
         return Child(target, arguments, own, self._receive)
 
-    def _receive(self, message: Calls | Failure) -> None:
+    def _receive(self, message: Calls | Failure | Warned) -> None:
         if isinstance(message, Failure):
             self._failure = message.text
-        else:
+        elif not isinstance(message, Warned):
             self._received.put(message)
 
     def _next(self) -> Calls:

@@ -14,7 +14,7 @@ from workers.cluster.members import Member, add_up
 
 logger = logging.getLogger(__name__)
 
-LONGEST = 60.0
+LEAVING_SECONDS = 60.0
 """Seconds after which a node that has not delivered its games is ended."""
 
 
@@ -62,7 +62,7 @@ class Leaving:
         itself."""
         counts = []
         for machine, (node, call, began) in list(self._nodes.items()):
-            if not ready(call) and now - began <= LONGEST:
+            if not ready(call) and now - began <= LEAVING_SECONDS:
                 continue
             with suppress(RayError):  # it has died, or hangs
                 node.status |= ray.get(call, timeout=0)

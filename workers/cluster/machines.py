@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import ray
@@ -13,13 +14,13 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from alphazero.errors import reason
 from workers.cluster.connection import versions
 from workers.node.plan import Machine
-from workers.node.shared import IN_MEMORY
 
 EXAMINATION_SECONDS = 20.0
 """The longest time that the examination of all machines may take."""
+SHARED_MEMORY = Path("/dev/shm")
+"""The folder of Ray's object store."""
 LEAST_SHARED_MEMORY = 256 * 2**20
 """Free bytes of shared memory below which a run may not start; Docker offers 64 MiB by itself."""
-
 
 DRAINING = "Draining"
 """The key that ``list_all`` adds to machines that are about to end."""
@@ -149,5 +150,5 @@ def _examine(check: Callable[[], object]) -> Examination:
         check()
     except Exception as error:  # a user's own game may raise anything
         problem = reason(error)
-    free = shutil.disk_usage(IN_MEMORY).free if IN_MEMORY.is_dir() else 0
+    free = shutil.disk_usage(SHARED_MEMORY).free if SHARED_MEMORY.is_dir() else 0
     return Examination(problem, free, time.time(), versions())

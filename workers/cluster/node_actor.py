@@ -67,6 +67,7 @@ class NodeActor:
             raise ValueError(f"{OTHER_VERSIONS} {here}, but the run has {expected}")
         self._reports: deque[str] = deque(maxlen=REPORTS)
         self._reported = 0
+        self._reporting = threading.Lock()
         numbers = iter(range(incarnation, incarnation + LIVES))
         task = task_of(config, plan, make_evaluator)
         self._node = Node(plan, task, numbers, timeouts, self._report)
@@ -80,7 +81,7 @@ class NodeActor:
     def publish(self, weights: Weights, version: int) -> int:
         """Play with these weights from now on; the first call starts the processes.
 
-        ``NodeLost``, one line, where this machine has too little shared memory.
+        ``NodeLost``, one line, where this machine has too little memory.
         """
         try:
             self._publish(weights, version)
@@ -160,20 +161,23 @@ class NodeActor:
         ``iterations`` advances at least once per ``ANSWER_SECONDS`` and a second.
         """
         counts = self._node.status()
+        with self._reporting:
+            reports, reported = list(self._reports), self._reported
         return {
             **identity(),
             **counts,
             "rates": self._rates.update(counts, self._node.plan.sharing),
             "iterations": self._iterations,
             "pushes": self._pushes,
-            "reports": list(self._reports),
-            "reported": self._reported,
+            "reports": reports,
+            "reported": reported,
             "pids": {kind: self._node.pids(kind) for kind in ("player", "evaluator")},
         }
 
     def _report(self, report: str) -> None:
-        self._reports.append(report)
-        self._reported += 1
+        with self._reporting:  # the processes' messages arrive on threads of their own
+            self._reports.append(report)
+            self._reported += 1
 
     def close(self) -> None:
         """End all processes of this machine."""

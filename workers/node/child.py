@@ -1,5 +1,6 @@
 """Child processes of a node: their start, their messages, and their end with it."""
 
+import logging
 import os
 import pickle
 import signal
@@ -16,7 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Any
 
-from alphazero.errors import RunFailed
+from alphazero.errors import RunFailed, one_line
 from workers.node.processes import is_stopped
 from workers.node.tracebacks import traceback_of
 
@@ -24,11 +25,13 @@ ORPHAN_SECONDS = 1.0
 """How often a child looks whether its parent has ended."""
 ENDING_SECONDS = 10.0
 """The longest wait for the end of a process that was killed."""
-LONGEST = 4000
+KEPT_OUTPUT = 4000
 """Bytes of the end of a child's output that are read."""
 MOST_OUTPUT = 2**20
 """Bytes of a child's output from which on all but its end is dropped: a library may write a warning
 per call for weeks."""
+MOST_WARNINGS = 20
+"""Different warnings that a child sends, at most."""
 FAILED = 3
 """The exit status of a child that has sent its error."""
 CODE = """
@@ -56,12 +59,45 @@ class Failure:
     """The end of the traceback, by default of the error that is being handled."""
 
 
+@dataclass(frozen=True)
+class Warned:
+    """The message of a child whose log has a new warning, in one line."""
+
+    text: str
+
+
+class Sender:
+    """The end of the connection in a child; all of its threads may use it."""
+
+    def __init__(self, connection: Connection):
+        self._connection, self._lock = connection, threading.Lock()
+
+    def send(self, message: Any) -> None:
+        with self._lock:
+            self._connection.send(message)
+
+
+class Warnings(logging.Handler):
+    """Sends each different warning of the log once, ``MOST_WARNINGS`` in all."""
+
+    def __init__(self, sender: Sender):
+        super().__init__(logging.WARNING)
+        self._sender, self._sent = sender, set[str]()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = one_line(record.getMessage())
+        if text not in self._sent and len(self._sent) < MOST_WARNINGS:
+            self._sent.add(text)
+            with suppress(OSError):  # the parent has closed the connection
+                self._sender.send(Warned(text))
+
+
 class Child:
-    """A process that runs ``target(*arguments, connection)``; it dies with this process.
+    """A process that runs ``target(*arguments, sender)``; it dies with this process.
 
     ``target`` and ``arguments`` are pickled. ``receive`` is called here, on a thread of the child's
-    own, with each message that is sent through ``connection``. It is a new process and no copy of
-    this one, which may have threads.
+    own, with each message that is sent through the ``Sender``, and with a ``Warned`` for each
+    warning in the child's log. It is a new process and no copy of this one, which may have threads.
     """
 
     def __init__(
@@ -117,7 +153,7 @@ class Child:
     def _output(self) -> bytes:
         """The end of what the process has written."""
         size = os.fstat(self._errors.fileno()).st_size
-        return os.pread(self._errors.fileno(), LONGEST, max(0, size - LONGEST))
+        return os.pread(self._errors.fileno(), KEPT_OUTPUT, max(0, size - KEPT_OUTPUT))
 
     def end(self) -> str:
         """One line on how the process ended: the last line of its output, or the signal.
@@ -172,13 +208,14 @@ def main() -> None:
     """Run the function that the parent has sent; called in the new process."""
     parent, writing, target, arguments = pickle.load(sys.stdin.buffer)
     _die_with(parent)
-    connection = Connection(writing, readable=False)
+    sender = Sender(Connection(writing, readable=False))
+    logging.getLogger().addHandler(Warnings(sender))
     try:
-        target(*arguments, connection)
+        target(*arguments, sender)
     except BrokenPipeError:
         os._exit(FAILED)  # the parent has closed the connection
     except BaseException as error:
-        connection.send(Failure(with_place(error)))
+        sender.send(Failure(with_place(error)))
         os._exit(FAILED)  # threads may be in the middle of a computation
 
 

@@ -13,7 +13,6 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -23,7 +22,7 @@ from alphazero.nn.weights import Weights
 from alphazero.parts import game_of
 from alphazero.types import Evaluation
 from games.base import States
-from workers.node.child import FAILED, Failure, with_place
+from workers.node.child import FAILED, Failure, Sender, with_place
 from workers.node.counters import Counters
 from workers.node.published import PublishedWeights
 from workers.node.slots import Request, Slots
@@ -73,25 +72,25 @@ class Work(NamedTuple):
     """Lanes of all evaluators of the machine, among which waiting requests are divided."""
 
 
-def evaluate(number: int, shared: Shared, work: Work, connection: Connection) -> None:
+def evaluate(number: int, shared: Shared, work: Work, sender: Sender) -> None:
     """Answer requests until the process is killed, always with the newest weights."""
     evaluator = work.make(number)
     count = _load(evaluator, number, shared)
     lanes = [_Lane(number, evaluator, shared, work) for _ in range(work.lanes)]
     for lane in lanes[1:]:
-        _start(lane.run, connection)
-    _start(lambda: _load_newest(evaluator, number, shared, count), connection)
+        _start(lane.run, sender)
+    _start(lambda: _load_newest(evaluator, number, shared, count), sender)
     lanes[0].run()
 
 
-def _start(function: Callable[[], None], connection: Connection) -> None:
+def _start(function: Callable[[], None], sender: Sender) -> None:
     """Run ``function`` on a thread; its error ends the process."""
 
     def run() -> None:
         try:
             function()
         except BaseException as error:
-            connection.send(Failure(with_place(error)))
+            sender.send(Failure(with_place(error)))
             os._exit(FAILED)
 
     threading.Thread(target=run, daemon=True).start()

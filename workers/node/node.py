@@ -19,14 +19,13 @@ import numpy as np
 from alphazero.nn.weights import Weights
 from alphazero.packing import PackedGame
 from games.base import Game
-from workers.node.child import Child, Failure
+from workers.node.child import Child, Failure, Warned
 from workers.node.clock import LONGEST_CHECK, Clock
 from workers.node.counters import Counters
 from workers.node.evaluator import LoadableEvaluator, Shared, Work, evaluate
 from workers.node.plan import Plan
 from workers.node.player import Playing, play
 from workers.node.published import PublishedWeights
-from workers.node.shared import IN_MEMORY
 from workers.node.slots import WAITING, Sizes, Slots
 from workers.node.tracebacks import log_traceback, traceback_of
 
@@ -201,9 +200,8 @@ class Node:
             )
         except OSError as error:
             raise OSError(
-                f"too little shared memory in {IN_MEMORY} for {plan.players * plan.groups} "
-                f"requests of {task.capacity} positions ({error.strerror}); in a container, "
-                "--shm-size 2g"
+                f"too little memory for {plan.players * plan.groups} requests of "
+                f"{task.capacity} positions between processes: {error.strerror}"
             ) from None
 
     def _watch(self) -> None:
@@ -264,11 +262,14 @@ class Node:
         member.child = Child(target, arguments, descriptors, partial(self._on_message, member))
 
     def _on_message(self, member: Member, message: Any) -> None:
-        """Keep the finished games of a search process; an error of any process ends play here."""
+        """Keep finished games and report a warning; an error of any process ends play here."""
         if isinstance(message, Failure):
             with self._arrived:  # several evaluators may fail with the same weights
                 self.raised = self.raised or not self.failure
             self._fail(f"{member.name} failed: {message.text}", message.traceback)
+            return
+        if isinstance(message, Warned):
+            self._report(f"{member.name}: {message.text}")
             return
         with self._arrived:
             self._games += message

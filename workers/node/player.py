@@ -6,7 +6,6 @@ neither is idle. Finished games are sent to the node at once.
 
 import itertools
 from collections.abc import Callable, Generator, Iterator, Sequence
-from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, Protocol
 
 from alphazero.cache import EvaluationCache
@@ -16,6 +15,7 @@ from alphazero.parts import encoder_of, game_of, memory_of, search_of
 from alphazero.selfplay import GameGroup
 from alphazero.types import Evaluation, GameRecord
 from games.base import States
+from workers.node.child import Sender
 from workers.node.evaluator import Shared, joined
 from workers.node.slots import Slots
 
@@ -71,9 +71,7 @@ def game_groups(config: Config, processes: int, game_ids: Iterator[int]) -> list
     ]
 
 
-def play(
-    number: int, shared: Shared, playing: Playing, incarnation: int, connection: Connection
-) -> None:
+def play(number: int, shared: Shared, playing: Playing, incarnation: int, sender: Sender) -> None:
     """Play until the process is killed; sends lists of finished games, packed.
 
     Game ids begin at ``incarnation * 2**32``; no two processes of a run have the same incarnation.
@@ -99,7 +97,7 @@ def play(
             counters.add("moves", turns[slot].is_idle)
         if finished:
             counters.add("games", len(finished))
-            connection.send([playing.pack(record) for record in finished])
+            sender.send([playing.pack(record) for record in finished])
 
 
 class Turn:

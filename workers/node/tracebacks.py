@@ -3,7 +3,7 @@
 import logging
 import traceback
 
-LONGEST = 4000
+MOST_CHARACTERS = 4000
 """Characters of the end of a traceback that are kept."""
 INDENT = "    "
 
@@ -12,7 +12,7 @@ def traceback_of(error: BaseException | None) -> str:
     """The end of the traceback of an error; empty for None."""
     if error is None:
         return ""
-    return "".join(traceback.format_exception(error)).strip()[-LONGEST:]
+    return "".join(traceback.format_exception(error)).strip()[-MOST_CHARACTERS:]
 
 
 def log_traceback(logger: logging.Logger, where: str, text: str) -> None:
@@ -20,7 +20,7 @@ def log_traceback(logger: logging.Logger, where: str, text: str) -> None:
 
     Each line is indented, so that none looks like a line of the log itself.
     """
-    lines = text.strip()[-LONGEST:].splitlines()
+    lines = text.strip()[-MOST_CHARACTERS:].splitlines()
     shown = ["".join(letter if letter.isprintable() else "?" for letter in line) for line in lines]
     if shown:
         logger.info("\n".join([f"{where}, traceback:", *(INDENT + line for line in shown)]))

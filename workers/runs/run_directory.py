@@ -179,6 +179,7 @@ def describe_last_end(log: Path) -> str:
 @contextmanager
 def log_to_file(path: Path, console: Console) -> Iterator[None]:
     """Write the log of this program to a file, and its warnings to the terminal too."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")
     screen = RichHandler(
         logging.WARNING, console, show_time=False, show_level=False, show_path=False,
@@ -194,7 +195,9 @@ def log_to_file(path: Path, console: Console) -> Iterator[None]:
         yield
     except BaseException as error:
         root.removeHandler(screen)  # the command prints the error
-        if not isinstance(error, FleetLost):  # whose reason is in the log since it was noticed
+        if isinstance(error, KeyboardInterrupt):  # while it starts: later it is a clean stop
+            log.info(f"{ENDED[1]}while it started")
+        elif not isinstance(error, FleetLost):  # whose reason is in the log since it was noticed
             log.error(str(error).partition("\n")[0] or type(error).__name__)
         raise
     finally:

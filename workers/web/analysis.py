@@ -23,7 +23,7 @@ from alphazero.types import Evaluation, Evaluator, Limits, SearchSteps
 from games.base import Game, States
 from workers.engines.candidates import Watch
 
-LONGEST = 60.0
+LONGEST_SECONDS = 60.0
 """Seconds of one search, at most."""
 MOST_SIMULATIONS = 200_000
 MOST_BYTES = 2**26
@@ -109,7 +109,7 @@ class Analyser:
         watch = Watch(stopped.is_set, lambda tree: report(snapshot(game, states, tree)), INTERVAL)
         limits = Limits(
             min(simulations or MOST_SIMULATIONS, MOST_SIMULATIONS),
-            LONGEST,
+            LONGEST_SECONDS,
             lambda tree: watch(tree) or tree.used_bytes > MOST_BYTES,
         )
         root = played_states(analyst.played, states, [line])

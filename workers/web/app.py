@@ -20,13 +20,13 @@ from workers.serve.limits import Limits
 from workers.serve.logs import Log, to_stderr
 from workers.serve.metrics import Metrics, MetricsMiddleware
 from workers.web import files, positions, runs
-from workers.web.analysis import LONGEST, Job
+from workers.web.analysis import LONGEST_SECONDS, Job
 from workers.web.engines import Engines, MoveRequest
 from workers.web.events import EventStream, event
 from workers.web.heads import OwnPageMiddleware
 from workers.web.offers import Offers, Target
 
-LIMITS = Limits(seconds=LONGEST + 60, body_bytes=1024, connections=256)
+LIMITS = Limits(seconds=LONGEST_SECONDS + 60, body_bytes=1024, connections=256)
 """The server's own: the longest answer is the stream of an analysis."""
 MOST_SEARCHES = 64
 """Positions that are searched at once, for all pages together; with more the answer is 503."""
