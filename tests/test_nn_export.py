@@ -149,6 +149,23 @@ def test_an_earlier_result_is_not_overwritten_by_a_later_call(backend):
         np.testing.assert_array_equal(array, expected)
 
 
+def test_openvino_computes_few_sizes_of_batches_and_few_rows_in_vain():
+    for rows in range(1, 5000):
+        assert rows <= export.padded(rows) <= rows * 17 / 16
+        assert export.padded(export.padded(rows)) == export.padded(rows)
+    for first in (32, 64, 1024):
+        sizes = {export.padded(rows) for rows in range(first + 1, 2 * first + 1)}
+        assert len(sizes) == export.SIZES_PER_OCTAVE
+
+
+def test_rows_of_padding_change_no_answer_and_are_not_returned():
+    trunk, heads = parts()
+    copy = session("openvino", trunk, heads, torch.float32)
+    all_rows = copy(inputs(152))
+    for got, expected in zip(copy(inputs(152)[:150]), all_rows, strict=True):
+        np.testing.assert_array_equal(got, expected[:150])
+
+
 def openmp_threads() -> int:
     """How many threads the next parallel loop of the calling thread would use."""
     maps = Path("/proc/self/maps")
