@@ -42,6 +42,7 @@ game.step(game.initial(1), [3])
 """
 
 
+@pytest.mark.slow
 def test_a_read_only_installation_without_a_home_compiles_into_a_temporary_folder(tmp_path):
     installed, temporary = tmp_path / "installed", tmp_path / "temporary"
     temporary.mkdir()

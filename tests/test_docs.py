@@ -76,6 +76,15 @@ WRITTEN = {
 """Modules that the pages write; there are none of them where a command line is only parsed."""
 
 
+LONG = {
+    "docs/supervised.md",
+    "docs/tutorials/other_libraries.md",
+    "docs/tutorials/your_own_network.md",
+    "docs/tutorials/your_own_search.md",
+}
+"""Pages whose commands take a minute and more."""
+
+
 def names_written_module(text: str) -> bool:
     return any(re.search(rf"\b{module}:\w", text) for module in WRITTEN)
 
@@ -122,7 +131,13 @@ def _run(commands: str, folder: Path) -> None:
     assert done.returncode == 0, f"{commands}\n{done.stdout}\n{done.stderr}"
 
 
-@pytest.mark.parametrize("page", TESTED, ids=name)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[pytest.mark.slow] * (name(page) in LONG), id=name(page))
+        for page in TESTED
+    ],
+)
 def test_the_commands_of_a_page_run(run_page, page):
     run_page(page)
 
@@ -177,7 +192,11 @@ def parsers(
 
 
 @pytest.mark.parametrize(
-    ("page", "run"), [("docs/tutorials/first_agent.md", "tried"), ("docs/supervised.md", "mlp")]
+    ("page", "run"),
+    [
+        ("docs/tutorials/first_agent.md", "tried"),
+        pytest.param("docs/supervised.md", "mlp", marks=pytest.mark.slow),
+    ],
 )
 def test_every_metric_of_a_run_is_explained(run_page, page, run):
     lines = (run_page(ROOT / page) / f"runs/{run}/metrics.jsonl").read_text().splitlines()
@@ -191,8 +210,12 @@ def test_every_metric_of_a_run_is_explained(run_page, page, run):
         ("docs/reference/commands.md", "arena.json", "arena"),
         ("docs/reference/commands.md", "rating.json", "ladder"),
         ("docs/reference/commands.md", "mistakes.json", "evaluate"),
-        ("docs/supervised.md", "test.json", "supervised evaluate"),
-        ("docs/supervised.md", "answers.json", "supervised predict"),
+        pytest.param(
+            "docs/supervised.md", "test.json", "supervised evaluate", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            "docs/supervised.md", "answers.json", "supervised predict", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_every_json_key_is_named(run_page, page, file, command):

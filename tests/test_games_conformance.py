@@ -44,9 +44,14 @@ CHECKED = [
     "pettingzoo",
     "gymnasium",
 ]
+LONG = {"othello:size=10", "gomoku:size=15,length=5,exact=false", "hex:size=11,swap=true"}
+"""Larger boards of games that are also checked on smaller ones."""
 
 
-@pytest.mark.parametrize("spec", CHECKED)
+@pytest.mark.parametrize(
+    "spec",
+    [pytest.param(spec, marks=[pytest.mark.slow] * (spec in LONG)) for spec in CHECKED],
+)
 def test_a_registered_game_keeps_the_contract(spec):
     check(games.make(spec))
 

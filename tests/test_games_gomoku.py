@@ -223,6 +223,7 @@ def test_exact_values_of_three_in_a_row_are_the_known_ones(size, value):
     assert solution.value[0] == value
 
 
+@pytest.mark.slow
 def test_openings_of_three_in_a_row_on_three_by_four_are_those_of_a_search_of_sets():
     known, lines = {}, [
         sum(1 << (4 * (row + i * down) + column + i * right) for i in range(3))

@@ -43,6 +43,7 @@ def test_an_environment_whose_returns_are_minus_one_or_one_keeps_the_contract():
     check(games.make(f"{LAKE},max_plies=20"), games=10)
 
 
+@pytest.mark.slow
 def test_search_crosses_the_frozen_lake():
     length, result = solved(f"{LAKE},max_plies=12", 400)
     assert length >= 6  # a longer way is as good

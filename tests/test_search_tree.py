@@ -353,6 +353,7 @@ print("inside the bounds")
 """
 
 
+@pytest.mark.slow
 def test_no_kernel_reads_outside_its_arrays(pytestconfig):
     # Numba's cache does not distinguish code with bounds checks: this test uses a separate one.
     cache = str(pytestconfig.cache.mkdir("numba_boundscheck"))

@@ -114,7 +114,7 @@ sys.exit(cli.main(sys.argv[1:]))
 @pytest.mark.parametrize(
     "half",
     [
-        "training.pt",
+        pytest.param("training.pt", marks=pytest.mark.slow),
         "json",  # before the first mark is complete: the run begins again
         pytest.param(".bin", marks=pytest.mark.slow),
         pytest.param("log.txt", marks=pytest.mark.slow),
