@@ -38,11 +38,16 @@ def size(path: Path) -> int:
     return status.st_size
 
 
+def check(path: Path, most: int) -> None:
+    """``NotPlain`` for what is no regular file, or has more than ``most`` bytes."""
+    if (bytes_ := size(path)) > most:
+        raise NotPlain(f"{path.name} has {bytes_:,} bytes, should have at most {most:,}")
+
+
 @contextmanager
 def opened(path: Path, most: int) -> Iterator[BinaryIO]:
     """A regular file, opened to be read. ``NotPlain``: it is none, or has over ``most`` bytes."""
-    if size(path) > most:
-        raise NotPlain(f"{path.name} has {size(path):,} bytes, should have at most {most:,}")
+    check(path, most)
     # Something else may have taken its place since.
     with open(path, "rb", opener=lambda name, _: os.open(name, os.O_RDONLY | SAFELY)) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):

@@ -37,6 +37,7 @@ import functools
 import json
 import struct
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -129,9 +130,13 @@ def is_current(game: Game, path: Path) -> bool:
 
 
 def read_shard(
-    game: Game, path: Path, report: Callable[[str], object] = print
+    game: Game,
+    path: Path,
+    report: Callable[[str], object] = print,
+    last: int | None = None,
 ) -> Iterator[tuple[int, GameRecord | None]]:
-    """Yield ``(end offset, record)`` for every undamaged frame of a shard, oldest first.
+    """Yield ``(end offset, record)`` for every undamaged frame of a shard, oldest first; for the
+    ``last`` of them alone where that is given.
 
     Damaged or half-written bytes are skipped; ``report`` gets one line for each such piece. The
     record is None where an undamaged frame holds no valid record: it has an illegal move, for
@@ -139,7 +144,7 @@ def read_shard(
     others. Raises ``WireError`` for a shard of another game or an unknown format.
     """
     left_out = 0
-    for batch in _batches(game, unpack_shard(game, path, report)):
+    for batch in _batches(game, unpack_shard(game, path, report, last)):
         rebuilt = iter(rebuild(game, [read for _, read in batch if isinstance(read, Stored)]))
         for end, read in batch:
             record = next(rebuilt) if isinstance(read, Stored) else read
@@ -177,13 +182,25 @@ def _batches(game: Game, games: Iterable[tuple[int, Read]]) -> Iterator[list[tup
 
 
 def unpack_shard(
-    game: Game, path: Path, report: Callable[[str], object] = print
+    game: Game,
+    path: Path,
+    report: Callable[[str], object] = print,
+    last: int | None = None,
 ) -> Iterator[tuple[int, Stored | str]]:
     """Yield for every undamaged frame of a shard its end offset, and its game as it was stored or
     what is wrong with it. That the game keeps the rules is not known before it is rebuilt.
 
-    ``report`` and ``WireError`` as for ``read_shard``.
+    ``report``, ``last`` and ``WireError`` as for ``read_shard``.
     """
+    frames = _frames(game, path, report)
+    for frame, end, number in frames if last is None else deque(frames, last):
+        yield end, _unpacked(game, frame, number)
+
+
+def _frames(
+    game: Game, path: Path, report: Callable[[str], object]
+) -> Iterator[tuple[bytes, int, int]]:
+    """Every undamaged frame of a shard, with its end offset and the number of its format."""
     data = path.read_bytes()
     search = _Search(game, data)
     start, number = _header_end(game, path, data, search, report) if data else (0, FORMAT)
@@ -194,7 +211,7 @@ def unpack_shard(
             kind = "damaged" if start < len(data) else "half-written or damaged"
             report(f"{path}: skipped a {kind} record, bytes {damaged} to {start}")
             continue
-        yield end, _unpacked(game, data[start:end], number)
+        yield data[start:end], end, number
         start = end
 
 

@@ -1,14 +1,14 @@
 """The games of a run's self-play as games of sessions, to be written as files."""
 
-from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 import games
-from alphazero import addresses, config_file, plain_yaml, records, wire
+from alphazero import addresses, config_file, plain_files, plain_yaml, records, wire
 from alphazero.config import OBSOLETE, Config
 from alphazero.judging.session import Reason
+from alphazero.replay import SHARD_BYTES
 from alphazero.types import Ending, GameRecord
 from games.base import Game
 
@@ -18,6 +18,9 @@ REASONS = {
     Ending.LENGTH: Reason.LENGTH,
 }
 """Why a game was over; the word for one of which the search has proven the result is its own."""
+
+LARGEST = 2 * SHARD_BYTES
+"""Bytes of a shard that is read; the replay buffer ends one with the game that reaches half."""
 
 
 def game_of(run_dir: Path, allow: Collection[str] = ()) -> Game:
@@ -39,10 +42,24 @@ def newest(
 
     ``report`` gets a line for each damaged game. ``ValueError``: there are games of other rules.
     """
-    kept: deque[GameRecord] = deque(maxlen=count)
-    for path in sorted((run_dir / "games").glob("shard_*.bin")):
-        kept.extend(read for _, read in wire.read_shard(game, path, report) if read is not None)
-    return (as_dict(game, record) for record in kept)
+    return (as_dict(game, record) for record in newest_records(game, run_dir, count, report))
+
+
+def newest_records(
+    game: Game, run_dir: Path, count: int, report: Callable[[str], object]
+) -> list[GameRecord]:
+    """The same games as records; shards before those that have them are not read.
+
+    ``NotPlain``, a ``ValueError``: a shard is a link or another kind of file, or too large.
+    """
+    kept: list[GameRecord] = []
+    for path in sorted((run_dir / "games").glob("shard_*.bin"), reverse=True):
+        plain_files.check(path, LARGEST)
+        read = wire.read_shard(game, path, report, last=count - len(kept))
+        kept = [record for _, record in read if record is not None] + kept
+        if len(kept) >= count:
+            break
+    return kept
 
 
 def as_dict(game: Game, record: GameRecord) -> dict[str, Any]:

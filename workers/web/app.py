@@ -19,7 +19,7 @@ from workers.serve.heads import HeadMiddleware, allowed_hosts
 from workers.serve.limits import Limits
 from workers.serve.logs import Log, to_stderr
 from workers.serve.metrics import Metrics, MetricsMiddleware
-from workers.web import files, positions, runs
+from workers.web import files, positions, replays, runs
 from workers.web.analysis import LONGEST_SECONDS, Job
 from workers.web.engines import Engines, MoveRequest
 from workers.web.events import EventStream, event
@@ -108,6 +108,8 @@ class Page:
             "/api/values": self.values,
             "/api/runs": self.runs,
             "/api/curves": self.curves,
+            "/api/selfplay": self.selfplay,
+            "/api/matches": self.matches,
         }
 
     def start(self) -> Response:
@@ -172,6 +174,17 @@ class Page:
     def curves(self, run: Text, after: Whole = 0, step: Whole | None = None) -> Response:
         """The metrics of a run from a byte of its file on, where the line has this step."""
         return JSONResponse(runs.curves(self.offers.run(run), after, step))
+
+    def selfplay(self, run: Text) -> Response:
+        """The newest games of a run's self-play."""
+        chosen = self.offers.run(run)
+        if chosen.game is None:
+            raise RequestError(404, f"{run} has no game that is known here", "run")
+        return JSONResponse(replays.games_of(chosen, self.offers.game(chosen.game)))
+
+    def matches(self) -> Response:
+        """The matches of the folder."""
+        return JSONResponse({"matches": replays.matches(self.offers.target.folder)})
 
     def _read(self, game: str, moves: str) -> Session:
         return positions.read(self.offers.game(game), moves)

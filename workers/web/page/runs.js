@@ -1,6 +1,7 @@
 // The curves of a folder's runs while they train; each chart has a curve per chosen run.
 import {html, useState, useEffect, useRef} from './vendor/htm-preact.js';
 import {get} from './api.js';
+import {Matches, Replays} from './replays.js';
 
 const USUAL = ['loss', 'policy_loss', 'value_loss', 'elo', 'policy_mistakes/opening_medium', 'positions_per_second'];
 const HIDDEN = new Set(['step', 'time', 'minutes']);
@@ -113,14 +114,14 @@ function ago(time) {
 
 export function Runs({state, change, start}) {
   const [runs, setRuns] = useState(null), [error, setError] = useState('');
-  const [axis, setAxis] = useState('minutes'), [extra, setExtra] = useState([]);
+  const [axis, setAxis] = useState('minutes'), [extra, setExtra] = useState([]), [seen, setSeen] = useState('');
   useEffect(() => {
     const read = () => document.hidden || get('runs').then(got => { setRuns(got.runs); setError(''); }).catch(e => setError(e.message));
     read();
     const timer = setInterval(read, EVERY);
     return () => clearInterval(timer);
   }, []);
-  const known = (runs ?? []).map(run => run.name);
+  const known = (runs ?? []).map(run => run.name), watched = (runs ?? []).find(run => run.name === seen);
   const wanted = state.run ? state.run.split('/') : known.slice(0, 1);
   const names = wanted.filter(name => known.includes(name)), rows = useRows(names);
   if (error) return html`<p role="alert">${error}</p>`;
@@ -135,15 +136,18 @@ export function Runs({state, change, start}) {
     player: `${run.name}, step ${step}`, analyst: `${run.name}, step ${step}`}, true);
   return html`<section class="runs" aria-label="runs">
     <div class="scroll" tabindex="0" role="group" aria-label="list of runs"><table><thead><tr><th scope="col">run</th><th scope="col">game</th>
-      <th scope="col">written</th><th scope="col">checkpoint</th></tr></thead>
+      <th scope="col">written</th><th scope="col">checkpoint</th><th scope="col">self-play</th></tr></thead>
       <tbody>${runs.map(run => html`<tr key=${run.name}><th scope="row"><label><input type="checkbox" checked=${names.includes(run.name)}
         onchange=${e => choose(run.name, e.target.checked)}/> ${run.name}</label></th><td>${run.game ?? ''}</td><td>${ago(run.time)}</td>
-        <td><${Checkpoints} run=${run} use=${use}/></td></tr>`)}</tbody></table></div>
+        <td><${Checkpoints} run=${run} use=${use}/></td>
+        <td>${run.game && html`<button aria-expanded=${run === watched} onclick=${() => setSeen(run === watched ? '' : run.name)} aria-label="games of ${run.name}">Games</button>`}</td></tr>`)}</tbody></table></div>
     <div class="row"><label>over <select onchange=${e => setAxis(e.target.value)}>${AXES.map(a => html`<option key=${a} value=${a} selected=${a === axis}>${a}</option>`)}</select></label>
       <label>one more chart <select onchange=${e => { setExtra([...extra, e.target.value]); e.target.value = ''; }}><option value="">choose</option>
         ${metrics.filter(m => !charts.includes(m)).map(m => html`<option key=${m} value=${m}>${m}</option>`)}</select></label></div>
     <div class="charts">${charts.map(metric => html`<${Chart} key=${metric} metric=${metric} axis=${axis} rows=${rows} names=${names}/>`)}</div>
-    ${!charts.length && html`<p>${names.length ? 'waiting for figures …' : 'Choose a run.'}</p>`}</section>`;
+    ${!charts.length && html`<p>${names.length ? 'waiting for figures …' : 'Choose a run.'}</p>`}
+    ${watched && html`<${Replays} key=${watched.name} run=${watched} change=${change}/>`}
+    <${Matches}/></section>`;
 }
 
 function Checkpoints({run, use}) {
