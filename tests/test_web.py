@@ -152,7 +152,7 @@ def test_cells_without_a_move_of_their_own_have_no_name(page, game):
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 def test_the_page_says_whose_turn_it_is_also_while_nobody_chooses():
     """The function alone, in node: the libraries of the page are not loaded."""
-    script = (files.FOLDER / "play.js").read_text()
+    script = (files.FOLDER / "words.js").read_text()
     start = script.index("export function sentence")
     body = script[start : script.index("\n}\n", start) + 3].removeprefix("export ")
     calls = """
