@@ -152,7 +152,7 @@ def test_cells_without_a_move_of_their_own_have_no_name(page, game):
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 def test_the_page_says_whose_turn_it_is_also_while_nobody_chooses():
     """The function alone, in node: the libraries of the page are not loaded."""
-    script = (files.FOLDER / "play.js").read_text()
+    script = (files.FOLDER / "words.js").read_text()
     start = script.index("export function sentence")
     body = script[start : script.index("\n}\n", start) + 3].removeprefix("export ")
     calls = """
@@ -270,7 +270,7 @@ def test_a_search_of_a_batch_has_the_results_that_it_has_alone():
     """Two searches in one thread do not mix: each equals the search's own run."""
     from alphazero.search import run
     from alphazero.types import Limits
-    from workers.web.analysis import Analyser
+    from workers.web.analysis import Analyser, Wanted
 
     game = games.make("tic_tac_toe")
     analyst = make_analyst(Offer(BUNDLED, "checkpoint"), game)
@@ -278,7 +278,7 @@ def test_a_search_of_a_batch_has_the_results_that_it_has_alone():
     lines = {"": (), "5": (4,), "5 1": (4, 0)}
     for name, line in lines.items():
         at = session.after(game, [action + 1 for action in line]).states
-        analyser.start(game, at, line, reports.setdefault(name, []).append, 60)
+        analyser.start(game, at, line, reports.setdefault(name, []).append, Wanted(60))
     deadline = time.monotonic() + SECONDS
     while any(not given or given[-1] is not None for given in reports.values()):
         assert time.monotonic() < deadline

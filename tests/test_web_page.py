@@ -1,7 +1,5 @@
-"""The page in a real browser: Debian's Chromium through playwright, which must both be there."""
+"""The page in a real browser, which must be there: games are played, analysed and watched."""
 
-import json
-import shutil
 import threading
 
 import numpy as np
@@ -10,97 +8,15 @@ import pytest
 pytest.importorskip("fastapi")
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-from made_up_models import running
-from playwright.sync_api import sync_playwright
+import browser_pages
+from browser_pages import MARKS, cells, moves_of, open_game, wait_for_moves
 
 import games
-from alphazero import agents
 from alphazero.judging import session
-from workers.web import app
-from workers.web.offers import BUNDLED, Target
+from workers.web.offers import BUNDLED
 
-CHROMIUM = shutil.which("chromium")
-WAIT = 60_000  # milliseconds: a bound against hanging, nothing is measured
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    """A server with a run of Connect Four: its address, its application and the run's folder."""
-    run = tmp_path_factory.mktemp("runs") / "mine"
-    checkpoint = run / "checkpoints" / "step_000007"
-    checkpoint.parent.mkdir(parents=True)
-    shutil.copytree(agents.find("connect_four"), checkpoint)
-    shutil.copy(checkpoint / "config.yaml", run / "config.yaml")
-    rows = [{"step": n, "time": 1.0, "loss": 1 / (n + 1), "minutes": n / 2} for n in range(50)]
-    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    lines = []
-    application = app.build(Target(folder=run.parent), lines.append)
-    with running(application, app.LIMITS) as address:
-        yield "http://{}:{}/".format(*address), application, run
-    application.state.page.engines.close()
-    assert lines == []
-
-
-@pytest.fixture
-def page(browser, served):
-    """An empty page whose console must stay empty, and that must not overflow its width.
-
-    Chromium itself writes there which requests were refused.
-    """
-    context = browser.new_context(viewport={"width": 420, "height": 900}, color_scheme="dark")
-    opened, said = context.new_page(), []
-    opened.set_default_timeout(WAIT)
-    opened.on("console", lambda message: said.append(message.text))
-    refused = "Failed to load resource: the server responded with a status of 422"
-    opened.on("pageerror", lambda error: said.append(str(error)))
-    yield opened
-    assert opened.evaluate("document.documentElement.scrollWidth") <= 420
-    context.close()
-    assert [line for line in said if not line.startswith(refused)] == []
-
-
-def open_game(page, served, **state):
-    parts = "&".join(f"{key}={value}" for key, value in state.items())
-    page.goto(f"{served[0]}#{parts}")
-    page.reload()
-    page.wait_for_selector("svg.board")
-
-
-def cells(page):
-    """Per cell of the page the player and the piece."""
-    return page.eval_on_selector_all(
-        ".cell", "all => all.map(cell => [cell.dataset.player, cell.dataset.piece])"
-    )
-
-
-def moves_of(page):
-    """The moves in the address of the page."""
-    moves = page.evaluate("new URLSearchParams(location.hash.slice(1)).get('moves') || ''")
-    return moves.split(".") if moves else []
-
-
-def wait_for_moves(page, number):
-    page.wait_for_function(
-        "n => (new URLSearchParams(location.hash.slice(1)).get('moves') || '').split('.')"
-        ".filter(Boolean).length >= n",
-        arg=number,
-    )
-
-
-def status(page):
-    return page.locator("p.status").inner_text()
+browser, served, page = browser_pages.browser, browser_pages.served, browser_pages.page
+pytestmark = MARKS
 
 
 @pytest.mark.parametrize(

@@ -70,17 +70,23 @@ def read_first(path: Path, game: Game) -> tuple[Session, bool]:
     no regular file, is larger than ``LARGEST_BYTES``, or holds no game of these rules.
     """
     try:
-        content = content_of(path)
-        if path.suffix.lower() in _READERS:  # only the main line is read
-            return _READERS[path.suffix.lower()](content, game), False
-        saved, alone = _first_value(content)
-        return session.load(saved, game), alone
-    except RecursionError:
-        raise ValueError(f"{path}: this is no saved game") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: this is no saved game: {error}") from None
+        return parse_first(content_of(path), path.suffix, game)
     except (ValueError, OSError) as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def parse_first(content: bytes, suffix: str, game: Game) -> tuple[Session, bool]:
+    """The same of the content of a file, whose name ends with ``suffix``: ``.sgf``, ``.pgn`` or
+    another one, for JSON. ``ValueError``, one line, without a name."""
+    if reader := _READERS.get(suffix.lower()):  # only the main line is read
+        return reader(content, game), False
+    try:
+        saved, alone = _first_value(content)
+    except RecursionError:
+        raise ValueError("this is no saved game") from None
+    except ValueError as error:  # no JSON, no text, or a number of thousands of digits
+        raise ValueError(f"this is no saved game: {error}") from None
+    return session.load(saved, game), alone
 
 
 _READERS = {".sgf": sgf.load, ".pgn": pgn.load}

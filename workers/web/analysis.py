@@ -9,7 +9,7 @@ one round.
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,12 +22,15 @@ from alphazero.search.variations import Edge, below, principal_variation
 from alphazero.types import Evaluation, Evaluator, Limits, SearchSteps
 from games.base import Game, States
 from workers.engines.candidates import Watch
+from workers.web import trees
 
 LONGEST_SECONDS = 60.0
 """Seconds of one search, at most."""
 MOST_SIMULATIONS = 200_000
 MOST_BYTES = 2**26
 """The memory of a search's tree at which it ends: 64 MiB."""
+ALL_BYTES = 2**29
+"""The same of all searches of one network together: with many of them each ends earlier."""
 INTERVAL = 0.25
 """Seconds between two reports."""
 BATCH = 512
@@ -50,6 +53,15 @@ class Analyst:
     """The game whose states ``evaluate`` reads, see ``encoders.played_game``."""
     evaluate: Evaluator
     """Called by one thread at a time."""
+
+
+class Wanted(NamedTuple):
+    """What a page wants to see of a search."""
+
+    simulations: int | None = None
+    """After so many it ends; None: only by the bounds of this module."""
+    plies: int = 0
+    """So many plies of its tree are in each report; 0: none."""
 
 
 Report = Callable[[dict[str, Any] | None], None]
@@ -97,31 +109,39 @@ class Analyser:
 
     def start(
         self, game: Game, states: States, line: Sequence[int], report: Report,
-        simulations: int | None = None,
+        wanted: Wanted,
     ) -> Job:  # fmt: skip
         """Search the unfinished position ``states [1]`` after ``line`` until the job is stopped.
 
-        It also ends after ``simulations``, when its result is proven, and by the bounds of this
-        module. ``report`` receives what ``snapshot`` makes, every ``INTERVAL`` and at the end.
+        It also ends when its result is proven, and by the bounds of ``wanted`` and of this module.
+        ``report`` receives what ``snapshot`` makes, every ``INTERVAL`` and at the end.
         """
         analyst = self._analyst
         stopped = threading.Event()
-        watch = Watch(stopped.is_set, lambda tree: report(snapshot(game, states, tree)), INTERVAL)
+
+        def show(tree: Tree) -> None:
+            report(snapshot(game, states, tree, wanted.plies))
+
+        watch = Watch(stopped.is_set, show, INTERVAL)
         limits = Limits(
-            min(simulations or MOST_SIMULATIONS, MOST_SIMULATIONS),
+            min(wanted.simulations or MOST_SIMULATIONS, MOST_SIMULATIONS),
             LONGEST_SECONDS,
-            lambda tree: watch(tree) or tree.used_bytes > MOST_BYTES,
+            lambda tree: watch(tree) or tree.used_bytes > self._room(),
         )
         root = played_states(analyst.played, states, [line])
         rngs, temperature = [np.random.default_rng(0)], np.zeros(1, np.float32)
         steps = analyst.search(analyst.played, root, rngs, temperature, limits)
-        job = Job(_reporting(steps, game, states, report), report, stopped=stopped)
+        job = Job(_reporting(steps, show), report, stopped=stopped)
         with self._lock:
             self._jobs.append(job)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="analysis", daemon=True)
                 self._thread.start()
         return job
+
+    def _room(self) -> int:
+        """Bytes of the tree of each search, at most."""
+        return min(MOST_BYTES, ALL_BYTES // max(1, len(self._jobs)))
 
     def _run(self) -> None:
         while jobs := self._open_jobs():
@@ -186,19 +206,20 @@ def _fail(job: Job, error: Exception) -> None:
     job.end()
 
 
-def _reporting(steps: SearchSteps, game: Game, states: States, report: Report) -> SearchSteps:
-    """The search ``steps``, whose last tree is reported, too."""
+def _reporting(steps: SearchSteps, show: Callable[[Tree], None]) -> SearchSteps:
+    """The search ``steps``, whose last tree is shown, too."""
     result = yield from steps
     if result.tree is not None:
-        report(snapshot(game, states, result.tree))
+        show(result.tree)
     return result
 
 
-def snapshot(game: Game, states: States, tree: Tree) -> dict[str, Any]:
+def snapshot(game: Game, states: States, tree: Tree, plies: int = 0) -> dict[str, Any]:
     """The state of the search of ``states [1]``, as JSON has it.
 
     ``value`` is that of the best move for the player about to move, ``first`` the same for the
     player who began; ``moves`` are the best one, then the others by visits. Actions count from 1.
+    ``tree``: see ``trees.branches``, where ``plies`` are wanted.
     """
     edges = below(tree, 0)
     priors = tree.prior[0]  # those of the edges are marked where a move is refuted
@@ -214,6 +235,7 @@ def snapshot(game: Game, states: States, tree: Tree) -> dict[str, Any]:
         "best": best.action + 1,
         "moves": [_move(edge, float(priors[edge.action])) for edge in shown],
         "variation": lines.notation(game, states, line),
+        **({"tree": trees.branches(game, states, tree, plies)} if plies else {}),
     }
 
 

@@ -1,7 +1,6 @@
 """The page's paths. Every request is a GET that holds the whole game; all answers are JSON."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, Callable
 from typing import Annotated, Any
 
@@ -10,7 +9,7 @@ from fastapi.responses import JSONResponse
 
 import alphazero
 from alphazero.judging.advice import BLUNDER
-from alphazero.judging.session import Session
+from alphazero.judging.session import SEATS, Session
 from games import svg
 from workers.serve import app as serving
 from workers.serve.batching import Unavailable
@@ -19,15 +18,18 @@ from workers.serve.heads import HeadMiddleware, allowed_hosts
 from workers.serve.limits import Limits
 from workers.serve.logs import Log, to_stderr
 from workers.serve.metrics import Metrics, MetricsMiddleware
-from workers.web import files, positions, replays, runs
-from workers.web.analysis import LONGEST_SECONDS, Job
+from workers.web import exact, files, game_files, positions, replays, runs, trees
+from workers.web.analysis import LONGEST_SECONDS, Job, Wanted
 from workers.web.engines import Engines, MoveRequest
 from workers.web.events import EventStream, event
 from workers.web.heads import OwnPageMiddleware
 from workers.web.offers import Offers, Target
+from workers.web.searches import Search
 
-LIMITS = Limits(seconds=LONGEST_SECONDS + 60, body_bytes=1024, connections=256)
-"""The server's own: the longest answer is the stream of an analysis."""
+LIMITS = Limits(
+    seconds=LONGEST_SECONDS + 60, head_bytes=2**15, body_bytes=1024, connections=256
+)  # fmt: skip
+"""The server's own: the longest answer is the stream of an analysis; a head may hold a file."""
 MOST_SEARCHES = 64
 """Positions that are searched at once, for all pages together; with more the answer is 503."""
 TOGETHER = 8
@@ -39,6 +41,11 @@ Text = Annotated[str, Query(max_length=300)]
 Moves = Annotated[str, Query(max_length=12_000)]
 Whole = Annotated[int, Query(ge=0, le=2**53)]
 Simulations = Annotated[int | None, Query(ge=2, le=MOST_LEVEL)]
+Plies = Annotated[int, Query(ge=0, le=trees.MOST_PLIES)]
+Ending = Annotated[str, Query(pattern=f"^$|{game_files.ENDING}")]
+Format = Annotated[str, Query(alias="format", max_length=10)]
+Name = Annotated[str, Query(max_length=game_files.MOST_NAME)]
+Packed = Annotated[str, Query(max_length=game_files.MOST_PACKED)]
 
 
 def build(target: Target, log: Log = to_stderr) -> FastAPI:
@@ -83,6 +90,7 @@ class Page:
         self.offers, self.engines = offers, engines
         self.open: set[Search] = set()
         """The searches of all pages."""
+        self.solvers = exact.Solvers()
         self.closing = False
 
     @property
@@ -95,6 +103,7 @@ class Page:
         self.closing = True
         for search in list(self.open):
             search.stop()
+        self.solvers.stop()
 
     def paths(self) -> dict[str, Callable[..., Any]]:
         """The methods by their paths."""
@@ -103,8 +112,11 @@ class Page:
             "/api/players": self.players,
             "/api/position": self.position,
             "/api/board.svg": self.picture,
+            "/api/save": self.save,
+            "/api/load": self.load,
             "/api/move": self.move,
             "/api/analyse": self.analyse,
+            "/api/exact": self.exact,
             "/api/values": self.values,
             "/api/runs": self.runs,
             "/api/curves": self.curves,
@@ -126,9 +138,11 @@ class Page:
         )
 
     def players(self, game: Text) -> Response:
-        """The players of a game."""
-        offers = [offer.as_json() for offer in self.offers.players(game)]
-        return JSONResponse({"name": self.offers.game(game).name, "players": offers})
+        """The players of a game, and the formats of its files."""
+        offers, made = [o.as_json() for o in self.offers.players(game)], self.offers.game(game)
+        return JSONResponse(
+            {"name": made.name, "players": offers, "formats": game_files.formats(made)}
+        )
 
     def position(self, game: Text, moves: Moves = "") -> Response:
         """The position after some moves."""
@@ -138,6 +152,24 @@ class Page:
         """The same as a picture."""
         drawing = positions.drawing(self._read(game, moves))
         return Response(svg.render(drawing), media_type="image/svg+xml")
+
+    def save(
+        self, game: Text, kind: Format, moves: Moves = "", end: Ending = "",
+        first: Name = SEATS[0], second: Name = SEATS[1],
+    ) -> Response:  # fmt: skip
+        """A game as a file: who played it and how it ended before its end are the page's."""
+        played = self._read(game, moves)
+        if first != second:
+            played.continue_as((first, second), None, None)
+        game_files.end(played, end)
+        name = game_files.file_name(played.game, kind)
+        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+        text = game_files.text(played, kind)
+        return Response(text, media_type=game_files.MEDIA_TYPES[kind], headers=headers)
+
+    def load(self, game: Text, name: Text, file: Packed) -> Response:
+        """The moves of a file that the page has read."""
+        return JSONResponse(game_files.load(self.offers.game(game), name, file))
 
     async def move(
         self, game: Text, player: Text, moves: Moves = "", simulations: Simulations = None
@@ -149,14 +181,23 @@ class Page:
         return JSONResponse(await self.engines.move(game, player, MoveRequest(played, level)))
 
     async def analyse(
-        self, game: Text, player: Text, moves: Moves = "", simulations: Simulations = None
-    ) -> Response:
+        self, game: Text, player: Text, moves: Moves = "", simulations: Simulations = None,
+        plies: Plies = 0,
+    ) -> Response:  # fmt: skip
         """A search that goes deeper until the page leaves: events with what it has reached."""
         played = await asyncio.to_thread(self._unfinished, game, moves)
         analyser = await self.engines.analyser(game, player)
         self._check_room(1)
-        search = Search(self, analyser.start, played, len(played.actions), simulations)
+        wanted = Wanted(simulations, plies)
+        search = Search(self.open, analyser.start, played, len(played.actions), wanted)
         return EventStream(search.events(), search.stop)
+
+    async def exact(self, game: Text, moves: Moves = "") -> Response:
+        """Exact results of the moves of a position, as far as they are proven in time."""
+        played = await asyncio.to_thread(self._unfinished, game, moves)
+        if self.closing or self.solvers.waiting >= exact.MOST_WAITING:
+            raise Unavailable("too many positions are solved already")
+        return EventStream(self.solvers.events(game, played))
 
     async def values(
         self, game: Text, player: Text, moves: Moves = "", simulations: Simulations = 64
@@ -165,7 +206,7 @@ class Page:
         played = await asyncio.to_thread(self._read, game, moves)
         analyser = await self.engines.analyser(game, player)
         self._check_room(TOGETHER)
-        return EventStream(self._values(played, analyser.start, simulations))
+        return EventStream(self._values(played, analyser.start, Wanted(simulations)))
 
     def runs(self) -> Response:
         """The runs of the folder."""
@@ -199,7 +240,7 @@ class Page:
             raise Unavailable(f"{self.searches} positions are searched already")
 
     async def _values(
-        self, played: Session, start: Callable[..., Job], simulations: int | None
+        self, played: Session, start: Callable[..., Job], wanted: Wanted
     ) -> AsyncGenerator[str, None]:
         """Searches of ``TOGETHER`` positions at once, and the result of a finished game."""
         plies = len(played.actions) + (not played.over())
@@ -207,7 +248,7 @@ class Page:
             if self.closing:
                 return
             together = range(first, min(first + TOGETHER, plies))
-            searches = [Search(self, start, played, ply, simulations) for ply in together]
+            searches = [Search(self.open, start, played, ply, wanted) for ply in together]
             try:
                 for ply, search in zip(together, searches, strict=True):
                     yield event({"ply": ply, **await search.last()})
@@ -216,55 +257,3 @@ class Page:
                     search.stop()
         if played.over():
             yield event({"ply": len(played.actions), "first": played.result(0), "over": True})
-
-
-class Search:
-    """One search of a page: its reports arrive from the thread of the searches."""
-
-    def __init__(
-        self, page: Page, start: Callable[..., Job], played: Session, ply: int,
-        simulations: int | None,
-    ) -> None:  # fmt: skip
-        """Search the position of ``played`` after ``ply`` moves, which is not over."""
-        self._page, self._latest, self._ended = page, dict[str, Any](), False
-        self._loop, self._news = asyncio.get_running_loop(), asyncio.Event()
-        states, line = played.history[ply], tuple(played.actions[:ply])
-        self._job: Job | None = start(played.game, states, line, self._report, simulations)
-        page.open.add(self)
-
-    async def events(self) -> AsyncGenerator[str, None]:
-        """Each report as an event, the newest one where several have arrived."""
-        try:
-            while not self._ended or self._news.is_set():
-                await self._news.wait()
-                self._news.clear()
-                if self._latest:
-                    yield event(self._latest)
-        finally:
-            self.stop()
-
-    async def last(self) -> dict[str, Any]:
-        """The last report."""
-        while not self._ended:
-            await self._news.wait()
-            self._news.clear()
-        return self._latest
-
-    def stop(self) -> None:
-        """End the search; may be called more than once."""
-        self._page.open.discard(self)
-        if self._job is not None:
-            self._job.stop()
-            self._job = None
-
-    def _report(self, report: dict[str, Any] | None) -> None:
-        """Called by the thread of the searches."""
-        with contextlib.suppress(RuntimeError):  # the server has ended
-            self._loop.call_soon_threadsafe(self._receive, report)
-
-    def _receive(self, report: dict[str, Any] | None) -> None:
-        if report is None:
-            self._ended = True
-        else:
-            self._latest = report
-        self._news.set()

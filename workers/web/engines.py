@@ -34,6 +34,8 @@ MOVE_SECONDS = 8.0
 """Seconds of a player's search for the moves of a batch, at most."""
 QUEUE = serving.Limits(batch=32, queue=64, seconds=30.0)
 """Limits of each player: positions that wait, and the longest time from a request to its move."""
+MOST_BYTES = 2**26
+"""Bytes of the tree of a position, at which a search for a move ends: 64 MiB."""
 ROLLOUT_SECONDS = 0.1
 """After so long a random game of a leaf is adjudicated, so that a round of the search ends."""
 
@@ -72,7 +74,9 @@ class Mover:
         states = np.concatenate([played.states for played in sessions])
         rngs = [np.random.default_rng() for _ in sessions]
         lines = [tuple(played.actions) for played in sessions]
-        return self.player(states, rngs, Limits(simulations, seconds), lines)
+        room = MOST_BYTES * len(sessions)
+        limits = Limits(simulations, seconds, lambda tree: tree.used_bytes > room)
+        return self.player(states, rngs, limits, lines)
 
 
 def _as_json(decision: Decision, index: int) -> dict[str, Any]:

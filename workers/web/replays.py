@@ -99,7 +99,9 @@ def matches(folder: Path | None) -> list[dict[str, Any]]:
     if folder is None:
         return []
     try:
-        newest = sorted(folder.glob("*.json"), key=lambda path: -path.lstat().st_mtime)[:MOST_MATCHES]
+        newest = sorted(folder.glob("*.json"), key=lambda path: -path.lstat().st_mtime)[
+            :MOST_MATCHES
+        ]
     except OSError:
         return []
     return [match for path in newest if (match := _match(path)) is not None]

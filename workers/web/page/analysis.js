@@ -1,4 +1,4 @@
-// What a search says: a table of moves, the principal variation, the graph of the whole game.
+// What a search says: figures on the board, a table of moves, the principal variation, the first plies.
 import {html} from './vendor/htm-preact.js';
 
 /** A value in [-1, 1] as a share of the points: 0.5 is `75 %`. */
@@ -26,63 +26,35 @@ export function figures(report, next, kind) {
   return shown;
 }
 
-export function Table({report, legal, play}) {
+/** A result of `solvers/proofs.py`, `[result, plies]`: `win in 3`. */
+const exactly = ([result, plies]) => PROVEN[result] + (plies == null ? '' : ` in ${plies}`);
+
+/** The moves of a search; `exact`: what is proven beside it, per action. */
+export function Table({title, report, exact, legal, play}) {
   const texts = new Map(legal.map(move => [move.action, move]));
   const rows = report.moves.filter(move => texts.has(move.action)).slice(0, 8);
-  return html`<table><caption>${report.simulations.toLocaleString('en')} simulations; win rates are
-    those of the player about to move, a draw counting one half</caption>
+  const known = Object.keys(exact).length > 0;
+  return html`<table><caption>${title && html`<b>${title}</b>: `}${report.simulations.toLocaleString('en')} simulations;
+    win rates are those of the player about to move, a draw counting one half${known ? '; results in plies' : ''}</caption>
     <thead><tr><th scope="col">move</th><th scope="col">visits</th><th scope="col">win rate</th>
-      <th scope="col">prior</th></tr></thead>
+      <th scope="col">prior</th>${known && html`<th scope="col">exact</th>`}</tr></thead>
     <tbody>${rows.map(move => html`<tr key=${move.action} class=${move.action === report.best ? 'best' : ''}>
-      <th scope="row"><button class="link" onclick=${() => play(texts.get(move.action))}
+      <th scope="row"><button class="link" onclick=${() => play(move.action)}
         aria-label="play ${texts.get(move.action).text}">${texts.get(move.action).text}</button></th>
       <td>${move.visits.toLocaleString('en')}</td>
       <td>${move.proven != null ? PROVEN[move.proven] : percent(move.value)}</td>
-      <td>${(100 * move.prior).toFixed(1)} %</td></tr>`)}</tbody></table>
+      <td>${(100 * move.prior).toFixed(1)} %</td>
+      ${known && html`<td>${exact[move.action] && exactly(exact[move.action])}</td>`}</tr>`)}</tbody></table>
     <p class="variation"><b>Expected:</b> ${report.variation.join(' ') || 'nothing yet'}</p>`;
 }
 
-/** The points that a move lost, by the values before and after it; null where one is unknown. */
-export function lost(values, movers, ply) {
-  const before = values[ply - 1], after = values[ply];
-  return before == null || after == null ? null : (movers[ply - 1] ? -1 : 1) * (before - after);
-}
-
-/** `?` for a move that lost `mistake` in value or more, `??` for twice as much. */
-export function mark(values, movers, ply, mistake) {
-  const loss = lost(values, movers, ply);
-  return loss == null || loss < mistake ? '' : loss < 2 * mistake ? '?' : '??';
-}
-
-/** The values of all positions for the player who began, in [-1, 1]; a click goes there. */
-export function Graph({values, movers, at, go, mistake}) {
-  const plies = Math.max(values.length - 1, 8), W = 500, H = 130;
-  const x = ply => 8 + (W - 16) * ply / plies, y = value => H / 2 - (H / 2 - 10) * value;
-  const known = values.map((value, ply) => [ply, value]).filter(([, value]) => value != null);
-  const jump = event => {
-    const box = event.currentTarget.getBoundingClientRect();
-    const ply = Math.round((W * (event.clientX - box.left) / box.width - 8) / (W - 16) * plies);
-    go(Math.min(Math.max(ply, 0), values.length - 1));
-  };
-  return html`<svg class="graph" viewBox="0 0 ${W} ${H}" role="img" onclick=${jump}
-      aria-label="Win rate of the first player after each move; the list of moves leads there, too">
-    <rect class="half p0" width=${W} height=${H / 2}/><rect class="half p1" y=${H / 2} width=${W} height=${H / 2}/>
-    <line class="middle" x1="0" x2=${W} y1=${H / 2} y2=${H / 2}/>
-    <line class="here" x1=${x(at)} x2=${x(at)} y1="0" y2=${H}/>
-    <polyline points=${known.map(([ply, value]) => `${x(ply)},${y(value)}`).join(' ')}/>
-    ${known.map(([ply, value]) => {
-      const sign = ply ? mark(values, movers, ply, mistake) : '';
-      return html`<g key=${ply}><circle class=${sign ? 'mistake' : ''} cx=${x(ply)} cy=${y(value)} r=${sign ? 5 : 3}/>
-        ${sign && html`<text x=${x(ply)} y=${value > 0 ? y(value) + 18 : y(value) - 9}>${sign}</text>`}</g>`;
-    })}</svg>`;
-}
-
-/** All moves of the game, as buttons that lead to the position after them. */
-export function Moves({texts, values, movers, at, go, mistake}) {
-  return html`<ol class="moves">${texts.map((text, i) => {
-    const sign = mark(values, movers, i + 1, mistake);
-    return html`<li key=${i}><button class="link p${movers[i]}" aria-current=${i + 1 === at ? 'step' : null}
-      onclick=${() => go(i + 1)}><span class="number">${i + 1}.</span> ${text}${sign && html`<b class="sign"
-      title="lost ${(50 * lost(values, movers, i + 1)).toFixed(0)} % of the points">${sign}</b>`}</button></li>`;
-  })}</ol>`;
+/** The first plies of a search; a click on a branch plays all its moves. */
+export function Tree({branches, play, path = []}) {
+  return html`<ul class="tree" aria-label=${path.length ? null : 'first plies of the search'}>${branches.map(branch => {
+    const line = [...path, branch.action];
+    return html`<li key=${branch.action}><button class="link" onclick=${() => play(...line)}>${branch.text}</button>
+      <span class="bar" aria-hidden="true"><span style=${{width: `${100 * branch.share}%`}}></span></span>
+      ${(100 * branch.share).toFixed(0)} % of visits, win rate ${percent(branch.value)}
+      ${branch.branches.length > 0 && html`<${Tree} branches=${branch.branches} play=${play} path=${line}/>`}</li>`;
+  })}</ul>`;
 }

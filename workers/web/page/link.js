@@ -1,18 +1,24 @@
 // The address of the page holds everything: the game with all its moves, who plays, what is shown.
 
-const EMPTY = {view: 'board', game: '', moves: [], at: null, seat: 'first', player: '', level: '',
-  analyst: '', run: ''};
+const EMPTY = {view: 'board', game: '', moves: [], at: null, end: '', seat: 'first', player: '', level: '',
+  clock: '', times: '', analyst: '', second: '', run: ''};
+
+/** The forms of values; others are as in a new page. `end`: how the game ended and which side lost;
+ * `clock`: seconds and increment; `times`: the seconds that both sides had left after the last move. */
+const FORMS = {view: /^(board|runs)$/, seat: /^(first|second|both|none)$/, end: /^(time|resignation|forfeit)-[01]$/,
+  clock: /^\d{1,5}(\+\d{1,3})?$/, times: /^\d{1,6}(\.\d+)?-\d{1,6}(\.\d+)?$/};
 
 /** The state in the part of an address behind its `#`; what is missing is as in a new page. */
 export function decode(hash) {
   const given = new URLSearchParams(hash.replace(/^#/, '')), state = {...EMPTY};
-  for (const key of Object.keys(EMPTY)) if (given.has(key)) state[key] = given.get(key);
+  for (const key of Object.keys(EMPTY)) {
+    const value = given.get(key);
+    if (value !== null && (FORMS[key]?.test(value) ?? true)) state[key] = value;
+  }
   const moves = given.get('moves') || '';
   state.moves = moves ? moves.split('.') : [];
   const at = Number.parseInt(given.get('at') ?? '', 10);
   state.at = Number.isNaN(at) ? state.moves.length : Math.min(Math.max(at, 0), state.moves.length);
-  if (!['first', 'second', 'both', 'none'].includes(state.seat)) state.seat = 'first';
-  if (!['board', 'runs'].includes(state.view)) state.view = 'board';
   return state;
 }
 

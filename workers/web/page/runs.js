@@ -132,7 +132,7 @@ export function Runs({state, change, start}) {
     .filter(name => !HIDDEN.has(name)).sort();
   const charts = [...USUAL.filter(name => metrics.includes(name)), ...extra.filter(name => metrics.includes(name))];
   const choose = (name, on) => change({run: (on ? [...names, name] : names.filter(n => n !== name)).join('/')});
-  const use = (run, step, seat) => change({view: 'board', game: run.game, moves: [], at: 0, seat,
+  const use = (run, step, seat) => change({view: 'board', game: run.game, moves: [], at: 0, end: '', times: '', seat,
     player: `${run.name}, step ${step}`, analyst: `${run.name}, step ${step}`}, true);
   return html`<section class="runs" aria-label="runs">
     <div class="scroll" tabindex="0" role="group" aria-label="list of runs"><table><thead><tr><th scope="col">run</th><th scope="col">game</th>

@@ -1,0 +1,91 @@
+// What a game needs of the server: positions, players, the opponent's moves, searches, exact results.
+import {useState, useEffect} from './vendor/htm-preact.js';
+import {get, position, stream} from './api.js';
+
+const EXACT_PAUSE = 500, KEPT = 200, TREE_PLIES = 3;
+
+/** The positions at `at` and at the end of the line, and whether they are those of now; null while they load. */
+export function usePositions(game, moves, at, setError) {
+  const [shown, setShown] = useState(null), line = moves.join('.'), key = `${game}#${line}#${at}`;
+  useEffect(() => {
+    const leaving = new AbortController();
+    Promise.all([position(game, moves.slice(0, at), leaving.signal), position(game, moves, leaving.signal)])
+      .then(([here, end]) => { if (!leaving.signal.aborted) { setShown({key, line, here, end}); setError(''); } })
+      .catch(error => { if (!leaving.signal.aborted) setError(error.message); });
+    return () => leaving.abort();
+  }, [key]);
+  return [shown, shown?.key === key];
+}
+
+/** The players of the game and the formats of its files. */
+export function usePlayers(game, setError) {
+  const [players, setPlayers] = useState(null);
+  useEffect(() => {
+    get('players', {game}).then(setPlayers).catch(error => setError(error.message));
+  }, [game]);
+  return players;
+}
+
+/** Whether the page is hidden: searches stop then. */
+export function useHidden() {
+  const [hidden, setHidden] = useState(document.hidden);
+  useEffect(() => {
+    const look = () => setHidden(document.hidden);
+    document.addEventListener('visibilitychange', look);
+    return () => document.removeEventListener('visibilitychange', look);
+  }, []);
+  return hidden;
+}
+
+/** A search of the position while there is a `player`; it stops when the position changes. */
+export function useAnalysis(game, moves, player, tree, onReport) {
+  const [report, setReport] = useState(null), key = moves.join('.'), plies = tree ? TREE_PLIES : '';
+  useEffect(() => {
+    setReport(null);
+    if (!player) return undefined;
+    return stream('analyse', {game, moves: key, player, plies},
+      data => { setReport({...data, key}); if (!data.error) onReport(player, key, data.first); },
+      failed => failed && setReport(last => last ?? {error: 'The server does not search now; turn the analysis on again.', key}));
+  }, [game, key, player, plies]);
+  return report?.key === key ? report : null;
+}
+
+const proven = new Map();
+
+/** The exact results of the moves while `on`, as far as they are known: per action `[result, plies]`. */
+export function useExact(on, game, moves) {
+  const key = `${game}#${moves.join('.')}`, [, setNews] = useState('');
+  useEffect(() => {
+    if (!on || proven.get(key)?.ended) return undefined;
+    let close = () => {};
+    const put = entry => {
+      if (!proven.has(key) && proven.size >= KEPT) proven.delete(proven.keys().next().value);
+      proven.set(key, {...proven.get(key), ...entry});
+      setNews(key + JSON.stringify(entry));
+    };
+    const timer = setTimeout(() => {  // not for each position of those that are passed by
+      close = stream('exact', {game, moves: moves.join('.')}, put, failed => failed || put({ended: true}));
+    }, EXACT_PAUSE);
+    return () => { clearTimeout(timer); close(); };
+  }, [on, key]);
+  return on ? proven.get(key)?.moves ?? {} : {};
+}
+
+/**
+ * The move of `opponent` (`{label, levels}`, null where it has none to make) after `moves`: one of
+ * `onAnswer(answer)`, `onError(message)`. Returns whether it is choosing. `again` asks anew when it changes.
+ */
+export function useOpponent(opponent, {game, moves, level}, pause, again, onAnswer, onError) {
+  const [thinking, setThinking] = useState(false), key = moves.join('.');
+  useEffect(() => {
+    if (!opponent) return undefined;
+    const leaving = new AbortController(), left = () => leaving.signal.aborted;
+    setThinking(true);
+    const timer = setTimeout(() => get('move', {game, moves: key, player: opponent.label,
+      simulations: opponent.levels ? level : ''}, leaving.signal)
+      .then(answer => { if (!left()) { setThinking(false); onAnswer(answer); } })
+      .catch(error => { if (!left()) { setThinking(false); onError(error.message); } }), pause);
+    return () => { clearTimeout(timer); leaving.abort(); setThinking(false); };
+  }, [opponent?.label, game, key, level, again, pause]);
+  return thinking;
+}

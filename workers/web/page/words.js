@@ -1,0 +1,34 @@
+// Sentences and names that the page shows.
+
+export const SEATS = {first: 'first', second: 'second', both: 'both sides', none: 'neither: watch'};
+export const COLOURS = ['orange', 'blue'], PIECES = ['white', 'black'];
+const LETTERS = 'XO';
+
+/** What is going on, in one sentence. `state.end`: how the game has ended before its end by the rules. */
+export function sentence(here, state, thinking, opponent, colours) {
+  const own = {first: 0, second: 1}[state.seat];
+  const has = side => {
+    const who = own === undefined ? `${colours[side]}, the ${side ? 'second' : 'first'} player, has` : own === side ? 'you have' : `${opponent} has`;
+    return who[0].toUpperCase() + who.slice(1);
+  };
+  if (here.reason) {
+    const why = here.reason === 'length' ? ' (the game has reached its longest length)' : '';
+    return here.result === 0 ? `The game is a draw${why}.` : `${has(here.result > 0 ? 0 : 1)} won${why}.`;
+  }
+  if (state.end) {
+    const [how, side] = state.end.split('-');
+    return `${has(Number(side))} ${{time: 'lost on time', resignation: 'resigned', forfeit: 'forfeited the game'}[how]}.`;
+  }
+  const mover = here.movers.at(-1), letter = here.board.text ? `, ${LETTERS[mover]}` : '';
+  const name = `${colours[mover]} (${mover ? 'second' : 'first'}${letter}) to move`;
+  if (thinking) return `${name}: ${opponent} is choosing …`;
+  if (state.seat === 'both') return name;
+  return own === mover ? `${name}: your turn` : `${name}: the turn of ${opponent}`;
+}
+
+/** The names of both sides for a file; they differ. */
+export function seatNames(seat, opponent) {
+  if (seat === 'both') return ['first', 'second'];
+  if (seat === 'none') return [`${opponent} (1)`, `${opponent} (2)`];
+  return seat === 'first' ? ['you', opponent] : [opponent, 'you'];
+}

@@ -1,0 +1,43 @@
+"""The process that proves results of moves: one position from its input, results to its output.
+
+It ends itself at its deadline, also where the server has died or a kernel does not return, and its
+memory is limited. It runs only when the processor has nothing else to do.
+"""
+
+import json
+import os
+import resource
+import signal
+import sys
+
+MOST_BYTES = 2**30 * 3 // 2
+"""Memory of its data."""
+LEAST_URGENT = 19
+
+
+def main() -> None:
+    """Read ``{"game", "actions", "seconds"}`` in JSON, and write a line of JSON per new result.
+
+    A line maps actions, counted from 1, to ``[result, plies]``, see ``proofs.Proof``.
+    """
+    wanted = json.load(sys.stdin)
+    signal.setitimer(signal.ITIMER_REAL, wanted["seconds"])  # SIGALRM ends the process
+    os.nice(LEAST_URGENT)
+    resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
+
+    import games
+    from alphazero.judging import session
+    from games.solvers import proofs
+
+    game = games.make(wanted["game"])
+    actions = wanted["actions"]
+    states = session.after(game, [action + 1 for action in actions]).states
+    known = 0
+    try:
+        for results in proofs.deepening(game, states, len(actions)):
+            if len(results) > known:
+                known = len(results)
+                line = {action + 1: list(proof) for action, proof in results.items()}
+                print(json.dumps(line), flush=True)
+    except MemoryError:
+        pass  # what is proven so far has been written
