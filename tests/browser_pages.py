@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import contextmanager
 
 import pytest
 from made_up_models import running
@@ -37,10 +38,17 @@ def served(tmp_path_factory):
     shutil.copy(checkpoint / "config.yaml", run / "config.yaml")
     rows = [{"step": n, "time": 1.0, "loss": 1 / (n + 1), "minutes": n / 2} for n in range(50)]
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with serving(run.parent) as (address, application):
+        yield address, application, run
+
+
+@contextmanager
+def serving(folder):
+    """A server of a folder of runs, in which no request may fail: address and application."""
     lines = []
-    application = app.build(Target(folder=run.parent), lines.append)
+    application = app.build(Target(folder=folder), lines.append)
     with running(application, app.LIMITS) as address:
-        yield "http://{}:{}/".format(*address), application, run
+        yield "http://{}:{}/".format(*address), application
     application.state.page.engines.close()
     assert lines == []
 

@@ -1,0 +1,71 @@
+"""The runs of the page in a real browser: games of self-play and matches."""
+
+import pytest
+
+pytest.importorskip("fastapi")
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+import browser_pages
+import httpx
+from browser_pages import MARKS, cells, moves_of, serving
+from test_train import run, tiny
+
+import games
+from alphazero.judging import session
+from workers import cli
+
+browser, page = browser_pages.browser, browser_pages.page
+pytestmark = MARKS
+GAME = games.make("tic_tac_toe")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """A server with a short run of tic-tac-toe and a match; its address and its application."""
+    folder = tmp_path_factory.mktemp("runs")
+    assert run(folder / "short", tiny("selfplay.random_opening_plies=1")) == 0
+    match = ["arena", "--game", "tic_tac_toe", "--games", "4", "random", "minimax:depth=9"]
+    assert cli.main([*match, "--json", str(folder / "match.json")]) == 0
+    with serving(folder) as server:
+        yield server
+
+
+def test_a_game_of_self_play_is_replayed_with_the_policy_and_opened_on_the_board(page, served):
+    address = served[0]
+    newest = httpx.get(f"{address}api/selfplay?run=short").json()["games"][0]
+    page.goto(f"{address}#view=runs")
+    page.get_by_role("button", name="games of short").click()
+    page.wait_for_selector("svg.board")
+    for ply in range(len(newest["moves"]) + 1):
+        page.get_by_label("ply", exact=True).fill(str(ply))
+        page.wait_for_selector(f"text={ply} of {len(newest['moves'])}: ")
+        states = session.after(GAME, newest["moves"][:ply]).states
+        drawn = GAME.drawing(states[0])
+        expected = [["" if c.player is None else str(c.player), c.piece] for c in drawn.cells]
+        page.wait_for_function(
+            "cells => JSON.stringify([...document.querySelectorAll('.cell')].map("
+            "c => [c.dataset.player, c.dataset.piece])) === JSON.stringify(cells)",
+            arg=expected,
+        )
+        searched = newest["searched"][ply] if ply < len(newest["searched"]) else None
+        shares = page.locator(".replay tbody td").all_inner_texts()
+        assert shares == [
+            f"{100 * share:.1f} %" for _, share in (searched or {"policy": []})["policy"]
+        ]
+    page.get_by_label("ply", exact=True).fill("2")
+    page.get_by_role("button", name="Open on the board").click()
+    page.wait_for_selector("p.status")
+    assert moves_of(page) == newest["moves"]
+    assert sum(player != "" for player, _ in cells(page)) == 2
+
+
+def test_a_match_is_a_table_of_the_points_of_each_pair(page, served):
+    page.goto(f"{served[0]}#view=runs")
+    table = page.get_by_role("group", name="match match.json")
+    table.wait_for()
+    (match,) = httpx.get(f"{served[0]}api/matches").json()["matches"]
+    rows = [row.split("\t") for row in table.locator("tbody tr").all_inner_texts()]
+    for i, row in enumerate(rows):
+        assert row[0] == f"{i + 1} {match['players'][i]['name']}"
+        expected = ["–" if met is None else f"{met[0]:g}/{met[1]:g}" for met in match["points"][i]]
+        assert row[2:] == expected
