@@ -80,7 +80,8 @@ class Agent:
         states = encoders.played_states(self.played, position.states, [position.actions])
         leaves = MOST_LEAVES if seconds else leaves_for_single_game(self.search.simulations)
         result = self.search_positions(states, leaves=leaves, limits=Limits(seconds=seconds))
-        return analysis(self.game, position.states, result)
+        last = position.actions[-1] if position.actions else None
+        return analysis(self.game, position.states, result, last)
 
     def search_positions(
         self,
