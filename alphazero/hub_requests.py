@@ -56,7 +56,8 @@ def endpoint() -> str:
 def words(error: Exception) -> str:
     """The cause of an error of this module or of the library, in one line."""
     status = getattr(getattr(error, "response", None), "status_code", 0)
-    return REFUSALS.get(status) or reason(error)
+    cause = f" ({reason(error.__cause__)})" if isinstance(error.__cause__, Exception) else ""
+    return REFUSALS.get(status) or f"{reason(error)}{cause}"
 
 
 def read(url: str, most: int) -> bytes:
@@ -98,8 +99,7 @@ def _transport_errors() -> Iterator[None]:
 @contextmanager
 def _answer(url: str) -> Iterator[Any]:
     """The answer at the end of a few redirects, its body not yet read."""
-    session = library().utils.get_session()
-    headers = {**library().utils.build_hf_headers(), "accept-encoding": "identity"}
+    session, headers = library().utils.get_session(), _headers()
     with ExitStack() as stack:
         for _ in range(MOST_REDIRECTS + 1):
             response = stack.enter_context(
@@ -114,6 +114,13 @@ def _answer(url: str) -> Iterator[Any]:
             if urlsplit(before)[:2] != urlsplit(url)[:2]:
                 headers = {key: text for key, text in headers.items() if key.lower() not in SECRET}
     raise HubError(f"the hub redirects more than {MOST_REDIRECTS} times")
+
+
+def _headers() -> dict[str, str]:
+    """The user's token, and no more: the library's own headers describe the machine."""
+    token = library().get_token()
+    headers = {"user-agent": "distributed-alphazero", "accept-encoding": "identity"}
+    return headers | ({"authorization": f"Bearer {token}"} if token else {})
 
 
 def _target(url: str, location: str) -> str:
