@@ -37,6 +37,8 @@ LARGEST = {
     HUB_CARD: plain_files.TEXT,
 }
 """The files that are downloaded, each with its most bytes: a network of 250 million parameters."""
+UPLOAD_SECONDS = 120.0
+"""The longest wait for an answer while an agent is uploaded."""
 NEEDED = (sealed.MANIFEST, CONFIG, WEIGHTS)
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_]|[.-](?=[A-Za-z0-9_])){0,95}"
 _ADDRESS = re.compile(rf"hf://({_NAME}/{_NAME})(?:@({_NAME}))?")
@@ -158,6 +160,8 @@ def upload(folder: Path, address: Address) -> str:
     sealed.open_whole(folder)
     hub = hub_requests.library()
     hub.utils.disable_progress_bars()
+    # Without a limit of its own the library waits for ever.
+    hub.utils.get_session().timeout = UPLOAD_SECONDS
     with _named(address):
         api = hub.HfApi()
         api.create_repo(address.repository, exist_ok=True)
