@@ -97,6 +97,22 @@ def test_of_a_card_with_thousands_of_figures_the_first_are_read():
     assert all(len(result.name) <= cards.LONGEST + 3 for result in read)
 
 
+def test_the_table_of_the_page_has_the_figures_of_the_files():
+    page = (ROOT / "docs/agents.md").read_text()
+    rows = {row.split("`")[1]: row for row in page.splitlines() if row.startswith("| `")}
+    for name in agents.names():
+        folder = agents.find(name)
+        game, training = checkpoint.load(folder).config.game, checkpoint.training_of(folder)
+        assert training is not None
+        row = rows.pop(game)
+        assert f"{training['steps']:,} steps on {training['games']:,} games" in row
+        assert f"{training['minutes']:g} minutes of {training['cores']} core" in row
+        first = cards.results((folder / agents.CARD).read_text())[0]
+        shown = "no mistake in all" if not first.value else f"{first.value:g}"
+        assert shown in row.split(" | ")[3]
+    assert rows == {}
+
+
 def test_list_shows_every_agent_with_its_parameters_training_and_strength(capsys):
     assert cli.main(["agents", "list", "--json", "-"]) == 0
     rows = json.loads(capsys.readouterr().out)["agents"]

@@ -191,6 +191,7 @@ def test_every_metric_of_a_run_is_explained(run_page, page, run):
         ("docs/reference/commands.md", "arena.json", "arena"),
         ("docs/reference/commands.md", "rating.json", "ladder"),
         ("docs/reference/commands.md", "mistakes.json", "evaluate"),
+        ("docs/agents.md", "info.json", "agents info"),
         ("docs/supervised.md", "test.json", "supervised evaluate"),
         ("docs/supervised.md", "answers.json", "supervised predict"),
     ],
