@@ -227,9 +227,11 @@ def _fill(address: Address, listing: Listing, folder: Path) -> None:
 
 def _download(address: Address, listing: Listing, folder: Path) -> None:
     """Write the files to the new ``folder``, compare them with their hashes, or write nothing."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = folder.with_name(f".downloading-{secrets.token_hex(8)}")
-    unfinished.mkdir()
+    try:
+        unfinished.mkdir(parents=True)
+    except OSError as error:
+        raise HubError(f"{folder.parent} cannot be written: {error.strerror}") from None
     try:
         for name, file in listing.files.items():
             url = f"{hub_requests.endpoint()}/{address.repository}/resolve/{listing.commit}/{name}"
@@ -276,6 +278,8 @@ def _named(address: Address) -> Iterator[None]:
 def _cache() -> Path:
     """The folder of downloaded agents in the user's cache."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if base.startswith("~"):
+        raise HubError("there is no home folder to keep it in: set XDG_CACHE_HOME")
     return Path(base) / "alphazero" / "agents"
 
 

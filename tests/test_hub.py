@@ -391,6 +391,26 @@ def test_an_answer_that_is_cut_off_is_refused(server, tmp_path):
     assert "gives no usable answer" in refused(server, tmp_path)
 
 
+def test_without_requests_a_downloaded_commit_is_used_and_another_refused(
+    server, tmp_path, monkeypatch
+):
+    folder = hub.local_folder(ADDRESS)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert hub.local_folder(f"{ADDRESS}@{commit_of(server)}") == folder
+    assert "offline mode is enabled" in refused(server, tmp_path)
+
+
+def test_a_cache_that_cannot_be_written_is_named(server, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(ValueError, match=r"file/alphazero/.* cannot be written: Not a directory"):
+        hub.local_folder(ADDRESS)
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    with pytest.raises(ValueError, match="no home folder to keep it in: set XDG_CACHE_HOME"):
+        hub.local_folder(ADDRESS)
+
+
 def test_files_that_do_not_belong_together_are_refused(server, tmp_path):
     other = files_of(agents.find("connect_four"))
     server.add(AGENT, files_of(SOURCE) | {"config.yaml": other["config.yaml"]})
@@ -460,6 +480,15 @@ def test_an_exported_agent_is_uploaded_with_its_card_and_comes_back_unchanged(
     }  # fmt: skip
     hub.download("hf://bob/mine", tmp_path / "back")
     assert files_of(tmp_path / "back") == files_of(SOURCE)
+
+
+def test_a_card_of_an_earlier_version_gets_its_metadata(server, tmp_path):
+    folder = shutil.copytree(SOURCE, tmp_path / "agent")
+    (folder / agents.CARD).write_text(agents.card("tic_tac_toe"))
+    assert cli.main(["export", str(folder), "--to", "hf://bob/mine"]) == 0
+    card = server.repositories["bob/mine"]["README.md"].decode()
+    assert hub_library.ModelCard(card).data.license == "apache-2.0"
+    assert card.endswith(agents.card("tic_tac_toe"))
 
 
 def test_a_run_is_uploaded_with_a_card_whose_commands_name_the_address(

@@ -88,6 +88,7 @@ def _upload(options: argparse.Namespace, address: "Address") -> int:
         folder = Path(name) / "agent"
         if (options.run_dir / CARD).exists() and not (options.half or options.measure):
             agent_files.copy(options.run_dir, folder)
+            agent_files.complete_card(folder)
         else:
             _write(options, folder, str(address))
         url = hub.upload(folder, address)

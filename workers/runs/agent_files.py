@@ -31,6 +31,15 @@ def copy(source: Path, folder: Path) -> None:
         (folder / name).write_bytes(data)
 
 
+def complete_card(folder: Path) -> None:
+    """Give the card of an agent its metadata, where an earlier version has written it without."""
+    card = folder / CARD
+    text = card.read_text(encoding="utf-8")
+    if not cards.split(text)[0]:
+        game = checkpoint.describe(folder).config.game
+        card.write_text(cards.metadata(game) + text, encoding="utf-8")
+
+
 def facts(folder: Path) -> dict[str, Any]:
     """The figures of an agent, as plain types; texts of its files in one line.
 
