@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from alphazero.judging.agent import Agent, Analysis, MoveEvaluation, load_agent
     from alphazero.judging.arena import ArenaResult
     from alphazero.judging.match import play_match
+    from alphazero.judging.picture import Picture, show
     from alphazero.judging.players import Decision, Player
     from alphazero.judging.players import make as make_player
     from alphazero.local_run import train
@@ -47,6 +48,7 @@ __all__ = [
     "Evaluation",
     "Game",
     "MoveEvaluation",
+    "Picture",
     "Player",
     "Search",
     "SearchResult",
@@ -57,6 +59,7 @@ __all__ = [
     "make_player",
     "play_match",
     "register_game",
+    "show",
     "train",
 ]
 
@@ -69,6 +72,7 @@ _SOURCES = {
     "Evaluation": "alphazero.types:Evaluation",
     "Game": "games.base:Game",
     "MoveEvaluation": "alphazero.judging.agent:MoveEvaluation",
+    "Picture": "alphazero.judging.picture:Picture",
     "Player": "alphazero.judging.players:Player",
     "Search": "alphazero.types:Search",
     "SearchResult": "alphazero.types:SearchResult",
@@ -78,6 +82,7 @@ _SOURCES = {
     "make_player": "alphazero.judging.players:make",
     "play_match": "alphazero.judging.match:play_match",
     "register_game": "games:register",
+    "show": "alphazero.judging.picture:show",
     "train": "alphazero.local_run:train",
 }
 """Where each name is defined; type checkers read the imports above instead."""

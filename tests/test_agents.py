@@ -1,6 +1,8 @@
 """The bundled agents: undamaged, small, described, and found without a path."""
 
 import hashlib
+import json
+import re
 import shutil
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 import games
 from alphazero import agents, checkpoint
+from alphazero.agents import cards
 from alphazero.judging import agent, mistakes, players
 from workers import cli
 from workers.runs.export import UNKNOWN_STRENGTH
@@ -35,6 +38,111 @@ def test_a_model_card_names_the_weights_beside_it_and_their_measured_strength(na
     digest = hashlib.sha256((agents.find(name) / checkpoint.WEIGHTS).read_bytes()).hexdigest()
     assert digest in agents.card(name)
     assert UNKNOWN_STRENGTH not in agents.card(name)
+
+
+@each_agent
+def test_the_metadata_of_a_model_card_have_figures_that_its_text_has(name):
+    card = (agents.find(name) / agents.CARD).read_text()
+    text = agents.card(name)
+    assert card.endswith(text)
+    assert text.startswith("# ")
+    results = cards.results(card)
+    assert results
+    assert [result for result in results if f"{result.value:g}" not in text] == []
+
+
+def test_the_figures_of_connect_four_are_those_of_the_table_in_its_card():
+    card = (agents.find("connect_four") / agents.CARD).read_text()
+    rows = [line.split(" | ") for line in card.splitlines() if re.match(r"\| \w+_\w+ \|", line)]
+    table = {row[0].strip("| "): [float(cell.split()[0]) for cell in row[1:]] for row in rows}
+    figures: dict[str, list[float]] = {}
+    for result in sorted(cards.results(card), key=lambda result: result.name, reverse=True):
+        if result.kind == "mistakes":
+            figures.setdefault(result.against, []).append(result.value)
+    assert len(figures) == 6
+    assert figures == {name: table[name] for name in figures}
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        "",
+        "# a card",
+        "---\n",
+        "---\nno end",
+        "---\n---\n",
+        "---\n[1, 2]\n---\n",
+        "---\na: b: c\n---\n",
+        "---\nmodel-index: 5\n---\n",
+        "---\nmodel-index: [5]\n---\n",
+        "---\na: &x 1\nb: *x\n---\n",
+        "---\nmodel-index: [{results: [{metrics: [{value: 1}]}]}]\n---\n",
+        "---\nmodel-index: " + "[" * 5000 + "\n---\n",
+        "---\n" + "x" * 300_000 + "\n---\n",
+        "---\nmodel-index: [{results: [{dataset: {name: x}, metrics: [{type: a, name: b, "
+        "value: yes!}]}]}]\n---\n",
+    ],
+)
+def test_a_card_without_readable_metadata_has_no_figures(card):
+    assert cards.results(card) == []
+    metadata, text = cards.split(card)
+    assert text in card
+    assert len(metadata) <= len(card)
+
+
+def test_of_a_card_with_thousands_of_figures_the_first_are_read():
+    many = [cards.Result("elo", float(number), "x" * 999, "y") for number in range(2000)]
+    read = cards.results(cards.metadata("tic_tac_toe", many))
+    assert len(read) <= cards.MOST_RESULTS
+    assert all(len(result.name) <= cards.LONGEST + 3 for result in read)
+
+
+def test_the_table_of_the_page_has_the_figures_of_the_files():
+    page = (ROOT / "docs/agents.md").read_text()
+    rows = {row.split("`")[1]: row for row in page.splitlines() if row.startswith("| `")}
+    for name in agents.names():
+        folder = agents.find(name)
+        game, training = checkpoint.load(folder).config.game, checkpoint.training_of(folder)
+        assert training is not None
+        row = rows.pop(game)
+        assert f"{training['steps']:,} steps on {training['games']:,} games" in row
+        assert f"{training['minutes']:g} minutes of {training['cores']} core" in row
+        first = cards.results((folder / agents.CARD).read_text())[0]
+        shown = "no mistake in all" if not first.value else f"{first.value:g}"
+        assert shown in row.split(" | ")[3]
+    assert rows == {}
+
+
+def test_list_shows_every_agent_with_its_parameters_training_and_strength(capsys):
+    assert cli.main(["agents", "list", "--json", "-"]) == 0
+    rows = json.loads(capsys.readouterr().out)["agents"]
+    assert [row["name"] for row in rows] == agents.names()
+    for row in rows:
+        trained = checkpoint.load(agents.find(row["name"]))
+        assert row["parameters"] == sum(array.size for array in trained.weights.values())
+        assert f"{row['parameters']:,} parameters" in agents.card(row["name"])
+        for key in ("steps", "games", "positions"):
+            assert f"| {key} | {row['training'][key]:,} |" in agents.card(row["name"])
+        assert row["sha256"] in agents.card(row["name"])
+    assert cli.main(["agents", "list"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "326,485" in shown
+    assert "3.8 % mistakes" in shown
+
+
+def test_info_describes_an_agent_of_a_name_and_a_folder_and_refuses_others(tmp_path, capsys):
+    folder = shutil.copytree(agents.find("tic_tac_toe"), tmp_path / "agent")
+    (folder / agents.CARD).unlink()
+    for source, strength in (
+        ("tic_tac_toe", "0 % mistakes, network alone"),
+        (folder, "not measured"),
+    ):
+        assert cli.main(["agents", "info", str(source)]) == 0
+        shown = " ".join(capsys.readouterr().out.split())
+        assert "42,691 parameters" in shown
+        assert strength in shown
+    assert cli.main(["agents", "info", str(tmp_path / "nothing")]) == 2
+    assert "there is no agent" in capsys.readouterr().err
 
 
 def test_a_single_flipped_bit_is_an_error_of_one_line_that_names_the_file(tmp_path):

@@ -122,8 +122,8 @@ def test_the_algorithm_imports_the_contract_and_no_concrete_game(path):
     if name.partition(".")[0] != "alphazero":
         return
     allowed = {"games.base", "games.drawing", "games.history", "games.spec", "games.compiling"}
-    if name.startswith("alphazero.judging"):  # players are compared with exact answers
-        allowed |= {"games.solvers"}
+    if name.startswith("alphazero.judging"):  # with exact answers, and with pictures of positions
+        allowed |= {"games.solvers", "games.svg"}
     if name == "alphazero.judging.environments":  # other libraries' learners play against players
         allowed |= {"games.as_gymnasium", "games.as_pettingzoo"}
     concrete = {

@@ -118,9 +118,9 @@ def test_every_command_has_help(command, capsys):
 
 def test_every_documented_command_is_found():
     assert set(COMMANDS) == {
-        "analyse", "arena", "bench", "check", "cluster", "configs", "draw", "evaluate", "export",
-        "games", "gate", "gtp", "ladder", "new", "play", "records", "serve", "solve", "supervised",
-        "track", "train", "uci", "web",
+        "agents", "analyse", "arena", "bench", "check", "cluster", "configs", "draw", "evaluate",
+        "export", "games", "gate", "gtp", "ladder", "new", "play", "records", "serve", "solve",
+        "supervised", "track", "train", "uci", "web",
     }  # fmt: skip
 
 
@@ -432,7 +432,7 @@ def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser
 def test_every_help_fits_into_80_columns(width, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(width))
     helps = {inner.prog: inner.format_help() for inner in parsers(cli.build_parser(COMMANDS))}
-    assert len(helps) == len(COMMANDS) + 1 + 5
+    assert len(helps) == len(COMMANDS) + 1 + 5 + 3  # actions of supervised and agents
     wide = [line for text in helps.values() for line in text.splitlines() if len(line) > 80]
     assert wide == []
 

@@ -207,6 +207,7 @@ def test_every_metric_of_a_run_is_explained(run_page, page, run):
 @pytest.mark.parametrize(
     ("page", "file", "command"),
     [
+        ("docs/agents.md", "info.json", "agents info"),
         ("docs/reference/commands.md", "arena.json", "arena"),
         ("docs/reference/commands.md", "rating.json", "ladder"),
         ("docs/reference/commands.md", "mistakes.json", "evaluate"),

@@ -13,6 +13,7 @@ import torch
 
 import games
 from alphazero import checkpoint, network
+from alphazero.agents import cards
 from alphazero.config import Config, NetworkSettings, TrainingSettings
 from alphazero.judging.agent import load_agent
 from alphazero.nn.weights import arrays, load
@@ -254,8 +255,32 @@ def test_a_measured_agents_card_has_its_results_and_the_commands_that_repeat_the
         again = json.loads(capsys.readouterr().out)["players"][0]
         counts = " | ".join(str(again[key]) for key in ("wins", "draws", "losses"))
         assert f"| {opponent} | 6 games | {counts} | {again['elo']:+.0f} (" in card
+        points = round(100 * again["score"], 1)
+        assert cards.Result("points", points, "% of the points, 10 simulations", opponent) in (
+            cards.results(card)
+        )
+    assert [result.against for result in cards.results(card)] == ["minimax:depth=9", "random"]
     assert cli.main(["export", str(run), "--to", str(folder)]) == 2
     assert "states how strong its agent is" in capsys.readouterr().err
+
+
+def test_the_metadata_of_a_card_are_those_that_the_hub_reads(run, tmp_path):
+    hub = pytest.importorskip("huggingface_hub")
+    card = export.export(run, tmp_path / "agent").read_text()
+    data = hub.ModelCard(card).data
+    assert (data.license, data.library_name) == ("apache-2.0", "distributed-alphazero")
+    assert data.tags is not None
+    assert {"alphazero", "tic_tac_toe"} <= set(data.tags)
+    assert data.eval_results is None
+    measured = [
+        cards.Result("elo", 1650.0, "Elo, 600 simulations", "ladder: of 'x' #1"),
+        cards.Result("points", 97.5, "% of the points", "random"),
+    ]
+    again = hub.ModelCard(cards.with_results(card, measured, "tic_tac_toe")).data.eval_results
+    assert again is not None
+    assert [(r.metric_type, r.metric_value, r.metric_name, r.dataset_name) for r in again] == [
+        tuple(result) for result in measured
+    ]
 
 
 def test_a_measured_agent_of_a_game_with_a_ladder_is_rated_on_it(tmp_path, monkeypatch):
@@ -269,10 +294,12 @@ def test_a_measured_agent_of_a_game_with_a_ladder_is_rated_on_it(tmp_path, monke
     checkpoint.save(tmp_path / "run", 1, weights, {}, replace(CONFIG, game=game.name))
     export.export(tmp_path / "run", folder)
     reported = []
-    text = strength.measure(game, folder, 2, lambda *report: reported.append(report))
+    text, (rated,) = strength.measure(game, folder, 2, lambda *report: reported.append(report))
     assert re.search(r"Elo on the ladder of connect_four: -?\d+ \(.* to .*; 2 games\)\.", text)
     assert "    alphazero ladder connect_four checkpoint:path=" in text
     assert reported[-1] == ("ladder", 2, 2)
+    assert f"Elo on the ladder of connect_four: {rated.value:.0f} (" in text
+    assert str(rated).endswith(" Elo, 10 simulations: ladder of connect_four")
 
 
 def test_a_game_of_the_users_own_is_imported_for_a_measurement_only_where_it_is_allowed(

@@ -85,6 +85,11 @@ def pictures(cell) -> list[bytes]:
     return [base64.b64decode(item["image/png"]) for item in data if "image/png" in item]
 
 
+def has_board(cell) -> bool:
+    """Whether one of the outputs of a cell is a picture of a board."""
+    return any("image/svg+xml" in output.get("data", {}) for output in cell.outputs)
+
+
 def texts(output) -> list[str]:
     """Everything in an output that is not a picture."""
     data = output.get("data", {})
@@ -144,6 +149,7 @@ def check_outputs(path: Path) -> None:
     for cell in cells:
         called = calls(cell.source)
         assert bool(printed(cell)) == ("print" in called), cell.id
+        assert has_board(cell) == ("alphazero.show(" in cell.source), cell.id
         assert bool(pictures(cell)) == bool({"keep", "Image"} & called), cell.id
         assert [file for file in pictures(cell) if shades(io.BytesIO(file)) < 20] == [], cell.id
         for output in cell.outputs:

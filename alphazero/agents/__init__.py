@@ -36,5 +36,10 @@ def find(game: str) -> Path:
 
 
 def card(game: str) -> str:
-    """The model card in Markdown: training and strength of the agent. Errors as for ``find``."""
-    return (find(game) / CARD).read_text(encoding="utf-8")
+    """The model card in Markdown: training and strength of the agent. Errors as for ``find``.
+
+    Without the metadata at its top, which are for programs.
+    """
+    from alphazero.agents import cards
+
+    return cards.split((find(game) / CARD).read_text(encoding="utf-8"))[1]

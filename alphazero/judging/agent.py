@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import ValidationError
 
 import games
-from alphazero import agents, encoders, sealed
+from alphazero import agents, encoders, hub, sealed
 from alphazero.addresses import check_allowed
 from alphazero.cache import CachedEvaluator
 from alphazero.config import Config, InferenceSettings
@@ -80,7 +80,8 @@ class Agent:
         states = encoders.played_states(self.played, position.states, [position.actions])
         leaves = MOST_LEAVES if seconds else leaves_for_single_game(self.search.simulations)
         result = self.search_positions(states, leaves=leaves, limits=Limits(seconds=seconds))
-        return analysis(self.game, position.states, result)
+        last = position.actions[-1] if position.actions else None
+        return analysis(self.game, position.states, result, last)
 
     def search_positions(
         self,
@@ -115,7 +116,8 @@ def load_agent(
     """The trained agent at ``source`` with its search.
 
     ``source`` is the name of a game whose agent comes with the program (``connect_four``), or the
-    path of a run, of one of its checkpoints or of an exported agent. ``game`` is only needed where
+    path of a run, of one of its checkpoints or of an exported agent, or ``hf://USER/AGENT``, which
+    is downloaded from the Hugging Face hub into the user's cache. ``game`` is only needed where
     ``games.make`` cannot make the game of the agent's configuration. ``simulations`` per move are
     600 unless given. ``search`` replaces the search of the agent's configuration. ``inference``
     chooses backend and device; by default the network computes in float32 on the CPU.
@@ -276,11 +278,13 @@ def _network_of(
 def find(source: str | Path) -> Path:
     """The folder of an agent: a bundled agent's by the name of its game or folder, else the path.
 
-    A run or an agent in a folder of that name in the current folder has precedence. ``ValueError``,
-    one line: there is neither.
+    A run or an agent in a folder of that name in the current folder has precedence. An agent of the
+    hub is downloaded first. ``ValueError``, one line: there is no such agent.
     """
     if not isinstance(source, str | Path):
         raise ValueError(f"an agent is named by a text or a path, not {source!r}")
+    if isinstance(source, str) and hub.is_address(source):
+        return hub.local_folder(source)
     path = Path(source)
     if isinstance(source, str) and not _holds_agent(path):
         for name, folder in agents.FOLDERS.items():

@@ -1,10 +1,11 @@
 """The result of a search in one position, in the words of the game's players."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from alphazero.judging import variations
+from alphazero.judging import picture, variations
+from alphazero.judging.picture import Picture
 from alphazero.types import SearchResult
 from games.base import Game, States
 
@@ -42,10 +43,18 @@ class Analysis:
     """All legal moves: the best one, then the others by visits and by probability."""
     variation: tuple[str, ...] = ()
     """The principal variation: the best move and the most visited replies after it."""
+    picture: Picture | None = field(default=None, compare=False, repr=False)
+    """The position with the search's policy; a notebook shows an analysis as this picture."""
+
+    def _repr_svg_(self) -> str | None:
+        return self.picture and self.picture._repr_svg_()
 
 
-def analysis(game: Game, states: States, result: SearchResult) -> Analysis:
-    """The ``result`` of the search in the one position ``states [1]``, as an ``Analysis``."""
+def analysis(game: Game, states: States, result: SearchResult, last: int | None = None) -> Analysis:
+    """The ``result`` of the search in the one position ``states [1]``, as an ``Analysis``.
+
+    ``last``: the action that led to the position, where it is known.
+    """
     best, policy, visits = int(result.action[0]), result.policy[0], result.visits[0]
     legal = np.flatnonzero(game.legal(states)[0]).tolist()
     order = sorted(legal, key=lambda action: (action != best, -visits[action], -policy[action]))
@@ -66,4 +75,5 @@ def analysis(game: Game, states: States, result: SearchResult) -> Analysis:
             for action in order
         ),
         variation=variations.expected(game, states, result.tree, best),
+        picture=picture.drawn(game, states[0], last, dict(enumerate(policy.tolist()))),
     )

@@ -214,7 +214,8 @@ def opponent(game: Game, spec: str) -> Iterator[Player]:
     own = spec.partition(":")[0] in players.PROGRAMS and spec in _installed_rungs(game)
     try:
         few = own and "processes" not in players.parse(spec)[1]
-        made = players.make(f"{spec},processes={PROCESSES}" if few else spec, game, programs=own)
+        text = f"{spec},processes={PROCESSES}" if few else spec
+        made = players.make(text, game, programs=own, downloads=False)
         player = replace(made, name=spec)
     except ValueError as error:
         raise ProgramMissing(str(error)) if own else error from None

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import ConfigDict, Field, ValidationError, validate_call
 
-from alphazero import agents, evaluators
+from alphazero import agents, evaluators, hub
 from alphazero.config import Count, InferenceSettings, Natural
 from alphazero.judging import agent
 from alphazero.judging.decisions import (
@@ -85,6 +85,7 @@ def make(
     allow: Collection[str] = (),
     programs: bool = False,
     fitting: bool = False,
+    downloads: bool = True,
 ) -> Player:
     """Build the player named by ``spec``: ``kind[:key=value,...]``; ``KINDS`` has the kinds.
 
@@ -92,6 +93,7 @@ def make(
     position per call. ``allow``: addresses that a checkpoint's settings may name; it and
     ``fitting`` as in ``agent.load``. ``programs``: whether it may be a program, ``gtp`` or ``uci``,
     which is started; true only for a text that the user has typed, never for one of a file.
+    ``downloads``: whether it may be an agent of the hub, ``hf://``; false for a text of a file.
     ``ValueError``, one line: an unknown kind or option, a bad value, no usable checkpoint.
     """
     kind, options = parse(spec)
@@ -106,6 +108,8 @@ def make(
     loading = {"allow": tuple(allow), "fitting": fitting}
     loading = {name: value for name, value in loading.items() if name in known}
     try:
+        if "path" in options:
+            options["path"] = hub.resolve(options["path"], downloads)
         return KINDS[kind](game, spec, **options, **loading)
     except ValidationError as error:
         raise ValueError(f"player {shown(spec)}: {_describe(error)}") from None
@@ -114,13 +118,13 @@ def make(
 
 
 def check(spec: str, game: Game) -> None:
-    """Raise ``ValueError`` where ``make`` would, without loading a network: its path must exist."""
+    """Raise ``ValueError`` where ``make`` would for a text of a file; a path must only exist."""
     kind, options = parse(spec)
     if "path" not in inspect.signature(KINDS[kind]).parameters:
         make(spec, game)
     elif "path" not in options:
         agents.find(game.name)
-    elif not Path(options["path"]).exists():
+    elif not Path(hub.resolve(options["path"], downloads=False)).exists():
         raise ValueError(f"player {shown(spec)}: path={options['path']}: there is no such file")
 
 
@@ -129,10 +133,14 @@ def parse(spec: str) -> tuple[str, dict[str, str]]:
 
     ``"minimax:depth=5"`` gives ``("minimax", {"depth": "5"})``. ``ValueError``, one line: an
     unknown kind, an unknown option, or one without a value or given twice. A path that exists is
-    a checkpoint: ``"runs/x:simulations=50"`` gives ``{"path": "runs/x", "simulations": "50"}``.
+    a checkpoint: ``"runs/x:simulations=50"`` gives ``{"path": "runs/x", "simulations": "50"}``; so
+    is an address of the hub, behind which options begin with a colon or a comma.
     """
     kind, rest = split(spec)
     options: dict[str, str] = {}
+    if hub.is_address(spec.strip()):
+        address, rest = hub.split_options(spec.strip())
+        kind, options = "checkpoint", {"path": address}
     if kind not in KINDS and os.path.exists(path := os.path.expanduser(kind)):
         kind, options = "checkpoint", {"path": path}
     if kind not in KINDS:
@@ -147,6 +155,8 @@ def parse(spec: str) -> tuple[str, dict[str, str]]:
         if not value or key in options:
             raise ValueError(f"player {shown(spec)}: {key} needs one value: {key}=...")
         options[key] = os.path.expanduser(value) if key == "path" else value
+    if hub.is_address(path := options.get("path", "")):
+        hub.parse(path)
     return kind, options
 
 

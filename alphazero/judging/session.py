@@ -22,7 +22,7 @@ from alphazero.errors import one_line
 from alphazero.judging import lines
 from alphazero.judging.clock import Clock
 from alphazero.types import Limits
-from games import solvers
+from games import solvers, svg
 from games.base import Game, States
 from games.drawing import STONES
 
@@ -124,6 +124,11 @@ class Session:
             return Reason.LENGTH
         expired = self.clock is not None and self.clock.expired() is not None
         return Reason.TIME if expired else None
+
+    def _repr_svg_(self) -> str | None:
+        """The position on the board, for notebooks; None where the game has a text only."""
+        drawing = self.game.drawing(self.states[0], self.actions[-1] if self.actions else None)
+        return svg.render(drawing) if drawing.cells else None
 
     def over(self) -> bool:
         """Whether the game has ended, for one of the reasons of ``Reason``."""

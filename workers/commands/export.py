@@ -1,14 +1,15 @@
 """``alphazero export``: a run's agent as a folder of its own."""
 
 import argparse
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workers.terminal.options import add_allow, count, new_file, path
+from workers.terminal.options import add_allow, count, new_file, path, path_or_address
 from workers.terminal.output import warn
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from alphazero.hub import Address
     from games.base import Game
 
 HELP = "write a run's agent to a folder, to keep or to give away"
@@ -17,17 +18,25 @@ example:
   alphazero export runs/MY_RUN --to my_agent
   alphazero play connect_four --player checkpoint:path=my_agent
   alphazero export runs/MY_RUN --onnx my_network.onnx
+  alphazero export runs/MY_RUN --to hf://MY_NAME/my_agent
 
 the folder holds the averaged weights, the configuration, their checksums and a model
-card; nothing that only training needs"""
+card; nothing that only training needs. hf://USER/AGENT is a repository of the Hugging
+Face hub, which is made if there is none; an exported agent keeps its card there"""
 
+WEIGHTS = "weights.safetensors"
 GAMES = 100
 """Games against each opponent with ``--measure``, where no number is given."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_dir", type=path, metavar="RUN", help="a run directory or a checkpoint")
-    parser.add_argument("--to", type=path, metavar="FOLDER", help="an agent in it is replaced")
+    parser.add_argument(
+        "--to",
+        type=path_or_address,
+        metavar="FOLDER|hf://USER/AGENT",
+        help="an agent in FOLDER is replaced; hf:// uploads it to the Hugging Face hub",
+    )
     parser.add_argument(
         "--onnx",
         type=new_file,
@@ -58,15 +67,47 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from workers.runs import export
+    if not isinstance(options.to, Path):
+        return _upload(options, options.to)
+    card = _write(options, options.to)
+    size = (card.parent / WEIGHTS).stat().st_size
+    print(f"{options.to} holds the agent ({size / 1e6:.2f} MB) and its model card, {card}")
+    if options.measure:
+        print(f"{card} states how strong it is")
+    return 0
+
+
+def _upload(options: argparse.Namespace, address: "Address") -> int:
+    """Write the agent to a temporary folder, and send that."""
+    from alphazero import hub
+    from alphazero.agents import CARD
+    from workers.runs import agent_files
+
+    hub.check_target(address)
+    with tempfile.TemporaryDirectory(prefix="alphazero-") as name:
+        folder = Path(name) / "agent"
+        if (options.run_dir / CARD).exists() and not (options.half or options.measure):
+            agent_files.copy(options.run_dir, folder)
+            agent_files.complete_card(folder)
+        else:
+            _write(options, folder, str(address))
+        url = hub.upload(folder, address)
+    print(f"{address} holds the agent and its model card: {url}")
+    return 0
+
+
+def _write(options: argparse.Namespace, folder: Path, named: str | None = None) -> Path:
+    """Write the agent to ``folder``, and measure it if asked to; its card."""
+    from workers.runs import export, strength
+    from workers.terminal import progress
 
     game = _game(options) if options.measure else None
-    card = export.export(options.run_dir, options.to, options.half, warn)
-    size = (card.parent / export.WEIGHTS).stat().st_size
-    print(f"{options.to} holds the agent ({size / 1e6:.2f} MB) and its model card, {card}")
+    card = export.export(options.run_dir, folder, options.half, warn)
     if game:
-        _measure(game, options, card)
-    return 0
+        with progress.bars() as report:
+            measured = strength.measure(game, folder, options.measure, report, options.allow, named)
+        export.write_strength(card, game.name, *measured)
+    return card
 
 
 def _write_onnx(options: argparse.Namespace) -> None:
@@ -89,13 +130,3 @@ def _game(options: argparse.Namespace) -> "Game":
     from workers.runs import strength
 
     return strength.game_of(options.run_dir, options.allow)
-
-
-def _measure(game: "Game", options: argparse.Namespace, card: "Path") -> None:
-    from workers.runs import export, strength
-    from workers.terminal import progress
-
-    with progress.bars() as report:
-        measured = strength.measure(game, options.to, options.measure, report, options.allow)
-    export.write_strength(card, measured)
-    print(f"{card} states how strong it is")

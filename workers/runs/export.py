@@ -12,7 +12,8 @@ import numpy as np
 import games
 from alphazero import checkpoint, metrics_file, plain_files
 from alphazero.addresses import ByAddress
-from alphazero.agents import CARD
+from alphazero.agents import CARD, cards
+from alphazero.agents.cards import Result
 from alphazero.checkpoint import CONFIG, MANIFEST, WEIGHTS, Checkpoint, Description
 from alphazero.config import Config, NetworkSettings
 from alphazero.errors import one_line, reading
@@ -86,10 +87,13 @@ def _described(run: Path) -> Description:
     return described
 
 
-def write_strength(card: Path, strength: str) -> None:
-    """Replace the note in a new card that its agent was not measured by ``strength``."""
-    text = card.read_text(encoding="utf-8")
-    card.write_text(text.replace(f"{UNKNOWN_STRENGTH}\n", strength, 1), encoding="utf-8")
+def write_strength(card: Path, game: str, strength: str, results: list[Result]) -> None:
+    """Replace the note in a new card that its agent was not measured by ``strength``.
+
+    ``results`` become part of its metadata.
+    """
+    text = card.read_text(encoding="utf-8").replace(f"{UNKNOWN_STRENGTH}\n", strength, 1)
+    card.write_text(cards.with_results(text, results, game), encoding="utf-8")
 
 
 def totals(exported: Trained, counted: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -181,7 +185,8 @@ def _parts(lines: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     return [lines[start:stop] for start, stop in pairwise(edges)]
 
 
-def _network(config: Config) -> str:
+def network_words(config: Config) -> str:
+    """The kind and the size of a network in a few words."""
     network = config.network
     if isinstance(network, PerceptronSettings):
         return (
@@ -211,7 +216,7 @@ def model_card(exported: Checkpoint, training: dict[str, Any], digest: str, half
     halved = half or any(array.dtype == np.float16 for array in exported.weights.values())
     stored = "float16" if halved else "float32"
     figures = {
-        "network": f"{_network(config)}, {parameters:,} parameters, stored in {stored}",
+        "network": f"{network_words(config)}, {parameters:,} parameters, stored in {stored}",
         "search in self-play": _search(config),
         "seed": str(config.seed),
         **{name: f"{value:,}" for name, value in training.items() if name != BEGAN_WITH},
@@ -226,7 +231,7 @@ def model_card(exported: Checkpoint, training: dict[str, Any], digest: str, half
     needs = f" together with {first}" if config.training.initial_weights else ""
     rows = "\n".join(f"| {name} | {value} |" for name, value in figures.items())
     return f"""\
-# {config.game}
+{cards.metadata(config.game)}# {config.game}
 
 {learned}{origin}
 

@@ -46,7 +46,7 @@ def play_match(path: Path, settings: Config) -> ArenaResult:
     # The addresses in the run's own settings are those that its user wrote.
     allow, simulations = tuple(addresses_of(settings).values()), evaluation.simulations
     agent = players.from_checkpoint(game, name, allow, path=path, simulations=simulations)
-    pair = [agent, players.make(evaluation.opponent, game, allow=allow)]
+    pair = [agent, players.make(evaluation.opponent, game, allow=allow, downloads=False)]
     return arena.play(game, pair, evaluation.games, settings.seed)
 
 

@@ -66,15 +66,12 @@ def _board(game: Game, record: GameRecord, ply: int) -> str:
     row = _row(record, ply)
     last = int(record.actions[ply - 1]) if ply else None
     drawing = game.drawing(records.states_of(row)[0], last)
-    cells: dict[int, float] = {}
     actions, weights = _policy(game, row)
-    for action, weight in zip(actions.tolist(), weights.tolist(), strict=True):
-        for cell in drawing.clicks.get(action, ())[-1:]:
-            cells[cell] = cells.get(cell, 0.0) + weight
+    policy = dict(zip(actions.tolist(), weights.tolist(), strict=True))
     number, mover, value, _, played, named = _figures(game, record, ply)
     caption = f"move {number}, {mover} to move: value {value:+.2f}\n{named}; played {played}"
     if drawing.cells:
-        return svg.render(drawing, cells, caption)
+        return svg.render(drawing, svg.cell_weights(drawing, policy), caption)
     return f"<pre>{html.escape(drawing.as_text())}\n{html.escape(caption)}</pre>"
 
 

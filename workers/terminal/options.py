@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from workers.terminal.parsing import Parser
 
 if TYPE_CHECKING:
+    from alphazero.hub import Address
     from alphazero.judging.sprt import Test
 
 PLAYERS = """\
@@ -30,6 +31,8 @@ a player is kind[:key=value,...]:
                         the agent of this program
   policy:path=RUN       a trained network, no search
   RUN                   the same as checkpoint:path=RUN
+  hf://USER/AGENT       an agent of the Hugging Face
+                        hub, which is downloaded
   gtp:cmd='gnugo --mode gtp'
                         a program that speaks GTP
   uci:cmd=stockfish,skill=0,nodes=1000
@@ -192,6 +195,16 @@ def local_path(text: str) -> Path:
     if is_url(text):
         raise argparse.ArgumentTypeError(f"{text!r} is a URL: this command needs a folder")
     return path(text)
+
+
+def path_or_address(text: str) -> "Path | Address":
+    """A path of this machine, or an agent of the Hugging Face hub, ``hf://USER/AGENT``."""
+    from alphazero import hub
+
+    if not hub.is_address(text):
+        return local_path(text)
+    _checked(text, hub.parse)
+    return hub.parse(text)
 
 
 def path_or_url(text: str) -> Path | str:
