@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from alphazero.judging.session import Session
 from workers.web.events import event
 
-SECONDS = 10.0
+SECONDS = 60.0
 """Of one process: results that are not there by then are not shown."""
 MOST_PROCESSES = 2
 """Of all pages together; others wait for their turn."""

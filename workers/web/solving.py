@@ -1,18 +1,18 @@
 """The process that proves results of moves: one position from its input, results to its output.
 
-It ends itself at its deadline, also where the server has died or a kernel does not return, and its
-memory is limited. It runs only when the processor has nothing else to do.
+It ends itself at its deadline, also where the server has died or a kernel does not return; its time
+on the processor and its memory are limited.
 """
 
 import json
-import os
 import resource
 import signal
 import sys
 
 MOST_BYTES = 2**30 * 3 // 2
 """Memory of its data."""
-LEAST_URGENT = 19
+CPU_SECONDS = 10
+"""Time on the processor, which a busy machine may give it late."""
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
     """
     wanted = json.load(sys.stdin)
     signal.setitimer(signal.ITIMER_REAL, wanted["seconds"])  # SIGALRM ends the process
-    os.nice(LEAST_URGENT)
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
 
     import games

@@ -20,8 +20,8 @@ export async function read(game, file) {
   return get('load', {game, name: file.name.slice(-100), file: packed});
 }
 
-/** Links to save the game in each of `formats`, and the button that loads one. */
-export function Files({game, formats, line, end, seats, load}) {
+/** Links to save the game in each of `formats` and the position after `at` moves as a picture; the button that loads a game. */
+export function Files({game, formats, line, at, end, seats, load}) {
   const [first, second] = seats.map(name => name.slice(0, 60));
   const choose = event => {
     const [file] = event.target.files;
@@ -31,5 +31,6 @@ export function Files({game, formats, line, end, seats, load}) {
   return html`<div class="row files">
     ${formats.map(format => html`<a key=${format} download href=${address('save',
       {game, moves: line.join('.'), format, end, first, second})}>Save as ${format.toUpperCase()}</a>`)}
+    <a download="board.svg" href=${address('board.svg', {game, moves: line.slice(0, at).join('.')})}>Save picture</a>
     <label>Load <input type="file" accept=${formats.map(f => `.${f}`).join() + ',.jsonl,.txt'} onchange=${choose}/></label></div>`;
 }

@@ -1,6 +1,6 @@
 // One game: against a player, or both sides by hand, with an analysis beside it.
 import {html, useState, useEffect, useRef} from './vendor/htm-preact.js';
-import {address, stream} from './api.js';
+import {stream} from './api.js';
 import {Board, remaining, targets} from './board.js';
 import {Table, Tree, figures, percent} from './analysis.js';
 import {Graph, Moves} from './graph.js';
@@ -137,8 +137,8 @@ export function Play({state, change, start}) {
     setNotice(`Loaded ${file.name}: ${got.seats.join(' against ')}, ${got.moves.length} moves.${got.more ? ' Only the main line of its first game is read.' : ''}`);
   }).catch(e => setError(e.message));
   const listed = (all, label, player) => [...(label && !player ? [[label, `${label} (not here)`]] : []), ...all.map(p => [p.label, p.label])];
-  const analysis = (title, given, by) => by && html`<div>${given?.error ? html`<p role="alert">${given.error}</p>`
-    : given ? html`<${Table} title=${title} report=${given} exact=${exact} legal=${legal} play=${play}/>` : html`<p>searching …</p>`}</div>`;
+  const analysis = (title, given, by, results) => by && html`<div>${given?.error ? html`<p role="alert">${given.error}</p>`
+    : given ? html`<${Table} title=${title} report=${given} exact=${results} legal=${legal} play=${play}/>` : html`<p>searching …</p>`}</div>`;
 
   return html`<section class="left" aria-label="game">
     <div class="row">
@@ -173,9 +173,8 @@ export function Play({state, change, start}) {
       <datalist id="legal">${legal.slice(0, 400).map(move => html`<option key=${move.action} value=${move.text}/>`)}</datalist>
       <button disabled=${!human}>Play</button>
       <button type="button" onclick=${copy}>Copy link</button>
-      <a href=${address('board.svg', {game, moves: line.join('.')})} download="board.svg">Save picture</a>
     </form>
-    <${Files} game=${game} formats=${offered?.formats ?? []} line=${moves} end=${end.reason ? '' : state.end}
+    <${Files} game=${game} formats=${offered?.formats ?? []} line=${moves} at=${at} end=${end.reason ? '' : state.end}
       seats=${seatNames(seat, name)} load=${load}/>
   </section>
   <section class="right" aria-label="analysis">
@@ -189,7 +188,7 @@ export function Play({state, change, start}) {
       <label><input type="checkbox" checked=${tree} onchange=${e => setTree(e.target.checked)}/> Tree</label>
     </div>
     ${unable && html`<p role="alert">${unable}</p>`}
-    ${wanted && html`<div class="pair">${analysis(second && analyst, report, analyst)}${analysis(second, other, second)}</div>`}
+    ${wanted && html`<div class=${second ? 'pair two' : 'pair'}>${analysis(second && analyst, report, analyst, exact)}${analysis(second, other, second, {})}</div>`}
     ${wanted && tree && report?.tree && html`<${Tree} branches=${report.tree} play=${play}/>`}
     <h2>Win rate of ${colours[0]}, the first player ${known[at] != null && html`<span class="now">${percent(known[at])}</span>`}</h2>
     <${Graph} values=${known} movers=${end.movers} at=${at} go=${go} mistake=${start.mistake}/>
