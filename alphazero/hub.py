@@ -144,6 +144,8 @@ def download(text: str, folder: Path) -> str:
     """
     address = parse(text)
     with _named(address):
+        if folder.exists():
+            raise HubError(f"{folder} exists already: give a new folder")
         listing = _list(address)
         _download(address, listing, folder)
     return listing.commit

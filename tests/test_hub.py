@@ -213,6 +213,7 @@ def test_the_folder_that_the_user_names_is_never_overwritten(server, tmp_path):
     with pytest.raises(ValueError, match="agent exists already"):
         hub.download(ADDRESS, tmp_path / "agent")
     assert list((tmp_path / "agent").iterdir()) == []
+    assert server.log == []
 
 
 # Hostile repositories

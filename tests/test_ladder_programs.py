@@ -79,11 +79,11 @@ def test_games_against_rungs_that_can_no_longer_be_started_are_rated(tmp_path, m
     made = with_program(f"{MADE_UP} gtp tic_tac_toe", tmp_path, monkeypatch)
     made, make, starts = replace(made, rungs=made.rungs[1:]), players.make, []
 
-    def once(spec, game, programs=False):
+    def once(spec, game, **trust):
         starts.append(spec)
         if len(starts) > 1:
             raise ValueError("there is no program any more")
-        return make(spec, game, programs=programs)
+        return make(spec, game, **trust)
 
     solver = players.make("solver", GAME)
     monkeypatch.setattr(players, "make", once)
