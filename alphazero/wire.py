@@ -67,7 +67,7 @@ _PREFIX = struct.Struct("<4sII")
 _CRC = struct.Struct("<I")
 _DECODING_ERRORS = (zlib.error, msgpack.UnpackException, ValueError, TypeError, OverflowError)
 
-
+Report = Callable[[str], object]
 Read = TypeVar("Read", Stored, Stored | str)
 
 
@@ -130,10 +130,7 @@ def is_current(game: Game, path: Path) -> bool:
 
 
 def read_shard(
-    game: Game,
-    path: Path,
-    report: Callable[[str], object] = print,
-    last: int | None = None,
+    game: Game, path: Path, report: Report = print, last: int | None = None
 ) -> Iterator[tuple[int, GameRecord | None]]:
     """Yield ``(end offset, record)`` for every undamaged frame of a shard, oldest first; for the
     ``last`` of them alone where that is given.
@@ -164,9 +161,8 @@ def rebuild(game: Game, stored: Iterable[Stored]) -> Iterator[GameRecord | str]:
 
 
 def _batches(game: Game, games: Iterable[tuple[int, Read]]) -> Iterator[list[tuple[int, Read]]]:
-    """``games`` in batches, each of one format: of at most ``BATCH_GAMES`` games and, unless it is
-    one game, ``BATCH_BYTES`` of rows.
-    """
+    """``games`` in batches, each of one format: at most ``BATCH_GAMES`` games and, unless it is one
+    game, ``BATCH_BYTES`` of rows."""
     batch, size, old = [], 0, False
     for end, read in games:
         stored = isinstance(read, Stored)
@@ -182,24 +178,17 @@ def _batches(game: Game, games: Iterable[tuple[int, Read]]) -> Iterator[list[tup
 
 
 def unpack_shard(
-    game: Game,
-    path: Path,
-    report: Callable[[str], object] = print,
-    last: int | None = None,
+    game: Game, path: Path, report: Report = print, last: int | None = None
 ) -> Iterator[tuple[int, Stored | str]]:
     """Yield for every undamaged frame of a shard its end offset, and its game as it was stored or
     what is wrong with it. That the game keeps the rules is not known before it is rebuilt.
-
-    ``report``, ``last`` and ``WireError`` as for ``read_shard``.
-    """
+    ``report``, ``last`` and ``WireError`` as for ``read_shard``."""
     frames = _frames(game, path, report)
     for frame, end, number in frames if last is None else deque(frames, last):
         yield end, _unpacked(game, frame, number)
 
 
-def _frames(
-    game: Game, path: Path, report: Callable[[str], object]
-) -> Iterator[tuple[bytes, int, int]]:
+def _frames(game: Game, path: Path, report: Report) -> Iterator[tuple[bytes, int, int]]:
     """Every undamaged frame of a shard, with its end offset and the number of its format."""
     data = path.read_bytes()
     search = _Search(game, data)
@@ -273,8 +262,7 @@ class _Search:
     """Finds undamaged frames behind damaged bytes, with bounded work per shard.
 
     Every marker may be the beginning of a frame, and each candidate's checksum is computed. In
-    bytes that someone has filled with markers this would take the square of their number.
-    """
+    bytes that someone has filled with markers this would take the square of their number."""
 
     def __init__(self, game: Game, data: bytes):
         self._game, self._data = game, data
@@ -294,7 +282,7 @@ class _Search:
 
 
 def _header_end(
-    game: Game, path: Path, data: bytes, search: _Search, report: Callable[[str], object]
+    game: Game, path: Path, data: bytes, search: _Search, report: Report
 ) -> tuple[int, int]:
     """The offset behind the header and the format; that of the first frame if it is damaged."""
     line_end = data.find(b"\n", 0, HEADER_BYTES) + 1

@@ -1,4 +1,4 @@
-"""What else a run has to look at: its newest games of self-play, and the matches of its folder."""
+"""The newest games of a run's self-play, and the matches of a folder, for the page."""
 
 import json
 import math
