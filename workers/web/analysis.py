@@ -56,7 +56,7 @@ class Analyst:
 
 
 class Wanted(NamedTuple):
-    """What a page wants to see of a search."""
+    """The part of a search that a page wants to see."""
 
     simulations: int | None = None
     """After so many it ends; None: only by the bounds of this module."""
