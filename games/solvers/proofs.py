@@ -21,7 +21,7 @@ from games.solvers import minimax
 FIRST_DEPTH = 4
 """Plies that are searched before the solver of Connect Four, which may take long, is called."""
 _STONES = 21
-"""Stones of each player in Connect Four."""
+"""The stones of each player in Connect Four."""
 _HALF = np.float32(0.5)
 
 

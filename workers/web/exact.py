@@ -11,9 +11,9 @@ from alphazero.judging.session import Session
 from workers.web.events import event
 
 SECONDS = 60.0
-"""The longest time of one process: results that are not there by then are not shown."""
+"""Time of one process: results that are not there by then are not shown."""
 MOST_PROCESSES = 2
-"""Processes of all pages together; others wait for their turn."""
+"""Processes of all pages together; other pages wait for their turn."""
 MOST_WAITING = 16
 """Pages that wait; with more the answer is 503."""
 LONGEST_LINE = 2**20
