@@ -26,8 +26,8 @@ def create() -> int:
 def reserve(descriptor: int, size: int) -> None:
     """Let the file have at least ``size`` bytes, new ones zero, at least one.
 
-    Where the system can, with memory, so that no write fails later. ``OSError`` where there is not
-    so much.
+    Where the system can, with memory, so that no write fails later. ``OSError`` where the machine
+    has not so much; where a container may not take it, the system ends the process.
     """
     size = max(size, 1)
     if os.fstat(descriptor).st_size >= size:

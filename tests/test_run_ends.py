@@ -17,7 +17,8 @@ LOST = "Ray's gcs_server has ended or hangs: no answer for 8 s"
 def log_of(directory, *, error=None, line=None):
     """Log of one process that ended with ``error``, after it had logged ``line``."""
     path = directory / "log.txt"
-    with run_directory.log_to_file(path, Console(file=io.StringIO())):
+    with run_directory.log_to_file(path, Console(file=io.StringIO())) as begin:
+        begin()
         if line:
             logging.getLogger("workers.runs").info(line)
         if error:
@@ -46,26 +47,37 @@ def test_a_process_that_was_killed_wrote_neither_an_error_nor_an_end(tmp_path):
     assert said.startswith("this run ended before without a word")
 
 
-def test_a_process_that_is_interrupted_while_it_starts_has_ended_as_it_should(tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        log_of(tmp_path, error=KeyboardInterrupt())
-    assert run_directory.describe_last_end(tmp_path / "log.txt") == ""
-
-
 def test_a_warning_while_the_run_starts_is_in_its_log_and_on_the_terminal(
     tmp_path, monkeypatch, capsys
 ):
+    make = train._parts
+
     def warns(*arguments):
         logging.getLogger("workers.cluster.supervisor").warning("no machine has a free core")
-        raise RunFailed("and none came")
+        return make(*arguments)
 
     monkeypatch.setattr(train, "_parts", warns)
-    with pytest.raises(RunFailed):
-        run(tmp_path / "new", tiny())
-    log = (tmp_path / "new" / "log.txt").read_text()
-    assert "WARNING workers.cluster.supervisor: no machine has a free core" in log
-    assert "ERROR workers.runs.run_directory: and none came" in log
-    assert "no machine has a free core" in capsys.readouterr().out
+    assert run(tmp_path / "new", tiny()) == 0
+    lines = (tmp_path / "new" / "log.txt").read_text().splitlines()
+    assert lines[0].endswith(run_directory.BEGAN)
+    assert lines[1].endswith("WARNING workers.cluster.supervisor: no machine has a free core")
+    assert capsys.readouterr().out.count("no machine has a free core") == 1
+
+
+@pytest.mark.parametrize("error", [RunFailed("and none came"), KeyboardInterrupt()])
+def test_a_run_that_ends_while_it_starts_leaves_nothing_and_is_not_resumed(
+    tmp_path, monkeypatch, error
+):
+    monkeypatch.chdir(tmp_path)
+
+    def fails(*arguments):
+        logging.getLogger("workers.cluster.supervisor").warning("no machine has a free core")
+        raise error
+
+    monkeypatch.setattr(train, "_parts", fails)
+    with pytest.raises(type(error)), run_directory.opened("tic_tac_toe", None, False) as run_dir:
+        run(run_dir, tiny())
+    assert list((tmp_path / "runs").iterdir()) == []
 
 
 def test_a_run_whose_fleet_is_lost_saves_what_it_learned_and_resume_says_why(

@@ -1,6 +1,8 @@
 """The newest games of self-play and the matches of a folder, as the page shows them."""
 
+import json
 import os
+import threading
 
 import numpy as np
 import pytest
@@ -89,6 +91,38 @@ def test_the_last_games_come_from_as_few_shards_as_hold_them(trained, tmp_path):
         assert [record.game_id for record in kept] == (2 * stored)[-count:]
 
 
+def test_the_last_games_have_no_gap_where_some_of_a_shard_are_not_valid(monkeypatch, tmp_path):
+    def read_shard(game, path, report, last=None):
+        games = {"shard_000001.bin": ["b1", "b2", "b3", None], "shard_000000.bin": ["a1", "a2"]}
+        read = games[path.name]
+        return [(0, record) for record in (read if last is None else read[-last:])]
+
+    (tmp_path / "games").mkdir()
+    for number in (0, 1):
+        (tmp_path / "games" / f"shard_{number:06d}.bin").touch()
+    monkeypatch.setattr(game_files.wire, "read_shard", read_shard)
+    newest = lambda count: game_files.newest_records(GAME, tmp_path, count, pytest.fail)  # noqa: E731
+    assert newest(3) == ["b1", "b2", "b3"]
+    assert newest(4) == ["a2", "b1", "b2", "b3"]
+    assert newest(9) == ["a1", "a2", "b1", "b2", "b3"]
+
+
+def test_one_of_many_other_files_is_a_match(tmp_path):
+    match = {"game": "g", "pairings": [], "players": [{"name": n, "elo": 0} for n in "ab"]}
+    (tmp_path / "match.json").write_text(json.dumps(match))
+    os.utime(tmp_path / "match.json", (1, 1))
+    for number in range(replays.MOST_MATCHES + 5):
+        (tmp_path / f"{number}.json").write_text("{}")
+    assert [one["name"] for one in replays.matches(tmp_path)] == ["match.json"]
+
+
+def test_pages_that_wait_for_games_are_few(page, monkeypatch):
+    monkeypatch.setattr(replays, "_room", threading.BoundedSemaphore(1))
+    with replays._room:
+        assert get(page, "/api/selfplay", run="short").status_code == 503
+    assert get(page, "/api/selfplay", run="short").status_code == 200
+
+
 def test_games_that_cannot_be_read_are_one_line(page, trained, tmp_path):
     for name, spoil in (
         ("link", lambda path: path.symlink_to("/dev/zero")),
@@ -141,7 +175,13 @@ def test_the_matches_of_the_folder_are_those_of_the_arena(page, trained, capsys)
      '{"game": "g", "players": [{"name": "a", "elo": 1}, {"name": "b", "elo": 0}],'
      ' "pairings": [{"first": 0, "second": 9, "wins": 1, "draws": 0, "losses": 0}]}',
      '{"game": "g", "players": [{"name": "a", "elo": 1}, {"name": "b", "elo": 0}],'
-     ' "pairings": [{"first": -1, "second": 0, "wins": 1, "draws": 0, "losses": 0}]}'],
+     ' "pairings": [{"first": -1, "second": 0, "wins": 1, "draws": 0, "losses": 0}]}',
+     '{"game": "g", "players": [{"name": "a", "elo": 1}, {"name": "b", "elo": 0}],'
+     ' "pairings": [{"first": Infinity, "second": 0, "wins": 1, "draws": 0, "losses": 0}]}',
+     '{"game": "g", "players": [{"name": "a", "elo": 1}, {"name": "b", "elo": 1' + "0" * 400 + '}],'
+     ' "pairings": []}',
+     '{"game": "g", "players": [{"name": "a", "elo": 1}, {"name": "b", "elo": 0}],'
+     ' "pairings": [{"first": 1, "second": 0, "wins": 1e308, "draws": 0, "losses": 1e308}]}'],
 )  # fmt: skip
 def test_other_files_are_no_matches(tmp_path, content):
     (tmp_path / "other.json").write_text(content)

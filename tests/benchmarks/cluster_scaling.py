@@ -123,7 +123,8 @@ def measure_behind_relays(folder: Path, machines: int, options: argparse.Namespa
             cluster.add(f"machine{number}", options.delay_ms / 1000)
         words = [__file__, "--join", cluster.address, "--machines", str(machines)]
         words += ["--seconds", str(options.seconds), "--latency-ms", str(options.latency_ms)]
-        text = cluster.head.run(f"python {shlex.join(words)}", START_SECONDS + options.seconds)
+        longest = START_SECONDS + WARM_SECONDS + options.seconds + 60
+        text = cluster.head.run(shlex.join([sys.executable, *words]), longest)
         return json.loads(text.splitlines()[-1])
 
 
@@ -135,7 +136,7 @@ def played(folder: Path, address: str, machines: int, options: argparse.Namespac
     """The figures of a fleet on a cluster of so many machines."""
     make = partial(SleepingEvaluator, latency=options.latency_ms / 1000)
     plan = lambda machine, learns: PLAN  # noqa: E731
-    fleet = RayFleet(CONFIG, folder / "run", address, make, plan=plan)
+    fleet = RayFleet(CONFIG, folder / f"run{machines}", address, make, plan=plan)
     fleet.publish({"none": np.zeros(1)}, 0)
     pids = all_processes if options.join else processes.process_tree
     load, began = Load(fleet, pids), time.monotonic()
@@ -163,14 +164,16 @@ def main() -> int:
     parser.add_argument("--machines", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--latency-ms", type=float, default=20.0)
-    parser.add_argument("--delay-ms", type=float, help="of each packet, on a network of its own")
+    parser.add_argument(
+        "--delay-ms", type=float, default=None, help="of each packet, on a network of its own"
+    )
     parser.add_argument("--join", help=argparse.SUPPRESS)  # the script on the head behind relays
     options = parser.parse_args()
     if options.join:
         with tempfile.TemporaryDirectory() as folder:
             print(json.dumps(played(Path(folder), options.join, options.machines[0], options)))
         return 0
-    if options.delay_ms and (reason := made_up_machines.missing()):
+    if options.delay_ms is not None and (reason := made_up_machines.missing()):
         print(f"there can be no made-up machines here: {reason}", file=sys.stderr)
         return 2
     print_rows(options)
@@ -179,7 +182,7 @@ def main() -> int:
 
 def print_rows(options: argparse.Namespace) -> None:
     """Measure and print the table."""
-    way = measure_behind_relays if options.delay_ms else measure
+    way = measure if options.delay_ms is None else measure_behind_relays
     print(f"| machines | positions/s | of linear | cores | {' | '.join(CONTROL)} |")
     print("|---" * (4 + len(CONTROL)) + "|")
     rows = []

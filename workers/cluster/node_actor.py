@@ -38,7 +38,7 @@ QUIET_SECONDS = 2.0
 """Seconds without a finished game after which a machine that is being drained has delivered all of
 them: moves that have begun are played to their end."""
 
-REPORTS = 20
+REPORTS = 40
 """Messages about replaced processes that are kept for the driver, which asks twice per second."""
 LIVES = 2**12
 """Incarnation numbers that a node has for its search processes, and those that replace them: with

@@ -30,8 +30,8 @@ KEPT_OUTPUT = 4000
 MOST_OUTPUT = 2**20
 """Bytes of a child's output from which on all but its end is dropped: a library may write a warning
 per call for weeks."""
-MOST_WARNINGS = 20
-"""Different warnings that a child sends, at most."""
+MOST_WARNINGS, MOST_ERRORS = 5, 10
+"""Different warnings that a child sends, at most, and with errors."""
 FAILED = 3
 """The exit status of a child that has sent its error."""
 CODE = """
@@ -73,23 +73,34 @@ class Sender:
         self._connection, self._lock = connection, threading.Lock()
 
     def send(self, message: Any) -> None:
+        content = pickle.dumps(message)  # which may log a warning, and that is sent, too
         with self._lock:
-            self._connection.send(message)
+            self._connection.send_bytes(content)
 
 
-class Warnings(logging.Handler):
-    """Sends each different warning of the log once, ``MOST_WARNINGS`` in all."""
+class Warnings(logging.StreamHandler):
+    """Writes warnings to the output, and sends each different one once.
+
+    Of those below an error ``MOST_WARNINGS`` are sent.
+    """
 
     def __init__(self, sender: Sender):
-        super().__init__(logging.WARNING)
+        super().__init__()
+        self.setLevel(logging.WARNING)
         self._sender, self._sent = sender, set[str]()
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = one_line(record.getMessage())
-        if text not in self._sent and len(self._sent) < MOST_WARNINGS:
+        super().emit(record)
+        try:
+            self._send(one_line(record.getMessage()), record.levelno)
+        except Exception:  # a text that does not fit its arguments, or the parent is gone
+            self.handleError(record)
+
+    def _send(self, text: str, level: int) -> None:
+        room = MOST_ERRORS if level >= logging.ERROR else MOST_WARNINGS
+        if text not in self._sent and len(self._sent) < room:
             self._sent.add(text)
-            with suppress(OSError):  # the parent has closed the connection
-                self._sender.send(Warned(text))
+            self._sender.send(Warned(text))
 
 
 class Child:

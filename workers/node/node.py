@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 TOTALS = ("evaluations", "requests", "batches", "room", "busy_nanoseconds")
 """Counts of evaluators that ``status`` adds up over all processes."""
+MOST_WARNED = 20
+"""Different warnings of processes that are reported."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ class Node:
         self._clock = Clock(max(LONGEST_CHECK, 2 * timeouts.interval))
         self._received = self._failures = self._games_before = 0
         self._failed_at = -1.0
+        self._warned = set[str]()
         self._arrived, self._stop = threading.Condition(), threading.Event()
         self._past = np.zeros(len(TOTALS), np.int64)  # counts of evaluators that have ended
         self._watching = threading.Thread(target=self._watch, name="watches a node", daemon=True)
@@ -269,7 +272,7 @@ class Node:
             self._fail(f"{member.name} failed: {message.text}", message.traceback)
             return
         if isinstance(message, Warned):
-            self._report(f"{member.name}: {message.text}")
+            self._warn(member, message.text)
             return
         with self._arrived:
             self._games += message
@@ -277,6 +280,14 @@ class Node:
             self._waiting_positions += sum(game.counts.positions for game in message)
             self._hold()
             self._arrived.notify_all()
+
+    def _warn(self, member: Member, text: str) -> None:
+        """Report a warning of a process, once, whichever of them have it, too."""
+        with self._arrived:
+            known = text in self._warned or len(self._warned) >= MOST_WARNED
+            self._warned.add(text)
+        if not known:
+            self._report(f"{member.name}: {text}")
 
     def _replace(self, member: Member, reason: str) -> None:
         """Give back what the process held and count the failure; the next check starts another."""

@@ -54,12 +54,24 @@ def newest_records(
     """
     kept: list[GameRecord] = []
     for path in sorted((run_dir / "games").glob("shard_*.bin"), reverse=True):
-        plain_files.check(path, LARGEST)
-        read = wire.read_shard(game, path, report, last=count - len(kept))
-        kept = [record for _, record in read if record is not None] + kept
         if len(kept) >= count:
             break
+        plain_files.check(path, LARGEST)
+        kept = _last(game, path, count - len(kept), report) + kept
     return kept
+
+
+def _last(game: Game, path: Path, count: int, report: Callable[[str], object]) -> list[GameRecord]:
+    """The last ``count`` valid games of a shard, or all of them.
+
+    Games that are not valid are rare: where there are some among the last ones, all are read.
+    """
+    for last in (count, None):
+        read = [record for _, record in wire.read_shard(game, path, report, last)]
+        valid = [record for record in read if record is not None]
+        if len(valid) >= count or len(read) < count:
+            break
+    return valid[-count:]
 
 
 def as_dict(game: Game, record: GameRecord) -> dict[str, Any]:

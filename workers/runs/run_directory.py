@@ -4,13 +4,15 @@ import contextlib
 import itertools
 import json
 import logging
+import logging.handlers
 import platform
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -151,6 +153,8 @@ def _revision(folder: Path) -> str | None:
 
 BEGAN = "the process began"
 ENDED = ("done: ", "stopped; ")
+MOST_EARLY = 1000
+"""Lines that are kept until the log is written."""
 
 
 def describe_last_end(log: Path) -> str:
@@ -177,30 +181,41 @@ def describe_last_end(log: Path) -> str:
 
 
 @contextmanager
-def log_to_file(path: Path, console: Console) -> Iterator[None]:
-    """Write the log of this program to a file, and its warnings to the terminal too."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, encoding="utf-8")
+def log_to_file(path: Path, console: Console) -> Iterator[Callable[[], None]]:
+    """Show this program's warnings on the terminal, and write its log to a file.
+
+    The file is written from the call of the function that this yields, earlier lines included: a
+    run that fails while it starts leaves nothing in its directory.
+    """
     screen = RichHandler(
         logging.WARNING, console, show_time=False, show_level=False, show_path=False,
         highlighter=NullHighlighter(),
     )  # fmt: skip
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    early = logging.handlers.MemoryHandler(MOST_EARLY, flushLevel=sys.maxsize, flushOnClose=False)
     root = logging.getLogger("workers")
-    root.addHandler(handler)
-    root.addHandler(screen)
+    handlers: list[logging.Handler] = [screen, early]
+    for handler in handlers:
+        root.addHandler(handler)
     root.setLevel(logging.INFO)
-    log.info(BEGAN)
+
+    def begin() -> None:
+        handler = logging.FileHandler(path, encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        root.removeHandler(early)
+        root.addHandler(handler)
+        handlers.append(handler)
+        log.info(BEGAN)
+        early.setTarget(handler)
+        early.flush()
+
     try:
-        yield
+        yield begin
     except BaseException as error:
         root.removeHandler(screen)  # the command prints the error
-        if isinstance(error, KeyboardInterrupt):  # while it starts: later it is a clean stop
-            log.info(f"{ENDED[1]}while it started")
-        elif not isinstance(error, FleetLost):  # whose reason is in the log since it was noticed
+        if not isinstance(error, FleetLost):  # whose reason is in the log since it was noticed
             log.error(str(error).partition("\n")[0] or type(error).__name__)
         raise
     finally:
-        root.removeHandler(handler)
-        root.removeHandler(screen)
-        handler.close()
+        for handler in handlers:
+            root.removeHandler(handler)
+            handler.close()

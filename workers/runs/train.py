@@ -66,10 +66,12 @@ def main(
     minutes = time_limit or settings.training.time_limit_minutes
     limit = minutes * 60 if minutes else math.inf
     with ExitStack() as stack:
-        stack.enter_context(run_directory.log_to_file(run_dir / "log.txt", console))
+        log_file = run_directory.log_to_file(run_dir / "log.txt", console)
+        begin_log = stack.enter_context(log_file)
         run = stack.enter_context(_parts(settings, run_dir, console, start is not None))
         before = loop.resume(run, start.path if start else None) if resume else 0.0
         run_directory.write_settings(run_dir, config_file.as_yaml(settings))
+        begin_log()
         first = run.learner.step
         dashboard = Dashboard(settings.training.steps, console, limit, first, before)
         dashboard.message(_summary(run))

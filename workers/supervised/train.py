@@ -98,7 +98,7 @@ def train(config: SupervisedConfig, run_dir: Path, resume: bool) -> int:
         training = prepare(config, run_dir, report)
         state = load_state(training, report) if resume else None
         run_directory.write_settings(run_dir, config_file.as_yaml(training.config))
-        stack.enter_context(run_directory.log_to_file(run_dir / "log.txt", console))
+        stack.enter_context(run_directory.log_to_file(run_dir / "log.txt", console))()
         tracker = stack.enter_context(_tracker(training, report, resume, state))
         signals = stack.enter_context(stop_on_signal(console))
 

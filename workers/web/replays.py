@@ -1,18 +1,20 @@
 """The newest games of a run's self-play, and the matches of a folder, for the page."""
 
-import json
-import math
+import heapq
 import threading
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from pydantic import BaseModel, Field
 
 from alphazero import plain_files
 from alphazero.types import GameRecord, is_trained
 from games.base import Game
 from workers.runs import game_files
+from workers.serve.batching import Unavailable
 from workers.serve.bodies import RequestError
 from workers.web.runs import Run
 
@@ -20,8 +22,14 @@ MOST_GAMES = 12
 MOST_MOVES = 10
 """Moves of the search's policy that are shown for a position."""
 MOST_MATCHES = 20
+MOST_FILES = 100
+"""Files that are looked at for matches."""
 MOST_PLAYERS = 30
 """Players of a match whose cross-table is shown."""
+MOST_PLAYED = 10**9
+"""Games of two players."""
+MOST_READING = 4
+"""Pages that wait for games of self-play; with more the answer is 503."""
 
 
 class _Place(NamedTuple):
@@ -34,13 +42,18 @@ class _Place(NamedTuple):
 
 _reading = threading.Lock()
 """Reading a shard takes 64 MiB: one at a time, however many pages ask."""
+_room = threading.BoundedSemaphore(MOST_READING)
+"""Those that wait hold threads, which other requests need, too."""
 
 
 def games_of(run: Run, game: Game) -> dict[str, Any]:
     """The newest games of self-play, the newest first, with what the search found.
 
-    ``RequestError`` (404) where there are none, or none that can be read.
+    ``RequestError`` (404) where there are none, or none that can be read; ``Unavailable`` (503)
+    where too many pages wait for theirs.
     """
+    if not _room.acquire(blocking=False):
+        raise Unavailable("the games of other pages are read first")
     try:
         shards = sorted((run.path / "games").glob("shard_*.bin"))
         changed = tuple((path.name, path.lstat().st_mtime_ns) for path in shards)
@@ -48,6 +61,8 @@ def games_of(run: Run, game: Game) -> dict[str, Any]:
             played = _newest(game, _Place(run.path, changed))
     except (OSError, ValueError) as error:
         raise RequestError(404, f"the games of {run.name} cannot be read: {error}", "run") from None
+    finally:
+        _room.release()
     if not played:
         raise RequestError(404, f"{run.name} has no games of self-play yet", "run")
     return {"games": played}
@@ -91,58 +106,65 @@ def _searched(game: Game, row: np.void) -> dict[str, Any]:
     }
 
 
+class _Pairing(BaseModel):
+    """Points of two players of a match against each other, as the arena writes them."""
+
+    first: int = Field(ge=0, lt=MOST_PLAYERS)
+    second: int = Field(ge=0, lt=MOST_PLAYERS)
+    wins: int = Field(ge=0, le=MOST_PLAYED)
+    draws: int = Field(ge=0, le=MOST_PLAYED)
+    losses: int = Field(ge=0, le=MOST_PLAYED)
+
+
+class _Player(BaseModel):
+    name: str = Field(max_length=1000)
+    elo: float = Field(allow_inf_nan=False)
+
+
+class _Match(BaseModel):
+    """The part of the arena's JSON of which the page makes a table."""
+
+    game: str = Field(max_length=1000)
+    players: list[_Player] = Field(min_length=2, max_length=MOST_PLAYERS)
+    pairings: list[_Pairing] = Field(max_length=MOST_PLAYERS**2)
+
+
 def matches(folder: Path | None) -> list[dict[str, Any]]:
     """The matches that `alphazero arena --json` has written into a folder, the newest first.
 
-    Those are files ``*.json`` with players and pairings; others are left out.
+    Those are files ``*.json`` with players and pairings; others are left out. ``MOST_FILES`` are
+    looked at, the newest ones.
     """
     if folder is None:
         return []
     try:
-        newest = sorted(folder.glob("*.json"), key=lambda path: -path.lstat().st_mtime)[
-            :MOST_MATCHES
-        ]
+        files = [(path.lstat().st_mtime_ns, path) for path in folder.glob("*.json")]
     except OSError:
         return []
-    return [match for path in newest if (match := _match(path)) is not None]
+    newest = heapq.nlargest(MOST_FILES, files)
+    read = (_match(path, changed) for changed, path in newest)
+    return list(islice((match for match in read if match is not None), MOST_MATCHES))
 
 
-def _match(path: Path) -> dict[str, Any] | None:
-    """The match of a file; None where it holds none."""
+@lru_cache(maxsize=4 * MOST_FILES)
+def _match(path: Path, changed: int) -> dict[str, Any] | None:
+    """The match of a file that was last written at ``changed``; None where it holds none."""
     try:
-        content = json.loads(plain_files.read(path))
-        players = content["players"]
-        if not 2 <= len(players) <= MOST_PLAYERS:
-            return None
-        return {
-            "name": path.name,
-            "game": str(content["game"])[:300],
-            "players": [
-                {"name": str(player["name"])[:300], "elo": _number(player["elo"])}
-                for player in players
-            ],
-            "points": _points(content["pairings"], len(players)),
-        }
-    except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError):
+        match = _Match.model_validate_json(plain_files.read(path))
+        table = _points(match.pairings, len(match.players))
+    except (OSError, ValueError, IndexError):
         return None
+    players = [player.model_dump() for player in match.players]
+    return {"name": path.name, "game": match.game, "players": players, "points": table}
 
 
-def _points(pairings: list[dict[str, Any]], count: int) -> list[list[list[float] | None]]:
+def _points(pairings: list[_Pairing], count: int) -> list[list[list[float] | None]]:
     """Per player and opponent ``[points, games]``, None where they have not met."""
     table: list[list[list[float] | None]] = [[None] * count for _ in range(count)]
-    for pairing in pairings[: count * count]:
-        first, second = int(pairing["first"]), int(pairing["second"])
-        wins, draws, losses = (_number(pairing[key]) for key in ("wins", "draws", "losses"))
-        if min(first, second) < 0 or first == second:
-            raise ValueError("no such players")
-        played = wins + draws + losses
-        table[first][second] = [wins + draws / 2, played]
-        table[second][first] = [losses + draws / 2, played]
+    for pair in pairings:
+        if pair.first == pair.second:
+            raise ValueError("a player does not play against itself")
+        played = pair.wins + pair.draws + pair.losses
+        table[pair.first][pair.second] = [pair.wins + pair.draws / 2, played]
+        table[pair.second][pair.first] = [pair.losses + pair.draws / 2, played]
     return table
-
-
-def _number(value: Any) -> float:
-    number = float(value)
-    if not math.isfinite(number):
-        raise ValueError("no finite number")
-    return number
