@@ -20,8 +20,8 @@ from workers.serve.bodies import RequestError
 
 MOST_PACKED = 24_000
 """Characters of a packed file in an address."""
-MOST_BYTES = 2**18
-"""Bytes of a file: 256 KiB."""
+MOST_BYTES = 2**16
+"""Bytes of a file, 64 KiB: a reader takes 0.15 s for as many bytes of moves, at most."""
 MOST_NAME = 60
 """Characters of a player's name."""
 ENDING = "^(time|resignation|forfeit)-[01]$"
