@@ -95,8 +95,8 @@ def test_of_several_games_the_first_one_is_loaded_and_the_page_is_told(page):
         ("tic_tac_toe", "a", b'{"game": "os:system", "moves": []}', "no saved session"),
         ("tic_tac_toe", "a", b'{"game": "os:system", "moves": [1], "seats": ["a", "b"], '
          b'"resigned": null, "clock": null}', "one of os:system, not of tic_tac_toe"),
-        ("tic_tac_toe", "a", b"[" * 100_000, "this is no saved game"),
-        ("tic_tac_toe", "a", b"9" * 100_000, "this is no saved game"),
+        ("tic_tac_toe", "a", b"[" * 50_000, "this is no saved game"),
+        ("tic_tac_toe", "a", b"9" * 50_000, "this is no saved game"),
         ("tic_tac_toe", "a", b"\xff\xfe\xfd", "this is no saved game"),
         ("tic_tac_toe", "a", b"", "this is no saved game"),
     ],
