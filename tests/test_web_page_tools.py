@@ -40,7 +40,9 @@ def test_a_whole_game_of_hex_is_played_by_clicks_against_an_opponent(page, serve
         drawing = game.drawing(played.states[0], None)
         legal = np.flatnonzero(game.legal(played.states)[0]).tolist()
         free = [a for a in legal if game.action_to_text(a).endswith(str(row + 1))]
-        action = min(free or legal, key=lambda a: abs("abcdefg".index(game.action_to_text(a)[0]) - 3))
+        action = min(
+            free or legal, key=lambda a: abs("abcdefg".index(game.action_to_text(a)[0]) - 3)
+        )
         page.locator(f"[data-cell='{drawing.clicks[action][0]}']").click()
         wait_for_moves(page, len(played.actions) + 1)
         if not session.after(game, moves_of(page)).over():
@@ -288,10 +290,10 @@ def test_a_file_that_is_read_after_another_game_was_chosen_is_left_out(page, ser
     path = tmp_path / "mine.json"
     path.write_bytes(saved(page, "Save as JSON"))
     held = []
-    page.route("**/api/load*", held.append)
+    page.route("**/api/load*", lambda route: held.append(route))
     with page.expect_request("**/api/load*"):
         page.locator("input[type=file]").set_input_files(path)
-    page.get_by_label("Game", exact=True).select_option("othello")
+    page.locator(".left select").first.select_option("othello")
     page.wait_for_selector("[data-cell='63']")
     with page.expect_response("**/api/load*"):
         held[0].continue_()
