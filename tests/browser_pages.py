@@ -63,7 +63,8 @@ def page(browser, served):
     opened, said = context.new_page(), []
     opened.set_default_timeout(WAIT)
     opened.on("console", lambda message: said.append(message.text))
-    refused = "Failed to load resource: the server responded with a status of 422"
+    failed = "Failed to load resource: the server responded with a status of"
+    refused = (f"{failed} 422", f"{failed} 503")
     opened.on("pageerror", lambda error: said.append(str(error)))
     yield opened
     assert opened.evaluate("document.documentElement.scrollWidth") <= 420

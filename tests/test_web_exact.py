@@ -1,7 +1,11 @@
 """Exact results and trees of searches for the page; bounds of the work of one request."""
 
+import asyncio
+import logging
+import signal
 import socket
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +19,9 @@ import games
 from alphazero.judging import session
 from alphazero.search import run
 from alphazero.types import Limits
+from workers.serve.batching import Unavailable
 from workers.web import analysis, app, engines, exact, trees
+from workers.web.analysis import Wanted
 from workers.web.engines import make_analyst
 from workers.web.offers import BUNDLED, Offer, Target
 
@@ -46,11 +52,107 @@ def test_a_position_that_is_over_or_wrong_starts_no_process(page, monkeypatch):
     assert get(page, "/api/exact", game="os:system").status_code == 404
 
 
-def test_a_process_that_does_not_come_to_an_end_is_ended_at_its_deadline(page, monkeypatch):
+@pytest.fixture
+def statuses(monkeypatch):
+    """The exit status of each process when it is killed: None where it had not ended by itself."""
+    ends, kill = [], exact._kill
+
+    def killed(process):
+        ends.append(process.returncode)
+        kill(process)
+
+    monkeypatch.setattr(exact, "_kill", killed)
+    return ends
+
+
+def test_a_process_that_does_not_come_to_an_end_is_ended_at_its_deadline(
+    page, monkeypatch, statuses
+):
     monkeypatch.setattr(exact, "SECONDS", 2.0)
     reports, ended = events(get(page, "/api/exact", game="chess").text)
     assert (reports, ended) == ([], True)
+    assert statuses == [-signal.SIGALRM]
     assert page.state.page.solvers.running == 0
+
+
+def test_a_process_that_fails_is_a_line_in_the_log_and_an_error_for_the_page(
+    page, monkeypatch, caplog
+):
+    monkeypatch.setattr(exact, "CODE", "raise SystemExit(3)")
+    with caplog.at_level(logging.ERROR, "workers.web.exact"):
+        reports, ended = events(get(page, "/api/exact", game="tic_tac_toe").text)
+    assert (reports, ended) == ([{"error": exact.FAILED}], True)
+    assert [record.getMessage() for record in caplog.records] == [
+        "the process of exact results ended with status 3"
+    ]
+
+
+def test_a_process_that_starts_while_the_server_ends_is_killed(page, monkeypatch, statuses):
+    start = asyncio.create_subprocess_exec
+
+    async def started(*command, **options):
+        process = await start(*command, **options)
+        page.state.page.solvers.stop()
+        return process
+
+    monkeypatch.setattr(exact, "CODE", "import time\ntime.sleep(60)")
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", started)
+    assert events(get(page, "/api/exact", game="chess").text) == ([], True)
+    assert statuses == [None, -signal.SIGKILL]
+
+
+def test_pages_that_wait_are_counted_as_soon_as_they_are_accepted(monkeypatch):
+    monkeypatch.setattr(exact, "MOST_WAITING", 1)
+    solvers = exact.Solvers()
+    leave = solvers.enter()
+    with pytest.raises(Unavailable):
+        solvers.enter()
+    leave()
+    leave()
+    solvers.enter()
+    assert solvers.waiting == 1
+
+
+def values_of(page, start, after=lambda: None):
+    """The events of the values of a game of five moves, with ``after`` called after each one."""
+
+    async def read():
+        texts = []
+        played = session.after(games.make("tic_tac_toe"), "51937")
+        async for text in page._values(played, start, Wanted(2)):
+            texts.append(text)
+            after()
+        return "".join(texts)
+
+    return events(asyncio.run(read()))[0]
+
+
+def test_the_values_of_a_game_end_with_an_error_when_there_is_no_room_any_more(page, monkeypatch):
+    def start(game, states, line, report, wanted):
+        report({"first": 0.0})
+        report(None)
+        return SimpleNamespace(stop=lambda: None)
+
+    monkeypatch.setattr(app, "TOGETHER", 2)
+    full = lambda: monkeypatch.setattr(app, "MOST_SEARCHES", 0)  # noqa: E731
+    reports = values_of(page.state.page, start, full)
+    assert [report.get("ply") for report in reports] == [0, 1, None]
+    assert "searched already" in reports[-1]["error"]
+    assert page.state.page.searches == 0
+
+
+def test_a_search_that_fails_to_start_ends_those_that_have_begun(page):
+    stopped = []
+
+    def start(game, states, line, report, wanted):
+        if len(line) == 2:
+            raise OSError("no thread")
+        return SimpleNamespace(stop=lambda: stopped.append(line))
+
+    with pytest.raises(OSError, match="no thread"):
+        values_of(page.state.page, start)
+    assert [len(line) for line in stopped] == [0, 1]
+    assert page.state.page.searches == 0
 
 
 def asking(address, query):

@@ -59,6 +59,36 @@ def test_a_game_of_self_play_is_replayed_with_the_policy_and_opened_on_the_board
     assert sum(player != "" for player, _ in cells(page)) == 2
 
 
+def test_a_position_that_fails_blocks_neither_the_replay_nor_its_other_plies(page, served):
+    refused = "**/api/position*moves=*"
+    page.goto(f"{served[0]}#view=runs")
+    page.get_by_role("button", name="games of short").click()
+    page.wait_for_selector("svg.board")
+    answer = {"status": 503, "content_type": "application/json", "body": '{"error": "too busy"}'}
+    page.route(refused, lambda route: route.fulfill(**answer))
+    page.get_by_label("ply", exact=True).fill("3")
+    page.wait_for_selector(".replay [role=alert]:has-text('too busy')")
+    assert page.locator(".replay tbody td").count() == 0  # the board is that of the first ply
+    page.unroute(refused)
+    page.get_by_label("ply", exact=True).fill("4")
+    page.wait_for_selector(".replay [role=alert]", state="detached")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.cell')].filter(c => c.dataset.player).length === 4"
+    )
+
+
+@pytest.mark.parametrize("button", ["play against short", "Open on the board"])
+def test_another_game_on_the_board_has_nothing_of_the_one_before(page, served, button):
+    page.goto(f"{served[0]}#view=runs&clock=60&times=1-1&second=gone&analyst=gone&end=time-0")
+    page.get_by_role("button", name="games of short").click()
+    page.wait_for_selector("svg.board")
+    page.get_by_role("button", name=button).click()
+    page.wait_for_selector("p.status")
+    address = page.evaluate("location.hash")
+    assert not any(f"{key}=" in address for key in ("clock", "times", "second", "end"))
+    assert "gone" not in address
+
+
 def test_a_match_is_a_table_of_the_points_of_each_pair(page, served):
     page.goto(f"{served[0]}#view=runs")
     table = page.get_by_role("group", name="match match.json")

@@ -32,7 +32,7 @@ def branches(page):
 def test_a_whole_game_of_hex_is_played_by_clicks_against_an_opponent(page, served):
     open_game(page, served, game="hex:size=7", player="random")
     game = games.make("hex:size=7")
-    for row in range(7):  # down the column d, or past what the opponent has put there
+    for row in [*range(7)] * 4:  # down the column d, or past what the opponent has put there
         played = session.after(game, moves_of(page))
         if played.over():
             break
@@ -40,13 +40,15 @@ def test_a_whole_game_of_hex_is_played_by_clicks_against_an_opponent(page, serve
         drawing = game.drawing(played.states[0], None)
         legal = np.flatnonzero(game.legal(played.states)[0]).tolist()
         free = [a for a in legal if game.action_to_text(a).endswith(str(row + 1))]
-        action = min(free, key=lambda a: abs("abcdefg".index(game.action_to_text(a)[0]) - 3))
+        action = min(
+            free or legal, key=lambda a: abs("abcdefg".index(game.action_to_text(a)[0]) - 3)
+        )
         page.locator(f"[data-cell='{drawing.clicks[action][0]}']").click()
         wait_for_moves(page, len(played.actions) + 1)
         if not session.after(game, moves_of(page)).over():
             wait_for_moves(page, len(played.actions) + 2)
-    assert moves_of(page)
-    page.wait_for_selector("p.status:has-text('won'), p.status:has-text('your turn')")
+    assert session.after(game, moves_of(page)).over()
+    wait_for_status(page, "won")
 
 
 def test_a_game_of_go_is_played_by_clicks_and_passes_against_an_opponent(page, served):
@@ -187,15 +189,13 @@ def test_the_tree_shows_the_first_plies_and_a_click_plays_its_line(page, served)
     page.get_by_label("Analysis", exact=True).check()
     page.get_by_label("Tree").check()
     page.wait_for_selector(".tree .tree .tree button")
-    line = [
-        page.locator(".tree > li > button").first.inner_text(),
-        page.locator(".tree .tree > li > button").first.inner_text(),
-    ]
-    page.locator(".tree .tree > li > button").first.click()
+    line = page.evaluate(  # at once: the search goes on and orders the tree anew
+        "() => { const reply = document.querySelector('.tree .tree > li > button');"
+        " const first = reply.closest('.tree').closest('li').querySelector('button');"
+        " const line = [first.innerText, reply.innerText]; reply.click(); return line; }"
+    )
     wait_for_moves(page, 4)
-    assert moves_of(page)[:2] == ["4", "4"]
-    assert len(moves_of(page)) == 4
-    assert all("1" <= text <= "7" for text in line)
+    assert moves_of(page) == ["4", "4", *line]
 
 
 def test_two_analysts_stand_side_by_side_and_the_link_names_both(page, served):
@@ -245,6 +245,76 @@ def test_a_move_gives_its_increment_to_the_side_that_made_it(page, served):
         wait_for_moves(page, number)
         page.wait_for_selector(f"[data-cell='{cell}'] .stone")
     page.wait_for_function("() => /times=180.0-18[12]/.test(location.hash)")
+
+
+def refuse(route):
+    route.fulfill(status=503, content_type="application/json", body='{"error": "too busy"}')
+
+
+def test_an_opponent_without_an_answer_of_the_server_does_not_lose_on_time(page, served):
+    open_game(page, served, game="tic_tac_toe", player="random", clock="60", times="60.0-3.0")
+    page.route("**/api/move*", refuse)
+    page.locator("[data-cell='4']").click()
+    page.wait_for_selector("[role=alert]:has-text('too busy')")
+    page.wait_for_timeout(4000)
+    assert "lost on time" not in page.locator("p.status").inner_text()
+    page.unroute("**/api/move*")
+    page.get_by_role("button", name="Try again").click()
+    wait_for_moves(page, 2)
+    wait_for_status(page, "your turn")
+
+
+def test_an_opponent_uses_the_time_until_its_move(page, served):
+    def late(route):
+        page.wait_for_timeout(1500)
+        route.continue_()
+
+    open_game(page, served, game="tic_tac_toe", player="random", clock="60")
+    page.route("**/api/move*", late)
+    page.locator("[data-cell='4']").click()
+    wait_for_moves(page, 2)
+    first, second = page.evaluate("location.hash.match(/times=([0-9.]+)-([0-9.]+)/).slice(1)")
+    assert float(first) == 60.0
+    assert float(second) <= 58.7
+
+
+def test_exact_results_that_are_refused_are_a_sentence(page, served):
+    open_game(page, served, game="tic_tac_toe", seat="both")
+    page.route("**/api/exact*", refuse)
+    page.get_by_label("Analysis", exact=True).check()
+    page.wait_for_selector("[role=alert]:has-text('The server gives no exact results now')")
+
+
+def test_a_file_that_is_read_after_another_game_was_chosen_is_left_out(page, served, tmp_path):
+    open_game(page, served, game="tic_tac_toe", seat="both", moves="5.1")
+    path = tmp_path / "mine.json"
+    path.write_bytes(saved(page, "Save as JSON"))
+    held = []
+    page.route("**/api/load*", lambda route: held.append(route))
+    with page.expect_request("**/api/load*"):
+        page.locator("input[type=file]").set_input_files(path)
+    page.locator(".left select").first.select_option("othello")
+    page.wait_for_selector("[data-cell='63']")
+    with page.expect_response("**/api/load*"):
+        held[0].continue_()
+    page.wait_for_timeout(300)
+    assert moves_of(page) == []
+
+
+def test_names_for_a_file_are_short_and_differ_and_a_resignation_is_the_end_of_a_game(page, served):
+    page.goto(served[0])
+    names = page.evaluate(
+        "async () => { const {seatNames} = await import('/words.js');"
+        " return ['none', 'first', 'second'].map(seat => seatNames(seat, 'x'.repeat(80))); }"
+    )
+    assert all(len(set(pair)) == 2 and max(map(len, pair)) == 60 for pair in names)
+    assert names[0][0].endswith("x (1)")
+    ends = page.evaluate(
+        "async () => { const {endOf} = await import('/replays.js');"
+        " return [[1, 'resignation'], [-1, 'resignation'], [1, 'rules']]"
+        ".map(([first, reason]) => endOf({first, reason})); }"
+    )
+    assert ends == ["resignation-1", "resignation-0", ""]
 
 
 def test_the_keyboard_alone_reaches_and_uses_every_tool(page, served):

@@ -1,11 +1,11 @@
 """Proven results of the moves of one position, nearer ones first: ``win in 3 plies``.
 
-For every game: full-width search (``minimax.search``), a ply deeper each time. Positions that it
-does not know count as wins of the player about to move at the root. A result that is proven
-nevertheless needs no knowledge of them: a loss is one whatever they are, and a win is only reported
-where a game ends as one. Of moves that then are at most a draw, a second search, in which the
-unknown positions are losses, says which ones are at least one. In Connect Four the solver follows,
-which knows all results.
+For every game: full-width search (``minimax.search``), a ply deeper each time. Positions at
+its last ply where the game goes on count as wins of the player about to move at the root. A result
+that is proven nevertheless does not depend on them: a loss is one whatever they are, and a win is
+only reported where a game ends as one. Of moves that then are at most a draw, a second search, in
+which those positions are losses, tells which ones are at least one. In Connect Four the solver
+follows, which computes all results.
 """
 
 from collections.abc import Iterator

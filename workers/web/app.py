@@ -195,9 +195,8 @@ class Page:
     async def exact(self, game: Text, moves: Moves = "") -> Response:
         """Exact results of the moves of a position, as far as they are proven in time."""
         played = await asyncio.to_thread(self._unfinished, game, moves)
-        if self.closing or self.solvers.waiting >= exact.MOST_WAITING:
-            raise Unavailable("too many positions are solved already")
-        return EventStream(self.solvers.events(game, played))
+        leave = self.solvers.enter()
+        return EventStream(self.solvers.events(game, played, leave), leave)
 
     async def values(
         self, game: Text, player: Text, moves: Moves = "", simulations: Simulations = 64
@@ -242,16 +241,22 @@ class Page:
     async def _values(
         self, played: Session, start: Callable[..., Job], wanted: Wanted
     ) -> AsyncGenerator[str, None]:
-        """Searches of ``TOGETHER`` positions at once, and the result of a finished game."""
+        """Searches of ``TOGETHER`` positions at once, and the result of a finished game.
+
+        Other pages may have begun searches meanwhile: without room for more, ``error`` says so.
+        """
         plies = len(played.actions) + (not played.over())
         for first in range(0, plies, TOGETHER):
-            if self.closing:
-                return
-            together = range(first, min(first + TOGETHER, plies))
-            searches = [Search(self.open, start, played, ply, wanted) for ply in together]
+            together, searches = range(first, min(first + TOGETHER, plies)), list[Search]()
             try:
+                self._check_room(len(together))
+                for ply in together:
+                    searches.append(Search(self.open, start, played, ply, wanted))
                 for ply, search in zip(together, searches, strict=True):
                     yield event({"ply": ply, **await search.last()})
+            except Unavailable as error:
+                yield event({"error": str(error)})
+                return
             finally:
                 for search in searches:
                     search.stop()

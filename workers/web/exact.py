@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import logging
+import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 
 from alphazero.judging.session import Session
+from workers.serve.batching import Unavailable
 from workers.web.events import event
 
 SECONDS = 60.0
@@ -25,6 +28,11 @@ from workers.web.solving import main
 main()
 """
 """The program of a process, which imports what this one does."""
+EXPECTED = (0, -signal.SIGALRM, -signal.SIGXCPU, -signal.SIGKILL)
+"""Exit statuses of a process that ended, or was ended, as it should; with others it has failed."""
+FAILED = "the exact results ended early: their process failed"
+
+logger = logging.getLogger(__name__)
 
 
 class Solvers:
@@ -33,9 +41,13 @@ class Solvers:
     def __init__(self) -> None:
         self._turn = asyncio.Semaphore(MOST_PROCESSES)
         self._running: set[Process] = set()
+        self._waiting: set[object] = set()
         self._closing = False
-        self.waiting = 0
+
+    @property
+    def waiting(self) -> int:
         """Pages that wait for their turn."""
+        return len(self._waiting)
 
     @property
     def running(self) -> int:
@@ -48,18 +60,31 @@ class Solvers:
         for process in list(self._running):
             _kill(process)
 
-    async def events(self, text: str, played: Session) -> AsyncGenerator[str, None]:
+    def enter(self) -> Callable[[], None]:
+        """Count one page more that waits; returns the function that ends it, also if called twice.
+
+        ``Unavailable`` where too many wait already or the server ends.
+        """
+        if self._closing or self.waiting >= MOST_WAITING:
+            raise Unavailable("too many positions are solved already")
+        place = object()
+        self._waiting.add(place)
+        return lambda: self._waiting.discard(place)
+
+    async def events(
+        self, text: str, played: Session, leave: Callable[[], None]
+    ) -> AsyncGenerator[str, None]:
         """An event for each new result of the moves of ``played``, which is not over.
 
-        ``text``: the text of its game. ``moves`` maps actions, counted from 1, to result and plies,
-        see ``proofs.Proof``.
+        ``text``: the text of its game. ``leave``: what ``enter`` has returned. ``moves`` maps
+        actions, counted from 1, to result and plies, see ``proofs.Proof``; ``error`` is a sentence
+        where the process has failed.
         """
         wanted = {"game": text, "actions": [int(a) for a in played.actions], "seconds": SECONDS}
-        self.waiting += 1
         try:
             await self._turn.acquire()
         finally:
-            self.waiting -= 1
+            leave()
         try:
             if self._closing:
                 return
@@ -67,6 +92,9 @@ class Solvers:
                 assert process.stdout
                 while line := await process.stdout.readline():
                     yield event({"moves": json.loads(line)})
+                if (status := await process.wait()) not in EXPECTED:
+                    logger.error("the process of exact results ended with status %d", status)
+                    yield event({"error": FAILED})
         finally:
             self._turn.release()
 
@@ -79,6 +107,8 @@ class Solvers:
             stdin=PIPE, stdout=PIPE, stderr=DEVNULL, limit=LONGEST_LINE,
         )  # fmt: skip
         self._running.add(process)
+        if self._closing:  # the server has ended while the process started
+            _kill(process)
         try:
             assert process.stdin
             with suppress(ConnectionError):

@@ -12,17 +12,18 @@ export const shown = seconds => seconds < 10 ? seconds.toFixed(1)
 /**
  * `{left, begin, moved}`: the seconds of both sides, null without a clock; a function that lets the time run;
  * one that returns the change of state for a move: the side whose time ran gets its increment.
- * `side`: whose time runs, null where the game does not go on.
+ * `side`: whose time runs, null where the game does not go on. `held`: its time stands still; what it had
+ * used for this move is given back.
  */
-export function useClock(state, change, side) {
+export function useClock(state, change, side, held) {
   const [, tick] = useState(0), since = useRef(null), begun = useRef(false), key = state.moves.join('.');
   const [seconds, increment = 0] = state.clock ? state.clock.split('+').map(Number) : [0];
   const stored = state.times ? state.times.split('-').map(Number) : [seconds, seconds];
-  const running = state.clock && begun.current && side !== null;
+  const running = state.clock && begun.current && side !== null && !held;
   const left = () => stored.map((time, i) => i === side && running && since.current !== null
     ? Math.max(0, time - (performance.now() - since.current) / 1000) : time);
   const times = (more = 0) => left().map((time, i) => (time + (running && i === side ? more : 0)).toFixed(1)).join('-');
-  useEffect(() => { since.current = performance.now(); }, [key, side, state.clock, state.end]);
+  useEffect(() => { since.current = performance.now(); }, [key, side, state.clock, state.end, held]);
   useEffect(() => {
     if (!running) return undefined;
     const timer = setInterval(() => {

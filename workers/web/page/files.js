@@ -22,7 +22,7 @@ export async function read(game, file) {
 
 /** Links to save the game in each of `formats` and the position after `at` moves as a picture; the button that loads a game. */
 export function Files({game, formats, line, at, end, seats, load}) {
-  const [first, second] = seats.map(name => name.slice(0, 60));
+  const [first, second] = seats;
   const choose = event => {
     const [file] = event.target.files;
     event.target.value = '';  // the same file may be chosen again

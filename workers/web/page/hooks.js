@@ -1,5 +1,5 @@
 // What a game needs of the server: positions, players, the opponent's moves, searches, exact results.
-import {useState, useEffect} from './vendor/htm-preact.js';
+import {useState, useEffect, useRef} from './vendor/htm-preact.js';
 import {get, position, stream} from './api.js';
 
 const EXACT_PAUSE = 500, KEPT = 200, TREE_PLIES = 3;
@@ -52,7 +52,10 @@ export function useAnalysis(game, moves, player, tree, onReport) {
 
 const proven = new Map();
 
-/** The exact results of the moves while `on`, as far as they are known: per action `[result, plies]`. */
+/**
+ * `{moves, error}` while `on`: the exact results of the moves as far as they are known, per action
+ * `[result, plies]`, and a sentence where no more of them come. They are asked for anew after an error.
+ */
 export function useExact(on, game, moves) {
   const key = `${game}#${moves.join('.')}`, [, setNews] = useState('');
   useEffect(() => {
@@ -64,11 +67,14 @@ export function useExact(on, game, moves) {
       setNews(key + JSON.stringify(entry));
     };
     const timer = setTimeout(() => {  // not for each position of those that are passed by
-      close = stream('exact', {game, moves: moves.join('.')}, put, failed => failed || put({ended: true}));
+      put({error: ''});
+      close = stream('exact', {game, moves: moves.join('.')}, put, failed => put(failed
+        ? {error: 'The server gives no exact results now; turn the analysis off and on again.'} : {ended: !proven.get(key).error}));
     }, EXACT_PAUSE);
     return () => { clearTimeout(timer); close(); };
   }, [on, key]);
-  return on ? proven.get(key)?.moves ?? {} : {};
+  const {moves: results = {}, error = ''} = on && proven.get(key) || {};
+  return {moves: results, error};
 }
 
 /**
@@ -77,14 +83,16 @@ export function useExact(on, game, moves) {
  */
 export function useOpponent(opponent, {game, moves, level}, pause, again, onAnswer, onError) {
   const [thinking, setThinking] = useState(false), key = moves.join('.');
+  const answers = useRef({});
+  answers.current = {onAnswer, onError};  // those of the last render: the clock has gone on since the request
   useEffect(() => {
     if (!opponent) return undefined;
     const leaving = new AbortController(), left = () => leaving.signal.aborted;
     setThinking(true);
     const timer = setTimeout(() => get('move', {game, moves: key, player: opponent.label,
       simulations: opponent.levels ? level : ''}, leaving.signal)
-      .then(answer => { if (!left()) { setThinking(false); onAnswer(answer); } })
-      .catch(error => { if (!left()) { setThinking(false); onError(error.message); } }), pause);
+      .then(answer => { if (!left()) { setThinking(false); answers.current.onAnswer(answer); } })
+      .catch(error => { if (!left()) { setThinking(false); answers.current.onError(error.message); } }), pause);
     return () => { clearTimeout(timer); leaving.abort(); setThinking(false); };
   }, [opponent?.label, game, key, level, again, pause]);
   return thinking;

@@ -3,6 +3,9 @@
 const EMPTY = {view: 'board', game: '', moves: [], at: null, end: '', seat: 'first', player: '', level: '',
   clock: '', times: '', analyst: '', second: '', run: ''};
 
+/** What another game than the one on the board begins with. */
+export const NEW_GAME = {moves: [], at: 0, end: '', player: '', clock: '', times: '', analyst: '', second: ''};
+
 /** The forms of values; others are as in a new page. `end`: how the game ended and which side lost;
  * `clock`: seconds and increment; `times`: the seconds that both sides had left after the last move. */
 const FORMS = {view: /^(board|runs)$/, seat: /^(first|second|both|none)$/, end: /^(time|resignation|forfeit)-[01]$/,

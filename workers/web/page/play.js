@@ -57,7 +57,8 @@ export function Play({state, change, start}) {
   const own = {first: 0, second: 1}[seat], mover = shown?.here.movers.at(-1);
   const theirs = going && at === moves.length && (seat === 'none' || (seat !== 'both' && mover !== own));
   const side = shown?.line === moves.join('.') && !shown.end.reason && !state.end ? shown.end.movers.at(-1) : null;
-  const clock = useClock(state, change, side);
+  const failed = theirs && error !== '';  // the opponent has no time to lose where the server gave no answer
+  const clock = useClock(state, change, side, failed);
 
   const forget = () => { hinting.current?.(); setPicked([]); setHint(null); setNotice(''); };
   const go = ply => { forget(); change({at: Math.min(Math.max(ply, 0), moves.length)}); };
@@ -94,11 +95,13 @@ export function Play({state, change, start}) {
     setNotice(`${opponent.label}: ${answer.forfeit}`);
   }, setError);
 
-  useEffect(() => () => { graph.current?.(); hinting.current?.(); }, []);
+  const gameNow = useRef(game);
+  gameNow.current = game;
+  useEffect(() => () => { gameNow.current = null; graph.current?.(); hinting.current?.(); }, []);
   useEffect(() => { hinting.current?.(); setPicked([]); setHint(null); }, [game, line.join('.'), analyst]);
   useEffect(() => {
     if (shown && current && shown.here.reason) for (const by of [analyst, second]) know(by, line.join('.'), shown.here.result);
-  }, [shown, current, analyst]);
+  }, [shown, current, analyst, second]);
 
   if (!shown) return html`<p role="alert">${error || 'loading …'} ${error && html`<button onclick=${() => begin({})}>New game</button>`}</p>`;
   const {here, end} = shown, next = targets(legal, picked), name = opponent?.label ?? (state.player || 'the opponent');
@@ -133,12 +136,14 @@ export function Play({state, change, start}) {
     if (move) { field.value = ''; setError(''); play(move.action); } else setError(`${text || 'nothing'} is not a move here`);
   };
   const load = file => read(game, file).then(got => {
-    begin({moves: got.moves.map(String), at: got.moves.length, end: got.end, seat: 'both'});
+    if (gameNow.current !== game) return;  // another game was chosen meanwhile
+    begin({game, moves: got.moves.map(String), at: got.moves.length, end: got.end, seat: 'both'});
     setNotice(`Loaded ${file.name}: ${got.seats.join(' against ')}, ${got.moves.length} moves.${got.more ? ' Only the main line of its first game is read.' : ''}`);
-  }).catch(e => setError(e.message));
+  }).catch(e => gameNow.current === game && setError(e.message));
   const listed = (all, label, player) => [...(label && !player ? [[label, `${label} (not here)`]] : []), ...all.map(p => [p.label, p.label])];
   const analysis = (title, given, by, results) => by && html`<div>${given?.error ? html`<p role="alert">${given.error}</p>`
-    : given ? html`<${Table} title=${title} report=${given} exact=${results} legal=${legal} play=${play}/>` : html`<p>searching …</p>`}</div>`;
+    : given ? html`<${Table} title=${title} report=${given} exact=${results.moves} legal=${legal} play=${play}/>` : html`<p>searching …</p>`}
+    ${results.error && html`<p role="alert">${results.error}</p>`}</div>`;
 
   return html`<section class="left" aria-label="game">
     <div class="row">
@@ -188,7 +193,7 @@ export function Play({state, change, start}) {
       <label><input type="checkbox" checked=${tree} onchange=${e => setTree(e.target.checked)}/> Tree</label>
     </div>
     ${unable && html`<p role="alert">${unable}</p>`}
-    ${wanted && html`<div class=${second ? 'pair two' : 'pair'}>${analysis(second && analyst, report, analyst, exact)}${analysis(second, other, second, {})}</div>`}
+    ${wanted && html`<div class=${second ? 'pair two' : 'pair'}>${analysis(second && analyst, report, analyst, exact)}${analysis(second, other, second, {moves: {}})}</div>`}
     ${wanted && tree && report?.tree && html`<${Tree} branches=${report.tree} play=${play}/>`}
     <h2>Win rate of ${colours[0]}, the first player ${known[at] != null && html`<span class="now">${percent(known[at])}</span>`}</h2>
     <${Graph} values=${known} movers=${end.movers} at=${at} go=${go} mistake=${start.mistake}/>

@@ -3,6 +3,7 @@ import {html, useState, useEffect} from './vendor/htm-preact.js';
 import {get, position} from './api.js';
 import {Board, targets} from './board.js';
 import {figures, percent} from './analysis.js';
+import {NEW_GAME} from './link.js';
 import {COLOURS, PIECES} from './words.js';
 
 /** What the search found at a ply, in the form of a search's report; null for a random move. */
@@ -18,27 +19,34 @@ function ending({first, reason}) {
   return `${result} (${reason})`;
 }
 
+/** The same as the page's address has it; '' where the game ended by its rules or by a proof. */
+export function endOf({first, reason}) {
+  return reason === 'resignation' ? `resignation-${first > 0 ? 1 : 0}` : '';
+}
+
 /** One game of self-play: the board at a ply, with the share that the search gave to each move. */
 function Replay({run, played, open}) {
-  const [ply, setPly] = useState(0), [here, setHere] = useState(null), [error, setError] = useState('');
+  const [ply, setPly] = useState(0), [shown, setShown] = useState(null), [error, setError] = useState('');
   const at = Math.min(ply, played.moves.length), colours = run.game === 'chess' ? PIECES : COLOURS;
   useEffect(() => setPly(0), [played.id]);
   useEffect(() => {
     const leaving = new AbortController();
-    position(run.game, played.moves.slice(0, at), leaving.signal).then(setHere)
+    setError('');
+    position(run.game, played.moves.slice(0, at), leaving.signal)
+      .then(here => { if (!leaving.signal.aborted) setShown({at, here}); })
       .catch(e => { if (!leaving.signal.aborted) setError(e.message); });
     return () => leaving.abort();
   }, [run.game, played.id, at]);
-  if (error) return html`<p role="alert">${error}</p>`;
-  if (!here) return html`<p>loading …</p>`;
-  const report = asReport(played.searched[at]), value = played.searched[at]?.value;
-  const texts = new Map(here.legal.map(move => [move.action, move.text]));
+  if (!shown && !error) return html`<p>loading …</p>`;
+  const here = shown?.here, current = shown?.at === at;  // the board of another ply stays until this one's is there
+  const report = current ? asReport(played.searched[at]) : null, value = played.searched[at]?.value;
+  const texts = new Map((here?.legal ?? []).map(move => [move.action, move.text]));
   const said = !played.searched[at] ? 'no search: a random move of the opening, or the end'
     : `the search's value: ${percent(value)} for the player about to move`;
   return html`<div class="replay">
-    <${Board} board=${here.board} legal=${[]} picked=${[]} setPicked=${() => {}} play=${() => {}} arrow=${[]}
-      figures=${figures(report, targets(here.legal, []), 'prior')} chess=${run.game === 'chess'} players=${colours} places=${here.places}/>
-    <div><label>ply <input type="range" min="0" max=${played.moves.length} value=${at} aria-valuetext="ply ${at}"
+    ${here && html`<${Board} board=${here.board} legal=${[]} picked=${[]} setPicked=${() => {}} play=${() => {}} arrow=${[]}
+      figures=${current ? figures(report, targets(here.legal, []), 'prior') : new Map()} chess=${run.game === 'chess'} players=${colours} places=${here.places}/>`}
+    <div>${error && html`<p role="alert">${error}</p>`}<label>ply <input type="range" min="0" max=${played.moves.length} value=${at} aria-valuetext="ply ${at}"
         oninput=${e => setPly(Number(e.target.value))}/></label>
       <p role="status">${at} of ${played.moves.length}: ${said}</p>
       ${report?.moves.length > 0 && html`<table><caption>the share of the search's policy</caption><thead><tr><th scope="col">move</th><th scope="col">share</th></tr></thead>
@@ -58,7 +66,8 @@ export function Replays({run, change}) {
   }, [run.name, asked]);
   if (!games) return html`<p>loading …</p>`;
   const played = games.find(game => game.id === id) ?? games[0];
-  const open = (game, at) => change({view: 'board', game: run.game, moves: game.moves, at, seat: 'both'}, true);
+  const open = (game, at) => change({...NEW_GAME, view: 'board', game: run.game, moves: game.moves, at,
+    end: endOf(game.result), seat: 'both'}, true);
   return html`<section aria-label="self-play of ${run.name}"><h2>Newest games of ${run.name}</h2>
     ${error && html`<p role="alert">${error}</p>`}
     <div class="row">${games.length > 0 && html`<label>game <select value=${played.id} onchange=${e => setId(e.target.value)}>

@@ -1,6 +1,7 @@
 // The curves of a folder's runs while they train; each chart has a curve per chosen run.
 import {html, useState, useEffect, useRef} from './vendor/htm-preact.js';
 import {get} from './api.js';
+import {NEW_GAME} from './link.js';
 import {Matches, Replays} from './replays.js';
 
 const USUAL = ['loss', 'policy_loss', 'value_loss', 'elo', 'policy_mistakes/opening_medium', 'positions_per_second'];
@@ -132,7 +133,7 @@ export function Runs({state, change, start}) {
     .filter(name => !HIDDEN.has(name)).sort();
   const charts = [...USUAL.filter(name => metrics.includes(name)), ...extra.filter(name => metrics.includes(name))];
   const choose = (name, on) => change({run: (on ? [...names, name] : names.filter(n => n !== name)).join('/')});
-  const use = (run, step, seat) => change({view: 'board', game: run.game, moves: [], at: 0, end: '', times: '', seat,
+  const use = (run, step, seat) => change({...NEW_GAME, view: 'board', game: run.game, seat,
     player: `${run.name}, step ${step}`, analyst: `${run.name}, step ${step}`}, true);
   return html`<section class="runs" aria-label="runs">
     <div class="scroll" tabindex="0" role="group" aria-label="list of runs"><table><thead><tr><th scope="col">run</th><th scope="col">game</th>

@@ -26,9 +26,12 @@ export function sentence(here, state, thinking, opponent, colours) {
   return own === mover ? `${name}: your turn` : `${name}: the turn of ${opponent}`;
 }
 
+const MOST_NAME = 60;  // as the server has it
+
 /** The names of both sides for a file; they differ. */
 export function seatNames(seat, opponent) {
   if (seat === 'both') return ['first', 'second'];
-  if (seat === 'none') return [`${opponent} (1)`, `${opponent} (2)`];
-  return seat === 'first' ? ['you', opponent] : [opponent, 'you'];
+  if (seat === 'none') return ['(1)', '(2)'].map(number => `${opponent.slice(0, MOST_NAME - 4)} ${number}`);
+  const names = ['you', opponent === 'you' ? 'you (2)' : opponent.slice(0, MOST_NAME)];
+  return seat === 'first' ? names : names.reverse();
 }
