@@ -6,9 +6,11 @@ The hub is a server of the test on this machine; nothing else is reached.
 import hashlib
 import itertools
 import json
+import os
 import re
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -114,10 +116,6 @@ def test_any_other_text_is_refused_in_one_short_line(text):
     assert len(str(error.value)) < 250
 
 
-def test_the_files_have_the_names_that_checkpoints_give_them():
-    assert (hub.WEIGHTS, hub.CONFIG) == (checkpoint.WEIGHTS, checkpoint.CONFIG)
-
-
 def test_a_player_is_named_by_the_address_alone_or_by_its_path_with_options():
     assert players.parse(ADDRESS) == ("checkpoint", {"path": ADDRESS})
     for text in (f"{ADDRESS}:simulations=5", f"{ADDRESS},simulations=5"):
@@ -188,6 +186,39 @@ def test_a_process_that_downloads_the_same_at_the_same_time_does_no_harm(server,
     folder = hub.local_folder(ADDRESS)
     assert sealed.find_damage(folder) is None
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_a_download_that_another_process_has_finished_is_not_deleted(server, monkeypatch):
+    folder = hub.local_folder(ADDRESS)
+    whole = folder.rename(folder.with_name("whole"))
+    original, looked = hub._is_damaged, []
+
+    def overtaken(path):
+        damaged = original(path)
+        if path == folder and not looked:
+            looked.append(whole.rename(folder))  # after it was looked at
+        return damaged
+
+    monkeypatch.setattr(hub, "_is_damaged", overtaken)
+    path = f"/{AGENT}/resolve/{commit_of(server)}/MANIFEST.json"
+    server.answers[path] = lambda request: request.send(b"", 500)
+    assert hub.local_folder(ADDRESS) == folder
+    assert looked == [folder]
+    assert sealed.find_damage(folder) is None
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_what_a_killed_download_has_left_is_deleted_after_a_day(server, tmp_path):
+    (tmp_path / "here").mkdir()
+    names = [f".downloading-{'0' * 15}{n}" for n in range(2)] + [".downloading-mine", "0" * 16]
+    for hours, name in zip((25, 23, 25, 25), names, strict=True):
+        (tmp_path / "here" / name).mkdir()
+        (tmp_path / "here" / name / "weights.safetensors").touch()
+        then = time.time() - hours * 3600
+        os.utime(tmp_path / "here" / name, (then, then))
+    hub.download(ADDRESS, tmp_path / "here/agent")
+    left = {path.name for path in (tmp_path / "here").iterdir()}
+    assert left == {*names[1:], "agent"}
 
 
 def test_a_player_of_a_file_is_never_downloaded(server, tmp_path, capsys):
