@@ -22,9 +22,7 @@ from alphazero.nn import state as states
 from alphazero.nn.weights import Shapes, Weights
 from games.base import Game
 
-WEIGHTS = "weights.safetensors"
-TRAINING = "training.pt"
-CONFIG = "config.yaml"
+WEIGHTS, CONFIG, TRAINING = sealed.WEIGHTS, sealed.CONFIG, sealed.TRAINING
 MANIFEST = sealed.MANIFEST
 resolve = sealed.resolve
 

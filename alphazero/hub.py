@@ -14,8 +14,9 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,19 +28,21 @@ from alphazero.errors import one_line, reading
 from alphazero.hub_requests import HubError
 
 PREFIX = "hf://"
-WEIGHTS, CONFIG = "weights.safetensors", "config.yaml"
 HUB_CARD = "README.md"
 """The model card's name on the hub, which shows it as the page of the agent."""
 LARGEST = {
     sealed.MANIFEST: plain_files.TEXT,
-    CONFIG: plain_yaml.LARGEST,
-    WEIGHTS: 2**30,
+    sealed.CONFIG: plain_yaml.LARGEST,
+    sealed.WEIGHTS: 2**30,
     HUB_CARD: plain_files.TEXT,
 }
 """The files that are downloaded, each with its most bytes: a network of 250 million parameters."""
 UPLOAD_SECONDS = 120.0
 """The longest wait for an answer while an agent is uploaded."""
-NEEDED = (sealed.MANIFEST, CONFIG, WEIGHTS)
+NEEDED = (sealed.MANIFEST, sealed.CONFIG, sealed.WEIGHTS)
+ABANDONED_SECONDS = 24 * 3600.0
+"""The age of the folder of a download that goes on no more: the slowest takes 15 hours."""
+_DOWNLOADING = ".downloading-"
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9_]|[.-](?=[A-Za-z0-9_])){0,95}"
 _ADDRESS = re.compile(rf"hf://({_NAME}/{_NAME})(?:@({_NAME}))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -217,9 +220,10 @@ def _remote_file(entry: dict[str, Any]) -> RemoteFile:
 
 def _fill(address: Address, listing: Listing, folder: Path) -> None:
     """Download to a folder of the cache, unless it holds the agent already."""
+    if _is_damaged(folder):
+        _remove_damaged(folder)
     if not _is_damaged(folder):
         return
-    shutil.rmtree(folder, ignore_errors=True)
     try:
         _download(address, listing, folder)
     except (HubError, OSError):
@@ -227,9 +231,39 @@ def _fill(address: Address, listing: Listing, folder: Path) -> None:
             raise
 
 
+def _remove_damaged(folder: Path) -> None:
+    """Delete a damaged folder, but not a whole one that replaced it after it was looked at.
+
+    Another process may download the same agent. What was renamed is this process's alone.
+    """
+    aside = _unfinished(folder)
+    try:
+        folder.rename(aside)
+        if not _is_damaged(aside):
+            aside.rename(folder)
+    except OSError:  # there is none, or a third process has renamed its own into place
+        pass
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _unfinished(folder: Path) -> Path:
+    """A new name beside ``folder``, which no reader looks at."""
+    return folder.with_name(f"{_DOWNLOADING}{secrets.token_hex(8)}")
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Delete what processes that were killed have left in a folder."""
+    newest = time.time() - ABANDONED_SECONDS
+    for path in parent.glob(f"{_DOWNLOADING}{'[0-9a-f]' * 16}"):
+        with suppress(OSError):  # another process has deleted it
+            if path.lstat().st_mtime < newest:
+                shutil.rmtree(path, ignore_errors=True)
+
+
 def _download(address: Address, listing: Listing, folder: Path) -> None:
     """Write the files to the new ``folder``, compare them with their hashes, or write nothing."""
-    unfinished = folder.with_name(f".downloading-{secrets.token_hex(8)}")
+    _remove_abandoned(folder.parent)
+    unfinished = _unfinished(folder)
     try:
         unfinished.mkdir(parents=True)
     except OSError as error:

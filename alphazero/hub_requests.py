@@ -1,7 +1,7 @@
 """Answers of the Hugging Face hub, read within bounds: bytes, time, redirects.
 
 ``huggingface_hub`` has the connection, the address of the hub and the user's token. Its own
-downloads are not used: they write as many bytes as a server sends, and wait as long as it likes.
+downloads are not used: they limit neither the bytes of an answer nor the time that it takes.
 """
 
 import time

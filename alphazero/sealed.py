@@ -39,6 +39,8 @@ from alphazero.plain_files import NotPlain
 
 FORMAT = 1
 MANIFEST = "MANIFEST.json"
+WEIGHTS, CONFIG, TRAINING = "weights.safetensors", "config.yaml", "training.pt"
+"""The names of a checkpoint's files; an exported agent has no training state."""
 LARGEST = 2**32
 """The most bytes of a file: the training state of a network of 250 million parameters."""
 MOST_FILES = 100

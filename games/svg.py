@@ -54,12 +54,12 @@ def render(drawing: Drawing, weights: Mapping[int, float] | None = None, caption
 def cell_weights(drawing: Drawing, weights: Mapping[int, float]) -> dict[int, float]:
     """Weights per action as weights per cell: that of a move is added to the cell where it ends.
 
-    The moves without cells, as a pass, are left out.
+    A sum above 1 becomes 1. The moves without cells, as a pass, are left out.
     """
     cells: dict[int, float] = {}
     for action, weight in weights.items():
         for cell in drawing.clicks.get(action, ())[-1:]:
-            cells[cell] = cells.get(cell, 0.0) + weight
+            cells[cell] = min(cells.get(cell, 0.0) + weight, 1.0)
     return cells
 
 

@@ -2,7 +2,7 @@
 
 Repositories are dictionaries of files; a commit replaces the last one. ``answers`` replaces the
 answer of a path: a function that is called with the handler, for hostile ones. Large files lie on
-a second address, to which ``/resolve/`` refers, as on the hub.
+a second address, to which ``/resolve/`` refers, as on the hub. ``server`` is its fixture.
 """
 
 import base64
@@ -13,8 +13,18 @@ import threading
 from collections.abc import Callable
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
+
+from alphazero import agents, hub
+
+AGENT = "ann/ttt"
+ADDRESS = f"hf://{AGENT}"
+LISTING = f"/api/models/{AGENT}/revision/main"
+WEIGHTS = "weights.safetensors"
+SOURCE = agents.find("tic_tac_toe")
 LARGE = ".safetensors"
 TOKEN = "hf_secret_of_the_test"
 
@@ -214,3 +224,52 @@ def running():
             server.shutdown()
             thread.join()
             server.server_close()
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """The files of an agent under their names on the hub."""
+    names = {agents.CARD: "README.md"}
+    return {names.get(path.name, path.name): path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    """The stand-in with one agent; the user's cache is a folder of the test."""
+    import huggingface_hub
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in (
+        "http_proxy",
+        "https_proxy",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "all_proxy",
+        "ALL_PROXY",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    with running() as stand_in:
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", stand_in.url)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        stand_in.add(AGENT, files_of(SOURCE) | {".gitattributes": b"", "training.pt": b"evil"})
+        yield stand_in
+    huggingface_hub.close_session()
+
+
+def commit_of(server) -> str:
+    return server.commits[AGENT]
+
+
+def answer_listing(server, change) -> None:
+    """Let the stand-in send its list of files after ``change(list)``."""
+    listing = server.listing(AGENT)
+    change(listing)
+    server.answers[LISTING] = lambda request: request.send_json(listing)
+
+
+def refused(server, tmp_path) -> str:
+    """The message with which the download is refused, and which nothing is left of."""
+    with pytest.raises(ValueError, match=f"^{ADDRESS}: ") as error:
+        hub.download(ADDRESS, tmp_path / "here/agent")
+    assert [path.name for path in (tmp_path / "here").glob("*")] == []
+    assert "\n" not in str(error.value)
+    return str(error.value)

@@ -90,6 +90,25 @@ def test_a_card_without_readable_metadata_has_no_figures(card):
     assert len(metadata) <= len(card)
 
 
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan", "9" * 400, "-" + "9" * 400])
+def test_a_figure_that_is_no_finite_number_is_left_out_and_the_others_are_not(value):
+    card = cards.metadata("hex", [cards.Result("elo", float(n), "a", "b") for n in (7, 8)])
+    assert "value: 7.0" in card
+    altered = card.replace("value: 7.0", f"value: {value}")
+    assert [result.value for result in cards.results(altered)] == [8.0]
+
+
+def test_info_is_json_whatever_numbers_the_files_of_an_agent_have(tmp_path, capsys):
+    trained = checkpoint.load(agents.find("tic_tac_toe"))
+    checkpoint.release(trained, tmp_path, {"games": float("inf"), "minutes": float("nan")})
+    card = cards.metadata("tic_tac_toe", [cards.Result("elo", 7.0, "a", "b")])
+    (tmp_path / agents.CARD).write_text(card.replace("value: 7.0", "value: .inf"))
+    assert cli.main(["agents", "info", str(tmp_path), "--json", "-"]) == 0
+    printed = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert printed["strength"] == []
+    assert printed["training"] == {"steps": trained.step}
+
+
 def test_of_a_card_with_thousands_of_figures_the_first_are_read():
     many = [cards.Result("elo", float(number), "x" * 999, "y") for number in range(2000)]
     read = cards.results(cards.metadata("tic_tac_toe", many))

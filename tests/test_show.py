@@ -122,3 +122,56 @@ def test_a_position_that_there_is_not_is_refused_in_one_line(arguments, message)
 def test_weights_of_another_game_are_refused():
     with pytest.raises(ValueError, match="weights are 9 numbers, one per action"):
         alphazero.show("tic_tac_toe", weights=np.ones(7))
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({9: 0.5}, "9 is no action of tic_tac_toe: they are the whole numbers from 0 to 8"),
+        ({-1: 0.5}, "-1 is no action"),
+        ({"5\n5": 0.5}, "is no action"),
+        ({0.5: 0.5}, "0.5 is no action"),
+        ({4: 1.5}, r"weights are in \[0, 1\]: that of action 4 is 1.5"),
+        ({4: -0.1}, "that of action 4 is -0.1"),
+        ({4: float("nan")}, "that of action 4 is nan"),
+        ({4: float("inf")}, "that of action 4 is inf"),
+        ({4: "green\n"}, "that of action 4 is 'green"),
+        ([0, 0, 2, 0, 0, 0, 0, 0, 0], "that of action 2 is 2.0"),
+        (np.full(9, np.nan), "that of action 0 is nan"),
+    ],
+)
+def test_weights_that_cannot_be_shown_are_refused_in_one_line(weights, message):
+    with pytest.raises(ValueError, match=message) as refused:
+        alphazero.show("tic_tac_toe", weights=weights)
+    assert "\n" not in str(refused.value)
+
+
+def test_weights_of_one_cell_are_at_most_1_together():
+    drawing = games.make("tic_tac_toe").drawing(games.make("tic_tac_toe").initial(1)[0])
+    shared = Drawing(drawing.cells, {0: (1, 5), 1: (2, 5)})
+    assert svg.cell_weights(shared, {0: 0.75, 1: 0.75}) == {5: 1.0}
+
+
+def test_an_analysis_is_drawn_when_it_is_shown_and_not_before(monkeypatch):
+    agent = alphazero.load_agent("tic_tac_toe", simulations=4)
+    drawn = []
+    original = type(agent.game).drawing
+
+    def counted(game, state, last_action=None):
+        drawn.append(last_action)
+        return original(game, state, last_action)
+
+    monkeypatch.setattr(type(agent.game), "drawing", counted)
+    analysis = agent.analyse("15")
+    assert drawn == []
+    assert analysis._repr_svg_()
+    assert drawn == [4]
+
+
+def test_a_picture_stays_that_of_its_state():
+    game = games.make("tic_tac_toe")
+    states = game.initial(1)
+    picture = alphazero.show(game, states)
+    before = picture.svg()
+    states[:] = game.step(states, np.array([4]))
+    assert picture.svg() == before

@@ -15,6 +15,7 @@
 A card may come from anyone, so that reading it never fails: what is no metadata is left out.
 """
 
+import sys
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -59,15 +60,20 @@ def results(card: str) -> list[Result]:
     try:
         fields = plain_yaml.load(split(card)[0])
         return list(_results(fields["model-index"]))[:MOST_RESULTS]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return []
+
+
+def is_finite(value: Any) -> bool:
+    """Whether a value of a stranger's file is a number that a float and JSON can hold."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def _results(index: Any) -> Iterator[Result]:
     for entry in (entry for model in index for entry in model["results"]):
         for metric in entry["metrics"]:
             value = metric["value"]
-            if type(value) in (int, float):
+            if is_finite(value):
                 texts = (metric["type"], metric["name"], entry["dataset"]["name"])
                 kind, name, against = (one_line(str(text), LONGEST) for text in texts)
                 yield Result(kind, float(value), name, against)

@@ -29,7 +29,7 @@ from alphazero.supervised.config import SupervisedConfig
 from alphazero.supervised.images import Brightness
 from alphazero.supervised.vocabulary import Vocabulary
 
-WEIGHTS, TRAINING, CONFIG = "weights.safetensors", "training.pt", "config.yaml"
+WEIGHTS, TRAINING, CONFIG = sealed.WEIGHTS, sealed.TRAINING, sealed.CONFIG
 DESCRIPTION, VOCABULARY = "model.json", "vocabulary.txt"
 LARGEST_VOCABULARY = 2**26
 """The most bytes of a vocabulary's file."""

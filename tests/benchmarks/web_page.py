@@ -4,8 +4,8 @@
 
 The server is `alphazero web` in a process of its own, with the bundled agent of Connect Four; the
 clients share the machine with it. ``paint`` and ``pages`` open pages in Debian's Chromium through
-playwright. ``hostile`` draws requests from those that would be answered, each with one part
-changed, and from requests of other sites, paths and protocols.
+playwright. ``hostile`` sends a valid request to every path of a server with a run, and then the
+same requests with one part changed: a parameter, the path, a header, the method.
 """
 
 import argparse
@@ -18,11 +18,15 @@ import signal
 import statistics
 import subprocess
 import sys
+import tempfile
+import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
+import hostile_requests
 import httpx
 import numpy as np
 import psutil
@@ -36,26 +40,12 @@ POSITIONS = 1000
 TOGETHER = 40
 SLOW_SECONDS = 30.0
 """A request that takes longer counts as a hang."""
-NAMES = (
-    "position", "move", "analyse", "values", "players", "runs", "curves", "board.svg", "selfplay",
-    "matches", "exact", "save", "load", "start", "",
-)  # fmt: skip
-PIECES = (
-    "game", "moves", "", "2", "16", "connect_four", "random", "4.4", "..", "/", "\0", "=", "&",
-    "a" * 500, "-1", "1e9", "NaN", "[]", "'", "chess", "e4", "9", "💥", "\r\n", "minimax:seconds=1",
-    BUNDLED, "../../etc/passwd", "%2e%2e%2f", "4." * 5000, "sgf", "json", "subprocess:Popen",
-    "gtp:cmd=sh", "hf://user/agent", "9" * 5000,
-)  # fmt: skip
-PATHS = (
-    "/../app.py", "/%2e%2e/app.py", "/..%2fapp.py", "//etc/passwd", "/vendor", "/main.js%00",
-    "/api/../api/start", "/api/start/", "/metrics", "/docs", "/%ff",
-)  # fmt: skip
 
 
 @contextmanager
-def server() -> Iterator[tuple[str, psutil.Process]]:
+def server(*arguments: str) -> Iterator[tuple[str, psutil.Process]]:
     """The address and the process of `alphazero web`."""
-    words = [sys.executable, "-m", "alphazero", "web", "--port", "0"]
+    words = [sys.executable, "-m", "alphazero", "web", *arguments, "--port", "0"]
     with subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
@@ -65,11 +55,24 @@ def server() -> Iterator[tuple[str, psutil.Process]]:
                 break
         else:
             raise SystemExit("the server did not start")
+        # A full pipe would stop the server.
+        draining = threading.Thread(target=deque, args=(process.stdout, 0))
+        draining.start()
         try:
             yield match[0], psutil.Process(process.pid)
         finally:
             process.send_signal(signal.SIGINT)
-            process.communicate()
+            process.wait()
+            draining.join()
+
+
+def memory(process: psutil.Process) -> int:
+    """Bytes of a process and of all its children."""
+    total = 0
+    for one in (process, *process.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+            total += one.memory_info().rss
+    return total
 
 
 def print_sizes() -> None:
@@ -149,11 +152,11 @@ def print_positions() -> None:
     rng = np.random.default_rng(0)
     with server() as (address, process), httpx.Client(base_url=address, timeout=60) as client:
         first_event(client, "4")
-        sizes, seconds = [process.memory_info().rss], []
+        sizes, seconds = [memory(process)], []
         for number in range(1, POSITIONS + 1):
             seconds.append(first_event(client, random_moves(rng)))
             if number % (POSITIONS // 4) == 0:
-                sizes.append(process.memory_info().rss)
+                sizes.append(memory(process))
     listed = ", ".join(f"{size / 2**20:.0f}" for size in sizes)
     print(
         f"positions: {POSITIONS}, memory at the start and after each quarter {listed} MiB; "
@@ -196,27 +199,6 @@ async def all_at_once(address: str, lines: list[str]) -> list[float]:
     return reported
 
 
-def hostile_request(rng: random.Random) -> tuple[str, str, dict[str, str]]:
-    """Method, path with its query, and headers."""
-    headers = {}
-    if rng.random() < 0.1:
-        headers["host"] = rng.choice(["evil.example", "127.0.0.1.evil.example", "", "[::1]:1"])
-    if rng.random() < 0.1:
-        headers["origin"] = rng.choice(["https://evil.example", "null", "http://127.0.0.1:1"])
-        headers["sec-fetch-site"] = rng.choice(["cross-site", "same-site", "none", "x"])
-    method = "GET" if rng.random() < 0.95 else rng.choice(["POST", "PUT", "HEAD", "X"])
-    if rng.random() < 0.1:
-        return method, rng.choice(PATHS), headers
-    query = {
-        "game": "tic_tac_toe", "moves": rng.choice(("5", "5.1", "5.1.9.2", "1.4.2.5")),
-        "player": rng.choice((BUNDLED, "random")), "simulations": "4", "kind": "json", "run": "x",
-        "name": "a.json", "file": "x",
-    }  # fmt: skip
-    field = rng.choice(list(query))
-    query[field] = rng.choice((query[field], "")) + rng.choice(PIECES)
-    return method, f"/api/{rng.choice(NAMES)}?{httpx.QueryParams(query)}", headers
-
-
 async def send(
     client: httpx.AsyncClient, method: str, path: str, headers: dict
 ) -> tuple[int, float]:
@@ -232,14 +214,14 @@ async def send(
     return status, time.monotonic() - began
 
 
-async def attack(address: str, number: int) -> tuple[Counter, float]:
+async def attack(address: str, number: int, queries: dict) -> tuple[Counter, float]:
     """How often each status came, and the longest answer in seconds."""
     rng, statuses, longest = random.Random(0), Counter(), 0.0
     limits = httpx.Limits(max_connections=TOGETHER)
     async with httpx.AsyncClient(base_url=address, timeout=SLOW_SECONDS, limits=limits) as client:
         for first in range(0, number, TOGETHER):
             count = min(TOGETHER, number - first)
-            sent = [send(client, *hostile_request(rng)) for _ in range(count)]
+            sent = [send(client, *hostile_requests.changed(queries, rng)) for _ in range(count)]
             for status, seconds in await asyncio.gather(*sent):
                 statuses[status] += 1
                 longest = max(longest, seconds)
@@ -248,12 +230,19 @@ async def attack(address: str, number: int) -> tuple[Counter, float]:
 
 def print_hostile(number: int) -> None:
     """Thousands of requests that a page would not send."""
-    with server() as (address, process):
-        httpx.get(f"{address}/api/move?game=tic_tac_toe&moves=5&player={BUNDLED}", timeout=60)
-        before = process.memory_info().rss
-        statuses, longest = asyncio.run(attack(address, number))
-        grown = (process.memory_info().rss - before) / 2**20
-        still = httpx.get(f"{address}/api/start").status_code
+    with tempfile.TemporaryDirectory() as name:
+        hostile_requests.write_folder(Path(name))
+        with server(name) as (address, process):
+            _print_attack(address, process, number)
+
+
+def _print_attack(address: str, process: psutil.Process, number: int) -> None:
+    with httpx.Client(base_url=address, timeout=60) as client:
+        queries = hostile_requests.valid_queries(client)
+    before = memory(process)
+    statuses, longest = asyncio.run(attack(address, number, queries))
+    grown = (memory(process) - before) / 2**20
+    still = httpx.get(f"{address}/api/start").status_code
     failed = sum(count for status, count in statuses.items() if status >= 500 and status != 503)
     print(
         f"hostile: {number} requests, answers {dict(sorted(statuses.items()))}; failed in the "

@@ -112,7 +112,7 @@ def _get(options: argparse.Namespace) -> int:
         folder, version = options.to or Path(source.name), ""
         agent_files.copy(source, folder)
     size = sum(plain_files.size(path) for path in folder.iterdir())
-    digest = sealed.open_folder(folder).files["weights.safetensors"]["sha256"]
+    digest = sealed.open_folder(folder).files[sealed.WEIGHTS]["sha256"]
     print(f"{folder} holds the agent ({size / 1e6:.2f} MB{version})")
     print(f"every file has the SHA-256 of its manifest; that of the weights is {digest}")
     return 0

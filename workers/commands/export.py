@@ -24,7 +24,6 @@ the folder holds the averaged weights, the configuration, their checksums and a 
 card; nothing that only training needs. hf://USER/AGENT is a repository of the Hugging
 Face hub, which is made if there is none; an exported agent keeps its card there"""
 
-WEIGHTS = "weights.safetensors"
 GAMES = 100
 """Games against each opponent with ``--measure``, where no number is given."""
 
@@ -69,8 +68,10 @@ def run(options: argparse.Namespace) -> int:
 def _export(options: argparse.Namespace) -> int:
     if not isinstance(options.to, Path):
         return _upload(options, options.to)
+    from alphazero import sealed
+
     card = _write(options, options.to)
-    size = (card.parent / WEIGHTS).stat().st_size
+    size = (card.parent / sealed.WEIGHTS).stat().st_size
     print(f"{options.to} holds the agent ({size / 1e6:.2f} MB) and its model card, {card}")
     if options.measure:
         print(f"{card} states how strong it is")

@@ -130,7 +130,7 @@ def _recorded(training: object) -> dict[str, Any]:
         return {}
     names = (*TOTALS, "cores")
     figures: dict[str, Any] = {
-        name: training[name] for name in names if type(training.get(name)) in (int, float)
+        name: training[name] for name in names if cards.is_finite(training.get(name))
     }
     match training.get(BEGAN_WITH):
         case {"path": str(path)} as first:
