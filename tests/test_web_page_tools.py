@@ -264,18 +264,19 @@ def test_an_opponent_without_an_answer_of_the_server_does_not_lose_on_time(page,
     wait_for_status(page, "your turn")
 
 
-def test_an_opponent_uses_the_time_until_its_move(page, served):
-    def late(route):
-        page.wait_for_timeout(1500)
-        route.continue_()
-
+def test_an_opponent_uses_the_time_of_the_clock_that_is_there_at_its_move(page, served):
     open_game(page, served, game="tic_tac_toe", player="random", clock="60")
-    page.route("**/api/move*", late)
-    page.locator("[data-cell='4']").click()
+    held = []
+    page.route("**/api/move*", lambda route: held.append(route))
+    with page.expect_request("**/api/move*"):
+        page.locator("[data-cell='4']").click()
+    page.locator(".left select").last.select_option("300")
+    page.wait_for_timeout(1500)
+    held[0].continue_()
     wait_for_moves(page, 2)
     first, second = page.evaluate("location.hash.match(/times=([0-9.]+)-([0-9.]+)/).slice(1)")
-    assert float(first) == 60.0
-    assert float(second) <= 58.7
+    assert float(first) == 300.0
+    assert 60 < float(second) <= 298.7
 
 
 def test_exact_results_that_are_refused_are_a_sentence(page, served):
