@@ -1,4 +1,4 @@
-"""What a hostile repository of the hub cannot do, and a hub that refuses or is not there."""
+"""Hostile repositories of the hub, and a hub that refuses or is not there."""
 
 import hashlib
 import itertools

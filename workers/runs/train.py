@@ -63,11 +63,9 @@ def main(
     settings = _resolve(settings, start, ray)
     if line := config_checks.check_nodes(settings.cluster.nodes, settings.ray):
         console.print(line, markup=False, highlight=False)
-    minutes = time_limit or settings.training.time_limit_minutes
-    limit = minutes * 60 if minutes else math.inf
+    limit = 60 * (time_limit or settings.training.time_limit_minutes or math.inf)
     with ExitStack() as stack:
-        log_file = run_directory.log_to_file(run_dir / "log.txt", console)
-        begin_log = stack.enter_context(log_file)
+        begin_log = stack.enter_context(run_directory.log_to_file(run_dir / "log.txt", console))
         run = stack.enter_context(_parts(settings, run_dir, console, start is not None))
         before = loop.resume(run, start.path if start else None) if resume else 0.0
         run_directory.write_settings(run_dir, config_file.as_yaml(settings))
@@ -82,7 +80,7 @@ def main(
         monitor.fill()
         if copy is not None:
             copy.start(first, run.learner.losses.jump, settings.training.keep_checkpoints)
-        named = run_dir if copy is None else copy.url
+        named = copy.url if copy else run_dir
         with dashboard, signals.stop_on_signal(console) as received:
             try:
                 loop.train(run, _hooks(monitor, run, copy, lambda: bool(received)), limit)
