@@ -77,7 +77,7 @@ def test_the_file_computes_what_the_evaluator_computes_in_batches_of_any_size(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["connect_four", "go_5x5", "tic_tac_toe"])
+@pytest.mark.parametrize("name", sorted(agents.FOLDERS.values()))
 def test_every_agent_that_ships_can_be_written(name, tmp_path):
     agent = checkpoint.load(Path(agents.__file__).parent / name)
     file = tmp_path / "network.onnx"

@@ -1,11 +1,11 @@
 """The process that proves results of moves: one position from its input, results to its output.
 
 It ends itself at its deadline, also where the server has died or a kernel does not return; its time
-on the processor and its memory are limited.
+on the processor and its memory are limited. On Windows only the server ends it, when the page
+leaves.
 """
 
 import json
-import resource
 import signal
 import sys
 
@@ -21,9 +21,8 @@ def main() -> None:
     A line maps actions, counted from 1, to ``[result, plies]``, see ``proofs.Proof``.
     """
     wanted = json.load(sys.stdin)
-    signal.setitimer(signal.ITIMER_REAL, wanted["seconds"])  # SIGALRM ends the process
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
-    resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
+    if sys.platform != "win32":
+        _limit(wanted["seconds"])
 
     import games
     from alphazero.judging import session
@@ -41,3 +40,12 @@ def main() -> None:
                 print(json.dumps(line), flush=True)
     except MemoryError:
         pass  # what is proven so far has been written
+
+
+def _limit(seconds: float) -> None:
+    """Let the system end this process after ``seconds``, by SIGALRM, and bound what it uses."""
+    import resource  # which Windows has not
+
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+    resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
