@@ -21,6 +21,8 @@ from workers.web.runs import Run
 MOST_GAMES = 12
 MOST_MOVES = 10
 """Moves of the search's policy that are shown for a position."""
+LEAST_SHARE = 0.001
+"""The share of a move that is shown, at least."""
 MOST_MATCHES = 20
 MOST_FILES = 100
 """Files that are looked at for matches."""
@@ -94,7 +96,7 @@ def _as_json(game: Game, record: GameRecord) -> dict[str, Any]:
 
 def _searched(game: Game, row: np.void) -> dict[str, Any]:
     actions, weights = row["policy_action"], row["policy_weight"].astype(float)
-    used = (actions < game.num_actions) & (weights > 0)
+    used = (actions < game.num_actions) & (weights >= LEAST_SHARE)
     order = np.argsort(-weights[used], kind="stable")[:MOST_MOVES]
     moves = zip(actions[used][order], weights[used][order], strict=True)
     trained = bool(is_trained(row["surprise"]))

@@ -44,8 +44,8 @@ function Replay({run, played, open}) {
   const said = !played.searched[at] ? 'no search: a random move of the opening, or the end'
     : `the search's value: ${percent(value)} for the player about to move`;
   return html`<div class="replay">
-    ${here && html`<${Board} board=${here.board} legal=${[]} picked=${[]} setPicked=${() => {}} play=${() => {}} arrow=${[]}
-      figures=${current ? figures(report, targets(here.legal, []), 'prior') : new Map()} chess=${run.game === 'chess'} players=${colours} places=${here.places}/>`}
+    <div>${here && html`<${Board} board=${here.board} legal=${[]} picked=${[]} setPicked=${() => {}} play=${() => {}} arrow=${[]}
+      figures=${current ? figures(report, targets(here.legal, []), 'prior') : new Map()} chess=${run.game === 'chess'} players=${colours} places=${here.places}/>`}</div>
     <div>${error && html`<p role="alert">${error}</p>`}<label>ply <input type="range" min="0" max=${played.moves.length} value=${at} aria-valuetext="ply ${at}"
         oninput=${e => setPly(Number(e.target.value))}/></label>
       <p role="status">${at} of ${played.moves.length}: ${said}</p>
