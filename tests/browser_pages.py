@@ -1,14 +1,13 @@
 """The page in a real browser, Debian's Chromium through playwright: fixtures and helpers."""
 
-import json
 import shutil
 from contextlib import contextmanager
 
 import pytest
 from made_up_models import running
+from made_up_runs import make_run
 from playwright.sync_api import sync_playwright
 
-from alphazero import agents
 from workers.web import app
 from workers.web.offers import Target
 
@@ -32,12 +31,7 @@ def browser():
 def served(tmp_path_factory):
     """A server with a run of Connect Four: its address, its application and the run's folder."""
     run = tmp_path_factory.mktemp("runs") / "mine"
-    checkpoint = run / "checkpoints" / "step_000007"
-    checkpoint.parent.mkdir(parents=True)
-    shutil.copytree(agents.find("connect_four"), checkpoint)
-    shutil.copy(checkpoint / "config.yaml", run / "config.yaml")
-    rows = [{"step": n, "time": 1.0, "loss": 1 / (n + 1), "minutes": n / 2} for n in range(50)]
-    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    make_run(run, lines=50)
     with serving(run.parent) as (address, application):
         yield address, application, run
 

@@ -19,9 +19,9 @@ pytest.importorskip("fastapi")
 
 import httpx
 from made_up_models import running
+from made_up_runs import make_run
 
 import games
-from alphazero import agents
 from alphazero.judging import session
 from alphazero.metrics_file import MetricsFile
 from games import svg
@@ -71,12 +71,7 @@ def page():
 def folder(tmp_path):
     """A folder with a run of Connect Four that has a checkpoint, and others that are no runs."""
     run = tmp_path / "runs" / "mine"
-    checkpoint = run / "checkpoints" / "step_000007"
-    checkpoint.parent.mkdir(parents=True)
-    shutil.copytree(agents.find("connect_four"), checkpoint)
-    shutil.copy(checkpoint / "config.yaml", run / "config.yaml")
-    rows = [{"step": n, "time": 1.0, "loss": 1 / (n + 1), "minutes": n / 2} for n in range(5)]
-    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    make_run(run, lines=5)
     (tmp_path / "runs" / "empty").mkdir()
     (tmp_path / "secret").mkdir()
     (tmp_path / "secret" / "metrics.jsonl").write_text('{"step": 1, "loss": 42}\n')

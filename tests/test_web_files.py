@@ -14,7 +14,7 @@ from test_web import failures, get
 
 import games
 from alphazero.judging import saved_games, session
-from workers.web import app, game_files
+from workers.web import app, files, game_files
 from workers.web.offers import Target
 
 
@@ -189,3 +189,11 @@ def test_the_longest_files_of_one_part_are_refused_in_bounded_time(page, game, n
     answer = load(page, game, name, part * (game_files.MOST_BYTES // len(part)))
     assert answer.status_code == 422
     assert time.process_time() - began < 20
+
+
+def test_the_page_has_the_limits_of_the_server():
+    page = "".join((files.FOLDER / name).read_text() for name in ("files.js", "words.js"))
+    assert f"MOST_BYTES = 2 ** {game_files.MOST_BYTES.bit_length() - 1}," in page
+    assert game_files.MOST_BYTES.bit_count() == 1
+    assert f"MOST_PACKED = {game_files.MOST_PACKED};" in page
+    assert f"MOST_NAME = {game_files.MOST_NAME};" in page

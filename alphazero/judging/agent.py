@@ -80,8 +80,7 @@ class Agent:
         states = encoders.played_states(self.played, position.states, [position.actions])
         leaves = MOST_LEAVES if seconds else leaves_for_single_game(self.search.simulations)
         result = self.search_positions(states, leaves=leaves, limits=Limits(seconds=seconds))
-        last = position.actions[-1] if position.actions else None
-        return analysis(self.game, position.states, result, last)
+        return analysis(self.game, position.states, result, position.last)
 
     def search_positions(
         self,

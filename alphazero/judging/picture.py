@@ -107,7 +107,7 @@ def _position(
     """The state, and the action that led to it where it is known."""
     if not isinstance(position, np.ndarray | np.void):
         played = session.after(game, position)
-        return played.states[0], played.actions[-1] if played.actions else None
+        return played.states[0], played.last
     states = np.atleast_1d(np.asarray(position))
     if states.dtype != game.dtype or states.shape != (1,):
         raise ValueError(

@@ -100,6 +100,11 @@ class Session:
         return self._plies[-1].states
 
     @property
+    def last(self) -> int | None:
+        """The action that led to the current position; None at the start."""
+        return self.actions[-1] if self.actions else None
+
+    @property
     def to_move(self) -> int:
         """The side about to move; in a finished game, the side that would move next."""
         return self._mover(self.states)
@@ -127,7 +132,7 @@ class Session:
 
     def _repr_svg_(self) -> str | None:
         """The position on the board, for notebooks; None where the game has a text only."""
-        drawing = self.game.drawing(self.states[0], self.actions[-1] if self.actions else None)
+        drawing = self.game.drawing(self.states[0], self.last)
         return svg.render(drawing) if drawing.cells else None
 
     def over(self) -> bool:

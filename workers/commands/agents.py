@@ -1,7 +1,7 @@
 """``alphazero agents``: trained agents, those of this program, of folders and of the hub."""
 
 import argparse
-import re
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +68,7 @@ def _info(options: argparse.Namespace) -> int:
     from workers.runs import agent_files
     from workers.terminal import tables
 
-    facts = agent_files.facts(agent.find(_expanded(options.agent)))
+    facts = agent_files.facts(agent.find(os.path.expanduser(options.agent)))
     return tables.report(_table(options.agent, facts), facts, options.json)
 
 
@@ -127,8 +127,3 @@ def _bundled(name: str) -> Path:
         if name == folder or games.same(name, game):
             return agents.find(game)
     raise ValueError(f"no agent {name!r} comes with this program: {', '.join(agents.names())}")
-
-
-def _expanded(text: str) -> str:
-    """A path with ``~`` expanded."""
-    return str(Path(text).expanduser()) if re.match("~", text) else text

@@ -28,7 +28,7 @@ LONGEST_SECONDS = 60.0
 """Seconds of one search, at most."""
 MOST_SIMULATIONS = 200_000
 MOST_BYTES = 2**26
-"""The memory of a search's tree at which it ends: 64 MiB."""
+"""The memory of a position's tree at which its search ends, also one for a move: 64 MiB."""
 ALL_BYTES = 2**29
 """The same of all searches of one network together: with many of them each ends earlier."""
 INTERVAL = 0.25

@@ -25,7 +25,7 @@ from games.base import Game
 from workers.serve import limits as serving
 from workers.serve.batching import Batcher, Unavailable
 from workers.serve.bodies import RequestError
-from workers.web.analysis import Analyser, Analyst
+from workers.web.analysis import MOST_BYTES, Analyser, Analyst
 from workers.web.offers import Offer, Offers
 
 MOST_LOADED = 8
@@ -34,8 +34,6 @@ MOVE_SECONDS = 8.0
 """Seconds of a player's search for the moves of a batch, at most."""
 QUEUE = serving.Limits(batch=32, queue=64, seconds=30.0)
 """Limits of each player: positions that wait, and the longest time from a request to its move."""
-MOST_BYTES = 2**26
-"""Bytes of the tree of a position, at which a search for a move ends: 64 MiB."""
 ROLLOUT_SECONDS = 0.1
 """After so long a random game of a leaf is adjudicated, so that a round of the search ends."""
 

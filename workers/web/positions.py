@@ -38,8 +38,7 @@ def unfinished(game: Game, moves: str) -> Session:
 
 def drawing(played: Session) -> Drawing:
     """The board after the last move, which is marked."""
-    last = played.actions[-1] if played.actions else None
-    return played.game.drawing(played.states[0], last)
+    return played.game.drawing(played.states[0], played.last)
 
 
 def as_json(played: Session) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 import {html} from './vendor/htm-preact.js';
 import {address, get} from './api.js';
 
-const MOST_BYTES = 2 ** 18, MOST_PACKED = 24000;  // as the server has them
+const MOST_BYTES = 2 ** 16, MOST_PACKED = 24000;  // as the server has them
 
 /** The bytes of a file, compressed and as text for an address: requests hold no bodies. */
 async function pack(file) {
