@@ -227,11 +227,11 @@ def test_a_move_is_the_one_that_the_player_of_the_same_agent_makes(name):
         decision = player(states, [np.random.default_rng(0)])
         answer = post(application, "/move", {"moves": given}).json()
         assert answer["action"] == decision.action[0] + 1
-        assert answer["move"] == game.action_to_text(int(decision.action[0]))
+        assert answer["move"] == game.move_to_text(states[0], int(decision.action[0]))
         assert answer["simulations"] == 60
         assert answer["value"] == pytest.approx(decision.value[0], abs=1e-4)
         legal = np.flatnonzero(game.legal(states)[0]).tolist()
-        assert list(answer["policy"]) == [game.action_to_text(action) for action in legal]
+        assert list(answer["policy"]) == [game.move_to_text(states[0], move) for move in legal]
         np.testing.assert_allclose(
             list(answer["policy"].values()), decision.policy[0, legal], atol=1e-4
         )
