@@ -46,6 +46,10 @@ SETTINGS = [
 LEVERS = {
     "global pooling": ["network.attention=global_pooling"],
     "ownership and score": ["network.heads={ownership: 0.5, score: 0.2}"],
+    "ownership and score, games played out": [
+        "network.heads={ownership: 0.5, score: 0.2}",
+        "selfplay.stop_when_proven=false",
+    ],
     "reply": ["network.heads={reply: 0.15}"],
     "short-term value": ["network.heads={short_term: 0.3}"],
     "moves left": ["network.heads={moves_left: 0.2}"],
