@@ -57,12 +57,22 @@ def settings(game: Game, given: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(
             f"random games of {game.name} fail: {reason(error)}; `alphazero check` says more"
         ) from error
-    heads = {name: weight for name, weight in HEADS.items() if targets.offered(name, game)}
-    filling = sizes(measured, heads, timed)
     network = given.get("network")
-    if isinstance(network, Mapping) and network.get("kind") == "perceptron":
+    network = network if isinstance(network, Mapping) else {}
+    heads = _heads(game, network)
+    filling = sizes(measured, heads, timed)
+    if network.get("kind") == "perceptron":
         filling["network"] = {"kind": "perceptron", "heads": heads}
     return filling
+
+
+def _heads(game: Game, network: Mapping[str, Any]) -> Mapping[str, float]:
+    """The auxiliary heads of a run whose configuration has ``network``, with their weights."""
+    if network.get("kind", "residual") not in ("residual", "perceptron"):
+        return {}
+    given = network.get("heads")
+    offered = {name: weight for name, weight in HEADS.items() if targets.offered(name, game)}
+    return given if isinstance(given, Mapping) else offered
 
 
 def measure(game: Game) -> Figures:
@@ -94,6 +104,8 @@ def sizes(measured: Figures, heads: Mapping[str, float], timed: bool) -> dict[st
             "games": 128,
             "random_opening_plies": min(8, int(plies / 6)),
             "temperature_plies": math.ceil(plies / 2),
+            # A game that ends by a proof, as most of Go do, would teach these heads nothing.
+            "stop_when_proven": not targets.of_finished_games(heads),
         },
         "network": {
             "kind": "residual",

@@ -11,7 +11,7 @@ https://github.com/lightvector/KataGo/blob/master/docs/KataGoMethods.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -214,6 +214,11 @@ TARGETS: dict[str, Target] = {
     "short_term": Target(_scalar, None, short_term),
 }
 """Auxiliary targets by the name of the head that learns them."""
+
+
+def of_finished_games(heads: Iterable[str]) -> list[str]:
+    """Those of ``heads`` that learn nothing from games that end early, by a proof for instance."""
+    return [name for name in heads if name in TARGETS and not TARGETS[name].of_proven]
 
 
 def check_value_target(name: str) -> None:

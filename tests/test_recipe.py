@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 import games
-from alphazero import config, config_file, recipe
+from alphazero import config, config_file, recipe, targets
 from tests.made_up_games import Tug
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 
 
 def test_the_figures_of_a_game_without_choice_are_exact():
@@ -44,6 +47,31 @@ def test_heads_are_those_whose_targets_the_game_offers():
     assert heads == {"go:size=5": {"ownership", "score"}, "hex:size=5": set()}
 
 
+@pytest.mark.parametrize(
+    ("game", "network", "stops"),
+    [
+        ("go:size=5", {}, False),
+        ("go:size=5", {"kind": "perceptron"}, False),
+        ("go:size=5", {"heads": {}}, True),
+        ("go:size=5", {"heads": {"reply": 0.15}}, True),
+        ("go:size=5", {"kind": "my_net:Net"}, True),
+        ("hex:size=5", {}, True),
+        ("hex:size=5", {"heads": {"moves_left": 0.2}}, False),
+    ],
+)
+def test_games_are_played_to_their_end_where_a_head_learns_from_the_end(game, network, stops):
+    filling = recipe.settings(games.make(game), {"network": network})
+    assert filling["selfplay"]["stop_when_proven"] is stops
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_no_configuration_has_heads_that_its_games_do_not_teach(path):
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    heads = (values.get("network") or {}).get("heads") or {}
+    stops = (values.get("selfplay") or {}).get("stop_when_proven", True)
+    assert not (targets.of_finished_games(heads) and stops and values.get("recipe") == "none")
+
+
 def test_games_that_do_not_end_are_measured_up_to_max_plies():
     game = games.make("hex:size=5,swap=false")
     game.max_plies = 3
@@ -68,8 +96,11 @@ def test_the_sizes_of_a_large_board_with_many_moves_are_those_of_the_rule():
     sizes = recipe.sizes(recipe.Figures(plies=300.5, moves=28, cells=361), {"score": 0.2}, True)
     assert sizes["search"] == {"kind": "gumbel", "simulations": 24, "value_scale": 0.4}
     assert sizes["selfplay"] == {
-        "games": 128, "random_opening_plies": 8, "temperature_plies": 151
-    }  # fmt: skip
+        "games": 128,
+        "random_opening_plies": 8,
+        "temperature_plies": 151,
+        "stop_when_proven": False,
+    }
     assert sizes["network"]["blocks"] == 6
     assert sizes["network"]["heads"] == {"score": 0.2}
     assert sizes["training"]["time_limit_minutes"] == 30
@@ -81,6 +112,7 @@ def test_the_sizes_of_a_small_board_with_few_moves_are_those_of_the_rule():
     assert sizes["search"]["value_scale"] == 0.1
     assert sizes["selfplay"]["random_opening_plies"] == 3
     assert sizes["selfplay"]["temperature_plies"] == 10
+    assert sizes["selfplay"]["stop_when_proven"]
     assert (sizes["network"]["blocks"], sizes["network"]["channels"]) == (4, 32)
     assert "time_limit_minutes" not in sizes["training"]
     assert sizes["evaluation"]["opponent"] == "mcts:simulations=100"
@@ -93,7 +125,7 @@ def test_the_page_states_the_numbers_of_the_recipe():
     for section, values in sizes.items():
         text = " ".join(row for key, row in rows.items() if key.split(".")[0] == section)
         numbers = {float(number.replace(",", "")) for number in re.findall(r"[\d,.]*\d", text)}
-        stated = {key: value for key, value in values.items() if isinstance(value, int | float)}
+        stated = {key: value for key, value in values.items() if type(value) in (int, float)}
         derived = {"value_scale", "random_opening_plies", "temperature_plies"}
         assert {v for key, v in stated.items() if key not in derived} <= numbers, section
 

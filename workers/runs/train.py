@@ -22,7 +22,7 @@ from alphazero.parts import addresses_of, game_of, memory_of
 from alphazero.replay import Replay
 from alphazero.resuming import FIXED, RESOLVED
 from alphazero.selfplay import shortened_openings
-from alphazero.targets import TARGETS
+from alphazero.targets import of_finished_games
 from games.spec import quoted
 from workers.node.fleet import NodeFleet
 from workers.node.plan import make_plan, this_machine
@@ -271,7 +271,7 @@ def _summary(run: Run) -> str:
 def _untaught_heads(settings: Config) -> str:
     """A line that names the heads without a target in games that end by a proof, if there are any
     and games may end so."""
-    heads = [name for name in settings.network.heads if not TARGETS[name].of_proven]
+    heads = of_finished_games(settings.network.heads)
     if not heads or not settings.selfplay.stop_when_proven:
         return ""
     return (
