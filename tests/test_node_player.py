@@ -1,0 +1,75 @@
+"""The search process in this one: the weights of the evaluations that its games use."""
+
+import numpy as np
+import pytest
+
+import games
+from alphazero.cache import EvaluationCache
+from alphazero.types import Evaluation
+from workers.node.counters import Counters
+from workers.node.evaluator import Shared
+from workers.node.player import CachedGroup, Playing, play
+from workers.node.published import PublishedWeights
+from workers.node.slots import Sizes, Slots
+
+GAME = games.make("tic_tac_toe")
+
+
+class Opening:
+    """A group whose every move evaluates the first position of the game."""
+
+    def move(self):
+        evaluation = yield GAME.initial(1)
+        return [evaluation.version]
+
+
+def test_what_is_in_the_cache_is_evaluated_again_once_an_evaluator_has_newer_weights():
+    group = CachedGroup(Opening(), EvaluationCache(GAME, 16))
+    requests = []
+
+    def play_move(newest):
+        move = group.move(newest)
+        try:
+            states = next(move)
+            requests.append(len(states))
+            zeros = np.zeros((1, 9), np.float32), np.zeros(1, np.float32)
+            move.send(Evaluation(*zeros, newest))
+        except StopIteration as end:
+            return end.value
+
+    assert [play_move(version) for version in (4, 4, 4, 7, 7)] == [[4], [4], [4], [7], [7]]
+    assert requests == [1, 1]
+
+
+class Over(Exception):
+    """Ends the play of a test."""
+
+
+class Last:
+    """The sending end of a process that ends with its first message."""
+
+    def send(self, message):
+        raise Over
+
+
+class Noting:
+    """A group that keeps the versions with which its moves begin."""
+
+    def __init__(self):
+        self.newest = []
+
+    def move(self, newest):
+        self.newest.append(newest)
+        return ["a game"]
+        yield
+
+
+def test_a_move_begins_with_the_newest_version_that_an_evaluator_has():
+    slots, group = Slots(Sizes(1, 1, 1, 9), GAME.dtype), Noting()
+    shared = Shared(slots, Counters(1, 3), PublishedWeights({}))
+    shared.counters.evaluators["version"] = [3, 5, -1]
+    with pytest.raises(Over):
+        play(0, shared, Playing(lambda game_ids: [group], lambda game: game), 1, Last())
+    assert group.newest == [5]
+    for memory in (slots, shared.counters.memory, shared.weights.memory):
+        memory.close()
