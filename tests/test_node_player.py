@@ -1,5 +1,7 @@
 """The search process in this one: the weights of the evaluations that its games use."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -24,8 +26,8 @@ class Opening:
 
 
 def test_what_is_in_the_cache_is_evaluated_again_once_an_evaluator_has_newer_weights():
-    group = CachedGroup(Opening(), EvaluationCache(GAME, 16))
-    requests = []
+    opening: Any = Opening()
+    group, requests = CachedGroup(opening, EvaluationCache(GAME, 16)), []
 
     def play_move(newest):
         move = group.move(newest)
@@ -66,10 +68,11 @@ class Noting:
 
 def test_a_move_begins_with_the_newest_version_that_an_evaluator_has():
     slots, group = Slots(Sizes(1, 1, 1, 9), GAME.dtype), Noting()
+    playing: Any = Playing(lambda game_ids: [group], lambda game: game)
+    sender: Any = Last()
     shared = Shared(slots, Counters(1, 3), PublishedWeights({}))
     shared.counters.evaluators["version"] = [3, 5, -1]
     with pytest.raises(Over):
-        play(0, shared, Playing(lambda game_ids: [group], lambda game: game), 1, Last())
+        play(0, shared, playing, 1, sender)
     assert group.newest == [5]
-    for memory in (slots, shared.counters.memory, shared.weights.memory):
-        memory.close()
+    shared.close()

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from alphazero.types import Evaluation
 from workers.node import slots as module
 from workers.node.child import Child
+from workers.node.counters import Counters, Row
 from workers.node.published import PublishedWeights
 from workers.node.shared import SharedArrays
 from workers.node.slots import FREE, MESSAGE, TAKEN, Sizes, Slots
@@ -349,3 +350,27 @@ def test_weights_with_other_names_are_refused():
     published = PublishedWeights({"a": np.zeros(2)})
     with pytest.raises(ValueError, match="other names"):
         published.publish({"b": np.zeros(2)}, 1)
+
+
+@pytest.mark.parametrize("array", [np.zeros(1), np.array(0.0), np.zeros(3)])
+def test_weights_of_another_shape_are_refused(array):
+    published = PublishedWeights({"a": np.zeros(2)})
+    with pytest.raises(ValueError, match="the weights a have another shape"):
+        published.publish({"a": array}, 1)
+    assert published.count == 0
+
+
+def test_the_counts_of_a_process_go_on_in_the_one_that_replaces_it():
+    counters = Counters(players=1, evaluators=2)
+    for kind, name in (("player", "moves"), ("evaluator", "evaluations")):
+        Row(counters.of_kind(kind), 0).add(name, 5)
+        counters.of_kind(kind)["iterations"] = 9
+    counters.evaluators["version"] = 4
+    counters.restart("player", 0)
+    counters.restart("evaluator", 0)
+    assert counters.players["moves"].tolist() == [5]
+    assert counters.players["iterations"].tolist() == [0]
+    assert counters.evaluators["evaluations"].tolist() == [5, 0]
+    assert counters.evaluators["iterations"].tolist() == [0, 9]
+    assert counters.evaluators["version"].tolist() == [-1, 4]
+    counters.memory.close()

@@ -54,7 +54,7 @@ class CachedGroup(NamedTuple):
     Where all of them are, no answer tells of newer weights: so a move begins with a look.
     """
 
-    group: Group
+    group: GameGroup
     cache: EvaluationCache
 
     def move(self, newest: int) -> Generator[States, Evaluation, list[GameRecord]]:
