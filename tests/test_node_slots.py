@@ -15,7 +15,7 @@ from workers.node.child import Child
 from workers.node.counters import Counters, Row
 from workers.node.published import PublishedWeights
 from workers.node.shared import SharedArrays
-from workers.node.slots import FREE, MESSAGE, TAKEN, Sizes, Slots
+from workers.node.slots import ANSWERED, FREE, MESSAGE, TAKEN, Sizes, Slots
 
 DTYPE = np.dtype([("number", np.int64)])
 
@@ -177,6 +177,18 @@ def test_an_answer_to_an_earlier_process_is_not_received_by_the_next_one(make):
     answer(slots, *take(slots))
     ((_, evaluation),) = again.receive(0, 0.0)
     np.testing.assert_allclose(evaluation.value, [0.4])
+
+
+def test_an_answer_that_was_written_while_its_process_ended_reaches_no_other_one(make):
+    slots = make()
+    slots.submit(0, states(1))
+    take(slots, evaluator=3)
+    slots.abandon(0)
+    slots.memory["state"][0] = ANSWERED  # by the evaluator, which had compared the numbers before
+    slots.resubmit(3)  # it was killed then
+    again = Slots(slots.sizes, DTYPE, slots.memory, slots.pipes)
+    assert again.is_usable(0)
+    assert again.receive(0, 0.0) == []
 
 
 def test_so_many_slots_that_their_messages_would_not_fit_into_a_pipe_are_refused():
