@@ -9,8 +9,8 @@ import games
 from alphazero.cache import EvaluationCache
 from alphazero.types import Evaluation
 from workers.node.counters import Counters
-from workers.node.evaluator import Shared
-from workers.node.player import CachedGroup, Playing, play
+from workers.node.evaluator import Shared, evaluate_in_parts
+from workers.node.player import CachedGroup, Playing, Turn, play
 from workers.node.published import PublishedWeights
 from workers.node.slots import Sizes, Slots
 
@@ -76,3 +76,50 @@ def test_a_move_begins_with_the_newest_version_that_an_evaluator_has():
         play(0, shared, playing, 1, sender)
     assert group.newest == [5]
     shared.close()
+
+
+def evaluation(version, *values):
+    return Evaluation(np.zeros((len(values), 9), np.float32), np.array(values, np.float32), version)
+
+
+class Large:
+    """A group whose move asks for three positions, in slots of two, and keeps their evaluation."""
+
+    def __init__(self):
+        self.given = None
+
+    def move(self, newest):
+        self.given = yield GAME.initial(3)
+        return []
+
+
+class Asked:
+    """The slots of a search process, which note what is submitted."""
+
+    sizes = Sizes(1, 1, capacity=2, actions=9)
+
+    def __init__(self):
+        self.sizes_submitted = []
+
+    def submit(self, slot, states):
+        self.sizes_submitted.append(len(states))
+
+
+def test_all_parts_of_a_request_are_sent_again_where_the_weights_change_between_two():
+    group: Any = Large()
+    slots: Any = Asked()
+    turn = Turn(group, 0, slots)
+    turn.begin(7)
+    for part in ((7, 1, 2), (8, 3), (8, 4, 5), (8, 6)):
+        assert not turn.is_idle
+        turn.resume(evaluation(*part))
+    assert turn.is_idle
+    assert slots.sizes_submitted == [2, 1, 2, 1]
+    assert group.given.version == 8
+    assert group.given.value.tolist() == [4, 5, 6]
+
+
+def test_an_evaluator_evaluates_all_parts_again_where_the_weights_change_between_two():
+    answers = iter([(7, 1, 2), (8, 3), (8, 4, 5), (8, 6)])
+    whole, calls = evaluate_in_parts(lambda states: evaluation(*next(answers)), GAME.initial(3), 2)
+    assert (whole.version, whole.value.tolist(), calls) == (8, [4, 5, 6], 4)

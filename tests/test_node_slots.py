@@ -358,6 +358,29 @@ def test_the_newest_weights_are_read_whole_while_others_are_written():
     assert len(versions) > 2
 
 
+class Interrupted:
+    """The memory of weights, in which others are published twice before ``b`` is read."""
+
+    def __init__(self, memory):
+        self.memory, self.specs = memory, memory.specs
+        self.left = [2, 3]
+
+    def __getitem__(self, name):
+        while name == "b" and self.left:
+            number = self.left.pop(0)
+            values = {"a": np.full(2, number), "b": np.full(2, number)}
+            PublishedWeights({}, self.memory).publish(values, number)
+        return self.memory[name]
+
+
+def test_weights_that_are_replaced_while_they_are_read_are_read_again():
+    published = PublishedWeights({"a": np.zeros(2), "b": np.zeros(2)})
+    published.publish({"a": np.ones(2), "b": np.ones(2)}, 1)
+    published.memory = Interrupted(published.memory)
+    read, version = published.read()
+    assert (version, read["a"].tolist(), read["b"].tolist()) == (3, [3, 3], [3, 3])
+
+
 def test_weights_with_other_names_are_refused():
     published = PublishedWeights({"a": np.zeros(2)})
     with pytest.raises(ValueError, match="other names"):
