@@ -57,6 +57,11 @@ class EvaluationCache:
         self._generation, self._calls = self._generation + 1, 0
         self._version = NO_VERSION
 
+    def drop_older(self, version: int) -> None:
+        """Drop all entries if they are of weights before ``version``."""
+        if self._version < version:
+            self.clear()
+
     def lookup(self, states: States) -> Generator[States, Evaluation, Evaluation]:
         """Yields the misses among ``states [B]``, if there are any, and receives their evaluation.
 

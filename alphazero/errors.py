@@ -1,5 +1,6 @@
 """Errors that commands report in one line; importing this module takes no time."""
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,6 +62,14 @@ def one_line(text: str, longest: int = LONGEST) -> str:
     line = " ".join(text.split())
     line = "".join(letter if letter.isprintable() else "?" for letter in line)
     return line if len(line) <= longest else f"{line[:longest]}..."
+
+
+def signal_name(number: int) -> str:
+    """``SIGKILL``; ``signal 35`` where there is no name, as for most real-time signals."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 @contextmanager

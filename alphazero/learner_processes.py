@@ -9,7 +9,6 @@ import math
 import os
 import selectors
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -25,7 +24,7 @@ import torch
 
 from alphazero import config_file, memory_files
 from alphazero.config import Config
-from alphazero.errors import LearnerLost, one_line
+from alphazero.errors import LearnerLost, one_line, signal_name
 from alphazero.learner import Columns, Learner, check, columns_of
 from alphazero.learner_rank import OTHER_LOST, Setup, pack
 from alphazero.nn.ranks import PATIENCE, SLICE, RankLost, Ranks, check_unused, device_of
@@ -174,7 +173,7 @@ class Others:
             if status not in (None, 0, OTHER_LOST):
                 name = f"process {rank + 1} of {1 + len(self._processes)} of the learner"
                 if status < 0:
-                    return f"{name} was ended by {signal.Signals(-status).name}"
+                    return f"{name} was ended by {signal_name(-status)}"
                 return f"{name} failed: {_last_line(self._errors_of(rank))}"
         return one_line(str(error))
 

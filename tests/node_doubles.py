@@ -87,7 +87,7 @@ class Raising:
     def __init__(self):
         self.moves = 0
 
-    def move(self):
+    def move(self, newest):
         self.moves += 1
         if self.moves == 2:
             raise IndexError("list index\nout of range")

@@ -3,11 +3,15 @@
 import os
 from pathlib import Path
 
+import node_doubles as doubles
 import numpy as np
 import pytest
+from test_node_fleet import CONFIG, PLAN
 
 from alphazero import memory_files
 from alphazero.shared_rows import SharedRows
+from workers.node import node
+from workers.node.fleet import task_of
 from workers.node.shared import SharedArrays
 
 linux = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="the files are Linux's memfd")
@@ -60,3 +64,17 @@ def test_too_large_a_size_is_an_error_at_once_for_arrays_and_for_rows(monkeypatc
     with pytest.raises(OSError, match="No space left"):
         rows.write({"column": np.zeros(100, np.int8)})
     rows.close()
+
+
+@linux
+def test_a_node_without_memory_for_its_weights_leaves_no_descriptor_open(monkeypatch):
+    def full(weights):
+        raise OSError(28, "No space left on device")
+
+    started = node.Node(PLAN, task_of(CONFIG, PLAN, doubles.hashing), iter(range(9)))
+    monkeypatch.setattr(node, "PublishedWeights", full)
+    before = set(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError, match="too little memory for 4 requests of 8 positions"):
+        started.publish(doubles.weights(0), 0)
+    assert set(os.listdir("/proc/self/fd")) == before
+    started.close()

@@ -2,11 +2,13 @@
 
 import logging
 import os
+import signal
 import threading
 import time
 from functools import partial
 
 import node_doubles as doubles
+import pytest
 from node_doubles import wait_until
 from test_node_fleet import CONFIG, PLAN, TIMEOUTS
 
@@ -56,6 +58,18 @@ def test_what_a_child_writes_after_a_cut_follows_it_without_a_gap(tmp_path):
     wait_until(lambda: not started.is_alive)
     assert os.fstat(started._errors.fileno()).st_size == child.KEPT_OUTPUT + len("the last line")
     assert started.close().endswith("xxxthe last line")
+
+
+def end_by(number, sender):
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGRTMIN"), reason="needs real-time signals")
+def test_a_signal_without_a_name_is_told_by_its_number():
+    number = signal.SIGRTMIN + 1
+    started = Child(end_by, (number,), (), lambda message: None)
+    wait_until(lambda: not started.is_alive)
+    assert started.close() == f"killed by signal {number}"
 
 
 def raise_deeply(sender, depth=3):

@@ -26,7 +26,6 @@ from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
 from games import solvers
 from workers.node.fleet import NodeFleet, Rates, evaluator_on, task_of
-from workers.node.incarnations import Incarnations
 from workers.node.node import Node, NodeTimeouts
 from workers.node.plan import Machine, Plan, make_plan
 
@@ -242,6 +241,14 @@ def test_an_evaluator_that_cannot_start_ends_the_run_with_its_error(start):
         run.collect(1)
 
 
+def test_games_that_finished_and_were_not_collected_are_stored_at_the_end(start):
+    run = start()
+    node = run.fleet._node
+    wait_until(lambda: node.status()["games"] >= 20)
+    run.fleet.close()
+    assert run.replay.games == node.status()["games"]
+
+
 def node(make_groups) -> Node:
     task = task_of(CONFIG, PLAN, doubles.hashing)
     task = task._replace(playing=task.playing._replace(make_groups=make_groups))
@@ -322,13 +329,6 @@ def test_a_resumed_run_gives_its_games_new_ids(start):
     again.fleet.restore(state)
     again.collect(10)
     assert not incarnations(first.records) & incarnations(again.records)
-
-
-def test_no_incarnation_number_is_drawn_twice_in_any_session(tmp_path):
-    first = Incarnations(tmp_path / "number")
-    drawn = [first.draw() for _ in range(2)] + [first.draw(10)]
-    again = Incarnations(tmp_path / "number")
-    assert [*drawn, next(again)] == [1, 2, 3, 13]
 
 
 def planned(cpus, gpus=0, processes="auto", learns=True, **inference):

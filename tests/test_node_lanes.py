@@ -63,8 +63,7 @@ def lanes_on(device, lanes):
             device.may_end.release()
             for slot, _ in slots.receive(0, 0.01):
                 slots.submit(slot, GAME.initial(1))
-        for memory in (slots, shared.counters.memory, shared.weights.memory):
-            memory.close()
+        shared.close()
 
 
 def run(lane):

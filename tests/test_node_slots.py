@@ -12,9 +12,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from alphazero.types import Evaluation
 from workers.node import slots as module
 from workers.node.child import Child
+from workers.node.counters import Counters, Row
 from workers.node.published import PublishedWeights
 from workers.node.shared import SharedArrays
-from workers.node.slots import FREE, MESSAGE, TAKEN, Sizes, Slots
+from workers.node.slots import ANSWERED, FREE, MESSAGE, TAKEN, Sizes, Slots
 
 DTYPE = np.dtype([("number", np.int64)])
 
@@ -176,6 +177,18 @@ def test_an_answer_to_an_earlier_process_is_not_received_by_the_next_one(make):
     answer(slots, *take(slots))
     ((_, evaluation),) = again.receive(0, 0.0)
     np.testing.assert_allclose(evaluation.value, [0.4])
+
+
+def test_an_answer_that_was_written_while_its_process_ended_reaches_no_other_one(make):
+    slots = make()
+    slots.submit(0, states(1))
+    take(slots, evaluator=3)
+    slots.abandon(0)
+    slots.memory["state"][0] = ANSWERED  # by the evaluator, which had compared the numbers before
+    slots.resubmit(3)  # it was killed then
+    again = Slots(slots.sizes, DTYPE, slots.memory, slots.pipes)
+    assert again.is_usable(0)
+    assert again.receive(0, 0.0) == []
 
 
 def test_so_many_slots_that_their_messages_would_not_fit_into_a_pipe_are_refused():
@@ -345,7 +358,54 @@ def test_the_newest_weights_are_read_whole_while_others_are_written():
     assert len(versions) > 2
 
 
+class Interrupted:
+    """The memory of weights, in which others are published twice before ``b`` is read."""
+
+    def __init__(self, memory):
+        self.memory, self.specs = memory, memory.specs
+        self.left = [2, 3]
+
+    def __getitem__(self, name):
+        while name == "b" and self.left:
+            number = self.left.pop(0)
+            values = {"a": np.full(2, number), "b": np.full(2, number)}
+            PublishedWeights({}, self.memory).publish(values, number)
+        return self.memory[name]
+
+
+def test_weights_that_are_replaced_while_they_are_read_are_read_again():
+    published = PublishedWeights({"a": np.zeros(2), "b": np.zeros(2)})
+    published.publish({"a": np.ones(2), "b": np.ones(2)}, 1)
+    published.memory = Interrupted(published.memory)
+    read, version = published.read()
+    assert (version, read["a"].tolist(), read["b"].tolist()) == (3, [3, 3], [3, 3])
+
+
 def test_weights_with_other_names_are_refused():
     published = PublishedWeights({"a": np.zeros(2)})
     with pytest.raises(ValueError, match="other names"):
         published.publish({"b": np.zeros(2)}, 1)
+
+
+@pytest.mark.parametrize("array", [np.zeros(1), np.array(0.0), np.zeros(3)])
+def test_weights_of_another_shape_are_refused(array):
+    published = PublishedWeights({"a": np.zeros(2)})
+    with pytest.raises(ValueError, match="the weights a have another shape"):
+        published.publish({"a": array}, 1)
+    assert published.count == 0
+
+
+def test_the_counts_of_a_process_go_on_in_the_one_that_replaces_it():
+    counters = Counters(players=1, evaluators=2)
+    for kind, name in (("player", "moves"), ("evaluator", "evaluations")):
+        Row(counters.of_kind(kind), 0).add(name, 5)
+        counters.of_kind(kind)["iterations"] = 9
+    counters.evaluators["version"] = 4
+    counters.restart("player", 0)
+    counters.restart("evaluator", 0)
+    assert counters.players["moves"].tolist() == [5]
+    assert counters.players["iterations"].tolist() == [0]
+    assert counters.evaluators["evaluations"].tolist() == [5, 0]
+    assert counters.evaluators["iterations"].tolist() == [0, 9]
+    assert counters.evaluators["version"].tolist() == [-1, 4]
+    counters.memory.close()

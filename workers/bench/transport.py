@@ -203,14 +203,10 @@ class SlotCalls:
     def close(self) -> None:
         for child in self._children:
             child.close()
-        self._shared.slots.close()
-        self._shared.counters.memory.close()
-        self._shared.weights.memory.close()
+        self._shared.close()
 
     def _start(self, target: Callable[..., None], *arguments: Any) -> Child:
-        memories = self._shared.counters.memory, self._shared.weights.memory
-        own = [*self._shared.slots.descriptors, *(memory.descriptor for memory in memories)]
-        return Child(target, arguments, own, self._receive)
+        return Child(target, arguments, self._shared.descriptors, self._receive)
 
     def _receive(self, message: Calls | Failure | Warned) -> None:
         if isinstance(message, Failure):

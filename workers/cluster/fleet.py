@@ -69,13 +69,13 @@ class RayFleet:
         """
         directory = Path(directory).absolute()
         directory.mkdir(parents=True, exist_ok=True)
+        self._incarnations = Incarnations(directory / "worker_incarnation")
         self._config, self._plan = config, plan or partial(make_plan, config)
         self._make_evaluator, self._timeouts = make_evaluator, timeouts
         self._started_ray = connect(address)
         if address == "local":  # nothing else uses that cluster, and it does not come back
             self._timeouts = replace(timeouts, control_elsewhere=timeouts.control)
         self._here = ray.get_runtime_context().get_node_id()
-        self._incarnations = Incarnations(directory / "worker_incarnation")
         self._newest: Weights | None = None  # published and not sent yet
         self._sent_at = -math.inf
         self._rates = Rates()

@@ -28,6 +28,9 @@ HELD_SECONDS = 0.25
 """Seconds after which play that is held finds out whether it may go on."""
 ANSWER_SECONDS = 10.0
 """Seconds without an answer after which a delivery is repeated."""
+LAST_SECONDS = 30.0
+"""Seconds for which a node whose play was given up repeats its last delivery: the replay actor may
+be restarting."""
 GAMES_UNACKNOWLEDGED = 4
 """Deliveries, in games of all groups, that wait for their acknowledgement before play is held."""
 
@@ -113,7 +116,7 @@ class NodeActor:
 
     def _deliver(self, replay: Any) -> None:
         games: list[PackedGame] = []
-        held, quiet_since = False, math.inf
+        held, quiet_since = False, time.monotonic()
         while not self._node.failure:
             self._iterations += 1
             if not self._leaving.is_set():
@@ -125,19 +128,33 @@ class NodeActor:
                 quiet_since = time.monotonic()
             elif not held:
                 continue
-            try:
-                self._pushes += 1
-                held = bool(ray.get(replay.push.remote(games), timeout=ANSWER_SECONDS))
-                games = []
-            except RayTaskError:
-                raise  # It could not store the games (full disk).
-            except RayError:
-                time.sleep(HELD_SECONDS)
+            if (answer := self._push(replay, games)) is not None:
+                held, games = answer, []
             self._hold(held or len(games) >= self._bound)
+        self._deliver_last(replay, games)
         error = (RunFailed if self._node.raised else NodeLost)(self._node.failure)
         if self._node.traceback:
             error.add_note(self._node.traceback)
         raise error
+
+    def _deliver_last(self, replay: Any, games: list[PackedGame]) -> None:
+        """Deliver ``games`` and those that finished until play was given up."""
+        games += self._node.take_games(0, 0.0)
+        end = time.monotonic() + LAST_SECONDS
+        while games and time.monotonic() < end:
+            if self._push(replay, games) is not None:
+                return
+
+    def _push(self, replay: Any, games: list[PackedGame]) -> bool | None:
+        """Deliver ``games``: whether play is to be held, None where no acknowledgement came."""
+        self._pushes += 1
+        try:
+            return bool(ray.get(replay.push.remote(games), timeout=ANSWER_SECONDS))
+        except RayTaskError:
+            raise  # It could not store the games (full disk).
+        except RayError:
+            time.sleep(HELD_SECONDS)
+            return None
 
     def _hold(self, waits: bool) -> None:
         """Hold play where it ``waits``, and for ever once the node leaves."""

@@ -100,12 +100,15 @@ class Supervisor:
         self._leaving = Leaving()
         self._clock = Clock(max(LONGEST_CHECK, 2 * timeouts.interval))
         self._control = ControlPlane(list_all)
-        self._warned = self._waiting = False
+        self._warned, self._waiting, self._looked_at = False, False, 0.0
         self._here = ray.get_runtime_context().get_node_id()
-        self._looked_at = 0.0
         self._lock = threading.Lock()
         self._stop = threading.Event()
-        self._look_for_nodes()
+        try:
+            self._look_for_nodes()
+        except BaseException:
+            self._control.close()
+            raise
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self._thread.start()
 

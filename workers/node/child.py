@@ -3,7 +3,6 @@
 import logging
 import os
 import pickle
-import signal
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Any
 
-from alphazero.errors import RunFailed, one_line
+from alphazero.errors import RunFailed, one_line, signal_name
 from workers.node.processes import is_stopped
 from workers.node.tracebacks import traceback_of
 
@@ -173,7 +172,7 @@ class Child:
         """
         status = self._process.poll()
         if status is not None and status < 0:
-            return f"killed by {signal.Signals(-status).name}"
+            return f"killed by {signal_name(-status)}"
         lines = self._output().decode(errors="replace").strip().splitlines()
         if len(lines) > 1:
             self.traceback = "\n".join(lines)

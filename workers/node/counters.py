@@ -52,6 +52,17 @@ class Counters:
     def __reduce__(self) -> tuple:
         return Counters, (*self._sizes, self.memory)
 
+    def of_kind(self, kind: str) -> NDArray[np.void]:
+        """The counters of all processes of a kind, ``player`` or ``evaluator``."""
+        return self.players if kind == "player" else self.evaluators
+
+    def restart(self, kind: str, number: int) -> None:
+        """Prepare the counters of a process that has ended for the one that replaces it, whose
+        counts are added to them."""
+        self.of_kind(kind)["iterations"][number] = 0
+        if kind == "evaluator":
+            self.evaluators["version"][number] = -1
+
     def of_player(self, number: int) -> Row:
         return Row(self.players, number)
 

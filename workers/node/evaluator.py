@@ -58,6 +58,17 @@ class Shared(NamedTuple):
     counters: Counters
     weights: PublishedWeights
 
+    @property
+    def descriptors(self) -> list[int]:
+        """Those that a child process has to inherit."""
+        memories = self.counters.memory, self.weights.memory
+        return [*self.slots.descriptors, *(memory.descriptor for memory in memories)]
+
+    def close(self) -> None:
+        """Close all of it in this process."""
+        for part in (self.slots, self.counters.memory, self.weights.memory):
+            part.close()
+
 
 class Work(NamedTuple):
     """How an evaluator works."""

@@ -141,8 +141,9 @@ class NodeFleet:
         self._incarnations.restore(state)
 
     def close(self) -> None:
-        """End all processes; collected games are stored."""
+        """End all processes; the games that had finished are stored."""
         self._node.close()
+        self._store.store(self._node.take_games(0, 0.0))
 
     def _hold(self) -> None:
         self._node.allow(max(0, self._allowance - self._store.positions))

@@ -10,6 +10,7 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -115,7 +116,6 @@ class Node:
         self._failed_at = -1.0
         self._warned = set[str]()
         self._arrived, self._stop = threading.Condition(), threading.Event()
-        self._past = np.zeros(len(TOTALS), np.int64)  # counts of evaluators that have ended
         self._watching = threading.Thread(target=self._watch, name="watches a node", daemon=True)
 
     def publish(self, weights: Weights, version: int) -> None:
@@ -151,13 +151,13 @@ class Node:
         """Sums over all processes since the node's start, and the numbers of live ones and of
         requests that wait for an evaluator."""
         alive = [m.kind for m in self._members if m.child is not None and m.iterations > 0]
-        totals, moves, version, waiting = self._past.copy(), 0, -1, 0
+        totals, moves, version, waiting = [0] * len(TOTALS), 0, -1, 0
         if (shared := self._shared) is not None:
             evaluators = shared.counters.evaluators
-            totals += [evaluators[name].sum() for name in TOTALS]
+            totals = [int(evaluators[name].sum()) for name in TOTALS]
             moves, version = shared.counters.players["moves"].sum(), evaluators["version"].min()
             waiting = np.count_nonzero(shared.slots.memory["state"] == WAITING)
-        counts = dict(zip(TOTALS, totals.tolist(), strict=True))
+        counts = dict(zip(TOTALS, totals, strict=True))
         busy_seconds = counts.pop("busy_nanoseconds") / 1e9
         return {
             **counts,
@@ -187,25 +187,25 @@ class Node:
                 member.child.close()
                 member.child = None
         if self._shared is not None:
-            self._shared.slots.close()
-            self._shared.counters.memory.close()
-            self._shared.weights.memory.close()
+            self._shared.close()
             self._shared = None
 
     def _make_shared(self, weights: Weights) -> Shared:
         plan, task = self.plan, self._task
         sizes = Sizes(plan.players, plan.groups, task.capacity, task.game.num_actions)
-        try:
-            return Shared(
-                Slots(sizes, task.game.dtype),
-                Counters(plan.players, plan.evaluators),
-                PublishedWeights(weights),
-            )
-        except OSError as error:
-            raise OSError(
-                f"too little memory for {plan.players * plan.groups} requests of "
-                f"{task.capacity} positions between processes: {error.strerror}"
-            ) from None
+        with ExitStack() as made:  # closes the parts that fit where another one does not
+            try:
+                slots = made.enter_context(closing(Slots(sizes, task.game.dtype)))
+                counters = Counters(plan.players, plan.evaluators)
+                made.callback(counters.memory.close)
+                shared = Shared(slots, counters, PublishedWeights(weights))
+            except OSError as error:
+                raise OSError(
+                    f"too little memory for {plan.players * plan.groups} requests of "
+                    f"{task.capacity} positions between processes: {error.strerror}"
+                ) from None
+            made.pop_all()
+        return shared
 
     def _watch(self) -> None:
         """Start the processes and replace those that ended or hang, until ``close``."""
@@ -234,7 +234,7 @@ class Node:
         """Why the process counts as one that hangs; empty where it does not."""
         assert member.child
         assert self._shared
-        counters = getattr(self._shared.counters, f"{member.kind}s")
+        counters = self._shared.counters.of_kind(member.kind)
         iterations, now = int(counters["iterations"][member.number]), self._clock.now
         if iterations != member.iterations:
             member.iterations, member.advanced = iterations, now
@@ -259,10 +259,9 @@ class Node:
         else:
             work = Work(task.make_evaluator, task.batch_size, plan.lanes, plan.sharing)
             target, arguments = evaluate, (number, shared, work)
-        memories = shared.counters.memory, shared.weights.memory
-        descriptors = [*shared.slots.descriptors, *(memory.descriptor for memory in memories)]
         member.iterations, member.advanced = -1, self._clock.now
-        member.child = Child(target, arguments, descriptors, partial(self._on_message, member))
+        receive = partial(self._on_message, member)
+        member.child = Child(target, arguments, shared.descriptors, receive)
 
     def _on_message(self, member: Member, message: Any) -> None:
         """Keep finished games and report a warning; an error of any process ends play here."""
@@ -295,10 +294,7 @@ class Node:
         assert self._shared
         end, traceback, member.child = member.child.close(), member.child.traceback, None
         self._give_back(member)
-        if member.kind == "player":
-            self._shared.counters.players["iterations"][member.number] = 0
-        else:
-            self._keep_counts(member.number)
+        self._shared.counters.restart(member.kind, member.number)
         if self.failure:  # the process has sent its error
             return
         reason = reason or f"{member.name} ended: {end}"
@@ -335,14 +331,6 @@ class Node:
                 if child.is_stopped:
                     child.close()
             give_back(member.number)
-
-    def _keep_counts(self, number: int) -> None:
-        """Add the counts of an evaluator that has ended to those of earlier ones."""
-        assert self._shared
-        row = self._shared.counters.evaluators[number]
-        self._past += [row[name] for name in TOTALS]
-        self._shared.counters.evaluators[number] = 0
-        self._shared.counters.evaluators["version"][number] = -1
 
     def _fail(self, reason: str, traceback: str = "") -> None:
         """Give up play on this node; the first reason is the one that is reported."""

@@ -26,10 +26,13 @@ HOLD_SECONDS = 0.01
 
 
 class Group(Protocol):
-    """The part of ``alphazero.selfplay.GameGroup`` that a search process uses."""
+    """What a search process uses of a group of games."""
 
-    def move(self) -> Generator[States, Evaluation, list[GameRecord]]:
-        """Play one move in every game: yields states, receives evaluations, returns records."""
+    def move(self, newest: int) -> Generator[States, Evaluation, list[GameRecord]]:
+        """Play one move in every game: yields states, receives evaluations, returns records.
+
+        ``newest``: the newest version of the weights that an evaluator has.
+        """
         ...
 
 
@@ -46,12 +49,16 @@ class Playing(NamedTuple):
 
 
 class CachedGroup(NamedTuple):
-    """A group whose requests hold only the positions that are not in its evaluation cache."""
+    """A group whose requests hold only the positions that are not in its evaluation cache.
 
-    group: Group
+    Where all of them are, no answer tells of newer weights: so a move begins with a look.
+    """
+
+    group: GameGroup
     cache: EvaluationCache
 
-    def move(self) -> Generator[States, Evaluation, list[GameRecord]]:
+    def move(self, newest: int) -> Generator[States, Evaluation, list[GameRecord]]:
+        self.cache.drop_older(newest)
         return self.cache.wrap(self.group.move())
 
 
@@ -80,14 +87,14 @@ def play(number: int, shared: Shared, playing: Playing, incarnation: int, sender
     groups = playing.make_groups(itertools.count(incarnation << 32))
     own, slots = shared.slots.of_player(number), shared.slots
     turns = {slot: Turn(group, slot, slots) for slot, group in zip(own, groups, strict=True)}
-    counters = shared.counters.of_player(number)
+    counters, versions = shared.counters.of_player(number), shared.counters.evaluators["version"]
     while True:
         counters.add("iterations", 1)
         finished: list[GameRecord] = []
         held = shared.counters.held
         for turn in turns.values():
             if turn.is_idle and not held and slots.is_usable(turn.slot):
-                finished += turn.begin()
+                finished += turn.begin(int(versions.max()))
                 counters.add("moves", turn.is_idle)
         waits = any(not turn.is_idle for turn in turns.values())
         timeout = PAUSE if waits else HOLD_SECONDS if held else 0.0
@@ -120,9 +127,12 @@ class Turn:
         """Whether no move is in progress."""
         return self._states is None
 
-    def begin(self) -> list[GameRecord]:
-        """Start the next move; returns games that finish without an evaluation."""
-        self._move = self._group.move()
+    def begin(self, newest: int) -> list[GameRecord]:
+        """Start the next move; returns games that finish without an evaluation.
+
+        ``newest``: as of ``Group.move``.
+        """
+        self._move = self._group.move(newest)
         return self._advance(lambda: next(self._move))
 
     def resume(self, part: Evaluation) -> list[GameRecord]:

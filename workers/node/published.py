@@ -43,6 +43,9 @@ class PublishedWeights:
         """Make ``weights`` the newest ones. ``ValueError``: names or shapes are other ones."""
         if weights.keys() != set(self._names):
             raise ValueError("these weights have other names than those before")
+        for name, array in weights.items():  # NumPy would repeat an array that has too few values
+            if np.shape(array) != self.memory[name].shape[1:]:
+                raise ValueError(f"the weights {name} have another shape than those before")
         copy = (self.count + 1) % 2
         for name, array in weights.items():
             self.memory[name][copy] = array

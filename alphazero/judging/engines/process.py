@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import IO, NamedTuple
 
-from alphazero.errors import one_line
+from alphazero.errors import one_line, signal_name
 
 LONGEST_LINE = 2**16
 """Bytes of a line; UCI's longest, principal variations, have some thousands."""
@@ -224,10 +224,7 @@ def _status(pid: int, end: float, now: Callable[[], float]) -> os.waitid_result 
 def _ending(status: os.waitid_result) -> str:
     if status.si_code == os.CLD_EXITED:
         return f"ended with status {status.si_status}"
-    try:
-        return f"was ended by {signal.Signals(status.si_status).name}"
-    except ValueError:
-        return f"was ended by signal {status.si_status}"
+    return f"was ended by {signal_name(status.si_status)}"
 
 
 def _end(process: subprocess.Popen, selector: selectors.BaseSelector) -> None:
