@@ -74,24 +74,22 @@ class EvaluationCache:
         count = _find(raw, self._keys, self._marks, mark, entry, missing)
         self.lookups += len(states)
         self.misses += count
-        if not count:
-            return Evaluation(self._logits[entry], self._values[entry], self._version)
-        rows, before = missing[:count], self._version
-        try:
-            answer = yield states[rows]
-        except BaseException:
-            self.clear()  # the entries taken for this evaluation have none
-            raise
-        stored = entry[rows] >= 0
-        self._logits[entry[rows[stored]]] = answer.logits[stored]
-        self._values[entry[rows[stored]]] = answer.value[stored]
-        logits, values = self._logits[entry], self._values[entry]
-        logits[rows], values[rows] = answer.logits, answer.value
-        if answer.version != before != NO_VERSION:
-            self.clear()
-        self._version = answer.version
-        oldest = answer.version if count == len(states) else min(before, answer.version)
-        return Evaluation(logits, values, oldest)
+        rows, before, version = missing[:count], self._version, self._version
+        answered: tuple[NDArray[np.float32], NDArray[np.float32]] = self._logits[:0], self._values[:0]
+        if count:
+            try:
+                answer = yield states[rows]
+            except BaseException:
+                self.clear()  # the entries taken for this evaluation have none
+                raise
+            answered, version = (answer.logits, answer.value), answer.version
+            if version != before != NO_VERSION:
+                self.clear()
+            self._version = version
+        logits = np.empty((len(states), self._logits.shape[1]), np.float32)
+        values = np.empty(len(states), np.float32)
+        _exchange(rows, *answered, entry, self._logits, self._values, logits, values)
+        return Evaluation(logits, values, version if count == len(states) else min(before, version))
 
     def wrap(
         self, steps: Generator[States, Evaluation, Result]
@@ -151,6 +149,28 @@ def _find(raw, keys, marks, mark, entry, missing):
                 keys[at, byte] = raw[row, byte]
             marks[at, 0], marks[at, 1] = mark[0], mark[1]
     return count
+
+
+@jit
+def _exchange(rows, answered_logits, answered_values, entry, kept_logits, kept_values, logits, values):
+    """Keep what was answered for ``rows``, and write the evaluation of every state.
+
+    A state whose entry is -1 is not kept. Element by element for the same reason as in ``_find``.
+    """
+    for index in range(len(rows)):
+        row, at = rows[index], entry[rows[index]]
+        values[row] = answered_values[index]
+        for action in range(logits.shape[1]):
+            logits[row, action] = answered_logits[index, action]
+        if at >= 0:
+            kept_values[at] = values[row]
+            for action in range(logits.shape[1]):
+                kept_logits[at, action] = logits[row, action]
+    for row in range(len(entry)):
+        if entry[row] >= 0:
+            values[row] = kept_values[entry[row]]
+            for action in range(logits.shape[1]):
+                logits[row, action] = kept_logits[entry[row], action]
 
 
 @jit

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Generator, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -260,13 +260,11 @@ class GameGroup:
         game_id = next(self._game_ids)
         self._started += 1
         rng = np.random.default_rng([self._seed, Stream.GAME, game_id])
-        opening = random_opening(self._game, self._settings.random_opening_plies, rng)
+        opening, after = random_opening(self._game, self._settings.random_opening_plies, rng)
         self._rngs[i], self._ids[i] = rng, game_id
-        self._current[i : i + 1] = self._game.initial(1)
+        self._current[i : i + 1] = after
         self._make_room(len(opening))
         self._actions[i, : len(opening)] = opening
-        for action in opening:
-            self._current[i : i + 1] = self._game.step(self._current[i : i + 1], np.array([action]))
         self._plies[i] = self._opening[i] = len(opening)
         self._versions[i], self._hopeless[i] = np.iinfo(np.int64).max, 0
         self._kept[i] = None
@@ -292,7 +290,15 @@ class GameGroup:
         return record
 
 
-def random_opening(game: Game, plies: int, rng: np.random.Generator) -> list[int]:
+class Opening(NamedTuple):
+    """The first moves of a game."""
+
+    actions: list[int]
+    states: States
+    """``[1]``: the position after them."""
+
+
+def random_opening(game: Game, plies: int, rng: np.random.Generator) -> Opening:
     """Uniformly random actions from the initial position that do not finish the game.
 
     Their number is drawn first, 0 to ``plies``, each equally likely. An opening that finishes the
@@ -300,12 +306,12 @@ def random_opening(game: Game, plies: int, rng: np.random.Generator) -> list[int
     used, without the move that finished the game.
     """
     length = int(rng.integers(plies + 1))
-    longest: list[int] = []
+    longest = Opening([], game.initial(1))
     for _ in range(OPENING_TRIES):
-        actions = _random_line(game, length, rng)
-        if len(actions) == length:
-            return actions
-        longest = max(longest, actions, key=len)
+        drawn = _random_line(game, length, rng)
+        if len(drawn.actions) == length:
+            return drawn
+        longest = max(longest, drawn, key=lambda opening: len(opening.actions))
     return longest
 
 
@@ -326,16 +332,20 @@ def shortened_openings(game: Game, plies: int) -> str:
     return ""
 
 
-def _random_line(game: Game, length: int, rng: np.random.Generator) -> list[int]:
+def _random_line(game: Game, length: int, rng: np.random.Generator) -> Opening:
     """``length`` random actions, or fewer: those before the one that would finish the game."""
-    state, actions = game.initial(1), []
+    states, actions = game.initial(1), []
     for _ in range(length):
-        action = random_actions(game.legal(state), rng)
-        state = game.step(state, action)
-        if not np.isnan(game.outcome(state)[0]):
+        # ``random_actions`` for a single state, with the same draws: a game begins so often that
+        # its cost shows.
+        legal = np.flatnonzero(game.legal(states))
+        action = int(legal[int(rng.random() * len(legal))])
+        after = game.step(states, np.array([action]))
+        if not np.isnan(game.outcome(after)[0]):
             break
-        actions.append(int(action[0]))
-    return actions
+        states = after
+        actions.append(action)
+    return Opening(actions, states)
 
 
 def _array(arrays: dict[str, bytes], name: str, dtype: Any, size: int) -> NDArray:

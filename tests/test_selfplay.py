@@ -133,7 +133,7 @@ def test_an_opening_never_finishes_the_game():
     rng = np.random.default_rng(0)
     for _ in range(200):
         state = game.initial(1)
-        for action in random_opening(game, 8, rng):
+        for action in random_opening(game, 8, rng).actions:
             state = game.step(state, np.array([action]))
         assert np.isnan(game.outcome(state)[0])
 
@@ -401,7 +401,7 @@ class Trap(DoubleNim):
 
 def test_the_longest_opening_is_taken_where_nearly_all_openings_finish_the_game():
     game, rng = Trap(), np.random.default_rng(0)
-    openings = [random_opening(game, 12, rng) for _ in range(40)]
+    openings = [random_opening(game, 12, rng).actions for _ in range(40)]
     assert all(set(opening) <= {0} for opening in openings)
     # 100 openings: one of them has its first move right with probability 0.92, two in a row 0.06.
     assert {len(opening) for opening in openings} <= {0, 1, 2, 3}
@@ -510,7 +510,7 @@ def test_openings_that_nearly_always_end_the_game_are_announced_in_one_line():
     assert "\n" not in line
     assert selfplay.shortened_openings(game, 4) == ""
     rng = np.random.default_rng(0)
-    assert max(len(random_opening(game, 20, rng)) for _ in range(20)) == 8
+    assert max(len(random_opening(game, 20, rng).actions) for _ in range(20)) == 8
 
 
 def test_actions_beyond_16_bits_are_recorded_stored_and_read_as_they_were_played(tmp_path):
