@@ -74,22 +74,24 @@ class EvaluationCache:
         count = _find(raw, self._keys, self._marks, mark, entry, missing)
         self.lookups += len(states)
         self.misses += count
-        rows, before, version = missing[:count], self._version, self._version
-        answered: tuple[NDArray[np.float32], NDArray[np.float32]] = self._logits[:0], self._values[:0]
+        rows, before = missing[:count], self._version
+        answer = Evaluation(self._logits[:0], self._values[:0], before)
         if count:
             try:
                 answer = yield states[rows]
             except BaseException:
                 self.clear()  # the entries taken for this evaluation have none
                 raise
-            answered, version = (answer.logits, answer.value), answer.version
-            if version != before != NO_VERSION:
-                self.clear()
-            self._version = version
+        if answer.version != before != NO_VERSION:
+            self.clear()
+        self._version = answer.version
         logits = np.empty((len(states), self._logits.shape[1]), np.float32)
         values = np.empty(len(states), np.float32)
-        _exchange(rows, *answered, entry, self._logits, self._values, logits, values)
-        return Evaluation(logits, values, version if count == len(states) else min(before, version))
+        _exchange(
+            rows, answer.logits, answer.value, entry, self._logits, self._values, logits, values
+        )
+        oldest = answer.version if count == len(states) else min(before, answer.version)
+        return Evaluation(logits, values, oldest)
 
     def wrap(
         self, steps: Generator[States, Evaluation, Result]
@@ -152,16 +154,16 @@ def _find(raw, keys, marks, mark, entry, missing):
 
 
 @jit
-def _exchange(rows, answered_logits, answered_values, entry, kept_logits, kept_values, logits, values):
-    """Keep what was answered for ``rows``, and write the evaluation of every state.
+def _exchange(rows, new_logits, new_values, entry, kept_logits, kept_values, logits, values):
+    """Keep the new evaluations, which are those of ``rows``, and write that of every state.
 
-    A state whose entry is -1 is not kept. Element by element for the same reason as in ``_find``.
+    Where ``entry`` is -1 an evaluation is not kept. Element by element as in ``_find``.
     """
     for index in range(len(rows)):
         row, at = rows[index], entry[rows[index]]
-        values[row] = answered_values[index]
+        values[row] = new_values[index]
         for action in range(logits.shape[1]):
-            logits[row, action] = answered_logits[index, action]
+            logits[row, action] = new_logits[index, action]
         if at >= 0:
             kept_values[at] = values[row]
             for action in range(logits.shape[1]):

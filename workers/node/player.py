@@ -26,7 +26,7 @@ HOLD_SECONDS = 0.01
 
 
 class Group(Protocol):
-    """What a search process uses of a group of games."""
+    """A group of games, as far as a search process uses it."""
 
     def move(self, newest: int) -> Generator[States, Evaluation, list[GameRecord]]:
         """Play one move in every game: yields states, receives evaluations, returns records.
@@ -51,7 +51,8 @@ class Playing(NamedTuple):
 class CachedGroup(NamedTuple):
     """A group whose requests hold only the positions that are not in its evaluation cache.
 
-    Where all of them are, no answer tells of newer weights: so a move begins with a look.
+    Where all of them are in it, there is no answer from which newer weights would show, so each
+    move begins with their version.
     """
 
     group: GameGroup
