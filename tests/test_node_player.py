@@ -93,7 +93,7 @@ class Large:
         return []
 
 
-class Asked:
+class Counting:
     """The slots of a search process, which note what is submitted."""
 
     sizes = Sizes(1, 1, capacity=2, actions=9)
@@ -107,7 +107,7 @@ class Asked:
 
 def test_all_parts_of_a_request_are_sent_again_where_the_weights_change_between_two():
     group: Any = Large()
-    slots: Any = Asked()
+    slots: Any = Counting()
     turn = Turn(group, 0, slots)
     turn.begin(7)
     for part in ((7, 1, 2), (8, 3), (8, 4, 5), (8, 6)):
