@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,6 +19,7 @@ from alphazero import checkpoint, config, local_run, loop, wire
 from alphazero.packing import GameCounts
 from alphazero.protocols import summarize
 from alphazero.types import Ending
+from workers import cli
 from workers.node.plan import Machine
 from workers.runs import matches, monitoring, pictures, run_directory, train
 from workers.terminal import signals
@@ -312,6 +314,36 @@ def test_ray_is_used_where_an_address_is_in_the_environment(monkeypatch):
     assert train.choose_ray() == "off"
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     assert train.choose_ray() == "10.0.0.1:6379"
+    for other in ("auto", "ray://10.0.0.1:10001", "10.0.0.1"):
+        monkeypatch.setenv("RAY_ADDRESS", other)
+        with pytest.raises(ValueError, match=f"RAY_ADDRESS={other}: should be an address host"):
+            train.choose_ray()
+
+
+@pytest.mark.parametrize("stored", ["evil.example:6379", "10.0.0.2:6379"])
+def test_a_resumed_run_plays_on_the_cluster_of_the_environment_not_of_its_folder(
+    monkeypatch, stored
+):
+    start = SimpleNamespace(config=replace(tiny(), ray=stored))
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert train._resolve(tiny(), start, "auto").ray == "10.0.0.1:6379"
+    monkeypatch.delenv("RAY_ADDRESS")
+    with pytest.raises(ValueError, match="or set RAY_ADDRESS"):
+        train._resolve(tiny(), start, "auto")
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [([], "auto"), (["--ray", "auto"], "10.0.0.1:6379"), (["--ray", "off"], "off")],
+)
+def test_what_ray_says_on_the_command_line_is_not_left_to_the_run_that_is_resumed(
+    tmp_path, monkeypatch, words, place
+):
+    given = []
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    monkeypatch.setattr(train, "main", lambda *arguments: given.append(arguments[3]) or 0)
+    assert cli.main(["train", "tic_tac_toe", "--run-dir", str(tmp_path / "run"), *words]) == 0
+    assert given == [place]
 
 
 @pytest.mark.parametrize(("cores", "batch", "threads"), [(2, 512, 2), (64, 512, 8), (4, 32, 1)])
@@ -347,7 +379,8 @@ class Lines:
 
 def test_the_first_games_that_reach_the_longest_length_are_reported_once():
     learner, lines = SimpleNamespace(step=0), Lines()
-    run = SimpleNamespace(config=tiny(), learner=learner, replay=SimpleNamespace(positions=1000))
+    run = SimpleNamespace(config=tiny(), learner=learner, replay=SimpleNamespace(positions=1000),
+                          fleet=SimpleNamespace(stats=dict))  # fmt: skip
     monitor = monitoring.Monitor(run, None, lines, 0.0)
 
     def collect(*endings):
@@ -369,7 +402,9 @@ def test_until_the_first_step_the_positions_that_it_needs_and_the_rate_are_shown
     dashboard = SimpleNamespace(filling=lambda *given: shown.append(given),
                                 update=lambda step, row: None)  # fmt: skip
     tracker = SimpleNamespace(log=lambda step, row: None)
-    run = SimpleNamespace(config=tiny(), learner=SimpleNamespace(step=0), replay=replay)
+    fleet = SimpleNamespace(stats=lambda: {"nodes": float(now[0] > 0)})
+    run = SimpleNamespace(config=tiny(), learner=SimpleNamespace(step=0), replay=replay,
+                          fleet=fleet)  # fmt: skip
     monitor = monitoring.Monitor(run, tracker, dashboard, 0.0)
     monitor.fill()
     played = summarize([GameCounts(0, 7, Ending.RULES)] * 3, None)
@@ -379,7 +414,7 @@ def test_until_the_first_step_the_positions_that_it_needs_and_the_rate_are_shown
     monitor.log(1, {})
     replay.positions = 0
     monitor.games(played)
-    assert shown == [(0, 100, 0.0), (20, 100, 1.5), (60, 100, 0.6)]
+    assert shown == [(0, 100, 0.0, True), (20, 100, 1.5, False), (60, 100, 0.6, False)]
 
 
 def test_rates_and_example_are_those_of_the_collected_games(tmp_path, monkeypatch):
@@ -390,7 +425,8 @@ def test_rates_and_example_are_those_of_the_collected_games(tmp_path, monkeypatc
                               example=lambda *example: examples.append(example))  # fmt: skip
     dashboard = SimpleNamespace(update=lambda step, row: None)
     stored = SimpleNamespace(positions=1000)
-    run = SimpleNamespace(config=tiny(), learner=SimpleNamespace(step=0), replay=stored)
+    run = SimpleNamespace(config=tiny(), learner=SimpleNamespace(step=0), replay=stored,
+                          fleet=SimpleNamespace(stats=dict))  # fmt: skip
     monitor = monitoring.Monitor(run, tracker, dashboard, 0.0)
     record = random_record(games.make("tic_tac_toe"), 7)
     counts = [GameCounts(0, positions, Ending.RULES) for positions in (5, 7, 8)]

@@ -43,8 +43,9 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "--ray",
         type=ray,
-        metavar="off|local|ADDRESS",
-        help="where self-play runs; default: the configuration's `ray`",
+        metavar="off|local|auto|ADDRESS",
+        help="where self-play runs; auto: the cluster that RAY_ADDRESS names, else off; default: "
+        "the configuration's `ray`",
     )
 
 
@@ -61,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError("--work-dir needs a --run-dir that is a URL, such as s3://bucket/run")
     if options.ray is not None:
         config_checks.check_ray(options.ray)
-    name, place = _run_name(options.config), options.ray or settings.ray
+    name = _run_name(options.config)
     with output.tolerated(), ExitStack() as stack:
         copy = stack.enter_context(_copied(url, options)) if url is not None else None
         local = local if copy is None else copy.folder
@@ -70,6 +71,9 @@ def run(options: argparse.Namespace) -> int:
 
         if options.resume:  # a recipe of another version changes nothing in the run
             settings = config.load(options.config, options.overrides, folder)
+        # What the command line says holds for a resumed run, too.
+        said = train.choose_ray() if options.ray == "auto" else options.ray
+        place = said or settings.ray
         status = train.main(settings, folder, options.resume, place, options.time_limit, copy)
         return status if copy is None or copy.close() else status or NOT_STORED
 

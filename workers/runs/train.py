@@ -119,16 +119,19 @@ def newest_checkpoint(run_dir: Path, settings: Config, console: Console) -> Desc
 
 
 def _stored_ray(start: Description) -> str:
-    """Where the run played; ``ValueError`` for an address.
+    """Where the run played; instead of a cluster's address the one in ``RAY_ADDRESS``.
 
-    A run's folder may come from anyone, and what a cluster sends is executed here.
+    A run's folder may come from anyone, and what a cluster sends is executed here. ``ValueError``
+    for a cluster where the environment names none.
     """
-    if start.config.ray not in ("off", "local"):
-        raise ValueError(
-            f"--resume: the run played on Ray at {one_line(start.config.ray)}: say --ray off, "
-            "--ray local or the cluster's address"
-        )
-    return start.config.ray
+    if start.config.ray in ("off", "local"):
+        return start.config.ray
+    if (here := choose_ray()) != "off":
+        return here
+    raise ValueError(
+        f"--resume: the run played on Ray at {one_line(start.config.ray)}: say --ray off, "
+        "--ray local or the cluster's address, or set RAY_ADDRESS"
+    )
 
 
 def _resolve(settings: Config, start: Description | None, ray: str) -> Config:
@@ -140,8 +143,19 @@ def _resolve(settings: Config, start: Description | None, ray: str) -> Config:
 
 
 def choose_ray() -> str:
-    """The cluster that ``RAY_ADDRESS`` names, as for Ray's own commands; ``off`` without one."""
-    return os.environ.get("RAY_ADDRESS") or "off"
+    """The cluster that ``RAY_ADDRESS`` names, as for Ray's own commands; ``off`` without one.
+
+    ``ValueError``, one line, where it is no address that a run can join.
+    """
+    address = os.environ.get("RAY_ADDRESS") or "off"
+    try:
+        config_checks.check_ray(address)
+    except ValueError:
+        pass
+    else:
+        if address != "auto":
+            return address
+    raise ValueError(f"RAY_ADDRESS={one_line(address)}: should be an address host:port")
 
 
 def choose_processes(settings: Config) -> Config:
@@ -254,7 +268,8 @@ def _summary(run: Run) -> str:
         place = f"on Ray ({settings.ray})"
     else:
         players = settings.selfplay.processes
-        place = f"in {players} search processes" if players else "in this process"
+        number = counted(int(players), "search process", "es")
+        place = f"in {number}" if players else "in this process"
     count = settings.training.processes
     processes = f"{count} processes of " if count > 1 else ""
     source = settings.training.initial_weights
