@@ -153,6 +153,31 @@ def test_a_cluster_with_another_token_than_here_is_recognised(ray_session, monke
     assert authentication.has_other_token(address)
 
 
+def test_another_token_is_refused_before_ray_joins_and_repeats_its_attempts(monkeypatch, no_ray):
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setattr(connection.ray, "init", lambda **settings: pytest.fail("Ray was started"))
+    monkeypatch.setattr(connection, "_check_reachable", lambda address: None)
+    monkeypatch.setattr(authentication, "has_other_token", lambda address: True)
+    with pytest.raises(ValueError, match="the token here is not that of the cluster") as refusal:
+        connection.connect("10.0.0.1:6379")
+    one_line(refusal)
+
+
+def test_ray_on_this_machine_has_the_cores_that_this_process_may_use(monkeypatch, no_ray, home):
+    """Ray itself counts all cores of the machine, also those that ``taskset`` takes away."""
+    given = {}
+
+    def start(**settings):
+        given.update(settings)
+        raise RuntimeError("enough")
+
+    monkeypatch.setattr(connection.ray, "init", start)
+    monkeypatch.setattr(connection, "cores", lambda: 3)
+    with pytest.raises(RunFailed, match="enough"):
+        connection.connect("local")
+    assert given["num_cpus"] == 3
+
+
 def test_a_node_that_was_lost_meanwhile_is_left_out_of_the_comparison_of_versions(ray_session):
     connection.check_versions(["ab" * 28], connection.versions())
 
@@ -212,6 +237,7 @@ def test_a_cluster_with_another_ray_or_python_is_refused_with_both_versions(monk
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setattr(connection.ray, "init", mismatch)
     monkeypatch.setattr(connection, "_check_reachable", lambda address: None)
+    monkeypatch.setattr(authentication, "has_other_token", lambda address: False)
     with pytest.raises(ValueError, match="Version mismatch") as refusal:
         connection.connect("10.0.0.1:6379")
     line = one_line(refusal)

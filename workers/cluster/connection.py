@@ -18,6 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 import alphazero
 from alphazero import packages
 from alphazero.errors import RunFailed, reason
+from alphazero.nn.device import cores
 from workers.cluster import authentication
 from workers.node.processes import kill_children
 
@@ -133,6 +134,7 @@ def _start() -> None:
     try:
         ray.init(
             address="local",
+            num_cpus=cores(),  # Ray itself counts those that taskset and Slurm keep from us, too
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
             log_to_driver=False,
@@ -148,11 +150,11 @@ def _start() -> None:
 def _join(address: str) -> None:
     """Connect to the cluster at host:port; another version or token there is one line."""
     _check_reachable(address)
+    if authentication.has_other_token(address):  # Ray would print 20 lines about it, in 20 s
+        raise ValueError(authentication.OTHER_TOKEN.format(address))
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # Ray raises no narrower class where a node starts too slowly
-        if authentication.has_other_token(address):  # of which Ray's message has no word
-            raise ValueError(authentication.OTHER_TOKEN.format(address)) from None
         raise ValueError(f"ray {address}: {reason(error, LONGEST)}") from None
 
 
