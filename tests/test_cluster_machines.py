@@ -250,14 +250,41 @@ def test_the_log_that_ray_prints_at_the_loss_of_a_machine_is_not_in_the_terminal
     code = (
         "import workers\n"
         "from ray._private.worker import print_to_stdstream\n"
-        "for line in ['Raylet is terminated. Termination is unexpected.\\nlog', 'other words']:\n"
+        "lost = 'The node with node id: 1 has been marked dead because\\n\\t(1) it crashes'\n"
+        "ended = 'Raylet is terminated. Termination is unexpected.\\nlog'\n"
+        "for line in [ended, lost, 'other words']:\n"
         "    data = {'lines': [line], 'pid': 'raylet', 'is_err': False}\n"
         "    print_to_stdstream(data, ignore_prefix=False)\n"
     )
     run = [sys.executable, "-c", code]
     ended = subprocess.run(run, capture_output=True, text=True, check=True, timeout=120)
     assert "other words" in ended.stdout
-    assert "terminated" not in ended.stdout + ended.stderr
+    assert ended.stdout.count("\n") == 1
+    assert ended.stderr == ""
+
+
+def test_a_machine_that_joins_later_is_named_in_the_terminal_and_the_first_ones_in_the_log(
+    fleet, caplog
+):
+    caplog.set_level(logging.INFO, "workers")
+    run = fleet()
+    (first,) = run._supervisor.nodes.values()
+    deadline = time.monotonic() + 60
+    while not run._supervisor.ready and time.monotonic() < deadline:
+        time.sleep(0.1)
+    joined = [record for record in caplog.records if "has joined" in record.message]
+    assert [(one.levelno, one.message) for one in joined] == [
+        (logging.INFO, f"{first.name} has joined: {first.machine.describe()}")
+    ]
+    caplog.clear()
+    with run._supervisor._lock:
+        later = replace(first, name="node later", node="later", pid=None, status={}, is_first=False)
+        run._supervisor._update(later, first.status)
+        run._supervisor._update(later, first.status)
+    joined = [record for record in caplog.records if "has joined" in record.message]
+    assert [(one.levelno, one.message) for one in joined] == [
+        (logging.WARNING, f"node later has joined: {first.machine.describe()}")
+    ]
 
 
 @pytest.fixture

@@ -179,6 +179,16 @@ def test_without_a_terminal_filling_is_a_plain_line_every_ten_seconds(clock):
     ]
 
 
+def test_where_no_machine_plays_every_line_says_so(clock):
+    screen = console(terminal=False, width=80)
+    with Dashboard(100, screen, time_limit=60.0) as shown:
+        clock[0] = 30.0
+        shown.filling(0, 2000, 0.0, idle=True)
+    assert screen.file.getvalue().splitlines() == [
+        "step 0 of 100 (50%): no machine plays yet; filling the replay: 0 of 2,000 positions"
+    ]
+
+
 def test_the_time_left_is_that_of_the_pace_or_of_the_limit(clock):
     """A resumed run: 20 of its 100 steps and 100 s are over; 10 more steps take 50 s."""
     shown = Dashboard(100, console(terminal=True), step=20, seconds=100.0)

@@ -1,11 +1,14 @@
 """The actors of a Ray fleet as the driver keeps track of them."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from workers.node.node import NodeTimeouts
 from workers.node.plan import Machine
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -77,10 +80,17 @@ class Member:
     """On the supervisor's ``Clock``."""
     last_advance: float = 0.0
     """When a node's ``run`` was last seen to advance; on the same clock."""
+    is_first: bool = False
+    """Whether a node has been there since the run began, when a line described it."""
 
     @property
     def alive(self) -> bool:
         return bool(self.status)
+
+    def report_join(self) -> None:
+        """Name a node that answers for the first time in the log, a later one on the terminal."""
+        level = logging.INFO if self.is_first else logging.WARNING
+        logger.log(level, f"{self.name} has joined: {self.machine.describe()}")
 
     def request_status(self) -> Any:
         """The reference of a ``status`` call, which the actor answers beside all other calls."""

@@ -64,8 +64,7 @@ logger = logging.getLogger(__name__)
 SECONDS_PER_CHECK = 0.004
 """The least time between two checks, per actor; a check takes up to a tenth of it."""
 QUIET = 2.5
-"""Seconds without an answer of Ray's own processes after which no actor is ended, for the call that
-ends it would wait for them."""
+"""Seconds of silence of Ray's own processes after which no actor is ended: the call would wait."""
 AFTER_LOSS = 2.0
 """Seconds between two looks at the cluster's machines after the loss of a node, or without one."""
 
@@ -80,8 +79,7 @@ class Supervisor:
         timeouts: Timeouts,
         demand: Demand | None = None,
     ):
-        """``start_node`` starts the actor of a machine. ``demand``: the numbers of machines
-        that are wanted; None: all that there are."""
+        """``demand``: the numbers of machines that are wanted; None: all that there are."""
         self.replay = replay
         self.nodes: dict[str, Member] = {}
         """The nodes that play, by the ids of their machines."""
@@ -109,6 +107,8 @@ class Supervisor:
         except BaseException:
             self._control.close()
             raise
+        for node in self.nodes.values():
+            node.is_first = True
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self._thread.start()
 
@@ -176,9 +176,8 @@ class Supervisor:
         if self._answers:
             ended = self._leaving.update(self.nodes, self._control.nodes, self._clock.now)
             self._past = add_up([self._past, ended])
-            nodes = self.nodes.values()
-            joined = [node.machine for node in nodes if node.node != self._here]
-            playing = [node.machine for node in nodes]
+            playing = [node.machine for node in self.nodes.values()]
+            joined = [node.machine for node in self.nodes.values() if node.node != self._here]
             self._demand.update(self._clock.now, self._held, playing, joined)
         self._reconcile(*self.members)
         for node in self._leaving.members:
@@ -275,6 +274,8 @@ class Supervisor:
             log_traceback(logger, member.name, traceback)
         if status.get("iterations") != member.status.get("iterations"):
             member.last_advance = self._clock.now
+        if member.kind == "node" and member.pid is None:
+            member.report_join()
         member.pid, member.status, member.last_answer = status["pid"], status, self._clock.now
 
     def _refuse(self, member: Member, reason: str) -> None:
@@ -347,8 +348,7 @@ class Supervisor:
         """Take the results of calls that have returned; if one failed, nothing counts as applied.
 
         A node's ``run`` returns only if it failed. An error of its games, or of an evaluation, ends
-        the run however many other games are finished: the games in which it happens would be
-        missing from what is learned.
+        the run: the games in which it happens would be missing from what is learned.
         """
         for call in (member.pending_call, member.running):
             if call is None or not ready(call):

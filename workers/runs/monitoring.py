@@ -29,6 +29,7 @@ class Monitor:
     def __init__(self, run: Run, tracker: Tracker, dashboard: Dashboard, before: float):
         """``before``: the seconds that the run had lasted when it was resumed."""
         self._settings, self._learner, self._replay = run.config, run.learner, run.replay
+        self._fleet = run.fleet
         self._tracker, self._dashboard = tracker, dashboard
         self._window_start = time.monotonic()
         self._run_start = self._window_start - before
@@ -80,7 +81,9 @@ class Monitor:
             self._update_rates()
             seconds = time.monotonic() - self._window_start
             rate = self._games / seconds if seconds else 0.0
-            self._dashboard.filling(stored, needed, self._rates.get("games_per_second", rate))
+            shown = self._rates.get("games_per_second", rate)
+            idle = self._fleet.stats().get("nodes") == 0
+            self._dashboard.filling(stored, needed, shown, idle)
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
         """Write ``metrics`` with rates, times and, when it is due, the share of mistakes."""

@@ -100,11 +100,17 @@ class Dashboard:
         elif self._values:
             self._print_line()
 
-    def filling(self, positions: int, needed: int, games_per_second: float) -> None:
-        """Show that the first step waits until ``needed`` positions are stored."""
+    def filling(
+        self, positions: int, needed: int, games_per_second: float, idle: bool = False
+    ) -> None:
+        """Show that the first step waits until ``needed`` positions are stored.
+
+        ``idle``: no machine of the cluster plays.
+        """
         digits = 0 if games_per_second >= 10 else 1
         rate = f", {games_per_second:,.{digits}f} games/s" if games_per_second else ""
-        self._filling = f"filling the replay: {positions:,} of {needed:,} positions{rate}"
+        waits = "no machine plays yet; " if idle else ""
+        self._filling = f"{waits}filling the replay: {positions:,} of {needed:,} positions{rate}"
         self._print_when_due()
 
     def update(self, step: int, metrics: Mapping[str, float]) -> None:
