@@ -408,5 +408,18 @@ def test_work_folders_are_free_ones_and_an_interrupted_fetch_begins_again(
     (second / work_folder.FETCHING).touch()
     with work_folder.opened(url, None, resume=True) as copy:
         assert copy.folder == second
+        assert not (second / work_folder.FETCHING).exists()
     assert [path.name for path in (second / "games").glob("*.bin")] == ["shard_000000.bin"]
-    assert not (second / work_folder.FETCHING).exists()
+
+
+def test_a_resume_that_is_refused_leaves_a_folder_that_the_next_one_fetches_again(url, tmp_path):
+    with work_folder.opened(url, tmp_path / "first", resume=False) as copy:
+        copy.start(0, None, keep=2)
+        add_step(copy.folder, 10)
+    work = tmp_path / "work"
+    with pytest.raises(ValueError, match="refused"), work_folder.opened(url, work, resume=True):
+        raise ValueError("refused")
+    with work_folder.opened(url, work, resume=True) as copy:
+        assert copy.is_fetched
+        copy.start(10, None, keep=2)
+    assert not (work / work_folder.FETCHING).exists()

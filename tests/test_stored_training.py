@@ -162,7 +162,9 @@ def test_a_run_in_memory_storage_is_stopped_and_goes_on_in_another_folder(
     shutil.rmtree(tmp_path / "first")
     capsys.readouterr()
     assert train("--run-dir", url, "--resume", "--work-dir", tmp_path / "second") == 0
-    assert "fetched step 40" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "fetched step 40" in printed.out
+    assert printed.err == f"warning: what is kept at {url} is gone when this process ends\n"
     assert_equal(tmp_path / "second", undisturbed)
 
 

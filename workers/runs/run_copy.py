@@ -111,6 +111,8 @@ class RunCopy:
         self._moved = time.monotonic()
         self._problem = ""
         self._is_ended = self._is_superseded = False
+        self.is_started = False
+        """Whether the storage was taken over: the folder may then hold what is nowhere else."""
 
     def start(self, step: int, jump: int | None, keep: int) -> None:
         """Take over the storage and begin to copy; the run continues from ``step``.
@@ -120,6 +122,7 @@ class RunCopy:
         ``StorageError``: the storage cannot be written.
         """
         self._keep, self._first, self._step, self._jump = keep, step, step, jump
+        self.is_started = True
         self._writer = _identity(self.folder)
         self._id = stored_run.writer_id(self._writer)
         self._storage.write(WRITER, [self._writer])

@@ -13,6 +13,7 @@ from workers.runs import stored_run
 from workers.runs.run_copy import LOCAL, RunCopy
 from workers.runs.storage import Content, Damaged, Storage, open_storage
 from workers.runs.stored_run import WRITER
+from workers.terminal import output
 from workers.terminal.output import counted
 
 FETCHING = ".fetching"
@@ -40,6 +41,8 @@ def opened(url: str, work_dir: Path | None, resume: bool) -> Iterator[RunCopy]:
         raise ValueError(f"--resume: there is no run at {one_line(url)}")
     for part in ("marks", "checkpoints", "state", "games") if resume else ():
         storage.names(part)  # a link among them is refused before anything is written there
+    if url.startswith("memory://"):
+        output.warn(f"what is kept at {one_line(url)} is gone when this process ends")
     places = [work_dir] if work_dir else list(_places(url))
     folder = next((path for path in places if resume and _is_current(storage, path)), None)
     if folder is not None:
@@ -52,6 +55,8 @@ def opened(url: str, work_dir: Path | None, resume: bool) -> Iterator[RunCopy]:
     try:
         yield copy
     finally:
+        if copy.is_fetched and not copy.is_started:  # refused: the next call fetches it again
+            (folder / FETCHING).touch()
         copy.close()
 
 
