@@ -1,6 +1,8 @@
 """The benchmarks: their counts and their figures."""
 
+import ast
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ from alphazero.config import NetworkSettings
 from alphazero.search.gumbel import Gumbel
 from alphazero.types import Evaluation
 from workers import cli
-from workers.bench import inference, move
+from workers.bench import inference, measuring, move
 
 SMALL = ("config=tic_tac_toe", "blocks=1", "channels=8", "batch=8", "seconds=0.2", "threads=1")
 
@@ -21,6 +23,29 @@ SMALL = ("config=tic_tac_toe", "blocks=1", "channels=8", "batch=8", "seconds=0.2
 def figures(capsys, what: str, *options: str) -> dict:
     assert cli.main(["bench", what, *SMALL, *options, "--json", "-"]) == 0
     return json.loads(capsys.readouterr().out)
+
+
+def test_without_a_terminal_each_part_of_a_measurement_is_a_line_once(capsys):
+    with measuring.reporting() as report:
+        for text in ("warming up", "warming up", "measuring"):
+            report(text)
+    assert capsys.readouterr() == ("", "warming up\nmeasuring\n")
+
+
+SCRIPTS = [
+    path
+    for path in sorted((Path(__file__).parent / "benchmarks").glob("*.py"))
+    if "__main__" in path.read_text(encoding="utf-8")
+]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_every_script_of_measurements_reads_its_words_with_a_parser_that_knows_help(script):
+    parsers = [
+        node for node in ast.walk(ast.parse(script.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("ArgumentParser")
+    ]  # fmt: skip
+    assert len(parsers) == 1
 
 
 def test_operations_equal_the_hand_count():

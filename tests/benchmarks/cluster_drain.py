@@ -8,6 +8,7 @@ until the other one plays and until the drained one has left the cluster; no ack
 be missing, and nothing may count as a failure.
 """
 
+import argparse
 import os
 import secrets
 import sys
@@ -62,6 +63,9 @@ def until(reached: Callable[[], object]) -> float:
 
 
 def main() -> int:
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     with tempfile.TemporaryDirectory(prefix="r", dir="/tmp", ignore_cleanup_errors=True) as folder:
         os.environ["RAY_TMPDIR"] = folder
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})

@@ -10,6 +10,7 @@ of each phase; then the games and metrics are checked: the ids of games differ, 
 has a line for every step. The exit status is 1 where this is not so. Machines are made up.
 """
 
+import argparse
 import sys
 import tempfile
 import time
@@ -102,6 +103,9 @@ class Life:
 
 
 def main() -> int:
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     if reason := made_up_machines.missing():
         print(f"there can be no made-up machines here: {reason}", file=sys.stderr)
         return 2

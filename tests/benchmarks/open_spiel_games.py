@@ -8,7 +8,7 @@ of computing time, so that other processes matter less. Random games are played 
 ``SECONDS``. The check plays ``GAMES`` games of at most ``PLIES`` plies, instead of 200 whole ones.
 """
 
-import sys
+import argparse
 import time
 from collections import Counter
 
@@ -63,11 +63,16 @@ def row(name: str) -> str:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="default: all that fit")
+    options = parser.parse_args()
     kinds = {kind.short_name: kind for kind in pyspiel.registered_games()}
     fits = [name for name, kind in kinds.items() if not _misfit(kind)]
     print("| game | actions | planes | longest | bytes per state | moves/s | check, s |")
     print("|---|---|---|---|---|---|---|")
-    for name in sys.argv[1:] or fits:
+    for name in options.names or fits:
         print(row(name), flush=True)
     print("\n| reason | games |\n|---|---|")
     for reason, count in Counter(filter(None, map(_misfit, kinds.values()))).most_common():

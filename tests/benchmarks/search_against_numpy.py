@@ -6,6 +6,7 @@ Both run in turns in one process, on one core, with an evaluator that takes no t
 Four positions of ten random plies. The NumPy search is the tests' batched reference.
 """
 
+import argparse
 import sys
 import time
 from pathlib import Path
@@ -60,6 +61,9 @@ def measure(number: int, simulations: int) -> tuple[float, float]:
 
 
 def main() -> None:
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     for number in (16, 256):
         fast, slow = measure(number, 64)
         print(

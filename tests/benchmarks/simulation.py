@@ -6,7 +6,7 @@ Plays as the configuration says, with its network (random weights) behind an eva
 times the parts of a simulation. ``rest`` is the Python code between them.
 """
 
-import sys
+import argparse
 import time
 from collections import Counter
 from itertools import count
@@ -103,4 +103,8 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("words", nargs="*", metavar="WORD", help="as above")
+    main(parser.parse_args().words)

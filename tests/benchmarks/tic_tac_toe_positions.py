@@ -8,6 +8,7 @@ A position is a line of moves to it, numbered as ours are. PettingZoo numbers co
 number rows: that is the same game, mirrored.
 """
 
+import argparse
 import csv
 import sys
 
@@ -35,6 +36,9 @@ def lines(game: games.Game) -> dict[bytes, list[int]]:
 
 
 def main() -> None:
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     game = games.make("tic_tac_toe")
     texts = ["".join(map(str, line)) for line in lines(game).values()]
     writer = csv.writer(sys.stdout)

@@ -10,7 +10,7 @@ process can leave the device idle. Two processes, so that two cores suffice:
 CPU time per batch is the time that a device must take at least to be kept busy by one core.
 """
 
-import sys
+import argparse
 from contextlib import closing
 
 import torch
@@ -52,4 +52,8 @@ def take_turn(way: SlotCalls, row: list[float], seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]) if len(sys.argv) > 1 else 4.0)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("seconds", type=float, nargs="?", default=4.0, help="per row (4)")
+    main(parser.parse_args().seconds)

@@ -7,6 +7,7 @@ temporary folder. Every part of the loop is wrapped in clocks of its thread's CP
 and the rest add up to the CPU time of the process. Start-up and the last match are not counted.
 """
 
+import argparse
 import os
 import sys
 import tempfile
@@ -198,4 +199,8 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("words", nargs="*", metavar="WORD", help="as above")
+    main(parser.parse_args().words)

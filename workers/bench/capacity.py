@@ -37,6 +37,7 @@ def measure(chosen: Config, settings: BenchSettings, report: Callable[[str], obj
     """Measure replay actor and driver for some seconds each; starts Ray where it does not run."""
     seconds, pack = min(5.0, settings.seconds), packing_of(chosen)
     games = [pack(record) for record in play_games(game_of(chosen), GAMES)]
+    report("Ray is started")
     started = connect("local")
     try:
         with _replay(chosen) as store:

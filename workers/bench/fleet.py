@@ -8,15 +8,12 @@ import importlib.util
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
-
-from rich.console import Console
 
 from alphazero.config import Config
 from alphazero.errors import RunFailed
@@ -26,7 +23,7 @@ from alphazero.nn.device import cores
 from alphazero.parts import game_of, search_of
 from alphazero.replay import Replay
 from workers.bench import processes
-from workers.bench.measuring import BenchSettings, Figures, weights
+from workers.bench.measuring import BenchSettings, Figures, Report, reporting, weights
 from workers.bench.synthetic import IdleLearner, SleepingEvaluator
 from workers.node.fleet import NodeFleet
 from workers.node.plan import Machine, Plan, make_plan
@@ -47,16 +44,14 @@ TARGET = 2e6
 COUNTED = ("requests", "evaluations", "batches", "moves", "games")
 """The counts taken from a fleet's status."""
 
-Report = Callable[[str], object]
-
 
 def bench(chosen: Config, settings: BenchSettings) -> Figures:
     """Figures for 1, 2, 4, ... search processes, and the highest rates of Ray's single actors."""
     processes.require_linux()
     numbers = [2**n for n in range(settings.max_players.bit_length())]
-    with Console(stderr=True).status("", spinner="line") as status:
-        rows = [_row(chosen, settings, number, status.update) for number in numbers]
-        single = _single(chosen, settings, status.update)
+    with reporting() as report:
+        rows = [_row(chosen, settings, number, report) for number in numbers]
+        single = _single(chosen, settings, report)
     return {
         "cores_for_2_million_evaluations_per_second": cores_for(TARGET, rows[-1]),
         **single,

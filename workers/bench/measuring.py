@@ -1,9 +1,9 @@
 """Parts of all measurements: their settings, taking turns, rates and positions."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 from pydantic import dataclasses as validated
+from rich.console import Console
 
 from alphazero import evaluators, network
 from alphazero.config import Config, NetworkSettings
@@ -23,6 +24,31 @@ Figures = dict[str, Any]
 
 TURNS = 4
 """Turns of each measurement in a run."""
+
+Report = Callable[[str], object]
+"""Called with the part of a measurement that begins."""
+
+
+@contextmanager
+def reporting() -> Iterator[Report]:
+    """A function that shows on standard error what is being measured.
+
+    On a terminal a line that is replaced; elsewhere, as in the log of a job, a line for each text
+    that differs from the last one.
+    """
+    screen = Console(stderr=True)
+    if screen.is_terminal:
+        with screen.status("", spinner="line") as status:
+            yield status.update
+        return
+    shown = [""]
+
+    def report(text: str) -> None:
+        if text != shown[0]:
+            screen.print(text, markup=False, highlight=False)
+            shown[0] = text
+
+    yield report
 
 
 @dataclass(frozen=True)

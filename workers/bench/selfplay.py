@@ -25,6 +25,7 @@ from workers.bench.measuring import (
     circumstances,
     measure,
     midgame,
+    reporting,
     weights,
 )
 from workers.bench.synthetic import CountingStore
@@ -46,12 +47,17 @@ def bench(chosen: Config, settings: BenchSettings) -> Figures:
     # Long random openings, so that the games are at different plies.
     play = replace(chosen.selfplay, random_opening_plies=game.max_plies // 4)
     chosen = _placed(replace(chosen, selfplay=play))
-    network_alone = NetworkEvaluator(game, chosen.network, chosen.inference)
-    network_alone.load(weights(chosen, game), 0)
-    here = _in_processes_of_this_machine if chosen.selfplay.processes else _on_threads
-    measured = here if chosen.ray == "off" else _on_ray
+    with reporting() as report:
+        report("the network alone is timed, to choose its backend")
+        network_alone = NetworkEvaluator(game, chosen.network, chosen.inference)
+        network_alone.load(weights(chosen, game), 0)
+        here = _in_processes_of_this_machine if chosen.selfplay.processes else _on_threads
+        measured = here if chosen.ray == "off" else _on_ray
+        place = "" if chosen.ray == "off" else f", on Ray ({chosen.ray})"
+        report(f"self-play starts{place}, and is measured for {settings.seconds:g} s")
+        figures = measured(chosen, settings, network_alone)
     return {
-        **measured(chosen, settings, network_alone),
+        **figures,
         **circumstances(chosen, settings),
         "ray": chosen.ray,
         "simulations": search_of(chosen).simulations,

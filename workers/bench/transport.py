@@ -21,7 +21,15 @@ from alphazero.nn.device import cores
 from alphazero.parts import game_of
 from games.base import States
 from workers.bench import processes
-from workers.bench.measuring import TURNS, BenchSettings, Calls, Figures, midgame
+from workers.bench.measuring import (
+    TURNS,
+    BenchSettings,
+    Calls,
+    Figures,
+    Report,
+    midgame,
+    reporting,
+)
 from workers.bench.synthetic import SleepingEvaluator
 from workers.node.child import Child, Failure, Sender, Warned
 from workers.node.counters import Counters, Row
@@ -50,9 +58,12 @@ def bench(chosen: Config, settings: BenchSettings) -> Figures:
     processes.require_linux()
     has_ray = importlib.util.find_spec("ray") is not None
     makes = {"slots": _slots} | ({"ray": _ray} if has_ray else {})
-    with ExitStack() as stack:
-        ways = {name: stack.enter_context(make(chosen, settings)) for name, make in makes.items()}
-        tallies = _measure(ways, settings.seconds / (TURNS * len(ways)))
+    with reporting() as report, ExitStack() as stack:
+        ways: dict[str, Way] = {}
+        for name, make in makes.items():
+            report(f"{name}: processes start")
+            ways[name] = stack.enter_context(make(chosen, settings))
+        tallies = _measure(ways, settings.seconds / (TURNS * len(ways)), report)
     rows = [figures(name, *tally, settings.batch) for name, tally in tallies.items()]
     if has_ray:
         compared: Figures = {
@@ -72,12 +83,15 @@ def bench(chosen: Config, settings: BenchSettings) -> Figures:
     }
 
 
-def _measure(ways: dict[str, Way], seconds: float) -> dict[str, tuple[list[Calls], float]]:
+def _measure(
+    ways: dict[str, Way], seconds: float, report: Report
+) -> dict[str, tuple[list[Calls], float]]:
     """All calls of each way, and the CPU time of its evaluator, after ``TURNS`` turns each."""
     tallies: dict[str, tuple[list[Calls], float]] = {name: ([], 0.0) for name in ways}
     for way in ways.values():
         way.turn(WARM_SECONDS)
-    for _ in range(TURNS):
+    for turn in range(TURNS):
+        report(f"turn {turn + 1} of {TURNS}")
         for name, way in ways.items():
             (before, cpu), (calls, grown) = tallies[name], way.turn(seconds)
             tallies[name] = before + calls, cpu + grown
