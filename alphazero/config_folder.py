@@ -43,6 +43,8 @@ def _others(path: Path, folder: Traversable) -> str:
     """The configurations that may be meant by a path where there is no file."""
     if (beside := path.with_name(f"{path.name}.yaml")).is_file():
         return f"; did you mean {beside}?"
+    if "=" in path.name:
+        return ", which is a setting: the configuration or game comes before the settings"
     known, word = names(folder), path.stem.lower()
     if hint := nearest(path.name, known):
         return hint

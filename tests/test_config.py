@@ -352,6 +352,8 @@ def test_a_name_of_the_other_kind_of_training_names_its_command():
         supervised.load("connect_four")
     with pytest.raises(ConfigError, match="mnist is mentioned in mlp; the names are cnn, gan"):
         supervised.load("mnist")
+    with pytest.raises(ConfigError, match=r"'training\.steps=3', which is a setting: the config"):
+        config.load("training.steps=3")
 
 
 def test_a_file_whose_ending_was_left_out_is_suggested(tmp_path):

@@ -103,6 +103,22 @@ def test_a_cluster_by_hand_is_started_with_options_that_ray_takes(tmp_path):
     assert [head[name] for name in names] == [join[name] for name in names] == [6380, 6381, 6382]
 
 
+def test_a_token_that_is_there_is_kept_and_the_line_says_so(tmp_path):
+    script, file = str(RECIPES / "by_hand.sh"), tmp_path / "auth_token"
+    file.write_text("ab" * 32)
+    ended = subprocess.run(
+        ["bash", script, "token"],
+        env=os.environ | {"RAY_AUTH_TOKEN_PATH": str(file)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stdout == (
+        f"the token is in {file} since before; for another one remove that file first\n"
+    )
+    assert file.read_text() == "ab" * 32
+
+
 def test_a_job_is_submitted_with_the_users_folder(tmp_path):
     from ray.dashboard.modules.job.cli import submit
 

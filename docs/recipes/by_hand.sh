@@ -35,8 +35,13 @@ needs_token() {
 case "${1:-} $#" in
 "token 1")
     umask 077
+    file=${RAY_AUTH_TOKEN_PATH:-$HOME/.ray/auth_token}
+    if [[ -s $file ]]; then
+        echo "the token is in $file since before; for another one remove that file first"
+        exit
+    fi
     ray get-auth-token --generate >/dev/null
-    echo "the token is in ${RAY_AUTH_TOKEN_PATH:-$HOME/.ray/auth_token}"
+    echo "a new token is in $file"
     ;;
 "head "*)
     needs_token

@@ -138,7 +138,7 @@ def _assess(machine: Machine, facts: Examination, now: float) -> tuple[bool, str
             f"{LEAST_SHARED_MEMORY >> 20}: in a container, --shm-size 1g"
         )
     return True, (
-        f"{machine.cpus} cores, {machine.gpus} GPUs, {facts.shared_memory >> 20} MiB of shared "
+        f"{machine.describe()}, {facts.shared_memory >> 20} MiB of shared "
         f"memory, clock {facts.clock - now:+.1f} s"
     )
 

@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     from workers.terminal import tables
 
     config_checks.check_ray(options.address)
-    table = tables.make(f"cluster {options.address}", "test", "result")
+    table = tables.make(f"cluster {options.address}", "test", "result", justify="left")
     failed = False
     results: list[dict[str, object]] = []
     for test, passed, text in _tests(options.address, options.game):

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from alphazero.config import Config
 from alphazero.nn.device import cores
+from workers.terminal.output import counted
 
 MAX_GROUPS = 8
 """Groups of a search process that ``make_plan`` adds at most."""
@@ -19,6 +20,10 @@ class Machine(NamedTuple):
 
     cpus: int
     gpus: int
+
+    def describe(self) -> str:
+        """The numbers in words: "16 cores, 1 GPU"."""
+        return f"{counted(self.cpus, 'core')}, {counted(self.gpus, 'GPU')}"
 
 
 class Plan(NamedTuple):
@@ -43,8 +48,9 @@ class Plan(NamedTuple):
         lanes = f" with {self.lanes} lanes each" if self.lanes > 1 else ""
         where = "on the GPU" if self.on_gpu else "on the CPU"
         return (
-            f"self-play in {self.players} search processes with {self.groups} groups of games each "
-            f"and {self.evaluators} evaluators {where}{lanes}"
+            f"self-play in {counted(self.players, 'search process', 'es')} with "
+            f"{counted(self.groups, 'group')} of games each and "
+            f"{counted(self.evaluators, 'evaluator')} {where}{lanes}"
         )
 
 
