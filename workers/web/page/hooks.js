@@ -2,7 +2,7 @@
 import {useState, useEffect, useRef} from './vendor/htm-preact.js';
 import {get, position, stream} from './api.js';
 
-const EXACT_PAUSE = 500, KEPT = 200, TREE_PLIES = 3;
+const EXACT_PAUSE = 500, KEPT = 200, TREE_PLIES = 3, GRAPH_SIMULATIONS = 100, HINT_SIMULATIONS = 400;
 
 /** The positions at `at` and at the end of the line, and whether they are those of now; null while they load. */
 export function usePositions(game, moves, at, setError) {
@@ -44,7 +44,7 @@ export function useAnalysis(game, moves, player, tree, onReport) {
     setReport(null);
     if (!player) return undefined;
     return stream('analyse', {game, moves: key, player, plies},
-      data => { setReport({...data, key}); if (!data.error) onReport(player, key, data.first); },
+      data => { setReport({...data, key}); if (!data.error) onReport(key, data.first); },
       failed => failed && setReport(last => last ?? {error: 'The server does not search now; turn the analysis on again.', key}));
   }, [game, key, player, plies]);
   return report?.key === key ? report : null;
@@ -96,4 +96,42 @@ export function useOpponent(opponent, {game, moves, level}, pause, again, onAnsw
     return () => { clearTimeout(timer); leaving.abort(); setThinking(false); };
   }, [opponent?.label, game, key, level, again, pause]);
   return thinking;
+}
+
+/** `{best, ask, forget}`: the move that a search of `analyst` finds, null without one; it is forgotten with its position. */
+export function useHint(game, moves, analyst, setError) {
+  const [best, setBest] = useState(null), close = useRef(null), key = moves.join('.');
+  const forget = () => { close.current?.(); setBest(null); };
+  const ask = () => {
+    close.current?.();
+    close.current = stream('analyse', {game, moves: key, player: analyst, simulations: HINT_SIMULATIONS},
+      data => { if (data.error) setError(data.error); else if (data.best) setBest(data.best); },
+      failed => failed && setError('The server does not search now; ask for the hint again.'));
+  };
+  useEffect(() => () => close.current?.(), []);
+  useEffect(forget, [game, key, analyst]);
+  return {best, ask, forget};
+}
+
+/**
+ * The values of positions for the player who began, as analysts have found them: `know(by)(key, value)` adds one,
+ * `draw()` those of the whole game; `along` are those of the line's first positions, null where there is none.
+ */
+export function useValues(game, moves, {analyst, second}, setNotice, setError) {
+  const [values, setValues] = useState({}), close = useRef(null);
+  const know = by => (key, value) => setValues(known => ({...known, [`${by}#${key}`]: value}));
+  const finish = (line, result) => { for (const by of [analyst, second]) know(by)(line.join('.'), result); };
+  const along = (by, length) => Array.from({length}, (_, ply) => values[`${by}#${moves.slice(0, ply).join('.')}`] ?? null);
+  const draw = () => {
+    close.current?.();
+    setNotice('analysing the whole game …');
+    close.current = stream('values', {game, moves: moves.join('.'), player: analyst, simulations: GRAPH_SIMULATIONS},
+      data => {
+        if (data.error) setError(data.error);
+        else if (data.first != null) know(analyst)(moves.slice(0, data.ply).join('.'), data.first);
+      },
+      failed => { setNotice(''); if (failed) setError('The server does not search now; analyse the game again.'); });
+  };
+  useEffect(() => () => close.current?.(), []);
+  return {know, finish, along, draw, forget: () => setValues({})};
 }
