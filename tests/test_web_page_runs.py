@@ -7,7 +7,8 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 import browser_pages
 import httpx
-from browser_pages import MARKS, cells, moves_of, serving
+from browser_pages import MARKS, cells, moves_of
+from served_pages import serving
 from test_train import run, tiny
 
 import games

@@ -11,13 +11,14 @@ pytest.importorskip("fastapi")
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 import browser_pages
+import served_pages
 from browser_pages import MARKS, cells, moves_of, open_game, wait_for_moves
 
 import games
 from alphazero.judging import saved_games, session
 from workers.web.offers import BUNDLED
 
-browser, served, page = browser_pages.browser, browser_pages.served, browser_pages.page
+browser, served, page = browser_pages.browser, served_pages.served, browser_pages.page
 pytestmark = MARKS
 
 
