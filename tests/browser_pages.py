@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 CHROMIUM = shutil.which("chromium")
-WAIT = 60_000  # milliseconds: a bound against hanging, nothing is measured
+WAIT = 120_000  # milliseconds: a bound against hanging, nothing is measured
 MARKS = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine"),
