@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from alphazero.judging.agent import Agent, Analysis, MoveEvaluation, load_agent
     from alphazero.judging.arena import ArenaResult
     from alphazero.judging.match import play_match
+    from alphazero.judging.notebook import board
     from alphazero.judging.picture import Picture, show
     from alphazero.judging.players import Decision, Player
     from alphazero.judging.players import make as make_player
@@ -53,6 +54,7 @@ __all__ = [
     "Search",
     "SearchResult",
     "__version__",
+    "board",
     "load_agent",
     "load_config",
     "make_game",
@@ -76,6 +78,7 @@ _SOURCES = {
     "Player": "alphazero.judging.players:Player",
     "Search": "alphazero.types:Search",
     "SearchResult": "alphazero.types:SearchResult",
+    "board": "alphazero.judging.notebook:board",
     "load_agent": "alphazero.judging.agent:load_agent",
     "load_config": "alphazero.config:load",
     "make_game": "games:make",

@@ -22,7 +22,7 @@ from made_up_models import running
 from made_up_runs import make_run
 
 import games
-from alphazero.judging import session
+from alphazero.judging import session, widget_script
 from alphazero.metrics_file import MetricsFile
 from games import svg
 from workers import cli
@@ -147,7 +147,7 @@ def test_cells_without_a_move_of_their_own_have_no_name(page, game):
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 def test_the_page_says_whose_turn_it_is_also_while_nobody_chooses():
     """The function alone, in node: the libraries of the page are not loaded."""
-    script = (files.FOLDER / "words.js").read_text()
+    script = files.table()["/words.js"].content.decode()
     start = script.index("export function sentence")
     body = script[start : script.index("\n}\n", start) + 3].removeprefix("export ")
     calls = """
@@ -398,7 +398,7 @@ def test_a_file_that_was_written_anew_is_read_from_its_start(folder):
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 def test_the_page_replaces_the_rows_that_come_again(tmp_path):
     """The function alone, in node: the libraries of the page are not loaded."""
-    script = (files.FOLDER / "runs.js").read_text()
+    script = files.table()["/runs.js"].content.decode()
     start = script.index("export function joined")
     body = script[start : script.index("\n}\n", start) + 3].removeprefix("export ")
     calls = """
@@ -612,7 +612,7 @@ def test_the_page_is_at_most_60_kb_compressed():
 
 
 def test_vendored_files_are_those_of_the_list_and_have_their_licences():
-    vendor = files.FOLDER / "vendor"
+    vendor = widget_script.FOLDER / "vendor"
     sums = dict(line.split()[::-1] for line in (vendor / "SHA256SUMS").read_text().splitlines())
     scripts = {path.name for path in vendor.iterdir() if path.suffix in (".js", ".css")}
     assert set(sums) == scripts

@@ -88,7 +88,7 @@ def show(
     """
     game = games.make(game) if isinstance(game, str) else game
     state, last = _position(game, position)
-    return drawn(game, state, last, _by_action(game, weights), caption)
+    return drawn(game, state, last, by_action(game, weights), caption)
 
 
 def drawn(
@@ -117,7 +117,7 @@ def _position(
     return states[0], None
 
 
-def _by_action(
+def by_action(
     game: Game, weights: "Analysis | Mapping[int, float] | ArrayLike | None"
 ) -> Mapping[int, float]:
     """``weights`` by their actions."""

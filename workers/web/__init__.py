@@ -5,5 +5,6 @@ and runs that the page may name, ``engines`` loads players and searches when the
 ``analysis`` searches the positions of all open pages in turn, ``runs`` reads folders of runs. The
 server keeps nothing but caches: every request holds the whole game.
 
-``page/`` is the page itself: JavaScript modules without a build step.
+``page/`` is the page itself: JavaScript modules without a build step. Those that need no server,
+as the board, are in ``alphazero/judging/page``: notebooks show them, too.
 """

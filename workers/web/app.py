@@ -8,6 +8,7 @@ from fastapi import FastAPI, Query, Response
 from fastapi.responses import JSONResponse
 
 import alphazero
+from alphazero.judging import plain_positions
 from alphazero.judging.advice import BLUNDER
 from alphazero.judging.session import SEATS, Session
 from games import svg
@@ -146,7 +147,7 @@ class Page:
 
     def position(self, game: Text, moves: Moves = "") -> Response:
         """The position after some moves."""
-        return JSONResponse(positions.as_json(self._read(game, moves)))
+        return JSONResponse(plain_positions.as_json(self._read(game, moves)))
 
     def picture(self, game: Text, moves: Moves = "") -> Response:
         """The same as a picture."""

@@ -4,7 +4,10 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-FOLDER = Path(__file__).parent / "page"
+from alphazero.judging import widget_script
+
+FOLDERS = (widget_script.FOLDER, Path(__file__).parent / "page")
+"""The components that need no server, which notebooks show too, and those that do."""
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -26,8 +29,9 @@ class File(NamedTuple):
 def table() -> dict[str, File]:
     """Every file of the page by the path of its URL; ``/`` is the page itself."""
     files = {
-        "/" + path.relative_to(FOLDER).as_posix(): File(path.read_bytes(), TYPES[path.suffix])
-        for path in sorted(FOLDER.rglob("*"))
+        "/" + path.relative_to(folder).as_posix(): File(path.read_bytes(), TYPES[path.suffix])
+        for folder in FOLDERS
+        for path in sorted(folder.rglob("*"))
         if path.suffix in TYPES
     }
     return files | {"/": files["/index.html"]}

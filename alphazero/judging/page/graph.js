@@ -1,4 +1,4 @@
-// The win rate over the whole game: the graph, the list of moves, the marks of mistakes.
+// The way through a game: the win rate as a graph, the list of moves, the marks of mistakes, the steps.
 import {html} from './vendor/htm-preact.js';
 import {percent} from './analysis.js';
 
@@ -45,4 +45,12 @@ export function Moves({texts, values, movers, at, go, mistake}) {
       onclick=${() => go(i + 1)}><span class="number">${i + 1}.</span> ${text}${sign && html`<b class="sign"
       title="lost ${(50 * lost(values, movers, i + 1)).toFixed(0)} % of the points">${sign}</b>`}</button></li>`;
   })}</ol>`;
+}
+
+/** To the first position, one back, one on, to the last one. */
+export function Steps({at, length, go}) {
+  return html`<button aria-label="first position" onclick=${() => go(0)} disabled=${!at}>|◀</button>
+    <button aria-label="one move back" onclick=${() => go(at - 1)} disabled=${!at}>◀</button>
+    <button aria-label="one move on" onclick=${() => go(at + 1)} disabled=${at >= length}>▶</button>
+    <button aria-label="last position" onclick=${() => go(length)} disabled=${at >= length}>▶|</button>`;
 }

@@ -1,7 +1,8 @@
 // Sentences and names that the page shows.
 
 export const SEATS = {first: 'first', second: 'second', both: 'both sides', none: 'neither: watch'};
-export const COLOURS = ['orange', 'blue'], PIECES = ['white', 'black'];
+export const COLOURS = ['orange', 'blue'];
+export const PIECES = ['white', 'black'];
 const LETTERS = 'XO';
 
 /** What is going on, in one sentence. `state.end`: how the game has ended before its end by the rules. */

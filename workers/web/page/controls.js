@@ -1,4 +1,4 @@
-// The controls: what is chosen, the game's buttons, moves that are typed, the steps through its moves.
+// The controls: what is chosen, the game's buttons, moves that are typed.
 import {html} from './vendor/htm-preact.js';
 import {CLOCKS} from './clock.js';
 import {SEATS} from './words.js';
@@ -96,12 +96,4 @@ export function MoveField({legal, human, play, setNotice, setError}) {
     <button disabled=${!human}>Play</button>
     <button type="button" onclick=${copy}>Copy link</button>
   </form>`;
-}
-
-/** To the first position, one back, one on, to the last one. */
-export function Steps({at, length, go}) {
-  return html`<button aria-label="first position" onclick=${() => go(0)} disabled=${!at}>|◀</button>
-    <button aria-label="one move back" onclick=${() => go(at - 1)} disabled=${!at}>◀</button>
-    <button aria-label="one move on" onclick=${() => go(at + 1)} disabled=${at >= length}>▶</button>
-    <button aria-label="last position" onclick=${() => go(length)} disabled=${at >= length}>▶|</button>`;
 }

@@ -2,9 +2,9 @@
 import {html, useState, useEffect, useRef} from './vendor/htm-preact.js';
 import {Board, remaining, targets} from './board.js';
 import {Table, Tree, figures, percent} from './analysis.js';
-import {Graph, Moves} from './graph.js';
+import {Graph, Moves, Steps} from './graph.js';
 import {Clocks, useClock} from './clock.js';
-import {AnalysisChoices, GameButtons, GameChoices, MoveField, Steps, partiesOf} from './controls.js';
+import {AnalysisChoices, GameButtons, GameChoices, MoveField, partiesOf} from './controls.js';
 import {Files, read} from './files.js';
 import {useAnalysis, useExact, useHidden, useHint, useOpponent, usePlayers, usePositions, useValues} from './hooks.js';
 import {Branches, turnOf, useLine} from './line.js';
