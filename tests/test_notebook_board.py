@@ -145,7 +145,9 @@ def test_the_script_is_one_module_that_imports_and_loads_nothing():
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 def test_every_name_that_a_module_of_the_script_imports_is_exported(tmp_path):
     path = tmp_path / "script.mjs"
-    path.write_text(widget_script.script() + "\nprocess.stdout.write(typeof _board_js.Board);\n")
+    path.write_text(
+        widget_script.script() + "\nprocess.stdout.write(typeof _page_board_js.Board);\n"
+    )
     done = subprocess.run(["node", path], capture_output=True, text=True, check=True)
     assert done.stdout == "function"
     for names, source in re.findall(r"const \{([^}]*)\} = (_\w+);", path.read_text()):

@@ -66,7 +66,7 @@ def test_the_wheel_holds_every_file_of_the_four_packages_and_nothing_else(source
         path.relative_to(source).as_posix()
         for name in PACKAGES
         for path in (source / name).rglob("*")
-        if path.suffix in FILES or (path.is_file() and "page" in path.parts)
+        if path.suffix in (*FILES, ".js") or (path.is_file() and "page" in path.parts)
     }
     packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert packed == expected

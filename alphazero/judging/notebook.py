@@ -55,7 +55,7 @@ def _opinion(
     agent: "Agent | None",
     weights: "Analysis | Mapping[int, float] | ArrayLike | None",
 ) -> "Opinion":
-    """What the board says of its positions: the agent's analysis, or ``weights`` in one of them."""
+    """The agent's analysis of each position, or ``weights`` in the one they are given for."""
     if agent is None:
         given, actions = picture.by_action(played.game, weights), list(played.actions)
         return lambda position: (given if position.actions == actions else {}, None)

@@ -21,7 +21,7 @@ class GameWidget(anywidget.AnyWidget):
 
     _esm = widget_script.script()
     shown = traitlets.Dict().tag(sync=True)
-    """What the board shows, as JSON: ``here``, the position, see ``plain_positions``; ``at``, its
+    """The state of the board, as JSON: ``here``, the position, see ``plain_positions``; ``at``, its
     ply; ``texts`` and ``movers`` of the whole game; ``weights`` in [0, 1] by action, counted from
     1; ``value`` in [-1, 1] for the player about to move, or None; ``message``, a refusal."""
 

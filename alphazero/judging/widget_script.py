@@ -7,14 +7,16 @@ vendored library has one ``export{a as b,...};`` at its end.
 """
 
 import json
+import posixpath
 import re
 from functools import cache
 from pathlib import Path
 
-FOLDER = Path(__file__).parent / "page"
+HERE = Path(__file__).parent
+FOLDER = HERE / "page"
 """The components of the page that need no server."""
 ENTRY = "widget.js"
-"""The module whose default export the notebook calls."""
+"""The module whose default export the notebook calls; names of modules are paths from ``HERE``."""
 IMPORT = re.compile(r"^import \{([^}]*)\} from '\./([\w/.-]+)';$", re.MULTILINE)
 DECLARATION = re.compile(r"^export (?=(?:const|function) (\w+))", re.MULTILINE)
 LIST = re.compile(r"\bexport ?\{([^}]*)\};?\s*$")
@@ -32,38 +34,43 @@ def script() -> str:
     *modules, entry = names
     style = (FOLDER / "style.css").read_text("utf-8").replace(":root", ":host") + ADDITION
     parts = [f"const STYLE = {json.dumps(style)};", *map(_function, modules)]
-    return "\n".join([*parts, _without_imports(_text(entry))])
+    return "\n".join([*parts, _without_imports(entry)])
 
 
 def _text(name: str) -> str:
-    return (FOLDER / name).read_text("utf-8")
+    return (HERE / name).read_text("utf-8")
 
 
 def _collect(name: str, names: list[str]) -> None:
-    """Append the modules that ``name`` imports, each behind those that it imports itself."""
-    for _, other in IMPORT.findall(_text(name)):
-        if other not in names:
+    """Append ``name`` behind the modules that it imports, each once."""
+    for _, path in IMPORT.findall(_text(name)):
+        if (other := _resolved(name, path)) not in names:
             _collect(other, names)
     names.append(name)
+
+
+def _resolved(name: str, path: str) -> str:
+    """The module that ``name`` imports from ``./path``."""
+    return posixpath.join(posixpath.dirname(name), path)
 
 
 def _variable(name: str) -> str:
     return "_" + re.sub(r"\W", "_", name)
 
 
-def _without_imports(text: str) -> str:
-    """Imports become constants that are read from the functions' results."""
-    return IMPORT.sub(
-        lambda found: (
-            f"const {{{found[1].replace(' as ', ': ')}}} = {_variable(found[2])};"
-        ),
-        text,
-    )  # fmt: skip
+def _without_imports(name: str) -> str:
+    """A module whose imports are constants, read from the results of the other functions."""
+
+    def constant(match: re.Match[str]) -> str:
+        names = match[1].replace(" as ", ": ")
+        return f"const {{{names}}} = {_variable(_resolved(name, match[2]))};"
+
+    return IMPORT.sub(constant, _text(name))
 
 
 def _function(name: str) -> str:
     """A module as a constant: the object of its exports."""
-    text = _without_imports(_text(name))
+    text = _without_imports(name)
     if listed := LIST.search(text):
         pairs = [pair.split(" as ") for pair in listed[1].split(",")]
         exports = ", ".join(f"{public}: {own}" for own, public in pairs)
