@@ -653,6 +653,7 @@ def test_the_command_line_names_a_game_a_run_a_folder_or_an_agent(folder, monkey
     ("arguments", "message"),
     [
         (["nothing_like_that"], "unknown game 'nothing_like_that'"),
+        (["runs/mistyped"], "there is no folder runs/mistyped; and as a game: unknown game"),
         (["--port", "99999"], "'99999' is not a port"),
         (["--player", "not_there"], "there is no kind 'not_there'"),
     ],
@@ -672,4 +673,6 @@ def test_a_port_in_use_is_one_line(capsys):
         other.listen()
         port = other.getsockname()[1]
         assert cli.main(["web", "tic_tac_toe", "--port", str(port)]) == 1
-    assert f"cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"cannot listen on 127.0.0.1:{port}" in error
+    assert "--port" in error

@@ -196,3 +196,54 @@ def test_the_curves_of_a_run_grow_while_it_trains_and_its_checkpoint_plays(page,
     page.locator("[data-cell='38']").click()
     wait_for_moves(page, 2)
     assert page.evaluate("location.hash").count("mine") >= 1
+
+
+def test_the_targets_of_a_piece_are_marked_after_the_first_click(page, served):
+    open_game(page, served, game="chess", seat="both", moves="e4.d5")
+    assert page.locator(".picking").count() == 0
+    page.locator("[data-cell='36']").click()
+    page.wait_for_selector(".picking")
+    marked = page.locator(".picking .can").evaluate_all("all => all.map(c => c.dataset.cell)")
+    assert sorted(marked) == ["27", "28"]  # e5, and d5, where it captures
+    seen = "cell => getComputedStyle(cell.querySelector('.ghost')).opacity"
+    assert page.locator("[data-cell='28']").evaluate(seen) == "0.45"
+
+
+def test_the_name_of_a_player_that_has_won_is_written_as_it_is(page, served):
+    moves = "4.1.4.1.4.1.4"
+    open_game(page, served, game="connect_four", player=BUNDLED, seat="second", moves=moves)
+    page.wait_for_selector(f"p.status:text-is('{BUNDLED} has won.')")
+
+
+def test_a_game_whose_rules_are_compiled_says_so_and_is_no_error(page, served):
+    held = []
+    page.route("**/api/position*", lambda route: held.append(route))
+    page.goto(f"{served[0]}#game=connect_four")
+    page.wait_for_selector("p[role=status]:has-text('compiled')")
+    assert page.get_by_role("alert").count() == 0
+    page.unroute("**/api/position*")
+    page.reload()
+    page.wait_for_selector("svg.board")
+
+
+def test_an_analysis_that_is_over_says_so(page, served):
+    report = '{"simulations": 7, "moves": [], "best": null, "variation": [], "first": 0}'
+    body = f"data: {report}\n\nevent: done\ndata: {{}}\n\n"
+    answer = {"status": 200, "content_type": "text/event-stream", "body": body}
+    page.route("**/api/analyse*", lambda route: route.fulfill(**answer))
+    open_game(page, served, game="connect_four", seat="both")
+    page.get_by_label("Analysis", exact=True).check()
+    page.wait_for_selector("caption:has-text('7 simulations, the search has ended')")
+
+
+def test_a_refused_file_takes_the_notice_of_the_one_before_away(page, served, tmp_path):
+    open_game(page, served, game="chess", seat="both")
+    for name, text, seen in [
+        ("good.pgn", "1. d4 *", "[role=status]:has-text('Loaded good')"),
+        ("bad.pgn", "1. e4 e5 2. Ke7", "[role=alert]:has-text('the file cannot be loaded')"),
+    ]:
+        path = tmp_path / name
+        path.write_text(text)
+        page.locator("input[type=file]").set_input_files(path)
+        page.wait_for_selector(seen)
+    assert page.locator("[role=status]:has-text('Loaded')").count() == 0

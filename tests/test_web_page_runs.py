@@ -53,6 +53,16 @@ def test_a_game_of_self_play_is_replayed_with_the_policy_and_opened_on_the_board
         assert shares == [
             f"{100 * share:.1f} %" for _, share in (searched or {"policy": []})["policy"]
         ]
+    said, last = page.locator(".replay [role=status]"), len(newest["moves"])
+    assert f"{last} of {last}: the end of the game" in said.inner_text()
+    page.get_by_role("button", name="first position").click()
+    page.wait_for_selector(".replay [role=status]:has-text('0 of')")
+    assert "a random move of the opening follows, without a search" in said.inner_text()
+    for step in ("one move on", "last position", "one move back"):
+        page.get_by_role("button", name=step).click()
+    page.wait_for_selector(f".replay [role=status]:has-text('{last - 1} of {last}: win rate of ')")
+    side = ("orange", "blue")[(last - 1) % 2]
+    page.wait_for_selector(f".replay [role=status]:has-text('win rate of {side}, about to move')")
     page.get_by_label("ply", exact=True).fill("2")
     page.get_by_role("button", name="Open on the board").click()
     page.wait_for_selector("p.status")
@@ -78,6 +88,30 @@ def test_a_position_that_fails_blocks_neither_the_replay_nor_its_other_plies(pag
     )
 
 
+def test_the_games_of_a_run_come_into_view_though_they_lie_below_the_charts(page, served):
+    page.goto(f"{served[0]}#view=runs")
+    page.wait_for_selector(".u-over")
+    page.get_by_role("button", name="games of short").click()
+    section = "document.querySelector('[aria-label=\"self-play of short\"]')"
+    page.wait_for_function(f"() => {section}?.getBoundingClientRect().top < innerHeight / 2")
+
+
+def test_a_chart_tells_the_figure_under_the_pointer(page, served):
+    page.goto(f"{served[0]}#view=runs")
+    page.get_by_label("over").select_option("step")
+    chart = page.locator("figure", has_text="policy_loss")
+    chart.locator(".u-over").hover(position={"x": 10, "y": 40})
+    under = chart.locator(".under")
+    under.wait_for()
+    step = int(under.inner_text().removeprefix(", step "))
+    rows = httpx.get(f"{served[0]}api/curves?run=short&after=0").json()["rows"]
+    (loss,) = [row["policy_loss"] for row in rows if row["step"] == step]
+    assert chart.locator("li").inner_text().strip() == f"short: {float(f'{loss:.4g}'):g}"
+    assert step < max(row["step"] for row in rows if "policy_loss" in row)
+    page.mouse.move(1, 1)
+    under.wait_for(state="detached")
+
+
 @pytest.mark.parametrize("button", ["play against short", "Open on the board"])
 def test_another_game_on_the_board_has_nothing_of_the_one_before(page, served, button):
     page.goto(f"{served[0]}#view=runs&clock=60&times=1-1&second=gone&analyst=gone&end=time-0")
@@ -100,3 +134,6 @@ def test_a_match_is_a_table_of_the_points_of_each_pair(page, served):
         assert row[0] == f"{i + 1} {match['players'][i]['name']}"
         expected = ["–" if met is None else f"{met[0]:g}/{met[1]:g}" for met in match["points"][i]]
         assert row[2:] == expected
+        elo, low, high = (match["players"][i][key] for key in ("elo", "elo_low", "elo_high"))
+        low, high = ("open" if bound is None else f"{bound:.0f}" for bound in (low, high))
+        assert row[1] == f"{elo:.0f} ({low} to {high})".replace("-", "−")

@@ -1,5 +1,6 @@
 """uvicorn with deadlines: the HTTP server in this process."""
 
+import errno
 import functools
 import ipaddress
 import json
@@ -128,7 +129,9 @@ def bind(host: str, port: int) -> socket.socket:
             bound.close()
             raise
     except OSError as error:
-        raise OSError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+        reason = f"cannot listen on {host}:{port}: {error.strerror or error}"
+        advice = "; --port chooses another port" if error.errno == errno.EADDRINUSE else ""
+        raise OSError(reason + advice) from None
     return bound
 
 

@@ -44,14 +44,13 @@ def run(what: str | None, port: int, players: Sequence[str] = (), allow: Sequenc
 
 def target(what: str | None, players: tuple[str, ...], allow: tuple[str, ...]) -> "Target":
     """The game, run or folder that ``what`` names; ``ValueError``: it names none."""
-    import games
     from alphazero import sealed
     from workers.web import runs
     from workers.web.offers import Target
 
     path = Path(what).expanduser() if what else RUNS
     if what and not path.is_dir():
-        games.make(what)  # raises ValueError for a game that there is not
+        _check_game(what)
         return Target(what, None, RUNS if RUNS.is_dir() else None, players, allow)
     if not path.is_dir():
         return Target(players=players, allow=allow)
@@ -64,6 +63,18 @@ def target(what: str | None, players: tuple[str, ...], allow: tuple[str, ...]) -
     if run is None:
         raise ValueError(f"{what}: there are no metrics of a run in this folder yet")
     return Target(run.game, run.name, path.parent, players, allow)
+
+
+def _check_game(what: str) -> None:
+    """``ValueError`` where ``what`` names no game; of a path it says that there is no folder."""
+    import games
+
+    try:
+        games.make(what)
+    except ValueError as error:
+        if "/" not in what:
+            raise
+        raise ValueError(f"there is no folder {what}; and as a game: {error}") from None
 
 
 def _agent(path: Path, players: tuple[str, ...], allow: tuple[str, ...]) -> "Target":

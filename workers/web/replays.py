@@ -121,6 +121,9 @@ class _Pairing(BaseModel):
 class _Player(BaseModel):
     name: str = Field(max_length=1000)
     elo: float = Field(allow_inf_nan=False)
+    elo_low: float | None = Field(default=None, allow_inf_nan=False)
+    """The bounds of the 95 % interval; None where no result sets one."""
+    elo_high: float | None = Field(default=None, allow_inf_nan=False)
 
 
 class _Match(BaseModel):

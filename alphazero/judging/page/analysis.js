@@ -34,7 +34,7 @@ export function Table({title, report, exact, legal, play}) {
   const texts = new Map(legal.map(move => [move.action, move]));
   const rows = report.moves.filter(move => texts.has(move.action)).slice(0, 8);
   const known = Object.keys(exact).length > 0;
-  return html`<table><caption>${title && html`<b>${title}</b>: `}${report.simulations.toLocaleString('en')} simulations;
+  return html`<table><caption>${title && html`<b>${title}</b>: `}${report.simulations.toLocaleString('en')} simulations${report.ended ? ', the search has ended' : ''};
     win rates are those of the player about to move, a draw counting one half${known ? '; results in plies' : ''}</caption>
     <thead><tr><th scope="col">move</th><th scope="col">visits</th><th scope="col">win rate</th>
       <th scope="col">prior</th>${known && html`<th scope="col">exact</th>`}</tr></thead>

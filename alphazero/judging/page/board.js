@@ -152,7 +152,7 @@ export function Board({board, legal, picked, setPicked, figures, arrow, play, ch
   };
   const ring = (i, name) => html`<circle class=${name} cx=${board.cells[i].x * U} cy=${board.cells[i].y * U} r=${0.42 * U}/>`;
   const ends = arrow.length > 1 && [board.cells[arrow[0]], board.cells[arrow[1]]];
-  return html`<svg ref=${frame} class=${chess ? 'board chess' : 'board'} role="group" aria-label="board"
+  return html`<svg ref=${frame} class=${`board${chess ? ' chess' : ''}${picked.length ? ' picking' : ''}`} role="group" aria-label="board"
       viewBox="${left * U} ${top * U} ${(right - left) * U} ${(bottom - top) * U}" onkeydown=${press}>
     ${board.cells.map(draw)}
     <g class="above">

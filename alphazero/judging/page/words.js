@@ -9,8 +9,8 @@ const LETTERS = 'XO';
 export function sentence(here, state, thinking, opponent, colours) {
   const own = {first: 0, second: 1}[state.seat];
   const has = side => {
-    const who = own === undefined ? `${colours[side]}, the ${side ? 'second' : 'first'} player, has` : own === side ? 'you have' : `${opponent} has`;
-    return who[0].toUpperCase() + who.slice(1);
+    if (own !== undefined) return own === side ? 'You have' : `${opponent} has`;  // a player's name is written as it is
+    return `${colours[side][0].toUpperCase() + colours[side].slice(1)}, the ${side ? 'second' : 'first'} player, has`;
   };
   if (here.reason) {
     const why = here.reason === 'length' ? ' (the game has reached its longest length)' : '';
@@ -26,6 +26,9 @@ export function sentence(here, state, thinking, opponent, colours) {
   if (state.seat === 'both') return name;
   return own === mover ? `${name}: your turn` : `${name}: the turn of ${opponent}`;
 }
+
+/** What is shown while a game is loaded: its rules may have to be compiled. */
+export const LOADING = 'loading … The rules of a game are compiled when it is used on this machine for the first time: some seconds.';
 
 const MOST_NAME = 60;  // as the server has it
 

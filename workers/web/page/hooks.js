@@ -45,7 +45,8 @@ export function useAnalysis(game, moves, player, tree, onReport) {
     if (!player) return undefined;
     return stream('analyse', {game, moves: key, player, plies},
       data => { setReport({...data, key}); if (!data.error) onReport(key, data.first); },
-      failed => failed && setReport(last => last ?? {error: 'The server does not search now; turn the analysis on again.', key}));
+      failed => setReport(last => last ? {...last, ended: true}
+        : failed ? {error: 'The server does not search now; turn the analysis on again.', key} : null));
   }, [game, key, player, plies]);
   return report?.key === key ? report : null;
 }

@@ -8,7 +8,7 @@ import {AnalysisChoices, GameButtons, GameChoices, MoveField, partiesOf} from '.
 import {Files, read} from './files.js';
 import {useAnalysis, useExact, useHidden, useHint, useOpponent, usePlayers, usePositions, useValues} from './hooks.js';
 import {Branches, turnOf, useLine} from './line.js';
-import {COLOURS, PIECES, seatNames, sentence} from './words.js';
+import {COLOURS, LOADING, PIECES, seatNames, sentence} from './words.js';
 
 const WATCH_PAUSE = 400;
 
@@ -21,7 +21,7 @@ function useLoad(game, begin, setNotice, setError) {
     if (now.current !== game) return;
     begin({game, moves: got.moves.map(String), at: got.moves.length, end: got.end, seat: 'both'});
     setNotice(`Loaded ${file.name}: ${got.seats.join(' against ')}, ${got.moves.length} moves.${got.more ? ' Only the main line of its first game is read.' : ''}`);
-  }).catch(e => now.current === game && setError(e.message));
+  }).catch(e => { if (now.current === game) { setNotice(''); setError(e.message); } });
 }
 
 /** The searches of the position by both analysts, and its exact results. */
@@ -59,6 +59,7 @@ function Opinions({parties: {analyst, second}, searches: {report, other, exact},
   return html`<div class=${second ? 'pair two' : 'pair'}>
       <${Opinion} title=${second && analyst} report=${report} by=${analyst} exact=${exact} legal=${legal} play=${play}/>
       <${Opinion} title=${second} report=${other} by=${second} exact=${{moves: {}}} legal=${legal} play=${play}/></div>
+    ${tree && second && html`<p>Tree of ${analyst}:</p>`}
     ${tree && report?.tree && html`<${Tree} branches=${report.tree} play=${play}/>`}`;
 }
 
@@ -101,7 +102,8 @@ export function Play({state, change, start}) {
   useEffect(() => setPicked([]), [game, before.join('.'), analyst]);
   useEffect(() => { if (shown && current && shown.here.reason) values.finish(before, shown.here.result); }, [shown, current, analyst, parties.second]);
 
-  if (!shown) return html`<p role="alert">${error || 'loading …'} ${error && html`<button onclick=${() => begin({})}>New game</button>`}</p>`;
+  if (!shown && !error) return html`<p class="late" role="status">${LOADING}</p>`;
+  if (!shown) return html`<p role="alert">${error} <button onclick=${() => begin({})}>New game</button></p>`;
   const {here, end} = shown;
   const all = {state, change, parties, turn, line, begin, play, legal, human, setNotice, setError, picked, setPicked,
     colours, chess, here, end, side, searches, view, setView, notice};

@@ -76,7 +76,7 @@ export function thin(rows, axis, metric) {
 }
 
 function Chart({metric, axis, rows, names}) {
-  const box = useRef(null), plot = useRef(null);
+  const box = useRef(null), plot = useRef(null), [under, setUnder] = useState(null);
   const curves = names.map(name => thin(rows[name] ?? [], axis, metric));
   const lasts = names.map(name => (rows[name] ?? []).findLast(row => row[metric] !== undefined)?.[metric]);
   const shape = names.map((name, i) => (curves[i][0].length ? name : '')).join('\n') + axis;
@@ -89,7 +89,8 @@ function Chart({metric, axis, rows, names}) {
       const series = names.map((name, i) => ({label: name, stroke: COLOURS[i % COLOURS.length], dash: DASHES[i % DASHES.length], width: 2, spanGaps: true}));
       plot.current?.destroy();
       plot.current = new uPlot({width: box.current.clientWidth, height: 190, scales: {x: {time: false}},
-        series: [{label: axis}, ...series], axes: [side, {...side, size: 60}], legend: {show: false}}, [[]], box.current);
+        series: [{label: axis}, ...series], axes: [side, {...side, size: 60}], legend: {show: false},
+        hooks: {setCursor: [u => setUnder(u.cursor.idx ?? null)]}}, [[]], box.current);
       fill(uPlot);
     });
     const fit = new ResizeObserver(() => plot.current?.setSize({width: box.current.clientWidth, height: 190}));
@@ -101,10 +102,12 @@ function Chart({metric, axis, rows, names}) {
   useEffect(() => { if (plot.current) fill(globalThis.uPlot); });
   const digits = value => Math.abs(value) < 1000 ? {maximumSignificantDigits: 4} : {maximumFractionDigits: 0};
   const figure = value => value === undefined ? 'no figure' : value.toLocaleString('en', digits(value));
-  return html`<figure><figcaption>${metric}</figcaption>
+  const data = plot.current?.data, x = under === null ? undefined : data?.[0]?.[under];
+  const now = i => figure(x === undefined ? lasts[i] : data[i + 1]?.[under] ?? undefined);  // under the pointer, else the last
+  return html`<figure><figcaption>${metric}${x !== undefined && html`<span class="under">, ${axis} ${figure(x)}</span>`}</figcaption>
     <div class="plot" ref=${box} role="img" aria-label="${metric} over ${axis}: ${names.map((n, i) => `${n} ${figure(lasts[i])}`).join(', ')}"></div>
     <ul class="legend">${names.map((name, i) => html`<li key=${name}><svg viewBox="0 0 28 8" aria-hidden="true"><line x1="0" x2="28" y1="4" y2="4"
-      stroke=${COLOURS[i % COLOURS.length]} stroke-width="3" stroke-dasharray=${DASHES[i % DASHES.length].join(' ')}/></svg> ${name}: ${figure(lasts[i])}</li>`)}</ul></figure>`;
+      stroke=${COLOURS[i % COLOURS.length]} stroke-width="3" stroke-dasharray=${DASHES[i % DASHES.length].join(' ')}/></svg> ${name}: ${now(i)}</li>`)}</ul></figure>`;
 }
 
 function ago(time) {
@@ -146,7 +149,7 @@ export function Runs({state, change, start}) {
       <label>one more chart <select onchange=${e => { setExtra([...extra, e.target.value]); e.target.value = ''; }}><option value="">choose</option>
         ${metrics.filter(m => !charts.includes(m)).map(m => html`<option key=${m} value=${m}>${m}</option>`)}</select></label></div>
     <div class="charts">${charts.map(metric => html`<${Chart} key=${metric} metric=${metric} axis=${axis} rows=${rows} names=${names}/>`)}</div>
-    ${!charts.length && html`<p>${names.length ? 'waiting for figures …' : 'Choose a run.'}</p>`}
+    ${!charts.length && html`<p>${names.length ? 'no figures yet: a run first fills its replay with games of self-play, which takes some minutes …' : 'Choose a run.'}</p>`}
     ${watched && html`<${Replays} key=${watched.name} run=${watched} change=${change}/>`}
     <${Matches}/></section>`;
 }
