@@ -1,8 +1,7 @@
 // A game in a notebook: the page's own board in a widget, whose moves are played in Python.
 import {html, render, useState, useEffect} from './page/vendor/htm-preact.js';
 import {Board, remaining, targets} from './page/board.js';
-import {figures, percent} from './page/analysis.js';
-import {Moves, Steps} from './page/graph.js';
+import {Moves, Steps, figures, percent} from './page/analysis.js';
 import {COLOURS, PIECES, sentence} from './page/words.js';
 
 const HANDS = {seat: 'both', end: ''}, MISTAKE = Infinity;

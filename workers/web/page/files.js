@@ -1,4 +1,4 @@
-// Games as files: links with which the server writes the game on the board, and a file that is read here.
+// Games as files.
 import {html} from './vendor/htm-preact.js';
 import {address, get} from './api.js';
 
@@ -20,7 +20,7 @@ export async function read(game, file) {
   return get('load', {game, name: file.name.slice(-100), file: packed});
 }
 
-/** Links to save the game in each of `formats` and the position after `at` moves as a picture; the button that loads a game. */
+/** Links to save the game and the position after `at` moves, and the button that loads a game. */
 export function Files({game, formats, line, at, end, seats, load}) {
   const [first, second] = seats;
   const choose = event => {

@@ -1,8 +1,7 @@
 // One game: against a player, or both sides by hand, with an analysis beside it.
 import {html, useState, useEffect, useRef} from './vendor/htm-preact.js';
 import {Board, remaining, targets} from './board.js';
-import {Table, Tree, figures, percent} from './analysis.js';
-import {Graph, Moves, Steps} from './graph.js';
+import {Graph, Moves, Steps, Table, Tree, figures, percent} from './analysis.js';
 import {Clocks, useClock} from './clock.js';
 import {AnalysisChoices, GameButtons, GameChoices, MoveField, partiesOf} from './controls.js';
 import {Files, read} from './files.js';

@@ -2,9 +2,8 @@
 import {html, useState, useEffect, useRef} from './vendor/htm-preact.js';
 import {get, position} from './api.js';
 import {Board, targets} from './board.js';
-import {figures, percent} from './analysis.js';
+import {Steps, figures, percent} from './analysis.js';
 import {NEW_GAME} from './link.js';
-import {Steps} from './graph.js';
 import {COLOURS, LOADING, PIECES} from './words.js';
 
 /** What the search found at a ply, in the form of a search's report; null for a random move. */
