@@ -14,6 +14,7 @@ SIMULATIONS = 600
 FOLDERS = {
     "connect_four": "connect_four",
     "go:size=5,komi=24.0,history=16": "go_5x5",
+    "go:size=7,komi=9.0,history=16": "go_7x7",
     "hex:size=7,swap=false": "hex_7x7",
     "tic_tac_toe": "tic_tac_toe",
 }
