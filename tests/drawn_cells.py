@@ -15,6 +15,11 @@ SPECS = [
 ]  # fmt: skip
 
 
+def on_page(drawing):
+    """Per cell the player and the piece, as the attributes of a cell on the page have them."""
+    return [["" if cell.player is None else str(cell.player), cell.piece] for cell in drawing.cells]
+
+
 def positions(spec):
     """Drawings of a random game, every third ply and the last one."""
     game, rng = games.make(spec), np.random.default_rng(3)

@@ -7,6 +7,7 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 import browser_pages
 from browser_pages import MARKS, WAIT, cells
+from drawn_cells import on_page
 
 import alphazero
 from alphazero.judging import widget_script
@@ -62,24 +63,19 @@ def wait_for_moves(page, number):
     )
 
 
-def drawn(board):
-    drawing = board.session.game.drawing(board.position.states[0], board.position.last)
-    return [["" if c.player is None else str(c.player), c.piece] for c in drawing.cells]
-
-
 def test_clicks_play_a_game_to_its_end_and_lead_back_through_it(mount):
     board = alphazero.board("connect_four", "12121")
     page = mount(board)
     for number, action in ((6, 1), (7, 0)):
         page.locator(f"[data-cell='{action}']").click()
         wait_for_moves(page, number)
-        assert cells(page) == drawn(board)
+        assert cells(page) == on_page(board.position.drawing)
     page.wait_for_selector("p.status:has-text('orange, the first player, has won')")
     assert page.locator(".can, .drop").count() == 0
     assert page.locator("circle.won").count() == 4
     page.get_by_role("button", name="one move back").click()
     page.wait_for_selector("p.status:has-text('orange (first) to move')")
-    assert cells(page) == drawn(board)
+    assert cells(page) == on_page(board.position.drawing)
     page.locator(".moves button").nth(1).click()
     page.wait_for_selector(".moves [aria-current]:has-text('2.')")
     page.locator("[data-cell='6']").click()

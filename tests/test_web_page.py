@@ -11,6 +11,7 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 import browser_pages
 import served_pages
 from browser_pages import MARKS, cells, moves_of, open_game, wait_for_moves
+from drawn_cells import on_page
 
 import games
 from alphazero.judging import session
@@ -34,7 +35,7 @@ def test_the_page_draws_the_cells_of_the_terminal(page, served, game, plies):
     moves = ".".join(str(action + 1) for action in played)
     open_game(page, served, game=game, seat="both", moves=moves)
     drawing = made.drawing(states[0], played[-1])
-    expected = [["" if c.player is None else str(c.player), c.piece] for c in drawing.cells]
+    expected = on_page(drawing)
     assert cells(page) == expected
     layout = drawing.layout()
     for cell, (start, end) in zip(drawing.cells, layout.spans, strict=True):

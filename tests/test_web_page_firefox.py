@@ -11,6 +11,7 @@ pytest.importorskip("websockets", reason="websockets is not installed")
 
 import firefox
 import served_pages
+from drawn_cells import on_page
 
 import games
 from alphazero.judging import session
@@ -61,13 +62,7 @@ def test_a_whole_game_of_connect_four_is_played_by_clicks_in_firefox(page, serve
         if not session.after(game, moves[:number]).over():
             page.wait_for(f"{MOVES}.length > {number}")
     page.wait_for(r"/is a draw|won/.test(document.querySelector('p.status').textContent)")
-    assert page.evaluate(CELLS) == drawn(game, played)
-
-
-def drawn(game, played):
-    """The cells of the board after a game's last move, as the terminal has them."""
-    cells = game.drawing(played.states[0], played.last).cells
-    return [["" if cell.player is None else str(cell.player), cell.piece] for cell in cells]
+    assert page.evaluate(CELLS) == on_page(played.drawing)
 
 
 def test_an_analysis_begins_and_ends_with_its_position_in_firefox(page, served):
@@ -90,9 +85,9 @@ def test_an_analysis_begins_and_ends_with_its_position_in_firefox(page, served):
 def test_a_link_and_a_file_bring_their_games_in_firefox(page, served, tmp_path):
     game = games.make("chess")
     open_game(page, served, game="chess", seat="both", moves="e4.e5.Nf3")
-    assert page.evaluate(CELLS) == drawn(game, session.after(game, "e4 e5 Nf3"))
+    assert page.evaluate(CELLS) == on_page(session.after(game, "e4 e5 Nf3").drawing)
     played = session.after(game, "d4 d5 c4")
-    expected, path = drawn(game, played), tmp_path / "game.json"
+    expected, path = on_page(played.drawing), tmp_path / "game.json"
     path.write_text(json.dumps(played.as_dict()) + "\n")
     page.choose_file("input[type=file]", path)
     page.wait_for_text("[role=status]", "Loaded game.json")

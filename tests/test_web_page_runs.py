@@ -8,6 +8,7 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 import browser_pages
 import httpx
 from browser_pages import MARKS, cells, moves_of
+from drawn_cells import on_page
 from served_pages import serving
 from test_train import run, tiny
 
@@ -42,7 +43,7 @@ def test_a_game_of_self_play_is_replayed_with_the_policy_and_opened_on_the_board
         page.wait_for_selector(f"text={ply} of {len(newest['moves'])}: ")
         states = session.after(GAME, newest["moves"][:ply]).states
         drawn = GAME.drawing(states[0])
-        expected = [["" if c.player is None else str(c.player), c.piece] for c in drawn.cells]
+        expected = on_page(drawn)
         page.wait_for_function(
             "cells => JSON.stringify([...document.querySelectorAll('.cell')].map("
             "c => [c.dataset.player, c.dataset.piece])) === JSON.stringify(cells)",

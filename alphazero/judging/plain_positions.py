@@ -18,7 +18,7 @@ def as_json(played: Session) -> dict[str, Any]:
     where it has none, the name for its button. ``result``: for the player who began, in a finished
     game. ``places``: the name of each cell, None where the page makes one of the labels.
     """
-    board = played.game.drawing(played.states[0], played.last)
+    board = played.drawing
     plain = board.plain()
     reason = played.reason()
     legal = {} if reason else lines.legal_moves(played.game, played.states)

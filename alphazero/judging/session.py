@@ -24,7 +24,7 @@ from alphazero.judging.clock import Clock
 from alphazero.types import Limits
 from games import solvers, svg
 from games.base import Game, States
-from games.drawing import STONES
+from games.drawing import STONES, Drawing
 
 if TYPE_CHECKING:
     from alphazero.judging.decisions import Decision, Player
@@ -85,8 +85,7 @@ class Session:
 
     def continue_as(self, seats: Sequence[str], clock: Clock | None, resigned: int | None) -> None:
         """Give a game in progress its players, its clock, which runs from now, and its end."""
-        self.seats = _checked(seats)
-        self.clock, self.resigned = clock, resigned
+        self.seats, self.clock, self.resigned = _checked(seats), clock, resigned
         self._run_clock()
 
     @property
@@ -130,9 +129,14 @@ class Session:
         expired = self.clock is not None and self.clock.expired() is not None
         return Reason.TIME if expired else None
 
+    @property
+    def drawing(self) -> Drawing:
+        """The board after the last move, which is marked; drawn anew each time."""
+        return self.game.drawing(self.states[0], self.last)
+
     def _repr_svg_(self) -> str | None:
         """The position on the board, for notebooks; None where the game has a text only."""
-        drawing = self.game.drawing(self.states[0], self.last)
+        drawing = self.drawing
         return svg.render(drawing) if drawing.cells else None
 
     def over(self) -> bool:
@@ -330,8 +334,7 @@ def _ending(session: Session) -> str:
     game, first = session.game, session.result(0)
     where = "in its initial position"
     if session.actions:
-        words = session.notation()
-        where = f"after {lines.shown(game, words)!r}"
+        where = f"after {lines.shown(game, session.notation())!r}"
     result = "a draw" if first == 0 else f"{STONES[first != 1]} has won"
     return f"the game is over {where}: {result}"
 

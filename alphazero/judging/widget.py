@@ -85,8 +85,7 @@ class GameWidget(anywidget.AnyWidget):
 
     def __repr__(self) -> str:
         """The position as text, for front ends without widgets."""
-        game, states = self.session.game, self.position.states
-        return game.drawing(states[0], self.position.last).as_text()
+        return self.position.drawing.as_text()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """The widget, and the position as SVG for front ends without widgets."""

@@ -5,7 +5,7 @@ import math
 import os
 import shlex
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -148,11 +148,8 @@ def choose_ray() -> str:
     ``ValueError``, one line, where it is no address that a run can join.
     """
     address = os.environ.get("RAY_ADDRESS") or "off"
-    try:
+    with suppress(ValueError):
         config_checks.check_ray(address)
-    except ValueError:
-        pass
-    else:
         if address != "auto":
             return address
     raise ValueError(f"RAY_ADDRESS={one_line(address)}: should be an address host:port")

@@ -151,7 +151,7 @@ class Page:
 
     def picture(self, game: Text, moves: Moves = "") -> Response:
         """The same as a picture."""
-        drawing = positions.drawing(self._read(game, moves))
+        drawing = self._read(game, moves).drawing
         return Response(svg.render(drawing), media_type="image/svg+xml")
 
     def save(

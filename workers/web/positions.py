@@ -3,7 +3,6 @@
 from alphazero.judging import session
 from alphazero.judging.session import Session
 from games.base import Game
-from games.drawing import Drawing
 from workers.serve.bodies import RequestError
 
 SEPARATOR = "."
@@ -30,8 +29,3 @@ def unfinished(game: Game, moves: str) -> Session:
     if played.over():
         raise RequestError(422, "the game is over", "moves")
     return played
-
-
-def drawing(played: Session) -> Drawing:
-    """The board after the last move, which is marked."""
-    return played.game.drawing(played.states[0], played.last)
