@@ -63,9 +63,8 @@ def test_a_supervisor_that_cannot_start_calls_the_cluster_no_more(monkeypatch):
     def start_node(node):
         raise OSError("No space left on device")
 
-    here = SimpleNamespace(get_node_id=lambda: "here")
     monkeypatch.setattr(supervisor, "ControlPlane", lambda look: plane)
-    monkeypatch.setattr(supervisor.ray, "get_runtime_context", lambda: here)
+    monkeypatch.setattr(supervisor, "this_node", lambda: "here")
     with pytest.raises(OSError, match="No space left"):
         supervisor.Supervisor(Member("the replay actor", "replay", None), start_node, Timeouts())
     assert closed == [True]

@@ -27,10 +27,8 @@ class Ray:
         self.answer = threading.Event()
         self.answer.set()
         monkeypatch.setattr(control_plane, "ray", self)
+        monkeypatch.setattr(control_plane, "this_node", lambda: "here")
         monkeypatch.setattr(control_plane, "PAUSE", 0.01)
-
-    def get_runtime_context(self):
-        return SimpleNamespace(get_node_id=lambda: "here")
 
     def nodes(self):
         assert self.answer.wait(timeout=60)

@@ -263,9 +263,9 @@ def test_an_evaluator_that_fails_ends_the_run_with_its_error(start):
 
 def test_a_machine_with_other_versions_is_left_out_with_both_in_the_log(start, monkeypatch, caplog):
     monkeypatch.setattr("workers.cluster.fleet.versions", lambda: "alphazero 9.9 (abcdef01)")
+    monkeypatch.setattr("workers.cluster.supervisor.this_node", lambda: "another machine")
     with caplog.at_level(logging.WARNING, logger="workers.cluster.supervisor"):
         run = start()
-        run.supervisor._here = "the machine of another driver"
         wait_until(lambda: "waiting for one to join" in caplog.text)
     (line,) = [line for line in caplog.messages if "is left out" in line]
     assert "the machine has Ray" in line
@@ -304,9 +304,9 @@ def test_a_stopped_actor_is_detected_and_replaced(start, kind):
 
 
 @pytest.mark.slow
-def test_a_stopped_actor_on_another_machine_is_detected_by_a_task_there(start):
+def test_a_stopped_actor_on_another_machine_is_detected_by_a_task_there(start, monkeypatch):
+    monkeypatch.setattr("workers.cluster.supervisor.this_node", lambda: "another machine")
     run = start(timeouts=replace(TIMEOUTS, stopped=1.0))
     run.collect(games=30)
-    run.supervisor._here = "the machine of another driver"
     stopped = run.kill("node", signal.SIGSTOP)
     wait_until(lambda: not psutil.pid_exists(stopped))

@@ -55,9 +55,8 @@ def connect(address: str, any_versions: bool = False) -> bool:
         _start() if address == "local" else _join(address)
         authentication.prove_token(ray.get_runtime_context().gcs_address)
         if not any_versions:
-            here = ray.get_runtime_context().get_node_id()
             nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
-            check_versions([node for node in nodes if node != here], versions())
+            check_versions([node for node in nodes if node != this_node()], versions())
     except BaseException:
         ray.shutdown()
         raise
@@ -77,9 +76,14 @@ def leave(started: bool, lost: str | None = None) -> None:
     ray.shutdown()
 
 
+def this_node() -> str:
+    """The id of this process's node in the Ray cluster."""
+    return ray.get_runtime_context().get_node_id()
+
+
 def identity() -> dict[str, object]:
     """The id of this process and of its node in a Ray cluster, "" outside of one."""
-    node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
+    node = this_node() if ray.is_initialized() else ""
     return {"pid": os.getpid(), "node": node}
 
 

@@ -22,6 +22,7 @@ from typing import NamedTuple, TypeVar
 import ray
 
 from alphazero.errors import RunFailed
+from workers.cluster.connection import this_node
 from workers.node.clock import LONGEST_CHECK, Clock
 from workers.node.processes import is_stopped
 
@@ -56,8 +57,7 @@ class ControlPlane:
         """The machines of the cluster as of the last answer of gcs_server."""
         self._last = {GCS_SERVER: 0.0, RAYLET: 0.0}
         self._answers_seen = 0
-        here = ray.get_runtime_context().get_node_id()
-        (path,) = (n["RayletSocketName"] for n in self.nodes if n["NodeID"] == here)
+        (path,) = (n["RayletSocketName"] for n in self.nodes if n["NodeID"] == this_node())
         self._path = path
         self._watched = hasattr(socket, "AF_UNIX")  # not on Windows
         self._socket = _connected(path) if self._watched else None

@@ -20,7 +20,7 @@ from alphazero.config import Config
 from alphazero.nn.weights import Weights, shortened
 from alphazero.protocols import Collected
 from workers.cluster.autoscaler import Demand
-from workers.cluster.connection import connect, leave, versions
+from workers.cluster.connection import connect, leave, this_node, versions
 from workers.cluster.control_plane import patiently
 from workers.cluster.machines import ClusterNode, list_all, list_nodes
 from workers.cluster.members import Member, Timeouts
@@ -75,7 +75,7 @@ class RayFleet:
         self._started_ray = connect(address)
         if address == "local":  # nothing else uses that cluster, and it does not come back
             self._timeouts = replace(timeouts, control_elsewhere=timeouts.control)
-        self._here = ray.get_runtime_context().get_node_id()
+        self._here = this_node()
         self._newest: Weights | None = None  # published and not sent yet
         self._sent_at = -math.inf
         self._rates = Rates()

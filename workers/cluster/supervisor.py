@@ -44,6 +44,7 @@ from workers.cluster.answers import (
     traceback_there,
 )
 from workers.cluster.autoscaler import Demand
+from workers.cluster.connection import this_node
 from workers.cluster.control_plane import (
     LONGEST_CHECK,
     RAYLET,
@@ -99,9 +100,8 @@ class Supervisor:
         self._clock = Clock(max(LONGEST_CHECK, 2 * timeouts.interval))
         self._control = ControlPlane(list_all)
         self._warned, self._waiting, self._looked_at = False, False, 0.0
-        self._here = ray.get_runtime_context().get_node_id()
-        self._lock = threading.Lock()
-        self._stop = threading.Event()
+        self._here = this_node()
+        self._lock, self._stop = threading.Lock(), threading.Event()
         try:
             self._look_for_nodes()
         except BaseException:
