@@ -133,7 +133,7 @@ def test_a_run_whose_process_is_killed_is_saved_and_resumed_bit_for_bit(
         patch.setattr(monitoring.Monitor, "log", log)
         with pytest.raises(LearnerLost, match="was ended by SIGKILL"):
             run(tmp_path / "broken", tiny(*RUN))
-    assert "step 9 is saved; --resume" in capsys.readouterr().out
+    assert "step 9 is saved; the same command with --resume" in capsys.readouterr().out
     assert "ended by SIGKILL" in (tmp_path / "broken" / "log.txt").read_text()
     assert run(tmp_path / "broken", tiny(*RUN), resume=True) == 0
     assert [line["step"] for line in metrics(tmp_path / "broken")] == list(range(1, 31))

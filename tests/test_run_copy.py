@@ -173,7 +173,7 @@ def test_what_is_not_stored_at_the_end_is_named_with_a_command_and_stored_by_a_l
     assert not copy.close()
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"warning: step 10 and its games: not stored at {url}: {url}: Connect")
-    assert f"`--resume --run-dir {url} --work-dir {local}` goes on" in line
+    assert f"the same command with `--resume --run-dir {url} --work-dir {local}` goes on" in line
     Failing.failures = 0
     with work_folder.opened(url, local, resume=True) as copy:
         assert (copy.folder, copy.is_fetched) == (local, False)

@@ -174,8 +174,8 @@ class RunCopy:
             return f"{due}: not stored, {why}"
         options = f"--resume --run-dir {shlex.quote(self.url)}"
         return (
-            f"{due}: not stored at {self.url}: {why}; `{options} --work-dir "
-            f"{shlex.quote(str(self.folder))}` goes on from what is here and stores it"
+            f"{due}: not stored at {self.url}: {why}; the same command with `{options} "
+            f"--work-dir {shlex.quote(str(self.folder))}` goes on from what is here and stores it"
         )
 
     def _follow(self) -> None:

@@ -103,7 +103,7 @@ def describe_changes(
 
 
 def resuming_options(run_dir: Path | str) -> str:
-    """The options that continue the run, quoted for a shell."""
+    """The options with which the run's command continues it, quoted for a shell."""
     return f"--resume --run-dir {shlex.quote(str(run_dir))}"
 
 

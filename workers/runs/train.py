@@ -93,8 +93,8 @@ def main(
         if received:
             run_directory.report(
                 console,
-                f"stopped; {path} is saved, {run_directory.resuming_options(named)} continues "
-                "from it",
+                f"stopped; {path} is saved, the same command with "
+                f"{run_directory.resuming_options(named)} continues from it",
             )
             return run_directory.INTERRUPTED
         _finish(run, path, monitor, console)
@@ -255,7 +255,7 @@ def _save_at_end(run: Run, seconds: float, named: Path | str) -> str:
     except (OSError, ValueError, RuntimeError) as error:
         return f"step {step:,} could not be saved: {error}"
     options = run_directory.resuming_options(named)
-    return f"step {step:,} is saved; {options} continues the run"
+    return f"step {step:,} is saved; the same command with {options} continues the run"
 
 
 def _summary(run: Run) -> str:
@@ -304,8 +304,8 @@ def _finish(run: Run, path: Path, monitor: Monitor, console: Console) -> None:
     elif run.learner.step < run.config.training.steps:
         report(
             f"the time limit is used up, earlier parts of the run included: step "
-            f"{run.learner.step:,} of {run.config.training.steps:,}; a later --time-limit with "
-            "--resume goes on"
+            f"{run.learner.step:,} of {run.config.training.steps:,}; the same command with "
+            "--resume and a longer --time-limit goes on"
         )
     monitor.ended(run.learner.step, path)
     share = run.fleet.stats().get("game_share", 0.0)

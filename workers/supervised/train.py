@@ -110,7 +110,7 @@ def train(config: SupervisedConfig, run_dir: Path, resume: bool) -> int:
             history = fit_network(training, _hooks(training, bar, on_epoch, signals), state)
         if signals:
             options = run_directory.resuming_options(run_dir)
-            report(f"stopped; {options} continues after the last epoch")
+            report(f"stopped; the same command with {options} continues after the last epoch")
             return run_directory.INTERRUPTED
         figures = finish(training, history)
         tracker.log(training.progress.step, figures)
