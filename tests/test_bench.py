@@ -115,7 +115,9 @@ def test_moves_are_timed_from_the_first_of_a_game_on_and_games_follow_each_other
     assert np.percentile(played.seconds, 50) * 1000 == pytest.approx(played.milliseconds(50))
 
 
-@pytest.mark.parametrize("what", ["inference", "search", "train"])
+@pytest.mark.parametrize(
+    "what", [pytest.param("inference", marks=pytest.mark.slow), "search", "train"]
+)
 def test_a_run_with_own_network_encoder_and_search_can_be_measured(capsys, what):
     chosen = (
         "config=tic_tac_toe", "batch=8", "seconds=0.1", "threads=1", "selfplay.games=4",

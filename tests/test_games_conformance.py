@@ -44,8 +44,8 @@ CHECKED = [
     "pettingzoo",
     "gymnasium",
 ]
-LONG = {"othello:size=10", "gomoku:size=15,length=5,exact=false", "hex:size=11,swap=true"}
-"""Larger boards of games that are also checked on smaller ones."""
+LONG = {"othello:size=10", "gomoku:size=15,length=5,exact=false", "hex:size=11,swap=true", "chess"}
+"""Larger boards of games that are also checked on smaller ones, and chess: it takes a minute."""
 
 
 @pytest.mark.parametrize(

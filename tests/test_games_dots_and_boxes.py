@@ -1,13 +1,20 @@
 """Dots and Boxes against OpenSpiel, a board of sets of lines, and exact solvers."""
 
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import games
+from games import solvers
 from games.solvers import minimax
 
+POSITIONS = Path(__file__).parent / "benchmarks" / "dots_and_boxes_positions.py"
 GAME = games.make("dots_and_boxes:rows=3,columns=3")
 
 
@@ -242,3 +249,15 @@ def test_a_line_is_one_click_on_its_cell():
 def test_a_board_of_another_size_is_refused(name, value):
     with pytest.raises(ValueError, match=f"dots_and_boxes: {name} must be 1 to 9, not {value}"):
         games.make(f"dots_and_boxes:{name}={value}")
+
+
+@pytest.mark.parametrize(("rows", "columns", "number"), [(1, 2, 8), (2, 2, 60)])
+def test_positions_by_sets_of_lines_have_the_results_of_an_exhaustive_search(rows, columns, number):
+    script = [str(POSITIONS), f"--rows={rows}", f"--columns={columns}", f"--number={number}"]
+    done = subprocess.run(
+        [sys.executable, *script], capture_output=True, text=True, check=True, timeout=300
+    )
+    table = list(csv.reader(done.stdout.splitlines()))[1:]
+    game = games.make(f"dots_and_boxes:rows={rows},columns={columns}")
+    assert len(table) == number
+    assert table == solvers.label(game, [row[0] for row in table])

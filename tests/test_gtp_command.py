@@ -426,7 +426,8 @@ def test_undo_takes_back_a_generated_move_and_the_pass_before_it():
 
 def test_only_so_many_moves_are_shown():
     text = session("lz-genmove_analyze b maxmoves 1\n", engine(player=SEARCH))
-    assert [len(sabaki(line)) for line in text.split("\n") if line.startswith("info")] == [1]
+    # A search on a busy machine is reported more than once.
+    assert {len(sabaki(line)) for line in text.split("\n") if line.startswith("info")} == {1}
 
 
 NAMES = [*Gtp(engine("tic_tac_toe"), Inbox(io.BytesIO(b"").read), print).commands, "", "1", "#"]

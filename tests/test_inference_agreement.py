@@ -134,7 +134,7 @@ def test_float32_differs_by_rounding(name, backend):
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("backend", ["torch", "openvino"])
+@pytest.mark.parametrize("backend", [pytest.param("torch", marks=pytest.mark.slow), "openvino"])
 def test_bfloat16_stays_within_the_bounds_of_its_docstring(name, backend):
     difference = disagreement(name, copied(name, backend, "bfloat16"))
     assert 0 < difference.divergence < 1e-4

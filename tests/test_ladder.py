@@ -94,7 +94,7 @@ def simulated(monkeypatch, rung_elos, true_elo):
     return replace(made_up(rung_elos), rungs=rungs), opponents
 
 
-@pytest.mark.parametrize("true_elo", [130.0, 845.0, 1700.0])
+@pytest.mark.parametrize("true_elo", [pytest.param(130.0, marks=pytest.mark.slow), 845.0, 1700.0])
 def test_a_known_elo_is_recovered_from_simulated_games(monkeypatch, true_elo):
     rung_elos = np.arange(0, 1801, 150.0)
     rungs, opponents = simulated(monkeypatch, rung_elos.tolist(), true_elo)

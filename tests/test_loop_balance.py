@@ -160,8 +160,8 @@ def test_a_fleet_that_alternates_with_the_learner_stays_within_a_tenth(tmp_path,
     assert (ratios[caught_up:] >= 0.9 * target).all()
 
 
-@pytest.mark.parametrize("speed", [0.5, 1.0, 3.0, 30.0])
-@pytest.mark.parametrize("target", [0.5, 4.0, 16.0])
+@pytest.mark.parametrize("speed", [0.5, pytest.param(1.0, marks=pytest.mark.slow), 3.0, 30.0])
+@pytest.mark.parametrize("target", [pytest.param(0.5, marks=pytest.mark.slow), 4.0, 16.0])
 def test_a_fleet_that_plays_beside_the_learner_and_lags_stays_within_a_tenth(
     tmp_path, target, speed
 ):

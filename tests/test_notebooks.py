@@ -100,18 +100,9 @@ def test_there_are_seven_numbered_notebooks():
     assert [path.name[:3] for path in NOTEBOOKS] == [f"0{number}_" for number in range(1, 8)]
 
 
-QUICK = "04_search_explained", "07_your_own_game"
-"""The notebooks that are run in the quick tests; the others take minutes together."""
-
-
+@pytest.mark.slow
 @pytest.mark.timeout(660)
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(path, marks=[] if path.stem in QUICK else pytest.mark.slow, id=path.stem)
-        for path in NOTEBOOKS
-    ],
-)
+@for_each_notebook
 def test_a_notebook_runs_and_saves_its_pictures(path, tmp_path):
     copied = shutil.copy(path, tmp_path)
     # In a process of its own: Jupyter's sockets and event loops warn in their own ways, and late.

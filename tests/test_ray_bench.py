@@ -49,6 +49,7 @@ def check_self_play(figures):
     assert 0 < figures["mean_batch"] <= 8
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_session")
 def test_self_play_on_ray_is_compared_with_the_network_alone(monkeypatch):
     monkeypatch.setattr(selfplay, "make_plan", one_of_each)

@@ -107,7 +107,9 @@ def test_a_run_whose_fleet_is_lost_saves_what_it_learned_and_resume_says_why(
     assert checkpoint.load(newest).step == 7
     log = (tmp_path / "log.txt").read_text()
     assert log.count(f"ERROR workers.cluster.supervisor: {LOST}") == log.count("ERROR") == 1
-    saved = f"step 7 is saved; the same command with --resume --run-dir {tmp_path} continues the run"
+    saved = (
+        f"step 7 is saved; the same command with --resume --run-dir {tmp_path} continues the run"
+    )
     assert saved in log
     capsys.readouterr()
     assert run(tmp_path, settings, resume=True) == 0
