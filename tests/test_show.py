@@ -64,6 +64,12 @@ def test_an_analysis_is_shown_with_the_policy_of_its_search_and_the_last_move():
     assert "picture" not in repr(analysis)
 
 
+def test_an_analysis_of_another_game_is_refused():
+    analysis = alphazero.load_agent("tic_tac_toe", simulations=16).analyse("15")
+    with pytest.raises(ValueError, match="the analysis is one of tic_tac_toe, not of connect_four"):
+        alphazero.show("connect_four", "4", weights=analysis)
+
+
 def test_a_finished_game_is_shown_with_its_line():
     picture = alphazero.show("tic_tac_toe", "14253")
     assert picture.svg().count(f'stroke="{svg.WON}"') == 3

@@ -127,6 +127,7 @@ def by_action(
         return _checked(game, weights)
     moves = getattr(weights, "moves", None)
     if moves is not None:
+        _check_game(game, getattr(weights, "picture", None))
         return {move.action: move.probability for move in moves}
     policy = np.asarray(weights, np.float32)
     if policy.shape != (game.num_actions,):
@@ -135,6 +136,12 @@ def by_action(
             f"dictionary of them by action, not an array {list(policy.shape)}"
         )
     return _checked(game, dict(enumerate(policy.tolist())))
+
+
+def _check_game(game: Game, analysed: Picture | None) -> None:
+    """``ValueError`` where an analysis is one of another game, whose actions are other moves."""
+    if analysed is not None and not games.same(analysed.game.name, game.name):
+        raise ValueError(f"the analysis is one of {analysed.game.name}, not of {game.name}")
 
 
 def _checked(game: Game, weights: Mapping[int, float]) -> dict[int, float]:
