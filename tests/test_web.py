@@ -459,6 +459,22 @@ def test_a_run_whose_configuration_names_code_of_its_own_offers_no_game(folder):
     assert "antigravity:Game" not in get(page, "/api/start").json()["games"]
 
 
+def test_the_runs_of_a_game_that_the_command_line_names_are_its_players(folder, monkeypatch):
+    monkeypatch.chdir(folder.parent)  # whose folder runs/ is ``folder``
+    config, game = folder / "mine" / "config.yaml", "made_up_games:Tug"
+    config.write_text(config.read_text().replace("game: connect_four", f"game: {game}"))
+    page = app.build(main.target(game, (), ()), failures())
+    assert [run["game"] for run in get(page, "/api/runs").json()["runs"]] == [game]
+    offered = get(page, "/api/players", game=game).json()["players"]
+    assert "mine, step 7" in [player["label"] for player in offered]
+
+
+def test_a_game_that_is_not_there_is_answered_with_how_to_have_it(page):
+    """A friend's link may name such a game."""
+    answer = get(page, "/api/position", game="hex:size=5", moves="5")
+    assert (answer.status_code, "`alphazero web GAME`" in answer.text) == (404, True)
+
+
 # Hostile requests
 
 

@@ -50,8 +50,9 @@ def target(what: str | None, players: tuple[str, ...], allow: tuple[str, ...]) -
 
     path = Path(what).expanduser() if what else RUNS
     if what and not path.is_dir():
-        _check_game(what)
-        return Target(what, None, RUNS if RUNS.is_dir() else None, players, allow)
+        address = _check_game(what)
+        named = (*allow, address) if address else allow
+        return Target(what, None, RUNS if RUNS.is_dir() else None, players, named)
     if not path.is_dir():
         return Target(players=players, allow=allow)
     path = path.resolve()
@@ -65,8 +66,11 @@ def target(what: str | None, players: tuple[str, ...], allow: tuple[str, ...]) -
     return Target(run.game, run.name, path.parent, players, allow)
 
 
-def _check_game(what: str) -> None:
-    """``ValueError`` where ``what`` names no game; of a path it says that there is no folder."""
+def _check_game(what: str) -> str | None:
+    """The address of the class of the game ``what``, None for a registered one.
+
+    ``ValueError`` where ``what`` names no game; of a path it says that there is no folder.
+    """
     import games
 
     try:
@@ -75,6 +79,7 @@ def _check_game(what: str) -> None:
         if "/" not in what:
             raise
         raise ValueError(f"there is no folder {what}; and as a game: {error}") from None
+    return games.address_of(what)
 
 
 def _agent(path: Path, players: tuple[str, ...], allow: tuple[str, ...]) -> "Target":

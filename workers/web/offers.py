@@ -24,6 +24,7 @@ GAMES = (
     "breakthrough:rows=6,columns=6", "breakthrough", "dots_and_boxes",
 )  # fmt: skip
 """The games of every page; games of other libraries are offered where the user names them."""
+NO_GAME = "this page has no such game: it is shown if its server is started as `alphazero web GAME`"
 BUNDLED = "bundled agent"
 PLAYERS = ("mcts:seconds=1", "minimax:seconds=1", "random")
 """Players of every game."""
@@ -110,7 +111,7 @@ class Offers:
             if text in self._made:
                 return self._made[text]
             if text not in self.games():
-                raise RequestError(404, "there is no such game", "game")
+                raise RequestError(404, NO_GAME, "game")
             try:
                 self._made[text] = games.make(text)
             except ValueError as error:
