@@ -176,6 +176,17 @@ def test_a_link_opens_the_same_game_and_the_back_button_the_game_before(page, se
     assert cells(page) == shown
 
 
+def test_the_link_of_a_game_that_has_begun_names_the_game_and_the_opponent(page, served):
+    """The page of another server has another first game, perhaps, and another first opponent."""
+    page.goto(served[0])
+    page.locator("[data-cell='38']").click()
+    wait_for_moves(page, 2)
+    held = "key => new URLSearchParams(location.hash.slice(1)).get(key)"
+    assert page.evaluate(held, "game") == "connect_four"
+    chosen = page.get_by_label("Opponent").evaluate("choice => choice.value")
+    assert page.evaluate(held, "player") == chosen
+
+
 def test_a_link_with_a_move_that_cannot_be_played_says_so_in_a_sentence(page, served):
     page.goto(f"{served[0]}#game=tic_tac_toe&moves=5.5")
     page.wait_for_selector("[role=alert]:has-text('cannot be played; possible are')")

@@ -33,7 +33,7 @@ function beside(lines, moves) {
 
 /** What changes the line of moves, and the branches `lines`. `forget()` is called before each change. */
 export function useLine(state, change, {shown, turn, clock, forget}) {
-  const {moves, at} = state, [lines, setLines] = useState([]);
+  const {game, moves, at} = state, [lines, setLines] = useState([]);
   const keepLine = () => setLines(kept => keep(kept, {moves, texts: shown.end.texts, movers: shown.end.movers, end: state.end}));
   const go = ply => { forget(); change({at: Math.min(Math.max(ply, 0), moves.length)}); };
   const play = (...actions) => {  // the rest of the game stays as a branch
@@ -43,7 +43,7 @@ export function useLine(state, change, {shown, turn, clock, forget}) {
     if (at < moves.length) keepLine();
     const times = clock.moved();
     clock.begin(true);
-    change({moves: next, at: next.length, end: '', ...times});
+    change({game, moves: next, at: next.length, end: '', ...times});
   };
   const showLine = line => {
     forget();
@@ -62,7 +62,7 @@ export function useLine(state, change, {shown, turn, clock, forget}) {
     forget(); setLines([]); clock.begin(false);
     change({moves: [], at: 0, end: '', times: '', ...changes}, remember);
   };
-  const resign = () => { forget(); change({end: `resignation-${turn.own ?? turn.mover}`, ...clock.moved(0)}); };
+  const resign = () => { forget(); change({game, end: `resignation-${turn.own ?? turn.mover}`, ...clock.moved(0)}); };
   const remove = gone => setLines(lines.filter(kept => kept !== gone && kept.moves !== gone.moves));
   return {lines, go, play, showLine, undo, begin, resign, remove};
 }

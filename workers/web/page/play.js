@@ -93,6 +93,7 @@ export function Play({state, change, start}) {
   const line = useLine(state, change, {shown, turn, clock, forget}), {play} = line;
   const begin = (changes, remember = true) => { values.forget(); setError(''); line.begin(changes, remember); };
   const thinking = useOpponent(theirs ? opponent : null, state, seat === 'none' ? WATCH_PAUSE : 0, retry, answer => {
+    change({game, player: opponent.label});  // for the link: another server has others first
     if (answer.forfeit === undefined) { play(answer.action); return; }
     change({end: `forfeit-${turn.mover}`});
     setNotice(`${opponent.label}: ${answer.forfeit}`);
