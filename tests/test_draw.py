@@ -8,7 +8,7 @@ import pytest
 from drawn_cells import SPECS, colours, positions, svg_cells, terminal_cells
 
 import games
-from alphazero.judging import session
+from alphazero.judging import saved_games, session
 from games import pixels, raster, svg
 from workers import cli
 
@@ -79,6 +79,15 @@ def test_draw_writes_the_svg_of_the_position_after_the_moves(tmp_path, capsys):
     assert capsys.readouterr().out == f"{file}\n"
 
 
+def test_draw_reads_a_saved_game(tmp_path):
+    played = session.after(games.make("connect_four"), "4453")
+    saved, file = tmp_path / "game.json", tmp_path / "board.svg"
+    saved_games.write(played, saved)
+    assert cli.main(["draw", "connect_four", "--load", str(saved), "--to", str(file)]) == 0
+    expected = svg.render(played.game.drawing(played.states[0], played.actions[-1]))
+    assert file.read_text() == expected + "\n"
+
+
 @needs_raster
 def test_a_gif_has_a_frame_per_position_all_of_one_size(tmp_path):
     from PIL import Image
@@ -125,6 +134,8 @@ def test_a_gif_of_too_many_pixels_is_refused_with_one_line(tmp_path, monkeypatch
         (["tic_tac_toe", "55", "--to", "a.svg"], "move 2 of '55', '5', cannot be played"),
         (["tic_tac_toe", "--to", "a.bmp"], "its name ends in .svg, .png, .gif"),
         (["tic_tac_toe", "--to", "a.svg", "--zoom", "2"], "--zoom: an SVG has no size of its own"),
+        (["tic_tac_toe", "5", "--load", "g", "--to", "a.svg"], "the file says which moves"),
+        (["tic_tac_toe", "--load", "none.json", "--to", "a.svg"], "none.json: there is no such"),
         (["tic_tac_toe", "--to", "a.png", "--zoom", "99"], "is not a number from 0.1 to 10"),
     ],
 )

@@ -16,6 +16,7 @@ examples:
   alphazero draw connect_four 44537 --to board.svg
   alphazero draw chess 'e4 e5 Nf3' --to board.png --zoom 2
   alphazero draw othello 'd3 c5 f6' --to game.gif
+  alphazero draw go:size=9 --load game.sgf --to game.gif
 
 MOVES are those from the start of the game, as for `alphazero play --moves`. An SVG or a PNG
 shows the position after them, a GIF the whole game, a move per frame"""
@@ -27,6 +28,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_game(parser)
     parser.add_argument(
         "moves", metavar="MOVES", nargs="?", default="", help="default: the initial position"
+    )
+    parser.add_argument(
+        "--load",
+        metavar="FILE",
+        help="the first game of this file, as `alphazero play --load` reads it, instead of MOVES",
     )
     parser.add_argument(
         "--to", type=picture, required=True, metavar="FILE", help="a new file: .svg, .png or .gif"
@@ -55,17 +61,28 @@ def zoom(text: str) -> float:
     return value
 
 
+def game_of(options: argparse.Namespace) -> "Session":
+    """The game to draw: one after some moves, or one of a file."""
+    import games
+    from alphazero.judging import saved_games, session
+
+    game = games.make(options.game)
+    if options.load is None:
+        return session.after(game, options.moves)
+    if options.moves:
+        raise ValueError("--load: the file says which moves were played")
+    return saved_games.read(saved_games.path(options.load), game)
+
+
 def run(options: argparse.Namespace) -> int:
     ending = options.to.suffix.lower()
     if ending == ".svg" and options.zoom is not None:
         raise ValueError("--zoom: an SVG has no size of its own: leave it out")
     if ending != ".svg":
         check_packages()
-    import games
-    from alphazero.judging import session
     from games import raster
 
-    played = session.after(games.make(options.game), options.moves)
+    played = game_of(options)
     frames = pictures(played)
     if ending == ".gif":
         data = raster.gif(list(frames), options.zoom or 1.0)
