@@ -27,6 +27,9 @@ REFUSALS = {
     404: "the hub has no such agent, file or revision",
     429: "the hub answers no more requests of this machine for now: wait some minutes",
 }
+UPLOAD_REFUSALS = REFUSALS | {
+    401: "the hub needs a valid token to publish an agent: `hf auth login` stores it"
+}
 
 
 class MissingLibrary(ValueError):
@@ -54,10 +57,10 @@ def endpoint() -> str:
 
 
 def words(error: Exception) -> str:
-    """The cause of an error of this module or of the library, in one line."""
+    """The cause of an error of this module, or of the library, which uploads, in one line."""
     status = getattr(getattr(error, "response", None), "status_code", 0)
     cause = f" ({reason(error.__cause__)})" if isinstance(error.__cause__, Exception) else ""
-    return REFUSALS.get(status) or f"{reason(error)}{cause}"
+    return UPLOAD_REFUSALS.get(status) or f"{reason(error)}{cause}"
 
 
 def read(url: str, most: int) -> bytes:

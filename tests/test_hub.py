@@ -285,7 +285,7 @@ def test_an_upload_that_is_refused_is_one_line(server, tmp_path, capsys, monkeyp
     monkeypatch.setenv("HF_TOKEN", "wrong")
     assert cli.main(["export", str(SOURCE), "--to", "hf://bob/mine"]) == 2
     error = " ".join(capsys.readouterr().err.split())
-    assert "hf://bob/mine: there is no such agent, or it is not public: `hf auth login`" in error
+    assert "hf://bob/mine: the hub needs a valid token to publish an agent: `hf auth" in error
     assert cli.main(["export", str(SOURCE), "--to", "hf://bob/mine@v1"]) == 2
     assert "a revision is read, not written" in capsys.readouterr().err
     with pytest.raises(SystemExit):
