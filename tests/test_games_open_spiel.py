@@ -1,23 +1,26 @@
 """Games of OpenSpiel as games: against OpenSpiel itself, our own rules, and hostile parameters."""
 
 import copy
+import csv
 import ctypes
 import pickle
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import games
-from games import open_spiel_game, replayed
+from games import open_spiel_game, replayed, solvers
 from games.conformance import check
 from games.conformance.choices import random_moves
 from games.conformance.rules import play
 
 pyspiel = pytest.importorskip("pyspiel", reason="OpenSpiel is not installed")
 
+POSITIONS = Path(__file__).parent / "benchmarks" / "open_spiel_positions.py"
 SMALL = [
     "open_spiel:clobber(columns=4,rows=3)",
     "open_spiel:nim(pile_sizes=1;2;3)",
@@ -319,3 +322,13 @@ def test_the_name_of_a_game_is_one_of_the_ways_to_write_it():
     assert not games.same("open_spiel:hex(board_size=4)", "open_spiel:hex(board_size=5)")
     assert games.make("games.open_spiel_game:OpenSpielGame:nim").name == "open_spiel:nim"
     assert games.address_of(written) is None
+
+
+def test_late_positions_have_the_results_of_an_exhaustive_search():
+    script = [str(POSITIONS), "tic_tac_toe", "--plies=3", "--number=40"]
+    done = subprocess.run(
+        [sys.executable, *script], capture_output=True, text=True, check=True, timeout=300
+    )
+    table = list(csv.reader(done.stdout.splitlines()))[1:]
+    assert len(table) == 40
+    assert table == solvers.label(games.make("tic_tac_toe"), [row[0] for row in table])
