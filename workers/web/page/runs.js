@@ -14,9 +14,8 @@ const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [1, 5], [14, 6]];
 let plotting = null;
 function loadPlot() {
   plotting ??= new Promise((resolve, reject) => {
-    const sheet = Object.assign(document.createElement('link'), {rel: 'stylesheet', href: '/vendor/uplot.css'});
-    const script = Object.assign(document.createElement('script'), {src: '/vendor/uplot.js', onload: () => resolve(globalThis.uPlot), onerror: reject});
-    document.head.append(sheet, script);
+    const script = {src: '/vendor/uplot.js', onload: () => resolve(globalThis.uPlot), onerror: reject};
+    document.head.append(Object.assign(document.createElement('script'), script));
   });
   return plotting;
 }
