@@ -41,6 +41,12 @@ def test_the_page_draws_the_cells_of_the_terminal(page, served, game, plies):
     for cell, (start, end) in zip(drawing.cells, layout.spans, strict=True):
         assert layout.text[start:end] == cell.text
     assert page.locator("circle.last").count() == len(drawing.last)
+    sides = page.eval_on_selector_all(
+        "polyline.side",
+        "all => all.map(side => [getComputedStyle(side).stroke, side.points.length])",
+    )
+    colours = ("rgb(232, 166, 64)", "rgb(91, 143, 221)")  # of stones in the dark
+    assert sides == [[colours[edge.player], len(edge.points)] for edge in drawing.edges]
 
 
 def test_a_whole_game_of_connect_four_is_played_by_clicks(page, served):

@@ -156,6 +156,7 @@ export function Board({board, legal, picked, setPicked, figures, arrow, play, ch
       viewBox="${left * U} ${top * U} ${(right - left) * U} ${(bottom - top) * U}" onkeydown=${press}>
     ${board.cells.map(draw)}
     <g class="above">
+      ${board.edges.map(edge => html`<polyline class="side p${edge.player}" points=${edge.points.map(([x, y]) => `${x * U},${y * U}`).join(' ')}/>`)}
       ${board.last.map(i => ring(i, 'last'))}${board.line.map(i => ring(i, 'won'))}
       ${arrow.length === 1 && ring(arrow[0], 'hint')}
       ${ends && html`<line class="hint" x1=${ends[0].x * U} y1=${ends[0].y * U} x2=${ends[1].x * U} y2=${ends[1].y * U}/>${ring(arrow[1], 'hint')}`}
