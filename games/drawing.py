@@ -73,6 +73,18 @@ class Label:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A part of the board's edge that belongs to a player, as the sides to be joined in Hex.
+
+    It is drawn as a line in the player's colour; in text the drawing's ``text`` has to name it.
+    """
+
+    player: int
+    points: tuple[tuple[float, float], ...]
+    """The corners of the line, ``x`` and ``y`` of each, at least two."""
+
+
 class Layout(NamedTuple):
     """A drawing as lines of characters of one width, and where each cell is in them."""
 
@@ -102,6 +114,9 @@ class Drawing:
     """The cells of the line, ring or chain with which a finished game was won."""
     text: str = ""
     """Lines below the board, as the pieces in hand. The whole drawing where there are no cells."""
+    edges: tuple[Edge, ...] = ()
+    """The parts of the board's edge that belong to a player; a colour alone is seen by some only,
+    so ``text`` or the rules' page has to say the same."""
 
     def as_text(self) -> str:
         """The drawing in characters of one width."""
@@ -126,6 +141,10 @@ class Drawing:
             "clicks": {str(action): list(cells) for action, cells in self.clicks.items()},
             "named": {str(action): text for action, text in self.named.items()},
             "labels": [asdict(label) for label in self.labels],
+            "edges": [
+                {"player": edge.player, "points": [list(point) for point in edge.points]}
+                for edge in self.edges
+            ],
             "last": list(self.last),
             "line": list(self.line),
             "text": self.text,

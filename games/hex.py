@@ -22,13 +22,18 @@ from numpy.typing import NDArray
 
 from games.base import Game, States, Symmetry, Transition, as_bytes
 from games.compiling import jit
-from games.drawing import Cell, Drawing, Label
+from games.drawing import Cell, Drawing, Edge, Label
 
 SMALLEST, LARGEST = 3, 19
 _LETTERS = "abcdefghijklmnopqrs"
 _SWAP = "swap"
 _DOWN = 0.866
 """The distance of two rows of hexagons, where neighbours in a row are 1 apart."""
+_TIP, _SHOULDER = _DOWN * 2 / 3, _DOWN / 3
+"""How far above its middle a hexagon has its top corner and the two beside it."""
+
+_ROOF = (-0.5, -_SHOULDER), (0.0, -_TIP), (0.5, -_SHOULDER)
+"""The upper corners of a hexagon, seen from its middle."""
 
 _FIRST, _SECOND = 1, 2
 """The bits of a stone: of the first player, of the second."""
@@ -133,7 +138,10 @@ class Hex(Game):
         return self.drawing(state).as_text()
 
     def drawing(self, state: np.void, last_action: int | None = None) -> Drawing:
-        """Hexagons, rows shifted to the right; the swap is named; the winning chain is marked."""
+        """Hexagons, rows shifted to the right; edges have their players, the won chain is marked.
+
+        The swap is named.
+        """
         cells = self.size**2
         clicks = {a: (self._cell(a, int(state["player"])),) for a in range(cells)}
         letters = [Label(x - 0.5, -_DOWN, _LETTERS[x]) for x in range(self.size)]
@@ -147,13 +155,27 @@ class Hex(Game):
             labels=(*letters, *numbers),
             last=() if last_action is None else self._last(state, int(last_action)),
             line=tuple(np.flatnonzero(state["cells"] & _EDGES == _EDGES).tolist()),
-            text="X joins top and bottom, O left and right",
+            text="X (first) joins top and bottom, O (second) left and right",
+            edges=self._edges(),
         )
 
     def _hexagon(self, cell: int, stone: int) -> Cell:
         row, column = divmod(cell, self.size)
         player = {_FIRST: 0, _SECOND: 1}.get(stone & (_FIRST | _SECOND))
         return Cell(x=column + row / 2, y=row * _DOWN, shape="hexagon", player=player)
+
+    def _edges(self) -> tuple[Edge, ...]:
+        """The four sides along the corners of their hexagons: top, bottom, left, right."""
+        end = self.size - 1
+        across = [(x + dx, dy) for x in range(self.size) for dx, dy in _ROOF]
+        down = [
+            (y / 2 - 0.5, y * _DOWN + dy)
+            for y in range(self.size)
+            for dy in (-_SHOULDER, _SHOULDER)
+        ]
+        far = [(x + end / 2, end * _DOWN - dy) for x, dy in across]
+        right = [(x + self.size, y) for x, y in down]
+        return tuple(Edge(n // 2, tuple(side)) for n, side in enumerate((across, far, down, right)))
 
     def _last(self, state: np.void, action: int) -> tuple[int, ...]:
         """The cell of the action that led to ``state``; of a swap the stone that it moved."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from games import svg
-from games.drawing import Cell, Drawing
+from games.drawing import Cell, Drawing, Edge
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
@@ -45,6 +45,8 @@ def render(drawing: Drawing) -> NDArray[np.uint8]:
     grid = svg.lines(drawing)
     for number, cell in enumerate(drawing.cells):
         canvas.cell(cell, grid.get(number, ""))
+    for edge in drawing.edges:
+        canvas.edge(edge)
     for cells, colour in ((drawing.last, svg.LAST), (drawing.line, svg.WON)):
         for cell in cells:
             canvas.circle(drawing.cells[cell], 0.42, outline=colour, width=3 * SMOOTH)
@@ -111,6 +113,11 @@ class _Canvas:
             self.circle(cell, 0.12, fill=svg.LAST)
         else:
             self.pen.rectangle(square, svg.GROUND, svg.EDGE, SMOOTH)
+
+    def edge(self, edge: Edge) -> None:
+        points = [self.place(x, y) for x, y in edge.points]
+        width = round(svg.EDGE_WIDTH * UNIT)
+        self.pen.line(points, svg.STONES[edge.player], width, joint="curve")
 
     def circle(self, cell: Cell, radius: float, **style: Any) -> None:
         x, y = self.place(cell.x, cell.y)

@@ -4,7 +4,7 @@ import html
 import math
 from collections.abc import Mapping, Sequence
 
-from games.drawing import Cell, Drawing
+from games.drawing import Cell, Drawing, Edge
 
 UNIT = 40
 """Pixels per unit of a drawing's coordinates."""
@@ -17,6 +17,8 @@ INK, LETTERS = "#444444", ("#222222", "#ffffff")
 """Colours of texts, and of the letter on a piece of each player."""
 SIDES = {"N": (0, -1), "E": (1, 0), "S": (0, 1), "W": (-1, 0)}
 """The steps to a point's neighbours."""
+EDGE_WIDTH = 0.14
+"""Units of the line along an edge of the board that belongs to a player."""
 LINES = "across", "down"
 """Shapes of cells that are a line between two dots."""
 
@@ -32,6 +34,7 @@ def render(drawing: Drawing, weights: Mapping[int, float] | None = None, caption
         _cell(cell, grid.get(i, ""), (weights or {}).get(i, 0.0))
         for i, cell in enumerate(drawing.cells)
     ]
+    parts += [_edge(edge) for edge in drawing.edges]
     parts += [_ring(drawing.cells[i], LAST) for i in drawing.last]
     parts += [_ring(drawing.cells[i], WON) for i in drawing.line]
     parts += [_text(label.x, label.y, label.text) for label in drawing.labels]
@@ -136,6 +139,12 @@ def _line(cell: Cell) -> str:
     )
     width = 'stroke-width="5"' if cell.piece else 'stroke-dasharray="2 4"'
     return f'<path d="{path}" stroke="{LAST if cell.piece else EDGE}" {width}/>'
+
+
+def _edge(edge: Edge) -> str:
+    points = " ".join(f"{x * UNIT:.1f},{y * UNIT:.1f}" for x, y in edge.points)
+    style = f'stroke-width="{EDGE_WIDTH * UNIT:g}" stroke-linejoin="round" stroke-linecap="round"'
+    return f'<polyline points="{points}" fill="none" stroke="{STONES[edge.player]}" {style}/>'
 
 
 def _circle(cell: Cell, radius: float, style: str) -> str:

@@ -16,7 +16,7 @@ import games
 from games import pixels
 from games.as_gymnasium import GymnasiumGame, random_opponent
 from games.as_pettingzoo import PettingZooGame
-from games.drawing import Cell, Drawing, Label
+from games.drawing import Cell, Drawing, Edge, Label
 
 TWO_PLAYERS = [name for name in games.registered() if name != "gymnasium"]
 EVERY_GAME = pytest.mark.parametrize("spec", [*TWO_PLAYERS, "othello:size=4"])
@@ -255,6 +255,9 @@ def test_an_image_shows_stones_marks_and_the_text_below():
     assert (corners == 255).all()
     assert hexagon[28, 28].tolist() == empty[28, 28].tolist()
     assert (point[20, 20] == 255).all()
+    edge = Edge(1, ((-0.5, 0.0), (0.5, 0.0)))
+    side = pixels.render(Drawing((square,), {}, edges=(edge,)))
+    assert side[28, 20].tolist() == [0x35, 0x66, 0xB0]
     text = pixels.render(Drawing((), {}, text=". . X"))
     assert text.shape[2] == 3
     assert (text < 128).any()

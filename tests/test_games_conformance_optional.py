@@ -11,7 +11,7 @@ import games
 from games.conformance import check, optional, rules
 from games.conformance.choices import random_moves
 from games.connect_four import ConnectFour
-from games.drawing import Cell, Drawing
+from games.drawing import Cell, Drawing, Edge
 from games.gomoku import Gomoku
 from games.othello import Othello
 from games.tic_tac_toe import TicTacToe
@@ -230,6 +230,11 @@ BROKEN = [
     (_redrawn(named=lambda named: {8: ""}), "name of action 8 must be a text"),
     (_redrawn(clicks=lambda clicks: clicks | {8: (9,)}), r"cells from 0 to 8, not \(9,\)"),
     (_redrawn(clicks=lambda clicks: clicks | {8: ()}), r"cells from 0 to 8, not \(\)"),
+    (
+        _redrawn(edges=lambda edges: (Edge(2, ((0.0, 0.0), (1.0, 0.0))),)),
+        "an edge must be an Edge of player 0 or 1",
+    ),
+    (_redrawn(edges=lambda edges: (Edge(0, ((0.0, 0.0),)),)), "with two points or more"),
     (_redrawn(last=lambda last: (9,)), r"last must be cells from 0 to 8, not \(9,\) at the start"),
     (_redrawn(last=lambda last: (0,)), "last must be empty without last_action at the start"),
     (_redrawn(last=lambda last: ()), "last must mark the cells of last_action after the actions"),

@@ -11,7 +11,7 @@ from made_up_games import Rosette, Tug
 
 import games
 from games import drawing as drawings
-from games.drawing import Cell, Drawing, Label, squares
+from games.drawing import Cell, Drawing, Edge, Label, squares
 
 SPECS = [
     "tic_tac_toe", "connect_four",
@@ -109,6 +109,7 @@ def test_a_drawing_in_plain_numbers_and_texts_survives_json(move):
         clicks={int(key): tuple(cells) for key, cells in plain["clicks"].items()},
         named={int(key): text for key, text in plain["named"].items()},
         labels=tuple(Label(**label) for label in plain["labels"]),
+        edges=tuple(Edge(e["player"], tuple(map(tuple, e["points"]))) for e in plain["edges"]),
         last=tuple(plain["last"]),
         line=tuple(plain["line"]),
         text=plain["text"],

@@ -332,8 +332,28 @@ def test_the_drawing_is_a_rhombus_of_hexagons_that_touch_where_the_rules_say():
         " 2 O . . .",
         "  3 . . . .",
         "   4 . . . .",
-        "X joins top and bottom, O left and right",
+        "X (first) joins top and bottom, O (second) left and right",
     ]
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_the_edges_of_the_drawing_run_along_the_cells_that_their_player_joins(size):
+    game = games.make(f"hex:size={size}")
+    drawing = game.drawing(game.initial(1)[0])
+    rows, columns = np.divmod(np.arange(size**2), size)
+    joined = [(0, rows == 0), (0, rows == size - 1), (1, columns == 0), (1, columns == size - 1)]
+    assert [edge.player for edge in drawing.edges] == [player for player, _ in joined]
+    for edge, (_, cells) in zip(drawing.edges, joined, strict=True):
+        # A corner of a hexagon is 1 / sqrt(3) from its middle; the corners that are met by every
+        # cell of the side and all of the line are on the board's outline.
+        met = [
+            [np.hypot(x - cell.x, y - cell.y) < 0.58 for x, y in edge.points]
+            for cell in drawing.cells
+        ]
+        inside = np.array(met)[cells]
+        assert (inside.sum(axis=1) >= 2).all()
+        assert inside.any(axis=0).all()
+        assert (np.sum(met, axis=0) <= 2).all()  # three cells meet in the corners inside
 
 
 def test_clicks_and_marks_are_on_the_cell_where_the_stone_stands():

@@ -9,7 +9,7 @@ from made_up_rows import random_record
 
 import games
 from games import svg
-from games.drawing import Cell, Drawing, Label
+from games.drawing import Cell, Drawing, Edge, Label
 from workers.runs import pictures
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -66,6 +66,13 @@ def test_hexagons_in_a_row_touch_without_overlapping():
         for e in elements(svg.render(drawing), "polygon")
     )
     assert max(left) == pytest.approx(min(right))
+
+
+def test_an_edge_that_belongs_to_a_player_is_a_line_in_the_colour_of_its_stones():
+    edges = (Edge(1, ((-0.5, 0.5), (0.0, 0.75), (0.5, 0.5))),)
+    (line,) = elements(svg.render(Drawing((Cell(0.0, 0.0),), {}, edges=edges)), "polyline")
+    assert (line.get("stroke"), line.get("fill")) == (svg.STONES[1], "none")
+    assert line.get("points") == "-20.0,20.0 0.0,30.0 20.0,20.0"
 
 
 def test_weights_are_the_opacity_of_green_grounds():

@@ -672,6 +672,11 @@ def test_the_command_line_names_a_game_a_run_a_folder_or_an_agent(folder, monkey
         (["runs/mistyped"], "there is no folder runs/mistyped; and as a game: unknown game"),
         (["--port", "99999"], "'99999' is not a port"),
         (["--player", "not_there"], "there is no kind 'not_there'"),
+        (["chess", "--player", "uci:cmd=nostockfish"], "there is no program 'nostockfish'"),
+        (["go:size=9", "--player", "gtp:cmd=nognugo"], "there is no program 'nognugo'"),
+        (["chess", "--player", "uci:cmd=true"], "player 'uci:cmd=true': it ended"),
+        (["--player", "uci:cmd=cat"], "UCI is for chess and breakthrough"),
+        (["--player", "random", "--player", "checkpoint:path=gone"], "gone"),
     ],
 )
 def test_bad_input_ends_with_one_line(arguments, message, capsys):
@@ -680,7 +685,9 @@ def test_bad_input_ends_with_one_line(arguments, message, capsys):
     except SystemExit as ended:
         status = ended.code
     assert status == 2
-    assert message in " ".join(capsys.readouterr().err.split())
+    said = capsys.readouterr()
+    assert message in " ".join(said.err.split())
+    assert "http://" not in said.out
 
 
 def test_a_port_in_use_is_one_line(capsys):

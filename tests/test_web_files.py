@@ -192,7 +192,7 @@ def test_the_longest_files_of_one_part_are_refused_in_bounded_time(page, game, n
 
 
 def test_the_page_has_the_limits_of_the_server():
-    page = "".join(files.table()[path].content.decode() for path in ("/files.js", "/words.js"))
+    page = "".join(files.table()[path].content.decode() for path in ("/controls.js", "/words.js"))
     assert f"MOST_BYTES = 2 ** {game_files.MOST_BYTES.bit_length() - 1}," in page
     assert game_files.MOST_BYTES.bit_count() == 1
     assert f"MOST_PACKED = {game_files.MOST_PACKED};" in page

@@ -41,6 +41,12 @@ def test_the_page_draws_the_cells_of_the_terminal(page, served, game, plies):
     for cell, (start, end) in zip(drawing.cells, layout.spans, strict=True):
         assert layout.text[start:end] == cell.text
     assert page.locator("circle.last").count() == len(drawing.last)
+    sides = page.eval_on_selector_all(
+        "polyline.side",
+        "all => all.map(side => [getComputedStyle(side).stroke, side.points.length])",
+    )
+    colours = ("rgb(232, 166, 64)", "rgb(91, 143, 221)")  # of stones in the dark
+    assert sides == [[colours[edge.player], len(edge.points)] for edge in drawing.edges]
 
 
 def test_a_whole_game_of_connect_four_is_played_by_clicks(page, served):
@@ -259,3 +265,39 @@ def test_a_refused_file_takes_the_notice_of_the_one_before_away(page, served, tm
         page.locator("input[type=file]").set_input_files(path)
         page.wait_for_selector(seen)
     assert page.locator("[role=status]:has-text('Loaded')").count() == 0
+
+
+def test_the_cell_where_a_stone_would_fall_is_marked_from_anywhere_in_its_column(page, served):
+    open_game(page, served, game="connect_four", seat="both", moves="4.4")
+    for top, landing in ((3, "24"), (2, "37")):
+        page.locator(f"[data-cell='{top}']").hover()
+        page.wait_for_selector(f".aimed[data-cell='{landing}']")
+        assert page.locator(".aimed").count() == 1
+    ghost = page.locator(".aimed .ghost")
+    assert ghost.evaluate("ghost => getComputedStyle(ghost).opacity") == "0.45"
+    page.mouse.move(1, 1)
+    page.wait_for_selector(".aimed", state="detached")
+
+
+@pytest.mark.parametrize("text", ["9", "a move whose name is too long for one line " * 4])
+def test_a_sentence_about_an_error_does_not_move_the_board(page, served, text):
+    open_game(page, served, game="tic_tac_toe", seat="both", moves="9")
+    before = page.locator("svg.board").bounding_box()
+    page.get_by_label("Move", exact=True).fill(text)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[role=alert]:has-text('is not a move here')")
+    assert page.locator("svg.board").bounding_box() == before
+    page.locator("[data-cell='0']").click()
+    page.wait_for_selector("[data-cell='0'] .stone")
+    assert page.get_by_role("alert").inner_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("game", "moves", "numbered"),
+    [("chess", "e4.e5.Nf3", ["1. e4", "e5", "2. Nf3"]),
+     ("connect_four", "4.4.5", ["1. 4", "2. 4", "3. 5"])],
+)  # fmt: skip
+def test_chess_counts_pairs_of_plies_and_other_games_each_ply(page, served, game, moves, numbered):
+    open_game(page, served, game=game, seat="both", moves=moves)
+    page.wait_for_function("() => document.querySelectorAll('.moves li').length === 3")
+    assert page.locator(".moves button").all_inner_texts() == numbered

@@ -100,17 +100,28 @@ def test_the_games_of_a_run_come_into_view_though_they_lie_below_the_charts(page
 def test_a_chart_tells_the_figure_under_the_pointer(page, served):
     page.goto(f"{served[0]}#view=runs")
     page.get_by_label("over").select_option("step")
-    chart = page.locator("figure", has_text="policy_loss")
+    chart = page.locator("figure", has_text="policy loss (nats)")
     chart.locator(".u-over").hover(position={"x": 10, "y": 40})
     under = chart.locator(".under")
     under.wait_for()
-    step = int(under.inner_text().removeprefix(", step "))
+    step = int(under.inner_text().removeprefix(", ").removesuffix(" optimizer steps"))
     rows = httpx.get(f"{served[0]}api/curves?run=short&after=0").json()["rows"]
     (loss,) = [row["policy_loss"] for row in rows if row["step"] == step]
     assert chart.locator("li").inner_text().strip() == f"short: {float(f'{loss:.4g}'):g}"
     assert step < max(row["step"] for row in rows if "policy_loss" in row)
     page.mouse.move(1, 1)
     under.wait_for(state="detached")
+
+
+def test_a_share_is_drawn_in_per_cent_under_a_name_in_plain_words(page, served):
+    page.goto(f"{served[0]}#view=runs")
+    page.get_by_label("one more chart").select_option(label="value accuracy (%)")
+    chart = page.locator("figure", has_text="value accuracy (%)")
+    rows = httpx.get(f"{served[0]}api/curves?run=short&after=0").json()["rows"]
+    last = 100 * [row["value_accuracy"] for row in rows if "value_accuracy" in row][-1]
+    chart.locator("li").filter(has_text=f"short: {float(f'{last:.4g}'):g}").wait_for()
+    over = chart.get_by_role("img").get_attribute("aria-label")
+    assert over.startswith("value accuracy (%) over minutes: short ")
 
 
 @pytest.mark.parametrize("button", ["play against short", "Open on the board"])

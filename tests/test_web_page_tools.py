@@ -79,15 +79,15 @@ def test_another_move_keeps_the_rest_of_the_game_as_a_branch(page, served):
     page.get_by_label("Move", exact=True).fill("f4")
     page.keyboard.press("Enter")
     page.wait_for_selector(".branches li")
-    assert branches(page) == ["3. Nf3 Nc6"]
+    assert branches(page) == ["2. Nf3 Nc6"]
     assert session.after(games.make("chess"), moves_of(page)).notation() == ["e4", "e5", "f4"]
     page.locator(".branches button").first.click()  # and back to it
     page.wait_for_function("() => location.hash.includes('at=3')")
     page.wait_for_selector(".branches li:has-text('f4')")
-    assert branches(page) == ["3. f4"]
+    assert branches(page) == ["2. f4"]
     back = session.after(games.make("chess"), moves_of(page)).notation()
     assert back == ["e4", "e5", "Nf3", "Nc6"]
-    page.get_by_role("button", name="remove the branch 3. f4").click()
+    page.get_by_role("button", name="remove the branch 2. f4").click()
     page.wait_for_selector(".branches", state="detached")
 
 
@@ -130,6 +130,43 @@ def test_a_game_is_saved_and_loaded_again_by_the_page(page, served, tmp_path, ga
     assert moves_of(page) == [str(action + 1) for action in expected.actions]
     page.wait_for_function("n => document.querySelectorAll('.moves li').length === n", arg=3)
     assert cells(page) == shown
+
+
+@pytest.mark.parametrize(
+    ("game", "moves", "kind", "seat", "player"),
+    [("tic_tac_toe", "5", "json", "second", "random"),
+     ("connect_four", "", "json", "first", BUNDLED),
+     ("go:size=9", "E5", "sgf", "second", "mcts:seconds=1"),
+     ("chess", "e4.e5", "pgn", "first", "random"),
+     ("tic_tac_toe", "5.1.2.3.8", "json", "none", "random")],
+)  # fmt: skip
+def test_a_game_against_a_player_goes_on_as_it_was_saved(
+    page, served, tmp_path, game, moves, kind, seat, player
+):
+    open_game(page, served, game=game, seat=seat, player=player, moves=moves)
+    path = tmp_path / f"mine.{kind}"
+    path.write_bytes(saved(page, f"Save as {kind.upper()}"))
+    open_game(page, served, game=game, seat="both")
+    page.wait_for_selector(".files a")
+    page.locator("input[type=file]").set_input_files(path)
+    page.wait_for_selector("[role=status]:has-text('Loaded mine')")
+    assert page.locator("[role=status]:has-text('both sides')").count() == 0
+    assert page.get_by_label("You play").input_value() == seat
+    assert page.get_by_label("Opponent").input_value() == player
+    assert len(moves_of(page)) == len(moves.split(".")) * bool(moves)
+
+
+def test_a_game_against_a_player_that_is_not_there_is_for_both_sides_and_says_so(
+    page, served, tmp_path
+):
+    played = session.after(games.make("tic_tac_toe"), "51")
+    played.continue_as(("you", "gone, step 3"), None, None)
+    path = tmp_path / "theirs.json"
+    path.write_text(saved_games.writer(played.game, path)(played.as_dict()))
+    open_game(page, served, game="tic_tac_toe", player="random", seat="second", moves="5")
+    page.locator("input[type=file]").set_input_files(path)
+    page.wait_for_selector("[role=status]:has-text('2 moves. You play both sides.')")
+    assert page.get_by_label("You play").input_value() == "both"
 
 
 def test_a_file_that_is_no_game_is_a_sentence_and_the_game_stays(page, served, tmp_path):

@@ -28,7 +28,7 @@ def as_json(played: Session) -> dict[str, Any]:
         "movers": [int(mover) for mover in played.game.to_move(np.concatenate(played.history))],
         "result": None if reason is None else played.result(0),
         "reason": reason and str(reason),
-        "board": {key: plain[key] for key in ("cells", "labels", "last", "line", "text")},
+        "board": {key: plain[key] for key in ("cells", "labels", "edges", "last", "line", "text")},
         "places": _places(played.game, len(board.cells)),
         "legal": [_move(board, action, text) for action, text in legal.items()],
     }

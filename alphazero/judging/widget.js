@@ -32,12 +32,12 @@ function Game({model}) {
   const play = move => model.send({play: move.action, at}), go = ply => model.send({go: ply});
   return html`<div class="notebook">
     <p class="status" role="status">${sentence(here, HANDS, false, '', colours)}${value != null && html`, win rate <span class="now">${percent(value)}</span>`}</p>
-    <p class="error" role="alert">${message}</p>
+    <p class="error" role="alert"><span>${message}</span></p>
     <${Board} board=${here.board} legal=${legal} picked=${picked} setPicked=${setPicked} arrow=${[]} play=${play}
       figures=${figures(asReport(weights), targets(legal, picked), 'prior')} chess=${chess} players=${colours} places=${here.places}/>
     <${Buttons} legal=${legal} picked=${picked} play=${play}/>
     <div class="row"><${Steps} at=${at} length=${texts.length} go=${go}/></div>
-    <${Moves} texts=${texts} values=${[]} movers=${movers} at=${at} go=${go} mistake=${MISTAKE}/></div>`;
+    <${Moves} texts=${texts} values=${[]} movers=${movers} at=${at} go=${go} mistake=${MISTAKE} chess=${chess}/></div>`;
 }
 
 export default {

@@ -7,7 +7,7 @@ import numpy as np
 
 from games.base import Game
 from games.conformance.promises import Ply, place, require
-from games.drawing import SHAPES, Cell, Drawing
+from games.drawing import SHAPES, Cell, Drawing, Edge
 
 DRAWN_PLIES = 128
 """Plies of which positions are drawn, at most: a game may have thousands of actions to click."""
@@ -52,6 +52,7 @@ def _check_drawing(game: Game, state: np.void, last_action: int | None, where: s
     )
     require(state.tobytes() == before, "drawing must not modify the state: copy it first")
     _check_cells(drawing, where)
+    _check_edges(drawing)
     try:
         json.dumps(drawing.plain(), allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -86,6 +87,15 @@ def _check_cells(drawing: Drawing, where: str) -> None:
     require(
         len(middles) == len(drawing.cells), f"drawing: two cells must not be in one place {where}"
     )
+
+
+def _check_edges(drawing: Drawing) -> None:
+    for edge in drawing.edges:
+        require(
+            isinstance(edge, Edge) and edge.player in (0, 1) and len(edge.points) > 1,
+            f"drawing: an edge must be an Edge of player 0 or 1 with two points or more, not "
+            f"{edge!r}",
+        )
 
 
 def _check_actions(game: Game, drawing: Drawing, where: str) -> None:

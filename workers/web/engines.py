@@ -182,7 +182,7 @@ class Engines:
 
     def _player(self, game: str, label: str) -> tuple[Loaded, Callable[[], object]]:
         offer, made = self._offers.player(game, label), self._offers.game(game)
-        player = _loading(label, partial(_make_player, offer, made, self._offers.target.allow))
+        player = _loading(label, partial(make_player, offer, made, self._offers.target.allow))
         batcher = Batcher(Mover(player), QUEUE)
 
         def close() -> None:
@@ -207,10 +207,11 @@ def _loading(label: str, load: Callable[[], Any]) -> Any:
         raise RequestError(422, f"{label}: {error}", "player") from None
 
 
-def _make_player(offer: Offer, game: Game, allow: Sequence[str]) -> Player:
+def make_player(offer: Offer, game: Game, allow: Sequence[str]) -> Player:
     """A player without trees of earlier searches, which may be those of another page.
 
     A level of N simulations so is N. A user may type ``reuse_tree=true`` nevertheless.
+    ``ValueError``, one line, where it cannot be made, as where its program is not there.
     """
     if offer.path is not None:
         return players.from_checkpoint(

@@ -102,6 +102,7 @@ def _serve(bound: "socket.socket", chosen: "Target") -> int:
 
     application = app.build(chosen)
     page = application.state.page
+    check_players(page.offers)
     warm_up(page.offers)
     bound.listen(app.LIMITS.connections)
     config = server.build(application, app.LIMITS).config
@@ -128,11 +129,21 @@ def stopping(stop: Callable[[], None], config: "uvicorn.Config") -> "uvicorn.Ser
     return Stopping(config)
 
 
-def warm_up(offers: "Offers") -> None:
-    """Load what the first analysis of the first game needs, so that it begins at once.
+def check_players(offers: "Offers") -> None:
+    """Make each player of the command line once, and end it again; programs are started.
 
-    ``ValueError``, one line: a player of the command line cannot be made.
+    ``ValueError``, one line, where one cannot be made: a page would show that at its first move.
     """
+    from workers.web import engines
+
+    first = offers.games()[0]
+    for offer in offers.players(first):
+        if offer.typed:
+            engines.make_player(offer, offers.game(first), offers.target.allow).close()
+
+
+def warm_up(offers: "Offers") -> None:
+    """Load what the first analysis of the first game needs, so that it begins at once."""
     import numpy as np
     import torch
 

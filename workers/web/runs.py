@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 import games
 from alphazero import config_file, metrics_file, plain_files, plain_yaml, sealed
 from alphazero.config import OBSOLETE, Config
+from alphazero.errors import one_line
 from workers.serve.bodies import RequestError
+from workers.web.labels import label
 
 METRICS, CONFIG = "metrics.jsonl", "config.yaml"
 MOST_RUNS = 200
@@ -38,6 +40,8 @@ class Run:
     """The steps of its checkpoints, ascending."""
     time: float
     """When its metrics were last written, in seconds since 1970."""
+    opponent: str | None = None
+    """The text of the player of its matches, where ``game`` is known."""
 
     def as_json(self) -> dict[str, Any]:
         """The run as the page lists it."""
@@ -85,26 +89,28 @@ def _run(path: Path, allow: tuple[str, ...]) -> Run | None:
     except OSError:
         changed = 0
     steps = [int(step.name[5:]) for step in sealed.steps(path / "checkpoints")]
-    game = _game(path / CONFIG, changed, allow)
-    return Run(path.name, path, game, tuple(steps[-MOST_CHECKPOINTS:]), time)
+    game, opponent = _configured(path / CONFIG, changed, allow) or (None, None)
+    return Run(path.name, path, game, tuple(steps[-MOST_CHECKPOINTS:]), time, opponent)
 
 
 @lru_cache(maxsize=2 * MOST_RUNS)
-def _game(config: Path, changed: int, allow: tuple[str, ...]) -> str | None:
-    """The text of the game in a configuration last ``changed`` then; None: see ``Run.game``."""
+def _configured(config: Path, changed: int, allow: tuple[str, ...]) -> tuple[str, str] | None:
+    """Game and opponent in a configuration last ``changed`` then; None: see ``Run.game``."""
     try:
         plain_files.size(config)
         text = plain_yaml.read_text(config)
-        name = config_file.parse(Config, text, str(config), obsolete=OBSOLETE).game
+        parsed = config_file.parse(Config, text, str(config), obsolete=OBSOLETE)
     except (OSError, ValueError):
         return None
-    address = games.address_of(name)
-    return name if address is None or address in allow else None
+    address = games.address_of(parsed.game)
+    known = address is None or address in allow
+    return (parsed.game, one_line(parsed.evaluation.opponent)) if known else None
 
 
 def curves(run: Run, after: int, step: int | None = None) -> dict[str, Any]:
     """The lines of a run's metrics from byte ``after`` on, and ``next``, the byte to go on from.
 
+    ``labels`` has the name of each of their metrics as charts show it, see ``workers.web.labels``.
     At most ``PART`` bytes, ``more`` says whether there is more already. At the end of the file
     ``next`` is the start of its last line, because figures may be added to that line later, and
     ``step`` is the step of that line, else None. Handed back, it shows whether the file has been
@@ -121,7 +127,11 @@ def curves(run: Run, after: int, step: int | None = None) -> dict[str, Any]:
     more = after + len(part.data) < part.size
     if not more and lines and (last := _step(lines[-1])) is not None:
         place -= len(lines[-1])
-    return {"rows": rows, "next": after + place, "step": last, "more": more, "restarted": False}
+    labels = {name: label(name, run.opponent) for row in rows for name in row}
+    return {
+        "rows": rows, "labels": labels, "next": after + place, "step": last, "more": more,
+        "restarted": False,
+    }  # fmt: skip
 
 
 class _Part(NamedTuple):

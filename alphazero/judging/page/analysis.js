@@ -94,12 +94,15 @@ export function Graph({values, movers, at, go, mistake}) {
     })}</svg>`;
 }
 
+/** The number of a move: chess counts pairs of plies, `2…` being the second one's reply; other games each ply. */
+export const numbered = (ply, chess) => chess ? `${(ply >> 1) + 1}${ply % 2 ? '…' : '.'}` : `${ply + 1}.`;
+
 /** All moves of the game, as buttons that lead to the position after them. */
-export function Moves({texts, values, movers, at, go, mistake}) {
+export function Moves({texts, values, movers, at, go, mistake, chess}) {
   return html`<ol class="moves">${texts.map((text, i) => {
     const sign = mark(values, movers, i + 1, mistake);
     return html`<li key=${i}><button class="link p${movers[i]}" aria-current=${i + 1 === at ? 'step' : null}
-      onclick=${() => go(i + 1)}><span class="number">${i + 1}.</span> ${text}${sign && html`<b class="sign"
+      onclick=${() => go(i + 1)}>${chess && i % 2 ? '' : html`<span class="number">${numbered(i, chess)}</span> `}${text}${sign && html`<b class="sign"
       title="lost ${(50 * lost(values, movers, i + 1)).toFixed(0)} % of the points">${sign}</b>`}</button></li>`;
   })}</ol>`;
 }

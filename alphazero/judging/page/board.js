@@ -108,8 +108,8 @@ const KEYS = {ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRigh
  * `places`: the names of the cells; `play(move)` is called with one of `legal` when its last cell has been clicked.
  */
 export function Board({board, legal, picked, setPicked, figures, arrow, play, chess, players, places}) {
-  const [at, setAt] = useState(0), frame = useRef(null), next = targets(legal, picked);
-  const columns = byLabel(board, legal);
+  const [at, setAt] = useState(0), [over, setOver] = useState(null), frame = useRef(null), next = targets(legal, picked);
+  const columns = byLabel(board, legal), aimed = columns.get(over)?.cells[0];  // where a stone of the column would fall
   useEffect(() => { if (at >= board.cells.length) setAt(0); }, [board.cells.length]);
   if (!board.cells.length) return html`<pre class="text" tabindex="0">${board.text}</pre>`;
   const points = new Set(board.cells.filter(c => c.shape === 'point').map(c => key(c.x, c.y)));
@@ -139,12 +139,12 @@ export function Board({board, legal, picked, setPicked, figures, arrow, play, ch
   const shaded = cell => chess && (cell.x + cell.y) % 2 === 1 && 'shaded';
   const draw = (cell, i) => {
     const moves = next.get(i) || [], drop = columns.get(cell.x), can = moves.length || drop;
-    const marks = [picked.includes(i) && 'picked', moves.length && 'can', drop && 'drop', shaded(cell)];
+    const marks = [picked.includes(i) && 'picked', moves.length && 'can', drop && 'drop', i === aimed && 'aimed', shaded(cell)];
     return html`<g key=${i} class=${['cell', ...marks.filter(Boolean)].join(' ')} data-cell=${i}
       data-player=${cell.player ?? ''} data-piece=${cell.piece} role="button"
       tabindex=${i === at ? 0 : -1} aria-disabled=${can ? null : 'true'}
       aria-label=${nameOf(board, cell, players, places[i]) + (can ? ', can be played' : '')}
-      onclick=${() => { setAt(i); click(i); }} onfocus=${() => setAt(i)}>
+      onclick=${() => { setAt(i); click(i); }} onfocus=${() => { setAt(i); setOver(cell.x); }} onmouseenter=${() => setOver(cell.x)}>
       <${Ground} cell=${cell} sides=${sides(cell)}/>
       <rect class="halo" x=${cell.x * U - 17} y=${cell.y * U - 17} width="34" height="34" rx="6"/>
       ${moves.length > 0 && cell.player == null && html`<circle class="ghost" cx=${cell.x * U} cy=${cell.y * U} r=${0.3 * U}/>`}
@@ -153,9 +153,10 @@ export function Board({board, legal, picked, setPicked, figures, arrow, play, ch
   const ring = (i, name) => html`<circle class=${name} cx=${board.cells[i].x * U} cy=${board.cells[i].y * U} r=${0.42 * U}/>`;
   const ends = arrow.length > 1 && [board.cells[arrow[0]], board.cells[arrow[1]]];
   return html`<svg ref=${frame} class=${`board${chess ? ' chess' : ''}${picked.length ? ' picking' : ''}`} role="group" aria-label="board"
-      viewBox="${left * U} ${top * U} ${(right - left) * U} ${(bottom - top) * U}" onkeydown=${press}>
+      viewBox="${left * U} ${top * U} ${(right - left) * U} ${(bottom - top) * U}" onkeydown=${press} onmouseleave=${() => setOver(null)}>
     ${board.cells.map(draw)}
     <g class="above">
+      ${board.edges.map(edge => html`<polyline class="side p${edge.player}" points=${edge.points.map(([x, y]) => `${x * U},${y * U}`).join(' ')}/>`)}
       ${board.last.map(i => ring(i, 'last'))}${board.line.map(i => ring(i, 'won'))}
       ${arrow.length === 1 && ring(arrow[0], 'hint')}
       ${ends && html`<line class="hint" x1=${ends[0].x * U} y1=${ends[0].y * U} x2=${ends[1].x * U} y2=${ends[1].y * U}/>${ring(arrow[1], 'hint')}`}

@@ -39,3 +39,12 @@ export function seatNames(seat, opponent) {
   const names = ['you', opponent === 'you' ? 'you (2)' : opponent.slice(0, MOST_NAME)];
   return seat === 'first' ? names : names.reverse();
 }
+
+/** The inverse: the seat and the opponent, one of `labels`, that give a file these names; without one both sides. */
+export function seatOf(names, labels) {
+  for (const player of labels) {
+    const seat = ['first', 'second', 'none'].find(side => seatNames(side, player).join('\n') === names.join('\n'));
+    if (seat) return {seat, player};
+  }
+  return {seat: 'both'};
+}

@@ -1,5 +1,6 @@
 // The moves of the game: whose turn it is, moves forward and back, the branches: lines that were left for another move.
 import {html, useState} from './vendor/htm-preact.js';
+import {numbered} from './analysis.js';
 
 const MOST = 40, SHOWN = 8;
 const begins = (moves, start) => start.every((move, i) => move === moves[i]);
@@ -68,14 +69,15 @@ export function useLine(state, change, {shown, turn, clock, forget}) {
 }
 
 /** The list of branches; `show(line)` puts one on the board, `remove(line)` forgets it. */
-export function Branches({lines, moves, show, remove}) {
+export function Branches({lines, moves, chess, show, remove}) {
   const others = beside(lines, moves);
   if (!others.length) return null;
   const text = line => line.texts.slice(line.from, line.from + SHOWN).join(' ')
     + (line.texts.length > line.from + SHOWN ? ' …' : '');
+  const number = line => numbered(line.from, chess);
   return html`<section aria-labelledby="branches"><h2 id="branches">Branches</h2><ul class="branches">
     ${others.map(line => html`<li key=${line.moves.join('.')}>
-      <button class="link p${line.movers[line.from]}" onclick=${() => show(line)}><span class="number">${line.from + 1}.</span> ${text(line)}</button>
-      <button class="link" aria-label="remove the branch ${line.from + 1}. ${text(line)}" onclick=${() => remove(line)}>×</button></li>`)}
+      <button class="link p${line.movers[line.from]}" onclick=${() => show(line)}><span class="number">${number(line)}</span> ${text(line)}</button>
+      <button class="link" aria-label="remove the branch ${number(line)} ${text(line)}" onclick=${() => remove(line)}>×</button></li>`)}
   </ul></section>`;
 }

@@ -3,23 +3,23 @@ import {html, useState, useEffect, useRef} from './vendor/htm-preact.js';
 import {Board, remaining, targets} from './board.js';
 import {Graph, Moves, Steps, Table, Tree, figures, percent} from './analysis.js';
 import {Clocks, useClock} from './clock.js';
-import {AnalysisChoices, GameButtons, GameChoices, MoveField, partiesOf} from './controls.js';
-import {Files, read} from './files.js';
+import {AnalysisChoices, Files, GameButtons, GameChoices, MoveField, partiesOf, read} from './controls.js';
 import {useAnalysis, useExact, useHidden, useHint, useOpponent, usePlayers, usePositions, useValues} from './hooks.js';
 import {Branches, turnOf, useLine} from './line.js';
-import {COLOURS, LOADING, PIECES, seatNames, sentence} from './words.js';
+import {COLOURS, LOADING, PIECES, seatNames, seatOf, sentence} from './words.js';
 
 const WATCH_PAUSE = 400;
 
-/** A function that reads a file and begins its game; a file that arrives after another game was chosen is left. */
-function useLoad(game, begin, setNotice, setError) {
+/** A function that reads a file and goes on with its game as it was saved; a file that arrives after another game was chosen is left. */
+function useLoad(game, players, begin, setNotice, setError) {
   const now = useRef(game);
   now.current = game;
   useEffect(() => () => { now.current = null; }, []);
   return file => read(game, file).then(got => {
     if (now.current !== game) return;
-    begin({game, moves: got.moves.map(String), at: got.moves.length, end: got.end, seat: 'both'});
-    setNotice(`Loaded ${file.name}: ${got.seats.join(' against ')}, ${got.moves.length} moves.${got.more ? ' Only the main line of its first game is read.' : ''}`);
+    const sides = seatOf(got.seats, players.map(player => player.label));
+    begin({game, moves: got.moves.map(String), at: got.moves.length, end: got.end, ...sides});
+    setNotice(`Loaded ${file.name}: ${got.seats.join(' against ')}, ${got.moves.length} moves.${sides.player ? '' : ' You play both sides.'}${got.more ? ' Only the main line of its first game is read.' : ''}`);
   }).catch(e => { if (now.current === game) { setNotice(''); setError(e.message); } });
 }
 
@@ -32,7 +32,7 @@ function useSearches(game, line, wanted, {analyst, second}, tree, know) {
 
 /** What has gone wrong, with a button to ask the opponent again where its move is missing. */
 function Trouble({error, absent, theirs, again}) {
-  return html`<p class="error" role="alert">${error || absent}${error && theirs && html` <button onclick=${again}>Try again</button>`}</p>`;
+  return html`<p class="error" role="alert"><span>${error || absent}${error && theirs && html` <button onclick=${again}>Try again</button>`}</span></p>`;
 }
 
 /** The board with the figures of the search, and a button for each move that no click makes. */
@@ -63,15 +63,15 @@ function Opinions({parties: {analyst, second}, searches: {report, other, exact},
 }
 
 /** The win rate over the game, the way through its moves, the branches. */
-function Course({state: {moves, at}, end, known, line, draw, notice, colours, mistake}) {
+function Course({state: {moves, at}, end, known, line, draw, notice, colours, mistake, chess}) {
   return html`<h2>Win rate of ${colours[0]}, the first player ${known[at] != null && html`<span class="now">${percent(known[at])}</span>`}</h2>
     <${Graph} values=${known} movers=${end.movers} at=${at} go=${line.go} mistake=${mistake}/>
     <div class="row"><${Steps} at=${at} length=${moves.length} go=${line.go}/>
       <button onclick=${draw} disabled=${!moves.length || !draw}>Analyse the game</button>
       <span role="status">${notice}</span>
     </div>
-    <${Moves} texts=${end.texts} values=${known} movers=${end.movers} at=${at} go=${line.go} mistake=${mistake}/>
-    <${Branches} lines=${line.lines} moves=${moves} show=${line.showLine} remove=${line.remove}/>`;
+    <${Moves} texts=${end.texts} values=${known} movers=${end.movers} at=${at} go=${line.go} mistake=${mistake} chess=${chess}/>
+    <${Branches} lines=${line.lines} moves=${moves} chess=${chess} show=${line.showLine} remove=${line.remove}/>`;
 }
 
 export function Play({state, change, start}) {
@@ -98,7 +98,7 @@ export function Play({state, change, start}) {
     change({end: `forfeit-${turn.mover}`});
     setNotice(`${opponent.label}: ${answer.forfeit}`);
   }, setError);
-  const load = useLoad(game, begin, setNotice, setError);
+  const load = useLoad(game, parties.players, begin, setNotice, setError);
   useEffect(() => setPicked([]), [game, before.join('.'), analyst]);
   useEffect(() => { if (shown && current && shown.here.reason) values.finish(before, shown.here.result); }, [shown, current, analyst, parties.second]);
 

@@ -6,7 +6,7 @@ import {Matches, Replays} from './replays.js';
 
 const USUAL = ['loss', 'policy_loss', 'value_loss', 'elo', 'policy_mistakes/opening_medium', 'positions_per_second'];
 const HIDDEN = new Set(['step', 'time', 'minutes']);
-const AXES = ['minutes', 'step', 'games'], POINTS = 400, EVERY = 3000;
+const AXES = {minutes: 'minutes', step: 'optimizer steps', games: 'games of self-play'}, POINTS = 400, EVERY = 3000;
 const COLOURS = ['#2a86d1', '#cc6a1f', '#2f9160', '#b662c4', '#8f7f10', '#d9537f'];
 const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [1, 5], [14, 6]];
 
@@ -14,9 +14,8 @@ const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [1, 5], [14, 6]];
 let plotting = null;
 function loadPlot() {
   plotting ??= new Promise((resolve, reject) => {
-    const sheet = Object.assign(document.createElement('link'), {rel: 'stylesheet', href: '/vendor/uplot.css'});
-    const script = Object.assign(document.createElement('script'), {src: '/vendor/uplot.js', onload: () => resolve(globalThis.uPlot), onerror: reject});
-    document.head.append(sheet, script);
+    const script = {src: '/vendor/uplot.js', onload: () => resolve(globalThis.uPlot), onerror: reject};
+    document.head.append(Object.assign(document.createElement('script'), script));
   });
   return plotting;
 }
@@ -30,9 +29,9 @@ export function joined(rows, got) {
   return same ? rows : [...kept, ...got.rows];
 }
 
-/** The rows of the chosen runs by name, read on every few seconds while the page is seen. */
+/** The rows of the chosen runs by name, and the names of all metrics as charts have them; read on every few seconds while the page is seen. */
 function useRows(names) {
-  const [rows, setRows] = useState({}), places = useRef({}), key = names.join('\n');
+  const [rows, setRows] = useState({}), places = useRef({}), labels = useRef({}), key = names.join('\n');
   useEffect(() => {
     let leaving = false, timer;
     const read = async () => {
@@ -44,6 +43,7 @@ function useRows(names) {
             if (leaving) return;
             places.current[run] = {after: got.next, step: got.step};
             more = got.more;
+            labels.current[run] = {...labels.current[run], ...got.labels};
             setRows(all => {
               const now = joined(all[run] ?? [], got);
               return now === all[run] ? all : {...all, [run]: now};
@@ -56,16 +56,16 @@ function useRows(names) {
     read();
     return () => { leaving = true; clearTimeout(timer); };
   }, [key]);
-  return rows;
+  return [rows, metric => [...new Set(names.map(run => labels.current[run]?.[metric]).filter(Boolean))].join(' or ')];
 }
 
-/** `[xs, ys]` of a metric, at most `POINTS` of them, each the mean of its part of the rows. */
-export function thin(rows, axis, metric) {
+/** `[xs, ys]` of a metric, times `scale`, at most `POINTS` of them, each the mean of its part of the rows. */
+export function thin(rows, axis, metric, scale = 1) {
   let last = 0;
   const points = [];
   for (const row of rows) {
     last = row[axis] ?? last;  // a line of a match has no minutes
-    if (row[metric] !== undefined) points.push([last, row[metric]]);
+    if (row[metric] !== undefined) points.push([last, scale * row[metric]]);
   }
   const size = Math.ceil(points.length / POINTS) || 1, xs = [], ys = [];
   for (let i = 0; i < points.length; i += size) {
@@ -75,10 +75,10 @@ export function thin(rows, axis, metric) {
   return [xs, ys];
 }
 
-function Chart({metric, axis, rows, names}) {
+function Chart({metric, label, axis, rows, names}) {
   const box = useRef(null), plot = useRef(null), [under, setUnder] = useState(null);
-  const curves = names.map(name => thin(rows[name] ?? [], axis, metric));
-  const lasts = names.map(name => (rows[name] ?? []).findLast(row => row[metric] !== undefined)?.[metric]);
+  const scale = label.endsWith('(%)') ? 100 : 1, curves = names.map(name => thin(rows[name] ?? [], axis, metric, scale));
+  const lasts = names.map(name => thin((rows[name] ?? []).filter(row => row[metric] !== undefined).slice(-1), axis, metric, scale)[1][0]);
   const shape = names.map((name, i) => (curves[i][0].length ? name : '')).join('\n') + axis;
   useEffect(() => {
     let gone = false;
@@ -89,7 +89,7 @@ function Chart({metric, axis, rows, names}) {
       const series = names.map((name, i) => ({label: name, stroke: COLOURS[i % COLOURS.length], dash: DASHES[i % DASHES.length], width: 2, spanGaps: true}));
       plot.current?.destroy();
       plot.current = new uPlot({width: box.current.clientWidth, height: 190, scales: {x: {time: false}},
-        series: [{label: axis}, ...series], axes: [side, {...side, size: 60}], legend: {show: false},
+        series: [{label: axis}, ...series], axes: [{...side, label: AXES[axis], labelSize: 20}, {...side, size: 60}], legend: {show: false},
         hooks: {setCursor: [u => setUnder(u.cursor.idx ?? null)]}}, [[]], box.current);
       fill(uPlot);
     });
@@ -104,8 +104,8 @@ function Chart({metric, axis, rows, names}) {
   const figure = value => value === undefined ? 'no figure' : value.toLocaleString('en', digits(value));
   const data = plot.current?.data, x = under === null ? undefined : data?.[0]?.[under];
   const now = i => figure(x === undefined ? lasts[i] : data[i + 1]?.[under] ?? undefined);  // under the pointer, else the last
-  return html`<figure><figcaption>${metric}${x !== undefined && html`<span class="under">, ${axis} ${figure(x)}</span>`}</figcaption>
-    <div class="plot" ref=${box} role="img" aria-label="${metric} over ${axis}: ${names.map((n, i) => `${n} ${figure(lasts[i])}`).join(', ')}"></div>
+  return html`<figure><figcaption>${label}${x !== undefined && html`<span class="under">, ${figure(x)} ${AXES[axis]}</span>`}</figcaption>
+    <div class="plot" ref=${box} role="img" aria-label="${label} over ${AXES[axis]}: ${names.map((n, i) => `${n} ${figure(lasts[i])}`).join(', ')}"></div>
     <ul class="legend">${names.map((name, i) => html`<li key=${name}><svg viewBox="0 0 28 8" aria-hidden="true"><line x1="0" x2="28" y1="4" y2="4"
       stroke=${COLOURS[i % COLOURS.length]} stroke-width="3" stroke-dasharray=${DASHES[i % DASHES.length].join(' ')}/></svg> ${name}: ${now(i)}</li>`)}</ul></figure>`;
 }
@@ -127,7 +127,7 @@ export function Runs({state, change, start}) {
   }, []);
   const known = (runs ?? []).map(run => run.name), watched = (runs ?? []).find(run => run.name === seen);
   const wanted = state.run ? state.run.split('/') : known.slice(0, 1);
-  const names = wanted.filter(name => known.includes(name)), rows = useRows(names);
+  const names = wanted.filter(name => known.includes(name)), [rows, labelOf] = useRows(names);
   if (error) return html`<p role="alert">${error}</p>`;
   if (!start.folder) return html`<p>There is no folder of runs: start the page as <code>alphazero web FOLDER</code>.</p>`;
   if (!runs) return html`<p>loading …</p>`;
@@ -145,10 +145,10 @@ export function Runs({state, change, start}) {
         onchange=${e => choose(run.name, e.target.checked)}/> ${run.name}</label></th><td>${run.game ?? ''}</td><td>${ago(run.time)}</td>
         <td><${Checkpoints} run=${run} use=${use}/></td>
         <td>${run.game && html`<button aria-expanded=${run === watched} onclick=${() => setSeen(run === watched ? '' : run.name)} aria-label="games of ${run.name}">Games</button>`}</td></tr>`)}</tbody></table></div>
-    <div class="row"><label>over <select onchange=${e => setAxis(e.target.value)}>${AXES.map(a => html`<option key=${a} value=${a} selected=${a === axis}>${a}</option>`)}</select></label>
+    <div class="row"><label>over <select onchange=${e => setAxis(e.target.value)}>${Object.entries(AXES).map(([a, text]) => html`<option key=${a} value=${a} selected=${a === axis}>${text}</option>`)}</select></label>
       <label>one more chart <select onchange=${e => { setExtra([...extra, e.target.value]); e.target.value = ''; }}><option value="">choose</option>
-        ${metrics.filter(m => !charts.includes(m)).map(m => html`<option key=${m} value=${m}>${m}</option>`)}</select></label></div>
-    <div class="charts">${charts.map(metric => html`<${Chart} key=${metric} metric=${metric} axis=${axis} rows=${rows} names=${names}/>`)}</div>
+        ${metrics.filter(m => !charts.includes(m)).map(m => html`<option key=${m} value=${m}>${labelOf(m)}</option>`)}</select></label></div>
+    <div class="charts">${charts.map(metric => html`<${Chart} key=${metric} metric=${metric} label=${labelOf(metric)} axis=${axis} rows=${rows} names=${names}/>`)}</div>
     ${!charts.length && html`<p>${names.length ? 'no figures yet: a run first fills its replay with games of self-play, which takes some minutes …' : 'Choose a run.'}</p>`}
     ${watched && html`<${Replays} key=${watched.name} run=${watched} change=${change}/>`}
     <${Matches}/></section>`;
