@@ -90,7 +90,7 @@ def test_a_position_is_the_drawing_of_the_game_after_the_moves(page, game):
     answer = get(page, "/api/position", game=game, moves=moves).json()
     drawing = made.drawing(states[0], played[-1]).plain()
     assert answer["board"] == {key: drawing[key] for key in answer["board"]}
-    assert {"cells", "labels", "last", "line", "text"} == set(answer["board"])
+    assert {"cells", "labels", "edges", "last", "line", "text"} == set(answer["board"])
     legal = np.flatnonzero(made.legal(states)[0]).tolist()
     assert [move["action"] - 1 for move in answer["legal"]] == legal
     assert {move["action"]: move["cells"] for move in answer["legal"]} == {
