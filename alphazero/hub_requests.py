@@ -57,7 +57,7 @@ def endpoint() -> str:
 
 
 def words(error: Exception) -> str:
-    """The cause of an error of this module, or of the library, which uploads, in one line."""
+    """An error in one line; those of the library come from uploads only."""
     status = getattr(getattr(error, "response", None), "status_code", 0)
     cause = f" ({reason(error.__cause__)})" if isinstance(error.__cause__, Exception) else ""
     return UPLOAD_REFUSALS.get(status) or f"{reason(error)}{cause}"

@@ -77,12 +77,13 @@ class Label:
 class Edge:
     """A part of the board's edge that belongs to a player, as the sides to be joined in Hex.
 
-    It is drawn as a line in the player's colour; in text the drawing's ``text`` has to name it.
+    It is drawn as a line in the player's colour. A colour alone is seen by some only, so the
+    drawing's ``text`` or the page of the rules has to say the same.
     """
 
     player: int
     points: tuple[tuple[float, float], ...]
-    """The corners of the line, ``x`` and ``y`` of each, at least two."""
+    """The corners of the line, at least two, in the units of cells; at most 0.7 beside a cell."""
 
 
 class Layout(NamedTuple):
@@ -115,8 +116,7 @@ class Drawing:
     text: str = ""
     """Lines below the board, as the pieces in hand. The whole drawing where there are no cells."""
     edges: tuple[Edge, ...] = ()
-    """The parts of the board's edge that belong to a player; a colour alone is seen by some only,
-    so ``text`` or the rules' page has to say the same."""
+    """The parts of the board's edge that belong to a player."""
 
     def as_text(self) -> str:
         """The drawing in characters of one width."""

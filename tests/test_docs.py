@@ -80,7 +80,6 @@ LONG = {
     "docs/agents.md",
     "docs/supervised.md",
     "docs/tutorials/other_libraries.md",
-    "docs/tutorials/your_own_game.md",
     "docs/tutorials/your_own_network.md",
     "docs/tutorials/your_own_search.md",
 }

@@ -10,9 +10,11 @@ import random
 import shutil
 import socket
 import subprocess
+import sys
 import time
 
 import numpy as np
+import psutil
 import pytest
 
 pytest.importorskip("fastapi")
@@ -20,12 +22,14 @@ pytest.importorskip("fastapi")
 import httpx
 from made_up_models import running
 from made_up_runs import make_run
+from node_doubles import wait_until
 
 import games
 from alphazero.judging import session, widget_script
 from alphazero.metrics_file import MetricsFile
 from games import svg
 from workers import cli
+from workers.runs.run_directory import INTERRUPTED
 from workers.web import app, files, main
 from workers.web.engines import make_analyst
 from workers.web.offers import BUNDLED, GAMES, Offer, Target
@@ -676,7 +680,7 @@ def test_the_command_line_names_a_game_a_run_a_folder_or_an_agent(folder, monkey
         (["go:size=9", "--player", "gtp:cmd=nognugo"], "there is no program 'nognugo'"),
         (["chess", "--player", "uci:cmd=true"], "player 'uci:cmd=true': it ended"),
         (["--player", "uci:cmd=cat"], "UCI is for chess and breakthrough"),
-        (["--player", "random", "--player", "checkpoint:path=gone"], "gone"),
+        (["--player", "random", "--player", "checkpoint:path=gone"], "no checkpoint in gone"),
     ],
 )
 def test_bad_input_ends_with_one_line(arguments, message, capsys):
@@ -688,6 +692,32 @@ def test_bad_input_ends_with_one_line(arguments, message, capsys):
     said = capsys.readouterr()
     assert message in " ".join(said.err.split())
     assert "http://" not in said.out
+
+
+def test_a_run_whose_game_cannot_be_made_ends_with_one_line(folder, capsys):
+    config = folder / "mine" / "config.yaml"
+    config.write_text(config.read_text().replace("game: connect_four", "game: hex:size=99"))
+    assert cli.main(["web", str(folder / "mine")]) == 2
+    assert "size must be 3 to 19" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM for processes")
+def test_a_signal_while_players_are_checked_leaves_no_program(tmp_path):
+    program = tmp_path / "silent"
+    program.write_text("#!/bin/sh\nexec sleep 97\n")
+    program.chmod(0o755)
+    command = [sys.executable, "-m", "alphazero", "web", "chess", "--port", "0"]
+    with subprocess.Popen([*command, "--player", f"uci:cmd={program}"]) as process:
+        started = psutil.Process(process.pid)
+        try:
+            wait_until(lambda: any(child.name() == "sleep" for child in started.children(True)))
+            children = started.children(True)
+            process.terminate()
+            assert process.wait(timeout=60) == INTERRUPTED
+            _, alive = psutil.wait_procs(children, timeout=30)
+            assert not alive
+        finally:
+            process.kill()
 
 
 def test_a_port_in_use_is_one_line(capsys):

@@ -8,6 +8,7 @@ pytest.importorskip("fastapi")
 
 from made_up_runs import make_run
 
+from workers.terminal import dashboard, node_rows
 from workers.web import labels, runs
 
 METRICS = Path(__file__).parents[1] / "docs" / "reference" / "metrics.md"
@@ -34,8 +35,15 @@ def test_a_metric_has_a_name_in_plain_words_with_its_unit(metric, text):
     assert labels.label(metric, OPPONENT) == text
 
 
-def test_elo_without_a_known_opponent_has_the_terminals_name():
-    assert labels.label("elo") == "arena Elo"
+def test_elo_without_a_known_opponent_names_none():
+    assert labels.label("elo") == "Elo"
+    assert labels.label("elo_low") == "Elo, lower end of the 95 % interval"
+
+
+def test_what_the_terminal_shows_in_per_cent_charts_do_too():
+    shares = {m.name for m in (*dashboard.METRICS, *node_rows.FIGURES) if m.form.endswith("%")}
+    assert len(shares) > 4
+    assert {name for name in shares if not labels.label(name).endswith("(%)")} == set()
 
 
 @pytest.mark.parametrize("name", sorted(labels.SHARES | labels.NATS | set(labels.ELO)))

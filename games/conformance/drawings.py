@@ -92,9 +92,12 @@ def _check_cells(drawing: Drawing, where: str) -> None:
 def _check_edges(drawing: Drawing) -> None:
     for edge in drawing.edges:
         require(
-            isinstance(edge, Edge) and edge.player in (0, 1) and len(edge.points) > 1,
-            f"drawing: an edge must be an Edge of player 0 or 1 with two points or more, not "
-            f"{edge!r}",
+            isinstance(edge, Edge)
+            and edge.player in (0, 1)
+            and len(edge.points) > 1
+            and all(len(point) == 2 and np.isfinite(point).all() for point in edge.points),
+            f"drawing: an edge must be an Edge of player 0 or 1 with two points or more, each with "
+            f"x and y, not {edge!r}",
         )
 
 

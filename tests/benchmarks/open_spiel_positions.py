@@ -5,8 +5,9 @@
 
 The positions are from random games, each one different, and in each there are a move that keeps the
 result and one that loses it. OpenSpiel has the rules, and every position that can follow is looked
-at: choose ``--plies`` so late that few enough are left. For two players who take turns, without
-chance, and where the text of a state says all that matters beside the player to move.
+at: choose ``--plies`` so late that few enough are left. For games of two players without chance, in
+which no position comes twice and OpenSpiel's text of a state says all that matters beside the
+player to move.
 """
 
 import argparse
@@ -18,18 +19,27 @@ from typing import Any
 import numpy as np
 import pyspiel
 
+import games
+from games import solvers
+
 Known = dict[str, int]
+"""Results of positions by player to move and text."""
+IN_PROGRESS = 2
 
 
 def value(state: Any, known: Known) -> int:
     """The result for the player to move, under perfect play."""
     text = f"{state.current_player()} {state}"
     if text not in known:
-        known[text] = -1
+        known[text] = IN_PROGRESS
+        best = -1
         for action in state.legal_actions():
-            known[text] = max(known[text], after(state, action, known))
-            if known[text] == 1:
+            best = max(best, after(state, action, known))
+            if best == 1:
                 break
+        known[text] = best
+    if known[text] == IN_PROGRESS:
+        raise ValueError("a position comes twice in this game: it is not solved by this script")
     return known[text]
 
 
@@ -44,9 +54,13 @@ def after(state: Any, action: int, known: Known) -> int:
 def positions(
     game: Any, plies: int, number: int, rng: np.random.Generator
 ) -> Iterator[tuple[list[int], dict[int, int]]]:
-    """``number`` lines of actions and the results of all actions after them."""
-    known, seen = Known(), set[str]()
-    while len(seen) < number:
+    """``number`` lines of actions and the results of all actions after them.
+
+    There are fewer where 10,000 games on end have no new position.
+    """
+    known, seen, fruitless = Known(), set[str](), 0
+    while len(seen) < number and fruitless < 10_000:
+        fruitless += 1
         state = game.new_initial_state()
         while not state.is_terminal() and state.move_number() < plies:
             state.apply_action(int(rng.choice(state.legal_actions())))
@@ -55,6 +69,7 @@ def positions(
         results = {action: after(state, action, known) for action in state.legal_actions()}
         if len(set(results.values())) > 1:
             seen.add(str(state))
+            fruitless = 0
             yield state.history(), results
 
 
@@ -71,10 +86,15 @@ def main() -> None:
     writer, actions = csv.writer(sys.stdout), range(game.num_distinct_actions())
     writer.writerow(["moves", "best", *(f"c{action + 1}" for action in actions)])
     rng = np.random.default_rng(options.seed)
-    for line, results in positions(game, options.plies, options.number, rng):
+    count, between = 0, solvers.separator(games.make(f"open_spiel:{options.game}"))
+    for count, (line, results) in enumerate(  # noqa: B007
+        positions(game, options.plies, options.number, rng), 1
+    ):
         cells = [results.get(action, "") for action in actions]
-        moves = (" " if len(actions) > 9 else "").join(str(action + 1) for action in line)
+        moves = between.join(str(action + 1) for action in line)
         writer.writerow([moves, max(results.values()), *cells])
+    if count < options.number:
+        parser.error(f"--number: after {options.plies} plies only {count} such positions exist")
 
 
 if __name__ == "__main__":

@@ -55,8 +55,8 @@ def connect(address: str, any_versions: bool = False) -> bool:
         _start() if address == "local" else _join(address)
         authentication.prove_token(ray.get_runtime_context().gcs_address)
         if not any_versions:
-            nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
-            check_versions([node for node in nodes if node != this_node()], versions())
+            nodes = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+            check_versions(sorted(nodes - {this_node()}), versions())
     except BaseException:
         ray.shutdown()
         raise

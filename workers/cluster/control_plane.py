@@ -57,8 +57,8 @@ class ControlPlane:
         """The machines of the cluster as of the last answer of gcs_server."""
         self._last = {GCS_SERVER: 0.0, RAYLET: 0.0}
         self._answers_seen = 0
-        (path,) = (n["RayletSocketName"] for n in self.nodes if n["NodeID"] == this_node())
-        self._path = path
+        paths = {node["NodeID"]: node["RayletSocketName"] for node in self.nodes}
+        self._path = path = paths[this_node()]
         self._watched = hasattr(socket, "AF_UNIX")  # not on Windows
         self._socket = _connected(path) if self._watched else None
         threading.Thread(target=self._call, name="calls gcs_server", daemon=True).start()

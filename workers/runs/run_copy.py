@@ -25,6 +25,7 @@ from typing import NamedTuple
 from alphazero import checkpoint, sealed
 from alphazero.errors import reason
 from workers.runs import stored_run
+from workers.runs.run_directory import resuming_options
 from workers.runs.storage import PIECE, Content, Damaged, Storage, StorageError
 from workers.runs.stored_run import STATE, WRITER, Saved, name_of, shard_number
 from workers.terminal import output
@@ -172,7 +173,7 @@ class RunCopy:
         due = f"step {self._due.step:,} and its games" if self._due else "the end of the run"
         if self._is_superseded:
             return f"{due}: not stored, {why}"
-        options = f"--resume --run-dir {shlex.quote(self.url)}"
+        options = resuming_options(self.url)
         return (
             f"{due}: not stored at {self.url}: {why}; the same command with `{options} "
             f"--work-dir {shlex.quote(str(self.folder))}` goes on from what is here and stores it"

@@ -12,7 +12,7 @@ SHARES = frozenset(
 )  # fmt: skip
 """Metrics in [0, 1], by their first part; a chart shows them in per cent."""
 NATS = frozenset({"policy_loss", "reply_loss", "ownership_loss", "policy_kl", "policy_entropy"})
-"""Cross entropies and what is compared with them; the value's may be a squared error."""
+"""Cross entropies, an entropy and a divergence. ``value_loss`` may be a squared error: no unit."""
 ELO = {
     "elo": "",
     "elo_low": ", lower end of the 95 % interval",
@@ -30,8 +30,8 @@ def label(metric: str, opponent: str | None = None) -> str:
     if metric.startswith("node/") and metric.count("/") == 2:
         _, machine, metric = metric.split("/")
         return f"{machine}: {_text(metric)}"
-    if metric in ELO and opponent:
-        return f"Elo against {opponent}{ELO[metric]}"
+    if metric in ELO:
+        return f"Elo against {opponent}{ELO[metric]}" if opponent else f"Elo{ELO[metric]}"
     return _text(metric)
 
 

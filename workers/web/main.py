@@ -4,6 +4,7 @@ Each module is imported when it is needed: errors in the options are reported at
 """
 
 import contextlib
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,8 +103,7 @@ def _serve(bound: "socket.socket", chosen: "Target") -> int:
 
     application = app.build(chosen)
     page = application.state.page
-    check_players(page.offers)
-    warm_up(page.offers)
+    prepare(page.offers)
     bound.listen(app.LIMITS.connections)
     config = server.build(application, app.LIMITS).config
     config.timeout_graceful_shutdown = FAREWELL
@@ -129,6 +129,24 @@ def stopping(stop: Callable[[], None], config: "uvicorn.Config") -> "uvicorn.Ser
     return Stopping(config)
 
 
+def prepare(offers: "Offers") -> None:
+    """Check the players and load what the first analysis needs; a signal ends both in order.
+
+    ``ValueError``, one line, where the first game or a player of the command line cannot be made.
+    """
+    import torch
+
+    from workers.serve.bodies import RequestError
+
+    torch.set_num_threads(1)  # the event loop has the other core
+    try:
+        with signals.handled(signals.interrupt, ("SIGTERM", "SIGHUP")):
+            check_players(offers)
+            warm_up(offers)
+    except RequestError as error:
+        raise ValueError(str(error)) from None
+
+
 def check_players(offers: "Offers") -> None:
     """Make each player of the command line once, and end it again; programs are started.
 
@@ -139,19 +157,18 @@ def check_players(offers: "Offers") -> None:
     first = offers.games()[0]
     for offer in offers.players(first):
         if offer.typed:
+            print(f"checking the player {offer.label}", file=sys.stderr, flush=True)
             engines.make_player(offer, offers.game(first), offers.target.allow).close()
 
 
 def warm_up(offers: "Offers") -> None:
     """Load what the first analysis of the first game needs, so that it begins at once."""
     import numpy as np
-    import torch
 
     from alphazero.search import strongest_moves
     from alphazero.types import Limits
     from workers.web import engines
 
-    torch.set_num_threads(1)  # the event loop has the other core
     first = offers.games()[0]
     game = offers.game(first)
     offer = next(offer for offer in offers.players(first) if offer.as_json()["analyses"])

@@ -127,7 +127,7 @@ def curves(run: Run, after: int, step: int | None = None) -> dict[str, Any]:
     more = after + len(part.data) < part.size
     if not more and lines and (last := _step(lines[-1])) is not None:
         place -= len(lines[-1])
-    labels = {name: label(name, run.opponent) for row in rows for name in row}
+    labels = {name: label(name, run.opponent) for name in set().union(*rows)}
     return {
         "rows": rows, "labels": labels, "next": after + place, "step": last, "more": more,
         "restarted": False,

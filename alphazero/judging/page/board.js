@@ -139,12 +139,13 @@ export function Board({board, legal, picked, setPicked, figures, arrow, play, ch
   const shaded = cell => chess && (cell.x + cell.y) % 2 === 1 && 'shaded';
   const draw = (cell, i) => {
     const moves = next.get(i) || [], drop = columns.get(cell.x), can = moves.length || drop;
+    const aim = () => setOver(moves.length ? null : cell.x);
     const marks = [picked.includes(i) && 'picked', moves.length && 'can', drop && 'drop', i === aimed && 'aimed', shaded(cell)];
     return html`<g key=${i} class=${['cell', ...marks.filter(Boolean)].join(' ')} data-cell=${i}
       data-player=${cell.player ?? ''} data-piece=${cell.piece} role="button"
       tabindex=${i === at ? 0 : -1} aria-disabled=${can ? null : 'true'}
       aria-label=${nameOf(board, cell, players, places[i]) + (can ? ', can be played' : '')}
-      onclick=${() => { setAt(i); click(i); }} onfocus=${() => { setAt(i); setOver(cell.x); }} onmouseenter=${() => setOver(cell.x)}>
+      onclick=${() => { setAt(i); click(i); }} onfocus=${() => { setAt(i); aim(); }} onblur=${() => setOver(null)} onmouseenter=${aim}>
       <${Ground} cell=${cell} sides=${sides(cell)}/>
       <rect class="halo" x=${cell.x * U - 17} y=${cell.y * U - 17} width="34" height="34" rx="6"/>
       ${moves.length > 0 && cell.player == null && html`<circle class="ghost" cx=${cell.x * U} cy=${cell.y * U} r=${0.3 * U}/>`}

@@ -40,11 +40,8 @@ export function seatNames(seat, opponent) {
   return seat === 'first' ? names : names.reverse();
 }
 
-/** The inverse: the seat and the opponent, one of `labels`, that give a file these names; without one both sides. */
+/** The inverse: the seat and the one opponent of `labels` that give a file these names; both sides where two, cut, are alike. */
 export function seatOf(names, labels) {
-  for (const player of labels) {
-    const seat = ['first', 'second', 'none'].find(side => seatNames(side, player).join('\n') === names.join('\n'));
-    if (seat) return {seat, player};
-  }
-  return {seat: 'both'};
+  const same = labels.flatMap(player => ['first', 'second', 'none'].filter(seat => `${seatNames(seat, player)}` === `${names}`).map(seat => ({seat, player})));
+  return same.length === 1 ? same[0] : {seat: 'both'};
 }
