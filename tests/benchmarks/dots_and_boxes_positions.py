@@ -65,7 +65,7 @@ def gains(lines: int, boxes: NDArray[np.int64]) -> NDArray[np.int8]:
 
 @numba.njit
 def gain_by(drawn: int, line: int, boxes: NDArray[np.int64], best: NDArray[np.int8]) -> int:
-    """What the player to move gains by ``line`` and perfect play after it; a box moves again."""
+    """The mover's boxes minus the other's after ``line`` and perfect play; a box moves again."""
     number = completed(drawn, line, boxes)
     after = best[drawn | 1 << line]
     return number + after if number else -after
