@@ -109,7 +109,7 @@ const KEYS = {ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRigh
  */
 export function Board({board, legal, picked, setPicked, figures, arrow, play, chess, players, places}) {
   const [at, setAt] = useState(0), [over, setOver] = useState(null), frame = useRef(null), next = targets(legal, picked);
-  const columns = byLabel(board, legal), aimed = columns.get(over)?.cells[0];  // where a stone of the column would fall
+  const columns = byLabel(board, legal), aimed = columns.get(over)?.cells[0];  // where its stone would fall
   useEffect(() => { if (at >= board.cells.length) setAt(0); }, [board.cells.length]);
   if (!board.cells.length) return html`<pre class="text" tabindex="0">${board.text}</pre>`;
   const points = new Set(board.cells.filter(c => c.shape === 'point').map(c => key(c.x, c.y)));

@@ -40,7 +40,7 @@ export function seatNames(seat, opponent) {
   return seat === 'first' ? names : names.reverse();
 }
 
-/** The inverse: the seat and the one opponent of `labels` that give a file these names; both sides where two, cut, are alike. */
+/** The inverse: the seat and the one opponent of `labels` that give a file these names; else both sides. */
 export function seatOf(names, labels) {
   const same = labels.flatMap(player => ['first', 'second', 'none'].filter(seat => `${seatNames(seat, player)}` === `${names}`).map(seat => ({seat, player})));
   return same.length === 1 ? same[0] : {seat: 'both'};
