@@ -172,14 +172,14 @@ def test_a_game_against_a_player_that_is_not_there_is_for_both_sides_and_says_so
 def test_players_whose_names_are_cut_to_the_same_text_leave_both_sides(page, served):
     open_game(page, served, game="tic_tac_toe")
     name = "checkpoint:path=/home/me/projects/alphazero/runs/connect_four_large,simulations="
-    found = page.evaluate(
+    seats = page.evaluate(
         """async names => {
             const {seatNames, seatOf} = await import('/words.js');
             return [names, names.slice(0, 1)].map(all => seatOf(seatNames('first', names[0]), all));
         }""",
         [f"{name}100", f"{name}400"],
     )
-    assert found == [{"seat": "both"}, {"seat": "first", "player": f"{name}100"}]
+    assert seats == [{"seat": "both"}, {"seat": "first", "player": f"{name}100"}]
 
 
 def test_a_file_that_is_no_game_is_a_sentence_and_the_game_stays(page, served, tmp_path):
