@@ -208,7 +208,7 @@ def test_every_metric_of_a_run_is_explained(run_page, page, run):
 @pytest.mark.parametrize(
     ("page", "file", "command"),
     [
-        ("docs/agents.md", "info.json", "agents info"),
+        pytest.param("docs/agents.md", "info.json", "agents info", marks=pytest.mark.slow),
         ("docs/reference/commands.md", "arena.json", "arena"),
         ("docs/reference/commands.md", "rating.json", "ladder"),
         ("docs/reference/commands.md", "mistakes.json", "evaluate"),

@@ -12,7 +12,7 @@ from alphazero import agents
 from alphazero.judging import session
 from workers.serve.batching import Unavailable
 from workers.web import engines as module
-from workers.web.engines import Engines, Mover, MoveRequest, _make_player
+from workers.web.engines import Engines, Mover, MoveRequest, make_player
 from workers.web.events import EventStream
 from workers.web.offers import BUNDLED, Offer, Offers, Target
 
@@ -109,7 +109,7 @@ def test_a_level_of_n_simulations_is_one_also_after_another_page_has_searched(of
 
     monkeypatch.setattr("alphazero.judging.decisions.KeptTrees.lookup", lookup)
     game = games.make("connect_four")
-    mover = Mover(_make_player(offer, game, ()))
+    mover = Mover(make_player(offer, game, ()))
     for line in ([4], [4, 4, 4]):
         (answer,) = mover([MoveRequest(session.after(game, line), 16)])
         assert game.legal(session.after(game, line).states)[0][answer["action"] - 1]
