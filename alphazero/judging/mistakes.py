@@ -177,7 +177,7 @@ def load_positions(path: Path, game: Game) -> Positions:
     """
     if not path.is_file():
         raise ValueError(f"{path}: there is no such file")
-    rows = _rows(path, game.num_actions)
+    rows = _rows(path, game)
     places, moves, best, scores = zip(*map(_parse, rows), strict=True)
     try:
         states = solvers.unfinished(game, moves)
@@ -188,9 +188,9 @@ def load_positions(path: Path, game: Game) -> Positions:
     return positions
 
 
-def _rows(path: Path, actions: int) -> list[list[str]]:
+def _rows(path: Path, game: Game) -> list[list[str]]:
     """The fields of each data row, the place (file and line) in front; all of the right width."""
-    header = ["moves", "best", *(f"c{action}" for action in range(1, actions + 1))]
+    header, actions = solvers.header(game), game.num_actions
     reader = csv.reader(text for _, text in unpacking.read_lines(path))
     try:
         first = next(reader, [])

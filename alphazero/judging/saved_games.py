@@ -58,6 +58,14 @@ def write(played: Session, path: Path, replace: bool = False) -> None:
         raise ValueError(f"the game cannot be written: {error}") from None
 
 
+def begin(game: Game, moves: str, file: str | None) -> Session:
+    """A game after ``moves``, or the first one of a file with this name, where there is one.
+
+    ``ValueError``, one line, as those of ``session.after``, ``path`` and ``read``.
+    """
+    return session.after(game, moves) if file is None else read(path(file), game)
+
+
 def read(path: Path, game: Game) -> Session:
     """The first game of the file, as ``read_first``."""
     return read_first(path, game)[0]

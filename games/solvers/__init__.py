@@ -103,8 +103,13 @@ def _hint(game: Game, word: str) -> str:
     return f"; moves are numbers from 1 to {game.num_actions}"
 
 
+def header(game: Game) -> list[str]:
+    """The first row of a position file: ``moves, best, c1..cA``."""
+    return ["moves", "best", *(f"c{action + 1}" for action in range(game.num_actions))]
+
+
 def label(game: Game, games: Sequence[str], solve: Solve = scores) -> list[list[str]]:
-    """Rows of a position file, ``moves, best, c1..cA``: the cell of an illegal move is empty.
+    """Rows of a position file, see ``header``: the cell of an illegal move is empty.
 
     ``ValueError`` as in ``scores`` and ``positions``.
     """

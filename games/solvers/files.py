@@ -101,7 +101,7 @@ def _write(
     with open(part, "a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         if file.tell() == 0:
-            writer.writerow(["moves", "best", *(f"c{a + 1}" for a in range(game.num_actions))])
+            writer.writerow(solvers.header(game))
         for done, row in enumerate(rows, known + 1):
             writer.writerow(row)
             file.flush()

@@ -118,7 +118,7 @@ def main() -> None:
     if game.num_actions > LONGEST:
         parser.error(f"{game.name} has {game.num_actions} lines; {LONGEST} are the most")
     writer = csv.writer(sys.stdout)
-    writer.writerow(["moves", "best", *(f"c{action + 1}" for action in range(game.num_actions))])
+    writer.writerow(solvers.header(game))
     drawn = positions(
         options.rows, options.columns, options.number, np.random.default_rng(options.seed)
     )

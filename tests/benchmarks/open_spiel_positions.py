@@ -82,16 +82,14 @@ def main() -> None:
     parser.add_argument("--number", type=int, default=1000, help="of positions; default 1000")
     parser.add_argument("--seed", type=int, default=0, help="default 0")
     options = parser.parse_args()
-    game = pyspiel.load_game(options.game)
-    writer, actions = csv.writer(sys.stdout), range(game.num_distinct_actions())
-    writer.writerow(["moves", "best", *(f"c{action + 1}" for action in actions)])
-    rng = np.random.default_rng(options.seed)
-    count, between = 0, solvers.separator(games.make(f"open_spiel:{options.game}"))
-    for count, (line, results) in enumerate(  # noqa: B007
-        positions(game, options.plies, options.number, rng), 1
-    ):
-        cells = [results.get(action, "") for action in actions]
-        moves = between.join(str(action + 1) for action in line)
+    game, rules = games.make(f"open_spiel:{options.game}"), pyspiel.load_game(options.game)
+    writer = csv.writer(sys.stdout)
+    writer.writerow(solvers.header(game))
+    rng, count = np.random.default_rng(options.seed), 0
+    drawn = positions(rules, options.plies, options.number, rng)
+    for count, (line, results) in enumerate(drawn, 1):  # noqa: B007
+        cells = [results.get(action, "") for action in range(game.num_actions)]
+        moves = solvers.separator(game).join(str(action + 1) for action in line)
         writer.writerow([moves, max(results.values()), *cells])
     if count < options.number:
         parser.error(f"--number: after {options.plies} plies only {count} such positions exist")

@@ -42,7 +42,7 @@ def main() -> None:
     game = games.make("tic_tac_toe")
     texts = ["".join(map(str, line)) for line in lines(game).values()]
     writer = csv.writer(sys.stdout)
-    writer.writerow(["moves", "best", *(f"c{action + 1}" for action in range(game.num_actions))])
+    writer.writerow(solvers.header(game))
     writer.writerows(solvers.label(game, texts))
 
 

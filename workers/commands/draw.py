@@ -61,28 +61,19 @@ def zoom(text: str) -> float:
     return value
 
 
-def game_of(options: argparse.Namespace) -> "Session":
-    """The game to draw: one after some moves, or one of a file."""
-    import games
-    from alphazero.judging import saved_games, session
-
-    game = games.make(options.game)
-    if options.load is None:
-        return session.after(game, options.moves)
-    if options.moves:
-        raise ValueError("--load: the file says which moves were played")
-    return saved_games.read(saved_games.path(options.load), game)
-
-
 def run(options: argparse.Namespace) -> int:
     ending = options.to.suffix.lower()
     if ending == ".svg" and options.zoom is not None:
         raise ValueError("--zoom: an SVG has no size of its own: leave it out")
+    if options.load is not None and options.moves:
+        raise ValueError("--load: the file says which moves were played")
     if ending != ".svg":
         check_packages()
+    import games
+    from alphazero.judging import saved_games
     from games import raster
 
-    played = game_of(options)
+    played = saved_games.begin(games.make(options.game), options.moves, options.load)
     frames = pictures(played)
     if ending == ".gif":
         data = raster.gif(list(frames), options.zoom or 1.0)

@@ -126,15 +126,12 @@ def _play(options: argparse.Namespace, game: "Game") -> int:
 
 def _session(options: argparse.Namespace, game: "Game") -> "Session":
     """The game to play: a new one, one after some moves, or one of a file."""
-    from alphazero.judging import saved_games, session
+    from alphazero.judging import saved_games
     from alphazero.judging.clock import Clock
 
-    if options.load is None:
-        started = session.after(game, options.moves or "")
-    elif options.moves or options.second:
+    if options.load is not None and (options.moves or options.second):
         raise ValueError("--load: the file says which moves were played, and by whom")
-    else:
-        started = saved_games.read(saved_games.path(options.load), game)
+    started = saved_games.begin(game, options.moves or "", options.load)
     if options.clock:
         time_of_side, increment = options.clock
         started.clock = Clock((time_of_side, time_of_side), increment)

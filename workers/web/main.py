@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     import uvicorn
 
-    from workers.web.offers import Offers, Target
+    from games.base import Game
+    from workers.web.offers import Offer, Offers, Target
 
 HOST = "127.0.0.1"
 RUNS = Path("runs")
@@ -140,39 +141,41 @@ def prepare(offers: "Offers") -> None:
 
     torch.set_num_threads(1)  # the event loop has the other core
     try:
+        first = offers.games()[0]
+        game, players = offers.game(first), offers.players(first)
+        analyst = next(offer for offer in players if offer.as_json()["analyses"])
+        typed = [offer for offer in players if offer.typed]
         with signals.handled(signals.interrupt, ("SIGTERM", "SIGHUP")):
-            check_players(offers)
-            warm_up(offers)
+            check_players(typed, game, offers.target.allow)
+            warm_up(analyst, game, offers.target.allow)
     except RequestError as error:
         raise ValueError(str(error)) from None
 
 
-def check_players(offers: "Offers") -> None:
-    """Make each player of the command line once, and end it again; programs are started.
+def check_players(players: "Sequence[Offer]", game: "Game", allow: Sequence[str]) -> None:
+    """Make each player once, and end it again; programs are started.
 
     ``ValueError``, one line, where one cannot be made: a page would show that at its first move.
     """
     from workers.web import engines
 
-    first = offers.games()[0]
-    for offer in offers.players(first):
-        if offer.typed:
-            print(f"checking the player {offer.label}", file=sys.stderr, flush=True)
-            engines.make_player(offer, offers.game(first), offers.target.allow).close()
+    for offer in players:
+        print(f"checking the player {offer.label}", file=sys.stderr, flush=True)
+        engines.make_player(offer, game, allow).close()
 
 
-def warm_up(offers: "Offers") -> None:
-    """Load what the first analysis of the first game needs, so that it begins at once."""
+def warm_up(offer: "Offer", game: "Game", allow: Sequence[str]) -> None:
+    """Load what the first analysis by a player needs, so that it begins at once.
+
+    ``ValueError``, one line, where the player cannot be made.
+    """
     import numpy as np
 
     from alphazero.search import strongest_moves
     from alphazero.types import Limits
     from workers.web import engines
 
-    first = offers.games()[0]
-    game = offers.game(first)
-    offer = next(offer for offer in offers.players(first) if offer.as_json()["analyses"])
-    analyst = engines.make_analyst(offer, game, offers.target.allow)
+    analyst = engines.make_analyst(offer, game, allow)
     states, rngs = analyst.played.initial(1), [np.random.default_rng(0)]
     limits = Limits(8, 1.0)
     strongest_moves(analyst.search, analyst.played, states, rngs, analyst.evaluate, limits)

@@ -78,7 +78,7 @@ export function thin(rows, axis, metric, scale = 1) {
 function Chart({metric, label, axis, rows, names}) {
   const box = useRef(null), plot = useRef(null), [under, setUnder] = useState(null);
   const scale = label.endsWith('(%)') ? 100 : 1, curves = names.map(name => thin(rows[name] ?? [], axis, metric, scale));
-  const lasts = names.map(name => thin((rows[name] ?? []).filter(row => row[metric] !== undefined).slice(-1), axis, metric, scale)[1][0]);
+  const lasts = names.map(name => (rows[name] ?? []).findLast(row => row[metric] !== undefined)).map(row => row && scale * row[metric]);
   const shape = names.map((name, i) => (curves[i][0].length ? name : '')).join('\n') + axis;
   useEffect(() => {
     let gone = false;
