@@ -1,14 +1,16 @@
 """Ablations by matches: what each choice of a training recipe is worth at equal CPU time.
 
     python tests/benchmarks/recipe.py GAME [LEVER ...] [--minutes M] [--seeds S ...] [--games G]
+    python tests/benchmarks/recipe.py GAME --against FILE [--minutes M] [--seeds S ...] [--games G]
 
 Trains GAME for M minutes of CPU time (default 5) with the settings of BASE, and once with the
 settings of each LEVER (default: all) on top of them, with each seed (default: 0 and 1). Then each
 agent of a lever plays G games (default 100) against each agent of the base, with the same search,
 and every agent plays G games against OPPONENT if one is given. The time is that of the training
 process, so other work on the machine costs no accuracy; as many trainings go on at a time as
---jobs says. Results are appended to runs/recipe/results.jsonl; trainings and matches that were
-finished before are not repeated.
+--jobs says. With --against, the base is the configuration FILE, which names the same GAME, and the
+only lever is the default recipe, with nothing but the game given. Results are appended to
+runs/recipe/results.jsonl; trainings and matches that were finished before are not repeated.
 """
 
 import argparse
@@ -25,13 +27,18 @@ from itertools import product
 from pathlib import Path
 
 from alphazero import checkpoint, config, config_file, loop
+from alphazero.config import Config
 from alphazero.judging.mistakes import wilson
 from alphazero.local_run import local_run, resolve
 from alphazero.metrics_file import MetricsFile
 
 RUNS = Path("runs/recipe")
 RESULTS = RUNS / "results.jsonl"
+QUIET = ["training.steps=1000000", "evaluation.games=0", "evaluation.suite_every_minutes=0"]
+"""As many steps as the time allows, and no matches in between."""
 BASE = "base"
+RECIPE = "the default recipe"
+"""The only lever where the base is a configuration."""
 SETTINGS = [
     "recipe=none",
     "search={kind: gumbel, simulations: 24, value_scale: 0.4}",
@@ -39,8 +46,8 @@ SETTINGS = [
     "network={blocks: 4, channels: 32, value_hidden: 32}",
     "optimizer.learning_rate=4e-3",
     "replay={samples_per_position: 3, min_positions: 5000, window_min: 40000}",
-    "training={steps: 1000000, batch_size: 256, publish_every: 40, checkpoint_every: 500}",
-    "evaluation.games=0",
+    "training={batch_size: 256, publish_every: 40, checkpoint_every: 500}",
+    *QUIET,
 ]
 """The settings of BASE, which every lever changes in one place."""
 LEVERS = {
@@ -94,11 +101,15 @@ def main() -> None:
     parser.add_argument("--opponent", help="a player whom every agent meets")
     parser.add_argument("--base", nargs="+", default=[], metavar="KEY=VALUE",
                         help="settings of every training")  # fmt: skip
+    parser.add_argument("--against", metavar="FILE",
+                        help="a configuration to which the default recipe is compared")  # fmt: skip
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time (1)")
     options = parser.parse_args()
     if unknown := [name for name in options.levers if name not in LEVERS]:
         parser.error(f"no lever {unknown[0]!r}; there are {quoted}")
-    levers = [BASE, *(options.levers or LEVERS)]
+    if options.against and options.levers:
+        parser.error("--against compares the default recipe alone: name no lever")
+    levers = [BASE, *([RECIPE] if options.against else options.levers or LEVERS)]
     spawned = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.jobs, spawned, max_tasks_per_child=1) as pool:
         for run in pool.map(_train, *zip(*product(levers, options.seeds, [options]), strict=True)):
@@ -108,7 +119,8 @@ def main() -> None:
 
 
 def _folder(lever: str, seed: int, options: argparse.Namespace) -> Path:
-    parts = [options.game, f"{options.minutes:g}", *options.base, lever, str(seed)]
+    against = [options.against] if options.against else []
+    parts = [options.game, f"{options.minutes:g}", *options.base, *against, lever, str(seed)]
     return RUNS / "".join(c if c.isalnum() or c in "._-" else "_" for c in "-".join(parts))
 
 
@@ -119,10 +131,7 @@ def _train(lever: str, seed: int, options: argparse.Namespace) -> dict:
     if finished.exists():
         return json.loads(finished.read_text())
     folder.mkdir(parents=True, exist_ok=True)
-    overrides = [f"seed={seed}", *SETTINGS, *options.base, *LEVERS.get(lever, [])]
-    file = folder / "game.yaml"
-    file.write_text(f"game: {options.game}\n")
-    settings = resolve(config.load(str(file), overrides), "off")
+    settings = resolve(_configuration(lever, seed, folder / "game.yaml", options), "off")
     began, metrics = time.process_time(), MetricsFile(folder / "metrics.jsonl", False, 0)
     hooks = loop.Hooks(log=metrics.write, seconds=lambda: time.process_time() - began)
     with local_run(settings, folder) as run, closing(metrics):
@@ -133,6 +142,17 @@ def _train(lever: str, seed: int, options: argparse.Namespace) -> dict:
                "cpu_minutes": round(hooks.seconds() / 60, 2)}  # fmt: skip
     finished.write_text(json.dumps(row))
     return row
+
+
+def _configuration(lever: str, seed: int, file: Path, options: argparse.Namespace) -> Config:
+    """The settings of a lever; ``file`` is written with the game alone."""
+    file.write_text(f"game: {options.game}\n")
+    seeded = f"seed={seed}"
+    if lever == RECIPE:
+        return config.load(str(file), [seeded, *QUIET, *options.base])
+    if options.against:
+        return config.load(options.against, [seeded, *QUIET, *options.base])
+    return config.load(str(file), [seeded, *SETTINGS, *options.base, *LEVERS.get(lever, [])])
 
 
 def _play(run: dict, options: argparse.Namespace) -> None:
@@ -166,7 +186,7 @@ def _match(run: dict, one: str, name: str, other: str, options: argparse.Namespa
 
 
 def _key(lever: str, seed: int, opponent: str, options: argparse.Namespace) -> dict:
-    names = ("game", "minutes", "base", "simulations", "games")
+    names = ("game", "minutes", "base", "against", "simulations", "games")
     settings = {f"of_{name}": getattr(options, name) for name in names}
     return {"lever": lever, "seed": seed, "opponent": opponent, **settings}
 
