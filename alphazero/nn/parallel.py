@@ -58,10 +58,16 @@ class Replicas:
     of other layers are copied once, as constants.
 
     ``fused``: the copies' BatchNorms are computed together with what follows them (``nn.fused``).
+    ``tiles``: weight gradients of their convolutions are computed on tiles of AMX (``nn.amx``).
     """
 
     def __init__(
-        self, flat: Flat, count: int, dtype: torch.dtype = torch.float32, fused: bool = False
+        self,
+        flat: Flat,
+        count: int,
+        dtype: torch.dtype = torch.float32,
+        fused: bool = False,
+        tiles: bool = False,
     ):
         self._flat = flat
         self._source = flat.values[: len(flat.matrices) + len(flat.biases)]
@@ -72,6 +78,11 @@ class Replicas:
 
             for replica in self._replicas:
                 fuse(replica.module)
+        if tiles:
+            from alphazero.nn.amx import replace  # imports Numba, too
+
+            for replica in self._replicas:
+                replace(replica.module)
         self._pool = ThreadPoolExecutor(count, "learner") if count > 1 else None
 
     def backward(self, forward: Forward, tensors: list[Tensor]) -> dict[str, Tensor]:
