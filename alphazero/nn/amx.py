@@ -199,22 +199,22 @@ def locate(rows, planes, empty, height, width):
 def pack_planes(rows, blocks, pairs):
     """Write ``pairs`` of ``add_products`` for ``blocks`` of 16 channels."""
     source, target, count = rows.ctypes.data, pairs.ctypes.data, pairs.shape[2]
-    for odd in range(2):
+    for k in range(0, count, SIDE):
         for block in range(blocks):
-            place = target + (odd * pairs.shape[1] + block) * count * ROW_BYTES
-            for k in range(0, count, SIDE):
+            for odd in range(2):
+                place = target + ((odd * pairs.shape[1] + block) * count + k) * ROW_BYTES
                 first = source + (2 * k + odd) * ADDRESS_BYTES
-                pack(first, block * SIDE * PLANE_BYTES, place + k * ROW_BYTES)
+                pack(first, block * SIDE * PLANE_BYTES, place)
 
 
 @jit
 def pack_gradient(rows, blocks, turned):
     """Write ``turned`` of ``add_products`` for ``blocks`` of 16 channels."""
     source, target, steps = rows.ctypes.data, turned.ctypes.data, turned.shape[1]
-    for block in range(blocks):
-        for k in range(steps):
-            first = source + k * DEPTH * ADDRESS_BYTES
+    for k in range(steps):
+        for block in range(blocks):
             place = target + (block * steps + k) * TILE_BYTES
+            first = source + k * DEPTH * ADDRESS_BYTES
             pack_turned(first, block * SIDE * PLANE_BYTES, place)
 
 
