@@ -48,39 +48,39 @@ CONFIGURATION[16:32:2] = ROW_BYTES
 CONFIGURATION[48:56] = SIDE
 
 MULTIPLY = """
-movq $0, %rax
-movq $1, %rcx
-movq $2, %rdx
-movq $3, %rsi
-movq $4, %rdi
-tileloadd ($5,$7,1), %tmm0
-tileloadd 1024($5,$7,1), %tmm1
-tileloadd ($6,$7,1), %tmm2
-tileloadd 1024($6,$7,1), %tmm3
+tileloadd ($14,$16,1), %tmm0
+tileloadd 1024($14,$16,1), %tmm1
+tileloadd ($15,$16,1), %tmm2
+tileloadd 1024($15,$16,1), %tmm3
 1:
-tileloadd (%rax,$7,1), %tmm4
-tileloadd (%rdx,$7,1), %tmm6
+tileloadd ($0,$16,1), %tmm4
+tileloadd ($2,$16,1), %tmm6
 tdpbf16ps %tmm6, %tmm4, %tmm0
-tileloadd (%rsi,$7,1), %tmm7
+prefetcht1 ($5)
+prefetcht1 64($5)
+tileloadd ($3,$16,1), %tmm7
 tdpbf16ps %tmm7, %tmm4, %tmm1
-tileloadd (%rcx,$7,1), %tmm5
+prefetcht1 ($6)
+prefetcht1 64($6)
+tileloadd ($1,$16,1), %tmm5
 tdpbf16ps %tmm6, %tmm5, %tmm2
 tdpbf16ps %tmm7, %tmm5, %tmm3
-addq $$1024, %rax
-addq $$1024, %rcx
-addq $$1024, %rdx
-addq $$1024, %rsi
-decq %rdi
+addq $$1024, $0
+addq $$1024, $1
+addq $$1024, $2
+addq $$1024, $3
+subq $$-128, $5
+subq $$-128, $6
+decq $4
 jnz 1b
-tilestored %tmm0, ($5,$7,1)
-tilestored %tmm1, 1024($5,$7,1)
-tilestored %tmm2, ($6,$7,1)
-tilestored %tmm3, 1024($6,$7,1)
+tilestored %tmm0, ($14,$16,1)
+tilestored %tmm1, 1024($14,$16,1)
+tilestored %tmm2, ($15,$16,1)
+tilestored %tmm3, 1024($15,$16,1)
 """
-CHANGED = ",~{rax},~{rcx},~{rdx},~{rsi},~{rdi}"
 
 
-def _assembly(text: str, operands: int, changed: str = "") -> Any:
+def _assembly(text: str, operands: int, moving: int = 0) -> Any:
     """The code of an intrinsic: ``text``, whose ``operands`` are addresses and other integers.
 
     It has side effects, so that it is neither moved nor left out.
@@ -88,10 +88,12 @@ def _assembly(text: str, operands: int, changed: str = "") -> Any:
 
     def generate(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
         binding.initialize_native_asmparser()
-        constraints = ",".join(["r"] * operands) + changed + ",~{memory},~{flags}"
-        kind = ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments])
-        code = ir.InlineAsm(kind, text, constraints.lstrip(","), side_effect=True)
-        builder.call(code, arguments)
+        number = ir.IntType(64)
+        names = ["=&r"] * moving + [str(i) for i in range(moving)] + ["r"] * (operands - moving)
+        result = ir.LiteralStructType([number] * moving) if moving else ir.VoidType()
+        kind = ir.FunctionType(result, [number] * operands)
+        constraints = ",".join([*names, "~{memory}", "~{flags}"])
+        builder.call(ir.InlineAsm(kind, text, constraints, side_effect=True), arguments)
         return context.get_dummy_value()
 
     return types.void(*[types.intp] * operands), generate
@@ -110,13 +112,13 @@ def release(typingctx):
 
 
 @intrinsic
-def multiply(typingctx, above, below, left, right, steps, upper, lower, stride):
+def multiply(typingctx, above, below, left, right, steps, n1, n2, upper, lower, stride):
     """Add the products of ``steps`` tiles of two rows of outputs and two columns of inputs.
 
     ``above`` and ``below``: the first tile of each row; ``left`` and ``right``: of each column;
     ``upper`` and ``lower``: the two sums of each row, one tile after the other; all are addresses.
     """
-    return _assembly(MULTIPLY, 8, CHANGED)
+    return _assembly(MULTIPLY, 10, 7)
 
 
 def _packing(turned: bool) -> Any:
@@ -219,7 +221,7 @@ def pack_gradient(rows, blocks, turned):
 
 
 @jit
-def add_products(turned, pairs, sums, first, stride, configuration):
+def add_products(turned, pairs, sums, first, stride, n1, n2, configuration):
     """Add the products of all taps to ``sums [outputs / 16, 9, inputs / 16, 16, 16]``.
 
     ``turned [outputs / 16, steps, 16, 16]``: the gradient. ``pairs [2, inputs / 16, P, 16]``: the
@@ -238,8 +240,10 @@ def add_products(turned, pairs, sums, first, stride, configuration):
                 left = planes + ((moved % 2) * inputs + i) * column + moved // 2 * ROW_BYTES
                 upper = target + o * total + (tap * inputs + i) * TILE_BYTES
                 multiply(
-                    above, above + row, left, left + column, steps, upper, upper + total, ROW_BYTES
+                    above, above + row, left, left + column, steps, n1, n2, upper, upper + total, ROW_BYTES
                 )
+                n1 += steps*128
+                n2 += steps*128
     release()
 
 
@@ -268,7 +272,7 @@ def weight_gradient(planes, gradient, shape, configuration, result):
         locate(places[1], gradient[start:stop], empty, height, width)
         pack_planes(places[0], inputs, pairs)
         pack_gradient(places[1], outputs, turned)
-        add_products(turned, pairs, sums, margin, stride, configuration)
+        add_products(turned, pairs, sums, margin, stride, planes[start:].ctypes.data+boards*cells*inputs*32, gradient[start:].ctypes.data+boards*cells*outputs*32, configuration)
     unpack(sums.reshape(rows, TAPS, columns, SIDE, SIDE), result)
 
 
