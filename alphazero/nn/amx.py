@@ -315,12 +315,12 @@ class Convolved(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         planes, weight = ctx.saved_tensors
         gradient = gradients[0].contiguous(memory_format=torch.channels_last)
-        back, own = None, torch.empty_like(weight)
-        if ctx.needs_input_grad[0]:
-            back = _input_gradient(gradient, planes, weight)
+        own = torch.empty_like(weight)
         arrays = (_array(tensor) for tensor in (planes, gradient))
         first, second = (array.reshape(-1, array.shape[3]) for array in arrays)
         weight_gradient(first, second, tuple(planes.shape[2:]), CONFIGURATION, _array(own))
+        # Last, so that its result is still in the cache where the layer before begins.
+        back = _input_gradient(gradient, planes, weight) if ctx.needs_input_grad[0] else None
         return back, own
 
 
