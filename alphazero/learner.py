@@ -95,7 +95,7 @@ class Learner:
 
     @property
     def tiles(self) -> bool:
-        """Whether weight gradients are computed on tiles of AMX, as in ``nn.amx``."""
+        """Whether weight gradients are computed on tiles of AMX, as in ``nn.weight_gradients``."""
         return self._optimization.tiles
 
     def train_step(self, batch: Batch, progress: float) -> dict[str, float]:

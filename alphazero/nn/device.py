@@ -73,7 +73,7 @@ def _quota_of_version_1(folder: Path) -> float:
 
 @functools.cache
 def has_tiles(root: Path = Path("/")) -> bool:
-    """Whether this process may use the tile registers of AMX, with bfloat16, as ``nn.amx`` does.
+    """Whether this process may use the tile registers of AMX, as ``nn.weight_gradients`` does.
 
     Linux gives their memory only to processes that ask for it, once and before the first use.
     """

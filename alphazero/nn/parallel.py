@@ -58,7 +58,8 @@ class Replicas:
     of other layers are copied once, as constants.
 
     ``fused``: the copies' BatchNorms are computed together with what follows them (``nn.fused``).
-    ``tiles``: weight gradients of their convolutions are computed on tiles of AMX (``nn.amx``).
+    ``tiles``: weight gradients of their convolutions are computed on tiles of AMX
+    (``nn.weight_gradients``).
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class Replicas:
             for replica in self._replicas:
                 fuse(replica.module)
         if tiles:
-            from alphazero.nn.amx import replace  # imports Numba, too
+            from alphazero.nn.weight_gradients import replace  # imports Numba, too
 
             for replica in self._replicas:
                 replace(replica.module)

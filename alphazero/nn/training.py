@@ -71,7 +71,7 @@ class Optimization:
         """Compute in this one of ``PRECISIONS`` from now on; weights are always kept in float32.
 
         ``fused``: with the layers of ``nn.fused``, where the module is fusable. ``tiles``: with the
-        weight gradients of ``nn.amx``, where the processor has tiles, too.
+        weight gradients of ``nn.weight_gradients``, where the processor has tiles, too.
         """
         self.precision, self.fused = precision, fused and self._fusable
         self.tiles = tiles and self._fusable and has_tiles()

@@ -1,6 +1,6 @@
 """Optimizer steps with torch's layers and with fused ones, in turns.
 
-In bfloat16 the fused ones include the weight gradients of ``nn.amx`` where the processor has tiles.
+In bfloat16 the fused ones include ``nn.weight_gradients`` where the processor has tiles.
 
     python tests/benchmarks/learner_step.py [--steps N] [--batch B] [--precisions P ...]
 
