@@ -58,14 +58,18 @@ def of_torch(planes: Tensor, weight: Tensor, gradient: Tensor) -> tuple[Tensor, 
 
 def on_tiles(planes: Tensor, weight: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
     """The same gradients by a layer whose weight gradient is computed on tiles."""
-    from alphazero.nn.weight_gradients import replace
+    from alphazero.nn.weight_gradients import Convolved, fits, replace
 
     layer = nn.Conv2d(weight.shape[1], weight.shape[0], 3, padding=1, bias=False)
     layer.weight = nn.Parameter(weight.clone())
     module = nn.Sequential(layer)
-    replace(module)
+    assert replace(module) == 1
+    assert fits(planes)
+    assert fits(layer.weight)
     planes = planes.clone().requires_grad_()
-    module(planes).backward(gradient)
+    planes_out = module(planes)
+    assert type(planes_out.grad_fn).__name__ == f"{Convolved.__name__}Backward"
+    planes_out.backward(gradient)
     assert planes.grad is not None
     assert layer.weight.grad is not None
     return planes.grad, layer.weight.grad
@@ -118,8 +122,9 @@ def test_a_steps_gradients_are_as_near_to_those_of_float64_as_torchs_own(count):
     assert distance(ours, gradients) < 1.25 * distance(torchs, gradients)
 
 
-def tiled(seed: int = 0, tiles: bool = True):
-    made = learner(NetworkSettings(blocks=2, channels=32), seed=seed, precision="auto", threads=2)
+def tiled(seed: int = 0, tiles: bool = True, threads: int = 2):
+    small = NetworkSettings(blocks=2, channels=32)
+    made = learner(small, seed=seed, precision="auto", threads=threads)
     made._optimization.set_precision("bfloat16", fused=True, tiles=tiles)
     return made
 
@@ -130,6 +135,38 @@ def test_two_trainings_of_one_seed_are_equal_bit_for_bit():
     assert first.tiles
     assert trained(first, 0, 5) == trained(second, 0, 5)
     assert same(flat(first.state()), flat(second.state()))
+
+
+@needs_tiles
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_step_computes_the_weight_gradient_of_each_suitable_convolution_on_tiles(
+    threads, monkeypatch
+):
+    """Of two blocks with two convolutions each; the first one, of few planes, stays torch's."""
+    from alphazero.nn import weight_gradients
+
+    compute, calls = weight_gradients.weight_gradient, []
+    monkeypatch.setattr(
+        weight_gradients, "weight_gradient", lambda *a: (calls.append(a), compute(*a))
+    )
+    trained(tiled(threads=threads), 0, 1)
+    assert len(calls) == 4 * threads
+
+
+@needs_tiles
+def test_the_compiled_code_depends_on_all_files_that_it_comes_from():
+    from alphazero.nn import kernels, weight_gradients
+
+    for function in (weight_gradients.weight_gradient, weight_gradients.pack_planes):
+        assert function._cache._cache_file._source_stamp == kernels.SOURCES
+
+
+def test_what_is_replaced_once_is_not_replaced_again():
+    from alphazero.nn.weight_gradients import replace
+
+    module = nn.Sequential(nn.Conv2d(16, 16, 3, padding=1, bias=False))
+    assert (replace(module), replace(module)) == (1, 0)
+    assert module(torch.zeros(1, 16, 3, 4)).shape == (1, 16, 3, 4)
 
 
 @needs_tiles
@@ -201,11 +238,16 @@ def test_without_tiles_nothing_of_them_is_chosen_compiled_or_resumed(monkeypatch
     trained(resumed, 0, 1)
 
 
-@pytest.mark.parametrize(("precision", "tiles"), [("bfloat16", True), ("float32", False)])
-def test_tiles_are_chosen_in_bfloat16_where_the_processor_has_them(precision, tiles, monkeypatch):
+@pytest.mark.parametrize(
+    ("precision", "channels", "tiles"),
+    [("bfloat16", 16, True), ("float32", 16, False), ("bfloat16", 24, False)],
+)
+def test_tiles_are_chosen_in_bfloat16_where_processor_and_channels_suit_them(
+    precision, channels, tiles, monkeypatch
+):
     monkeypatch.setattr(training, "has_tiles", lambda: True)
     monkeypatch.setattr(training, "faster_precision", lambda *_: precision)
-    small = NetworkSettings(blocks=1, channels=16)
+    small = NetworkSettings(blocks=1, channels=channels)
     assert learner(small, precision="auto").tiles is tiles
     assert not learner(small, precision=precision).tiles
 
@@ -223,7 +265,32 @@ def test_a_state_whose_tiles_is_no_truth_value_is_refused():
         tiled().restore(tiled().state() | {"tiles": 1})
 
 
-@pytest.mark.parametrize("flags", ["", "amx_tile avx512bw", "amx_bf16 avx512bw"])
+class System:
+    """The C library, whose system calls return ``result``."""
+
+    def __init__(self, result: int):
+        self.result, self.calls = result, []
+
+    def syscall(self, *arguments: int) -> int:
+        self.calls.append(arguments)
+        return self.result
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="tiles are asked for on Linux alone")
+@pytest.mark.parametrize(("result", "granted"), [(0, True), (-1, False)])
+def test_tiles_are_used_only_where_the_kernel_grants_them(result, granted, tmp_path, monkeypatch):
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/cpuinfo").write_text("flags : amx_tile amx_bf16 avx512bw\n")
+    system = System(result)
+    monkeypatch.setattr(device.ctypes, "CDLL", lambda _: system)
+    monkeypatch.setattr(device.platform, "machine", lambda: "x86_64")
+    assert device.has_tiles.__wrapped__(tmp_path) is granted
+    assert system.calls == [(158, 0x1023, 18)]
+
+
+@pytest.mark.parametrize(
+    "flags", ["", "amx_tile avx512bw", "amx_bf16 avx512bw", "amx_tile amx_bf16"]
+)
 def test_processors_without_the_instructions_have_no_tiles(flags, tmp_path):
     assert not device.has_tiles(tmp_path)
     (tmp_path / "proc").mkdir()

@@ -32,6 +32,9 @@ CONFIGURATION[48:56] = SIDE
 NUMBER = ir.IntType(64)
 FETCHED = 128
 """Bytes that ``multiply`` fetches for later with each tile: two lines of the cache."""
+# $0 and $1: the gradient's tiles of two blocks of outputs; $2 and $3: the planes' of two blocks of
+# inputs; $4: how many; $5 and $6: where to fetch for later; $14 and $15: the sums of the first and
+# of the second block of outputs; $16: bytes per row. $7 to $13 are $0 to $6 as arguments.
 MULTIPLY = """
 tileloadd ($14,$16,1), %tmm0
 tileloadd 1024($14,$16,1), %tmm1
@@ -66,7 +69,7 @@ tilestored %tmm3, 1024($15,$16,1)
 
 
 def instruction(function: Any) -> Any:
-    """Numba's decorator; its type would have the compiler's own argument among those of a call."""
+    """Numba's decorator without its type, by which calls would lack the compiler's argument."""
     return intrinsic(function)
 
 
@@ -123,7 +126,7 @@ def multiply(typingctx, moving, fixed):
     return _assembly(MULTIPLY, *operands, changed=7)
 
 
-def _packing(turned: bool) -> Any:
+def _packing(transpose: bool) -> Any:
     """The code of an intrinsic that packs 32 rows of 16 channels to a tile."""
     words, halves = (ir.VectorType(ir.IntType(bits), SIDE) for bits in (32, 16))
 
@@ -138,7 +141,7 @@ def _packing(turned: bool) -> Any:
 
         upper = ir.Constant(words, [16] * SIDE)
         pairs = [builder.or_(row(2 * i), builder.shl(row(2 * i + 1), upper)) for i in range(SIDE)]
-        for i, words_of_row in enumerate(_transposed(builder, pairs) if turned else pairs):
+        for i, words_of_row in enumerate(_transposed(builder, pairs) if transpose else pairs):
             place = builder.add(target, ir.Constant(NUMBER, ROW_BYTES * i))
             builder.store(words_of_row, builder.inttoptr(place, words.as_pointer()), align=4)
         return context.get_dummy_value()
@@ -166,10 +169,10 @@ def pack(typingctx, rows, offset, target):
 
     At the address ``rows`` are those of 32 positions' channels; ``offset``, in bytes, is added.
     """
-    return _packing(turned=False)
+    return _packing(transpose=False)
 
 
 @instruction
-def pack_turned(typingctx, rows, offset, target):
+def pack_transposed(typingctx, rows, offset, target):
     """Write the tile ``[16 channels, 32 positions]`` of the same."""
-    return _packing(turned=True)
+    return _packing(transpose=True)

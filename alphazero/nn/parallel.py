@@ -79,11 +79,12 @@ class Replicas:
 
             for replica in self._replicas:
                 fuse(replica.module)
+        self.tiles = False
+        """Whether there is a convolution whose weight gradient is computed on tiles."""
         if tiles:
             from alphazero.nn.weight_gradients import replace  # imports Numba, too
 
-            for replica in self._replicas:
-                replace(replica.module)
+            self.tiles = any([replace(replica.module) for replica in self._replicas])
         self._pool = ThreadPoolExecutor(count, "learner") if count > 1 else None
 
     def backward(self, forward: Forward, tensors: list[Tensor]) -> dict[str, Tensor]:

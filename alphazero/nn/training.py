@@ -46,8 +46,8 @@ class Optimization:
 
         ``ema``: decay of the averaged weights; with 0 they equal the newest. ``precision`` auto is
         float32 until ``choose_precision`` or ``restore`` sets another. A loss above ``jump`` times
-        the recent median has jumped. ``fusable``: parts of it may be replaced as in ``nn.fused``,
-        if that is chosen too.
+        the recent median has jumped. ``fusable``: parts of it may be replaced as in ``nn.fused``
+        and ``nn.weight_gradients``, if that is chosen too.
         """
         self.steps = 0
         """Optimizer steps taken."""
@@ -71,12 +71,14 @@ class Optimization:
         """Compute in this one of ``PRECISIONS`` from now on; weights are always kept in float32.
 
         ``fused``: with the layers of ``nn.fused``, where the module is fusable. ``tiles``: with the
-        weight gradients of ``nn.weight_gradients``, where the processor has tiles, too.
+        weight gradients of ``nn.weight_gradients``, where also the processor has tiles, the
+        precision is bfloat16 and there are convolutions that suit them.
         """
         self.precision, self.fused = precision, fused and self._fusable
-        self.tiles = tiles and self._fusable and has_tiles()
+        tiles = tiles and self._fusable and precision == "bfloat16" and has_tiles()
         dtype = PRECISIONS[precision]
-        self._replicas = Replicas(self._flat, self.threads, dtype, self.fused, self.tiles)
+        self._replicas = Replicas(self._flat, self.threads, dtype, self.fused, tiles)
+        self.tiles = self._replicas.tiles
 
     def choose_precision(self, forward: Forward, tensors: list[Tensor]) -> None:
         """With ``precision`` auto, take the one that is faster on these tensors from now on.
@@ -86,7 +88,7 @@ class Optimization:
         if self.auto_precision:
             precision = faster_precision(self.module, forward, tensors)
             fused = fusing_pays(self.module, precision)
-            self.set_precision(precision, fused, tiles=precision == "bfloat16")
+            self.set_precision(precision, fused, tiles=True)
 
     def step(
         self,
@@ -156,8 +158,8 @@ class Optimization:
         self._check(state)
         self.steps = state["step"]
         if self.auto_precision:
-            layers = (state.get(name, False) for name in LAYERS)  # earlier versions stored none
-            self.set_precision(state["precision"], *layers)
+            layers = {name: state.get(name, False) for name in LAYERS}  # once not stored
+            self.set_precision(state["precision"], **layers)
         self.module.load_state_dict(state["network"])
         # Only the moments: learning rate, L2 and the like follow the settings of today.
         moments = copy.deepcopy(state["optimizer"]["state"])

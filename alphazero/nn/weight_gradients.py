@@ -12,6 +12,8 @@ and the neighbor of d at tap (0, 1), the one above, is b, three positions before
 positions and positions x inputs, one for each tap. Since an odd distance would separate the pairs,
 the planes are packed twice, in pairs that begin at even positions and in those that begin at odd.
 
+Empty positions are multiplied, too, so that an infinite number beside them gives NaN.
+
 ``replace`` replaces convolutions of a module as ``nn.fused.fuse`` does other layers; forward pass
 and input gradient stay torch's. Only where ``device.has_tiles()``.
 """
@@ -21,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from alphazero.nn import amx
@@ -69,40 +72,41 @@ def pack_planes(rows, blocks, pairs):
 
 
 @jit
-def pack_gradient(rows, blocks, turned):
-    """Write ``turned`` of ``add_products`` for ``blocks`` of 16 channels."""
-    source, target, steps = rows.ctypes.data, turned.ctypes.data, turned.shape[1]
+def pack_gradient(rows, blocks, transposed):
+    """Write ``transposed`` of ``add_products`` for ``blocks`` of 16 channels."""
+    source, target, steps = rows.ctypes.data, transposed.ctypes.data, transposed.shape[1]
     for k in range(steps):
         for block in range(blocks):
             place = target + (block * steps + k) * TILE_BYTES
             first = source + k * DEPTH * ADDRESS_BYTES
-            amx.pack_turned(first, block * SIDE * PLANE_BYTES, place)
+            amx.pack_transposed(first, block * SIDE * PLANE_BYTES, place)
 
 
 @jit
-def add_products(turned, pairs, sums, ahead, first, stride, configuration):
-    """Add the products of all taps to ``sums [outputs / 16, 9, inputs / 16, 16, 16]``.
+def add_products(transposed, pairs, sums, ahead, first, stride, configuration):
+    """Add the products of all taps to ``sums [O, 9, I, 16, 16]``.
 
-    ``turned [outputs / 16, steps, 16, 16]``: the gradient. ``pairs [2, inputs / 16, P, 16]``: the
-    planes, in pairs from even and from odd positions on. ``ahead``: the addresses of the planes and
-    gradients that are needed next. ``first``: the position in ``pairs`` of the first one of
-    ``turned``; ``stride``: the positions from one row of a board to the next.
+    ``transposed [O, steps, 16, 16]``: the gradient in blocks of 16 outputs. ``pairs
+    [2, I, P, 16]``: the planes in blocks of 16 inputs, in pairs from even and from odd positions
+    on. O and I are even. ``ahead``: the addresses of the planes and gradients that are needed next. ``first``: the
+    position in ``pairs`` of the first one of ``transposed``; ``stride``: the positions from one row
+    of a board to the next.
     """
-    (outputs, steps), (inputs, count) = turned.shape[:2], pairs.shape[1:3]
-    planes, gradient, target = pairs.ctypes.data, turned.ctypes.data, sums.ctypes.data
+    (outputs, steps), (inputs, count) = transposed.shape[:2], pairs.shape[1:3]
+    planes, gradient, target = pairs.ctypes.data, transposed.ctypes.data, sums.ctypes.data
     next_planes, next_gradient = ahead
     row, column, total = steps * TILE_BYTES, count * ROW_BYTES, TAPS * inputs * TILE_BYTES
     amx.configure(configuration.ctypes.data)
     for o in range(0, outputs, 2):
-        above = gradient + o * row
+        outer = gradient + o * row
         for i in range(0, inputs, 2):
             for tap in range(TAPS):
                 moved = first + (tap // 3 - 1) * stride + tap % 3 - 1
-                left = planes + ((moved % 2) * inputs + i) * column + moved // 2 * ROW_BYTES
-                upper = target + o * total + (tap * inputs + i) * TILE_BYTES
-                first_tiles = above, above + row, left, left + column
+                inner = planes + ((moved % 2) * inputs + i) * column + moved // 2 * ROW_BYTES
+                added = target + o * total + (tap * inputs + i) * TILE_BYTES
+                first_tiles = outer, outer + row, inner, inner + column
                 moving = (*first_tiles, steps, next_planes, next_gradient)
-                amx.multiply(moving, (upper, upper + total, ROW_BYTES))
+                amx.multiply(moving, (added, added + total, ROW_BYTES))
                 next_planes += steps * FETCHED
                 next_gradient += steps * FETCHED
     amx.release()
@@ -114,28 +118,31 @@ def weight_gradient(planes, gradient, shape, configuration, result):
 
     ``planes [boards * height * width, inputs]`` and ``gradient``, the same with outputs, and the
     result are bfloat16 as uint16; ``shape`` is (height, width). Channels are multiples of 16; an
-    odd block of 16 is multiplied together with one of zeros.
+    odd block of 16 is multiplied together with one of zeros. ``margin`` empty positions are before
+    the first cell and after the last one: an even number, at least ``stride + 1``, the distance of
+    the farthest tap. The last odd pair reaches one position further.
     """
     (height, width), (outputs, inputs) = shape, (gradient.shape[1] // SIDE, result.shape[3] // SIDE)
-    rows, columns, cells = outputs + outputs % 2, inputs + inputs % 2, height * width
+    out_blocks, in_blocks, cells = outputs + outputs % 2, inputs + inputs % 2, height * width
     stride, size = width + 1, (height + 1) * (width + 1)
     boards = max(1, POSITIONS // size)
     steps, margin = (boards * size + DEPTH - 1) // DEPTH, (stride + 2) // 2 * 2
     count = (steps * DEPTH + 2 * margin + DEPTH - 1) // DEPTH * SIDE
     empty = np.zeros(max(outputs, inputs) * SIDE, np.uint16)
-    places = np.full(2 * count + 1, empty.ctypes.data), np.empty(steps * DEPTH, np.int64)
-    turned = aligned(rows * steps * SIDE * SIDE).reshape(rows, steps, SIDE, SIDE)
-    pairs = aligned(2 * columns * count * SIDE).reshape(2, columns, count, SIDE)
-    sums = aligned(rows * TAPS * columns * SIDE * SIDE).view(np.float32)
+    places = np.full(2 * count + 1, empty.ctypes.data, np.int64), np.empty(steps * DEPTH, np.int64)
+    transposed = aligned(out_blocks * steps * SIDE * SIDE).reshape(out_blocks, steps, SIDE, SIDE)
+    pairs = aligned(2 * in_blocks * count * SIDE).reshape(2, in_blocks, count, SIDE)
+    sums = aligned(out_blocks * TAPS * in_blocks * SIDE * SIDE).view(np.float32)
     for start in range(0, len(planes), boards * cells):
         stop = min(start + boards * cells, len(planes))
         locate(places[0][margin:], planes[start:stop], empty, height, width)
         locate(places[1], gradient[start:stop], empty, height, width)
         pack_planes(places[0], inputs, pairs)
-        pack_gradient(places[1], outputs, turned)
-        ahead = planes[stop:].ctypes.data, gradient[stop:].ctypes.data
-        add_products(turned, pairs, sums, ahead, margin, stride, configuration)
-    unpack(sums.reshape(rows, TAPS, columns, SIDE, SIDE), result)
+        pack_gradient(places[1], outputs, transposed)
+        # As int64: the sum of Numba's uint64 and an int64 would be a float.
+        ahead = np.int64(planes[stop:].ctypes.data), np.int64(gradient[stop:].ctypes.data)
+        add_products(transposed, pairs, sums, ahead, margin, stride, configuration)
+    unpack(sums.reshape(out_blocks, TAPS, in_blocks, SIDE, SIDE), result)
 
 
 @jit
@@ -174,6 +181,7 @@ class Convolved(torch.autograd.Function):
         return functional.conv2d(planes, weight, padding=1)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         planes, weight = ctx.saved_tensors
         gradient = gradients[0].contiguous(memory_format=torch.channels_last)
@@ -206,12 +214,20 @@ def fits(tensor: Tensor) -> bool:
     )
 
 
-def replace(module: nn.Module) -> None:
-    """Replace, in place, each convolution in ``module`` whose weight gradient tiles can compute."""
-    for parent in list(module.modules()):
-        for name, part in parent.named_children():
-            if isinstance(part, nn.Conv2d) and _suits(part):
-                setattr(parent, name, Convolution(part))
+def replace(module: nn.Module) -> int:
+    """Replace, in place, each convolution in ``module`` whose weight gradient tiles can compute.
+
+    Their number is returned.
+    """
+    suitable = [
+        (parent, name, part)
+        for parent in module.modules()
+        for name, part in parent.named_children()
+        if type(part) is nn.Conv2d and not isinstance(parent, Convolution) and _suits(part)
+    ]
+    for parent, name, part in suitable:
+        setattr(parent, name, Convolution(part))
+    return len(suitable)
 
 
 def _suits(layer: nn.Conv2d) -> bool:
