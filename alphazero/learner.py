@@ -93,6 +93,11 @@ class Learner:
         """Whether BatchNorm and what follows it are computed together, as in ``nn.fused``."""
         return self._optimization.fused
 
+    @property
+    def tiles(self) -> bool:
+        """Whether weight gradients are computed on tiles of AMX, as in ``nn.weight_gradients``."""
+        return self._optimization.tiles
+
     def train_step(self, batch: Batch, progress: float) -> dict[str, float]:
         """Take one optimizer step on ``batch``; return its losses and other figures from before.
 

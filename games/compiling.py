@@ -4,12 +4,13 @@ Numba, which takes half a second to import, is imported by the first use of the 
 nothing is compiled, nothing waits for it.
 """
 
+import hashlib
 import logging
 import os
 import stat
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,19 @@ _listening = False
 """Whether Numba's compilations are listened to in this process."""
 
 
-def jit(function: Callable[..., Any], **options: Any) -> Any:
+def digest(files: Iterable[Path]) -> str:
+    """SHA-256 of the names and contents of these files."""
+    made = hashlib.sha256()
+    for path in sorted(files):
+        made.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return made.hexdigest()
+
+
+def jit(function: Callable[..., Any], sources: str | None = None, **options: Any) -> Any:
     """Compile ``function`` at its first call, to run without the GIL; keep its code on disk.
+
+    ``sources``: the ``digest`` of all files whose code it contains. Without it, its own file counts
+    alone, and after an edit of another file the disk cache would still hold that file's old code.
 
     The disk cache is in the folder of the source or that of ``NUMBA_CACHE_DIR`` or in the user's
     own; where none of these can be written (a read-only installation of a user without a home), in
@@ -34,10 +46,14 @@ def jit(function: Callable[..., Any], **options: Any) -> Any:
 
     _listen()
     try:
-        return numba.njit(cache=True, nogil=True, **options)(function)
+        compiled = numba.njit(cache=True, nogil=True, **options)(function)
     except RuntimeError:  # no folder in which Numba can write
         kept = _cache_in_temporary_folder()
-        return numba.njit(cache=kept, nogil=True, **options)(function)
+        compiled = numba.njit(cache=kept, nogil=True, **options)(function)
+    cache: Any = getattr(compiled, "_cache", None)  # none with NUMBA_DISABLE_JIT=1
+    if sources and hasattr(cache, "_cache_file"):  # not where no code can be kept
+        cache._cache_file._source_stamp = sources
+    return compiled
 
 
 def announce(report: Callable[[str], object]) -> None:

@@ -1,7 +1,11 @@
 """Devices, precisions and the number of cores."""
 
+import ctypes
+import functools
 import math
 import os
+import platform
+import sys
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -10,6 +14,9 @@ from numpy.typing import NDArray
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 """torch's types by the names used in settings."""
+ARCH_PRCTL = 158
+"""The number of this system call of Linux on x86-64."""
+ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA = 0x1023, 18  # asm/prctl.h and asm/fpu/types.h
 
 
 def cores() -> int:
@@ -62,6 +69,23 @@ def _quota_of_version_1(folder: Path) -> float:
         return time / period if time > 0 else math.inf
     except (OSError, ValueError, ZeroDivisionError):
         return math.inf
+
+
+@functools.cache
+def has_tiles(root: Path = Path("/")) -> bool:
+    """Whether this process may use the tile registers of AMX, as ``nn.weight_gradients`` does.
+
+    Linux gives their memory only to processes that ask for it, once and before the first use.
+    """
+    if not sys.platform.startswith("linux") or platform.machine() != "x86_64":
+        return False
+    try:
+        words = (root / "proc/cpuinfo").read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError):
+        return False
+    if not {"amx_tile", "amx_bf16", "avx512bw"} <= set(words):
+        return False
+    return ctypes.CDLL(None).syscall(ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0
 
 
 # Torch counts the machine's cores and does not see a quota: of 64 threads with the time of two

@@ -8,12 +8,18 @@ A loop over the 32 channels of a row is too short to be fast. Each loop here pas
 rows at once, a *tile*, and vectors of one number per channel are repeated to a tile's length.
 """
 
+from pathlib import Path
+
 import numpy as np
 from numba import types
 from numba.extending import overload
 
 from games import compiling
 
+SOURCES = compiling.digest(
+    Path(__file__).with_name(name) for name in ("kernels.py", "amx.py", "weight_gradients.py")
+)
+"""The compiled functions of the network toolkit, which contain each other's code."""
 ZERO = np.float32(0)
 TILE = 512
 """A tile has as many whole rows as fit into this many numbers."""
@@ -23,7 +29,7 @@ FLUSHED = 64
 
 def jit(function):
     """Compile at the first call; division by 0 gives infinity or NaN, as in torch."""
-    return compiling.jit(function, error_model="numpy")
+    return compiling.jit(function, SOURCES, error_model="numpy")
 
 
 def widen(number):

@@ -58,10 +58,17 @@ class Replicas:
     of other layers are copied once, as constants.
 
     ``fused``: the copies' BatchNorms are computed together with what follows them (``nn.fused``).
+    ``tiles``: weight gradients of their convolutions are computed on tiles of AMX
+    (``nn.weight_gradients``).
     """
 
     def __init__(
-        self, flat: Flat, count: int, dtype: torch.dtype = torch.float32, fused: bool = False
+        self,
+        flat: Flat,
+        count: int,
+        dtype: torch.dtype = torch.float32,
+        fused: bool = False,
+        tiles: bool = False,
     ):
         self._flat = flat
         self._source = flat.values[: len(flat.matrices) + len(flat.biases)]
@@ -72,6 +79,12 @@ class Replicas:
 
             for replica in self._replicas:
                 fuse(replica.module)
+        self.tiles = False
+        """Whether there is a convolution whose weight gradient is computed on tiles."""
+        if tiles:
+            from alphazero.nn.weight_gradients import replace  # imports Numba, too
+
+            self.tiles = any([replace(replica.module) for replica in self._replicas])
         self._pool = ThreadPoolExecutor(count, "learner") if count > 1 else None
 
     def backward(self, forward: Forward, tensors: list[Tensor]) -> dict[str, Tensor]:

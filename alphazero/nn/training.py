@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from alphazero.nn import optim
-from alphazero.nn.device import PRECISIONS, choose, cores
+from alphazero.nn.device import PRECISIONS, choose, cores, has_tiles
 from alphazero.nn.divergence import FACTOR, Losses
 from alphazero.nn.flat import Flat
 from alphazero.nn.layers import GlobalPoolingBias
@@ -23,6 +23,8 @@ Reduce = Callable[[Flat, dict[str, Tensor]], dict[str, Tensor]]
 
 MIN_ROWS_PER_THREAD = 32
 """With fewer rows of a batch, one more thread costs more than it computes."""
+LAYERS = ("fused", "tiles")
+"""Where layers of our own may take the place of torch's, by their names in a state."""
 TIMED_CALLS = 3
 """Timed passes per precision, after one that is not timed."""
 
@@ -44,8 +46,8 @@ class Optimization:
 
         ``ema``: decay of the averaged weights; with 0 they equal the newest. ``precision`` auto is
         float32 until ``choose_precision`` or ``restore`` sets another. A loss above ``jump`` times
-        the recent median has jumped. ``fusable``: parts of it may be replaced as in ``nn.fused``,
-        if that is chosen too.
+        the recent median has jumped. ``fusable``: parts of it may be replaced as in ``nn.fused``
+        and ``nn.weight_gradients``, if that is chosen too.
         """
         self.steps = 0
         """Optimizer steps taken."""
@@ -65,23 +67,28 @@ class Optimization:
         """Whether timing decides the precision; then ``restore`` takes the stored one."""
         self.set_precision("float32" if self.auto_precision else precision)
 
-    def set_precision(self, precision: str, fused: bool = False) -> None:
+    def set_precision(self, precision: str, fused: bool = False, tiles: bool = False) -> None:
         """Compute in this one of ``PRECISIONS`` from now on; weights are always kept in float32.
 
-        ``fused``: with the layers of ``nn.fused``, where the module is fusable.
+        ``fused``: with the layers of ``nn.fused``, where the module is fusable. ``tiles``: with the
+        weight gradients of ``nn.weight_gradients``, where also the processor has tiles, the
+        precision is bfloat16 and there are convolutions that suit them.
         """
         self.precision, self.fused = precision, fused and self._fusable
+        tiles = tiles and self._fusable and precision == "bfloat16" and has_tiles()
         dtype = PRECISIONS[precision]
-        self._replicas = Replicas(self._flat, self.threads, dtype, self.fused)
+        self._replicas = Replicas(self._flat, self.threads, dtype, self.fused, tiles)
+        self.tiles = self._replicas.tiles
 
     def choose_precision(self, forward: Forward, tensors: list[Tensor]) -> None:
         """With ``precision`` auto, take the one that is faster on these tensors from now on.
 
-        Fused layers follow from the precision and the network.
+        Fused layers and tiles follow from the precision, the network and the processor.
         """
         if self.auto_precision:
             precision = faster_precision(self.module, forward, tensors)
-            self.set_precision(precision, fusing_pays(self.module, precision))
+            fused = fusing_pays(self.module, precision)
+            self.set_precision(precision, fused, tiles=True)
 
     def step(
         self,
@@ -135,6 +142,7 @@ class Optimization:
                 "step": self.steps,
                 "precision": self.precision,
                 "fused": self.fused,
+                "tiles": self.tiles,
                 "network": dict(self.module.state_dict()),
                 "optimizer": self._optimizer.state_dict(),
                 "average": self.averaged_state(),
@@ -150,7 +158,8 @@ class Optimization:
         self._check(state)
         self.steps = state["step"]
         if self.auto_precision:
-            self.set_precision(state["precision"], state.get("fused", False))  # once not stored
+            layers = {name: state.get(name, False) for name in LAYERS}  # once not stored
+            self.set_precision(state["precision"], **layers)
         self.module.load_state_dict(state["network"])
         # Only the moments: learning rate, L2 and the like follow the settings of today.
         moments = copy.deepcopy(state["optimizer"]["state"])
@@ -169,8 +178,9 @@ class Optimization:
             raise ValueError(f"step {state['step']!r} is no whole number from 0 on")
         if state["precision"] not in PRECISIONS:
             raise ValueError(f"there is no precision {state['precision']!r}")
-        if type(state.get("fused", False)) is not bool:
-            raise ValueError(f"fused {state['fused']!r} is neither true nor false")
+        for name in LAYERS:
+            if type(state.get(name, False)) is not bool:
+                raise ValueError(f"{name} {state[name]!r} is neither true nor false")
         leaves = [group["params"][0] for group in self._optimizer.param_groups]
         for number, moments in state["optimizer"]["state"].items():
             for name, moment in moments.items():

@@ -1,5 +1,7 @@
 """Optimizer steps with torch's layers and with fused ones, in turns.
 
+In bfloat16 the fused ones include ``nn.weight_gradients`` where the processor has tiles.
+
     python tests/benchmarks/learner_step.py [--steps N] [--batch B] [--precisions P ...]
 
 For a 5x64 network of Connect Four and a 4x32 one of Go on 9x9 with global pooling and the heads
@@ -56,7 +58,7 @@ def peak(dtype: torch.dtype) -> float:
 def learner(chosen: Config, precision: str, fused: bool) -> Learner:
     training = replace(chosen.training, precision=precision, threads=1, device="cpu")
     made = Learner(game_of(chosen), chosen.network, chosen.optimizer, training, chosen.seed)
-    made._optimization.set_precision(precision, fused)
+    made._optimization.set_precision(precision, fused, fused and precision == "bfloat16")
     return made
 
 

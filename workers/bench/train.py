@@ -43,6 +43,7 @@ def bench(chosen: Config, settings: BenchSettings) -> Figures:
         "batch": settings.batch,
         "precision": learner.precision,
         "fused": learner.fused,
+        "tiles": learner.tiles,
     }
 
 
