@@ -142,7 +142,7 @@ def test_two_trainings_of_one_seed_are_equal_bit_for_bit():
 def test_a_step_computes_the_weight_gradient_of_each_suitable_convolution_on_tiles(
     threads, monkeypatch
 ):
-    """Of two blocks with two convolutions each; the first one, of few planes, stays torch's."""
+    """Two blocks have four; the first convolution, of few planes, stays torch's."""
     from alphazero.nn import weight_gradients
 
     compute, calls = weight_gradients.weight_gradient, []

@@ -86,11 +86,11 @@ def pack_gradient(rows, blocks, transposed):
 def add_products(transposed, pairs, sums, ahead, first, stride, configuration):
     """Add the products of all taps to ``sums [O, 9, I, 16, 16]``.
 
-    ``transposed [O, steps, 16, 16]``: the gradient in blocks of 16 outputs. ``pairs
-    [2, I, P, 16]``: the planes in blocks of 16 inputs, in pairs from even and from odd positions
-    on. O and I are even. ``ahead``: the addresses of the planes and gradients that are needed next. ``first``: the
-    position in ``pairs`` of the first one of ``transposed``; ``stride``: the positions from one row
-    of a board to the next.
+    ``transposed [O, steps, 16, 16]``: the gradient in blocks of 16 outputs. ``pairs``, of shape
+    ``[2, I, P, 16]``: the planes in blocks of 16 inputs, in pairs from even and from odd positions
+    on. O and I are even. ``ahead``: the addresses of the planes and gradients that are needed next.
+    ``first``: the position in ``pairs`` of the first one of ``transposed``; ``stride``: the
+    positions from one row of a board to the next.
     """
     (outputs, steps), (inputs, count) = transposed.shape[:2], pairs.shape[1:3]
     planes, gradient, target = pairs.ctypes.data, transposed.ctypes.data, sums.ctypes.data
@@ -182,7 +182,9 @@ class Convolved(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *gradients: Tensor
+    ) -> Any:
         planes, weight = ctx.saved_tensors
         gradient = gradients[0].contiguous(memory_format=torch.channels_last)
         own = torch.empty_like(weight)
