@@ -79,7 +79,7 @@ def test_parameters_of_a_game_are_keyword_arguments():
     ({"size": "big"}, "othello: size must be of type int, not 'big'"),
     ({"opponent": "rando"}, "player 'rando': there is no kind 'rando'; did you mean 'random'?"),
     ({"opponent": "mcts:simulations=0"}, "simulations=0"),
-    ({"opponent": "checkpoint"}, "no agent for othello:size=8 comes with this program"),
+    ({"size": 6, "opponent": "checkpoint"}, "no agent for othello:size=6 comes with this program"),
     ({"opponent": "checkpoint:path=nowhere"}, "nowhere"),
     ({"seat": 2}, "seat must be 0"),
     ({"render_mode": "human"}, "an environment opens no window"),
