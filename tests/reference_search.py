@@ -348,7 +348,7 @@ def _grow(game: Game, root: Node, rules: Rules, evaluate: Evaluator, search: PUC
                 begun += 1
                 quota = min(quota, simulations - begun)
         begun += len(paths)
-        ends = [(path, _child(game, path)) for path in paths]
+        ends = [(path, _child(game, path, search.look_ahead)) for path in paths]
         for path, end in ends:
             if end.outcome is not None:
                 _back_up(path, end, f32(end.outcome))
@@ -382,12 +382,22 @@ def _mark(path: Path, change: int) -> None:
         edge.waiting += change
 
 
-def _child(game: Game, path: Path) -> Node:
+def _child(game: Game, path: Path, look_ahead: bool) -> Node:
     node, edge = path[-1]
     if edge.child is None:
         action = next(action for action, other in node.edges.items() if other is edge)
-        edge.child = _node(game, game.step(node.state, np.array([action])))
+        edge.child = new = _node(game, game.step(node.state, np.array([action])))
+        if look_ahead and new.outcome is None and _wins_at_once(game, new):
+            new.outcome = new.proven = 1.0
     return edge.child
+
+
+def _wins_at_once(game: Game, node: Node) -> bool:
+    for action in np.flatnonzero(game.legal(node.state)[0]):
+        end = _node(game, game.step(node.state, np.array([action])))
+        if end.outcome == (1 if end.mover == node.mover else -1):
+            return True
+    return False
 
 
 def _back_up(path: Path, end: Node, value: f32) -> None:

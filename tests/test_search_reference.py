@@ -147,10 +147,11 @@ def test_a_positions_search_does_not_depend_on_the_other_positions_of_its_batch(
 
 
 def assert_object_trees(game, evaluate, search, number, seed=0):
-    """``number`` searches without noise are those of the object tree; proofs on and off."""
+    """``number`` searches without noise are those of the object tree, in each of these modes."""
     reference = puct if search.kind == "puct" else gumbel
-    for proofs in (True, False):
-        chosen = replace(search.without_noise(leaves=search.leaves), proofs=proofs)
+    for proofs, ahead in ((True, False), (False, False), (True, True)):
+        quiet = search.without_noise(leaves=search.leaves)
+        chosen = replace(quiet, proofs=proofs, look_ahead=ahead)
         states = positions(game, number, seed)
         steps = chosen(game, states, generators(number), zero_temperature(number))
         expected = objects(reference, game, states, chosen, evaluate, generators(number))
@@ -160,7 +161,7 @@ def assert_object_trees(game, evaluate, search, number, seed=0):
 @pytest.mark.parametrize("leaves", [1, 4, 8])
 @pytest.mark.parametrize("kind", [PUCT, Gumbel])
 @pytest.mark.parametrize("name", GAMES)
-def test_searches_without_proofs_are_those_of_the_object_tree(name, kind, leaves):
+def test_searches_with_proofs_or_a_look_ahead_are_those_of_the_object_tree(name, kind, leaves):
     game = make(name)
     evaluate = hashing(game)
     for simulations in (3, 40):

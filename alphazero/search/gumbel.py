@@ -52,6 +52,11 @@ class Gumbel:
     """Leaves evaluated at once per tree; virtual losses make their paths differ."""
     proofs: bool = True
     """Propagate proven results from finished games upwards in the tree (MCTS-Solver)."""
+    look_ahead: bool = False
+    """Play all moves of a new position before it is evaluated: where one wins at once, the position
+    counts as won and is not evaluated. Without it a search overlooks a winning reply to which the
+    network gives next to no prior. It costs as many moves per position as there are legal ones:
+    for games whose rules are cheap (docs/decisions/0055)."""
 
     def __call__(
         self,
@@ -130,7 +135,8 @@ class Gumbel:
                 root.scores, considered, schedule, offset, scale,
             )  # fmt: skip
 
-        yield from grow(game, tree, select, budget, self.leaves, self.proofs)
+        ahead = self.look_ahead
+        yield from grow(game, tree, select, budget, self.leaves, self.proofs, ahead)
 
     def _conclude(self, tree: Tree, root: "_Root") -> SearchResult:
         """The action, the improved policy and its value."""

@@ -59,6 +59,11 @@ class PUCT:
     is not measured."""
     proofs: bool = True
     """Propagate proven results from finished games upwards in the tree (MCTS-Solver)."""
+    look_ahead: bool = False
+    """Play all moves of a new position before it is evaluated: where one wins at once, the position
+    counts as won and is not evaluated. Without it a search overlooks a winning reply to which the
+    network gives next to no prior. It costs as many moves per position as there are legal ones:
+    for games whose rules are cheap (docs/decisions/0055)."""
 
     def __call__(
         self,
@@ -98,7 +103,8 @@ class PUCT:
                 exploration, fpu, forced,
             )  # fmt: skip
 
-        yield from grow(game, tree, select, budget, self.leaves, self.proofs)
+        ahead = self.look_ahead
+        yield from grow(game, tree, select, budget, self.leaves, self.proofs, ahead)
         roots = read_roots(tree)
         counts = np.where(roots.undominated, roots.visits, 0)
         # If all visited actions are refuted, the unvisited ones are equally likely.

@@ -3,7 +3,7 @@
 A round of search (``grow``):
 
     select          the algorithm's kernel descends from the roots to edges without a child
-    game.advance    plays those edges' actions
+    game.advance    plays those edges' actions, and with ``look_ahead`` all moves after them
     attach          adds the new nodes to the trees
     evaluator       evaluates the new nodes that are not finished games
     expand          gives them edges with priors, and backs their values up to the root
@@ -198,7 +198,13 @@ def shuffle_roots(tree: Tree, rngs: Generators, rows: NDArray[np.intp]) -> None:
 
 
 def grow(
-    game: Game, tree: Tree, select: Select, budget: Budget, leaves: int = 1, prove: bool = False
+    game: Game,
+    tree: Tree,
+    select: Select,
+    budget: Budget,
+    leaves: int = 1,
+    prove: bool = False,
+    look_ahead: bool = False,
 ) -> Generator[States, Evaluation, None]:
     """Run simulations in every tree until ``budget`` is spent, or its ``watch`` ends the search.
 
@@ -206,7 +212,8 @@ def grow(
 
     Visits of a root that were there before count as simulations; there is at least one more.
     ``leaves``: the largest number of leaves evaluated per tree and round; virtual losses make their
-    paths differ. ``prove``: whether to propagate proven results.
+    paths differ. ``prove``: whether to propagate proven results. ``look_ahead``: whether a new node
+    in which a move wins at once is a finished game.
 
     Yields the leaves' states and receives their evaluation.
     """
@@ -219,6 +226,8 @@ def grow(
             _reserve_nodes(tree, leaves)
         if new := select(remaining, rows):
             states, legal, outcome, to_move = game.advance(rows.states[:new], rows.where[3, :new])
+            if look_ahead:
+                outcome[_wins_at_once(game, states, legal, outcome, to_move)] = 1
             unfinished = kernels.attach(
                 tree.nodes, tree.edges, tree.raw, tree.size,
                 rows.where, states.view(np.uint8), legal, outcome, to_move, virtual, prove,
@@ -234,6 +243,22 @@ def grow(
             return
         if endless:
             remaining[:] = SIMULATIONS_PER_ROUND
+
+
+def _wins_at_once(
+    game: Game,
+    states: States,
+    legal: NDArray[np.bool_],
+    outcome: NDArray[np.float32],
+    to_move: NDArray[np.int8],
+) -> NDArray[np.bool_]:
+    """``[n]``: whether a move of the mover wins at once; the arrays are those of ``advance``."""
+    rows, actions = np.nonzero(legal & np.isnan(outcome)[:, None])
+    wins = np.zeros(len(states), np.bool_)
+    if len(rows):
+        _, _, result, mover = game.advance(states[rows], actions.astype(np.int32))
+        wins[rows[result == np.where(mover == to_move[rows], 1, -1)]] = True
+    return wins
 
 
 def _remaining(tree: Tree, budget: Budget) -> NDArray[np.int32]:

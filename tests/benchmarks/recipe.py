@@ -70,6 +70,7 @@ LEVERS = {
     "6 samples per position": ["replay.samples_per_position=6"],
     "batches of 128": ["training.batch_size=128"],
     "batches of 512": ["training.batch_size=512"],
+    "look ahead": ["search.look_ahead=true"],
     "policy surprise": ["replay.policy_surprise=0.5"],
     "outcomes only": ["replay.value_mixing=0"],
     "half search value": ["replay.value_mixing=0.5"],
