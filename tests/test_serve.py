@@ -220,10 +220,9 @@ def test_a_move_is_the_one_that_the_player_of_the_same_agent_makes(name):
     limits = Limits(simulations=60, seconds=100.0)
     application = app.build(moves.load(agents.find(name), limits), limits, lambda line: None)
     player = players.make("checkpoint:simulations=60", game, leaves="auto")
-    for given, played in (("", []), ("1", [0]), ([5, "2"], [4, 1])):
-        states = game.initial(1)
-        for action in played:
-            states = game.step(states, np.array([action]))
+    states, numbers = game.initial(1), []
+    for form in (" ".join, " ".join, lambda texts: [int(texts[0]), texts[1]]):
+        given = form([str(number) for number in numbers])
         decision = player(states, [np.random.default_rng(0)])
         answer = post(application, "/move", {"moves": given}).json()
         assert answer["action"] == decision.action[0] + 1
@@ -235,6 +234,8 @@ def test_a_move_is_the_one_that_the_player_of_the_same_agent_makes(name):
         np.testing.assert_allclose(
             list(answer["policy"].values()), decision.policy[0, legal], atol=1e-4
         )
+        numbers.append(legal[0] + 1)
+        states = game.step(states, np.array(legal[:1]))
 
 
 def test_moves_are_given_as_numbers_or_in_the_games_own_notation():
