@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,19 +93,24 @@ def test_the_first_steps_metrics_equal_a_slow_computation():
     assert all(type(figure) is float for figure in metrics.values())
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_twenty_steps_equal_ten_a_save_a_restore_and_ten_more_bit_for_bit(precision, tmp_path):
-    whole, first = learner(precision=precision), learner(precision=precision)
+def assert_resumes(whole: Learner, first: Learner, second: Learner, path: Path) -> None:
+    """Twenty steps of ``whole`` are ten of ``first`` and ten of ``second`` restored from it."""
     trained(whole, 0, 10)
     expected = trained(whole, 10, 20)
     trained(first, 0, 10)
-    torch.save(first.state(), tmp_path / "state.pt")
-    second = learner(seed=1, precision=precision)
-    second.restore(torch.load(tmp_path / "state.pt", weights_only=True))
+    torch.save(first.state(), path)
+    second.restore(torch.load(path, weights_only=True))
     assert trained(second, 10, 20) == expected
+    assert same(flat(second.state()), flat(whole.state()))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_twenty_steps_equal_ten_a_save_a_restore_and_ten_more_bit_for_bit(precision, tmp_path):
+    whole, first = learner(precision=precision), learner(precision=precision)
+    second = learner(seed=1, precision=precision)
+    assert_resumes(whole, first, second, tmp_path / "state.pt")
     assert second.step == whole.step == 20
     assert same(second.weights(), whole.weights())
-    assert same(flat(second.state()), flat(whole.state()))
 
 
 def fused_learner(seed: int = 0, attention="global_pooling") -> Learner:
@@ -115,17 +121,10 @@ def fused_learner(seed: int = 0, attention="global_pooling") -> Learner:
 
 
 def test_a_fused_learner_resumes_bit_for_bit_with_fused_layers(tmp_path):
-    whole, first = fused_learner(), fused_learner()
-    trained(whole, 0, 10)
-    expected = trained(whole, 10, 20)
-    trained(first, 0, 10)
-    torch.save(first.state(), tmp_path / "state.pt")
     second = fused_learner(seed=1)
     second._optimization.set_precision("float32", fused=False)
-    second.restore(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert_resumes(fused_learner(), fused_learner(), second, tmp_path / "state.pt")
     assert second.fused
-    assert trained(second, 10, 20) == expected
-    assert same(flat(second.state()), flat(whole.state()))
 
 
 def test_a_state_from_before_fused_layers_continues_with_torchs():

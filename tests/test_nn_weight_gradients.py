@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from test_learner import flat, learner, same, trained
+from test_learner import assert_resumes, flat, learner, same, trained
 from test_nn_fused import computed, distance, exact, loss, network, rows
 from torch import Tensor, nn
 
@@ -177,16 +177,9 @@ def test_losses_with_tiles_and_without_differ_by_rounding():
 
 @needs_tiles
 def test_a_learner_with_tiles_resumes_bit_for_bit_with_tiles(tmp_path):
-    whole, first = tiled(), tiled()
-    trained(whole, 0, 10)
-    expected = trained(whole, 10, 20)
-    trained(first, 0, 10)
-    torch.save(first.state(), tmp_path / "state.pt")
     second = tiled(seed=1, tiles=False)
-    second.restore(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert_resumes(tiled(), tiled(), second, tmp_path / "state.pt")
     assert second.tiles
-    assert trained(second, 10, 20) == expected
-    assert same(flat(second.state()), flat(whole.state()))
 
 
 @pytest.mark.parametrize("layer", ["bias", "stride", "1x1", "groups", "channels", "dilation"])

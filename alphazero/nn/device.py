@@ -75,7 +75,7 @@ def _quota_of_version_1(folder: Path) -> float:
 def has_tiles(root: Path = Path("/")) -> bool:
     """Whether this process may use the tile registers of AMX, as ``nn.weight_gradients`` does.
 
-    Linux gives their memory only to processes that ask for it, once and before the first use.
+    A process must request permission from Linux once, before it first uses them.
     """
     if not sys.platform.startswith("linux") or platform.machine() != "x86_64":
         return False
