@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from alphazero import plain_yaml
 from alphazero.addresses import ADDRESS, ByAddress
-from alphazero.errors import one_line
+from alphazero.errors import one_line, requirement
 from games.spec import closest, shown
 
 T = TypeVar("T")
@@ -309,7 +309,7 @@ def _problem(kind: Any, key: str, section: Any, detail: dict[str, Any], draft: _
             return str(detail["ctx"]["error"])
         case "dataclass_type" | "dataclass_exact_type":
             return f"got {shown(detail['input'])}, should be a section with keys of its own"
-    return f"got {shown(detail['input'])}, {detail['msg'].removeprefix('Input ')}"
+    return f"got {shown(detail['input'])}, {requirement(detail)}"
 
 
 def _unknown(kind: Any, key: str, section: Any, draft: _Draft) -> str:

@@ -1,12 +1,20 @@
 """Errors that commands report in one line; importing this module takes no time."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 LONGEST = 300
 """Characters of another error's text that a message repeats."""
+KINDS = {
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    "string_type": "a text",
+}
+"""What should be there, by the type of pydantic's error."""
 
 
 class RunFailed(RuntimeError):
@@ -50,8 +58,14 @@ def reason(error: BaseException, longest: int = LONGEST) -> str:
 
 
 def _validation_problem(detail: dict) -> str:
-    place = ".".join(map(str, detail["loc"]))
-    return f"{place}: {detail['msg']}" if place else detail["msg"]
+    place, rule = ".".join(map(str, detail["loc"])), requirement(detail)
+    return f"{place}: {rule}" if place else rule
+
+
+def requirement(detail: Mapping[str, Any]) -> str:
+    """What pydantic's ``detail`` of an error asks for, as in "should be true or false"."""
+    kind = KINDS.get(detail["type"])
+    return f"should be {kind}" if kind else detail["msg"].removeprefix("Input ")
 
 
 def one_line(text: str, longest: int = LONGEST) -> str:

@@ -89,6 +89,13 @@ class Learner:
         return self._optimization.precision
 
     @property
+    def description(self) -> str:
+        """The precision, and the layers that are computed otherwise than by torch."""
+        names = {"fused layers": self.fused, "weight gradients on AMX": self.tiles}
+        used = " and ".join(name for name, is_used in names.items() if is_used)
+        return f"{self.precision} with {used}" if used else self.precision
+
+    @property
     def fused(self) -> bool:
         """Whether BatchNorm and what follows it are computed together, as in ``nn.fused``."""
         return self._optimization.fused

@@ -67,8 +67,8 @@ class LearnerRole(Protocol):
         ...
 
     @property
-    def precision(self) -> str:
-        """The precision of its computations, for the line that announces the run."""
+    def description(self) -> str:
+        """How it computes, for the line that announces the run."""
         ...
 
     def train_step(self, batch: Batch, progress: float) -> dict[str, float]:

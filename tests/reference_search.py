@@ -332,6 +332,7 @@ def _grow(game: Game, root: Node, rules: Rules, evaluate: Evaluator, search: PUC
     A descent that ends at an edge or node that waits for its evaluation ends the round.
     """
     simulations = search.simulations
+    _visit_win(game, root, search)
     begun = min(root.visits - 1, simulations - 1)  # at least one more
     while begun < simulations and root.proven is None:
         quota, paths = min(search.leaves, simulations - begun), []
@@ -392,12 +393,26 @@ def _child(game: Game, path: Path, look_ahead: bool) -> Node:
     return edge.child
 
 
-def _wins_at_once(game: Game, node: Node) -> bool:
+def _wins_at_once(game: Game, node: Node) -> list[int]:
+    """The actions that win at once."""
+    wins = []
     for action in np.flatnonzero(game.legal(node.state)[0]):
         end = _node(game, game.step(node.state, np.array([action])))
         if end.outcome == (1 if end.mover == node.mover else -1):
-            return True
-    return False
+            wins.append(action)
+    return wins
+
+
+def _visit_win(game: Game, root: Node, search: PUCT | Gumbel) -> None:
+    """With a look ahead, visit the move of the highest prior that wins at once, if one does."""
+    wins = _wins_at_once(game, root) if search.look_ahead else []
+    ranked = sorted(root.edges, key=lambda action: -root.edges[action].prior)
+    for action in [action for action in ranked if action in wins][:1]:
+        path = [(root, root.edges[action])]
+        _mark(path, +1)
+        end = _child(game, path, False)
+        _back_up(path, end, f32(end.outcome))
+        _conclude(path)
 
 
 def _back_up(path: Path, end: Node, value: f32) -> None:

@@ -23,7 +23,7 @@ def test_an_error_of_pydantic_names_the_fields_not_their_number():
     with pytest.raises(ValidationError) as caught:
         TypeAdapter(TrackingSettings).validate_python({"log_every": -1})
     assert str(caught.value).startswith("1 validation error")
-    assert reason(caught.value) == "log_every: Input should be greater than or equal to 1"
+    assert reason(caught.value) == "log_every: should be greater than or equal to 1"
 
 
 def test_an_error_of_a_ray_task_is_named_by_its_cause():

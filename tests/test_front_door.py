@@ -239,7 +239,7 @@ def test_the_bundled_agent_searches_with_600_simulations_unless_told_otherwise()
 
 @pytest.mark.parametrize("simulations", [0, 1, -5])
 def test_too_few_simulations_are_refused_in_one_line(simulations):
-    message = f"^simulations={simulations}: Input should be greater than or equal to 2$"
+    message = f"^simulations={simulations}: should be greater than or equal to 2$"
     with pytest.raises(ValueError, match=message):
         alphazero.load_agent("tic_tac_toe", simulations=simulations)
 

@@ -89,6 +89,7 @@ def answers(*requests: str, chosen: Engine | None = None, resign: float | None =
         ("known_command genmove", "= true\n\n"),
         ("known_command kgs-chat", "= false\n\n"),
         ("final_score", "? cannot score: the game is not over\n\n"),
+        ("12345678901234567890 name", "=12345678901234567890 AlphaZero\n\n"),
         ("lz-analyze avoid b d3 1", "? syntax error: 'avoid' is not supported\n\n"),
     ],
 )

@@ -133,6 +133,7 @@ def tiled(seed: int = 0, tiles: bool = True, threads: int = 2):
 def test_two_trainings_of_one_seed_are_equal_bit_for_bit():
     first, second = tiled(), tiled()
     assert first.tiles
+    assert first.description == "bfloat16 with fused layers and weight gradients on AMX"
     assert trained(first, 0, 5) == trained(second, 0, 5)
     assert same(flat(first.state()), flat(second.state()))
 
@@ -225,6 +226,7 @@ def test_without_tiles_nothing_of_them_is_chosen_compiled_or_resumed(monkeypatch
     assert made.precision == "bfloat16"
     assert made.fused
     assert not made.tiles
+    assert made.description == "bfloat16 with fused layers"
     resumed = learner(NetworkSettings(blocks=2, channels=32), precision="auto", threads=2)
     resumed.restore(kept)
     assert not resumed.tiles

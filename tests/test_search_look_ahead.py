@@ -1,14 +1,16 @@
-"""Searches that play all moves of a new position before it is evaluated."""
+"""Searches that play all moves of their roots and of new positions, to see which wins at once."""
 
 import numpy as np
 import pytest
+from reference_search import hashing, random_positions
 from test_search_reference import generators, zero_temperature
 
 import games
-from alphazero.search import run
+from alphazero.search import run, tree
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
-from alphazero.types import Evaluation
+from alphazero.search.reuse import KeptTrees
+from alphazero.types import Evaluation, Limits
 
 WIN = 2
 """The cell at which X, with the cells 0 and 1, completes the first row."""
@@ -63,3 +65,120 @@ def test_positions_that_are_won_at_once_are_not_evaluated(kind):
         mover, after = game.to_move(able), game.step(able, np.full(len(able), cell))
         wins = game.outcome(after) == np.where(game.to_move(after) == mover, 1, -1)
         assert not wins.any()
+
+
+def one_column(column, height=3):
+    """Connect Four: the first player has ``height`` stones above each other and is to move."""
+    game = games.make("connect_four")
+    states = game.initial(1)
+    for stone in range(2 * height):
+        states = game.step(
+            states, np.array([column if stone % 2 == 0 else stone // 2 + column + 1])
+        )
+    return game, states
+
+
+def all_but(column):
+    """Next to no chance for ``column``, the others alike."""
+
+    def evaluate(states):
+        logits = np.zeros((len(states), 7), np.float32)
+        logits[:, column] = -40
+        return Evaluation(logits, np.zeros(len(states), np.float32), 0)
+
+    return evaluate
+
+
+SEARCHES = [PUCT(look_ahead=True), Gumbel(look_ahead=True, max_considered_actions=2)]
+SEARCHES_BY_NAME = pytest.mark.parametrize("search", SEARCHES, ids=lambda search: search.kind)
+
+
+@SEARCHES_BY_NAME
+@pytest.mark.parametrize("limits", [Limits(simulations=20), Limits(seconds=0.2)])
+def test_a_move_of_the_root_that_wins_at_once_is_played_whatever_its_prior(search, limits):
+    game, states = one_column(0)
+    steps = search.without_noise(20)(game, states, generators(1), zero_temperature(1), limits)
+    result = run(steps, all_but(0))
+    assert result.action[0] == 0
+    assert result.proven[0]
+    assert result.value[0] == 1
+    assert result.policy[0].tolist() == [1, 0, 0, 0, 0, 0, 0]
+
+
+def test_of_two_moves_that_win_at_once_the_one_with_the_higher_prior_is_played():
+    game = games.make("connect_four")
+    states = game.initial(1)
+    for column in (2, 2, 3, 3, 4, 4):  # both ends of the row win
+        states = game.step(states, np.array([column]))
+    for column, other in ((1, 5), (5, 1)):
+        search = PUCT(look_ahead=True).without_noise(20)
+        steps = search(game, states, generators(1), zero_temperature(1))
+        assert run(steps, all_but(other)).action[0] == column
+
+
+def test_a_kept_tree_that_is_won_at_once_goes_on_with_the_winning_move():
+    """The tree ends at a position that was found to be won, so that it has no moves there."""
+    game, states = one_column(0, height=2)
+    search, trees = PUCT(look_ahead=True).without_noise(200), KeptTrees()
+    lines = [(0, 1, 0, 1)]
+    played = run(search(game, states, generators(1), zero_temperature(1)), all_but(0))
+    trees.store(lines, played.tree)
+    moves = [*lines[0], 0, 6]  # three in a column, and no defence
+    states = game.step(game.step(states, np.array([0])), np.array([6]))
+    kept = trees.lookup([moves])
+    assert kept[0] is not None
+    steps = search(game, states, generators(1), zero_temperature(1), Limits(), kept)
+    assert run(steps, all_but(0)).action[0] == 0
+
+
+@pytest.mark.parametrize("name", ["connect_four", "hex:size=4", "dots_and_boxes:rows=2,columns=2"])
+@SEARCHES_BY_NAME
+def test_a_side_that_is_proven_to_win_wins(search, name):
+    """Games whose evaluator gives next to no chance to any move that wins at once."""
+    game = games.make(name)
+    states, rngs, trees = game.initial(24), generators(24), KeptTrees()
+    wins, warm = np.full(24, np.nan), np.ones(24, np.float32)
+
+    def evaluate(positions):
+        logits = np.zeros((len(positions), game.num_actions), np.float32)
+        mover = game.to_move(positions)
+        for row, action in zip(*np.nonzero(game.legal(positions)), strict=True):
+            after = game.step(positions[row : row + 1], np.array([action]))
+            sign = 1 if game.to_move(after)[0] == mover[row] else -1
+            logits[row, action] = -15 * (game.outcome(after)[0] == sign)
+        return Evaluation(logits, np.zeros(len(positions), np.float32), 0)
+
+    lines: list[tuple[int, ...]] = [()] * 24
+    for _ in range(game.max_plies):
+        going = np.flatnonzero(np.isnan(game.outcome(states)))
+        if not len(going):
+            break
+        kept = (Limits(), trees.lookup([lines[i] for i in going])) * (search.kind == "puct")
+        steps = search(game, states[going], [rngs[i] for i in going], warm[going], *kept)
+        result = run(steps, evaluate)
+        trees.store([lines[i] for i in going], result.tree if kept else None)
+        signs = np.where(game.to_move(states[going]) == 0, 1, -1)
+        wins[going[result.proven]] = (result.value * signs)[result.proven]
+        states[going] = game.step(states[going], result.action)
+        for row, action in zip(going, result.action, strict=True):
+            lines[row] = (*lines[row], int(action))
+    ended = game.outcome(states) * np.where(game.to_move(states) == 0, 1, -1)
+    assert (~np.isnan(wins)).sum() > 5
+    assert (ended == wins)[~np.isnan(wins)].all()
+
+
+@pytest.mark.parametrize("kind", [PUCT, Gumbel])
+def test_a_look_ahead_without_proofs_is_refused(kind):
+    with pytest.raises(ValueError, match="look_ahead=true needs proofs=true"):
+        kind(look_ahead=True, proofs=False)
+
+
+def test_moves_are_played_in_parts_with_the_same_result(monkeypatch):
+    game = games.make("connect_four")
+    states = random_positions(game, 40, 3)
+    search = Gumbel(look_ahead=True)
+    whole = run(search(game, states, generators(40), zero_temperature(40)), hashing(game))
+    monkeypatch.setattr(tree, "MOVES_AT_A_TIME", 7)
+    parts = run(search(game, states, generators(40), zero_temperature(40)), hashing(game))
+    assert whole.visits.tolist() == parts.visits.tolist()
+    assert whole.policy.tolist() == parts.policy.tolist()

@@ -15,7 +15,7 @@ from alphazero import agents, encoders, hub, sealed
 from alphazero.addresses import check_allowed
 from alphazero.cache import CachedEvaluator
 from alphazero.config import Config, InferenceSettings
-from alphazero.errors import one_line, reading
+from alphazero.errors import one_line, reading, requirement
 from alphazero.judging import session
 from alphazero.judging.analysis import Analysis, MoveEvaluation, analysis
 from alphazero.parts import addresses_of, search_of
@@ -206,15 +206,21 @@ def _quiet_search(
         try:
             return made.without_noise(simulations)
         except ValidationError as error:
-            problem = f"simulations={simulations}: {error.errors()[0]['msg']}"
+            problem = f"simulations={simulations}: {requirement(error.errors()[0])}"
     raise ValueError(problem)
 
 
 def _search_of(config: Config, search: Search | str | None) -> Search:
-    """``search``, or the one of its kind, or without it the one of ``config``."""
+    """``search``, or the one of its kind, or without it the one of ``config``.
+
+    A search of another kind than that of ``config`` has its defaults, but looks ahead as that does.
+    """
     if search is None or search == config.search.kind:
         return search_of(config)
-    return {"gumbel": Gumbel, "puct": PUCT}[search]() if isinstance(search, str) else search
+    if not isinstance(search, str):
+        return search
+    look_ahead = getattr(config.search, "look_ahead", False)
+    return {"gumbel": Gumbel, "puct": PUCT}[search](look_ahead=look_ahead)
 
 
 def _game_of(

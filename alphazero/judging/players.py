@@ -17,6 +17,7 @@ from pydantic import ConfigDict, Field, ValidationError, validate_call
 
 from alphazero import agents, evaluators, hub
 from alphazero.config import Count, InferenceSettings, Natural
+from alphazero.errors import requirement
 from alphazero.judging import agent
 from alphazero.judging.decisions import (
     Decision,
@@ -166,7 +167,7 @@ def _describe(error: ValidationError) -> str:
     name = first["loc"][0]
     if first["type"].startswith("missing"):
         return f"needs {name}=..."
-    return f"{name}={first['input']}: {first['msg']}"
+    return f"{name}={first['input']}: {requirement(first)}"
 
 
 _constructor = validate_call(config=ConfigDict(arbitrary_types_allowed=True))

@@ -60,10 +60,15 @@ class PUCT:
     proofs: bool = True
     """Propagate proven results from finished games upwards in the tree (MCTS-Solver)."""
     look_ahead: bool = False
-    """Play all moves of a new position before it is evaluated: where one wins at once, the position
-    counts as won and is not evaluated. Without it a search overlooks a winning reply to which the
-    network gives next to no prior. It costs as many moves per position as there are legal ones:
-    for games whose rules are cheap (docs/decisions/0055)."""
+    """Play each move of every new position, to see whether one wins at once. Then the position is
+    won and is not evaluated. Without this a search overlooks a winning move whose prior is nearly
+    0. Each position costs as many moves as are legal: little where the rules are compiled,
+    much in games of other libraries (docs/decisions/0055). Needs ``proofs``. An agent plays with
+    the setting of its training."""
+
+    def __post_init__(self) -> None:
+        if self.look_ahead and not self.proofs:
+            raise ValueError("look_ahead=true needs proofs=true")
 
     def __call__(
         self,

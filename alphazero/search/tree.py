@@ -9,7 +9,9 @@ A round of search (``grow``):
     expand          gives them edges with priors, and backs their values up to the root
 
 A finished game is never sent to the evaluator; its outcome is backed up instead: by ``attach`` when
-its node is new, by ``select`` when a later descent ends at the node again.
+its node is new, by ``select`` when a later descent ends at the node again. With ``look_ahead`` a
+position in which a move wins at once counts as a finished game; at a root such a move is visited
+first, which proves the root.
 
 Nodes hold edges of legal moves only: all trees of a batch share one array of edges, in which the
 edges of a node are neighbours: in random order at a root, which decides between equal scores, else
@@ -70,6 +72,9 @@ SIMULATIONS_PER_ROUND = 256
 """Simulations per tree and round where only the time is limited: a round ends even in a tree where
 all descents end at finished games."""
 
+
+MOVES_AT_A_TIME = 4096
+"""Moves that a look ahead plays in one call of the game: this bounds its memory."""
 
 FEW = 4096
 """Entries of a batch's legal moves up to which all of them count as edges when room is made."""
@@ -212,11 +217,13 @@ def grow(
 
     Visits of a root that were there before count as simulations; there is at least one more.
     ``leaves``: the largest number of leaves evaluated per tree and round; virtual losses make their
-    paths differ. ``prove``: whether to propagate proven results. ``look_ahead``: whether a new node
-    in which a move wins at once is a finished game.
+    paths differ. ``prove``: whether to propagate proven results. ``look_ahead``, which needs
+    ``prove``: whether the moves of roots and new nodes are played, to see if one wins at once.
 
     Yields the leaves' states and receives their evaluation.
     """
+    if look_ahead:
+        _visit_wins(game, tree)
     batch, timed, virtual = len(tree.size), budget.deadline is not None, leaves > 1
     endless, remaining = budget.simulations is None, _remaining(tree, budget)
     parents = np.empty(batch * leaves, game.dtype)
@@ -227,7 +234,7 @@ def grow(
         if new := select(remaining, rows):
             states, legal, outcome, to_move = game.advance(rows.states[:new], rows.where[3, :new])
             if look_ahead:
-                outcome[_wins_at_once(game, states, legal, outcome, to_move)] = 1
+                outcome[_winning_moves(game, states, legal, to_move)[0]] = 1
             unfinished = kernels.attach(
                 tree.nodes, tree.edges, tree.raw, tree.size,
                 rows.where, states.view(np.uint8), legal, outcome, to_move, virtual, prove,
@@ -237,28 +244,61 @@ def grow(
                 _expand(tree, rows.where, evaluation, legal[:unfinished], virtual)
         elif not endless or (tree.nodes["status"][:, 0] == kernels.FINISHED).all():
             return
-        if timed and (budget.expired() or tree.used_bytes > LARGEST):
-            return
-        if budget.watch is not None and budget.watch(tree):
+        if _is_stopped(tree, budget):
             return
         if endless:
             remaining[:] = SIMULATIONS_PER_ROUND
 
 
-def _wins_at_once(
-    game: Game,
-    states: States,
-    legal: NDArray[np.bool_],
-    outcome: NDArray[np.float32],
-    to_move: NDArray[np.int8],
-) -> NDArray[np.bool_]:
-    """``[n]``: whether a move of the mover wins at once; the arrays are those of ``advance``."""
-    rows, actions = np.nonzero(legal & np.isnan(outcome)[:, None])
-    wins = np.zeros(len(states), np.bool_)
-    if len(rows):
-        _, _, result, mover = game.advance(states[rows], actions.astype(np.int32))
-        wins[rows[result == np.where(mover == to_move[rows], 1, -1)]] = True
-    return wins
+def _is_stopped(tree: Tree, budget: Budget) -> bool:
+    """Whether the time or the memory is used up, or ``budget.watch`` ends the search."""
+    if budget.deadline is not None and (budget.expired() or tree.used_bytes > LARGEST):
+        return True
+    return budget.watch is not None and budget.watch(tree)
+
+
+def _visit_wins(game: Game, tree: Tree) -> None:
+    """Visit a move that wins at once in each root that has one, that of the highest prior.
+
+    It proves the root. Roots that are proven already are left out.
+    """
+    roots = np.flatnonzero(tree.nodes["status"][:, 0] == kernels.EXPANDED)
+    states = tree.states[roots, 0]
+    rows, actions = _winning_moves(
+        game, states, game.legal(states), tree.nodes["to_move"][roots, 0]
+    )
+    if not len(rows):
+        return
+    _reserve_nodes(tree, 1)
+    where = np.zeros((4, len(np.unique(rows))), np.int32)
+    for i, row in enumerate(np.unique(rows)):
+        first, count = (tree.nodes[name][roots[row], 0] for name in ("first", "count"))
+        edges = tree.edges[first : first + count]
+        wins = np.isin(edges["action"], actions[rows == row])
+        edge = np.where(wins, edges["prior"], -1).argmax()
+        where[:, i] = roots[row], 0, first + edge, edges["action"][edge]
+    after, legal, outcome, to_move = game.advance(tree.states[where[0], 0], where[3])
+    kernels.attach(
+        tree.nodes, tree.edges, tree.raw, tree.size,
+        where, after.view(np.uint8), legal, outcome, to_move, False, True,
+    )  # fmt: skip
+
+
+def _winning_moves(
+    game: Game, states: States, legal: NDArray[np.bool_], to_move: NDArray[np.int8]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """``(rows, actions)``: all moves by which the movers of ``states [n]`` win at once.
+
+    ``legal [n, A]``; a finished game has no legal moves.
+    """
+    rows, actions = np.nonzero(legal)
+    wins = np.zeros(len(rows), np.bool_)
+    for start in range(0, len(rows), MOVES_AT_A_TIME):
+        part = slice(start, start + MOVES_AT_A_TIME)
+        after = game.advance(states[rows[part]], actions[part].astype(np.int32))
+        outcome, mover = after[2:]
+        wins[part] = outcome == np.where(mover == to_move[rows[part]], 1, -1)
+    return rows[wins], actions[wins]
 
 
 def _remaining(tree: Tree, budget: Budget) -> NDArray[np.int32]:

@@ -32,7 +32,7 @@ def below(tree: Tree, index: int, line: Sequence[int] = ()) -> list[Edge]:
     """The legal moves after ``line`` (from the root) in tree ``index``, the best one first.
 
     The others follow by visits, then by value. Empty where the line leaves the tree, at a node
-    without edges, and where the game is over.
+    without edges, and where the game is over or was found to be won at once.
     """
     node = kernels.follow(tree.nodes, tree.edges, index, np.asarray(line, np.int64))
     return [] if node < 0 else _edges(tree, index, node)
@@ -41,8 +41,9 @@ def below(tree: Tree, index: int, line: Sequence[int] = ()) -> list[Edge]:
 def principal_variation(tree: Tree, index: int, line: Sequence[int] = ()) -> list[Edge]:
     """The best move after ``line``, the best reply to it, and so on, as far as moves have visits.
 
-    It ends at a finished game or at the edge of the tree. Its first move is the search's at
-    temperature 0 in PUCT; Gumbel AlphaZero chooses among its most visited moves by their scores.
+    It ends at a finished game, with ``look_ahead`` one ply before, or at the edge of the tree. Its
+    first move is the search's at temperature 0 in PUCT; Gumbel AlphaZero chooses among its most
+    visited moves by their scores.
     """
     node = kernels.follow(tree.nodes, tree.edges, index, np.asarray(line, np.int64))
     variation: list[Edge] = []

@@ -12,11 +12,16 @@ from pydantic import TypeAdapter, ValidationError
 
 from alphazero import config
 from alphazero.config_file import ConfigError
+from alphazero.errors import requirement
 
 SHORT = {"games": "selfplay.games", "simulations": "search.simulations"}
 """Short names for keys of the configuration."""
 
-FULL_SEARCHES = ("search.proofs=false", "selfplay.stop_when_proven=false")
+FULL_SEARCHES = (
+    "search.look_ahead=false",
+    "search.proofs=false",
+    "selfplay.stop_when_proven=false",
+)
 """Every search makes all its simulations: one that ends early would be counted with simulations
 that it did not make."""
 
@@ -40,7 +45,7 @@ def run(what: str, options: Sequence[str]) -> dict[str, Any]:
     try:
         settings = TypeAdapter(BenchSettings).validate_python(values)
     except ValidationError as error:
-        lines = [f"{detail['loc'][0]}: {detail['msg']}" for detail in error.errors()]
+        lines = [f"{detail['loc'][0]}: {requirement(detail)}" for detail in error.errors()]
         raise ConfigError(lines) from None
     try:
         defaults = [*FULL_SEARCHES, *getattr(measurement, "DEFAULTS", ())]

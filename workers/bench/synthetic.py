@@ -78,7 +78,7 @@ class SleepingEvaluator:
 class IdleLearner:
     """A learner whose steps change nothing."""
 
-    precision = "none"
+    description = "idle"
 
     def __init__(self, weights: Weights):
         self._weights = weights

@@ -50,7 +50,7 @@ def parse(line: str) -> Request | None:
         return None
     number = words.pop(0) if re.fullmatch(r"[0-9]+", words[0]) else ""
     name = words.pop(0) if words else ""
-    return Request(number[: MOST_DIGITS + 1], name, words)
+    return Request(number, name, words)
 
 
 def response(number: str, text: str, mark: str = "=") -> str:

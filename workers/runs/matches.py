@@ -8,6 +8,7 @@ from pydantic import ValidationError
 import games
 from alphazero import records
 from alphazero.config import Config
+from alphazero.errors import requirement
 from alphazero.judging import arena, board, decisions, lines, mistakes, players
 from alphazero.judging.arena import ArenaResult
 from alphazero.nn.weights import Weights
@@ -35,7 +36,7 @@ def check(settings: Config) -> None:
     try:
         search_of(settings).without_noise(settings.evaluation.simulations)
     except ValidationError as error:
-        reason = error.errors()[0]["msg"]
+        reason = requirement(error.errors()[0])
         raise ValueError(f"evaluation.simulations: {reason} for {settings.search.kind}") from None
 
 

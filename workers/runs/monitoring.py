@@ -116,7 +116,8 @@ class Monitor:
         """Write the last metrics of a run that has reached its end."""
         if self._sample is not None:
             self._tracker.log(step, self._mistakes(step))
-        self.play_match(step, path)
+        if step:
+            self.play_match(step, path)
 
     def play_match(self, step: int, path: Path) -> None:
         """Play the checkpoint against the opponent of the settings, unless it has just played."""

@@ -274,7 +274,7 @@ def _summary(run: Run) -> str:
     cut = shortened_openings(game_of(settings), settings.selfplay.random_opening_plies)
     openings = f"\n{cut}" if cut else ""
     return (
-        f"{settings.game}: self-play {place}; learner {run.learner.precision}, "
+        f"{settings.game}: self-play {place}; learner {run.learner.description}, "
         f"{processes}{counted(threads, 'thread')}"
         f"{initial}{_untaught_heads(settings)}{openings}"
     )

@@ -16,7 +16,7 @@ ZERO, ONE, LOWEST = np.float32(0), np.float32(1), np.float32(-np.inf)
 
 WAITING, EXPANDED, FINISHED = 0, 1, 2
 """A node's status: its evaluation is under way; it has edges; or its result is certain, because the
-game is over or because the result is proven."""
+game is over, a move wins at once (``look_ahead``) or the result is proven."""
 
 NEW, BACKED_UP, BLOCKED = 0, 1, 2
 """How a descent ended: at an edge without a child; at a FINISHED node, whose value was backed up;
