@@ -125,8 +125,10 @@ class TrainingSettings:
     """Weight of the value loss relative to the policy loss; 1 in AlphaGo Zero and AlphaZero."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of convolutions and matrix products. auto: the faster one, measured at the start;
-    on a CPU with compiled loops for BatchNorm and what follows it, where they are faster. Sums,
-    BatchNorm and the optimizer are always float32."""
+    on a CPU with compiled loops for BatchNorm and what follows it, where they are faster, and where
+    the processor has AMX with weight gradients of our own (docs/decisions/0054); the line that
+    announces the run names them. A named precision has torch's layers alone. Sums, BatchNorm and
+    the optimizer are always float32."""
     device: str = "auto"
     """The learner's device: auto (a GPU where there is one), cpu, cuda, cuda:N or mps."""
     threads: Threads | Literal["auto"] = "auto"

@@ -104,8 +104,8 @@ def test_every_error_is_reported_at_once_with_its_place(tmp_path):
     for start in (
         f"{path}:1: game: unknown game 'conect_four'; did you mean 'connect_four'",
         f"{path}:3: selfplay.temprature: unknown key; did you mean selfplay.temperature?",
-        f"{path}:4: selfplay.processes: got 'lots', should be a valid integer",
-        f"{path}:5: training.steps: got 'many', should be a valid integer",
+        f"{path}:4: selfplay.processes: got 'lots', should be a whole number",
+        f"{path}:5: training.steps: got 'many', should be a whole number",
         f"{path}:6: replay: got 5, should be a section",
         "command line: network.blocks: got 0, should be greater than or equal to 1",
         "command line: training.device: got 'gpu', should be auto, cpu,",

@@ -1,6 +1,7 @@
-"""Optimizer steps with torch's layers and with fused ones, in turns.
+"""Optimizer steps with torch's layers and with our own ones, in turns.
 
-In bfloat16 the fused ones include ``nn.weight_gradients`` where the processor has tiles.
+Our own: fused layers (``nn.fused``), and in bfloat16 also weight gradients on AMX
+(``nn.weight_gradients``) where the processor has it.
 
     python tests/benchmarks/learner_step.py [--steps N] [--batch B] [--precisions P ...]
 
@@ -28,6 +29,7 @@ from alphazero.nn.parallel import keep_memory
 from alphazero.parts import game_of
 from alphazero.replay import Batch
 from workers.bench.train import _batch
+from workers.terminal.options import count
 
 NETWORKS = {
     "connect_four 5x64": ("connect_four", ["network={blocks: 5, channels: 64}"]),
@@ -99,10 +101,15 @@ def compare(name: str, precision: str, size: int, steps: int) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--steps", type=int, default=15)
-    parser.add_argument("--batch", type=int, default=256)
-    parser.add_argument("--precisions", nargs="+", default=list(PRECISIONS))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--steps", type=count, default=15, metavar="N",
+                        help="of each learner, in turns; default 15")  # fmt: skip
+    parser.add_argument("--batch", type=count, default=256, metavar="N",
+                        help="samples per step; default 256")  # fmt: skip
+    parser.add_argument("--precisions", nargs="+", default=list(PRECISIONS), choices=PRECISIONS,
+                        help="default: all")  # fmt: skip
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     keep_memory()

@@ -3,8 +3,9 @@
     python tests/benchmarks/recipe.py GAME [LEVER ...] [--minutes M] [--seeds S ...] [--games G]
     python tests/benchmarks/recipe.py GAME --against FILE [--minutes M] [--seeds S ...] [--games G]
 
-Trains GAME for M minutes of CPU time (default 5) with the settings of BASE, and once with the
-settings of each LEVER (default: all) on top of them, with each seed (default: 0 and 1). Then each
+A lever is a choice of the recipe, such as an auxiliary head. This trains GAME for M minutes of CPU
+time (default 5) with the settings of BASE, and once with the settings of each LEVER (default: all)
+on top of them, with each seed (default: 0 and 1). Then each
 agent of a lever plays G games (default 100) against each agent of the base, with the same search,
 and every agent plays G games against OPPONENT if one is given. The time is that of the training
 process, so other work on the machine costs no accuracy; as many trainings go on at a time as
@@ -31,6 +32,7 @@ from alphazero.config import Config
 from alphazero.judging.mistakes import wilson
 from alphazero.local_run import local_run, resolve
 from alphazero.metrics_file import MetricsFile
+from workers.terminal.options import count, game, natural, player
 
 RUNS = Path("runs/recipe")
 RESULTS = RUNS / "results.jsonl"
@@ -107,27 +109,36 @@ LEVERS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("game", help="as for `alphazero play`")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("game", type=game, help="as for `alphazero play`")
     quoted = ", ".join(f"'{name}'" for name in LEVERS)
     parser.add_argument("levers", nargs="*", metavar="LEVER", help=f"in quotes: {quoted}")
     parser.add_argument("--minutes", type=float, default=5, help="CPU minutes per training (5)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="(0 1)")
-    parser.add_argument("--games", type=int, default=100, help="games per match (100)")
-    parser.add_argument("--simulations", type=int, default=100, help="per move in a match (100)")
-    parser.add_argument("--opening-plies", type=int, default=4, help="in matches (4)")
-    parser.add_argument("--opponent", help="a player whom every agent meets")
+    parser.add_argument("--seeds", type=natural, nargs="+", default=[0, 1], help="(0 1)")
+    parser.add_argument("--games", type=count, default=100, help="games per match (100)")
+    parser.add_argument("--simulations", type=count, default=100, help="per move in a match (100)")
+    parser.add_argument("--opening-plies", type=natural, default=4, help="in matches (4)")
+    parser.add_argument("--opponent", type=player, help="a player whom every agent meets")
     parser.add_argument("--base", nargs="+", default=[], metavar="KEY=VALUE",
                         help="settings of every training")  # fmt: skip
     parser.add_argument("--against", metavar="FILE",
                         help="a configuration to which the default recipe is compared")  # fmt: skip
-    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time (1)")
+    parser.add_argument("--jobs", type=count, default=1, help="trainings at a time (1)")
     options = parser.parse_args()
     if unknown := [name for name in options.levers if name not in LEVERS]:
         parser.error(f"no lever {unknown[0]!r}; there are {quoted}")
     if options.against and options.levers:
         parser.error("--against compares the default recipe alone: name no lever")
+    if not options.minutes > 0:
+        parser.error(f"--minutes {options.minutes:g}: should be above 0")
     levers = [BASE, *([RECIPE] if options.against else options.levers or LEVERS)]
+    try:
+        for lever in levers:
+            _configuration(lever, 0, RUNS / "game.yaml", options)
+    except ValueError as error:
+        parser.error(str(error))
     spawned = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.jobs, spawned, max_tasks_per_child=1) as pool:
         for run in pool.map(_train, *zip(*product(levers, options.seeds, [options]), strict=True)):
@@ -148,7 +159,6 @@ def _train(lever: str, seed: int, options: argparse.Namespace) -> dict:
     finished = folder / "finished.json"
     if finished.exists():
         return json.loads(finished.read_text())
-    folder.mkdir(parents=True, exist_ok=True)
     settings = resolve(_configuration(lever, seed, folder / "game.yaml", options), "off")
     began, metrics = time.process_time(), MetricsFile(folder / "metrics.jsonl", False, 0)
     hooks = loop.Hooks(log=metrics.write, seconds=lambda: time.process_time() - began)
@@ -164,6 +174,7 @@ def _train(lever: str, seed: int, options: argparse.Namespace) -> dict:
 
 def _configuration(lever: str, seed: int, file: Path, options: argparse.Namespace) -> Config:
     """The settings of a lever; ``file`` is written with the game alone."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(f"game: {options.game}\n")
     seeded = f"seed={seed}"
     if lever == RECIPE:

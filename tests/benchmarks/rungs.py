@@ -37,7 +37,7 @@ from games.base import Game
 from games.spec import quoted
 from workers.commands.arena import entrants
 from workers.terminal import progress
-from workers.terminal.options import new_file
+from workers.terminal.options import count, natural, new_file
 from workers.terminal.output import counted
 
 OPPONENTS = (
@@ -287,17 +287,27 @@ def judge(name: str, options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    listed = "\n".join(
+        f"  {name:20} {rung.game}, {rung.games} games, bar: {rung.bar}"
+        for name, rung in RUNGS.items()
     )
-    parser.add_argument("rung", choices=RUNGS)
-    parser.add_argument("agent", metavar="AGENT", help="a player's text")
-    parser.add_argument("--games", type=int, metavar="N")
-    parser.add_argument("--simulations", type=int, metavar="N", help="of the agent, per move")
-    parser.add_argument("--processes", type=int, default=2, help="of the opponent; default 2")
-    parser.add_argument("--seed", type=int, default=0)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"rungs:\n{listed}\n\nThe opponents must be installed: gnugo, gtp-rhino (Debian's "
+        "grhino), fairy-stockfish,\nor the extras of Python that CONTRIBUTING.md names.",
+    )  # fmt: skip
+    parser.add_argument("rung", choices=RUNGS, metavar="RUNG", help="one of those below")
+    parser.add_argument("agent", metavar="AGENT", help="a player's text, or a run's folder")
+    parser.add_argument("--games", type=count, metavar="N", help="instead of the rung's own number")
+    parser.add_argument("--simulations", type=count, metavar="N",
+                        help="of the agent, per move; default: those of its training")  # fmt: skip
+    parser.add_argument("--processes", type=count, default=2, metavar="N",
+                        help="of the opponent; default 2")  # fmt: skip
+    parser.add_argument("--seed", type=natural, default=0, metavar="N",
+                        help="of openings and games; default 0")  # fmt: skip
     parser.add_argument("--games-out", type=new_file, metavar="FILE", help=".sgf, or lines of JSON")
-    parser.add_argument("--allow", action="append", default=[], metavar="module:Class")
+    parser.add_argument("--allow", action="append", default=[], metavar="module:Class",
+                        help="an address that the agent's configuration may import")  # fmt: skip
     options = parser.parse_args()
     try:
         judge(options.rung, options)
