@@ -14,7 +14,7 @@ KINDS = {
     **dict.fromkeys(("float_type", "float_parsing"), "a number"),
     "string_type": "a text",
 }
-"""What should be there, by the type of pydantic's error."""
+"""The kind of value that should be there, by the type of pydantic's error."""
 
 
 class RunFailed(RuntimeError):
@@ -63,7 +63,7 @@ def _validation_problem(detail: dict) -> str:
 
 
 def requirement(detail: Mapping[str, Any]) -> str:
-    """What pydantic's ``detail`` of an error asks for, as in "should be true or false"."""
+    """The rule that pydantic's ``detail`` of an error states, as in "should be true or false"."""
     kind = KINDS.get(detail["type"])
     return f"should be {kind}" if kind else detail["msg"].removeprefix("Input ")
 

@@ -1,4 +1,4 @@
-"""What ``search.look_ahead`` costs: CPU time per new position, by game and size of the batch.
+"""The cost of ``search.look_ahead``: CPU time per new position, by game and size of the batch.
 
     python tests/benchmarks/look_ahead.py [GAME ...] [--batches 1 192]
 
