@@ -72,9 +72,11 @@ def train(
     directory = Path(directory)
     _check_processes(settings)
     settings = resolve(settings, "off")
+    if time_limit_minutes is not None:
+        training = replace(settings.training, time_limit_minutes=time_limit_minutes)
+        settings = replace(settings, training=training)
     _check_directory(directory, resume)
-    minutes = time_limit_minutes or settings.training.time_limit_minutes
-    limit = minutes * 60 if minutes else math.inf
+    limit = 60 * (settings.training.time_limit_minutes or math.inf)
     openings = shortened_openings(game_of(settings), settings.selfplay.random_opening_plies)
     if openings:
         log.warning(openings)

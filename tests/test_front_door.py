@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 import alphazero
-from alphazero import checkpoint, local_run, loop, packages
+from alphazero import checkpoint, config, local_run, loop, packages
 from alphazero.judging import agent as agents
 from alphazero.judging import session
 from alphazero.search.gumbel import Gumbel
@@ -323,6 +323,7 @@ def test_a_stopped_run_is_resumed_bit_for_bit(run, settings, tmp_path):
 def test_the_command_resumes_a_run_from_python_and_exports_it(settings, tmp_path):
     directory = tmp_path / "run"
     alphazero.train(settings, directory, time_limit_minutes=60)
+    assert config.load(str(directory / "config.yaml")).training.time_limit_minutes == 60
     longer = replace(
         settings,
         training=replace(settings.training, steps=25),

@@ -722,3 +722,13 @@ def test_gogui_twogtp_plays_games_between_our_engine_and_gnu_go(tmp_path):
 
 
 PATHS = os.pathsep.join([os.environ.get("PATH", ""), "/usr/games"])
+
+
+def test_a_board_of_another_size_names_the_player_that_it_changes(caplog):
+    """Othello has an agent on 8x8 only; on 6x6 another player is the default."""
+    chosen = Engine(games.make("othello"), lambda game: load_player(game, None, ()), 0)
+    assert answers("boardsize 8", chosen=chosen) == ["="]
+    assert not caplog.messages
+    assert answers("boardsize 6", chosen=chosen) == ["="]
+    (line,) = caplog.messages
+    assert line.startswith(f"boardsize 6: the player is {chosen.player.name} now, not checkpoint")

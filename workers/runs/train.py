@@ -52,10 +52,15 @@ def main(
     """Train in ``run_dir`` and return the process's exit status.
 
     ``resume`` continues the run there. ``ray`` is ``off``, ``local``, an address or ``auto``;
-    ``time_limit`` in minutes replaces that of ``settings``. ``copy`` copies ``run_dir`` to a
-    storage. ``ValueError``, one line: the run's checkpoint cannot be continued with these settings.
+    ``time_limit`` in minutes replaces that of ``settings``, also in the run's ``config.yaml``.
+    ``copy`` copies ``run_dir`` to a storage. ``ValueError``, one line: the run's checkpoint cannot
+    be continued with these settings.
     """
     console = Console()
+    if time_limit is not None:
+        settings = replace(
+            settings, training=replace(settings.training, time_limit_minutes=time_limit)
+        )
     start = newest_checkpoint(run_dir, settings, console) if resume else None
     followed = resume and (copy is None or not copy.is_fetched)
     if followed and (ended := run_directory.describe_last_end(run_dir / "log.txt")):
@@ -63,7 +68,7 @@ def main(
     settings = _resolve(settings, start, ray)
     if line := config_checks.check_nodes(settings.cluster.nodes, settings.ray):
         console.print(line, markup=False, highlight=False)
-    limit = 60 * (time_limit or settings.training.time_limit_minutes or math.inf)
+    limit = 60 * (settings.training.time_limit_minutes or math.inf)
     with ExitStack() as stack:
         begin_log = stack.enter_context(run_directory.log_to_file(run_dir / "log.txt", console))
         run = stack.enter_context(_parts(settings, run_dir, console, start is not None))
