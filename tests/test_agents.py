@@ -189,6 +189,15 @@ def test_an_agent_is_loaded_by_any_spelling_of_its_game_and_by_its_folder(name):
     assert agent.find(name) == agents.FOLDER / "go_5x5"
 
 
+@pytest.mark.parametrize("search", [None, "puct", "gumbel"])
+@pytest.mark.parametrize(("name", "ahead"), [("othello:size=8", True), ("tic_tac_toe", False)])
+def test_an_agent_looks_ahead_as_in_its_training_whatever_the_kind_of_its_search(
+    name, ahead, search
+):
+    loaded = agent.load(agents.find(name), search=search)
+    assert loaded.search.look_ahead is ahead
+
+
 @pytest.mark.parametrize("spec", ["policy", "checkpoint:simulations=8"])
 def test_a_game_without_an_agent_is_refused_in_one_line_that_lists_those_with_one(spec):
     game = games.make("othello:size=6")
