@@ -3,6 +3,7 @@
 import shlex
 import subprocess
 import sys
+from argparse import Namespace
 from collections import Counter
 from pathlib import Path
 
@@ -142,3 +143,12 @@ def test_a_rung_is_judged_by_one_command(rungs, monkeypatch, capsys, tmp_path):
     assert " 0 lost | " in last
     assert "| 10 | " in last
     assert len(out.read_text().splitlines()) == 10
+
+
+def test_a_file_of_games_in_an_unsuitable_format_is_refused_before_a_game_is_played(
+    rungs, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(rungs, "entrants", None)
+    options = Namespace(games=2, games_out=tmp_path / "games.sgf")
+    with pytest.raises(ValueError, match="SGF is for go"):
+        rungs.judge("breakthrough", options)

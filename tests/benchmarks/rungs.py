@@ -272,6 +272,8 @@ def judge(name: str, options: argparse.Namespace) -> None:
     rung = RUNGS[name]
     game = games.make(rung.game)
     options.games = options.games or rung.games
+    if options.games_out:
+        saved_games.writer(game, options.games_out)  # an unsuitable format is refused at once
     texts = [with_simulations(options.agent, options.simulations)]
     texts.append(with_processes(rung, options.processes))
     with entrants(texts, game, options.allow) as (agent, opponent):

@@ -206,7 +206,8 @@ def _search(config: Config) -> str:
     search = config.search
     if isinstance(search, ByAddress):
         return search.kind
-    return f"{search.kind}, {search.simulations} simulations per move"
+    ahead = " with look_ahead" if getattr(search, "look_ahead", False) else ""
+    return f"{search.kind}{ahead}, {search.simulations} simulations per move"
 
 
 def model_card(exported: Checkpoint, training: dict[str, Any], digest: str, half: bool) -> str:
