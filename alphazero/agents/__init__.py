@@ -12,6 +12,7 @@ SIMULATIONS = 600
 
 
 FOLDERS = {
+    "breakthrough:rows=8,columns=8": "breakthrough",
     "connect_four": "connect_four",
     "go:size=5,komi=24.0,history=16": "go_5x5",
     "go:size=7,komi=9.0,history=16": "go_7x7",
