@@ -203,7 +203,7 @@ def test_a_game_without_an_agent_is_refused_in_one_line_that_lists_those_with_on
     game = games.make("othello:size=6")
     for look in (players.check, players.make):
         with pytest.raises(
-            ValueError, match=r"only for connect_four, .* and tic_tac_toe"
+            ValueError, match=r"only for breakthrough.*, .* and tic_tac_toe"
         ) as refused:
             look(spec, game)
         assert "no agent for othello:size=6" in str(refused.value)

@@ -321,7 +321,7 @@ def test_a_copy_of_a_bundled_agent_plays(tmp_path, monkeypatch, capsys):
     assert cli.main(["agents", "get", "go:komi=24,size=5"]) == 0
     assert files_of(tmp_path / "go_5x5") == files_of(agents.find("go:size=5,komi=24.0,history=16"))
     assert cli.main(["agents", "get", "gomoku"]) == 2
-    assert "no agent 'gomoku' comes with this program: connect_four" in capsys.readouterr().err
+    assert "no agent 'gomoku' comes with this program: breakthrough" in capsys.readouterr().err
 
 
 def test_a_damaged_agent_is_not_copied(tmp_path, monkeypatch, capsys):
