@@ -127,8 +127,8 @@ class TrainingSettings:
     """Precision of convolutions and matrix products. auto: the faster one, measured at the start;
     on a CPU with compiled loops for BatchNorm and what follows it, where they are faster, and where
     the processor has AMX with weight gradients of our own (docs/decisions/0054); the line that
-    announces the run names them. A named precision has torch's layers alone. Sums, BatchNorm and
-    the optimizer are always float32."""
+    announces the run says so. float32 and bfloat16 use torch's layers only. Sums, BatchNorm and the
+    optimizer are always float32."""
     device: str = "auto"
     """The learner's device: auto (a GPU where there is one), cpu, cuda, cuda:N or mps."""
     threads: Threads | Literal["auto"] = "auto"
@@ -142,7 +142,8 @@ class TrainingSettings:
     time_limit_minutes: Minutes | None = None
     """The run ends after this many minutes, or after ``steps`` if that is earlier. The learning
     rate's schedule then ends at the time limit, too. None: no limit. A --time-limit on the command
-    line replaces it."""
+    line replaces it, also in the run's ``config.yaml``; a resumed run has the limit of the
+    configuration that is named, unless --time-limit is given again."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -12,7 +12,7 @@ KINDS = {
     **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
     **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
     **dict.fromkeys(("float_type", "float_parsing"), "a number"),
-    "string_type": "a text",
+    "string_type": "text",
 }
 """The kind of value that should be there, by the type of pydantic's error."""
 

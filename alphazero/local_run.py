@@ -28,6 +28,7 @@ from alphazero.nn.parallel import keep_memory
 from alphazero.nn.weights import Weights
 from alphazero.parts import game_of
 from alphazero.protocols import Collected
+from alphazero.ranges import MOST_MINUTES
 from alphazero.replay import Replay
 from alphazero.selfplay import shortened_openings
 from alphazero.types import Ending, Search
@@ -67,8 +68,11 @@ def train(
     ``RunFailed``: the training diverged, or a process of the learner was lost; then the last step
     is saved.
     """
-    if time_limit_minutes is not None and not time_limit_minutes > 0:
-        raise ValueError(f"time_limit_minutes must be above 0, not {time_limit_minutes}")
+    if time_limit_minutes is not None and not 0 < time_limit_minutes <= MOST_MINUTES:
+        raise ValueError(
+            f"time_limit_minutes must be above 0 and at most {MOST_MINUTES:,}, "
+            f"not {time_limit_minutes}"
+        )
     directory = Path(directory)
     _check_processes(settings)
     settings = resolve(settings, "off")

@@ -16,6 +16,8 @@ LARGEST = 2**32 - 1
 """The largest seed that all libraries take."""
 HUGE = 1e30
 """The largest number of floating point; its square overflows in float32 at the latest."""
+MOST_MINUTES = 1_000_000
+"""Almost two years."""
 TOWER = 2 * 10**8
 """Weights of a network's tower, at most. Their training state has four numbers for each, 3.2 GB,
 which is less than the longest file of a checkpoint (``sealed.LARGEST``)."""
@@ -25,7 +27,7 @@ Positive = Annotated[float, Field(gt=0, le=HUGE)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
 NotNegative = Annotated[float, Field(ge=0, le=HUGE)]
-Minutes = Annotated[float, Field(gt=0, le=1e6)]
+Minutes = Annotated[float, Field(gt=0, le=MOST_MINUTES)]
 Count = Annotated[int, Field(ge=1, le=LARGEST)]
 Natural = Annotated[int, Field(ge=0, le=LARGEST)]
 BatchSize = Annotated[int, Field(ge=2, le=2**20)]

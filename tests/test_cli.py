@@ -152,6 +152,12 @@ def test_a_duration_is_read_in_minutes(text, expected):
     assert options.minutes(text) == expected
 
 
+def test_a_time_limit_beyond_all_bounds_is_refused(capsys):
+    assert cli.main(["train", "tic_tac_toe", "--time-limit", "99999h"]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.endswith("argument --time-limit: '99999h' is more than 1,000,000 minutes")
+
+
 def test_train_hands_over_what_was_asked_for(trained, tmp_path):
     words = ["train", "tic_tac_toe", "--run-dir", "here", "seed=7", "--ray", "local"]
     assert cli.main([*words, "--time-limit", "90s", "training.steps=3"]) == 0

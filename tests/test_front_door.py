@@ -351,9 +351,11 @@ def test_a_run_is_not_mixed_with_other_files_or_other_settings(run, settings, tm
         alphazero.train(other, run[0], resume=True)
 
 
-@pytest.mark.parametrize("minutes", [0, -1, float("nan")])
+@pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf"), 2e6])
 def test_a_time_limit_that_is_none_is_refused(settings, tmp_path, minutes):
-    with pytest.raises(ValueError, match="time_limit_minutes must be above 0"):
+    with pytest.raises(
+        ValueError, match=r"^time_limit_minutes must be above 0 and at most 1,000,000, not .*$"
+    ):
         alphazero.train(settings, tmp_path, time_limit_minutes=minutes)
 
 

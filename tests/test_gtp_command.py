@@ -724,11 +724,19 @@ def test_gogui_twogtp_plays_games_between_our_engine_and_gnu_go(tmp_path):
 PATHS = os.pathsep.join([os.environ.get("PATH", ""), "/usr/games"])
 
 
-def test_a_board_of_another_size_names_the_player_that_it_changes(caplog):
-    """Othello has an agent on 8x8 only; on 6x6 another player is the default."""
-    chosen = Engine(games.make("othello"), lambda game: load_player(game, None, ()), 0)
-    assert answers("boardsize 8", chosen=chosen) == ["="]
+@pytest.mark.parametrize(
+    ("game", "same", "other", "plays"),
+    [
+        ("othello", "boardsize 8", "boardsize 6", "othello:size=6"),
+        ("go:size=5,komi=24", "komi 24", "komi 7.5", "go:size=5,komi=7.5,history=16"),
+    ],
+)
+def test_rules_for_which_there_is_no_agent_name_the_player_that_they_bring(
+    game, same, other, plays, caplog
+):
+    chosen = Engine(games.make(game), lambda rules: load_player(rules, None, ()), 0)
+    assert answers(same, chosen=chosen) == ["="]
     assert not caplog.messages
-    assert answers("boardsize 6", chosen=chosen) == ["="]
+    assert answers(other, chosen=chosen) == ["="]
     (line,) = caplog.messages
-    assert line.startswith(f"boardsize 6: the player is {chosen.player.name} now, not checkpoint")
+    assert line.startswith(f"{plays}: the player is {chosen.player.name} now, not checkpoint")

@@ -60,11 +60,11 @@ class PUCT:
     proofs: bool = True
     """Propagate proven results from finished games upwards in the tree (MCTS-Solver)."""
     look_ahead: bool = False
-    """Play each move of every new position, to see whether one wins at once. Then the position is
-    won and is not evaluated. Without this a search overlooks a winning move whose prior is nearly
-    0. Each position costs as many moves as are legal: little where the rules are compiled,
-    much in games of other libraries (docs/decisions/0055). Needs ``proofs``. An agent plays with
-    the setting of its training."""
+    """Before a position is evaluated, and at the root, play each legal move. If one of them wins at
+    once, the position counts as won and is not evaluated; at the root, that move is played. Without
+    this a search overlooks a winning move whose prior is nearly 0. It costs little where the rules
+    are compiled, and much in games of other libraries (docs/decisions/0055). Needs ``proofs``. An
+    agent plays with the setting of its training."""
 
     def __post_init__(self) -> None:
         if self.look_ahead and not self.proofs:

@@ -223,7 +223,7 @@ def grow(
     Yields the leaves' states and receives their evaluation.
     """
     if look_ahead:
-        _visit_wins(game, tree)
+        _visit_wins(game, tree, prove)
     batch, timed, virtual = len(tree.size), budget.deadline is not None, leaves > 1
     endless, remaining = budget.simulations is None, _remaining(tree, budget)
     parents = np.empty(batch * leaves, game.dtype)
@@ -257,11 +257,14 @@ def _is_stopped(tree: Tree, budget: Budget) -> bool:
     return budget.watch is not None and budget.watch(tree)
 
 
-def _visit_wins(game: Game, tree: Tree) -> None:
+def _visit_wins(game: Game, tree: Tree, prove: bool) -> None:
     """Visit a move that wins at once in each root that has one, that of the highest prior.
 
-    It proves the root. Roots that are proven already are left out.
+    It proves the root. Roots that are proven already are left out. ``ValueError`` without
+    ``prove``: the visit would be one more than the simulations.
     """
+    if not prove:
+        raise ValueError("look_ahead needs prove")
     roots = np.flatnonzero(tree.nodes["status"][:, 0] == kernels.EXPANDED)
     states = tree.states[roots, 0]
     rows, actions = _winning_moves(
@@ -277,6 +280,7 @@ def _visit_wins(game: Game, tree: Tree) -> None:
         wins = np.isin(edges["action"], actions[rows == row])
         edge = np.where(wins, edges["prior"], -1).argmax()
         where[:, i] = roots[row], 0, first + edge, edges["action"][edge]
+        tree.nodes["prior_mass"][roots[row], 0] += edges["prior"][edge]
     after, legal, outcome, to_move = game.advance(tree.states[where[0], 0], where[3])
     kernels.attach(
         tree.nodes, tree.edges, tree.raw, tree.size,

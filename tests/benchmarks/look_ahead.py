@@ -18,6 +18,7 @@ import games
 from alphazero.evaluators import random_actions
 from alphazero.search.tree import _winning_moves
 from games.base import Game, States
+from workers.terminal.options import count, game
 
 GAMES = ["connect_four", "othello", "hex:size=7", "breakthrough", "go:size=7", "go:size=9",
          "gomoku:size=9", "chess", "gomoku:size=15"]  # fmt: skip
@@ -48,19 +49,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("games", nargs="*", default=GAMES, metavar="GAME")
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 192])
+    parser.add_argument("games", nargs="*", type=game, default=GAMES, metavar="GAME")
+    parser.add_argument("--batches", type=count, nargs="+", default=[1, 192])
     options = parser.parse_args()
     print("| game | batch | legal moves | look ahead, us per position | advance |")
     print("|---|---|---|---|---|")
     for name in options.games:
-        game, rng = games.make(name), np.random.default_rng(0)
+        rules, rng = games.make(name), np.random.default_rng(0)
         for number in options.batches:
-            states = positions(game, max(number, 16), rng)[:number]
-            legal, mover = game.legal(states), game.to_move(states)
+            states = positions(rules, max(number, 16), rng)[:number]
+            legal, mover = rules.legal(states), rules.to_move(states)
             actions = random_actions(legal, rng).astype(np.int32)
-            ahead = microseconds(partial(_winning_moves, game, states, legal, mover), number)
-            once = microseconds(partial(game.advance, states, actions), number)
+            ahead = microseconds(partial(_winning_moves, rules, states, legal, mover), number)
+            once = microseconds(partial(rules.advance, states, actions), number)
             print(f"| {name} | {number} | {legal.sum() / number:.0f} | {ahead:.1f} | {once:.2f} |")
 
 

@@ -302,7 +302,8 @@ def main() -> None:
     parser.add_argument("agent", metavar="AGENT", help="a player's text, or a run's folder")
     parser.add_argument("--games", type=count, metavar="N", help="instead of the rung's own number")
     parser.add_argument("--simulations", type=count, metavar="N",
-                        help="of the agent, per move; default: those of its training")  # fmt: skip
+                        help="of the agent, per move; default: 600 for a bundled agent, "
+                        "for a run those of its training")  # fmt: skip
     parser.add_argument("--processes", type=count, default=2, metavar="N",
                         help="of the opponent; default 2")  # fmt: skip
     parser.add_argument("--seed", type=natural, default=0, metavar="N",

@@ -48,14 +48,18 @@ class Engine:
     def change(self, **parameters: int | float) -> None:
         """Begin a new game with these parameters of the game's rules; nothing else is changed.
 
+        Where the player is the default one, it may be another one afterwards: this is logged.
+
         ``ValueError``, one line: the game has no such parameter or not this value, or the player
         does not play with it, as a network on a board of another size.
         """
-        game = self.changed(**parameters)
+        game, before = self.changed(**parameters), self.player.name
         if game is self.game:
             self.session.start()
-        else:
-            self._use(game)
+            return
+        self._use(game)
+        if self.player.name != before:
+            log.warning("%s: the player is %s now, not %s", game.name, self.player.name, before)
 
     def changed(self, **parameters: int | float) -> Game:
         """The game with these parameters, the one that is played where they are its own."""

@@ -78,7 +78,6 @@ class Gtp:
 
     def _boardsize(self, arguments: list[str]) -> str:
         game, size = self._engine.game, whole(exactly(arguments, 1)[0])
-        before = self._engine.player.name
         try:
             if size != notation.gtp_size(game):
                 sides = ("rows", "columns") if "rows=" in game.name else ("size",)
@@ -86,8 +85,6 @@ class Gtp:
         except ValueError as error:
             log.warning("boardsize %s: %s", size, error)
             raise Refusal("unacceptable size") from None
-        if (now := self._engine.player.name) != before:
-            log.warning("boardsize %s: the player is %s now, not %s", size, now, before)
         return self._clear_board([])
 
     def _clear_board(self, arguments: list[str]) -> str:

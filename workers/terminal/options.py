@@ -149,10 +149,15 @@ def natural(text: str) -> int:
 
 def minutes(text: str) -> float:
     """A duration such as 90s, 60m or 2h, in minutes."""
+    from alphazero.ranges import MOST_MINUTES  # pydantic, which takes a while to import
+
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip())
     if not match or float(match[1]) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 90s, 60m or 2h")
-    return float(match[1]) * {"s": 1 / 60, "m": 1.0, "h": 60.0}[match[2]]
+    number = float(match[1]) * {"s": 1 / 60, "m": 1.0, "h": 60.0}[match[2]]
+    if number > MOST_MINUTES:
+        raise argparse.ArgumentTypeError(f"{text!r} is more than {MOST_MINUTES:,} minutes")
+    return number
 
 
 def game(text: str) -> str:
