@@ -153,7 +153,9 @@ def test_a_duration_is_read_in_minutes(text, expected):
 
 
 def test_a_time_limit_beyond_all_bounds_is_refused(capsys):
-    assert cli.main(["train", "tic_tac_toe", "--time-limit", "99999h"]) == 2
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["train", "tic_tac_toe", "--time-limit", "99999h"])
+    assert ended.value.code == 2
     line = capsys.readouterr().err.splitlines()[-1]
     assert line.endswith("argument --time-limit: '99999h' is more than 1,000,000 minutes")
 

@@ -211,6 +211,6 @@ def test_the_moves_that_win_at_once_are_those_of_playing_each_by_itself(name):
 
 def test_a_search_of_ones_own_that_looks_ahead_without_proofs_is_refused():
     game = games.make("tic_tac_toe")
-    budget = start(Limits(simulations=4), 4)
+    empty, budget = tree.allocate(game, 1, 5, 9), start(Limits(simulations=4), 4)
     with pytest.raises(ValueError, match="look_ahead needs prove"):
-        next(tree.grow(game, None, None, budget, look_ahead=True))
+        next(tree.grow(game, empty, lambda *_: 0, budget, look_ahead=True))
