@@ -142,8 +142,8 @@ class TrainingSettings:
     time_limit_minutes: Minutes | None = None
     """The run ends after this many minutes, or after ``steps`` if that is earlier. The learning
     rate's schedule then ends at the time limit, too. None: no limit. A --time-limit on the command
-    line replaces it, also in the run's ``config.yaml``; a resumed run has the limit of the
-    configuration that is named, unless --time-limit is given again."""
+    line replaces it, also in the run's ``config.yaml``. On resuming without --time-limit the
+    configuration's own limit holds, or the run's last one where the recipe would set it."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
