@@ -75,10 +75,7 @@ def train(
         )
     directory = Path(directory)
     _check_processes(settings)
-    settings = resolve(settings, "off")
-    if time_limit_minutes is not None:
-        training = replace(settings.training, time_limit_minutes=time_limit_minutes)
-        settings = replace(settings, training=training)
+    settings = with_time_limit(resolve(settings, "off"), time_limit_minutes)
     _check_directory(directory, resume)
     limit = 60 * (settings.training.time_limit_minutes or math.inf)
     openings = shortened_openings(game_of(settings), settings.selfplay.random_opening_plies)
@@ -101,6 +98,13 @@ def train(
                 loop.save_last(run, hooks.seconds())
                 raise
     return checkpoint.resolve(directory, log.warning)
+
+
+def with_time_limit(settings: Config, minutes: float | None) -> Config:
+    """``settings`` that end after these minutes; None: after their own."""
+    if minutes is None:
+        return settings
+    return replace(settings, training=replace(settings.training, time_limit_minutes=minutes))
 
 
 @contextmanager

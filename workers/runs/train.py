@@ -56,11 +56,7 @@ def main(
     ``copy`` copies ``run_dir`` to a storage. ``ValueError``, one line: the run's checkpoint cannot
     be continued with these settings.
     """
-    console = Console()
-    if time_limit is not None:
-        settings = replace(
-            settings, training=replace(settings.training, time_limit_minutes=time_limit)
-        )
+    console, settings = Console(), local_run.with_time_limit(settings, time_limit)
     start = newest_checkpoint(run_dir, settings, console) if resume else None
     followed = resume and (copy is None or not copy.is_fetched)
     if followed and (ended := run_directory.describe_last_end(run_dir / "log.txt")):
