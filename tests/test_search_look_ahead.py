@@ -204,9 +204,9 @@ def test_the_moves_that_win_at_once_are_those_of_playing_each_by_itself(name):
             ours = game.to_move(after)[0] == game.to_move(before)[0]
             if game.outcome(after)[0] == (1 if ours else -1):
                 expected.append((row, action))
-    found = tree._winning_moves(game, states, game.legal(states), game.to_move(states))
+    moves = tree._winning_moves(game, states, game.legal(states), game.to_move(states))
     assert len(expected) > 5
-    assert list(zip(*found, strict=True)) == expected
+    assert list(zip(*moves, strict=True)) == expected
 
 
 def test_a_search_of_ones_own_that_looks_ahead_without_proofs_is_refused():

@@ -52,9 +52,8 @@ def main(
     """Train in ``run_dir`` and return the process's exit status.
 
     ``resume`` continues the run there. ``ray`` is ``off``, ``local``, an address or ``auto``;
-    ``time_limit`` in minutes replaces that of ``settings``, also in the run's ``config.yaml``.
-    ``copy`` copies ``run_dir`` to a storage. ``ValueError``, one line: the run's checkpoint cannot
-    be continued with these settings.
+    ``time_limit`` in minutes replaces that of ``settings``. ``copy`` copies ``run_dir`` to a
+    storage. ``ValueError``, one line: the run's checkpoint cannot be continued with these settings.
     """
     console, settings = Console(), local_run.with_time_limit(settings, time_limit)
     start = newest_checkpoint(run_dir, settings, console) if resume else None
