@@ -125,8 +125,8 @@ class TrainingSettings:
     """Weight of the value loss relative to the policy loss; 1 in AlphaGo Zero and AlphaZero."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of convolutions and matrix products. auto: the faster one, measured at the start;
-    on a CPU with compiled loops for BatchNorm and what follows it, where they are faster, and where
-    the processor has AMX with weight gradients of our own (docs/decisions/0054); the line that
+    on a CPU with compiled loops for BatchNorm and what follows it, where they are faster, and with
+    weight gradients of our own, where the processor has AMX (docs/decisions/0054); the line that
     announces the run says so. float32 and bfloat16 use torch's layers only. Sums, BatchNorm and the
     optimizer are always float32."""
     device: str = "auto"

@@ -17,7 +17,7 @@ LARGEST = 2**32 - 1
 HUGE = 1e30
 """The largest number of floating point; its square overflows in float32 at the latest."""
 MOST_MINUTES = 1_000_000
-"""Almost two years."""
+"""The longest time limit: almost two years."""
 TOWER = 2 * 10**8
 """Weights of a network's tower, at most. Their training state has four numbers for each, 3.2 GB,
 which is less than the longest file of a checkpoint (``sealed.LARGEST``)."""

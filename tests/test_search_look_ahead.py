@@ -17,11 +17,31 @@ WIN = 2
 """The cell at which X, with the cells 0 and 1, completes the first row."""
 
 
-def without_a_prior(states):
-    """Equal chances and values, but next to no chance for the cell that wins."""
-    logits = np.zeros((len(states), 9), np.float32)
-    logits[:, WIN] = -40
-    return Evaluation(logits, np.zeros(len(states), np.float32), 0)
+def all_but(action, actions):
+    """Equal chances and values, but next to no chance for ``action`` of these ``actions``."""
+
+    def evaluate(states):
+        logits = np.zeros((len(states), actions), np.float32)
+        logits[:, action] = -40
+        return Evaluation(logits, np.zeros(len(states), np.float32), 0)
+
+    return evaluate
+
+
+without_a_prior = all_but(WIN, 9)
+
+
+def winning(game, states):
+    """``(row, action)`` of all moves that win at once, each played by itself."""
+    moves = []
+    for row in range(len(states)):
+        before = states[row : row + 1]
+        for action in np.flatnonzero(game.legal(before)[0]):
+            after = game.step(before, np.array([action]))
+            ours = game.to_move(after)[0] == game.to_move(before)[0]
+            if game.outcome(after)[0] == (1 if ours else -1):
+                moves.append((row, action))
+    return moves
 
 
 def searched(kind, look_ahead, evaluate=without_a_prior):
@@ -79,17 +99,6 @@ def one_column(column, height=3):
     return game, states
 
 
-def all_but(column):
-    """Next to no chance for ``column``, the others alike."""
-
-    def evaluate(states):
-        logits = np.zeros((len(states), 7), np.float32)
-        logits[:, column] = -40
-        return Evaluation(logits, np.zeros(len(states), np.float32), 0)
-
-    return evaluate
-
-
 SEARCHES = [
     PUCT(look_ahead=True, simulations=100, dirichlet_fraction=0.0),
     Gumbel(look_ahead=True, simulations=100, max_considered_actions=2),
@@ -102,7 +111,7 @@ SEARCHES_BY_NAME = pytest.mark.parametrize("search", SEARCHES, ids=lambda search
 def test_a_move_of_the_root_that_wins_at_once_is_played_whatever_its_prior(search, limits):
     game, states = one_column(0)
     steps = search.without_noise(20)(game, states, generators(1), zero_temperature(1), limits)
-    result = run(steps, all_but(0))
+    result = run(steps, all_but(0, 7))
     assert result.action[0] == 0
     assert result.proven[0]
     assert result.value[0] == 1
@@ -117,7 +126,7 @@ def test_of_two_moves_that_win_at_once_the_one_with_the_higher_prior_is_played()
     for column, other in ((1, 5), (5, 1)):
         search = PUCT(look_ahead=True).without_noise(20)
         steps = search(game, states, generators(1), zero_temperature(1))
-        assert run(steps, all_but(other)).action[0] == column
+        assert run(steps, all_but(other, 7)).action[0] == column
 
 
 def test_a_kept_tree_that_is_won_at_once_goes_on_with_the_winning_move():
@@ -125,14 +134,14 @@ def test_a_kept_tree_that_is_won_at_once_goes_on_with_the_winning_move():
     game, states = one_column(0, height=2)
     search, trees = PUCT(look_ahead=True).without_noise(200), KeptTrees()
     lines = [(0, 1, 0, 1)]
-    played = run(search(game, states, generators(1), zero_temperature(1)), all_but(0))
+    played = run(search(game, states, generators(1), zero_temperature(1)), all_but(0, 7))
     trees.store(lines, played.tree)
     moves = [*lines[0], 0, 6]  # three in a column, and no defence
     states = game.step(game.step(states, np.array([0])), np.array([6]))
     kept = trees.lookup([moves])
     assert kept[0] is not None
     steps = search(game, states, generators(1), zero_temperature(1), Limits(), kept)
-    assert run(steps, all_but(0)).action[0] == 0
+    assert run(steps, all_but(0, 7)).action[0] == 0
 
 
 @pytest.mark.parametrize("name", ["connect_four", "hex:size=4", "dots_and_boxes:rows=2,columns=2"])
@@ -147,11 +156,8 @@ def test_a_side_that_is_proven_to_win_wins(name):
 
     def evaluate(positions):
         logits = np.zeros((len(positions), game.num_actions), np.float32)
-        mover = game.to_move(positions)
-        for row, action in zip(*np.nonzero(game.legal(positions)), strict=True):
-            after = game.step(positions[row : row + 1], np.array([action]))
-            sign = 1 if game.to_move(after)[0] == mover[row] else -1
-            logits[row, action] = -15 * (game.outcome(after)[0] == sign)
+        for row, action in winning(game, positions):
+            logits[row, action] = -15
         return Evaluation(logits, np.zeros(len(positions), np.float32), 0)
 
     lines: list[tuple[int, ...]] = [()] * 24
@@ -196,14 +202,7 @@ def test_the_moves_that_win_at_once_are_those_of_playing_each_by_itself(name):
     """In dots and boxes the last box is often taken by who has just moved; in Go a pass wins."""
     game = games.make(name)
     states = random_positions(game, 300, 5)
-    expected = []
-    for row in range(len(states)):
-        before = states[row : row + 1]
-        for action in np.flatnonzero(game.legal(before)[0]):
-            after = game.step(before, np.array([action]))
-            ours = game.to_move(after)[0] == game.to_move(before)[0]
-            if game.outcome(after)[0] == (1 if ours else -1):
-                expected.append((row, action))
+    expected = winning(game, states)
     moves = tree._winning_moves(game, states, game.legal(states), game.to_move(states))
     assert len(expected) > 5
     assert list(zip(*moves, strict=True)) == expected

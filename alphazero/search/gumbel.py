@@ -17,7 +17,15 @@ from alphazero.ranges import STRICT, Positive
 from alphazero.search import halving, kernels
 from alphazero.search.budget import Budget, clock, start
 from alphazero.search.conclusion import conclude, read_roots
-from alphazero.search.tree import LARGEST, Rows, Tree, grow, init_trees, shuffle_roots
+from alphazero.search.tree import (
+    LARGEST,
+    Rows,
+    Tree,
+    check_look_ahead,
+    grow,
+    init_trees,
+    shuffle_roots,
+)
 from alphazero.types import Evaluation, Generators, Limits, SearchResult, SearchSteps
 from games.base import Game, States
 
@@ -60,8 +68,7 @@ class Gumbel:
     agent plays with the setting of its training."""
 
     def __post_init__(self) -> None:
-        if self.look_ahead and not self.proofs:
-            raise ValueError("look_ahead=true needs proofs=true")
+        check_look_ahead(self.look_ahead, self.proofs)
 
     def __call__(
         self,

@@ -14,7 +14,7 @@ from alphazero.search import kernels
 from alphazero.search.budget import start
 from alphazero.search.conclusion import conclude, read_roots
 from alphazero.search.reuse import begin
-from alphazero.search.tree import Rows, Tree, grow, shuffle_roots
+from alphazero.search.tree import Rows, Tree, check_look_ahead, grow, shuffle_roots
 from alphazero.types import Generators, Kept, Limits, SearchSteps
 from games.base import Game, States
 
@@ -67,8 +67,7 @@ class PUCT:
     agent plays with the setting of its training."""
 
     def __post_init__(self) -> None:
-        if self.look_ahead and not self.proofs:
-            raise ValueError("look_ahead=true needs proofs=true")
+        check_look_ahead(self.look_ahead, self.proofs)
 
     def __call__(
         self,

@@ -250,6 +250,12 @@ def grow(
             remaining[:] = SIMULATIONS_PER_ROUND
 
 
+def check_look_ahead(look_ahead: bool, proofs: bool) -> None:
+    """``ValueError``, one line: a search with these settings looks ahead without proofs."""
+    if look_ahead and not proofs:
+        raise ValueError("look_ahead=true needs proofs=true")
+
+
 def _is_stopped(tree: Tree, budget: Budget) -> bool:
     """Whether the time or the memory is used up, or ``budget.watch`` ends the search."""
     if budget.deadline is not None and (budget.expired() or tree.used_bytes > LARGEST):
@@ -273,8 +279,9 @@ def _visit_wins(game: Game, tree: Tree, prove: bool) -> None:
     if not len(rows):
         return
     _reserve_nodes(tree, 1)
-    where = np.zeros((4, len(np.unique(rows))), np.int32)
-    for i, row in enumerate(np.unique(rows)):
+    won = np.unique(rows)
+    where = np.zeros((4, len(won)), np.int32)
+    for i, row in enumerate(won):
         first, count = (tree.nodes[name][roots[row], 0] for name in ("first", "count"))
         edges = tree.edges[first : first + count]
         wins = np.isin(edges["action"], actions[rows == row])

@@ -5,13 +5,13 @@
 
 A lever is a choice of the recipe, such as an auxiliary head. This trains GAME for M minutes of CPU
 time (default 5) with the settings of BASE, and once with the settings of each LEVER (default: all)
-on top of them, with each seed (default: 0 and 1). Then each
-agent of a lever plays G games (default 100) against each agent of the base, with the same search,
-and every agent plays G games against OPPONENT if one is given. The time is that of the training
-process, so other work on the machine costs no accuracy; as many trainings go on at a time as
---jobs says. With --against, the base is the configuration FILE, which names the same GAME, and the
-only lever is the default recipe, with nothing but the game given. Results are appended to
-runs/recipe/results.jsonl; trainings and matches that were finished before are not repeated.
+on top of them, with each seed (default: 0 and 1). Then each agent of a lever plays G games (default
+100) against each agent of the base, with the same search, and every agent plays G games against
+OPPONENT if one is given. The time is that of the training process, so other work on the machine
+costs no accuracy; as many trainings go on at a time as --jobs says. With --against, the base is the
+configuration FILE, which names the same GAME, and the only lever is the default recipe, with
+nothing but the game given. Results are appended to runs/recipe/results.jsonl; trainings and matches
+that were finished before are not repeated.
 """
 
 import argparse
