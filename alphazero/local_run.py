@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -37,6 +38,8 @@ log = logging.getLogger(__name__)
 
 SMALLEST_SHARE = 64
 """Rows of a batch that one thread of the learner should have at the least."""
+INITIAL_WEIGHTS = "training.initial_weights"
+"""The beginning of messages about them."""
 
 
 def train(
@@ -159,7 +162,10 @@ def make_learner(
         learner = ProcessLearner(settings)
     if settings.training.initial_weights and not resumed:
         weights = _initial_weights(settings, settings.training.initial_weights)
-        learner.initialize_from(weights, lambda line: report(f"training.initial_weights: {line}"))
+        try:
+            learner.initialize_from(weights, lambda line: report(f"{INITIAL_WEIGHTS}: {line}"))
+        except ValueError as error:
+            raise ValueError(f"{INITIAL_WEIGHTS}: {error}") from None
     if isinstance(learner, ProcessLearner):
         learner.start()
     return learner
@@ -243,23 +249,32 @@ def _start(directory: Path, settings: Config) -> Description | None:
 
 
 def _initial_weights(settings: Config, path: str) -> Weights:
-    """The weights at ``path``. ``ValueError`` where they are not of these settings' network, or of
-    one that has only fewer blocks and other auxiliary heads."""
+    """The weights at ``path``.
+
+    ``ValueError`` where they are not of these settings' network, or of one that differs in having
+    fewer blocks, other auxiliary heads, or another size of the same game's board.
+    """
     try:
         first = checkpoint.describe(path)
         if first.config.game == settings.game:
             check_weights(game_of(settings), first.config.network, first.shapes, first.path)
     except ValueError as error:
-        raise ValueError(f"training.initial_weights: {error}") from None
+        raise ValueError(f"{INITIAL_WEIGHTS}: {error}") from None
     trees = config_file.as_dict(first.config), config_file.as_dict(settings)
     for key, (theirs, ours) in resuming.differences(*trees).items():
-        fits = (key == "network.blocks" and theirs < ours) or key.startswith("network.heads.")
-        if key.partition(".")[0] in ("game", "network") and not fits:
+        if key.partition(".")[0] in ("game", "network") and not _may_differ(key, theirs, ours):
             raise ValueError(
-                f"training.initial_weights: {first.path} was trained with {key} "
+                f"{INITIAL_WEIGHTS}: {first.path} was trained with {key} "
                 f"{one_line(str(theirs))}, these settings say {ours}"
             )
     return checkpoint.complete(first).weights
+
+
+def _may_differ(key: str, theirs: Any, ours: Any) -> bool:
+    """Whether initial weights may come from a run whose setting ``key`` is ``theirs``."""
+    if key == "game":
+        return games.without_parameters(theirs) == games.without_parameters(ours)
+    return (key == "network.blocks" and theirs < ours) or key.startswith("network.heads.")
 
 
 def _hooks(

@@ -237,11 +237,12 @@ def without_heads(network: nn.Module, weights: Weights) -> Weights:
 def fit_heads(
     network: nn.Module, weights: Weights, report: Callable[[str], object] = lambda line: None
 ) -> Weights:
-    """``weights`` with the auxiliary heads that ``network`` has, whichever they come with.
+    """``weights`` with the heads that ``network`` has, whichever they come with.
 
-    A head that ``weights`` lack keeps the network's own, and one that the network lacks is left
-    out; ``report`` is called with a line for each. A head of another shape is left for
-    ``nn.weights.load`` to refuse, like any other difference.
+    An auxiliary head that ``weights`` lack keeps the network's own, and one that the network lacks
+    is left out. So does a head of other shapes, as policy and value of another board size are: only
+    the tower does not depend on the size. ``report`` is called with a line for each. Any other
+    difference is left for ``nn.weights.load`` to refuse.
     """
     own = arrays(network.state_dict())
     ours, theirs = _names(own), _names(weights)
@@ -249,18 +250,34 @@ def fit_heads(
         report(f"the head {name} has no weights there: it begins with random ones")
     for name in sorted(theirs - ours):
         report(f"the head {name} of the weights is left out: this network has none")
-    fitted = {n: array for n, array in weights.items() if _head_of(n) not in theirs - ours}
-    return fitted | {n: array for n, array in own.items() if _head_of(n) in ours - theirs}
+    other = _of_other_shapes(network, own, weights)
+    for name in sorted(other):
+        report(f"the head {name} has other shapes there: it begins with random weights")
+    kept = {n: array for n, array in weights.items() if _head_of(n) not in (theirs - ours) | other}
+    return kept | {n: array for n, array in own.items() if _head_of(n) in (ours - theirs) | other}
 
 
 def _names(weights: Weights) -> set[str]:
     """The auxiliary heads that have weights."""
-    return {name for name in map(_head_of, weights) if name}
+    return {_head_of(name) for name in weights if name.startswith(AUXILIARY)}
+
+
+def _of_other_shapes(network: nn.Module, own: Weights, weights: Weights) -> set[str]:
+    """The heads of ``network`` of which ``weights`` have an array of another shape.
+
+    A network of the user's own may call anything ``policy.``: its weights must fit as they are.
+    """
+    if not isinstance(network, PolicyValueNetwork):
+        return set()
+    both = own.keys() & weights.keys()
+    return {_head_of(name) for name in both if own[name].shape != weights[name].shape} - {""}
 
 
 def _head_of(name: str) -> str:
-    """The auxiliary head to which the weights ``name`` belong; "" for those of other parts."""
-    return name.split(".")[1] if name.startswith(AUXILIARY) else ""
+    """The head to which the weights ``name`` belong, such as ``policy`` or ``ownership``; "" for
+    those of the tower."""
+    parts = name.removeprefix(AUXILIARY).split(".")
+    return parts[0] if name.startswith((AUXILIARY, "policy.", "value.")) else ""
 
 
 def deepen(network: nn.Module, weights: Weights) -> Weights:

@@ -124,6 +124,17 @@ def named(spec: str) -> tuple[str, str]:
     return name, settings
 
 
+def without_parameters(spec: str) -> tuple[str, str]:
+    """The rules of ``spec`` alone, equal for any size of a board; what is no game is itself.
+
+    ``("go", "")`` for ``go:size=9``; of another library also the name that a game has there, as
+    ``("open_spiel", "hex")`` for ``open_spiel:hex(board_size=5)``.
+    """
+    name, settings = named(spec)
+    keyless = [option.text for option in parse_options(settings, calls=True) if not option.value]
+    return name, keyless[0].partition("(")[0].strip() if keyless else ""
+
+
 def address_of(spec: str) -> str | None:
     """The address ``module:name`` that ``make`` would import for ``spec``; imports nothing.
 

@@ -107,6 +107,23 @@ def test_a_bad_spec_is_explained_in_one_line(spec, line):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("go:size=9", "go", True),
+        ("go:size=9,komi=7", "go:size=19", True),
+        ("go", "hex", False),
+        ("my_game:Mine:size=3", "my_game:Mine", True),
+        ("my_game:Mine:size=3", "my_game:Other:size=3", False),
+        ("open_spiel:hex(board_size=5)", "open_spiel:hex(board_size=7),max_plies=9", True),
+        ("open_spiel:hex(board_size=5)", "open_spiel:y(board_size=5)", False),
+        ("gomoku:size=3x4,length=3", "games.gomoku:Gomoku:size=9", True),
+    ],
+)
+def test_games_are_the_same_without_parameters_whatever_the_size(one, other, same):
+    assert (games.without_parameters(one) == games.without_parameters(other)) == same
+
+
 def test_states_of_equal_names_have_one_dtype():
     assert games.make("othello:size=6").dtype == np.dtype(
         [("mine", "<u8"), ("theirs", "<u8"), ("player", "i1")]

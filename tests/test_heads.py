@@ -312,6 +312,30 @@ def test_a_head_with_a_part_missing_or_any_other_difference_is_refused():
             load(made, network.fit_heads(made, part))
 
 
+def test_weights_of_another_board_give_their_tower_and_the_heads_that_fit():
+    large, lines = games.make("go:size=7"), []
+    settings = sized(attention="global_pooling", heads={"ownership": 0.5, "score": 0.2})
+    theirs = arrays(network.build(games.make("go:size=5"), settings, 1).state_dict())
+    made = network.build(large, settings, seed=0)
+    first = arrays(made.state_dict())
+    load(made, network.fit_heads(made, theirs, lines.append))
+    assert lines == [
+        f"the head {name} has other shapes there: it begins with random weights"
+        for name in ("policy", "score", "value")
+    ]
+    anew = ("policy.", "value.", "heads.score.")
+    for name, array in arrays(made.state_dict()).items():
+        expected = first if name.startswith(anew) else theirs
+        np.testing.assert_array_equal(array, expected[name], name)
+
+
+def test_weights_of_another_tower_are_refused():
+    made = network.build(GAME, sized(), seed=0)
+    wider = arrays(network.build(GAME, sized(channels=16), 1).state_dict())
+    with pytest.raises(ValueError, match=r"tower\.0\.weight has shape"):
+        load(made, network.fit_heads(made, wider))
+
+
 def test_a_learner_starts_from_weights_with_other_heads_and_fewer_blocks():
     lines, theirs = [], learner({"score": 1.0}).weights()
     deeper = sized(blocks=2, heads={"reply": 1.0})

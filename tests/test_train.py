@@ -256,6 +256,46 @@ def test_a_run_can_start_from_the_weights_of_another_run(tmp_path):
     assert not grown["tower.4.body.4.weight"].any()
 
 
+def test_a_run_can_start_from_a_run_on_a_smaller_board(tmp_path, capsys):
+    small, large = (tiny(f"game=gomoku:size={size},length=3") for size in (3, 4))
+    assert run(tmp_path / "small", small) == 0
+    first = checkpoint.load(checkpoint.resolve(tmp_path / "small")).weights
+    start = replace(
+        large, training=replace(large.training, initial_weights=str(tmp_path / "small"))
+    )
+    capsys.readouterr()
+    with train._parts(local_run.resolve(start, "off"), tmp_path / "a", train.Console()) as parts:
+        begun = parts.learner.weights()
+    lines = " ".join(capsys.readouterr().out.split())
+    for head in ("policy", "value"):
+        assert f"initial_weights: the head {head} has other shapes there: it begins" in lines
+    tower = [name for name in begun if name.startswith("tower.")]
+    assert tower
+    assert all(np.array_equal(begun[name], first[name]) for name in tower)
+    assert run(tmp_path / "large", start) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ("game=tic_tac_toe", "was trained with game gomoku:size=3,length=3"),
+        ("search.simulations=3", "fits"),
+        ("network.channels=2", r"was trained with network\.channels 8"),
+        ("network.value_hidden=3", r"was trained with network\.value_hidden"),
+    ],
+)
+def test_weights_of_another_game_or_network_are_refused_as_initial_ones(tmp_path, change, line):
+    assert run(tmp_path / "first", tiny("game=gomoku:size=3,length=3", "training.steps=1")) == 0
+    given = tiny(
+        "game=gomoku:size=4,length=3", f"training.initial_weights={tmp_path / 'first'}", change
+    )
+    if line == "fits":
+        local_run.make_learner(given, resumed=False)
+        return
+    with pytest.raises(ValueError, match=rf"^training\.initial_weights: .*{line}"):
+        local_run.make_learner(given, resumed=False)
+
+
 def test_a_resumed_run_does_not_need_its_initial_weights_again(tmp_path):
     assert run(tmp_path / "first", tiny("training.steps=2")) == 0
     start = f"training.initial_weights={tmp_path / 'first'}"
