@@ -210,28 +210,38 @@ class _Played:
     Example: 3 games ended by the rules and 1 at ``max_plies`` since the last logged step. The next
     one has the metrics ``ended_by_rules`` 0.75, ``ended_by_length`` 0.25 and 0 for the others. In 2
     of them a player would have resigned and could not; one of these did not lose:
-    ``resignation_mistakes`` is 0.5. Without such games it is left out.
+    ``resignation_mistakes`` is 0.5. Without such games it is left out. All 4 have 60 plies
+    together, ``plies_per_game`` 15; who began won 1 and drew 2: ``won_by_first`` 0.25, ``drawn``
+    0.5.
     """
 
     def __init__(self) -> None:
         self._staleness = 0.0
-        self._endings = np.zeros(len(Ending), np.int64)
-        self._would_resign = self._mistaken = 0
+        self._endings, self._results = np.zeros(len(Ending), np.int64), np.zeros(3, np.int64)
+        self._plies = self._would_resign = self._mistaken = 0
 
     def add(self, collected: Collected, step: int) -> None:
         """Count games that were collected when the learner had taken ``step`` steps."""
         self._endings += collected.endings
+        self._results += collected.results
+        self._plies += collected.plies
         self._would_resign += collected.would_resign
         self._mistaken += collected.mistaken
         if collected.games:
             self._staleness = float(step - np.mean(collected.versions))
 
     def metrics(self) -> dict[str, float]:
-        """The staleness, and the shares of the endings if games were added since the last call."""
-        games, endings = self._endings.sum(), self._endings
-        self._endings = np.zeros_like(endings)
-        shares = {ENDED[ending]: float(endings[ending] / games) for ending in Ending if games}
+        """The staleness and, if games were added since the last call, how they went."""
+        figures = {"staleness": self._staleness}
+        if games := int(self._endings.sum()):
+            figures |= {name: float(self._endings[how] / games) for how, name in ENDED.items()}
+            figures |= {
+                "won_by_first": float(self._results[2] / games),
+                "drawn": float(self._results[1] / games),
+                "plies_per_game": self._plies / games,
+            }
         if self._would_resign:
-            shares["resignation_mistakes"] = self._mistaken / self._would_resign
-        self._would_resign = self._mistaken = 0
-        return {"staleness": self._staleness} | shares
+            figures["resignation_mistakes"] = self._mistaken / self._would_resign
+        self._endings, self._results = np.zeros_like(self._endings), np.zeros_like(self._results)
+        self._plies = self._would_resign = self._mistaken = 0
+        return figures

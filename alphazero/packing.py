@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from alphazero import resignation, targets, wire
+from alphazero import records, resignation, targets, wire
 from alphazero.config import ReplaySettings
 from alphazero.types import Ending, GameRecord
 from games.base import Game
@@ -30,6 +30,10 @@ class GameCounts(NamedTuple):
     """1 in a game without resignation in which a player would have resigned, else 0."""
     mistaken: int = 0
     """1 where that player did not lose."""
+    plies: int = 0
+    """All plies, those of the random opening included."""
+    result: int = 0
+    """+1, 0 or -1: won, drawn or lost for the player who began."""
 
 
 def count_game(game: Game, record: GameRecord, resign_value: float | None = None) -> GameCounts:
@@ -38,7 +42,19 @@ def count_game(game: Game, record: GameRecord, resign_value: float | None = None
     ``resign_value``: that of ``selfplay``.
     """
     judged = resignation.count_mistakes(game, record, resign_value)
-    return GameCounts(record.version, record.positions, record.ending, *judged)
+    ending, result = record.ending, _result(game, record)
+    return GameCounts(
+        record.version, record.positions, ending, *judged, len(record.actions), result
+    )
+
+
+def _result(game: Game, record: GameRecord) -> int:
+    """+1, 0 or -1 for player 0; 0 for a record without positions, which holds no result."""
+    if not len(record.rows):
+        return 0
+    last = record.rows[-1:]
+    outcome = int(last["outcome"][0])
+    return -outcome if game.to_move(records.states_of(last))[0] else outcome
 
 
 class PackedGame(NamedTuple):

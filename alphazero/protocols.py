@@ -25,8 +25,12 @@ class Collected(NamedTuple):
     """Positions of all games together that are trained on."""
     versions: NDArray[np.int64]
     """``[games]``, the version of each game, in the order of storing."""
+    plies: int
+    """Plies of all games together, those of random openings included."""
     endings: NDArray[np.int64]
     """``[4]``, the number of games by ``Ending``."""
+    results: NDArray[np.int64]
+    """``[3]``, the games that the player who began has lost, drawn and won."""
     example: GameRecord | None
     """The game stored last; None where there are no games."""
     would_resign: int = 0
@@ -42,11 +46,14 @@ def summarize(counts: Sequence[GameCounts], example: GameRecord | None) -> Colle
     versions [5, 6], endings [1, 0, 0, 1].
     """
     endings = np.array([game.ending for game in counts], np.int64)
+    results = np.array([game.result + 1 for game in counts], np.int64)
     return Collected(
         games=len(counts),
         positions=sum(game.positions for game in counts),
         versions=np.array([game.version for game in counts], np.int64),
+        plies=sum(game.plies for game in counts),
         endings=np.bincount(endings, minlength=len(Ending)),
+        results=np.bincount(results, minlength=3),
         example=example,
         would_resign=sum(game.would_resign for game in counts),
         mistaken=sum(game.mistaken for game in counts),

@@ -32,6 +32,8 @@ from alphazero.limiter import Limiter
 from alphazero.local_fleet import LocalFleet
 from alphazero.loop import Hooks
 from alphazero.nn import state as training_state
+from alphazero.packing import GameCounts
+from alphazero.protocols import summarize
 from alphazero.replay import Replay, to_batch
 from alphazero.types import Ending
 
@@ -262,6 +264,22 @@ def test_the_shares_of_the_endings_are_those_since_the_last_logged_step(parts, m
     assert set(logged) == {(), tuple(f"ended_by_{name}" for name in names)}
 
 
+def test_results_and_lengths_are_metrics_of_the_games_since_the_last_line():
+    def games(*results):
+        return [GameCounts(0, 9, Ending.RULES, plies=10 + r, result=r) for r in results]
+
+    played = loop._Played()
+    assert played.metrics() == {"staleness": 0}
+    played.add(summarize(games(1, 0, -1), None), 0)
+    played.add(summarize(games(1, 1), None), 0)
+    metrics = played.metrics()
+    assert (metrics["won_by_first"], metrics["drawn"]) == (3 / 5, 1 / 5)
+    assert metrics["plies_per_game"] == (11 + 10 + 9 + 11 + 11) / 5
+    played.add(summarize(games(-1), None), 0)
+    metrics = played.metrics()
+    assert (metrics["won_by_first"], metrics["drawn"], metrics["plies_per_game"]) == (0, 0, 9)
+
+
 def test_samples_per_position_converge_to_the_setting(parts):
     last = {}
     parts("run", steps=150).train(log=lambda step, metrics: last.update(metrics))
@@ -398,6 +416,8 @@ def test_a_fleet_stores_what_it_plays_and_summarizes_it(parts):
         assert collected.games == len(new)
         assert collected.positions == sum(len(record) for record in new)
         assert collected.versions.tolist() == [record.version for record in new]
+        assert collected.plies == sum(len(record.actions) for record in new)
+        assert collected.results.sum() == len(new)
         assert collected.endings.tolist() == [
             sum(record.ending == ending for record in new) for ending in Ending
         ]

@@ -85,7 +85,8 @@ def test_the_games_found_are_those_that_end_by_resignation_where_players_may_res
         return {record.game_id: record for record in play(game, chosen, moves=84)}
 
     resigning, going_on = played(0.0), played(1.0)
-    assert sum(sum(count_game(game, one, limit)[3:]) for one in resigning.values()) == 0
+    counts = summarize([count_game(game, one, limit) for one in resigning.values()], None)
+    assert (counts.would_resign, counts.mistaken) == (0, 0)
     resigned, wrong = 0, 0
     for number in set(resigning) & set(going_on):
         ended, whole = resigning[number], going_on[number]
@@ -103,7 +104,8 @@ def test_the_share_of_mistakes_is_a_metric_of_the_games_since_the_last_line():
     wrong = count_game(NIM, record_of(EXAMPLE, ALTERNATING, 1), 0.9)
     right = count_game(NIM, record_of(EXAMPLE, ALTERNATING, -1), 0.9)
     other = GameCounts(0, 7, Ending.RULES)
-    assert (wrong[3:], right[3:]) == ((1, 1), (1, 0))
+    assert (wrong.would_resign, wrong.mistaken) == (1, 1)
+    assert (right.would_resign, right.mistaken) == (1, 0)
     played.add(summarize([wrong, other], None), 0)
     played.add(summarize([right, right, other, right], None), 0)
     assert played.metrics()["resignation_mistakes"] == 0.25

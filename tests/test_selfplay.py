@@ -15,6 +15,7 @@ from alphazero import config, selfplay, wire
 from alphazero.config import SelfPlaySettings
 from alphazero.evaluators import uniform
 from alphazero.nn import state as training_state
+from alphazero.packing import count_game
 from alphazero.records import states_of, unpack_policy
 from alphazero.search import run
 from alphazero.search.gumbel import Gumbel
@@ -66,6 +67,21 @@ def test_replaying_a_records_actions_gives_its_states_and_outcome(name):
         assert np.array_equal(states_of(record.rows), recorded)
         sign = np.where(game.to_move(recorded) == game.to_move(state), 1, -1)
         assert np.array_equal(record.rows["outcome"], sign * result)
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_the_counts_of_a_game_have_its_plies_and_the_result_for_the_player_who_began(name):
+    game, seen = games.make(name), set()
+    for record in play(game, to_the_end(games=8, random_opening_plies=3), moves=60):
+        final = game.initial(1)
+        for action in record.actions:
+            final = game.step(final, np.array([action]))
+        outcome = int(game.outcome(final)[0])
+        counts = count_game(game, record)
+        assert counts.plies == len(record.actions)
+        assert counts.result == (-outcome if game.to_move(final)[0] == 1 else outcome)
+        seen.add(counts.result)
+    assert {-1, 1} <= seen
 
 
 def test_a_record_holds_one_policy_and_value_for_each_position_and_survives_the_wire():

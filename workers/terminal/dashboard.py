@@ -38,6 +38,8 @@ GAP = 2
 METRICS = (
     Metric("games", "games", ",.0f"),
     Metric("positions", "positions", ",.0f"),
+    Metric("plies_per_game", "plies/game", ",.0f"),
+    Metric("drawn", "drawn", ".0%"),
     Metric("games_per_second", "games/s", ",.1f"),
     Metric("positions_per_second", "positions/s", ",.0f"),
     Metric("evaluations_per_second", "evaluations/s", ",.0f"),

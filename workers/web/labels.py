@@ -5,9 +5,9 @@ from workers.terminal.dashboard import METRICS
 SHARES = frozenset(
     {
         "accuracy", "arena_score", "batch_fill", "busy", "cache_hits", "discriminator_accuracy",
-        "ended_by_length", "ended_by_proof", "ended_by_resignation", "ended_by_rules",
+        "drawn", "ended_by_length", "ended_by_proof", "ended_by_resignation", "ended_by_rules",
         "game_share", "policy_mistakes", "resignation_mistakes", "test_accuracy",
-        "validation_accuracy", "value_accuracy",
+        "validation_accuracy", "value_accuracy", "won_by_first",
     }
 )  # fmt: skip
 """Metrics in [0, 1], by their first part; a chart shows them in per cent."""
