@@ -8,7 +8,7 @@ their 95 % interval (Wilson's, of the distinct games), the agent's simulations p
 this machine, and the bar. ``go_5x5`` and ``hex_7x7`` add the values that the agent gives to the
 openings, whose results are known; ``hex_7x7`` also those of its network alone.
 
-In ``go_5x5`` and ``gomoku_9x9`` the agent is always Black and begins on the empty board, and each
+In ``go_5x5`` and both of Gomoku the agent is always Black and begins on the empty board, and each
 program plays with ever new seeds. In ``hex_7x7`` each game begins with another of the 49 openings,
 and the agent plays the side that wins. Elsewhere each opening of two random moves (in Go: stones;
 in Othello two to four plies, as only twelve openings have two) is played twice, with colours
@@ -94,6 +94,11 @@ RUNGS = {
         "gomoku:size=9",
         f'gtp:cmd="{OPPONENTS} open_spiel --game gomoku(size=9) --simulations 20000"',
         100, "no loss", begins=True,
+    ),
+    "gomoku_15x15": Rung(
+        "gomoku:size=15",
+        f'gtp:cmd="{OPPONENTS} open_spiel --game gomoku(size=15) --simulations 20000"',
+        100, "-", begins=True,
     ),
     "go_9x9": Rung("go:size=9,komi=7", f"gtp:cmd='{GNU_GO} --seed 1'", 200, "-"),
 }  # fmt: skip
