@@ -47,7 +47,10 @@ def test_a_packed_game_has_the_record_and_its_numbers(tmp_path):
     for record in RECORDS:
         game, trained = PACK(record), int((record.rows["surprise"] != -1).sum())
         assert game.game_id == record.game_id
-        assert game.counts == (record.version, trained, record.ending, 0, 0)
+        counts, plies = game.counts, len(record.actions)
+        assert counts[:5] == (record.version, trained, record.ending, 0, 0)
+        last = record.rows["outcome"][-1]  # for the player who made the last move
+        assert (counts.plies, counts.result) == (plies, last if plies % 2 else -last)
         assert len(game.rows) == record.positions
         assert wire.decode(GAME, game.frame).rows.tobytes() == record.rows.tobytes()
 
