@@ -161,8 +161,8 @@ def make_learner(
     else:
         learner = ProcessLearner(settings)
     if settings.training.initial_weights and not resumed:
-        weights = _initial_weights(settings, settings.training.initial_weights)
         try:
+            weights = _initial_weights(settings, settings.training.initial_weights)
             learner.initialize_from(weights, lambda line: report(f"{INITIAL_WEIGHTS}: {line}"))
         except ValueError as error:
             raise ValueError(f"{INITIAL_WEIGHTS}: {error}") from None
@@ -254,18 +254,15 @@ def _initial_weights(settings: Config, path: str) -> Weights:
     ``ValueError`` where they are not of these settings' network, or of one that differs in having
     fewer blocks, other auxiliary heads, or another size of the same game's board.
     """
-    try:
-        first = checkpoint.describe(path)
-        if first.config.game == settings.game:
-            check_weights(game_of(settings), first.config.network, first.shapes, first.path)
-    except ValueError as error:
-        raise ValueError(f"{INITIAL_WEIGHTS}: {error}") from None
+    first = checkpoint.describe(path)
+    if first.config.game == settings.game:
+        check_weights(game_of(settings), first.config.network, first.shapes, first.path)
     trees = config_file.as_dict(first.config), config_file.as_dict(settings)
     for key, (theirs, ours) in resuming.differences(*trees).items():
         if key.partition(".")[0] in ("game", "network") and not _may_differ(key, theirs, ours):
             raise ValueError(
-                f"{INITIAL_WEIGHTS}: {first.path} was trained with {key} "
-                f"{one_line(str(theirs))}, these settings say {ours}"
+                f"{first.path} was trained with {key} {one_line(str(theirs))}, these settings say "
+                f"{ours}"
             )
     return checkpoint.complete(first).weights
 

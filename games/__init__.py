@@ -125,14 +125,18 @@ def named(spec: str) -> tuple[str, str]:
 
 
 def without_parameters(spec: str) -> tuple[str, str]:
-    """The rules of ``spec`` alone, equal for any size of a board; what is no game is itself.
+    """The game that ``spec`` names, whatever its parameters; nothing is imported.
 
     ``("go", "")`` for ``go:size=9``; of another library also the name that a game has there, as
-    ``("open_spiel", "hex")`` for ``open_spiel:hex(board_size=5)``.
+    ``("open_spiel", "hex")`` for ``open_spiel:hex(board_size=5)``. ``ValueError``, one line: a bad
+    parameter of such a game.
     """
     name, settings = named(spec)
-    keyless = [option.text for option in parse_options(settings, calls=True) if not option.value]
-    return name, keyless[0].partition("(")[0].strip() if keyless else ""
+    entry = _registry.get(name)
+    if entry is None or not entry.keyless:
+        return name, ""
+    values = entry.parameters | _parse(name, settings, entry.parameters, entry.keyless)
+    return name, parse_call(str(values[entry.keyless]))[0]
 
 
 def address_of(spec: str) -> str | None:

@@ -117,6 +117,8 @@ def test_a_bad_spec_is_explained_in_one_line(spec, line):
         ("my_game:Mine:size=3", "my_game:Other:size=3", False),
         ("open_spiel:hex(board_size=5)", "open_spiel:hex(board_size=7),max_plies=9", True),
         ("open_spiel:hex(board_size=5)", "open_spiel:y(board_size=5)", False),
+        ("open_spiel:rules=hex(board_size=5)", "open_spiel:rules=y(board_size=5)", False),
+        ("open_spiel:rules=hex(board_size=5)", "open_spiel:hex", True),
         ("gomoku:size=3x4,length=3", "games.gomoku:Gomoku:size=9", True),
     ],
 )
