@@ -99,10 +99,11 @@ class TrainingSettings:
 
     initial_weights: FilePath | None = None
     """A run, a checkpoint or an agent with whose weights training starts. Its network must be the
-    same, or have fewer blocks or other auxiliary heads; what is missing is added. From the same
-    game on another size of board the tower of convolutions is taken, and the heads that depend on
-    the size begin with random weights. Ignored when the run is resumed from its own checkpoint.
-    None: random weights, as in AlphaZero."""
+    same, or have fewer blocks or other auxiliary heads; what is missing is added. It may
+    come from the same game with other parameters. From another size of board the tower of
+    convolutions is taken, and the heads that depend on the size begin with random weights; a
+    perceptron depends on it as a whole and is refused. Ignored when the run is resumed from its own
+    checkpoint. None: random weights, as in AlphaZero."""
     steps: Count = 10_000
     """Optimizer steps of the whole run; AlphaGo Zero and AlphaZero took 700,000."""
     batch_size: BatchSize = 512

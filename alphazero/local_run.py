@@ -26,7 +26,6 @@ from alphazero.metrics_file import MetricsFile, as_json_number
 from alphazero.network import check_weights
 from alphazero.nn.device import cores
 from alphazero.nn.parallel import keep_memory
-from alphazero.nn.weights import Weights
 from alphazero.parts import game_of
 from alphazero.protocols import Collected
 from alphazero.ranges import MOST_MINUTES
@@ -162,8 +161,7 @@ def make_learner(
         learner = ProcessLearner(settings)
     if settings.training.initial_weights and not resumed:
         try:
-            weights = _initial_weights(settings, settings.training.initial_weights)
-            learner.initialize_from(weights, lambda line: report(f"{INITIAL_WEIGHTS}: {line}"))
+            _begin(settings, learner, lambda line: report(f"{INITIAL_WEIGHTS}: {line}"))
         except ValueError as error:
             raise ValueError(f"{INITIAL_WEIGHTS}: {error}") from None
     if isinstance(learner, ProcessLearner):
@@ -248,15 +246,15 @@ def _start(directory: Path, settings: Config) -> Description | None:
     return start
 
 
-def _initial_weights(settings: Config, path: str) -> Weights:
-    """The weights at ``path``.
+def _begin(settings: Config, learner: Learner, report: Callable[[str], object]) -> None:
+    """Give ``learner`` the initial weights of ``settings``.
 
     ``ValueError`` where they are not of these settings' network, or of one that differs in having
-    fewer blocks, other auxiliary heads, or another size of the same game's board.
+    fewer blocks, other auxiliary heads, or other parameters of the same game, such as the size of
+    its board. ``report`` is called with a line for what differs.
     """
-    first = checkpoint.describe(path)
-    if first.config.game == settings.game:
-        check_weights(game_of(settings), first.config.network, first.shapes, first.path)
+    assert settings.training.initial_weights
+    first = checkpoint.describe(settings.training.initial_weights)
     trees = config_file.as_dict(first.config), config_file.as_dict(settings)
     for key, (theirs, ours) in resuming.differences(*trees).items():
         if key.partition(".")[0] in ("game", "network") and not _may_differ(key, theirs, ours):
@@ -264,7 +262,19 @@ def _initial_weights(settings: Config, path: str) -> Weights:
                 f"{first.path} was trained with {key} {one_line(str(theirs))}, these settings say "
                 f"{ours}"
             )
-    return checkpoint.complete(first).weights
+    game, other = game_of(settings), game_of(first.config)
+    check_weights(other, first.config.network, first.shapes, first.path)
+    _check_board(game.observation_shape, other.observation_shape)
+    if not games.same(first.config.game, settings.game):
+        report(f"trained as {first.config.game}")
+    learner.initialize_from(checkpoint.complete(first).weights, report)
+
+
+def _check_board(ours: tuple[int, ...], theirs: tuple[int, ...]) -> None:
+    """``ValueError`` for planes of as many cells in other rows: the weights of dense layers would
+    fit, but belong to other cells."""
+    if ours != theirs and math.prod(ours) == math.prod(theirs):
+        raise ValueError(f"the planes there are {theirs}, not {ours}: cells in another order")
 
 
 def _may_differ(key: str, theirs: Any, ours: Any) -> bool:

@@ -239,13 +239,13 @@ def fit_heads(
 ) -> Weights:
     """``weights`` with the heads that ``network`` has, whichever they come with.
 
-    An auxiliary head that ``weights`` lack keeps the network's own, and one that the network lacks
-    is left out. So does a head of other shapes, as policy and value of another board size are: only
-    the tower does not depend on the size. ``report`` is called with a line for each. Any other
+    An auxiliary head that ``weights`` lack keeps the network's own weights; one that the network
+    lacks is left out. A head of other shapes keeps the network's own weights, too: those of policy
+    and value depend on the size of the board. ``report`` is called with a line for each. Any other
     difference is left for ``nn.weights.load`` to refuse.
     """
     own = arrays(network.state_dict())
-    ours, theirs = _names(own), _names(weights)
+    ours, theirs = _auxiliary(own), _auxiliary(weights)
     for name in sorted(ours - theirs):
         report(f"the head {name} has no weights there: it begins with random ones")
     for name in sorted(theirs - ours):
@@ -257,7 +257,7 @@ def fit_heads(
     return kept | {n: array for n, array in own.items() if _head_of(n) in (ours - theirs) | other}
 
 
-def _names(weights: Weights) -> set[str]:
+def _auxiliary(weights: Weights) -> set[str]:
     """The auxiliary heads that have weights."""
     return {_head_of(name) for name in weights if name.startswith(AUXILIARY)}
 

@@ -49,11 +49,12 @@ def count_game(game: Game, record: GameRecord, resign_value: float | None = None
 
 
 def _result(game: Game, record: GameRecord) -> int:
-    """+1, 0 or -1 for player 0; 0 for a record without positions, which holds no result."""
+    """+1, 0 or -1 for player 0, the sign of the outcome, which may be a fraction in games of one
+    player; 0 for a record without positions, which holds no result."""
     if not len(record.rows):
         return 0
     last = record.rows[-1:]
-    outcome = int(last["outcome"][0])
+    outcome = int(np.sign(last["outcome"][0]))
     return -outcome if game.to_move(records.states_of(last))[0] else outcome
 
 

@@ -1,6 +1,7 @@
 """Auxiliary heads: their losses against slow computations, and networks with and without them."""
 
 import math
+from collections import OrderedDict
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_positions import positions
+from torch import nn
 
 import games
 from alphazero import checkpoint, config, config_file, heads, local_run, network, resuming
@@ -327,6 +329,13 @@ def test_weights_of_another_board_give_their_tower_and_the_heads_that_fit():
     for name, array in arrays(made.state_dict()).items():
         expected = first if name.startswith(anew) else theirs
         np.testing.assert_array_equal(array, expected[name], name)
+
+
+def test_a_head_of_other_shapes_in_a_network_of_the_users_own_is_refused():
+    made, other = (nn.Sequential(OrderedDict(policy=nn.Linear(width, 7))) for width in (4, 5))
+    weights = arrays(other.state_dict())
+    with pytest.raises(ValueError, match=r"policy\.weight has shape"):
+        load(made, network.fit_heads(made, weights))
 
 
 def test_weights_of_another_tower_are_refused():

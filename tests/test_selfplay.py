@@ -69,7 +69,7 @@ def test_replaying_a_records_actions_gives_its_states_and_outcome(name):
         assert np.array_equal(record.rows["outcome"], sign * result)
 
 
-@pytest.mark.parametrize("name", GAMES)
+@pytest.mark.parametrize("name", [*GAMES, "dots_and_boxes:rows=1,columns=3"])
 def test_the_counts_of_a_game_have_its_plies_and_the_result_for_the_player_who_began(name):
     game, seen = games.make(name), set()
     for record in play(game, to_the_end(games=8, random_opening_plies=3), moves=60):

@@ -15,7 +15,7 @@ from rich.console import Console
 from test_wire import random_record
 
 import games
-from alphazero import checkpoint, config, local_run, loop, wire
+from alphazero import checkpoint, config, local_run, loop, network, wire
 from alphazero.packing import GameCounts
 from alphazero.protocols import summarize
 from alphazero.types import Ending
@@ -282,6 +282,7 @@ def test_a_run_can_start_from_a_run_on_a_smaller_board(tmp_path, capsys):
         ("search.simulations=3", "fits"),
         ("network.channels=2", r"was trained with network\.channels 8"),
         ("network.value_hidden=3", r"was trained with network\.value_hidden"),
+        ("game=gomoku:size=3x4,length=3", "fits"),
     ],
 )
 def test_weights_of_another_game_or_network_are_refused_as_initial_ones(tmp_path, change, line):
@@ -294,6 +295,47 @@ def test_weights_of_another_game_or_network_are_refused_as_initial_ones(tmp_path
         return
     with pytest.raises(ValueError, match=rf"^training\.initial_weights: .*{line}"):
         local_run.make_learner(given, resumed=False)
+
+
+@pytest.mark.parametrize(
+    ("game", "other", "line"),
+    [
+        ("gomoku:size=3x4,length=3", "gomoku:size=4x3,length=3", "cells in another order"),
+        ("hex:size=3", "hex:size=3,swap=false", "weights of another network"),
+    ],
+)
+def test_weights_of_the_same_game_whose_tower_or_cells_differ_are_refused(
+    tmp_path, game, other, line
+):
+    assert run(tmp_path / "first", tiny(f"game={game}", "training.steps=1")) == 0
+    given = tiny(f"game={other}", f"training.initial_weights={tmp_path / 'first'}")
+    with pytest.raises(ValueError, match=rf"^training\.initial_weights: .*{line}"):
+        local_run.make_learner(given, resumed=False)
+
+
+def test_a_perceptrons_weights_are_refused_on_another_board(tmp_path):
+    game = games.make("gomoku:size=3,length=3")
+    kind = "network={kind: perceptron, width: 8, layers: 1}"
+    plain = [line for line in TINY if not line.startswith("network.")]
+    first, second = (
+        config.load("tic_tac_toe", [*plain, f"game=gomoku:size={size},length=3", kind])
+        for size in (3, 4)
+    )
+    weights = network.arrays(network.build(game, first.network, 0).state_dict())
+    checkpoint.save(tmp_path / "first", 1, weights, {}, first)
+    start = replace(second.training, initial_weights=str(tmp_path / "first"))
+    with pytest.raises(ValueError, match="weights of another network: tower"):
+        local_run.make_learner(replace(second, training=start), resumed=False)
+
+
+def test_the_game_in_which_initial_weights_were_trained_is_reported_where_it_differs(tmp_path):
+    names = ("go:size=3,komi=1", "go:size=3,komi=2", "go:size=3,komi=1.0")
+    assert run(tmp_path / "first", tiny(f"game={names[0]}", "training.steps=1")) == 0
+    for name, expected in zip(names, ([], ["trained as go:size=3,komi=1"], []), strict=True):
+        lines = []
+        given = tiny(f"game={name}", f"training.initial_weights={tmp_path / 'first'}")
+        local_run.make_learner(given, resumed=False, report=lines.append)
+        assert lines == [f"training.initial_weights: {line}" for line in expected]
 
 
 def test_a_resumed_run_does_not_need_its_initial_weights_again(tmp_path):
