@@ -263,10 +263,11 @@ def _begin(settings: Config, learner: Learner, report: Callable[[str], object]) 
                 f"{ours}"
             )
     game, other = game_of(settings), game_of(first.config)
+    checkpoint.check_rules(first, other)
     check_weights(other, first.config.network, first.shapes, first.path)
     _check_board(game.observation_shape, other.observation_shape)
     if not games.same(first.config.game, settings.game):
-        report(f"trained as {first.config.game}")
+        report(f"trained as {one_line(first.config.game)}")
     learner.initialize_from(checkpoint.complete(first).weights, report)
 
 
