@@ -148,7 +148,7 @@ def make_learner(
 
     ``close`` ends the other processes of ``training.processes``, which are started here.
 
-    ``report`` is called with a line for each head that the initial weights have or lack.
+    ``report`` is called with a line for what the initial weights have or lack.
     """
     game = game_of(settings)
     # Several torch threads in a process wait for each other whenever another process takes a core.
@@ -262,10 +262,8 @@ def _begin(settings: Config, learner: Learner, report: Callable[[str], object]) 
                 f"{first.path} was trained with {key} {one_line(str(theirs))}, these settings say "
                 f"{ours}"
             )
-    game, other = game_of(settings), game_of(first.config)
-    checkpoint.check_rules(first, other)
-    check_weights(other, first.config.network, first.shapes, first.path)
-    _check_board(game.observation_shape, other.observation_shape)
+    check_start(first, first.config)
+    _check_board(game_of(settings).observation_shape, game_of(first.config).observation_shape)
     if not games.same(first.config.game, settings.game):
         report(f"trained as {one_line(first.config.game)}")
     learner.initialize_from(checkpoint.complete(first).weights, report)

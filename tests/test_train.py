@@ -16,6 +16,7 @@ from test_wire import random_record
 
 import games
 from alphazero import checkpoint, config, local_run, loop, network, wire
+from alphazero.nn.weights import arrays
 from alphazero.packing import GameCounts
 from alphazero.protocols import summarize
 from alphazero.types import Ending
@@ -257,12 +258,10 @@ def test_a_run_can_start_from_the_weights_of_another_run(tmp_path):
 
 
 def test_a_run_can_start_from_a_run_on_a_smaller_board(tmp_path, capsys):
-    small, large = (tiny(f"game=gomoku:size={size},length=3") for size in (3, 4))
-    assert run(tmp_path / "small", small) == 0
+    assert run(tmp_path / "small", tiny("game=gomoku:size=3,length=3")) == 0
     first = checkpoint.load(checkpoint.resolve(tmp_path / "small")).weights
-    start = replace(
-        large, training=replace(large.training, initial_weights=str(tmp_path / "small"))
-    )
+    initial = f"training.initial_weights={tmp_path / 'small'}"
+    start = tiny("game=gomoku:size=4,length=3", initial)
     capsys.readouterr()
     with train._parts(local_run.resolve(start, "off"), tmp_path / "a", train.Console()) as parts:
         begun = parts.learner.weights()
@@ -275,42 +274,36 @@ def test_a_run_can_start_from_a_run_on_a_smaller_board(tmp_path, capsys):
     assert run(tmp_path / "large", start) == 0
 
 
-@pytest.mark.parametrize(
-    ("change", "line"),
-    [
-        ("game=tic_tac_toe", "was trained with game gomoku:size=3,length=3"),
-        ("search.simulations=3", "fits"),
-        ("network.channels=2", r"was trained with network\.channels 8"),
-        ("network.value_hidden=3", r"was trained with network\.value_hidden"),
-        ("game=gomoku:size=3x4,length=3", "fits"),
-    ],
-)
-def test_weights_of_another_game_or_network_are_refused_as_initial_ones(tmp_path, change, line):
-    assert run(tmp_path / "first", tiny("game=gomoku:size=3,length=3", "training.steps=1")) == 0
-    given = tiny(
-        "game=gomoku:size=4,length=3", f"training.initial_weights={tmp_path / 'first'}", change
-    )
-    if line == "fits":
-        local_run.make_learner(given, resumed=False)
-        return
-    with pytest.raises(ValueError, match=rf"^training\.initial_weights: .*{line}"):
-        local_run.make_learner(given, resumed=False)
+SQUARE, WIDER = "gomoku:size=3,length=3", "gomoku:size=4,length=3"
+
+
+def trained_then(directory, game, other, *changes):
+    """Settings of a run of ``other`` that begins with the weights of a run of ``game``."""
+    assert run(directory, tiny(f"game={game}", "training.steps=1")) == 0
+    return tiny(f"game={other}", f"training.initial_weights={directory}", *changes)
 
 
 @pytest.mark.parametrize(
-    ("game", "other", "line"),
+    ("game", "other", "changes", "line"),
     [
-        ("gomoku:size=3x4,length=3", "gomoku:size=4x3,length=3", "cells in another order"),
-        ("hex:size=3", "hex:size=3,swap=false", "weights of another network"),
+        (SQUARE, "tic_tac_toe", [], "was trained with game gomoku:size=3,length=3"),
+        (SQUARE, WIDER, ["network.channels=2"], r"was trained with network\.channels 8"),
+        (SQUARE, WIDER, ["network.value_hidden=3"], r"was trained with network\.value_hidden"),
+        ("gomoku:size=3x4,length=3", "gomoku:size=4x3,length=3", [], "cells in another order"),
+        ("hex:size=3", "hex:size=3,swap=false", [], "weights of another network"),
     ],
 )
-def test_weights_of_the_same_game_whose_tower_or_cells_differ_are_refused(
-    tmp_path, game, other, line
+def test_weights_of_another_game_tower_or_order_of_cells_are_refused(
+    tmp_path, game, other, changes, line
 ):
-    assert run(tmp_path / "first", tiny(f"game={game}", "training.steps=1")) == 0
-    given = tiny(f"game={other}", f"training.initial_weights={tmp_path / 'first'}")
+    given = trained_then(tmp_path / "first", game, other, *changes)
     with pytest.raises(ValueError, match=rf"^training\.initial_weights: .*{line}"):
         local_run.make_learner(given, resumed=False)
+
+
+@pytest.mark.parametrize("change", ["search.simulations=3", "game=gomoku:size=3x4,length=3"])
+def test_weights_of_other_settings_or_another_size_are_taken(tmp_path, change):
+    local_run.make_learner(trained_then(tmp_path / "first", SQUARE, WIDER, change), resumed=False)
 
 
 def test_a_perceptrons_weights_are_refused_on_another_board(tmp_path):
@@ -321,7 +314,7 @@ def test_a_perceptrons_weights_are_refused_on_another_board(tmp_path):
         config.load("tic_tac_toe", [*plain, f"game=gomoku:size={size},length=3", kind])
         for size in (3, 4)
     )
-    weights = network.arrays(network.build(game, first.network, 0).state_dict())
+    weights = arrays(network.build(game, first.network, 0).state_dict())
     checkpoint.save(tmp_path / "first", 1, weights, {}, first)
     start = replace(second.training, initial_weights=str(tmp_path / "first"))
     with pytest.raises(ValueError, match="weights of another network: tower"):

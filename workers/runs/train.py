@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -183,29 +184,27 @@ def _parts(
 
     ``resumed``: a checkpoint's weights will be loaded, so the initial weights are not needed.
     """
+    # Lines may quote texts of others, such as the game of an agent: brackets in them are no markup.
+    report = partial(console.print, markup=False, highlight=False)
     if settings.ray == "off" and settings.selfplay.processes:
-        with _node_run(settings, run_dir, console, resumed) as run:
+        with _node_run(settings, run_dir, report, resumed) as run:
             yield run
         return
     if settings.ray == "off":
-        console.print(str(memory_of(settings)), markup=False, highlight=False)
-        with local_run.local_run(settings, run_dir, None, resumed, console.print) as run:
+        report(str(memory_of(settings)))
+        with local_run.local_run(settings, run_dir, None, resumed, report) as run:
             yield run
         return
     check_ray(settings)
     if settings.selfplay.memory is not None:
         memory_of(settings, 1)  # what cannot fit is refused before Ray is started
-    console.print("starting self-play on Ray, which takes up to half a minute")
+    report("starting self-play on Ray, which takes up to half a minute")
     from workers.cluster.fleet import RayFleet  # Ray takes seconds to import
 
-    with closing(local_run.make_learner(settings, resumed)) as learner:
+    with closing(local_run.make_learner(settings, resumed, report)) as learner:
         with signals.hangup_blocked():
             fleet = RayFleet(settings, run_dir, settings.ray)
         with closing(fleet):
-
-            def report(line: str) -> None:
-                console.print(line, markup=False, highlight=False)
-
             # The wait has no end; a scheduler that ends it must not leave a request for machines.
             with signals.handled(signals.interrupt, ("SIGTERM", "SIGHUP")):
                 fleet.await_nodes(report)
@@ -215,17 +214,18 @@ def _parts(
 
 
 @contextmanager
-def _node_run(settings: Config, run_dir: Path, console: Console, resumed: bool) -> Iterator[Run]:
+def _node_run(
+    settings: Config, run_dir: Path, report: Callable[[str], object], resumed: bool
+) -> Iterator[Run]:
     """The parts of a run whose self-play has processes of its own on this machine."""
     game, heads = game_of(settings), tuple(settings.network.heads)
     with ExitStack() as stack:
-        learner = local_run.make_learner(settings, resumed, console.print)
+        learner = local_run.make_learner(settings, resumed, report)
         stack.enter_context(closing(learner))
-        replay = Replay(game, run_dir / "games", settings.replay, console.print, heads=heads)
+        replay = Replay(game, run_dir / "games", settings.replay, report, heads=heads)
         stack.enter_context(closing(replay))
         fleet = stack.enter_context(closing(NodeFleet(settings, run_dir, replay)))
-        line = f"{fleet.plan.describe()}; each search process of {fleet.memory}"
-        console.print(line, markup=False, highlight=False)
+        report(f"{fleet.plan.describe()}; each search process of {fleet.memory}")
         yield Run(settings, run_dir, learner, replay, fleet)
 
 
