@@ -143,7 +143,7 @@ def test_an_agent_with_anothers_initial_weights_names_it_and_adds_its_totals(
         shutil.rmtree(run)
         (tmp_path / "first").rename(run)
     card = export.export(second, tmp_path / "agent").read_text()
-    assert f"It began with the weights of `{run}`, whose training is counted below." in card
+    assert f"It began with the weights of `{run}`. Their training is counted below." in card
     assert "takes that file together with `training.initial_weights=`" in card
     assert "| positions | 2,100 |" in card
     figures = training_of(tmp_path / "agent")
@@ -157,6 +157,21 @@ def test_an_agent_with_anothers_initial_weights_names_it_and_adds_its_totals(
     }  # fmt: skip
 
 
+def test_an_agent_whose_initial_weights_were_trained_in_another_game_names_that_game(run, tmp_path):
+    wider = replace(CONFIG, game="connect_four:width=8")
+    checkpoint.save(tmp_path / "first", 5, checkpoint.load(run).weights, {}, wider)
+    source = str(tmp_path / "first")
+    config = replace(CONFIG, training=TrainingSettings(initial_weights=source))
+    checkpoint.save(tmp_path / "second", 10, checkpoint.load(run).weights, {}, config)
+    sentence = f"the weights of `{source}`, trained in `connect_four:width=8`. Their training"
+    for run_or_agent, agent in (("second", "agent"), ("agent", "again")):
+        card = export.export(tmp_path / run_or_agent, tmp_path / agent).read_text()
+        assert sentence in card
+        assert training_of(tmp_path / agent)["began_with"] == {
+            "path": source, "game": "connect_four:width=8", "steps": 5,
+        }  # fmt: skip
+
+
 def test_unknown_totals_of_the_initial_weights_are_left_out(run, second, tmp_path):
     # The CPU time of the first run is not recorded, so the sum is unknown too.
     text = (run / "metrics.jsonl").read_text().replace("cpu_minutes", "something_else")
@@ -166,7 +181,7 @@ def test_unknown_totals_of_the_initial_weights_are_left_out(run, second, tmp_pat
     assert training_of(tmp_path / "agent")["steps"] == 30
     shutil.rmtree(run)
     card = export.export(second, tmp_path / "agent").read_text()
-    assert "whose training is not counted: there is no record of it." in card
+    assert "Their training is not counted: there is no record of it." in card
     assert training_of(tmp_path / "agent")["began_with"] == {"path": str(run)}
     assert training_of(tmp_path / "agent")["steps"] == 10
 

@@ -102,8 +102,9 @@ def totals(exported: Trained, counted: tuple[Path, ...] = ()) -> dict[str, Any]:
     ``minutes`` are of wall clock, ``cpu_minutes`` of the training process; ``parts`` is the number
     of resumptions plus one. An exported agent has them in its manifest. Where the initial weights
     were those of another agent, its totals are added: 20 steps after 10 steps are 30. Then
-    ``began_with`` holds the other's totals and its ``path``, or the path alone if there is no agent
-    at it any more. ``counted``: the runs whose totals are not added again.
+    ``began_with`` holds the other's totals, its ``path`` and, where that is another one, its
+    ``game``, or the path alone if there is no agent at it any more. ``counted``: the runs whose
+    totals are not added again.
     """
     if (recorded := checkpoint.training_of(exported.path)) is not None:
         return {"steps": exported.step} | _recorded(recorded)
@@ -112,20 +113,23 @@ def totals(exported: Trained, counted: tuple[Path, ...] = ()) -> dict[str, Any]:
     if source is None:
         return own
     earlier: dict[str, Any] = {}
+    origin: dict[str, Any] = {"path": source}
     try:
         first = checkpoint.describe(source)
         counted = (*counted, run)
         earlier = totals(first, counted) if _run(first) not in counted else {}
+        if first.config.game != exported.config.game:
+            origin["game"] = first.config.game
     except ValueError:
         pass  # moved or removed since
     if earlier:
         own = {key: value for key, value in own.items() if key not in TOTALS or key in earlier}
         own |= {key: round(own[key] + earlier[key], 1) for key in TOTALS if key in own}
-    return own | {BEGAN_WITH: {"path": source} | earlier}
+    return own | {BEGAN_WITH: origin | earlier}
 
 
 def _recorded(training: object) -> dict[str, Any]:
-    """The totals in an agent's manifest, which may come from anyone: numbers, and one path."""
+    """The totals in an agent's manifest, which may come from anyone: numbers, a path, a game."""
     if not isinstance(training, dict):
         return {}
     names = (*TOTALS, "cores")
@@ -135,6 +139,8 @@ def _recorded(training: object) -> dict[str, Any]:
     match training.get(BEGAN_WITH):
         case {"path": str(path)} as first:
             figures[BEGAN_WITH] = {"path": one_line(path)} | _recorded(first)
+            if isinstance(played := first.get("game"), str):
+                figures[BEGAN_WITH]["game"] = one_line(played)
     return figures
 
 
@@ -262,4 +268,7 @@ def _origin(began_with: dict[str, Any] | None) -> str:
     if began_with is None:
         return ""
     counted = "counted below" if "steps" in began_with else "not counted: there is no record of it"
-    return f"\n\nIt began with the weights of `{began_with['path']}`, whose training is {counted}."
+    source = f"`{began_with['path']}`"
+    if "game" in began_with:
+        source += f", trained in `{began_with['game']}`"
+    return f"\n\nIt began with the weights of {source}. Their training is {counted}."
