@@ -55,6 +55,8 @@ SETTINGS = [
 CAPS = ["selfplay.fast_fraction=0.75", "selfplay.fast_simulations=12"]
 """Three of four moves get 12 simulations and are not trained on; with 60 for the fourth the mean is
 24, that of BASE."""
+FALLS_LATE = ["optimizer.schedule={kind: step, milestones: [0.85]}"]
+"""A tenth of the rate from 85 % of the training on, instead of a cosine over all of it."""
 LEVERS = {
     "global pooling": ["network.attention=global_pooling"],
     "ownership and score": ["network.heads={ownership: 0.5, score: 0.2}"],
@@ -92,6 +94,8 @@ LEVERS = {
     "half search value": ["replay.value_mixing=0.5"],
     "resignation": ["selfplay.resign_value=0.95"],
     "constant learning rate": ["optimizer.schedule.kind=constant"],
+    "learning rate falls late": FALLS_LATE,
+    "twice the rate, falls late": ["optimizer.learning_rate=8e-3", *FALLS_LATE],
     "half the learning rate": ["optimizer.learning_rate=2e-3"],
     "twice the learning rate": ["optimizer.learning_rate=8e-3"],
     "48 channels": ["network.channels=48"],
