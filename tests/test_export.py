@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import made_up_folders
 import numpy as np
 import pytest
 import torch
@@ -158,18 +159,30 @@ def test_an_agent_with_anothers_initial_weights_names_it_and_adds_its_totals(
 
 
 def test_an_agent_whose_initial_weights_were_trained_in_another_game_names_that_game(run, tmp_path):
-    wider = replace(CONFIG, game="connect_four:width=8")
-    checkpoint.save(tmp_path / "first", 5, checkpoint.load(run).weights, {}, wider)
-    source = str(tmp_path / "first")
+    source, other = str(tmp_path / "first"), "gomoku:size=3,length=3"
+    first = replace(CONFIG, game=other)
+    checkpoint.save(tmp_path / "first", 5, checkpoint.load(run).weights, {}, first)
     config = replace(CONFIG, training=TrainingSettings(initial_weights=source))
     checkpoint.save(tmp_path / "second", 10, checkpoint.load(run).weights, {}, config)
-    sentence = f"the weights of `{source}`, trained in `connect_four:width=8`. Their training"
+    sentence = f"the weights of `{source}`, trained in `{other}`. Their training"
     for run_or_agent, agent in (("second", "agent"), ("agent", "again")):
         card = export.export(tmp_path / run_or_agent, tmp_path / agent).read_text()
         assert sentence in card
         assert training_of(tmp_path / agent)["began_with"] == {
-            "path": source, "game": "connect_four:width=8", "steps": 5,
+            "path": source, "game": other, "steps": 5,
         }  # fmt: skip
+
+
+@pytest.mark.parametrize(("stated", "kept"), [(3, None), ("x\n\x1b[2J", "x ?[2J"), ("go", "go")])
+def test_the_game_of_the_initial_weights_is_one_line_of_text_or_left_out(
+    stated, kept, run, tmp_path
+):
+    export.export(run, tmp_path / "agent")
+    training = training_of(tmp_path / "agent") | {"began_with": {"path": "a", "game": stated}}
+    made_up_folders.seal(tmp_path / "agent", training=training)
+    card = export.export(tmp_path / "agent", tmp_path / "again").read_text()
+    assert training_of(tmp_path / "again")["began_with"].get("game") == kept
+    assert (f"trained in `{kept}`" in card) == (kept is not None)
 
 
 def test_unknown_totals_of_the_initial_weights_are_left_out(run, second, tmp_path):

@@ -100,7 +100,7 @@ RUNGS = {
         f'gtp:cmd="{OPPONENTS} open_spiel --game gomoku(size=15) --simulations 20000"',
         100, "-", begins=True,
     ),
-    "go_9x9": Rung("go:size=9,komi=7", f"gtp:cmd='{GNU_GO} --seed 1'", 200, "-"),
+    "go_9x9": Rung("go:size=9,komi=7", f"gtp:cmd='{GNU_GO} --seed 1'", 200, "90 %"),
 }  # fmt: skip
 
 

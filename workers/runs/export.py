@@ -102,9 +102,9 @@ def totals(exported: Trained, counted: tuple[Path, ...] = ()) -> dict[str, Any]:
     ``minutes`` are of wall clock, ``cpu_minutes`` of the training process; ``parts`` is the number
     of resumptions plus one. An exported agent has them in its manifest. Where the initial weights
     were those of another agent, its totals are added: 20 steps after 10 steps are 30. Then
-    ``began_with`` holds the other's totals, its ``path`` and, where that is another one, its
-    ``game``, or the path alone if there is no agent at it any more. ``counted``: the runs whose
-    totals are not added again.
+    ``began_with`` holds its ``path``, its ``game`` if the text of that differs, and its totals;
+    what cannot be read any more is left out. ``counted``: the runs whose totals are not added
+    again.
     """
     if (recorded := checkpoint.training_of(exported.path)) is not None:
         return {"steps": exported.step} | _recorded(recorded)
@@ -116,10 +116,10 @@ def totals(exported: Trained, counted: tuple[Path, ...] = ()) -> dict[str, Any]:
     origin: dict[str, Any] = {"path": source}
     try:
         first = checkpoint.describe(source)
+        if first.config.game != exported.config.game:
+            origin["game"] = one_line(first.config.game)
         counted = (*counted, run)
         earlier = totals(first, counted) if _run(first) not in counted else {}
-        if first.config.game != exported.config.game:
-            origin["game"] = first.config.game
     except ValueError:
         pass  # moved or removed since
     if earlier:
