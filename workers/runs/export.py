@@ -29,6 +29,8 @@ much more, or less, than the run's own ``minutes``."""
 TOTALS = ("steps", "games", "positions", "minutes", "cpu_minutes", "parts")
 """Totals that an agent with another's initial weights adds to those of the other's training."""
 BEGAN_WITH = "began_with"
+ORIGIN = ("path", "game")
+"""Texts about the initial weights, which stand beside their totals."""
 UNKNOWN_STRENGTH = "Not measured yet."
 STRENGTH = f"""\
 ## How strong
@@ -137,10 +139,9 @@ def _recorded(training: object) -> dict[str, Any]:
         name: training[name] for name in names if cards.is_finite(training.get(name))
     }
     match training.get(BEGAN_WITH):
-        case {"path": str(path)} as first:
-            figures[BEGAN_WITH] = {"path": one_line(path)} | _recorded(first)
-            if isinstance(played := first.get("game"), str):
-                figures[BEGAN_WITH]["game"] = one_line(played)
+        case {"path": str()} as first:
+            texts = {key: one_line(first[key]) for key in ORIGIN if isinstance(first.get(key), str)}
+            figures[BEGAN_WITH] = texts | _recorded(first)
     return figures
 
 
