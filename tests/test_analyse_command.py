@@ -133,6 +133,11 @@ def test_a_score_lead_is_a_multiple_of_the_value_and_there_only_where_it_was_dem
         ({"id": "a", "moves": [], "maxVisits": 1e3}, "maxVisits"),
         ({"id": "a", "moves": [], "maxTime": -1}, "maxTime"),
         ({"id": "a", "moves": [], "maxTime": "1"}, "maxTime"),
+        ({"id": "a", "moves": [], "maxTime": 10**400}, "maxTime"),
+        (
+            {"id": "a", "moves": [], "reportDuringSearchEvery": -(10**400)},
+            "reportDuringSearchEvery",
+        ),
         ({"id": "a", "moves": [], "includePolicy": 1}, "includePolicy"),
         ({"id": "a", "moves": [], "priority": "high"}, "priority"),
         ({"id": "a", "moves": [], "boardXSize": 9}, "boardXSize"),
@@ -156,8 +161,10 @@ def test_a_bad_request_has_an_error_that_names_the_field_and_the_next_is_answere
     "line",
     ["{", "[]", "7", '"id"', "\x00", "[" * 100_000, '{"id":"a","maxTime":NaN,"moves":[]}',
      '{"id":"a","maxTime":1e999,"moves":[]}', '{"id":' + "9" * 5000 + "}",
-     "x" * (LONGEST + 10)],
-    ids=range(10),
+     "x" * (LONGEST + 10),
+     '{"id":"a","action":"clear_cache","x":' + "[" * 950 + "]" * 950 + "}",
+     '{"id":"a","moves":[],"komi":' + '{"x":' * 60_000 + "0" + "}" * 60_000 + "}"],
+    ids=range(12),
 )  # fmt: skip
 def test_a_line_that_is_no_request_has_an_error(line):
     bad, good = ask(line, {"id": "next", "moves": [], "maxVisits": 1})
@@ -166,21 +173,34 @@ def test_a_line_that_is_no_request_has_an_error(line):
     assert good["id"] == "next"
 
 
+NUMBERS = st.integers(-(10**400), 10**400) | st.integers(-3, 30) | st.floats()
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    st.none() | st.booleans() | NUMBERS | st.text(max_size=3),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
     max_leaves=6,
 )
-FIELDS = st.sampled_from(
-    ["id", "moves", "analyzeTurns", "maxVisits", "action", "terminateId", "priority", "komi",
-     "rules", "overrideSettings", "initialPlayer", "includePolicy"]
-)  # fmt: skip
+DEEP = st.integers(1, 3000).map(lambda depth: "[" * depth + "]" * depth)
+NAMES = ("id", "moves", "analyzeTurns", "maxVisits", "maxTime", "reportDuringSearchEvery", "action",
+         "terminateId", "priority", "komi", "rules", "boardXSize", "overrideSettings",
+         "initialStones", "initialPlayer", "includePolicy", "unknown")  # fmt: skip
+ACTIONS = st.sampled_from(["query_version", "clear_cache", "terminate", "terminate_all"])
+VALUES = {"action": ACTIONS.map(json.dumps), "moves": st.just("[5, 1]")}
+"""Values that are right, which are sent beside others."""
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.dictionaries(FIELDS, JSON, max_size=5), max_size=4), st.binary(max_size=80))
-def test_whatever_is_sent_only_objects_come_back_and_the_last_request_is_answered(requests, noise):
-    texts = [json.dumps(one) for one in requests]
+@st.composite
+def nearly_right(draw) -> str:
+    """A request in which up to three fields hold anything."""
+    fields = {"id": '"x"', "moves": "[]"}
+    for name in draw(st.lists(st.sampled_from(NAMES), min_size=1, max_size=3)):
+        anything = NUMBERS.map(json.dumps) | JSON.map(json.dumps) | DEEP
+        fields[name] = draw(anything | VALUES.get(name, anything))
+    return "{" + ",".join(f'"{name}":{value}' for name, value in fields.items()) + "}"
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(nearly_right(), max_size=4), st.binary(max_size=80))
+def test_whatever_is_sent_only_objects_come_back_and_the_last_request_is_answered(texts, noise):
     last = json.dumps({"id": "the last one", "moves": []})
     broken = noise.replace(b"\n", b" ").decode("latin-1")
     answers = ask(*texts, broken, last, game="tic_tac_toe", player="random")

@@ -50,6 +50,11 @@ class Inbox:
         with self._changed:
             return self._lines[0] if self._lines else None
 
+    def waiting(self) -> list[str]:
+        """All lines that have arrived, in their order; they stay."""
+        with self._changed:
+            return list(self._lines)
+
     def ready(self) -> bool:
         """Whether ``get`` would return at once: a line has arrived, or the input has ended."""
         return bool(self._lines) or self._ended

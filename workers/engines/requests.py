@@ -4,9 +4,9 @@ See docs/Analysis_Engine.md of KataGo for their meaning there, docs/engine_proto
 """
 
 import json
+import sys
+from collections.abc import Iterable
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from alphazero.errors import one_line, reason
 from alphazero.judging import session
@@ -15,6 +15,9 @@ from workers.engines.engine import MOST_SIMULATIONS
 
 LONGEST_ID = 200
 """Characters of an id."""
+DEEPEST = 20
+"""Levels of lists and objects in a request. Python writes values that are much deeper with an
+exception, and requests are repeated in answers; the fields that are read have at most three."""
 MOST_SECONDS = 1e6
 KNOWN = ("id", "moves", "initialPlayer", "analyzeTurns", "maxVisits", "maxTime", "includePolicy",
          "priority", "reportDuringSearchEvery", "rules", "komi", "boardXSize", "boardYSize",
@@ -69,14 +72,29 @@ class Request(NamedTuple):
 
 
 def parse(line: str) -> dict[str, Any]:
-    """The object in a line of JSON; ``Bad``: there is none."""
+    """The object in a line of JSON; ``Bad``: there is none, or one that is too deep."""
     try:
         fields = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise Bad(f"this is no JSON: {reason(error)}") from None
     if not isinstance(fields, dict):
         raise Bad("a request is an object: {...}")
+    level: list[Any] = [fields]
+    for _ in range(DEEPEST):
+        level = [value for outer in level for value in _inside(outer)]
+    if any(isinstance(value, list | dict) for value in level):
+        raise Bad(f"a request has at most {DEEPEST} levels of lists and objects")
     return fields
+
+
+def _inside(value: object) -> Iterable[Any]:
+    """The values in a list or an object; none in anything else."""
+    match value:
+        case list():
+            return value
+        case dict():
+            return value.values()
+    return ()
 
 
 def identify(fields: dict[str, Any]) -> str:
@@ -182,6 +200,6 @@ def _number(fields: dict[str, Any], key: str, most: float) -> float | None:
     value = fields.get(key)
     if value is None:
         return None
-    if type(value) not in (int, float) or not (np.isfinite(value) and value > 0):
+    if type(value) not in (int, float) or not 0 < value <= sys.float_info.max:
         raise Bad(f"{key} is a number of seconds above 0", key)
     return min(float(value), most)

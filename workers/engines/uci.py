@@ -194,18 +194,19 @@ class Uci:
     def _stopped(self, infinite: bool) -> Callable[[], bool]:
         """Whether the search has to end: for ``stop`` or ``quit``, and without an end for any line.
 
-        So ``ponderhit``, after a ``go ponder`` that was not offered, has a move at once.
-        ``isready`` is answered meanwhile.
+        So ``ponderhit``, after a ``go ponder`` that was not offered, has a move at once. ``stop``
+        and ``quit`` end the search behind other lines, too, which are read after it. ``isready`` is
+        answered meanwhile where no other line comes before it.
         """
 
         def stopped() -> bool:
-            while (line := self._inbox.next()) is not None:
-                if line.strip() not in ("isready", ""):
-                    return infinite or line.strip() in ("stop", "quit")
+            while (line := self._inbox.next()) is not None and line.strip() in ("isready", ""):
                 self._inbox.get()
                 if line.strip() == "isready":
                     self._line("readyok")
-            return infinite and self._inbox.ended
+            if infinite:
+                return line is not None or self._inbox.ended
+            return any(line.strip() in ("stop", "quit") for line in self._inbox.waiting())
 
         return stopped
 
