@@ -99,6 +99,51 @@ def find_problem_of_record(game: Game, record: GameRecord) -> str | None:
     return _wrong_numbers(rows) or _wrong_positions(game, record)
 
 
+class Running(NamedTuple):
+    """``B`` games that are being played, with room for ``P`` plies, as they were stored."""
+
+    states: States
+    """``[B]``: the positions after the last moves."""
+    plies: NDArray[np.int64]
+    """``[B]``: the moves of each."""
+    actions: NDArray[np.int32]
+    """``[B, P]``."""
+    rows: NDArray
+    """``[B, P]``: where ``recorded``, the row of the position before each move."""
+    recorded: NDArray[np.bool_]
+    """``[B, P]``; nothing is recorded after the last move."""
+
+
+def find_problem_of_running(game: Game, running: Running) -> str | None:
+    """A line about what contradicts the rules in games that go on; None if nothing does.
+
+    They are played again from their moves, in lock step.
+    """
+    plies, actions = running.plies, running.actions
+    if not (plies < game.max_plies).all():
+        return f"a game has {plies.max()} plies, at most {game.max_plies - 1} can go on"
+    states = game.initial(len(plies))
+    for ply in range(plies.max()):
+        playing = np.flatnonzero(plies > ply)
+        current, chosen = states[playing], actions[playing, ply]
+        legal = game.legal(current)
+        if not (allowed := _allowed(legal, chosen)).all():
+            return f"move {ply + 1} of a game, action {chosen[~allowed][0]}, is illegal"
+        here = running.recorded[playing, ply]
+        rows = records.as_items(running.rows)[playing[here], ply].view(running.rows.dtype)
+        if records.states_of(rows).tobytes() != current[here].tobytes():
+            return f"the position before move {ply + 1} of a game is not that of its moves"
+        if not np.array_equal(rows["policy_action"], records.legal_actions(game, legal[here])):
+            return f"the legal moves before move {ply + 1} of a game are wrong"
+        rows["outcome"] = 0  # not known before the end
+        if problem := _wrong_numbers(rows):
+            return problem
+        states[playing] = game.step(current, chosen)
+    if states.tobytes() != running.states.tobytes():
+        return "the position of a game is not that of its moves"
+    return None if np.isnan(game.outcome(states)).all() else "a game is over"
+
+
 def rebuild(game: Game, games: Sequence[Stored]) -> list[GameRecord | str]:
     """The record of each game, its arrays read-only; or a line that says what is wrong in it.
 
@@ -159,8 +204,7 @@ class _Rebuilding:
             playing = playing[self.plies[playing] > ply]
             current, chosen = states[playing], actions[first[playing] + ply]
             legal = game.legal(current)
-            inside = np.clip(chosen, 0, game.num_actions - 1)
-            allowed = legal[np.arange(len(playing)), inside] & (inside == chosen)
+            allowed = _allowed(legal, chosen)
             if not allowed.all():
                 for i, action in zip(playing[~allowed], chosen[~allowed], strict=True):
                     self._note(int(i), f"move {ply + 1}, action {action}, is illegal")
@@ -234,6 +278,12 @@ class _Rebuilding:
         rows, actions = items.view(self.rows.dtype), stored.actions.astype(np.int32)
         rows.flags.writeable = actions.flags.writeable = False
         return GameRecord(int(stored.game_id), int(stored.version), actions, rows, ending)
+
+
+def _allowed(legal: NDArray[np.bool_], chosen: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """``[B]``: whether each ``chosen [B]``, which may be any number, is one of ``legal [B, A]``."""
+    inside = np.clip(chosen, 0, legal.shape[1] - 1)
+    return legal[np.arange(len(chosen)), inside] & (inside == chosen)
 
 
 def _wrong_numbers(rows: NDArray) -> str | None:

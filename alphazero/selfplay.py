@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from alphazero import records
 from alphazero.evaluators import random_actions
+from alphazero.rebuilding import Running, find_problem_of_running
 from alphazero.search import continues_trees
 from alphazero.search.conclusion import merge
 from alphazero.selfplay_settings import SelfPlaySettings
@@ -115,8 +116,9 @@ class GameGroup:
     def restore(self, state: dict) -> None:
         """Continue from the ``state()`` of a group with the same game and settings.
 
-        ``ValueError`` where sizes differ. The ids that the other group had used are drawn from
-        ``game_ids`` and skipped. States of earlier versions are converted.
+        ``ValueError`` where sizes differ, or where the games contradict the rules: they are played
+        again. The ids that the other group had used are drawn from ``game_ids`` and skipped. States
+        of earlier versions are converted.
         """
         arrays = state["arrays"]
         for name in _COUNTERS:
@@ -136,6 +138,9 @@ class GameGroup:
         self._make_room(int(self._plies.max()))
         played, recorded = self._masks()
         self._actions[played], self._rows[recorded] = actions, rows
+        running = Running(self._current, plies, self._actions, self._rows, recorded)
+        if problem := find_problem_of_running(self._game, running):
+            raise ValueError(f"self-play state: {problem}")
         self._kept = [None] * len(self._kept)
         for rng, stored in zip(self._rngs, state["rngs"], strict=True):
             rng.bit_generator.state = stored

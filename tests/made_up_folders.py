@@ -313,6 +313,17 @@ STATES: dict[str, Callable[[dict], object]] = {
     "rngs": _put("fleet.seats.0.group.rngs", [{}]),
     "started": _put("fleet.seats.0.group.started", 10**15),
     "plies": _put("fleet.seats.0.group.arrays._plies", lambda old: b"\xff" * len(old)),
+    "current": _put("fleet.seats.0.group.arrays._current", lambda old: b"\xff" * len(old)),
+    "actions": _put("fleet.seats.0.group.arrays._actions", lambda old: b"\x01" * len(old)),
+    "rows": _put("fleet.seats.0.group.arrays._rows", lambda old: b"\x7f" * len(old)),
+    "losses": _put("learner.losses.recent", [["x"]]),
+    "losses huge": _put("learner.losses.recent", [10**400]),
+    "high": _put("learner.losses.high", 10**9), "jump": _put("learner.losses.jump", "x"),
+    "moments empty": _put("learner.optimizer.state", {}),
+    "moments lost": _put("learner.optimizer.state.0", {}),
+    "moments small": _put("learner.optimizer.state.0.exp_avg", torch.zeros(())),
+    "moments text": _put("learner.optimizer.state.0.exp_avg", "x"),
+    "moments unknown": _put("learner.optimizer.state.0.more", torch.zeros(())),
     "frames": _put("fleet.seats.0.played", [b"x"]), "weights": _put("fleet.weights", {}),
 }  # fmt: skip
 MANIFESTS: dict[str, Callable[[dict], object]] = {

@@ -26,6 +26,13 @@ def test_every_folder_is_the_agent_of_one_game():
     assert folders == sorted(agents.FOLDERS.values())
 
 
+def test_the_readme_names_the_games_of_all_agents():
+    (sentence,) = re.findall(r"Trained \[agents\].* come with the program;",
+                             (ROOT / "README.md").read_text(encoding="utf-8"))  # fmt: skip
+    named = [games.make(spec).name for spec in re.findall(r"`(.*?)`", sentence)]
+    assert sorted(named) == agents.names()
+
+
 @each_agent
 def test_an_agent_is_undamaged_small_and_plays_the_game_of_its_name(name):
     folder = agents.find(name)

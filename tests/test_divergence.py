@@ -9,6 +9,7 @@ from test_train import metrics, run, tiny
 
 from alphazero import checkpoint, sealed
 from alphazero.errors import RunFailed
+from alphazero.nn import divergence
 from alphazero.nn.divergence import Diverged, Losses
 from workers import cli
 
@@ -52,6 +53,20 @@ def test_losses_resume_in_the_middle_of_a_jump():
         second.restore(first.state())
         assert stop_of(losses[cut:], second, cut) == (49, 30)
         assert second.state() == stopped(losses).state()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"recent": ["x"]}, {"recent": [math.nan]}, {"recent": [1.0] * 101}, {"recent": 3},
+     {"recent": [10**400]}, {"high": -1}, {"high": 20}, {"high": "x"}, {"jump": 1.5}],
+    ids=range(9),
+)  # fmt: skip
+def test_losses_that_no_training_stores_are_refused(change):
+    good = {"recent": [1.0, 2.0], "high": 3, "jump": 7}
+    divergence.check(good)
+    divergence.check(Losses().state())
+    with pytest.raises(ValueError, match="recent losses"):
+        divergence.check(good | change)
 
 
 def stopped(losses):

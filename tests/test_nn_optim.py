@@ -19,6 +19,26 @@ def step_with_gradient(settings: OptimizerSettings, gradient: float):
     return before, [matrix.detach(), vector.detach()]
 
 
+@pytest.mark.parametrize("name", optim.MOMENTS)
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_the_moments_that_torch_stores_are_accepted_and_others_are_not(name, momentum):
+    leaves = nn.Parameter(torch.ones(3, 2)), nn.Parameter(torch.ones(4))
+    optimizer = optim.build(*leaves, OptimizerSettings(name=name, momentum=momentum))
+    optim.check_moments(name, leaves, 0, optimizer.state_dict()["state"])
+    for leaf in leaves:
+        leaf.grad = torch.ones_like(leaf)
+    optimizer.step()
+    moments = optimizer.state_dict()["state"]
+    optim.check_moments(name, leaves, 1, moments)
+    part = optim.MOMENTS[name][-1]
+    wrong = [[], {2: {}}, {0: 3}, {0: {part: torch.ones(7)}}, {0: {part: None}}, {1: {"x": leaves}}]
+    if moments and name != "sgd":
+        wrong += [{}, {0: moments[0]}, {**moments, 1: {}}]
+    for other in wrong:
+        with pytest.raises(ValueError, match="the optimizer's moments"):
+            optim.check_moments(name, leaves, 1, other)
+
+
 def test_l2_alone_shrinks_matrices_by_hand_and_skips_vectors():
     settings = OptimizerSettings(name="sgd", learning_rate=0.1, l2=0.5, momentum=0)
     before, after = step_with_gradient(settings, 0.0)

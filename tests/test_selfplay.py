@@ -16,7 +16,7 @@ from alphazero.config import SelfPlaySettings
 from alphazero.evaluators import uniform
 from alphazero.nn import state as training_state
 from alphazero.packing import count_game
-from alphazero.records import states_of, unpack_policy
+from alphazero.records import legal_actions, states_of, unpack_policy
 from alphazero.search import run
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
@@ -135,6 +135,60 @@ def test_a_state_of_other_settings_is_refused_in_one_line():
     small, large = (GameGroup(game, PUCT(), to_the_end(games=size), 0, count()) for size in (2, 3))
     with pytest.raises(ValueError, match="resume with the game and selfplay settings"):
         large.restore(small.state())
+
+
+@pytest.mark.parametrize("spec", ["connect_four", "hex:size=5", "go:size=5", "chess"])
+def test_games_in_progress_that_contradict_the_rules_are_refused(spec):
+    """Kernels trust their states: a stranger's could write outside their arrays."""
+    game, settings = games.make(spec), to_the_end(games=2, random_opening_plies=3)
+    group = GameGroup(game, PUCT(simulations=2), settings, 0, count())
+    for _ in range(4):
+        run(group.move(), uniform(game))
+    state, rng = group.state(), np.random.default_rng(0)
+    row, arrays = group._rows.dtype, state["arrays"]
+    fields = {
+        name: (int(offset), field.itemsize) for name, (field, offset, *_) in row.fields.items()
+    }
+    places = {
+        "_current": range(len(arrays["_current"])),
+        "_actions": range(len(arrays["_actions"])),
+        "_rows": [row.itemsize + fields[name][0] + at for name in ("state", "policy_action")
+                  for at in range(fields[name][1])],
+    }  # fmt: skip
+    for name, choices in places.items():
+        for place in rng.choice(choices, 12):
+            data = bytearray(arrays[name])
+            data[place] ^= int(rng.integers(1, 256))
+            with pytest.raises(ValueError, match="self-play state: ") as refused:
+                group.restore(state | {"arrays": arrays | {name: bytes(data)}})
+            assert "\n" not in str(refused.value)
+    group.restore(state)
+
+
+@pytest.mark.parametrize("field", ["value", "surprise", "policy_weight"])
+def test_a_game_in_progress_with_a_number_that_is_not_finite_is_refused(field):
+    game = games.make("connect_four")
+    group = GameGroup(game, PUCT(simulations=2), to_the_end(games=2), 0, count())
+    run(group.move(), uniform(game))
+    group._rows[field][1, 0] = np.nan
+    with pytest.raises(ValueError, match=r"self-play state: a (value|surprise|policy) "):
+        group.restore(group.state())
+
+
+def test_a_finished_game_is_no_game_in_progress():
+    game = games.make("tic_tac_toe")
+    group = GameGroup(game, PUCT(simulations=2), to_the_end(games=1), 0, count())
+    for action in (0, 3, 1, 4, 2):  # X has the first row
+        group._actions[0, group._plies[0]] = action
+        group._rows["state"][0, group._plies[0]] = group._current[0]
+        group._rows["policy_action"][0, group._plies[0]] = legal_actions(
+            game, game.legal(group._current)
+        )[0]
+        group._rows["policy_weight"][0, group._plies[0], 0] = 1
+        group._current = game.step(group._current, np.array([action]))
+        group._plies[0] += 1
+    with pytest.raises(ValueError, match="self-play state: a game is over"):
+        group.restore(group.state())
 
 
 def test_random_openings_have_every_length_up_to_the_limit_and_are_not_recorded():

@@ -33,6 +33,16 @@ class Diverged(RuntimeError):
         self.step = step
 
 
+def check(state: Any) -> None:
+    """``ValueError``, one line, where ``state``, from anyone, is no ``state`` of ``Losses``."""
+    match state:
+        case {"recent": list(recent), "high": int(high), "jump": None | int()}:
+            finite = all(type(loss) is float and math.isfinite(loss) for loss in recent)
+            if finite and len(recent) <= RECENT and 0 <= high < PATIENCE:
+                return
+    raise ValueError("the recent losses of the training are not what a training stores")
+
+
 class Losses:
     """The recent losses of one training, and where they jumped."""
 
@@ -78,7 +88,7 @@ class Losses:
         return {"recent": list(self._recent), "high": self._high, "jump": self.jump}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue from a ``state``."""
+        """Continue from a ``state``, which ``check`` accepts."""
         self._recent = deque(state["recent"], RECENT)
         self._high, self.jump = state["high"], state["jump"]
 

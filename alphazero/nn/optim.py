@@ -1,7 +1,7 @@
 """Optimizers, learning-rate schedules and averaged weights."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -10,6 +10,14 @@ from alphazero.nn.settings import OptimizerSettings, ScheduleSettings
 
 BETA_2 = 0.999
 """Adam's decay of squared gradients (Kingma & Ba 2015, algorithm 1)."""
+MOMENTS = {
+    "adam": ("step", "exp_avg", "exp_avg_sq"),
+    "adamw": ("step", "exp_avg", "exp_avg_sq"),
+    "sgd": ("momentum_buffer",),
+    "rmsprop": ("step", "square_avg"),
+}
+"""What torch's optimizers store of each parameter after a step, by ``settings.name``; sgd without
+momentum stores nothing. ``step`` is a number, the others have the parameter's shape."""
 
 
 def build(matrices: Tensor, others: Tensor, settings: OptimizerSettings) -> torch.optim.Optimizer:
@@ -32,6 +40,26 @@ def build(matrices: Tensor, others: Tensor, settings: OptimizerSettings) -> torc
     if settings.name == "sgd":
         return torch.optim.SGD(groups, lr=rate, momentum=settings.momentum, fused=True)
     return torch.optim.RMSprop(groups, lr=rate)
+
+
+def check_moments(name: str, leaves: Sequence[Tensor], steps: int, moments: object) -> None:
+    """``ValueError``, one line, unless ``moments`` are those of ``leaves`` after ``steps`` steps.
+
+    ``moments``: the part ``state`` of an optimizer's ``state_dict``, from anyone. Names, types and
+    shapes are compared, not the numbers.
+    """
+    if not isinstance(moments, dict) or not moments.keys() <= set(range(len(leaves))):
+        raise ValueError("the optimizer's moments are not those of two parameters")
+    for number, leaf in enumerate(leaves):
+        stored = moments.get(number, {})
+        if stored == {} and (steps == 0 or name == "sgd"):
+            continue
+        right = {part: () if part == "step" else tuple(leaf.shape) for part in MOMENTS[name]}
+        if not isinstance(stored, dict) or right != {
+            part: tuple(moment.shape) if isinstance(moment, Tensor) else None
+            for part, moment in stored.items()
+        }:
+            raise ValueError(f"the optimizer's moments are not those of {name} and this network")
 
 
 def schedule(settings: ScheduleSettings) -> Callable[[int, float], float]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alphazero.nn import optim
+from alphazero.nn import divergence, optim
 from alphazero.nn.device import PRECISIONS, choose, cores, has_tiles
 from alphazero.nn.divergence import FACTOR, Losses
 from alphazero.nn.flat import Flat
@@ -182,10 +182,10 @@ class Optimization:
             if type(state.get(name, False)) is not bool:
                 raise ValueError(f"{name} {state[name]!r} is neither true nor false")
         leaves = [group["params"][0] for group in self._optimizer.param_groups]
-        for number, moments in state["optimizer"]["state"].items():
-            for name, moment in moments.items():
-                if moment is not None and moment.shape not in ((), leaves[number].shape):
-                    raise ValueError(f"the optimizer's {name} belongs to another network")
+        moments = state["optimizer"]["state"]
+        optim.check_moments(self._settings.name, leaves, state["step"], moments)
+        if "losses" in state:
+            divergence.check(state["losses"])
 
 
 class Progress:
