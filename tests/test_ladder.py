@@ -1,5 +1,6 @@
 """The ladder: ratings against hand-made and simulated results, and the one that is shipped."""
 
+import json
 import math
 import re
 from dataclasses import replace
@@ -16,6 +17,9 @@ from games import solvers
 from workers import cli
 
 GAME = games.make("tic_tac_toe")
+
+
+RUNG = {"player": "random", "elo": 0.0, "error": 0.0, "games": 0}
 
 
 def made_up(rung_elos, openings=("51", "15", "59", "95"), game="tic_tac_toe"):
@@ -166,18 +170,49 @@ def test_the_search_for_openings_that_do_not_exist_ends(monkeypatch):
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"reach": 0}, "reach is at least 1, not 0"),
-        ({"pairing_games": 0}, "pairing_games are 1 to twice the openings, not 0"),
+        ({"reach": 0}, "reach: should be greater than or equal to 1"),
+        ({"pairing_games": 0}, "pairing_games: should be greater than or equal to 1"),
         ({"pairing_games": 9}, "pairing_games are 1 to twice the openings, not 9"),
         ({"pairing_games": 3}, "pairing_games is even, as each opening is played twice, not 3"),
-        ({"reach": "far"}, "is no ladder"),
+        ({"reach": "far"}, "reach: should be "),
+        ({"seed": -1}, "seed: should be "),
+        ({"game": 7}, "game: should be "),
+        ({"openings": 7}, "openings: should be "),
+        ({"openings": [["51"]]}, "openings.0: should be "),
+        ({"rungs": 7}, "not iterable"),
+        ({"rungs": [7]}, "must be a mapping"),
+        ({"rungs": [RUNG | {"elo": math.nan}]}, "elo: should be "),
+        ({"rungs": [RUNG | {"elo": 1e300}]}, "elo: should be "),
+        ({"rungs": [RUNG | {"player": ["random"]}]}, "player: should be "),
+        ({"rungs": [RUNG | {"more": 1}]}, "more: Unexpected keyword argument"),
+        ({"pairings": [[0, 1, 10**30, 0, 0]]}, "wins: should be "),
+        ({"pairings": [[0, 5, 1, 0, 0]]}, "rungs 0 and 5 are no pair of rungs"),
+        ({"pairings": [[0, 0, 1, 0, 0]]}, "rungs 0 and 0 are no pair of rungs"),
+        ({"more": 1}, "more: Unexpected keyword argument"),
     ],
 )
-def test_a_ladder_whose_calibration_has_no_plan_is_refused(change, complaint, tmp_path):
+def test_a_ladder_with_a_wrong_field_is_refused_in_one_line(change, complaint, tmp_path):
     path = tmp_path / "ladder.json"
-    ladder.save(replace(made_up([0]), **change), path)
-    with pytest.raises(ValueError, match=complaint):
+    ladder.save(made_up([0]), path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ValueError, match=f"{path} is no ladder: .*{complaint}") as refused:
         ladder.load(GAME, path)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [("[]", "it is not an object"), ("{}", "KeyError 'rungs'"), ("[" * 10**5, "recursion"),
+     ("{", "Expecting property name"), (" " * 2**21, "has 2,097,152 bytes, should have at most"),
+     ("\udcff", "can't decode")],
+    ids=range(6),
+)  # fmt: skip
+def test_a_file_that_is_no_ladder_is_refused_in_one_line(text, complaint, tmp_path):
+    path = tmp_path / "ladder.json"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(ValueError, match=f"{path} is no ladder: .*{complaint}") as refused:
+        ladder.load(GAME, path)
+    assert len(str(refused.value).splitlines()) == 1
 
 
 @pytest.fixture

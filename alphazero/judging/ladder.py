@@ -8,22 +8,29 @@ A rung may be a program, such as GNU Go. It is started only where the package's 
 game names it by the same text, so that a stranger's file starts nothing.
 """
 
+import dataclasses
 import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
+from alphazero import plain_files
+from alphazero.errors import reason
 from alphazero.judging import players
 from alphazero.judging.arena import Match, Progress, games_done, play_match
 from alphazero.judging.decisions import Player
 from alphazero.judging.lines import Line
 from alphazero.judging.mistakes import CONFIDENCE, wilson
 from alphazero.judging.ratings import count_games, expected_score, root
+from alphazero.ranges import STRICT, Count, Natural, NotNegative
 from alphazero.types import Stream
 from games import solvers
 from games.base import Game
@@ -35,61 +42,65 @@ SEARCH_MARGIN = 4000.0
 """A rating is searched from this much Elo below the lowest rung to this much above the highest."""
 PROCESSES = 2
 """Processes of a rung's program, where the rung's text does not state them."""
+Elo = Annotated[float, Field(ge=-1e5, le=1e5)]
+Text = Annotated[str, Field(max_length=1000)]
+Place = Annotated[int, Field(ge=0, lt=1000)]
+"""An index of a ladder's rung."""
 POINTS = np.array([1.0, 0.5, 0.0])
 """Points for a win, a draw and a loss."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class Rung:
     """One opponent of a ladder."""
 
-    player: str
+    player: Text
     """A text for ``players.make``, such as ``minimax:depth=3``."""
-    elo: float
+    elo: Elo
     """The difference to the first rung, whose Elo is 0."""
-    error: float
+    error: NotNegative
     """The standard error of that difference."""
-    games: int
+    games: Natural
     """The number of its games in the calibration."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class Pairing:
     """The results of one rung against a higher one; both are indices into the ladder's rungs."""
 
-    lower: int
-    higher: int
-    wins: int
+    lower: Place
+    higher: Place
+    wins: Natural
     """Games won by ``lower``."""
-    draws: int
-    losses: int
+    draws: Natural
+    losses: Natural
     """Games lost by ``lower``."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class Ladder:
     """All that a ladder's file holds."""
 
-    game: str
+    game: Text
     """The game's name."""
-    seed: int
+    seed: Natural
     """The seed of the openings and of the calibration's games."""
-    opening_plies: int
-    openings: tuple[str, ...]
+    opening_plies: Natural
+    openings: tuple[Text, ...]
     """Moves as in a position file, ``"4453"``."""
     rungs: tuple[Rung, ...]
     """In the order given to the calibration, roughly weakest first."""
     pairings: tuple[Pairing, ...]
     balanced: bool = True
     """Whether each opening is a draw with perfect play, by the game's solver; else it is random."""
-    reach: int = 3
+    reach: Count = 3
     """Places above and below a rung of those that it meets in the calibration. Results of farther
     ones are nearly certain in advance and carry little information."""
-    pairing_games: int | None = None
+    pairing_games: Count | None = None
     """Games of each pair in the calibration; None: every opening twice."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Record:
     """A player's results against one rung."""
 
@@ -108,7 +119,7 @@ class Record:
     """The number of different sequences of moves among the games."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Rating:
     """A player's Elo on the scale of a ladder, with a 95 % interval.
 
@@ -140,7 +151,8 @@ def installed() -> dict[str, Path]:
 def load(game: Game, path: Path | None = None) -> Ladder:
     """The ladder of ``game`` in the file ``path``; without ``path`` the one of the package.
 
-    ``ValueError``, one line: there is none, it is for another game, or an opening is not playable.
+    ``ValueError``, one line: there is none, it is for another game, an opening is not playable, or
+    something has a wrong type or size. The file may come from anyone.
     """
     if path and not path.is_file():
         raise ValueError(f"{path}: there is no such file")
@@ -149,14 +161,17 @@ def load(game: Game, path: Path | None = None) -> Ladder:
     if path is None:
         raise ValueError(f"{game.name} has no ladder; there is one for {'; '.join(sorted(known))}")
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields = json.loads(plain_files.read(path.resolve()))
+        if not isinstance(fields, dict):
+            raise ValueError("it is not an object: {...}")
         rungs = tuple(Rung(**row) for row in fields.pop("rungs"))
-        pairings = tuple(Pairing(*row) for row in fields.pop("pairings"))
-        openings = tuple(fields.pop("openings"))
-        ladder = Ladder(**fields, openings=openings, rungs=rungs, pairings=pairings)
+        columns = [field.name for field in dataclasses.fields(Pairing)]
+        rows = [dict(zip(columns, row, strict=True)) for row in fields.pop("pairings")]
+        pairings = tuple(Pairing(**row) for row in rows)
+        ladder = Ladder(**fields, rungs=rungs, pairings=pairings)
         _check_numbers(ladder)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no ladder: {error}") from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path} is no ladder: {reason(error)}") from None
     if ladder.game != game.name:
         raise ValueError(f"{path} is a ladder of {ladder.game}, not of {game.name}")
     _check_openings(game, ladder.openings, path)
@@ -164,11 +179,12 @@ def load(game: Game, path: Path | None = None) -> Ladder:
 
 
 def _check_numbers(ladder: Ladder) -> None:
-    """``ValueError``: the plan of the calibration has no pairs or no games."""
-    if ladder.reach < 1:
-        raise ValueError(f"reach is at least 1, not {ladder.reach}")
+    """``ValueError``: the plan of the calibration has no games, or a pairing has no such rungs."""
+    for pairing in ladder.pairings:
+        if not pairing.lower < pairing.higher < len(ladder.rungs):
+            raise ValueError(f"rungs {pairing.lower} and {pairing.higher} are no pair of rungs")
     number = ladder.pairing_games
-    if number is not None and not 1 <= number <= 2 * len(ladder.openings):
+    if number is not None and number > 2 * len(ladder.openings):
         raise ValueError(f"pairing_games are 1 to twice the openings, not {number}")
     if number is not None and number % 2:
         raise ValueError(f"pairing_games is even, as each opening is played twice, not {number}")
