@@ -24,6 +24,8 @@ which is less than the longest file of a checkpoint (``sealed.LARGEST``)."""
 
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 Positive = Annotated[float, Field(gt=0, le=HUGE)]
+Scale = Annotated[float, Field(ge=1e-6, le=1e9)]
+"""A constant of a search. Products and quotients of two are finite in float32."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
 NotNegative = Annotated[float, Field(ge=0, le=HUGE)]

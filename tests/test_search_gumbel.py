@@ -5,12 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up_games import OneMove
+from pydantic import ValidationError
 from reference_search import hashing
 
 import games
 from alphazero.evaluators import uniform
 from alphazero.search import halving, run
 from alphazero.search.gumbel import Gumbel
+from alphazero.search.puct import PUCT
 from alphazero.types import Evaluation
 
 LOGITS = np.array([0.5, -1.0, 1.5, 0.0, -0.5], np.float32)
@@ -168,7 +170,36 @@ def test_illegal_moves_get_no_visits_and_no_policy():
     assert result.policy.sum() == pytest.approx(1)
 
 
-def test_the_schedules_of_more_actions_than_simulations_are_alike_and_kept_once():
-    expected = [halving.schedule(max(1, m), 12).tolist() for m in range(40)]
-    assert all(rows == expected[12] for rows in expected[12:])
-    assert halving.new_schedules(100_000, 12).tolist() == expected[:13]
+@pytest.mark.parametrize("simulations", [1, 12, halving.LONGEST_KEPT + 1])
+def test_each_tree_has_the_schedule_of_its_actions_and_equal_ones_are_there_once(simulations):
+    considered = np.array([3, 100_000, 16, 3, 0, 1, 20_000, 16])
+    schedules, which = halving.schedules(considered, simulations)
+    for number, row in zip(considered.tolist(), which, strict=True):
+        assert np.array_equal(schedules[row], halving.schedule(max(1, number), simulations))
+    assert len({rows.tobytes() for rows in schedules}) == len(schedules)
+
+
+def test_more_simulations_than_searches_have_in_common_are_not_kept():
+    before = halving._kept.cache_info().currsize
+    halving.schedules(np.arange(2, 5), halving.LONGEST_KEPT + 1)
+    assert halving._kept.cache_info().currsize == before
+    largest = halving.LONGEST_KEPT * 2 * 4 * halving._kept.cache_info().maxsize
+    assert largest <= 21 * 10**6
+
+
+@pytest.mark.parametrize("value", [1e-6, 1e9])
+def test_the_constants_at_the_ends_of_their_ranges_give_finite_results(value):
+    game = games.make("connect_four")
+    one = np.ones(1, np.float32)
+    for search in (
+        Gumbel(visit_offset=value, value_scale=value),
+        PUCT(c_puct=value, c_base=value, dirichlet_total=min(value, 1e6)),
+    ):
+        steps = search(game, game.initial(1), [np.random.default_rng(0)], one)
+        result = run(steps, hashing(game))
+        for part in (result.policy, result.value):
+            assert np.isfinite(part).all()
+        assert result.policy.sum() == pytest.approx(1, abs=1e-5)
+    for constant in ("visit_offset", "value_scale"):
+        with pytest.raises(ValidationError):
+            Gumbel(**{constant: 1e-50})

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from alphazero.ranges import STRICT, Positive
+from alphazero.ranges import STRICT, Scale
 from alphazero.search import halving, kernels
 from alphazero.search.budget import Budget, clock, start
 from alphazero.search.conclusion import conclude, read_roots
@@ -51,9 +51,9 @@ class Gumbel:
     """Simulations per move; the algorithm improves the policy with as few as 2."""
     max_considered_actions: Annotated[int, Field(ge=2, le=2**31 - 1)] = 16
     """Number of root actions with which sequential halving begins; mctx's default is 16, too."""
-    visit_offset: Positive = 50.0
+    visit_offset: Scale = 50.0
     """The paper's ``c_visit``, which is 50 there and in mctx."""
-    value_scale: Positive = 0.1
+    value_scale: Scale = 0.1
     """The paper's ``c_scale``: 1 in its experiments on Go, 0.1 by default in mctx, both for values
     rescaled to [0, 1]; see docs/decisions/0006."""
     leaves: Annotated[int, Field(ge=1, le=2**16)] = 1
@@ -135,16 +135,13 @@ class Gumbel:
         self, game: Game, tree: Tree, root: "_Root", budget: Budget
     ) -> Generator[States, Evaluation, None]:
         """Grow fresh trees by ``budget.simulations``, fewer at the deadline."""
-        most = min(game.num_actions, self.max_considered_actions)
-        schedules = halving.schedules if budget.deadline is None else halving.new_schedules
-        schedule = schedules(most, budget.simulations or 0)
-        considered = np.minimum(root.considered, len(schedule) - 1)
+        schedules, which = halving.schedules(root.considered, budget.simulations or 0)
         offset, scale = np.float32(self.visit_offset), np.float32(self.value_scale)
 
         def select(remaining: NDArray[np.int32], rows: Rows) -> int:
             return kernels.select_gumbel(
                 tree.nodes, tree.edges, tree.raw, self.leaves, remaining, *rows[:2],
-                root.scores, considered, schedule, offset, scale,
+                root.scores, schedules, which, offset, scale,
             )  # fmt: skip
 
         ahead = self.look_ahead

@@ -6,19 +6,22 @@ from math import ceil, log2
 import numpy as np
 from numpy.typing import NDArray
 
+LONGEST_KEPT = 10_000
+"""Simulations of the schedules that are kept for later searches; longer ones take more memory than
+time to compute."""
 
-def new_schedules(considered: int, simulations: int) -> NDArray[np.int32]:
-    """``[n + 1, simulations, 2]``: row ``m`` is the ``schedule`` of ``m`` actions.
 
-    ``n`` is ``considered``, at most ``simulations``: with more actions the schedules are all alike,
-    because there is one simulation for each of the first ones.
+def schedules(
+    considered: NDArray[np.integer], simulations: int
+) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
+    """The ``schedule`` of each tree: ``[n, simulations, 2]`` different ones, and ``[B]`` which.
+
+    ``considered [B]``. With more actions than simulations the schedules are all alike, because
+    there is one simulation for each of the first ones.
     """
-    rows = min(considered, max(1, simulations))
-    return np.stack([schedule(max(1, m), simulations) for m in range(rows + 1)])
-
-
-schedules = lru_cache(maxsize=64)(new_schedules)
-"""The same, computed once for numbers that many searches have in common."""
+    numbers, which = np.unique(np.clip(considered, 1, max(1, simulations)), return_inverse=True)
+    make = schedule if simulations > LONGEST_KEPT else _kept
+    return np.stack([make(number, simulations) for number in numbers.tolist()]), which
 
 
 def schedule(considered: int, simulations: int) -> NDArray[np.int32]:
@@ -54,3 +57,7 @@ def schedule(considered: int, simulations: int) -> NDArray[np.int32]:
         parts.append(part)
         done, before, survivors = done + turns, survivors, max(2, survivors // 2)
     return np.concatenate(parts)[:simulations]
+
+
+_kept = lru_cache(maxsize=256)(schedule)
+"""The schedules that many searches have in common, at most 20 MB."""

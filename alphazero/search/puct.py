@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from alphazero.ranges import STRICT, Fraction, NotNegative, Positive
+from alphazero.ranges import STRICT, Fraction, NotNegative, Positive, Scale
 from alphazero.search import kernels
 from alphazero.search.budget import start
 from alphazero.search.conclusion import conclude, read_roots
@@ -32,9 +32,9 @@ class PUCT:
     simulations: Annotated[int, Field(ge=1, le=10**7)] = 64
     """Simulations per move. AlphaGo Zero used 1,600, AlphaZero 800; KataGo 600 to 1,000 for the
     quarter of its moves whose policies are trained on (Wu 2019, section 3.1)."""
-    c_puct: Positive = 1.25
+    c_puct: Scale = 1.25
     """How strongly the prior directs the search; 1.25 in AlphaZero's pseudocode."""
-    c_base: Positive = 19652.0
+    c_base: Scale = 19652.0
     """Visits at which c(N) exceeds ``c_puct`` by log 2, about 0.69: more exploration in large
     searches. 19652 in AlphaZero's pseudocode."""
     fpu_reduction: NotNegative = 0.2

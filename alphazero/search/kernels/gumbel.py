@@ -113,15 +113,14 @@ def _halving_edge(nodes, edges, tree, scores, required, visit_offset, value_scal
 @jit
 def select_gumbel(
     nodes, edges, raw, leaves, remaining, where, row_states,
-    scores, considered, schedule, visit_offset, value_scale,
+    scores, schedules, which, visit_offset, value_scale,
 ):  # fmt: skip
     """The ``tree.Select`` of Gumbel AlphaZero; returns the number of rows written.
 
     Sequential halving at the root, the improved policy below it. ``scores [B, A]``: Gumbel noise
-    plus logits. ``considered [B]``: the number of root actions that take part in the halving.
-    ``schedule [m + 1, simulations, 2]``: for that number, at most ``m``, and the number of
-    simulations begun so far, the visits that the next action must have, and 1 if this choice drops
-    actions (``halving.schedule``).
+    plus logits. ``schedules [n, simulations, 2]`` and ``which [B]``: for each tree's schedule and
+    the number of simulations begun so far, the visits that the next action must have, and 1 if this
+    choice drops actions (``halving.schedules``).
 
     A choice that drops actions waits until nothing is pending: otherwise virtual losses would lower
     the scores of the actions searched last, and they would be dropped.
@@ -135,7 +134,7 @@ def select_gumbel(
         while quota > 0:
             node, waiting = 0, nodes[tree, 0].pending
             # The root's own evaluation is a visit, too, but not a simulation.
-            required, drops = schedule[considered[tree], nodes[tree, 0].visits - 1 + waiting]
+            required, drops = schedules[which[tree], nodes[tree, 0].visits - 1 + waiting]
             if drops and waiting:
                 break
             edge = _halving_edge(
