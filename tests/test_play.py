@@ -110,6 +110,13 @@ def test_seconds_become_the_time_of_the_player(player, default, seconds, spec):
     assert play.opponent(player, default, seconds) == spec
 
 
+def test_a_player_with_a_time_of_its_own_takes_no_other(capsys):
+    words = ["play", "tic_tac_toe", "--player", "mcts:seconds=2", "--seconds", "1"]
+    assert cli.main(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--seconds: the player has seconds=2 already; leave one of them out" in line
+
+
 def test_a_clock_has_a_time_and_an_increment():
     assert options("--clock", "5m+3s").clock == (300.0, 3.0)
     assert options("--clock", "90s").clock == (90.0, 0.0)

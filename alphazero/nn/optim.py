@@ -16,7 +16,7 @@ MOMENTS = {
     "sgd": ("momentum_buffer",),
     "rmsprop": ("step", "square_avg"),
 }
-"""What torch's optimizers store of each parameter after a step, by ``settings.name``; sgd without
+"""The state of each parameter after a step in torch's optimizers, by ``settings.name``; sgd without
 momentum stores nothing. ``step`` is a number, the others have the parameter's shape."""
 
 

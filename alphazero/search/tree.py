@@ -16,6 +16,9 @@ first, which proves the root.
 Nodes hold edges of legal moves only: all trees of a batch share one array of edges, in which the
 edges of a node are neighbours: in random order at a root, which decides between equal scores, else
 in increasing order of their actions.
+
+Sums of values are float32: a mean of n equal values is off by at most n / 2^25, which is 0.00003
+after a thousand visits and 0.03 after a million. Of values that differ the errors mostly cancel.
 """
 
 import sys

@@ -52,14 +52,6 @@ def process_stopped(here: str, member: Member) -> bool:
     return False
 
 
-def new_reports(before: dict, status: dict) -> list[str]:
-    """The messages of ``status`` that the answer ``before`` has not; a node keeps its last ones."""
-    lines = status["reports"]
-    seen = before.get("reported", len(before.get("reports", ())))
-    new = status.get("reported", len(lines)) - seen
-    return lines[max(0, len(lines) - new) :]
-
-
 def ready(reference: Any) -> bool:
     """Whether the call has returned."""
     return bool(ray.wait([reference], timeout=0)[0])

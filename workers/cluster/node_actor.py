@@ -3,7 +3,6 @@
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +15,7 @@ from alphazero.errors import RunFailed
 from alphazero.nn.weights import Weights, lengthened
 from alphazero.packing import PackedGame
 from workers.cluster.connection import identity, versions
+from workers.cluster.messages import Messages
 from workers.node.evaluator import LoadableEvaluator
 from workers.node.fleet import Rates, task_of
 from workers.node.node import Node, NodeTimeouts
@@ -41,8 +41,6 @@ QUIET_SECONDS = 2.0
 """Seconds without a finished game after which a machine that is being drained has delivered all of
 them: moves that have begun are played to their end."""
 
-REPORTS = 40
-"""Messages about replaced processes that are kept for the driver, which asks twice per second."""
 LIVES = 2**12
 """Incarnation numbers that a node has for its search processes, and those that replace them: with
 64 processes each of them may be replaced 60 times."""
@@ -68,12 +66,10 @@ class NodeActor:
         the driver's ``versions``; ``ValueError`` where this machine has others."""
         if (here := versions()) != expected:
             raise ValueError(f"{OTHER_VERSIONS} {here}, but the run has {expected}")
-        self._reports: deque[str] = deque(maxlen=REPORTS)
-        self._reported = 0
-        self._reporting = threading.Lock()
+        self._messages = Messages()
         numbers = iter(range(incarnation, incarnation + LIVES))
         task = task_of(config, plan, make_evaluator)
-        self._node = Node(plan, task, numbers, timeouts, self._report)
+        self._node = Node(plan, task, numbers, timeouts, self._messages.add)
         self._bound = GAMES_UNACKNOWLEDGED * plan.players * plan.groups * config.selfplay.games
         self._iterations = self._pushes = 0
         self._rates = Rates(["games"])
@@ -178,23 +174,15 @@ class NodeActor:
         ``iterations`` advances at least once per ``ANSWER_SECONDS`` and a second.
         """
         counts = self._node.status()
-        with self._reporting:
-            reports, reported = list(self._reports), self._reported
         return {
             **identity(),
             **counts,
             "rates": self._rates.update(counts, self._node.plan.sharing),
             "iterations": self._iterations,
             "pushes": self._pushes,
-            "reports": reports,
-            "reported": reported,
+            **self._messages.status(),
             "pids": {kind: self._node.pids(kind) for kind in ("player", "evaluator")},
         }
-
-    def _report(self, report: str) -> None:
-        with self._reporting:  # the processes' messages arrive on threads of their own
-            self._reports.append(report)
-            self._reported += 1
 
     def close(self) -> None:
         """End all processes of this machine."""

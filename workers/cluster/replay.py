@@ -35,6 +35,7 @@ from alphazero.replay import Replay, Samples
 from alphazero.types import GameRecord
 from workers.cluster.connection import identity
 from workers.cluster.control_plane import patiently
+from workers.cluster.messages import Messages
 
 LOCK_TIMEOUT = 30.0
 """Seconds that a restarted actor waits for the lock of the process that died."""
@@ -68,8 +69,8 @@ class ReplayStore:
     ):
         """``resign_value``: that of ``selfplay``, for the log."""
         self._directory, self._resign_value = Path(directory), resign_value
-        self._reports: list[str] = []
-        self._replay = make_replay(self._reports.append)
+        self._messages = Messages()
+        self._replay = make_replay(self._messages.add)
         self._allowance: int | None = None
         self._storage_error: str | None = None
         self._calls = {"pushes": 0, "reads": 0, "example_positions": 0, "samples": 0}
@@ -137,7 +138,7 @@ class ReplayStore:
             "games": self._replay.games,
             "positions": self._replay.positions,
             "storage_error": self._storage_error,
-            "reports": list(self._reports),
+            **self._messages.status(),
             **self._calls,
         }
 

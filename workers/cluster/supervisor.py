@@ -32,12 +32,12 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError, RayT
 
 from alphazero.cluster_settings import NodeLimits
 from alphazero.errors import FleetLost
+from workers.cluster import messages
 from workers.cluster.answers import (
     cause,
     first_line,
     hanging,
     is_creation,
-    new_reports,
     process_stopped,
     ready,
     remedy,
@@ -268,7 +268,7 @@ class Supervisor:
     def _update(self, member: Member, status: dict) -> None:
         if member.kind == "replay" and status["storage_error"]:
             self._fail(status["storage_error"])
-        for report in new_reports(member.status, status):
+        for report in messages.new(member.status, status):
             line, _, traceback = report.partition("\n")
             logger.warning(line if member.kind == "replay" else f"{member.name}: {line}")
             log_traceback(logger, member.name, traceback)

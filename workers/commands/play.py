@@ -141,8 +141,15 @@ def _session(options: argparse.Namespace, game: "Game") -> "Session":
 
 
 def opponent(player: str | None, default: str, seconds: float | None) -> str:
-    """The text of the player, with its time per move in place of other limits of the default."""
+    """The text of the player, with its time per move in place of other limits of the default.
+
+    ``ValueError``: the player's text has a time of its own.
+    """
+    from alphazero.judging import players
+
     if seconds is None:
         return player or default
     spec = player or default.partition(":")[0]
+    if own := players.parse(spec)[1].get("seconds"):
+        raise ValueError(f"--seconds: the player has seconds={own} already; leave one of them out")
     return f"{spec}{',' if ':' in spec else ':'}seconds={seconds:g}"
