@@ -120,8 +120,6 @@ def find_problem_of_running(game: Game, running: Running) -> str | None:
     They are played again from their moves, in lock step.
     """
     plies, actions = running.plies, running.actions
-    if not (plies < game.max_plies).all():
-        return f"a game has {plies.max()} plies, at most {game.max_plies - 1} can go on"
     states = game.initial(len(plies))
     for ply in range(plies.max()):
         playing = np.flatnonzero(plies > ply)

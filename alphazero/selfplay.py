@@ -125,11 +125,17 @@ class GameGroup:
             array = getattr(self, name)
             array[...] = _array(arrays, name, array.dtype, array.size).reshape(array.shape)
         plies, opening = self._plies, self._opening
-        if not (opening >= 0).all() or not (opening <= plies).all():
+        # Before there is room for so many.
+        if not ((opening >= 0) & (opening <= plies) & (plies < self._game.max_plies)).all():
             raise ValueError("self-play state: a game has an impossible number of plies")
+        ids = self._ids
+        if len(np.unique(ids)) < len(ids) or min(ids.min(), self._versions.min()) < 0:
+            raise ValueError("self-play state: a game has an impossible id or version")
         if not 0 <= state["started"] <= MOST_GAMES:
             raise ValueError("self-play state: an impossible number of games was begun")
-        if state.get("layout", 1) == 1:
+        if (layout := state.get("layout", 1)) not in (1, _LAYOUT):
+            raise ValueError(f"self-play state: layout {layout!r:.40} is not known here")
+        if layout == 1:
             actions, rows = self._history_of_layout_1(arrays)
         else:
             actions = _array(arrays, "_actions", np.int32, self._plies.sum())

@@ -188,6 +188,8 @@ def test_the_search_for_openings_that_do_not_exist_ends(monkeypatch):
         ({"pairings": [[0, 1, 10**30, 0, 0]]}, "wins: should be "),
         ({"pairings": [[0, 5, 1, 0, 0]]}, "rungs 0 and 5 are no pair of rungs"),
         ({"pairings": [[0, 0, 1, 0, 0]]}, "rungs 0 and 0 are no pair of rungs"),
+        ({"pairings": [[0, 1, 1, 0, 0]] * 2, "rungs": [RUNG] * 2}, "a pairing twice"),
+        ({"rungs": []}, "no rungs"),
         ({"more": 1}, "more: Unexpected keyword argument"),
     ],
 )

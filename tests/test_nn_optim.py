@@ -31,7 +31,15 @@ def test_the_moments_that_torch_stores_are_accepted_and_others_are_not(name, mom
     moments = optimizer.state_dict()["state"]
     optim.check_moments(name, leaves, 1, moments)
     part = optim.MOMENTS[name][-1]
-    wrong = [[], {2: {}}, {0: 3}, {0: {part: torch.ones(7)}}, {0: {part: None}}, {1: {"x": leaves}}]
+    wrong = [
+        [],
+        {2: {}},
+        {0: 3},
+        {0: {part: torch.ones(7)}},
+        {0: {part: None}},
+        {0: {part: torch.ones(3, 2, dtype=torch.int64)}},
+        {1: {"x": leaves}},
+    ]
     if moments and name != "sgd":
         wrong += [{}, {0: moments[0]}, {**moments, 1: {}}]
     for other in wrong:

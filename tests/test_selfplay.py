@@ -165,6 +165,35 @@ def test_games_in_progress_that_contradict_the_rules_are_refused(spec):
     group.restore(state)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("_plies", 10**6), ("_plies", 9), ("_ids", -1), ("_versions", -5),
+                        ("_ids", 0)]
+)  # fmt: skip
+def test_impossible_numbers_of_a_game_in_progress_are_refused_before_there_is_room(name, value):
+    game = games.make("tic_tac_toe")
+    group = GameGroup(game, PUCT(simulations=2), to_the_end(games=2), 0, count())
+    room = group._rows.shape
+    counts = {"_plies": [0, value], "_opening": [0, value], name: [0, value]}
+    if name != "_plies":
+        counts = {name: [0, value]}
+    stored = {key: np.array(column, np.int64).tobytes() for key, column in counts.items()}
+    state = group.state()
+    arrays = state["arrays"] | stored
+    if name == "_plies":
+        arrays["_actions"] = np.zeros(value, np.int32).tobytes()
+    with pytest.raises(ValueError, match="self-play state: a game has an impossible "):
+        group.restore(state | {"arrays": arrays})
+    assert group._rows.shape == room
+
+
+def test_a_state_of_an_unknown_layout_is_refused():
+    group = GameGroup(
+        games.make("tic_tac_toe"), PUCT(simulations=2), to_the_end(games=2), 0, count()
+    )
+    with pytest.raises(ValueError, match="self-play state: layout 7 is not known here"):
+        group.restore(group.state() | {"layout": 7})
+
+
 @pytest.mark.parametrize("field", ["value", "surprise", "policy_weight"])
 def test_a_game_in_progress_with_a_number_that_is_not_finite_is_refused(field):
     game = games.make("connect_four")

@@ -221,6 +221,15 @@ def test_stop_ends_a_search_behind_lines_that_wait():
 
 
 @needs_chess
+def test_stop_ends_no_search_before_a_later_go():
+    text = "go nodes 30\nposition startpos moves e2e4\ngo infinite\nstop\nquit\n"
+    lines = talk(text, engine())
+    first = lines.index(f"bestmove {best(lines)[0]}")
+    assert " nodes 30 " in lines[first - 1]
+    assert len(best(lines)) == 2
+
+
+@needs_chess
 def test_a_move_is_there_when_ponderhit_arrives():
     typing = Typing(("info depth", "ponderhit\n"), ("bestmove", "quit\n"))
     lines = typing.talk("go ponder wtime 1000 btime 1000\n", engine())

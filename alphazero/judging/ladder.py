@@ -44,8 +44,8 @@ PROCESSES = 2
 """Processes of a rung's program, where the rung's text does not state them."""
 Elo = Annotated[float, Field(ge=-1e5, le=1e5)]
 Text = Annotated[str, Field(max_length=1000)]
+Played = Annotated[int, Field(ge=0, le=10**6)]
 Place = Annotated[int, Field(ge=0, lt=1000)]
-"""An index of a ladder's rung."""
 POINTS = np.array([1.0, 0.5, 0.0])
 """Points for a win, a draw and a loss."""
 
@@ -70,10 +70,10 @@ class Pairing:
 
     lower: Place
     higher: Place
-    wins: Natural
+    wins: Played
     """Games won by ``lower``."""
-    draws: Natural
-    losses: Natural
+    draws: Played
+    losses: Played
     """Games lost by ``lower``."""
 
 
@@ -151,8 +151,7 @@ def installed() -> dict[str, Path]:
 def load(game: Game, path: Path | None = None) -> Ladder:
     """The ladder of ``game`` in the file ``path``; without ``path`` the one of the package.
 
-    ``ValueError``, one line: there is none, it is for another game, an opening is not playable, or
-    something has a wrong type or size. The file may come from anyone.
+    ``ValueError``, one line: there is none, it is for another game, or something in it is wrong.
     """
     if path and not path.is_file():
         raise ValueError(f"{path}: there is no such file")
@@ -165,9 +164,8 @@ def load(game: Game, path: Path | None = None) -> Ladder:
         if not isinstance(fields, dict):
             raise ValueError("it is not an object: {...}")
         rungs = tuple(Rung(**row) for row in fields.pop("rungs"))
-        columns = [field.name for field in dataclasses.fields(Pairing)]
-        rows = [dict(zip(columns, row, strict=True)) for row in fields.pop("pairings")]
-        pairings = tuple(Pairing(**row) for row in rows)
+        names, given = Pairing.__dataclass_fields__, fields.pop("pairings")
+        pairings = tuple(Pairing(**dict(zip(names, row, strict=True))) for row in given)
         ladder = Ladder(**fields, rungs=rungs, pairings=pairings)
         _check_numbers(ladder)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -180,6 +178,9 @@ def load(game: Game, path: Path | None = None) -> Ladder:
 
 def _check_numbers(ladder: Ladder) -> None:
     """``ValueError``: the plan of the calibration has no games, or a pairing has no such rungs."""
+    pairs = {(pairing.lower, pairing.higher) for pairing in ladder.pairings}
+    if not ladder.rungs or len(pairs) < len(ladder.pairings):
+        raise ValueError("it has no rungs, or a pairing twice")
     for pairing in ladder.pairings:
         if not pairing.lower < pairing.higher < len(ladder.rungs):
             raise ValueError(f"rungs {pairing.lower} and {pairing.higher} are no pair of rungs")

@@ -12,6 +12,8 @@ import statistics
 from collections import deque
 from typing import Any
 
+from alphazero.ranges import LARGEST
+
 RECENT = 100
 """Losses that the median is taken of."""
 FACTOR = 10.0
@@ -36,9 +38,10 @@ class Diverged(RuntimeError):
 def check(state: Any) -> None:
     """``ValueError``, one line, where ``state``, from anyone, is no ``state`` of ``Losses``."""
     match state:
-        case {"recent": list(recent), "high": int(high), "jump": None | int()}:
+        case {"recent": list(recent), "high": int(high), "jump": None | int() as jump}:
             finite = all(type(loss) is float and math.isfinite(loss) for loss in recent)
-            if finite and len(recent) <= RECENT and 0 <= high < PATIENCE:
+            counted = 0 <= high < PATIENCE and (jump is None or 0 <= jump <= LARGEST)
+            if finite and counted and len(recent) <= RECENT:
                 return
     raise ValueError("the recent losses of the training are not what a training stores")
 

@@ -49,17 +49,21 @@ def check_moments(name: str, leaves: Sequence[Tensor], steps: int, moments: obje
     shapes are compared, not the numbers.
     """
     if not isinstance(moments, dict) or not moments.keys() <= set(range(len(leaves))):
-        raise ValueError("the optimizer's moments are not those of two parameters")
+        raise ValueError("the optimizer's moments belong to another network")
     for number, leaf in enumerate(leaves):
         stored = moments.get(number, {})
         if stored == {} and (steps == 0 or name == "sgd"):
             continue
         right = {part: () if part == "step" else tuple(leaf.shape) for part in MOMENTS[name]}
         if not isinstance(stored, dict) or right != {
-            part: tuple(moment.shape) if isinstance(moment, Tensor) else None
+            part: tuple(moment.shape) if _is_float(moment) else None
             for part, moment in stored.items()
         }:
             raise ValueError(f"the optimizer's moments are not those of {name} and this network")
+
+
+def _is_float(moment: object) -> bool:
+    return isinstance(moment, Tensor) and moment.dtype == torch.float32
 
 
 def schedule(settings: ScheduleSettings) -> Callable[[int, float], float]:

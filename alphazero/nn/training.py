@@ -17,6 +17,7 @@ from alphazero.nn.layers import GlobalPoolingBias
 from alphazero.nn.parallel import Forward, Replicas
 from alphazero.nn.settings import FitSettings, OptimizerSettings
 from alphazero.nn.weights import Weights, arrays, check_shapes, load, shapes
+from alphazero.ranges import LARGEST
 
 Reduce = Callable[[Flat, dict[str, Tensor]], dict[str, Tensor]]
 """Sets gradient and statistics to means over several processes; returns the means of figures."""
@@ -174,8 +175,8 @@ class Optimization:
         own = shapes(self.averaged_state())
         for part in ("network", "average"):
             check_shapes(own, shapes(state[part]))
-        if type(state["step"]) is not int or state["step"] < 0:
-            raise ValueError(f"step {state['step']!r} is no whole number from 0 on")
+        if type(state["step"]) is not int or not 0 <= state["step"] <= LARGEST:
+            raise ValueError(f"step {state['step']!r:.40} is no whole number from 0 to {LARGEST}")
         if state["precision"] not in PRECISIONS:
             raise ValueError(f"there is no precision {state['precision']!r}")
         for name in LAYERS:

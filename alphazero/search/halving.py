@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 LONGEST_KEPT = 10_000
-"""Simulations of the schedules that are kept for later searches; longer ones take more memory than
-time to compute."""
+"""Simulations of the longest schedules that are kept for later searches. Others are computed again:
+they would take too much memory."""
 
 
 def schedules(
@@ -60,4 +60,4 @@ def schedule(considered: int, simulations: int) -> NDArray[np.int32]:
 
 
 _kept = lru_cache(maxsize=256)(schedule)
-"""The schedules that many searches have in common, at most 20 MB."""
+"""The schedules that many searches have in common, at most 21 MB."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from alphazero.ranges import STRICT, Fraction, NotNegative, Positive, Scale
+from alphazero.ranges import HUGE, STRICT, Fraction, NotNegative, Positive, Scale
 from alphazero.search import kernels
 from alphazero.search.budget import start
 from alphazero.search.conclusion import conclude, read_roots
@@ -34,7 +34,7 @@ class PUCT:
     quarter of its moves whose policies are trained on (Wu 2019, section 3.1)."""
     c_puct: Scale = 1.25
     """How strongly the prior directs the search; 1.25 in AlphaZero's pseudocode."""
-    c_base: Scale = 19652.0
+    c_base: Annotated[float, Field(ge=1e-6, le=HUGE)] = 19652.0
     """Visits at which c(N) exceeds ``c_puct`` by log 2, about 0.69: more exploration in large
     searches. 19652 in AlphaZero's pseudocode."""
     fpu_reduction: NotNegative = 0.2

@@ -5,6 +5,7 @@ begins. A search goes on in this thread; after each of its rounds it looks for `
 """
 
 import copy
+import itertools
 import math
 import re
 import time
@@ -195,8 +196,9 @@ class Uci:
         """Whether the search has to end: for ``stop`` or ``quit``, and without an end for any line.
 
         So ``ponderhit``, after a ``go ponder`` that was not offered, has a move at once. ``stop``
-        and ``quit`` end the search behind other lines, too, which are read after it. ``isready`` is
-        answered meanwhile where no other line comes before it.
+        and ``quit`` end the search behind other lines, too, which are read after it, but not behind
+        another ``go``, whose search they end. ``isready`` is answered meanwhile where no other line
+        comes before it.
         """
 
         def stopped() -> bool:
@@ -206,7 +208,9 @@ class Uci:
                     self._line("readyok")
             if infinite:
                 return line is not None or self._inbox.ended
-            return any(line.strip() in ("stop", "quit") for line in self._inbox.waiting())
+            words = (line.split()[:1] for line in self._inbox.waiting())
+            mine = itertools.takewhile(lambda word: word != ["go"], words)
+            return any(word in (["stop"], ["quit"]) for word in mine)
 
         return stopped
 

@@ -5,10 +5,12 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from alphazero import file_locks
+from alphazero import file_locks, plain_files
 from alphazero.supervised.tuning import Score
 
 FILE = "trials.jsonl"
+LARGEST = 2**28
+"""Bytes of the file, at most: a million trials."""
 
 
 class TrialLog:
@@ -26,7 +28,7 @@ class TrialLog:
         empty = file_locks.is_empty(folder)
         if not (empty or self._path.is_file()):
             raise ValueError(f"--to: {folder} holds something else already: give a new folder")
-        content = b"" if empty else self._path.read_bytes()
+        content = b"" if empty else plain_files.read(self._path, LARGEST)
         # A process that was killed while writing leaves a last line without an end. ``__enter__``
         # cuts it off, so that the next score gets a line of its own. Of the 17 bytes
         # '{"key": "a"}\n{"ke' the first 13 are kept.
@@ -57,7 +59,7 @@ def _by_key(path: Path, lines: Iterable[bytes]) -> dict[str, Score]:
     for number, line in enumerate(lines, 1):
         try:
             score = Score(**json.loads(line))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             raise ValueError(f"{path}:{number}: not a finished trial: delete the line") from None
         scores[score.key] = score
     return scores
