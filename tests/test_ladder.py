@@ -267,7 +267,7 @@ def test_the_command_rates_a_player_and_calibrates(small, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["othello:size=6"], "othello:size=6 has no ladder; there is one for connect_four; go:"),
+        (["othello:size=6"], "othello:size=6 has no ladder, only connect_four; go:"),
         (["connect_four", "random", "--games", "0"], "at least 1, not 0"),
         (["connect_four", "random", "--calibrate", "x.json"], "leave PLAYER out"),
         (

@@ -155,18 +155,17 @@ def load(game: Game, path: Path | None = None) -> Ladder:
     """
     if path and not path.is_file():
         raise ValueError(f"{path}: there is no such file")
-    known = installed()
-    path = path or known.get(game.name)
+    path = path or installed().get(game.name)
     if path is None:
-        raise ValueError(f"{game.name} has no ladder; there is one for {'; '.join(sorted(known))}")
+        raise ValueError(f"{game.name} has no ladder, only {'; '.join(sorted(installed()))}")
     try:
         fields = json.loads(plain_files.read(path.resolve()))
         if not isinstance(fields, dict):
             raise ValueError("it is not an object: {...}")
         rungs = tuple(Rung(**row) for row in fields.pop("rungs"))
         names, given = Pairing.__dataclass_fields__, fields.pop("pairings")
-        pairings = tuple(Pairing(**dict(zip(names, row, strict=True))) for row in given)
-        ladder = Ladder(**fields, rungs=rungs, pairings=pairings)
+        rows = tuple(Pairing(**dict(zip(names, row, strict=True))) for row in given)
+        ladder = Ladder(**fields, rungs=rungs, pairings=rows)
         _check_numbers(ladder)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} is no ladder: {reason(error)}") from None
