@@ -173,14 +173,10 @@ def test_impossible_numbers_of_a_game_in_progress_are_refused_before_there_is_ro
     game = games.make("tic_tac_toe")
     group = GameGroup(game, PUCT(simulations=2), to_the_end(games=2), 0, count())
     room = group._rows.shape
-    counts = {"_plies": [0, value], "_opening": [0, value], name: [0, value]}
-    if name != "_plies":
-        counts = {name: [0, value]}
-    stored = {key: np.array(column, np.int64).tobytes() for key, column in counts.items()}
-    state = group.state()
-    arrays = state["arrays"] | stored
-    if name == "_plies":
-        arrays["_actions"] = np.zeros(value, np.int32).tobytes()
+    state, stored = group.state(), np.array([0, value], np.int64).tobytes()
+    arrays = state["arrays"] | {name: stored}
+    if name == "_plies":  # all of them are the opening, which has no rows
+        arrays |= {"_opening": stored, "_actions": np.zeros(value, np.int32).tobytes()}
     with pytest.raises(ValueError, match="self-play state: a game has an impossible "):
         group.restore(state | {"arrays": arrays})
     assert group._rows.shape == room
