@@ -207,19 +207,41 @@ def test_an_agent_looks_ahead_as_in_its_training_whatever_the_kind_of_its_search
 
 @pytest.mark.parametrize("spec", ["policy", "checkpoint:simulations=8"])
 def test_a_game_without_an_agent_is_refused_in_one_line_that_lists_those_with_one(spec):
-    game = games.make("othello:size=6")
-    for look in (players.check, players.make):
-        with pytest.raises(
-            ValueError, match=r"only for breakthrough.*, .* and tic_tac_toe"
-        ) as refused:
-            look(spec, game)
-        assert "no agent for othello:size=6" in str(refused.value)
-        assert "\n" not in str(refused.value)
+    for name, others in (
+        ("othello:size=6", "only for othello:size=8;"),
+        ("hex:size=7,swap=true", "only for hex:size=7,swap=false;"),
+        ("chess", "only for breakthrough:rows=8,columns=8, .*, tic_tac_toe;"),
+    ):
+        for look in (players.check, players.make):
+            with pytest.raises(ValueError, match=others) as refused:
+                look(spec, games.make(name))
+            assert f"no agent for {name}" in str(refused.value)
+            assert "\n" not in str(refused.value)
 
 
 def test_the_default_opponent_is_the_bundled_agent_or_else_rollouts():
     assert players.default(games.make("connect_four")) == "checkpoint:simulations=600"
     assert players.default(games.make("othello:size=4")) == "mcts:seconds=1.5"
+    other_komi = games.make("go:size=9,komi=6.5")
+    assert players.default(other_komi) == "mcts:seconds=1.5"
+    assert players.default(other_komi, fitting=True) == "checkpoint:simulations=600"
+
+
+@pytest.mark.parametrize(
+    ("game", "folder"),
+    [
+        ("go:size=9", "go_9x9"),
+        ("go:size=9,komi=6.5", "go_9x9"),
+        ("go:size=7,komi=7", "go_7x7"),
+        ("go:size=13", None),
+        ("hex:size=7,swap=true", None),
+        ("othello:size=6", None),
+        ("chess", None),
+    ],
+)
+def test_an_agent_fits_its_game_with_other_parameters_on_the_same_board(game, folder):
+    found = agents.fitting(games.make(game))
+    assert (found and found.name) == folder
 
 
 @pytest.mark.parametrize(

@@ -728,7 +728,7 @@ PATHS = os.pathsep.join([os.environ.get("PATH", ""), "/usr/games"])
     ("game", "same", "other", "plays"),
     [
         ("othello", "boardsize 8", "boardsize 6", "othello:size=6"),
-        ("go:size=5,komi=24", "komi 24", "komi 7.5", "go:size=5,komi=7.5,history=16"),
+        ("go:size=5,komi=24", "komi 20", "boardsize 6", "go:size=6,komi=20.0,history=16"),
     ],
 )
 def test_rules_for_which_there_is_no_agent_name_the_player_that_they_bring(
@@ -738,5 +738,15 @@ def test_rules_for_which_there_is_no_agent_name_the_player_that_they_bring(
     assert answers(same, chosen=chosen) == ["="]
     assert not caplog.messages
     assert answers(other, chosen=chosen) == ["="]
-    (line,) = caplog.messages
+    none, line = caplog.messages
+    assert none == f"no agent for {plays} comes with this program: {chosen.player.name} plays"
     assert line.startswith(f"{plays}: the player is {chosen.player.name} now, not checkpoint")
+
+
+def test_the_bundled_agent_plays_on_with_another_komi_and_says_so(capsys):
+    chosen = Engine(games.make("go:size=5,komi=24"), lambda rules: load_player(rules, None, ()), 0)
+    assert answers("komi 7.5", "time_settings 0 1 1", chosen=chosen) == ["=", "="]
+    assert chosen.player.name.startswith("checkpoint:")
+    assert chosen.game.name == "go:size=5,komi=7.5,history=16"
+    said = "trained in go:size=5,komi=24.0,history=16, plays go:size=5,komi=7.5,history=16"
+    assert said in capsys.readouterr().err

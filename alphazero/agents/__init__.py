@@ -5,6 +5,9 @@ Each folder is a released checkpoint (``checkpoint.release``) with a model card.
 
 from pathlib import Path
 
+import games
+from games.base import Game
+
 FOLDER = Path(__file__).parent
 CARD = "MODEL_CARD.md"
 SIMULATIONS = 600
@@ -30,15 +33,38 @@ def names() -> list[str]:
     return sorted(FOLDERS)
 
 
+def related(game: str) -> list[str]:
+    """Those ``names`` that are the game of the text ``game`` with any parameters."""
+    return [name for name in names() if games.named(name)[0] == games.named(game)[0]]
+
+
 def find(game: str) -> Path:
     """The folder of the agent for ``game``, a game's ``name``; ``ValueError`` if there is none."""
     if game not in FOLDERS:
-        *most, last = names()
         raise ValueError(
-            f"no agent for {game} comes with this program, only for {', '.join(most)} and {last}; "
-            "checkpoint:path=runs/MY_RUN is one of yours"
+            f"no agent for {game} comes with this program, only for "
+            f"{', '.join(related(game) or names())}; checkpoint:path=runs/MY_RUN is one of yours"
         )
     return FOLDER / FOLDERS[game]
+
+
+def fitting(game: Game) -> Path | None:
+    """The folder of the agent for ``game``, or of one whose network can play it; None without one.
+
+    The agent of ``go:size=9,komi=7.0`` fits ``go:size=9,komi=6.5``: states, planes and actions are
+    alike.
+    """
+    name = game.name
+    if name not in FOLDERS:
+        name = next((other for other in related(name) if alike(games.make(other), game)), name)
+    return find(name) if name in FOLDERS else None
+
+
+def alike(one: Game, other: Game) -> bool:
+    """Whether a network of one game reads the states and names the actions of the other one."""
+    return (one.dtype, one.num_actions, one.observation_shape) == (
+        other.dtype, other.num_actions, other.observation_shape
+    )  # fmt: skip
 
 
 def card(game: str) -> str:

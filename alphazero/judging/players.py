@@ -69,12 +69,13 @@ needs more exploration: of c_puct 1.25 to 5, 3 made the fewest mistakes on solve
 openings (23 % at 200 simulations)."""
 
 
-def default(game: Game) -> str:
-    """The text of the opponent of a human who names none.
+def default(game: Game, fitting: bool = False) -> str:
+    """The text of the player where none is named.
 
-    The bundled agent where the game has one, else tree search without a network.
+    The bundled agent where the game has one, else tree search without a network. ``fitting``: an
+    agent of the same game with other parameters will do, see ``agents.fitting``.
     """
-    if game.name in agents.names():
+    if game.name in agents.names() or (fitting and agents.fitting(game)):
         return f"checkpoint:simulations={agents.SIMULATIONS}"
     return f"mcts:seconds={REPLY_SECONDS}"
 
@@ -301,7 +302,7 @@ def from_checkpoint(
     if single and only_time(limits):
         leaves = agent.MOST_LEAVES
     trained = agent.load(
-        path or agents.find(game.name),
+        path or _bundled(game, fitting),
         game,
         simulations=simulations,
         search=search,
@@ -321,6 +322,7 @@ def _policy(
     game: Game,
     name: str,
     allow: Collection[str] = (),
+    fitting: bool = False,
     *,
     path: Path | None = None,
     backend: Backend = "auto",
@@ -329,13 +331,18 @@ def _policy(
 ) -> Player:
     """A trained network without search: the legal move with the highest probability.
 
-    Without ``path`` it is the bundled agent; the other options are those of ``checkpoint``.
+    The options are those of ``checkpoint``.
     """
     inference = _inference(backend, precision, device)
-    source = path or agents.find(game.name)
-    trained = agent.load(source, game, inference=inference, allow=allow)
+    source = path or _bundled(game, fitting)
+    trained = agent.load(source, game, inference=inference, allow=allow, fitting=fitting)
     player = policy_player(name, trained.evaluate, trained.played)
     return replace(player, inference=trained.inference)
+
+
+def _bundled(game: Game, fitting: bool) -> Path:
+    """The folder of the agent that comes with the program; ``ValueError`` where none plays."""
+    return (agents.fitting(game) if fitting else None) or agents.find(game.name)
 
 
 def _inference(

@@ -201,11 +201,16 @@ def conclusion(played: "ArenaResult", name: str) -> str:
 
 @contextmanager
 def entrants(
-    specs: Sequence[str], game: "Game", allow: Collection[str], leaves: str = "1"
+    specs: Sequence[str],
+    game: "Game",
+    allow: Collection[str],
+    leaves: str = "1",
+    fitting: bool = False,
 ) -> Iterator[list["Player"]]:
     """The players of texts that the user has typed; their programs end with the block.
 
-    Also where SIGTERM or SIGHUP ends it, and while they are started. Errors as in ``players.make``.
+    Also where SIGTERM or SIGHUP ends it, and while they are started. ``leaves``, ``fitting`` and
+    errors as in ``players.make``.
     """
     from alphazero.judging import players
     from workers.terminal import signals
@@ -213,7 +218,10 @@ def entrants(
     with signals.handled(signals.interrupt, ("SIGTERM", "SIGHUP")), ExitStack() as stack:
         chosen = []
         for spec in specs:
-            chosen.append(players.make(spec, game, leaves=leaves, allow=allow, programs=True))
+            made = players.make(
+                spec, game, leaves=leaves, allow=allow, programs=True, fitting=fitting
+            )
+            chosen.append(made)
             stack.callback(chosen[-1].close)
         yield chosen
 

@@ -108,9 +108,11 @@ def _play(options: argparse.Namespace, game: "Game") -> int:
     from alphazero.judging import players, screen, terminal
 
     session = _session(options, game)
-    spec = opponent(options.player, players.default(game), options.seconds)
-    if not (options.player or game.name in agents.names()):
+    spec = opponent(options.player, players.default(game, fitting=True), options.seconds)
+    if not (options.player or agents.fitting(game)):
         print(f"No agent for {game.name} comes with this program: {spec} plays instead.")
+        if others := agents.related(game.name):
+            print(f"There is one for {', '.join(others)}.")
     console = Console()
     settings = terminal.PlaySettings(
         begin=not options.second,
@@ -119,7 +121,7 @@ def _play(options: argparse.Namespace, game: "Game") -> int:
         redraw=screen.is_interactive(console),
     )
     screen.edit_lines()
-    with entrants([spec], game, options.allow, leaves="auto") as (rival,):
+    with entrants([spec], game, options.allow, leaves="auto", fitting=True) as (rival,):
         terminal.play(rival, session, settings, screen.read_line, console)
     return 0
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 import games
+from alphazero import agents
 from alphazero.judging import players
 from alphazero.judging.decisions import Decision, Player
 from alphazero.judging.session import Session
@@ -108,7 +109,10 @@ def load_player(game: Game, spec: str | None, allow: Sequence[str], fresh: bool 
     so that equal positions have equal results. A network may have been trained with other
     parameters of the game, if its input and output are alike: Go with another komi.
     """
-    spec = spec or players.default(game)
+    if spec is None:
+        spec = players.default(game, fitting=True)
+        if agents.fitting(game) is None:
+            log.warning("no agent for %s comes with this program: %s plays", game.name, spec)
     kind, options = players.parse(spec)
     if kind == "checkpoint":
         more = {} if "search" in options else {"search": "puct"}

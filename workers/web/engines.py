@@ -221,7 +221,9 @@ def make_player(offer: Offer, game: Game, allow: Sequence[str]) -> Player:
     kind, options = players.parse(spec)
     if kind == "checkpoint" and "reuse_tree" not in options:
         spec += f"{',' if ':' in spec else ':'}reuse_tree=false"
-    return players.make(spec, game, leaves="auto", allow=allow, programs=offer.typed)
+    return players.make(
+        spec, game, leaves="auto", allow=allow, programs=offer.typed, fitting=True
+    )
 
 
 def make_analyst(offer: Offer, game: Game, allow: Sequence[str] = ()) -> Analyst:
@@ -230,9 +232,14 @@ def make_analyst(offer: Offer, game: Game, allow: Sequence[str] = ()) -> Analyst
         search = players.ROLLOUT_SEARCH.without_noise(leaves=agent.MOST_LEAVES)
         evaluate = evaluators.rollout(game, np.random.default_rng(), ROLLOUT_SECONDS)
         return Analyst(search, game, evaluate)
-    path = offer.path or players.parse(offer.spec)[1].get("path") or agents.find(game.name)
+    path = offer.path or players.parse(offer.spec)[1].get("path") or agents.fitting(game)
     trained = agent.load(
-        agent.find(str(path)), game, search="puct", leaves=agent.MOST_LEAVES, allow=allow
+        agent.find(str(path)),
+        game,
+        search="puct",
+        leaves=agent.MOST_LEAVES,
+        allow=allow,
+        fitting=True,
     )
     assert isinstance(trained.search, PUCT)
     return Analyst(trained.search, trained.played, trained.evaluate)

@@ -122,7 +122,7 @@ class Offers:
         """The players of a game: those typed, the bundled one, those of runs, and others."""
         game = self.game(text)
         offers = [Offer(spec, spec, typed=True) for spec in self._typed(text)]
-        if game.name in agents.names():
+        if agents.fitting(game):
             spec = f"checkpoint:simulations={agents.SIMULATIONS}"
             offers.append(Offer(BUNDLED, spec))
         offers += self._checkpoints(text)
