@@ -30,27 +30,69 @@ def test_the_first_agent_becomes_the_best_without_a_game(run, tmp_path, capsys):
     assert checkpoint.describe(best).step == 400
 
 
-def test_the_same_agent_again_is_not_accepted_and_the_best_one_stays(run, tmp_path, capsys):
-    best, target = tmp_path / "best", tmp_path / "result.json"
-    assert main(["gate", str(run), "--best", str(best)]) == 0
-    before = {path.name: path.read_bytes() for path in best.iterdir()}
-    assert main(["gate", str(run), "--best", str(best), *QUICK, "--json", str(target)]) == 1
-    assert {path.name: path.read_bytes() for path in best.iterdir()} == before
-    said = " ".join(capsys.readouterr().out.split())
-    assert "+0 Elo for the newest agent is accepted against +150" in said
-    assert json.loads(target.read_text())["sprt"]["accepted"] == 0
-
-
-def test_a_stronger_agent_takes_the_place_of_the_best_one(run, tmp_path, capsys):
-    best, untrained = tmp_path / "best", tmp_path / "untrained"
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory):
+    """A run of tic-tac-toe of a single step."""
+    folder = tmp_path_factory.mktemp("gate") / "untrained"
     settings = ["training.steps=1", "network.blocks=1", "network.channels=16",
                 "evaluation.games=0", "replay.min_positions=256"]  # fmt: skip
-    assert main(["train", "tic_tac_toe", *settings, "--run-dir", str(untrained)]) == 0
+    assert main(["train", "tic_tac_toe", *settings, "--run-dir", str(folder)]) == 0
+    return folder
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_weaker_agent_is_not_accepted_and_the_best_one_stays(run, untrained, tmp_path, capsys):
+    best, target = tmp_path / "best", tmp_path / "result.json"
+    assert main(["gate", str(run), "--best", str(best)]) == 0
+    before = contents(best)
+    assert main(["gate", str(untrained), "--best", str(best), *QUICK, "--json", str(target)]) == 1
+    assert contents(best) == before
+    said = " ".join(capsys.readouterr().out.split())
+    assert "a lead of +0 Elo for the newest agent is accepted, of +150 rejected" in said
+    figures = json.loads(target.read_text())
+    assert figures["sprt"]["accepted"] == 0
+    assert [one["name"] for one in figures["players"]] == ["the newest agent", "the best agent"]
+
+
+def test_the_same_agent_again_is_the_best_one_already_without_a_game(run, tmp_path, capsys):
+    best = tmp_path / "best"
+    assert main(["gate", str(run), "--best", str(best)]) == 0
+    before = contents(best)
+    assert main(["gate", str(run), "--best", str(best)]) == 1
+    assert contents(best) == before
+    said = capsys.readouterr()
+    assert f"{best} holds the newest agent of {run} already" in " ".join(said.out.split())
+    assert "games" not in said.err
+
+
+def test_a_stronger_agent_takes_the_place_of_the_best_one(run, untrained, tmp_path, capsys):
+    best = tmp_path / "best"
     assert main(["gate", str(untrained), "--best", str(best)]) == 0
     assert checkpoint.describe(best).step == 1
-    assert main(["gate", str(run), "--best", str(best), *QUICK]) == 0
-    assert "+150 Elo for the newest agent is accepted" in " ".join(capsys.readouterr().out.split())
+    assert main(["gate", str(run), "--best", str(best), *QUICK, "--opening-plies", "3"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "a lead of +150 Elo for the newest agent is accepted" in said
     assert checkpoint.describe(best).step == 400
+
+
+def test_an_exported_agent_is_no_run_and_stays_as_it_is(run, tmp_path, capsys):
+    agent = tmp_path / "agent"
+    assert main(["export", str(run), "--to", str(agent)]) == 0
+    before = contents(agent)
+    assert main(["gate", str(agent)]) == 2
+    assert "is no run directory: it has no folder checkpoints" in capsys.readouterr().err
+    assert contents(agent) == before
+
+
+def test_too_few_simulations_are_refused_in_words_of_the_command(run, untrained, tmp_path, capsys):
+    best = tmp_path / "best"
+    assert main(["gate", str(untrained), "--best", str(best)]) == 0
+    capsys.readouterr()
+    assert main(["gate", str(run), "--best", str(best), "--simulations", "1"]) == 2
+    assert "simulations=1: should be greater than or equal to 2" in capsys.readouterr().err
 
 
 def test_a_best_folder_that_may_not_be_replaced_is_refused_before_any_game(run, tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import asdict
 
 import numpy as np
@@ -182,7 +183,7 @@ def test_the_command_stops_by_itself_and_says_what_is_accepted(tmp_path, capsys)
     shown = capsys.readouterr()
     assert "log-likelihood ratio" in shown.err
     said = " ".join(shown.out.split())
-    assert "sequential test: +100 Elo for minimax:depth=9 is accepted against +0" in said
+    assert "a lead of +100 Elo for minimax:depth=9 is accepted, of +0 rejected" in said
     saved = json.loads(target.read_text())
     assert saved["sprt"]["test"] == asdict(Test(elo1=100, alpha=0.1))
     assert saved["sprt"]["accepted"] == 100
@@ -193,7 +194,7 @@ def test_the_command_says_where_nothing_could_be_accepted(capsys):
     words = ["--game", "tic_tac_toe", "--sprt", "elo0=-1,elo1=1", "--games", "10"]
     assert main(["arena", "random", "random", *words]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "sequential test: neither -1 nor +1 Elo is accepted" in said
+    assert "sequential test: undecided between a lead of -1 and +1 Elo for" in said
 
 
 @pytest.mark.parametrize(
@@ -220,3 +221,14 @@ def test_a_test_that_cannot_be_made_is_refused_in_one_line(words, line, capsys):
         status = left.code
     assert status == 2
     assert line in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_command_counts_the_pairs_that_were_left_out_as_played_before(tmp_path, capsys):
+    target = tmp_path / "result.json"
+    words = ["--game", "tic_tac_toe", "--sprt", "elo1=20", "--opening-plies", "1"]
+    words += ["--json", str(target)]
+    assert main(["arena", "policy", "policy", *words]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    (left_out,) = map(int, re.findall(r"(\d+) pairs left out as played before", said))
+    saved = json.loads(target.read_text())
+    assert left_out == saved["games"] // 2 - sum(saved["sprt"]["pairs"]) > 0

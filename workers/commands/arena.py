@@ -54,13 +54,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         f"{MOST_GAMES:,}",
     )
     add_sprt(parser)
-    parser.add_argument(
-        "--opening-plies",
-        type=int,
-        metavar="N",
-        help="random moves at the start of each game; more where there are too few such "
-        "openings; default 2, fewer in a shorter game",
-    )
+    add_opening_plies(parser)
     parser.add_argument(
         "--fixed-seats",
         action="store_true",
@@ -78,6 +72,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
+def add_opening_plies(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--opening-plies",
+        type=int,
+        metavar="N",
+        help="random moves at the start of each game; more where there are too few such "
+        "openings; default 2, fewer in a shorter game",
+    )
+
+
 def add_sprt(parser: argparse.ArgumentParser, default: str | None = None) -> None:
     parser.add_argument(
         "--sprt",
@@ -85,7 +89,8 @@ def add_sprt(parser: argparse.ArgumentParser, default: str | None = None) -> Non
         default=default,
         metavar="elo0=0,elo1=20",
         help="play until a sequential test is certain which is true: that the first of two players "
-        "is elo0 or elo1 points stronger; also alpha=0.05,beta=0.05, the shares of mistakes"
+        "is elo0 or elo1 points stronger; also alpha=0.05,beta=0.05, the shares of mistakes. Pairs "
+        "of games that repeat an earlier pair are left out; 0 against 20 needs 100 games or more"
         f"{'; default: ' + default if default else ''}",
     )
 
@@ -180,23 +185,31 @@ def until_certain(
 def _progress(verdict: "Verdict") -> str:
     games = 2 * sum(verdict.pairs)
     bounds = f"{verdict.low:.2f} to {verdict.high:.2f}"
-    return f"{games:,} games: log-likelihood ratio {verdict.ratio:+.2f}, undecided in {bounds}"
+    ratio = f"log-likelihood ratio {verdict.ratio:+.2f}, undecided in {bounds}"
+    return f"{games:,} games in different pairs: {ratio}"
 
 
 def conclusion(played: "ArenaResult", name: str) -> str:
     """The end of a sequential test in a sentence; ``name`` is its first player."""
     from rich.markup import escape
 
+    from workers.terminal.output import counted
+
     verdict = played.sprt
     assert verdict
     test, pairs = verdict.test, ", ".join(f"{count:,}" for count in verdict.pairs)
     ratio = f"log-likelihood ratio {verdict.ratio:+.2f}"
     if verdict.accepted is None:
-        shown = f"neither {test.elo0:+g} nor {test.elo1:+g} Elo is accepted"
+        shown = f"undecided between a lead of {test.elo0:+g} and {test.elo1:+g} Elo for {name}"
     else:
         other = test.elo0 if verdict.accepted == test.elo1 else test.elo1
-        shown = f"{verdict.accepted:+g} Elo for {name} is accepted against {other:+g}"
-    return escape(f"sequential test: {shown} ({ratio}; pairs with 0, ½, 1, 1½, 2 points: {pairs})")
+        shown = (
+            f"a lead of {verdict.accepted:+g} Elo for {name} is accepted, of {other:+g} rejected"
+        )
+    repeats = played.games // 2 - sum(verdict.pairs)
+    left_out = f"; {counted(repeats, 'pair')} left out as played before" if repeats else ""
+    counts = f"pairs with 0, ½, 1, 1½, 2 points: {pairs}{left_out}"
+    return escape(f"sequential test: {shown} ({ratio}; {counts})")
 
 
 @contextmanager

@@ -7,12 +7,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from workers.commands.arena import MOST_GAMES, add_sprt, conclusion, entrants, until_certain
+from workers.commands.arena import (
+    MOST_GAMES,
+    add_opening_plies,
+    add_sprt,
+    conclusion,
+    until_certain,
+)
 from workers.terminal.options import add_allow, add_json, add_seed, count, path
 from workers.terminal.output import warn
 
 if TYPE_CHECKING:
     from alphazero.judging.arena import ArenaResult
+    from alphazero.judging.decisions import Player
 
 HELP = "replace a run's best agent by its newest one if that is stronger"
 EPILOG = """\
@@ -21,9 +28,11 @@ example:
   alphazero play connect_four --player checkpoint:path=runs/MY_RUN/best
 
 the first time the newest agent becomes the best; later it must be accepted as elo1
-points stronger in a sequential test. The exit status is 1 where it is not"""
+points stronger in a sequential test. The exit status is 1 where it is not, and
+where the best agent is the newest one already"""
 
 SIMULATIONS = 200
+NEWEST = "the newest agent"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -40,51 +49,84 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help=f"at most so many, an even number; default {MOST_GAMES:,}",
     )  # fmt: skip
     add_sprt(parser, "elo0=0,elo1=20")
+    add_opening_plies(parser)
     add_allow(parser)
     add_seed(parser)
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    from rich.markup import escape
-
     from workers.runs import export
-    from workers.terminal import tables
+    from workers.terminal import signals
 
     best = options.best or options.run_dir / "best"
     if options.games % 2:
         raise ValueError(f"--games must be an even number, not {options.games}")
+    if not (options.run_dir / "checkpoints").is_dir():
+        raise ValueError(f"{options.run_dir} is no run directory: it has no folder checkpoints")
     _recover(best)
     export.check_target(best)
-    with TemporaryDirectory(prefix="alphazero-") as folder:
+    with (
+        TemporaryDirectory(prefix="alphazero-") as folder,
+        signals.handled(signals.interrupt, ("SIGTERM", "SIGHUP")),
+    ):
         # A copy, because a run that goes on deletes its old checkpoints.
         newest = Path(folder) / "newest"
         export.export(options.run_dir, newest, warn=warn)
+        if best.exists() and _weights(newest) == _weights(best):
+            return _report(options, f"{best} holds the newest agent of {options.run_dir} already")
         played = _play(newest, best, options) if best.exists() else None
         verdict = played.sprt if played else None
         replaced = verdict is None or verdict.accepted == options.sprt.elo1
         if replaced:
             _replace(newest, best)
     words = "now holds the newest agent" if replaced else "stays: it was not beaten by the newest"
-    shown = [conclusion(played, "the newest agent")] if played else []
+    return _report(options, f"{best} {words} of {options.run_dir}", replaced, played)
+
+
+def _weights(folder: Path) -> str:
+    """The SHA-256 of an exported agent's weights; ``ValueError`` where it is damaged."""
+    from alphazero import sealed
+
+    return sealed.open_folder(folder).files[sealed.WEIGHTS]["sha256"]
+
+
+def _report(
+    options: argparse.Namespace,
+    end: str,
+    replaced: bool = False,
+    played: "ArenaResult | None" = None,
+) -> int:
+    """Print the result, whose last line is ``end``; the exit status."""
+    from rich.markup import escape
+
+    from workers.terminal import tables
+
+    shown = [conclusion(played, NEWEST)] if played else []
     figures = {"replaced": replaced} | (asdict(played) if played else {})
-    shown.append(escape(f"{best} {words} of {options.run_dir}"))
-    tables.report("\n".join(shown), figures, options.json)
+    tables.report("\n".join([*shown, escape(end)]), figures, options.json)
     return 0 if replaced else 1
 
 
 def _play(newest: Path, best: Path, options: argparse.Namespace) -> "ArenaResult":
     from rich.console import Console
 
-    from games.spec import quoted
+    from alphazero.judging import players
     from workers.runs import strength
     from workers.terminal import tables
 
     game = strength.game_of(newest, options.allow)
-    paths = (quoted(str(path)) for path in (newest, best))
-    specs = [f"checkpoint:path={path},simulations={options.simulations}" for path in paths]
-    with entrants(specs, game, options.allow) as (one, two):
-        played = until_certain(game, (one, two), options.sprt, options.games, options.seed)
+
+    def player(path: Path, name: str) -> "Player":
+        simulations = options.simulations
+        return players.from_checkpoint(
+            game, name, options.allow, path=path, simulations=simulations
+        )
+
+    pair = player(newest, NEWEST), player(best, "the best agent")
+    played = until_certain(
+        game, pair, options.sprt, options.games, options.seed, options.opening_plies
+    )
     tables.warn_of_repeats(Console(stderr=True), played.games, played.distinct_games)
     return played
 

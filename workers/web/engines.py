@@ -221,9 +221,7 @@ def make_player(offer: Offer, game: Game, allow: Sequence[str]) -> Player:
     kind, options = players.parse(spec)
     if kind == "checkpoint" and "reuse_tree" not in options:
         spec += f"{',' if ':' in spec else ':'}reuse_tree=false"
-    return players.make(
-        spec, game, leaves="auto", allow=allow, programs=offer.typed, fitting=True
-    )
+    return players.make(spec, game, leaves="auto", allow=allow, programs=offer.typed, fitting=True)
 
 
 def make_analyst(offer: Offer, game: Game, allow: Sequence[str] = ()) -> Analyst:
