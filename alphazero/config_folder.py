@@ -27,10 +27,11 @@ def find(
     except plain_yaml.NotPlainYaml as error:
         raise ConfigError([f"{path}: {error}"]) from None
     except (FileNotFoundError, NotADirectoryError):
-        hint = _others(path, folder)
+        kind = "file" if _is_path(name_or_path) else "configuration"
+        hint = _others(path, folder) if kind == "configuration" else _beside(path, folder)
         if elsewhere and name_or_path in names(elsewhere[1]):
             hint = f"; did you mean {elsewhere[0]} {name_or_path}?"
-        raise ConfigError([f"no configuration {shown(name_or_path)}{hint}"]) from None
+        raise ConfigError([f"there is no {kind} {shown(name_or_path)}{hint}"]) from None
     except (OSError, ValueError) as error:  # ValueError: the path has a null character
         reason = getattr(error, "strerror", None) or error
         raise ConfigError([f"{shown(name_or_path)} cannot be read: {reason}"]) from None
@@ -39,14 +40,24 @@ def find(
     raise ConfigError([f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'no file'}{hint}"])
 
 
-def _others(path: Path, folder: Traversable) -> str:
-    """The configurations that may be meant by a path where there is no file."""
+def _is_path(text: str) -> bool:
+    """Whether a text that names nothing was written as the path of a file, not as a name."""
+    return "=" not in text and ("/" in text or text.endswith((".yaml", ".yml")))
+
+
+def _beside(path: Path, folder: Traversable) -> str:
+    """The file of almost the same name, or the configuration of the package, that may be meant."""
     if (beside := path.with_name(f"{path.name}.yaml")).is_file():
         return f"; did you mean {beside}?"
+    return nearest(path.stem, names(folder))
+
+
+def _others(path: Path, folder: Traversable) -> str:
+    """The configurations that may be meant by a word that is neither a name nor a file."""
     if "=" in path.name:
         return ", which is a setting: the configuration or game comes before the settings"
     known, word = names(folder), path.stem.lower()
-    if hint := nearest(path.name, known):
+    if hint := _beside(path, folder):
         return hint
     texts = [(folder / f"{name}.yaml").read_text(encoding="utf-8").lower() for name in known]
     mentioning = [name for name, text in zip(known, texts, strict=True) if word in text]

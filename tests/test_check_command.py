@@ -69,22 +69,33 @@ def test_a_broken_promise_is_one_line_and_status_one(spec, capsys, tmp_path):
     assert json.loads(file.read_text())["broken_promise"] == lines[0].partition(": ")[2]
 
 
-def test_an_error_in_the_game_is_one_line_that_names_its_place(capsys, tmp_path, monkeypatch):
-    text = """from games.tic_tac_toe import TicTacToe
+@pytest.mark.parametrize(
+    ("module", "body", "said"),
+    [
+        ("bad_step", 'raise ValueError("not yet\\nwritten")', "ValueError: not yet written"),
+        ("bad_numpy", "return np.pad(states, 'both')", "TypeError: `pad_width`"),
+        ("bad_json", "return json.loads('{')", "JSONDecodeError: "),
+    ],
+)
+def test_an_error_in_the_game_is_one_line_that_names_its_place(
+    module, body, said, capsys, tmp_path, monkeypatch
+):
+    text = f"""import json
+import numpy as np
+from games.tic_tac_toe import TicTacToe
 
 
 class Bad(TicTacToe):
-    name = "bad_rules:Bad"
+    name = "{module}:Bad"
 
     def step(self, states, actions):
-        raise ValueError("not yet\\nwritten")
+        {body}
 """
-    write(tmp_path, monkeypatch, "bad_rules", text)
-    assert cli.main(["check", "bad_rules:Bad"]) == 1
-    assert capsys.readouterr().err == (
-        f"bad_rules:Bad breaks a promise: step ({tmp_path / 'bad_rules.py'}, line 8) raised "
-        "ValueError: not yet written\n"
-    )
+    write(tmp_path, monkeypatch, module, text)
+    assert cli.main(["check", f"{module}:Bad"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    place = f"step ({tmp_path / f'{module}.py'}, line 10)"
+    assert line.startswith(f"{module}:Bad breaks a promise: {place} raised {said}")
 
 
 @pytest.mark.parametrize("words", [

@@ -172,7 +172,7 @@ def test_a_file_that_will_not_do_is_explained(tmp_path, text, part):
 
 def test_an_unknown_name_suggests_the_nearest():
     (line,) = errors("tictactoe")
-    assert line == "no configuration 'tictactoe'; did you mean tic_tac_toe?"
+    assert line == "there is no configuration 'tictactoe'; did you mean tic_tac_toe?"
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_a_folder_of_the_name_of_a_game_does_not_hide_it(tmp_path, monkeypatch):
 
 def test_a_missing_file_with_a_colon_is_no_game():
     (line,) = errors("C:run.yaml")
-    assert line.startswith("no configuration 'C:run.yaml'")
+    assert line.startswith("there is no file 'C:run.yaml'")
 
 
 def test_a_recipe_without_a_value_is_refused(tmp_path):
@@ -346,7 +346,7 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
 
 def test_a_name_of_the_other_kind_of_training_names_its_command():
     assert errors("cnn") == (
-        "no configuration 'cnn'; did you mean alphazero supervised train cnn?",
+        "there is no configuration 'cnn'; did you mean alphazero supervised train cnn?",
     )
     with pytest.raises(ConfigError, match="did you mean alphazero train connect_four"):
         supervised.load("connect_four")
@@ -375,3 +375,19 @@ def test_keys_of_earlier_versions_are_dropped_from_stored_files_and_refused_in_o
     assert filled.selfplay == read.selfplay
     with pytest.raises(ConfigError, match=r"selfplay\.workers: unknown key"):
         config.load(str(stored))
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("none.yaml", ""),
+        ("runs/none.yaml", ""),
+        ("runs/nothing", ""),
+        ("connect_for.yaml", "; did you mean connect_four?"),
+    ],
+)
+def test_a_path_without_a_file_is_no_word_to_search_for(text, hint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(config.ConfigError) as refused:
+        config.load(text)
+    assert str(refused.value) == f"there is no file {text!r}{hint}"

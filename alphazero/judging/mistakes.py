@@ -137,7 +137,7 @@ def load_suite(game: Game, names: Sequence[str] = SETS) -> dict[str, Positions]:
     """
     folder = SUITES / game.name
     if not folder.is_dir():
-        known = ", ".join(sorted(path.name for path in SUITES.glob("*/")))
+        known = ", ".join(sorted({file.parent.name for file in SUITES.glob("*/opening_easy.csv*")}))
         here = f"there is one for {known}" if known else "only a checkout of the source has them"
         raise ValueError(f"there is no suite for {game.name} in {SUITES}; {here}")
     return {name: load_positions(folder / f"{name}.csv.gz", game) for name in names}

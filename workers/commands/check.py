@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import sysconfig
 import traceback
 from typing import TYPE_CHECKING, Any
 
@@ -72,10 +73,17 @@ def _broken_promise(game: "Game", number: int, seed: int) -> str | None:
     except AssertionError as error:
         return one_line(str(error), 2000)
     except Exception as error:  # a game's own code may raise anything
-        place = traceback.extract_tb(error.__traceback__)[-1]
+        place = _place(traceback.extract_tb(error.__traceback__))
         where = f"{place.name} ({place.filename}, line {place.lineno})"
         return one_line(f"{where} raised {type(error).__name__}: {error}", 2000)
     return None
+
+
+def _place(frames: traceback.StackSummary) -> traceback.FrameSummary:
+    """The last line that is not one of a library: the game's own, where that called NumPy."""
+    libraries = (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"))
+    own = [frame for frame in frames if not frame.filename.startswith(libraries)]
+    return (own or frames)[-1]
 
 
 def _report(result: dict[str, Any]) -> Any:

@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     known = {name: folder for folder in folders.values() for name in config_folder.names(folder)}
     if options.name not in known:
         hint = config_file.nearest(options.name, known) or f"; the names are {', '.join(known)}"
-        raise ValueError(f"no configuration {options.name!r}{hint}")
+        raise ValueError(f"there is no configuration {options.name!r}{hint}")
     _, text = config_folder.find(options.name, known[options.name])
     print(text, end="")
     return 0
