@@ -45,16 +45,24 @@ def reason(error: BaseException, longest: int = LONGEST) -> str:
 
     ``KeyError("step")`` gives ``KeyError 'step'``, ``ValueError("too\\nlong")`` ``too long``. The
     texts of Ray's errors are tracebacks and those of pydantic's begin with a count of errors: of
-    the former the cause is named, of the latter each error.
+    the former the cause is named, of the latter each error. Of JSON the place is named first.
     """
     error = getattr(error, "cause", None) or error
     text, kind = getattr(error, "strerror", None) or str(error), type(error).__name__
     details = getattr(error, "errors", None)
-    if kind == "ValidationError" and details is not None:
+    if kind == "JSONDecodeError":
+        text = _json_problem(error)
+    elif kind == "ValidationError" and details is not None:
         text = "; ".join(_validation_problem(detail) for detail in details())
     if not (line := one_line(text, longest)):
         return kind
     return f"{kind} {line}" if isinstance(error, KeyError) else line
+
+
+def _json_problem(error: Any) -> str:
+    """``no JSON at line 1, column 5: expecting value``."""
+    what = error.msg[:1].lower() + error.msg[1:]
+    return f"no JSON at line {error.lineno}, column {error.colno}: {what}"
 
 
 def _validation_problem(detail: dict) -> str:

@@ -24,7 +24,7 @@ import torch
 
 from alphazero import config_file, memory_files
 from alphazero.config import Config
-from alphazero.errors import LearnerLost, one_line, signal_name
+from alphazero.errors import LearnerLost, one_line, reason, signal_name
 from alphazero.learner import Columns, Learner, check, columns_of
 from alphazero.learner_rank import OTHER_LOST, Setup, pack
 from alphazero.nn.ranks import PATIENCE, SLICE, RankLost, Ranks, check_unused, device_of
@@ -222,7 +222,7 @@ def _send(process: subprocess.Popen[str], message: dict[str, Any]) -> None:
         process.stdin.write(f"{json.dumps(message)}\n")
         process.stdin.flush()
     except OSError as error:
-        raise RankLost(f"a process of the learner is gone: {error}") from error
+        raise RankLost(f"a process of the learner is gone: {reason(error)}") from error
 
 
 def _await_line(process: subprocess.Popen[str], patience: float) -> None:

@@ -205,7 +205,8 @@ def test_a_ladder_with_a_wrong_field_is_refused_in_one_line(change, complaint, t
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [("[]", "it is not an object"), ("{}", "KeyError 'rungs'"), ("[" * 10**5, "recursion"),
-     ("{", "Expecting property name"), (" " * 2**21, "has 2,097,152 bytes, should have at most"),
+     ("{", "no JSON at line 1, column 2: expecting property"),
+      (" " * 2**21, "has 2,097,152 bytes, should have at most"),
      ("\udcff", "can't decode")],
     ids=range(6),
 )  # fmt: skip

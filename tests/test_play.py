@@ -127,7 +127,7 @@ def test_a_clock_has_a_time_and_an_increment():
     [
         (["--seconds", "0"], "'0' is not a number of seconds above 0"),
         (["--seconds", "nan"], "'nan' is not a number of seconds above 0"),
-        (["--clock", "5"], "'5' is not a duration such as 90s, 60m or 2h"),
+        (["--clock", "5"], "'5' is not a duration such as 90s, 60m or 2h; with an increment 5m+3s"),
         (["--clock", "5m+"], "'' is not a duration"),
         (["--moves", "48"], "move 2 of '48', '8', cannot be played; possible are 1 2 3 4 5 6 7"),
         (["--load", "nowhere.json"], "nowhere.json: there is no such file"),

@@ -488,7 +488,7 @@ def test_a_saved_game_of_other_people_is_continued_on_the_side_asked_for(tmp_pat
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (b"", "this is no saved game: Expecting value"),
+        (b"", "this is no saved game: no JSON at line 1, column 1: expecting value"),
         (b"[" * 10**5, "this is no saved game"),
         (b"\xff{}", "can't decode byte"),
         (b"[]", "this is no saved session"),
@@ -528,7 +528,9 @@ def test_of_a_file_with_a_game_per_line_the_first_is_loaded_and_the_others_are_k
 def test_what_follows_a_saved_game_in_its_own_line_is_refused(tmp_path):
     file, game = tmp_path / "game.json", games.make("connect_four")
     file.write_text(saved_games.writer(game, file)(sessions.Session(game).as_dict())[:-1] + " {}")
-    with pytest.raises(ValueError, match="this is no saved game: Extra data: line 1"):
+    with pytest.raises(
+        ValueError, match=r"no JSON at line 1, column \d+: extra data"
+    ):
         saved_games.read(file, game)
 
 

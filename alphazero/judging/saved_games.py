@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from alphazero.errors import reason
 from alphazero.judging import pgn, session, sgf
 from alphazero.judging.session import Session
 from games.base import Game
@@ -55,7 +56,7 @@ def write(played: Session, path: Path, replace: bool = False) -> None:
     except FileExistsError:
         raise ValueError(f"{path} exists already: give another name") from None
     except (OSError, UnicodeError) as error:
-        raise ValueError(f"the game cannot be written: {error}") from None
+        raise ValueError(f"{path} cannot be written: {reason(error)}") from None
 
 
 def begin(game: Game, moves: str, file: str | None) -> Session:
@@ -80,7 +81,7 @@ def read_first(path: Path, game: Game) -> tuple[Session, bool]:
     try:
         return parse_first(content_of(path), path.suffix, game)
     except (ValueError, OSError) as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{path}: {reason(error)}") from None
 
 
 def parse_first(content: bytes, suffix: str, game: Game) -> tuple[Session, bool]:
@@ -93,7 +94,7 @@ def parse_first(content: bytes, suffix: str, game: Game) -> tuple[Session, bool]
     except RecursionError:
         raise ValueError("this is no saved game") from None
     except ValueError as error:  # no JSON, no text, or a number of thousands of digits
-        raise ValueError(f"this is no saved game: {error}") from None
+        raise ValueError(f"this is no saved game: {reason(error)}") from None
     return session.load(saved, game), alone
 
 

@@ -78,7 +78,10 @@ def seconds(text: str) -> float:
 def clock(text: str) -> tuple[float, float]:
     """The seconds of a side and its increment: ``5m+3s`` is (300, 3)."""
     time_of_side, plus, increment = text.partition("+")
-    return 60 * minutes(time_of_side), 60 * minutes(increment) if plus else 0.0
+    try:
+        return 60 * minutes(time_of_side), 60 * minutes(increment) if plus else 0.0
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}; with an increment 5m+3s") from None
 
 
 def run(options: argparse.Namespace) -> int:

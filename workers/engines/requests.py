@@ -76,7 +76,7 @@ def parse(line: str) -> dict[str, Any]:
     try:
         fields = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise Bad(f"this is no JSON: {reason(error)}") from None
+        raise Bad(f"this is no request: {reason(error)}") from None
     if not isinstance(fields, dict):
         raise Bad("a request is an object: {...}")
     level: list[Any] = [fields]

@@ -107,18 +107,19 @@ class Uci:
     def _setoption(self, words: list[str]) -> None:
         """``setoption name N value V``; names and values may have several words."""
         match = re.fullmatch(r"name (.*?)(?: value (.*))?", " ".join(words))
-        name, value = (match[1].lower(), match[2] or "") if match else ("", "")
+        given, value = (match[1], match[2] or "") if match else ("", "")
+        name = given.lower()  # UCI's names are the same in small letters and capitals
         if name in self._values:
             number = _number(value)
             if not self._least.get(name, 0) <= number <= self._most[name]:
                 raise ValueError(
-                    f"{name} is {self._least.get(name, 0)} to {self._most[name]}, not {value}"
+                    f"{given} is {self._least.get(name, 0)} to {self._most[name]}, not {value}"
                 )
             self._values[name] = number
         elif name == "uci_variant" and value != notation.uci_variant(self._engine.game):
             raise ValueError(f"this engine plays {notation.uci_variant(self._engine.game)} alone")
         elif name != "uci_variant":
-            raise ValueError(f"there is no option {name[:100]!r}")
+            raise ValueError(f"there is no option {given[:100]!r}")
 
     def _new_game(self) -> None:
         self._engine.session = Session(self._engine.game)

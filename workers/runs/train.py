@@ -15,7 +15,7 @@ from rich.console import Console
 from alphazero import addresses, checkpoint, config_checks, config_file, local_run, loop
 from alphazero.checkpoint import Description
 from alphazero.config import Config
-from alphazero.errors import PartLost, one_line
+from alphazero.errors import PartLost, one_line, reason
 from alphazero.limiter import Limiter
 from alphazero.loop import Run
 from alphazero.nn import extras
@@ -253,7 +253,7 @@ def _save_at_end(run: Run, seconds: float, named: Path | str) -> str:
     try:
         loop.save_last(run, seconds)
     except (OSError, ValueError, RuntimeError) as error:
-        return f"step {step:,} could not be saved: {error}"
+        return f"step {step:,} could not be saved: {reason(error)}"
     options = run_directory.resuming_options(named)
     return f"step {step:,} is saved; the same command with {options} continues the run"
 
@@ -335,7 +335,7 @@ def _export(path: Path, folder: Path, dashboard: Dashboard) -> None:
     try:
         export.export(path, folder)
     except (ValueError, OSError) as error:
-        dashboard.message(f"the agent is not sent to Weights & Biases: {error}")
+        dashboard.message(f"the agent is not sent to Weights & Biases: {reason(error)}")
 
 
 def _too_short(run: Run) -> str:

@@ -204,7 +204,7 @@ def _loading(label: str, load: Callable[[], Any]) -> Any:
     try:
         return load()
     except (ValueError, OSError) as error:
-        raise RequestError(422, f"{label}: {error}", "player") from None
+        raise RequestError(422, f"{label}: {reason(error)}", "player") from None
 
 
 def make_player(offer: Offer, game: Game, allow: Sequence[str]) -> Player:

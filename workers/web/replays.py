@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from alphazero import plain_files
+from alphazero.errors import reason
 from alphazero.types import GameRecord, is_trained
 from games.base import Game
 from workers.runs import game_files
@@ -62,7 +63,9 @@ def games_of(run: Run, game: Game) -> dict[str, Any]:
         with _reading:
             played = _newest(game, _Place(run.path, changed))
     except (OSError, ValueError) as error:
-        raise RequestError(404, f"the games of {run.name} cannot be read: {error}", "run") from None
+        raise RequestError(
+            404, f"the games of {run.name} cannot be read: {reason(error)}", "run"
+        ) from None
     finally:
         _room.release()
     if not played:

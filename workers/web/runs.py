@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import games
 from alphazero import config_file, metrics_file, plain_files, plain_yaml, sealed
 from alphazero.config import OBSOLETE, Config
-from alphazero.errors import one_line
+from alphazero.errors import one_line, reason
 from workers.serve.bodies import RequestError
 from workers.web.labels import label
 
@@ -150,7 +150,7 @@ def _part(run: Run, start: int) -> _Part:
             file.seek(start)
             return _Part(file.read(PART), size)
     except (OSError, ValueError) as error:
-        raise RequestError(404, f"{run.name} has no metrics: {error}", "run") from None
+        raise RequestError(404, f"{run.name} has no metrics: {reason(error)}", "run") from None
 
 
 def _step(line: bytes) -> int | None:
