@@ -13,7 +13,7 @@ from workers.commands.new import TEMPLATE, class_name
 
 TINY = ("training.steps=5 training.batch_size=32 selfplay.games=16 search.simulations=8 "
         "replay.min_positions=200 evaluation.games=2 evaluation.opponent=random "
-        "--ray off --run-dir runs/tried")  # fmt: skip
+        "--ray off")  # fmt: skip
 ADDED = {
     "alphazero check": "--games 20 --json checked.json",
     "alphazero train": TINY,
@@ -46,7 +46,8 @@ def test_the_commands_that_it_prints_run_on_what_it_wrote(folder, capsys):
     commands = [line.strip() for line in printed.splitlines() if line.startswith("  ")]
     assert commands == [
         "alphazero check five_by_five:FiveByFive", "pytest test_five_by_five.py",
-        "alphazero train five_by_five.yaml", "alphazero play five_by_five:FiveByFive",
+        "alphazero train five_by_five.yaml --run-dir runs/five_by_five",
+        "alphazero play five_by_five:FiveByFive --player checkpoint:path=runs/five_by_five",
     ]  # fmt: skip
     output = {}
     for command in commands:
@@ -54,7 +55,7 @@ def test_the_commands_that_it_prints_run_on_what_it_wrote(folder, capsys):
         output[start] = shell(f"{command} {ADDED.get(start, '-p no:cacheprovider')}")
     assert "five_by_five:FiveByFive keeps the contract" in output["alphazero check"]
     assert "8 passed" in output["pytest test_five_by_five.py"]
-    assert "done: runs/tried" in output["alphazero train"]
+    assert "done: runs/five_by_five" in output["alphazero train"]
     assert "c3" in output["alphazero play"]
     assert "--player" in output["alphazero train"]
 

@@ -77,6 +77,7 @@ def test_a_run_too_short_to_learn_reports_it(tmp_path, capsys):
     assert run(tmp_path, tiny("replay.min_positions=100000"), time_limit=0.001) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "nothing was learned: " in out
+    assert "play against it" not in out
     assert "the first step needs 100,000" in out
     assert config.load(str(tmp_path / "config.yaml")).training.time_limit_minutes == 0.001
     assert "against random" not in out  # a network that has learned nothing plays no match

@@ -42,7 +42,8 @@ def run(options: argparse.Namespace) -> int:
             opened.write(_renamed(text, name, kind))
     print(f"written: {', '.join(texts)}\nnext, after each change of the rules:")
     print(f"  alphazero check {name}:{kind}\n  pytest test_{name}.py")
-    print(f"then:\n  alphazero train {name}.yaml\n  alphazero play {name}:{kind}")
+    print(f"then:\n  alphazero train {name}.yaml --run-dir runs/{name}")
+    print(f"  alphazero play {name}:{kind} --player checkpoint:path=runs/{name}")
     return 0
 
 

@@ -311,7 +311,8 @@ def _finish(run: Run, path: Path, monitor: Monitor, console: Console) -> None:
     share = run.fleet.stats().get("game_share", 0.0)
     if share > MOSTLY:
         report(f"{share:.0%} of self-play was spent in {run.config.game}".replace("%", " %"))
-    report(f"play against it: {_play_command(run)}")
+    if run.learner.step:
+        report(f"play against it: {_play_command(run)}")
 
 
 def _play_command(run: Run) -> str:
