@@ -152,7 +152,7 @@ def test_list_shows_every_agent_with_its_parameters_training_and_strength(capsys
         assert row["sha256"] in agents.card(row["name"])
     assert cli.main(["agents", "list"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "326,485" in shown
+    assert "144,659 games, 153.0 minutes" in shown
     assert "3.8 % mistakes" in shown
 
 

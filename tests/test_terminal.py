@@ -558,4 +558,6 @@ def test_a_clock_is_shown_and_ends_the_game():
     transcript = session(script(), Player("slow", slow), clock=clock)
     assert "X to move, 1:30 left > 4" in transcript
     assert "X to move, 0:15 left > 4" in transcript
-    assert "Your time is over: the agent wins." in transcript
+    end = transcript.partition("0:15 left > 4")[2]
+    assert "Your time is over: the agent wins." in end
+    assert "the game is over; n begins a new one" not in end

@@ -24,6 +24,7 @@ from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
 from alphazero.types import Evaluator, Generators, Kept, Limits, Search, SearchResult
 from games.base import Game, States
+from games.spec import suggest
 
 if TYPE_CHECKING:
     from alphazero.checkpoint import Checkpoint, Description
@@ -293,9 +294,10 @@ def find(source: str | Path) -> Path:
             if source == folder or games.same(source, name):
                 return agents.find(name)
     if not path.exists():
+        hint = suggest(str(source), agents.FOLDERS.values(), "those are")
         raise ValueError(
             f"there is no agent {str(source)!r}: give the folder of a run, of a checkpoint or of "
-            f"an exported agent, or a game with a bundled agent: {', '.join(agents.names())}"
+            f"an exported agent, or a game with a bundled agent; {hint}"
         )
     return path
 

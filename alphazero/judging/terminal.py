@@ -231,8 +231,9 @@ class TerminalSession:
 
     def move(self, text: str) -> None:
         if self.session.over():
-            # It may have ended since the position was shown.
-            self.changed = self.session.reason() is Reason.TIME
+            if self.session.reason() is Reason.TIME:
+                self.changed = True  # it may have ended since the position was shown
+                return
             raise ValueError("the game is over; n begins a new one")
         advised, before = self.advised, self.session.states
         self.session.move(text)

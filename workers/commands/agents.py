@@ -49,17 +49,15 @@ def _list(options: argparse.Namespace) -> int:
     from workers.runs import agent_files
     from workers.terminal import tables
 
-    table = tables.make(
-        None, "game", "parameters", "MB", "training", "strength, by its card", justify="left"
-    )
+    table = tables.make(None, "game", "MB", "training", "strength, by its card", justify="left")
+    table.columns[0].no_wrap = True  # names are copied into commands
     rows = []
     for game in agents.names():
         facts = agent_files.facts(agents.find(game))
         rows.append({"name": game, **facts})
         first, *_ = [*_strength(facts), "not measured"]
-        training = agent_files.training_words(facts["training"])
-        size = f"{facts['bytes'] / 1e6:.2f}"
-        table.add_row(facts["game"], f"{facts['parameters']:,}", size, training, first)
+        training = agent_files.training_words(facts["training"], ("games", "minutes"))
+        table.add_row(facts["game"], f"{facts['bytes'] / 1e6:.2f}", training, first)
     return tables.report(table, {"agents": rows}, options.json)
 
 
@@ -122,8 +120,10 @@ def _bundled(name: str) -> Path:
     """The folder of an agent of this program; ``ValueError``, one line, for another name."""
     import games
     from alphazero import agents
+    from games.spec import shown, suggest
 
     for game, folder in agents.FOLDERS.items():
         if name == folder or games.same(name, game):
             return agents.find(game)
-    raise ValueError(f"no agent {name!r} comes with this program: {', '.join(agents.names())}")
+    hint = suggest(name, agents.FOLDERS.values(), "those are")
+    raise ValueError(f"no agent {shown(name)} comes with this program; {hint}")

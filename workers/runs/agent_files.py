@@ -1,6 +1,7 @@
 """The files of exported agents: copied, and described in figures."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def _card(folder: Path) -> str:
         return ""
 
 
-def training_words(training: dict[str, Any]) -> str:
+def training_words(training: dict[str, Any], names: Sequence[str] = TRAINING) -> str:
     """The cost of a training in a few words: ``25,911 steps, 144,659 games, 153 minutes``."""
-    known = ((name, training[name]) for name in TRAINING if name in training)
+    known = ((name, training[name]) for name in names if name in training)
     return one_line(", ".join(counted(number, name.removesuffix("s")) for name, number in known))
