@@ -152,7 +152,7 @@ def test_list_shows_every_agent_with_its_parameters_training_and_strength(capsys
         assert row["sha256"] in agents.card(row["name"])
     assert cli.main(["agents", "list"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "144,659 games, 153.0 minutes" in shown
+    assert "144,659 games" in shown
     assert "3.8 % mistakes" in shown
 
 
@@ -240,8 +240,8 @@ def test_the_default_opponent_is_the_bundled_agent_or_else_rollouts():
     ],
 )
 def test_an_agent_fits_its_game_with_other_parameters_on_the_same_board(game, folder):
-    found = agents.fitting(games.make(game))
-    assert (found and found.name) == folder
+    chosen = agents.fitting(games.make(game))
+    assert (chosen and chosen.name) == folder
 
 
 @pytest.mark.parametrize(
