@@ -11,6 +11,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from alphazero import plain_files
+
+LARGEST = 2**31
+"""The most bytes of a file that is read: two million lines of a kilobyte."""
+
 
 class MetricsFile:
     """JSON lines with strictly increasing steps, each flushed before ``write`` returns.
@@ -52,9 +57,12 @@ class MetricsFile:
 
 
 def read(path: Path, step: int | None = None) -> list[dict[str, Any]]:
-    """The valid lines of a ``metrics.jsonl`` up to ``step``; a line cut short by a crash is not."""
+    """The valid lines of a ``metrics.jsonl`` up to ``step``; a line cut short by a crash is not.
+
+    ``plain_files.NotPlain``: it is no regular file, or larger than ``LARGEST``.
+    """
     lines: list[dict[str, Any]] = []
-    for text in path.read_bytes().splitlines():
+    for text in plain_files.read(path, LARGEST).splitlines():
         line = parse(text)
         if line is not None and (step is None or line["step"] <= step):
             lines.append(line)

@@ -162,9 +162,10 @@ def test_a_bad_request_has_an_error_that_names_the_field_and_the_next_is_answere
     ["{", "[]", "7", '"id"', "\x00", "[" * 100_000, '{"id":"a","maxTime":NaN,"moves":[]}',
      '{"id":"a","maxTime":1e999,"moves":[]}', '{"id":' + "9" * 5000 + "}",
      "x" * (LONGEST + 10),
+     '{"id":"a","action":"clear_cache","x":NaN}', '{"id":"a","action":"clear_cache","x":1e999}',
      '{"id":"a","action":"clear_cache","x":' + "[" * 950 + "]" * 950 + "}",
      '{"id":"a","moves":[],"komi":' + '{"x":' * 60_000 + "0" + "}" * 60_000 + "}"],
-    ids=range(12),
+    ids=range(14),
 )  # fmt: skip
 def test_a_line_that_is_no_request_has_an_error(line):
     bad, good = ask(line, {"id": "next", "moves": [], "maxVisits": 1})

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import games
-from alphazero import checkpoint, network
+from alphazero import checkpoint, metrics_file, network
 from alphazero.agents import cards
 from alphazero.config import Config, NetworkSettings, TrainingSettings
 from alphazero.judging.agent import load_agent
@@ -101,6 +101,13 @@ def test_a_run_is_found_from_within_and_its_metrics_may_be_torn(run, tmp_path, m
     monkeypatch.chdir(run / "checkpoints")
     export.export(Path("step_000020"), tmp_path / "again")
     assert training_of(tmp_path / "again") == training_of(tmp_path / "agent")
+
+
+def test_metrics_of_many_gigabytes_are_refused_before_they_are_read(run, tmp_path):
+    with (run / "metrics.jsonl").open("r+b") as file:
+        file.truncate(metrics_file.LARGEST + 1)  # a hole, which takes no room
+    with pytest.raises(ValueError, match=r"metrics\.jsonl has 2,147,483,649 bytes, should have at"):
+        export.export(run, tmp_path / "agent")
 
 
 def test_exporting_an_exported_agent_keeps_the_totals_of_its_training(run, tmp_path):

@@ -19,7 +19,7 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import BeforeValidator, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from alphazero import plain_files
@@ -77,6 +77,13 @@ class Pairing:
     """Games lost by ``lower``."""
 
 
+def _of_row(row: object) -> object:
+    """The fields of a pairing by name, of a row of numbers as files have it."""
+    names = Pairing.__dataclass_fields__
+    full = isinstance(row, list) and len(row) == len(names)
+    return dict(zip(names, row, strict=True)) if full else row
+
+
 @dataclass(frozen=True, slots=True, config=STRICT)
 class Ladder:
     """All that a ladder's file holds."""
@@ -90,7 +97,7 @@ class Ladder:
     """Moves as in a position file, ``"4453"``."""
     rungs: tuple[Rung, ...]
     """In the order given to the calibration, roughly weakest first."""
-    pairings: tuple[Pairing, ...]
+    pairings: tuple[Annotated[Pairing, BeforeValidator(_of_row)], ...]
     balanced: bool = True
     """Whether each opening is a draw with perfect play, by the game's solver; else it is random."""
     reach: Count = 3
@@ -159,15 +166,9 @@ def load(game: Game, path: Path | None = None) -> Ladder:
     if path is None:
         raise ValueError(f"{game.name} has no ladder, only {'; '.join(sorted(installed()))}")
     try:
-        fields = json.loads(plain_files.read(path.resolve()))
-        if not isinstance(fields, dict):
-            raise ValueError("it is not an object: {...}")
-        rungs = tuple(Rung(**row) for row in fields.pop("rungs"))
-        names, given = Pairing.__dataclass_fields__, fields.pop("pairings")
-        rows = tuple(Pairing(**dict(zip(names, row, strict=True))) for row in given)
-        ladder = Ladder(**fields, rungs=rungs, pairings=rows)
+        ladder = TypeAdapter(Ladder).validate_json(plain_files.read(path.resolve()))
         _check_numbers(ladder)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except ValueError as error:
         raise ValueError(f"{path} is no ladder: {reason(error)}") from None
     if ladder.game != game.name:
         raise ValueError(f"{path} is a ladder of {ladder.game}, not of {game.name}")
@@ -231,8 +232,7 @@ def opponent(game: Game, spec: str) -> Iterator[Player]:
     try:
         few = own and "processes" not in players.parse(spec)[1]
         text = f"{spec},processes={PROCESSES}" if few else spec
-        made = players.make(text, game, programs=own, downloads=False)
-        player = replace(made, name=spec)
+        player = replace(players.make(text, game, programs=own, downloads=False), name=spec)
     except ValueError as error:
         raise ProgramMissing(str(error)) if own else error from None
     try:

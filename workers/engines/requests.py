@@ -4,6 +4,7 @@ See docs/Analysis_Engine.md of KataGo for their meaning there, docs/engine_proto
 """
 
 import json
+import math
 import sys
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -74,7 +75,7 @@ class Request(NamedTuple):
 def parse(line: str) -> dict[str, Any]:
     """The object in a line of JSON; ``Bad``: there is none, or one that is too deep."""
     try:
-        fields = json.loads(line)
+        fields = json.loads(line, parse_float=_finite, parse_constant=_finite)
     except (ValueError, RecursionError) as error:
         raise Bad(f"this is no request: {reason(error)}") from None
     if not isinstance(fields, dict):
@@ -85,6 +86,13 @@ def parse(line: str) -> dict[str, Any]:
     if any(isinstance(value, list | dict) for value in level):
         raise Bad(f"a request has at most {DEEPEST} levels of lists and objects")
     return fields
+
+
+def _finite(text: str) -> float:
+    """The number; ``ValueError``: answers that repeat NaN, Infinity or 1e999 would be no JSON."""
+    if math.isfinite(number := float(text)):
+        return number
+    raise ValueError(f"{text[:40]} is not a finite number")
 
 
 def _inside(value: object) -> Iterable[Any]:

@@ -24,8 +24,6 @@ MOST_RUNS = 200
 MOST_CHECKPOINTS = 50
 PART = 2**19
 """Bytes of metrics in one answer: 512 KiB."""
-LARGEST = 2**31
-"""Bytes of a file of metrics that is read at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +143,7 @@ class _Part(NamedTuple):
 def _part(run: Run, start: int) -> _Part:
     """At most ``PART`` bytes of a run's metrics; ``RequestError`` (404) where there are none."""
     try:
-        with plain_files.opened(run.path / METRICS, LARGEST) as file:
+        with plain_files.opened(run.path / METRICS, metrics_file.LARGEST) as file:
             size = os.fstat(file.fileno()).st_size
             file.seek(start)
             return _Part(file.read(PART), size)
