@@ -180,6 +180,17 @@ def test_an_agent_whose_initial_weights_were_trained_in_another_game_names_that_
         }  # fmt: skip
 
 
+def test_the_same_game_in_another_spelling_is_not_named_as_another_one(run, tmp_path):
+    weights = checkpoint.load(run).weights
+    first = replace(CONFIG, game="gomoku:size=3,length=3")
+    checkpoint.save(tmp_path / "first", 5, weights, {}, first)
+    settings = TrainingSettings(initial_weights=str(tmp_path / "first"))
+    config = replace(CONFIG, game="gomoku:length=3,size=3,exact=false", training=settings)
+    checkpoint.save(tmp_path / "second", 10, weights, {}, config)
+    export.export(tmp_path / "second", tmp_path / "agent")
+    assert "game" not in training_of(tmp_path / "agent")["began_with"]
+
+
 @pytest.mark.parametrize(("stated", "kept"), [(3, None), ("x\n\x1b[2J", "x ?[2J"), ("go", "go")])
 def test_the_game_of_the_initial_weights_is_one_line_of_text_or_left_out(
     stated, kept, run, tmp_path

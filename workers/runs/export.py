@@ -118,7 +118,7 @@ def totals(exported: Trained, counted: tuple[Path, ...] = ()) -> dict[str, Any]:
     origin: dict[str, Any] = {"path": source}
     try:
         first = checkpoint.describe(source)
-        if first.config.game != exported.config.game:
+        if not games.same(first.config.game, exported.config.game):
             origin["game"] = one_line(first.config.game)
         counted = (*counted, run)
         earlier = totals(first, counted) if _run(first) not in counted else {}
