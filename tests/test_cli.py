@@ -326,7 +326,7 @@ def test_a_full_disk_is_one_line_and_exit_1(monkeypatch, capsys):
 
     monkeypatch.setattr(COMMANDS["games"], "run", full)
     assert cli.main(["games"]) == 1
-    assert "No space left on device: 'runs/x'" in capsys.readouterr().err
+    assert capsys.readouterr().err == "alphazero: error: runs/x: No space left on device\n"
 
 
 def test_a_reader_that_goes_away_is_no_error_message():

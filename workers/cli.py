@@ -106,7 +106,10 @@ def _report(error: Exception) -> int:
     """Print the error as lines without a traceback; the exit status that belongs to it."""
     if os.environ.get("ALPHAZERO_TRACEBACK"):
         traceback.print_exc()
-    for line in str(error).splitlines() or [type(error).__name__]:
+    text = str(error)
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        text = f"{error.filename}: {error.strerror}"
+    for line in text.splitlines() or [type(error).__name__]:
         print(f"alphazero: error: {line}", file=sys.stderr)
     return BAD_INPUT if isinstance(error, ValueError) else 1
 

@@ -79,9 +79,9 @@ class Pairing:
 
 def _of_row(row: object) -> object:
     """The fields of a pairing by name, of a row of numbers as files have it."""
-    names = Pairing.__dataclass_fields__
-    full = isinstance(row, list) and len(row) == len(names)
-    return dict(zip(names, row, strict=True)) if full else row
+    if isinstance(row, list) and len(row) == len(Pairing.__dataclass_fields__):
+        return dict(zip(Pairing.__dataclass_fields__, row, strict=True))
+    return row
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
