@@ -6,7 +6,7 @@ here has legal moves, finite numbers, policies that sum to one and the result th
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -117,16 +117,21 @@ class Running(NamedTuple):
 def find_problem_of_running(game: Game, running: Running) -> str | None:
     """A line about what contradicts the rules in games that go on; None if nothing does.
 
-    They are played again from their moves, in lock step.
+    They are played again from their moves.
     """
-    plies, actions = running.plies, running.actions
-    states = game.initial(len(plies))
-    for ply in range(plies.max()):
-        playing = np.flatnonzero(plies > ply)
-        current, chosen = states[playing], actions[playing, ply]
-        legal = game.legal(current)
-        if not (allowed := _allowed(legal, chosen)).all():
-            return f"move {ply + 1} of a game, action {chosen[~allowed][0]}, is illegal"
+    states = game.initial(len(running.plies))
+    try:
+        problem = _find_problem_of_rows(game, states, running)
+    except IllegalMove as error:
+        return str(error)
+    if problem or states.tobytes() != running.states.tobytes():
+        return problem or "the position of a game is not that of its moves"
+    return None if np.isnan(game.outcome(states)).all() else "a game is over"
+
+
+def _find_problem_of_rows(game: Game, states: States, running: Running) -> str | None:
+    """The same of the rows; arguments and errors as in ``replay``."""
+    for ply, playing, current, legal in replay(game, states, running.plies, running.actions):
         here = running.recorded[playing, ply]
         rows = records.as_items(running.rows)[playing[here], ply].view(running.rows.dtype)
         if records.states_of(rows).tobytes() != current[here].tobytes():
@@ -136,10 +141,30 @@ def find_problem_of_running(game: Game, running: Running) -> str | None:
         rows["outcome"] = 0  # not known before the end
         if problem := _wrong_numbers(rows):
             return problem
+    return None
+
+
+class IllegalMove(ValueError):
+    """A move that the rules do not allow; the text is one line."""
+
+
+def replay(
+    game: Game, states: States, plies: NDArray[np.integer], actions: NDArray[np.integer]
+) -> Iterator[tuple[int, NDArray[np.intp], States, NDArray[np.bool_]]]:
+    """Play ``B`` games again in lock step, from their initial positions ``states [B]``.
+
+    Before each ply: its number, the games that go on, their positions and legal moves. At the end
+    ``states`` are the positions after ``plies [B]`` moves of ``actions [B, P]``. ``IllegalMove``.
+    """
+    for ply in range(plies.max()):
+        playing = np.flatnonzero(plies > ply)
+        current, chosen = states[playing], actions[playing, ply]
+        legal = game.legal(current)
+        if not (allowed := _allowed(legal, chosen)).all():
+            action = chosen[~allowed][0]
+            raise IllegalMove(f"move {ply + 1} of a game, action {action}, is illegal")
+        yield ply, playing, current, legal
         states[playing] = game.step(current, chosen)
-    if states.tobytes() != running.states.tobytes():
-        return "the position of a game is not that of its moves"
-    return None if np.isnan(game.outcome(states)).all() else "a game is over"
 
 
 def rebuild(game: Game, games: Sequence[Stored]) -> list[GameRecord | str]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from alphazero import records
 from alphazero.evaluators import random_actions
-from alphazero.rebuilding import Running, find_problem_of_running
+from alphazero.rebuilding import IllegalMove, Running, find_problem_of_running, replay
 from alphazero.search import continues_trees
 from alphazero.search.conclusion import merge
 from alphazero.selfplay_settings import SelfPlaySettings
@@ -136,7 +136,10 @@ class GameGroup:
         if (layout := state.get("layout", 1)) not in (1, _LAYOUT):
             raise ValueError(f"self-play state: layout {layout!r:.40} is not known here")
         if layout == 1:
-            actions, rows = self._history_of_layout_1(arrays)
+            try:
+                actions, rows = self._history_of_layout_1(arrays)
+            except IllegalMove as error:
+                raise ValueError(f"self-play state: {error}") from None
         else:
             actions = _array(arrays, "_actions", np.int32, self._plies.sum())
             positions = (self._plies - self._opening).sum()
@@ -212,7 +215,10 @@ class GameGroup:
         return played, played & (ply >= self._opening[:, None])
 
     def _history_of_layout_1(self, arrays: dict[str, bytes]) -> tuple[NDArray, NDArray]:
-        """The actions and rows of a state of the first layout, as ``restore`` needs them."""
+        """The actions and rows of a state of the first layout, as ``restore`` needs them.
+
+        Positions and legal moves are those of the moves: what is stored may be anything.
+        """
         game, shape = self._game, (len(self._plies), self._game.max_plies)
 
         def column(name: str, dtype: Any, *more: int) -> NDArray:
@@ -221,14 +227,17 @@ class GameGroup:
 
         self._make_room(game.max_plies)
         played, recorded = self._masks()
-        rows = np.zeros(np.count_nonzero(recorded), records.row(game))
-        rows["state"] = column("_states", game.dtype)[recorded]
-        policy = column("_policy", np.float16, game.num_actions)[recorded]
-        legal = game.legal(records.states_of(rows))
-        rows["policy_action"], rows["policy_weight"] = records.pack_policy(game, legal, policy)
-        rows["value"] = column("_value", np.float16)[recorded]
+        rows = np.zeros(shape, records.row(game))
+        policy = column("_policy", np.float16, game.num_actions)
+        actions, states = column("_actions", np.int16), game.initial(len(self._plies))
+        for ply, playing, current, legal in replay(game, states, self._plies, actions):
+            here = playing, ply
+            rows["state"][here] = current
+            packed = records.pack_policy(game, legal, policy[here])
+            rows["policy_action"][here], rows["policy_weight"][here] = packed
+        rows["value"] = column("_value", np.float16)
         rows["outcome"] = np.nan
-        return column("_actions", np.int16)[played], rows
+        return actions[played], rows[recorded]
 
     def _keep_trees(self, result: SearchResult, rows: NDArray[np.intp]) -> None:
         """Keep the trees of the games ``rows`` for the next ply, with the moves that are played."""

@@ -456,6 +456,30 @@ def test_a_state_of_an_earlier_version_continues_with_the_same_games():
     assert again.state() == group.state()
 
 
+def earlier_group():
+    """The state of a group in the first layout, and an empty group of its game."""
+    state = training_state.load((EARLIER / "training.pt").read_bytes())
+    settings = SelfPlaySettings(games=2, groups=2, random_opening_plies=2)
+    group = GameGroup(games.make("tic_tac_toe"), Gumbel(simulations=4), settings, 0, count(0, 2))
+    return state["fleet"]["seats"][0]["group"], group
+
+
+def test_the_positions_of_an_earlier_version_are_those_of_the_moves_whatever_is_stored():
+    state, group = earlier_group()
+    group.restore(state)
+    expected, garbage = group.state(), bytes(len(state["arrays"]["_states"]))
+    _, other = earlier_group()
+    other.restore(state | {"arrays": state["arrays"] | {"_states": garbage}})
+    assert other.state() == expected
+
+
+def test_an_illegal_move_of_an_earlier_version_is_refused():
+    state, group = earlier_group()
+    actions = np.full(len(state["arrays"]["_actions"]) // 2, 99, np.int16).tobytes()
+    with pytest.raises(ValueError, match="self-play state: move 1 of a game, action 99, is ill"):
+        group.restore(state | {"arrays": state["arrays"] | {"_actions": actions}})
+
+
 def test_the_uncollected_games_of_an_earlier_checkpoint_are_read():
     state = training_state.load((EARLIER / "training.pt").read_bytes())
     game = games.make("tic_tac_toe")
