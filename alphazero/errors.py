@@ -61,7 +61,7 @@ def reason(error: BaseException, longest: int = LONGEST) -> str:
 
 def _json_problem(error: Any) -> str:
     """``no JSON at line 1, column 5: expecting value``."""
-    what = error.msg[:1].lower() + error.msg[1:]
+    what = error.msg[:1].lower() + error.msg[1:].removesuffix(" at")
     return f"no JSON at line {error.lineno}, column {error.colno}: {what}"
 
 

@@ -130,7 +130,7 @@ def value_scale(moves: float) -> float:
     """Gumbel's ``value_scale`` for ``moves`` legal moves per position: 0.1 per 7, from 0.1 to 0.5.
 
     With many moves each gets few simulations and the prior is flat, and a small scale hardly
-    changes it: docs/recipe.md. Connect Four has 7 moves (0.1), Go on 9x9 in random games 33
-    (0.47).
+    changes it: docs/recipe.md. Connect Four has 7 moves (0.1), Go on 9x9 in random games 34
+    (0.48).
     """
     return round(min(0.5, max(0.1, moves / 70)), 2)

@@ -139,7 +139,7 @@ def test_the_table_of_the_page_has_the_figures_of_the_files():
     assert rows == {}
 
 
-def test_list_shows_every_agent_with_its_parameters_training_and_strength(capsys):
+def test_list_shows_every_agent_with_its_training_and_strength_and_json_has_its_parameters(capsys):
     assert cli.main(["agents", "list", "--json", "-"]) == 0
     rows = json.loads(capsys.readouterr().out)["agents"]
     assert [row["name"] for row in rows] == agents.names()
@@ -153,6 +153,7 @@ def test_list_shows_every_agent_with_its_parameters_training_and_strength(capsys
     assert cli.main(["agents", "list"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "144,659 games" in shown
+    assert " 153 " in shown
     assert "3.8 % mistakes" in shown
 
 
@@ -236,12 +237,14 @@ def test_the_default_opponent_is_the_bundled_agent_or_else_rollouts():
         ("go:size=13", None),
         ("hex:size=7,swap=true", None),
         ("othello:size=6", None),
+        ("gomoku:size=9,exact=true", None),
+        ("gomoku:size=9,length=4", None),
         ("chess", None),
     ],
 )
-def test_an_agent_fits_its_game_with_other_parameters_on_the_same_board(game, folder):
-    chosen = agents.fitting(games.make(game))
-    assert (chosen and chosen.name) == folder
+def test_an_agent_plays_its_game_with_any_komi_and_no_other_parameter(game, folder):
+    chosen = agents.fitting(games.make(game).name)
+    assert (chosen and agents.find(chosen).name) == folder
 
 
 @pytest.mark.parametrize(
@@ -260,6 +263,8 @@ def test_play_begins_with_nothing_but_a_game(game, printed, monkeypatch, capsys)
 def test_play_shows_the_model_card_of_the_agent_or_reports_that_there_is_none(capsys):
     assert cli.main(["play", "tic_tac_toe", "--about"]) == 0
     assert "How strong" in capsys.readouterr().out
+    assert cli.main(["play", "go:size=5,komi=20", "--about"]) == 0
+    assert "go:size=5,komi=24" in capsys.readouterr().out
     assert cli.main(["play", "tic_tac_toe", "--about", "--player", "random"]) == 2
     assert cli.main(["play", "othello:size=4", "--about"]) == 2
     assert "no agent for othello:size=4" in capsys.readouterr().err

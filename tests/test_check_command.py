@@ -74,13 +74,14 @@ def test_a_broken_promise_is_one_line_and_status_one(spec, capsys, tmp_path):
     [
         ("bad_step", 'raise ValueError("not yet\\nwritten")', "ValueError: not yet written"),
         ("bad_numpy", "return np.pad(states, 'both')", "TypeError: `pad_width`"),
+        ("bad_path", "return importlib.import_module('nowhere_at_all')", "ModuleNotFoundError: "),
         ("bad_json", "return json.loads('{')", "JSONDecodeError: "),
     ],
 )
 def test_an_error_in_the_game_is_one_line_that_names_its_place(
     module, body, said, capsys, tmp_path, monkeypatch
 ):
-    text = f"""import json
+    text = f"""import importlib, json
 import numpy as np
 from games.tic_tac_toe import TicTacToe
 

@@ -320,13 +320,14 @@ def test_ctrl_c_ends_in_one_polite_line_and_exit_130(monkeypatch, capsys):
     assert capsys.readouterr().err.splitlines() == ["", "alphazero: stopped"]
 
 
-def test_a_full_disk_is_one_line_and_exit_1(monkeypatch, capsys):
+@pytest.mark.parametrize(("name", "shown"), [(("runs/x",), "runs/x: "), ((), "")])
+def test_a_full_disk_is_one_line_and_exit_1(name, shown, monkeypatch, capsys):
     def full(_):
-        raise OSError(28, "No space left on device", "runs/x")
+        raise OSError(28, "No space left on device", *name)
 
     monkeypatch.setattr(COMMANDS["games"], "run", full)
     assert cli.main(["games"]) == 1
-    assert capsys.readouterr().err == "alphazero: error: runs/x: No space left on device\n"
+    assert capsys.readouterr().err == f"alphazero: error: {shown}No space left on device\n"
 
 
 def test_a_reader_that_goes_away_is_no_error_message():

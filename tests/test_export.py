@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -189,6 +190,20 @@ def test_the_same_game_in_another_spelling_is_not_named_as_another_one(run, tmp_
     checkpoint.save(tmp_path / "second", 10, weights, {}, config)
     export.export(tmp_path / "second", tmp_path / "agent")
     assert "game" not in training_of(tmp_path / "agent")["began_with"]
+
+
+def test_a_game_that_only_a_folder_names_is_not_imported_to_compare_it(run, tmp_path, monkeypatch):
+    (tmp_path / "stranger.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    weights = checkpoint.load(run).weights
+    first = replace(CONFIG, game="stranger:Game:size=3")
+    checkpoint.save(tmp_path / "first", 5, weights, {}, first)
+    settings = TrainingSettings(initial_weights=str(tmp_path / "first"))
+    config = replace(CONFIG, game="stranger:Game:size=4", training=settings)
+    checkpoint.save(tmp_path / "second", 10, weights, {}, config)
+    export.export(tmp_path / "second", tmp_path / "agent")
+    assert training_of(tmp_path / "agent")["began_with"]["game"] == "stranger:Game:size=3"
+    assert "stranger" not in sys.modules
 
 
 @pytest.mark.parametrize(("stated", "kept"), [(3, None), ("x\n\x1b[2J", "x ?[2J"), ("go", "go")])

@@ -52,6 +52,7 @@ def test_a_weaker_agent_is_not_accepted_and_the_best_one_stays(run, untrained, t
     assert contents(best) == before
     said = " ".join(capsys.readouterr().out.split())
     assert "a lead of +0 Elo for the newest agent is accepted, of +150 rejected" in said
+    assert "stays: a lead of +150 Elo was not accepted" in said
     figures = json.loads(target.read_text())
     assert figures["sprt"]["accepted"] == 0
     assert [one["name"] for one in figures["players"]] == ["the newest agent", "the best agent"]
@@ -87,12 +88,22 @@ def test_an_exported_agent_is_no_run_and_stays_as_it_is(run, tmp_path, capsys):
     assert contents(agent) == before
 
 
-def test_too_few_simulations_are_refused_in_words_of_the_command(run, untrained, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("number", "rule"),
+    [
+        ("1", "simulations=1: should be greater than or equal to 2"),
+        (str(10**10), "simulations: should be less than or equal to 4294967295"),
+    ],
+)
+def test_impossible_simulations_are_refused_in_one_line(
+    number, rule, run, untrained, tmp_path, capsys
+):
     best = tmp_path / "best"
     assert main(["gate", str(untrained), "--best", str(best)]) == 0
     capsys.readouterr()
-    assert main(["gate", str(run), "--best", str(best), "--simulations", "1"]) == 2
-    assert "simulations=1: should be greater than or equal to 2" in capsys.readouterr().err
+    assert main(["gate", str(run), "--best", str(best), "--simulations", number]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert rule in line
 
 
 def test_a_best_folder_that_may_not_be_replaced_is_refused_before_any_game(run, tmp_path, capsys):

@@ -326,6 +326,19 @@ def test_a_page_that_leaves_stops_its_search(page):
         wait_for(lambda: not analyser.busy)
 
 
+def test_the_bundled_agent_plays_and_analyses_with_another_komi_and_its_name_says_so():
+    target, failed = Target(game="go:size=5,komi=20"), failures()
+    page = app.build(target, failed)
+    game = "go:size=5,komi=20"
+    offered = get(page, "/api/players", game=game).json()["players"]
+    label = f"{BUNDLED}, trained in go:size=5,komi=24.0,history=16"
+    assert label in [player["label"] for player in offered]
+    assert 1 <= get(page, "/api/move", game=game, player=label).json()["action"] <= 26
+    answer = get(page, "/api/analyse", game=game, player=label, simulations=20)
+    (*_, last), _ = events(answer.text)
+    assert last["best"]
+
+
 def test_more_searches_than_there_is_room_for_are_refused_with_503(page, monkeypatch):
     monkeypatch.setattr(app, "MOST_SEARCHES", 0)
     answer = get(page, "/api/analyse", game="tic_tac_toe", player=BUNDLED)

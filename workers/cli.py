@@ -107,8 +107,8 @@ def _report(error: Exception) -> int:
     if os.environ.get("ALPHAZERO_TRACEBACK"):
         traceback.print_exc()
     text = str(error)
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        text = f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     for line in text.splitlines() or [type(error).__name__]:
         print(f"alphazero: error: {line}", file=sys.stderr)
     return BAD_INPUT if isinstance(error, ValueError) else 1

@@ -6,10 +6,12 @@ Each folder is a released checkpoint (``checkpoint.release``) with a model card.
 from pathlib import Path
 
 import games
-from games.base import Game
+from games.spec import parse_options
 
 FOLDER = Path(__file__).parent
 CARD = "MODEL_CARD.md"
+KOMI = "komi"
+"""The parameter of a game that an agent's network need not have been trained with."""
 SIMULATIONS = 600
 """Simulations per move of an agent that plays against a human, by default."""
 
@@ -48,23 +50,22 @@ def find(game: str) -> Path:
     return FOLDER / FOLDERS[game]
 
 
-def fitting(game: Game) -> Path | None:
-    """The folder of the agent for ``game``, or of one whose network can play it; None without one.
+def fitting(game: str) -> str | None:
+    """The game of ``names`` whose agent plays ``game``, a game's ``name``; None where none does.
 
-    The agent of ``go:size=9,komi=7.0`` fits ``go:size=9,komi=6.5``: states, planes and actions are
-    alike.
+    It is the same game, but for its komi: ``go:size=9,komi=7.0,history=16`` for
+    ``go:size=9,komi=6.5,history=16``. Other parameters change the network's input, or the aim.
     """
-    name = game.name
-    if name not in FOLDERS:
-        name = next((other for other in related(name) if alike(games.make(other), game)), name)
-    return find(name) if name in FOLDERS else None
+    if game in FOLDERS:
+        return game
+    return next((name for name in related(game) if _differences(name, game) == {KOMI}), None)
 
 
-def alike(one: Game, other: Game) -> bool:
-    """Whether a network of one game reads the states and names the actions of the other one."""
-    return (one.dtype, one.num_actions, one.observation_shape) == (
-        other.dtype, other.num_actions, other.observation_shape
-    )  # fmt: skip
+def _differences(one: str, other: str) -> set[str]:
+    """The parameters in which two names of the same game differ."""
+    first, second = ({(key, text) for key, text, _ in parse_options(games.named(name)[1])}
+                     for name in (one, other))  # fmt: skip
+    return {key for key, _ in first ^ second}
 
 
 def card(game: str) -> str:

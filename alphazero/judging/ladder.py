@@ -21,13 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, TypeAdapter
 from pydantic.dataclasses import dataclass
+from pydantic_core import PydanticCustomError
 
 from alphazero import plain_files
 from alphazero.errors import reason
 from alphazero.judging import players
 from alphazero.judging.arena import Match, Progress, games_done, play_match
 from alphazero.judging.decisions import Player
-from alphazero.judging.lines import Line
+from alphazero.judging.lines import Line, line_of
 from alphazero.judging.mistakes import CONFIDENCE, wilson
 from alphazero.judging.ratings import count_games, expected_score, root
 from alphazero.ranges import STRICT, Count, Natural, NotNegative
@@ -79,8 +80,11 @@ class Pairing:
 
 def _of_row(row: object) -> object:
     """The fields of a pairing by name, of a row of numbers as files have it."""
-    if isinstance(row, list) and len(row) == len(Pairing.__dataclass_fields__):
-        return dict(zip(Pairing.__dataclass_fields__, row, strict=True))
+    names = list(Pairing.__dataclass_fields__)
+    if isinstance(row, list) and len(row) == len(names):
+        return dict(zip(names, row, strict=True))
+    if not isinstance(row, Pairing):
+        raise PydanticCustomError("row", "should be a row of five numbers")
     return row
 
 
@@ -166,9 +170,9 @@ def load(game: Game, path: Path | None = None) -> Ladder:
     if path is None:
         raise ValueError(f"{game.name} has no ladder, only {'; '.join(sorted(installed()))}")
     try:
-        ladder = TypeAdapter(Ladder).validate_json(plain_files.read(path.resolve()))
-        _check_numbers(ladder)
-    except ValueError as error:
+        fields = json.loads(plain_files.read(path.resolve()))
+        _check_numbers(ladder := TypeAdapter(Ladder).validate_python(fields))
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no ladder: {reason(error)}") from None
     if ladder.game != game.name:
         raise ValueError(f"{path} is a ladder of {ladder.game}, not of {game.name}")
@@ -373,8 +377,3 @@ def estimate(
         root(lambda elo: excess(elo, CONFIDENCE), *ends) if bounded_below else None,
         root(lambda elo: excess(elo, -CONFIDENCE), *ends) if bounded_above else None,
     )
-
-
-def line_of(game: Game, text: str) -> Line:
-    """The actions of moves written as in a position file, which must be playable."""
-    return tuple(int(move) - 1 for move in solvers.moves(game, text))

@@ -126,3 +126,8 @@ def possible(game: Game, states: States, word: str = "") -> str:
         return f"possible are {' '.join(moves)}"
     some = " ".join(nearest(word, moves, LISTED // 2))
     return f"{len(moves)} moves are possible, {'the nearest are' if word else 'as'} {some}"
+
+
+def line_of(game: Game, text: str) -> Line:
+    """The actions of moves written as in a position file, which must be playable."""
+    return tuple(int(move) - 1 for move in solvers.moves(game, text))

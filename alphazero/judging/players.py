@@ -75,7 +75,7 @@ def default(game: Game, fitting: bool = False) -> str:
     The bundled agent where the game has one, else tree search without a network. ``fitting``: an
     agent of the same game with other parameters will do, see ``agents.fitting``.
     """
-    if game.name in agents.names() or (fitting and agents.fitting(game)):
+    if game.name in agents.names() or (fitting and agents.fitting(game.name)):
         return f"checkpoint:simulations={agents.SIMULATIONS}"
     return f"mcts:seconds={REPLY_SECONDS}"
 
@@ -302,7 +302,7 @@ def from_checkpoint(
     if single and only_time(limits):
         leaves = agent.MOST_LEAVES
     trained = agent.load(
-        path or _bundled(game, fitting),
+        path or bundled(game, fitting),
         game,
         simulations=simulations,
         search=search,
@@ -334,15 +334,15 @@ def _policy(
     The options are those of ``checkpoint``.
     """
     inference = _inference(backend, precision, device)
-    source = path or _bundled(game, fitting)
+    source = path or bundled(game, fitting)
     trained = agent.load(source, game, inference=inference, allow=allow, fitting=fitting)
     player = policy_player(name, trained.evaluate, trained.played)
     return replace(player, inference=trained.inference)
 
 
-def _bundled(game: Game, fitting: bool) -> Path:
+def bundled(game: Game, fitting: bool) -> Path:
     """The folder of the agent that comes with the program; ``ValueError`` where none plays."""
-    return (agents.fitting(game) if fitting else None) or agents.find(game.name)
+    return agents.find((agents.fitting(game.name) if fitting else None) or game.name)
 
 
 def _inference(

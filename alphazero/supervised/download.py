@@ -136,7 +136,7 @@ def _receive(source: Source, url: str, path: Path, progress: Progress) -> str | 
         error.close()
         return str(error)
     except urllib.error.URLError as error:
-        return str(error.reason)
+        return getattr(error.reason, "strerror", None) or str(error.reason)
     except (http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
         return str(error) or type(error).__name__
     return f"ended after {done:,} of {total:,} bytes" if total and done < total else None

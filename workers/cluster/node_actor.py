@@ -11,7 +11,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from alphazero.config import Config
-from alphazero.errors import RunFailed
+from alphazero.errors import RunFailed, reason
 from alphazero.nn.weights import Weights, lengthened
 from alphazero.packing import PackedGame
 from workers.cluster.connection import identity, versions
@@ -85,7 +85,7 @@ class NodeActor:
         try:
             self._publish(weights, version)
         except OSError as error:
-            raise NodeLost(str(error)) from None
+            raise NodeLost(reason(error)) from None
         return version
 
     def _publish(self, weights: Weights, version: int) -> None:

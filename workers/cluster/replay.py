@@ -27,7 +27,7 @@ from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
 from alphazero import wire
 from alphazero.config import Config
-from alphazero.errors import FleetLost, RunFailed
+from alphazero.errors import FleetLost, RunFailed, reason
 from alphazero.packing import GameCounts, PackedGame, count_game
 from alphazero.parts import game_of
 from alphazero.protocols import Collected, summarize
@@ -92,7 +92,7 @@ class ReplayStore:
                     self._log.append(game.counts)
                     self._example = game.frame
         except OSError as error:
-            self._storage_error = str(error)
+            self._storage_error = reason(error)
             raise
         return self._allowance is not None and self._replay.positions >= self._allowance
 

@@ -1,8 +1,9 @@
 """``alphazero check``: whether a game keeps the contract, how fast it is and how much it stores."""
 
 import argparse
+import inspect
+import os
 import sys
-import sysconfig
 import traceback
 from typing import TYPE_CHECKING, Any
 
@@ -73,16 +74,20 @@ def _broken_promise(game: "Game", number: int, seed: int) -> str | None:
     except AssertionError as error:
         return one_line(str(error), 2000)
     except Exception as error:  # a game's own code may raise anything
-        place = _place(traceback.extract_tb(error.__traceback__))
+        place = _place(traceback.extract_tb(error.__traceback__), type(game))
         where = f"{place.name} ({place.filename}, line {place.lineno})"
         return one_line(f"{where} raised {type(error).__name__}: {error}", 2000)
     return None
 
 
-def _place(frames: traceback.StackSummary) -> traceback.FrameSummary:
-    """The last line that is not one of a library: the game's own, where that called NumPy."""
-    libraries = (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"))
-    own = [frame for frame in frames if not frame.filename.startswith(libraries)]
+def _place(frames: traceback.StackSummary, kind: type["Game"]) -> traceback.FrameSummary:
+    """The last line in the folder of the game's class, which may have called NumPy; else the last.
+
+    A class may inherit its method: the folders of all its classes count.
+    """
+    files = (inspect.getsourcefile(one) for one in kind.__mro__ if one is not object)
+    folders = {os.path.dirname(file) for file in files if file}
+    own = [frame for frame in frames if os.path.dirname(frame.filename) in folders]
     return (own or frames)[-1]
 
 

@@ -50,6 +50,7 @@ def _tests(address: str, game: str | None) -> Iterator[tuple[str, bool, str]]:
     try:
         import ray
 
+        from alphazero.errors import reason
         from workers.cluster import machines
         from workers.cluster.connection import connect
     except ImportError:
@@ -57,7 +58,7 @@ def _tests(address: str, game: str | None) -> Iterator[tuple[str, bool, str]]:
     try:
         started = connect(address, any_versions=True)
     except (ValueError, OSError, RuntimeError) as error:
-        yield "address and token", False, str(error)
+        yield "address and token", False, reason(error)
         return
     try:
         yield "address and token", True, "reached; the token is required"

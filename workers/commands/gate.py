@@ -80,8 +80,10 @@ def run(options: argparse.Namespace) -> int:
         replaced = verdict is None or verdict.accepted == options.sprt.elo1
         if replaced:
             _replace(newest, best)
-    words = "now holds the newest agent" if replaced else "stays: it was not beaten by the newest"
-    return _report(options, f"{best} {words} of {options.run_dir}", replaced, played)
+    end = f"{best} now holds the newest agent of {options.run_dir}"
+    if not replaced:
+        end = f"{best} stays: a lead of {options.sprt.elo1:+g} Elo was not accepted"
+    return _report(options, end, replaced, played)
 
 
 def _weights(folder: Path) -> str:
@@ -111,6 +113,7 @@ def _report(
 def _play(newest: Path, best: Path, options: argparse.Namespace) -> "ArenaResult":
     from rich.console import Console
 
+    from alphazero.errors import reason
     from alphazero.judging import players
     from workers.runs import strength
     from workers.terminal import tables
@@ -118,10 +121,11 @@ def _play(newest: Path, best: Path, options: argparse.Namespace) -> "ArenaResult
     game = strength.game_of(newest, options.allow)
 
     def player(path: Path, name: str) -> "Player":
-        simulations = options.simulations
-        return players.from_checkpoint(
-            game, name, options.allow, path=path, simulations=simulations
-        )
+        number = options.simulations
+        try:
+            return players.from_checkpoint(game, name, options.allow, path=path, simulations=number)
+        except ValueError as error:
+            raise ValueError(reason(error)) from None
 
     pair = player(newest, NEWEST), player(best, "the best agent")
     played = until_certain(

@@ -100,7 +100,7 @@ def _show_card(options: argparse.Namespace, game: "Game") -> int:
 
     from alphazero import agents
 
-    Console().print(Markdown(agents.card(game.name)))
+    Console().print(Markdown(agents.card(agents.fitting(game.name) or game.name)))
     return 0
 
 
@@ -112,7 +112,7 @@ def _play(options: argparse.Namespace, game: "Game") -> int:
 
     session = _session(options, game)
     spec = opponent(options.player, players.default(game, fitting=True), options.seconds)
-    if not (options.player or agents.fitting(game)):
+    if not (options.player or agents.fitting(game.name)):
         print(f"No agent for {game.name} comes with this program: {spec} plays instead.")
         if others := agents.related(game.name):
             print(f"There is one for {', '.join(others)}.")

@@ -111,7 +111,7 @@ def load_player(game: Game, spec: str | None, allow: Sequence[str], fresh: bool 
     """
     if spec is None:
         spec = players.default(game, fitting=True)
-        if agents.fitting(game) is None:
+        if agents.fitting(game.name) is None:
             log.warning("no agent for %s comes with this program: %s plays", game.name, spec)
     kind, options = players.parse(spec)
     if kind == "checkpoint":

@@ -77,5 +77,6 @@ def _card(folder: Path) -> str:
 
 def training_words(training: dict[str, Any], names: Sequence[str] = TRAINING) -> str:
     """The cost of a training in a few words: ``25,911 steps, 144,659 games, 153 minutes``."""
-    known = ((name, training[name]) for name in names if name in training)
-    return one_line(", ".join(counted(number, name.removesuffix("s")) for name, number in known))
+    known = ((name.removesuffix("s"), training[name]) for name in names if name in training)
+    whole = ((name, int(number) if number == int(number) else number) for name, number in known)
+    return one_line(", ".join(counted(number, name) for name, number in whole))

@@ -118,7 +118,7 @@ def totals(exported: Trained, counted: tuple[Path, ...] = ()) -> dict[str, Any]:
     origin: dict[str, Any] = {"path": source}
     try:
         first = checkpoint.describe(source)
-        if not games.same(first.config.game, exported.config.game):
+        if not _same_game(first.config.game, exported.config.game):
             origin["game"] = one_line(first.config.game)
         counted = (*counted, run)
         earlier = totals(first, counted) if _run(first) not in counted else {}
@@ -128,6 +128,15 @@ def totals(exported: Trained, counted: tuple[Path, ...] = ()) -> dict[str, Any]:
         own = {key: value for key, value in own.items() if key not in TOTALS or key in earlier}
         own |= {key: round(own[key] + earlier[key], 1) for key in TOTALS if key in own}
     return own | {BEGAN_WITH: origin | earlier}
+
+
+def _same_game(one: str, other: str) -> bool:
+    """Whether both name the same game; those of an address, which may be anyone's, by their text.
+
+    Nothing is imported that only a folder names.
+    """
+    foreign = games.address_of(one) or games.address_of(other)
+    return one == other if foreign else games.same(one, other)
 
 
 def _recorded(training: object) -> dict[str, Any]:

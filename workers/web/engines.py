@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from alphazero import agents, evaluators
+from alphazero import evaluators
 from alphazero.errors import reason
 from alphazero.judging import agent, players
 from alphazero.judging.decisions import Decision, Player
@@ -230,7 +230,8 @@ def make_analyst(offer: Offer, game: Game, allow: Sequence[str] = ()) -> Analyst
         search = players.ROLLOUT_SEARCH.without_noise(leaves=agent.MOST_LEAVES)
         evaluate = evaluators.rollout(game, np.random.default_rng(), ROLLOUT_SECONDS)
         return Analyst(search, game, evaluate)
-    path = offer.path or players.parse(offer.spec)[1].get("path") or agents.fitting(game)
+    named = offer.path or players.parse(offer.spec)[1].get("path")
+    path = named or players.bundled(game, fitting=True)
     trained = agent.load(
         agent.find(str(path)),
         game,

@@ -122,9 +122,10 @@ class Offers:
         """The players of a game: those typed, the bundled one, those of runs, and others."""
         game = self.game(text)
         offers = [Offer(spec, spec, typed=True) for spec in self._typed(text)]
-        if agents.fitting(game):
+        if trained := agents.fitting(game.name):
             spec = f"checkpoint:simulations={agents.SIMULATIONS}"
-            offers.append(Offer(BUNDLED, spec))
+            other = "" if trained == game.name else f", trained in {trained}"
+            offers.append(Offer(f"{BUNDLED}{other}", spec))
         offers += self._checkpoints(text)
         offers += [Offer(spec, spec) for spec in PLAYERS]
         return list({offer.label: offer for offer in reversed(offers)}.values())[::-1]
