@@ -22,6 +22,7 @@ FOLDERS = {
     "go:size=5,komi=24.0,history=16": "go_5x5",
     "go:size=7,komi=9.0,history=16": "go_7x7",
     "go:size=9,komi=7.0,history=16": "go_9x9",
+    "gomoku:size=15,length=5,exact=false": "gomoku_15x15",
     "gomoku:size=9,length=5,exact=false": "gomoku_9x9",
     "hex:size=7,swap=false": "hex_7x7",
     "othello:size=8": "othello",
