@@ -320,8 +320,9 @@ def test_a_copy_of_a_bundled_agent_plays(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["agents", "get", "go:komi=24,size=5"]) == 0
     assert files_of(tmp_path / "go_5x5") == files_of(agents.find("go:size=5,komi=24.0,history=16"))
-    assert cli.main(["agents", "get", "gomoku"]) == 2
-    assert "no agent 'gomoku' comes with this program: breakthrough" in capsys.readouterr().err
+    assert cli.main(["agents", "get", "hex:size=9"]) == 2
+    said = "no agent 'hex:size=9' comes with this program; did you mean 'hex_7x7'?"
+    assert said in capsys.readouterr().err
 
 
 def test_a_damaged_agent_is_not_copied(tmp_path, monkeypatch, capsys):
