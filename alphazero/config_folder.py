@@ -27,8 +27,9 @@ def find(
     except plain_yaml.NotPlainYaml as error:
         raise ConfigError([f"{path}: {error}"]) from None
     except (FileNotFoundError, NotADirectoryError):
-        kind = "file" if _is_path(name_or_path) else "configuration"
-        hint = _others(path, folder) if kind == "configuration" else _beside(path, folder)
+        is_path = _is_path(name_or_path)
+        kind, others = ("file", _beside) if is_path else ("configuration", _others)
+        hint = others(path, folder)
         if elsewhere and name_or_path in names(elsewhere[1]):
             hint = f"; did you mean {elsewhere[0]} {name_or_path}?"
         raise ConfigError([f"there is no {kind} {shown(name_or_path)}{hint}"]) from None

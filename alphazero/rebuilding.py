@@ -130,8 +130,8 @@ def find_problem_of_running(game: Game, running: Running) -> str | None:
 
 
 def _find_problem_of_rows(game: Game, states: States, running: Running) -> str | None:
-    """The same of the rows; arguments and errors as in ``replay``."""
-    for ply, playing, current, legal in replay(game, states, running.plies, running.actions):
+    """The same of the rows; arguments and errors as in ``play_again``."""
+    for ply, playing, current, legal in play_again(game, states, running.plies, running.actions):
         here = running.recorded[playing, ply]
         rows = records.as_items(running.rows)[playing[here], ply].view(running.rows.dtype)
         if records.states_of(rows).tobytes() != current[here].tobytes():
@@ -148,7 +148,7 @@ class IllegalMove(ValueError):
     """A move that the rules do not allow; the text is one line."""
 
 
-def replay(
+def play_again(
     game: Game, states: States, plies: NDArray[np.integer], actions: NDArray[np.integer]
 ) -> Iterator[tuple[int, NDArray[np.intp], States, NDArray[np.bool_]]]:
     """Play ``B`` games again in lock step, from their initial positions ``states [B]``.

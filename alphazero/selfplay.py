@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from alphazero import records
 from alphazero.evaluators import random_actions
-from alphazero.rebuilding import IllegalMove, Running, find_problem_of_running, replay
+from alphazero.rebuilding import IllegalMove, Running, find_problem_of_running, play_again
 from alphazero.search import continues_trees
 from alphazero.search.conclusion import merge
 from alphazero.selfplay_settings import SelfPlaySettings
@@ -230,7 +230,7 @@ class GameGroup:
         rows = np.zeros(shape, records.row(game))
         policy = column("_policy", np.float16, game.num_actions)
         actions, states = column("_actions", np.int16), game.initial(len(self._plies))
-        for ply, playing, current, legal in replay(game, states, self._plies, actions):
+        for ply, playing, current, legal in play_again(game, states, self._plies, actions):
             here = playing, ply
             rows["state"][here] = current
             packed = records.pack_policy(game, legal, policy[here])

@@ -1,6 +1,7 @@
 """``alphazero check``: broken promises in one line, and figures of the game that keeps them."""
 
 import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -73,9 +74,9 @@ def test_a_broken_promise_is_one_line_and_status_one(spec, capsys, tmp_path):
     ("module", "body", "said"),
     [
         ("bad_step", 'raise ValueError("not yet\\nwritten")', "ValueError: not yet written"),
-        ("bad_numpy", "return np.pad(states, 'both')", "TypeError: `pad_width`"),
-        ("bad_path", "return importlib.import_module('nowhere_at_all')", "ModuleNotFoundError: "),
-        ("bad_json", "return json.loads('{')", "JSONDecodeError: "),
+        ("bad_numpy", "return np.pad(states, 'both')", "TypeError: `pad_width` .*"),
+        ("bad_path", "return importlib.import_module('nowhere_at_all')", "ModuleNotFoundError: .*"),
+        ("bad_json", "return json.loads('{')", "JSONDecodeError: .*"),
     ],
 )
 def test_an_error_in_the_game_is_one_line_that_names_its_place(
@@ -96,7 +97,8 @@ class Bad(TicTacToe):
     assert cli.main(["check", f"{module}:Bad"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     place = f"step ({tmp_path / f'{module}.py'}, line 10)"
-    assert line.startswith(f"{module}:Bad breaks a promise: {place} raised {said}")
+    before = re.escape(f"{module}:Bad breaks a promise: {place} raised ")
+    assert re.fullmatch(before + said, line)
 
 
 @pytest.mark.parametrize("words", [

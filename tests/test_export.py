@@ -166,12 +166,18 @@ def test_an_agent_with_anothers_initial_weights_names_it_and_adds_its_totals(
     }  # fmt: skip
 
 
+def save_stages(run, folder, first, second):
+    """``folder/first``, trained in one game, and ``folder/second``, begun with it, in another."""
+    weights, source = checkpoint.load(run).weights, folder / "first"
+    checkpoint.save(source, 5, weights, {}, replace(CONFIG, game=first))
+    begun = TrainingSettings(initial_weights=str(source))
+    config = replace(CONFIG, game=second, training=begun)
+    checkpoint.save(folder / "second", 10, weights, {}, config)
+
+
 def test_an_agent_whose_initial_weights_were_trained_in_another_game_names_that_game(run, tmp_path):
     source, other = str(tmp_path / "first"), "gomoku:size=3,length=3"
-    first = replace(CONFIG, game=other)
-    checkpoint.save(tmp_path / "first", 5, checkpoint.load(run).weights, {}, first)
-    config = replace(CONFIG, training=TrainingSettings(initial_weights=source))
-    checkpoint.save(tmp_path / "second", 10, checkpoint.load(run).weights, {}, config)
+    save_stages(run, tmp_path, other, CONFIG.game)
     sentence = f"the weights of `{source}`, trained in `{other}`. Their training"
     for run_or_agent, agent in (("second", "agent"), ("agent", "again")):
         card = export.export(tmp_path / run_or_agent, tmp_path / agent).read_text()
@@ -182,12 +188,8 @@ def test_an_agent_whose_initial_weights_were_trained_in_another_game_names_that_
 
 
 def test_the_same_game_in_another_spelling_is_not_named_as_another_one(run, tmp_path):
-    weights = checkpoint.load(run).weights
-    first = replace(CONFIG, game="gomoku:size=3,length=3")
-    checkpoint.save(tmp_path / "first", 5, weights, {}, first)
-    settings = TrainingSettings(initial_weights=str(tmp_path / "first"))
-    config = replace(CONFIG, game="gomoku:length=3,size=3,exact=false", training=settings)
-    checkpoint.save(tmp_path / "second", 10, weights, {}, config)
+    other_spelling = "gomoku:length=3,size=3,exact=false"
+    save_stages(run, tmp_path, "gomoku:size=3,length=3", other_spelling)
     export.export(tmp_path / "second", tmp_path / "agent")
     assert "game" not in training_of(tmp_path / "agent")["began_with"]
 
@@ -195,12 +197,7 @@ def test_the_same_game_in_another_spelling_is_not_named_as_another_one(run, tmp_
 def test_a_game_that_only_a_folder_names_is_not_imported_to_compare_it(run, tmp_path, monkeypatch):
     (tmp_path / "stranger.py").write_text("raise SystemExit('imported')")
     monkeypatch.syspath_prepend(tmp_path)
-    weights = checkpoint.load(run).weights
-    first = replace(CONFIG, game="stranger:Game:size=3")
-    checkpoint.save(tmp_path / "first", 5, weights, {}, first)
-    settings = TrainingSettings(initial_weights=str(tmp_path / "first"))
-    config = replace(CONFIG, game="stranger:Game:size=4", training=settings)
-    checkpoint.save(tmp_path / "second", 10, weights, {}, config)
+    save_stages(run, tmp_path, "stranger:Game:size=3", "stranger:Game:size=4")
     export.export(tmp_path / "second", tmp_path / "agent")
     assert training_of(tmp_path / "agent")["began_with"]["game"] == "stranger:Game:size=3"
     assert "stranger" not in sys.modules

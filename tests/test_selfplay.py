@@ -441,27 +441,24 @@ def test_a_group_whose_games_have_just_begun_can_be_saved():
 EARLIER = Path(__file__).parent / "data/earlier_versions"
 
 
-def test_a_state_of_an_earlier_version_continues_with_the_same_games():
-    """The games of a checkpoint's first group, continued by the earlier version and by this one."""
-    state = training_state.load((EARLIER / "training.pt").read_bytes())
-    game = games.make("tic_tac_toe")
-    settings = SelfPlaySettings(games=2, groups=2, random_opening_plies=2)
-    group = GameGroup(game, Gumbel(simulations=4), settings, 0, count(0, 2))
-    group.restore(state["fleet"]["seats"][0]["group"])
-    evaluate = hashed(game, version=3)
-    later = [record for _ in range(12) for record in run(group.move(), evaluate)]
-    assert_columns(later, "training_later.npz")
-    again = GameGroup(game, Gumbel(simulations=4), settings, 0, count(0, 2))
-    again.restore(group.state())
-    assert again.state() == group.state()
-
-
 def earlier_group():
     """The state of a group in the first layout, and an empty group of its game."""
     state = training_state.load((EARLIER / "training.pt").read_bytes())
     settings = SelfPlaySettings(games=2, groups=2, random_opening_plies=2)
     group = GameGroup(games.make("tic_tac_toe"), Gumbel(simulations=4), settings, 0, count(0, 2))
     return state["fleet"]["seats"][0]["group"], group
+
+
+def test_a_state_of_an_earlier_version_continues_with_the_same_games():
+    """The games of a checkpoint's first group, continued by the earlier version and by this one."""
+    state, group = earlier_group()
+    group.restore(state)
+    evaluate = hashed(games.make("tic_tac_toe"), version=3)
+    later = [record for _ in range(12) for record in run(group.move(), evaluate)]
+    assert_columns(later, "training_later.npz")
+    _, again = earlier_group()
+    again.restore(group.state())
+    assert again.state() == group.state()
 
 
 def test_the_positions_of_an_earlier_version_are_those_of_the_moves_whatever_is_stored():

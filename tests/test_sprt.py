@@ -183,7 +183,8 @@ def test_the_command_stops_by_itself_and_says_what_is_accepted(tmp_path, capsys)
     shown = capsys.readouterr()
     assert "log-likelihood ratio" in shown.err
     said = " ".join(shown.out.split())
-    assert "a lead of +100 Elo for minimax:depth=9 is accepted, of +0 rejected" in said
+    lead = "a lead of +100 Elo for minimax:depth=9 is accepted, of +0 rejected"
+    assert f"sequential test: {lead}" in said
     saved = json.loads(target.read_text())
     assert saved["sprt"]["test"] == asdict(Test(elo1=100, alpha=0.1))
     assert saved["sprt"]["accepted"] == 100

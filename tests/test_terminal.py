@@ -528,7 +528,8 @@ def test_of_a_file_with_a_game_per_line_the_first_is_loaded_and_the_others_are_k
 def test_what_follows_a_saved_game_in_its_own_line_is_refused(tmp_path):
     file, game = tmp_path / "game.json", games.make("connect_four")
     file.write_text(saved_games.writer(game, file)(sessions.Session(game).as_dict())[:-1] + " {}")
-    with pytest.raises(ValueError, match=r"no JSON at line 1, column \d+: extra data"):
+    said = r"this is no saved game: no JSON at line 1, column \d+: extra data"
+    with pytest.raises(ValueError, match=said):
         saved_games.read(file, game)
 
 

@@ -36,6 +36,12 @@ def names() -> list[str]:
     return sorted(FOLDERS)
 
 
+def named(text: str) -> str | None:
+    """The game of ``names`` that ``text`` means: in any spelling, or by the agent's folder."""
+    known = FOLDERS.items()
+    return next((game for game, folder in known if text == folder or games.same(text, game)), None)
+
+
 def related(game: str) -> list[str]:
     """Those ``names`` that are the game of the text ``game`` with any parameters."""
     return [name for name in names() if games.named(name)[0] == games.named(game)[0]]

@@ -292,10 +292,9 @@ def find(source: str | Path) -> Path:
     if isinstance(source, str) and hub.is_address(source):
         return hub.local_folder(source)
     path = Path(source)
-    if isinstance(source, str) and not _holds_agent(path):
-        for name, folder in agents.FOLDERS.items():
-            if source == folder or games.same(source, name):
-                return agents.find(name)
+    bundled = isinstance(source, str) and not _holds_agent(path)
+    if bundled and (game := agents.named(str(source))):
+        return agents.find(game)
     if not path.exists():
         hint = suggest(str(source), agents.FOLDERS.values(), "those are")
         raise ValueError(

@@ -99,7 +99,7 @@ def _strength(facts: dict[str, Any]) -> list[str]:
 
 
 def _get(options: argparse.Namespace) -> int:
-    from alphazero import hub, plain_files, sealed
+    from alphazero import hub, plain_files
     from workers.runs import agent_files
 
     if hub.is_address(options.agent):
@@ -110,7 +110,7 @@ def _get(options: argparse.Namespace) -> int:
         folder, version = options.to or Path(source.name), ""
         agent_files.copy(source, folder)
     size = sum(plain_files.size(path) for path in folder.iterdir())
-    digest = sealed.open_folder(folder).files[sealed.WEIGHTS]["sha256"]
+    digest = agent_files.digest_of_weights(folder)
     print(f"{folder} holds the agent ({size / 1e6:.2f} MB{version})")
     print(f"every file has the SHA-256 of its manifest; that of the weights is {digest}")
     return 0
@@ -118,12 +118,10 @@ def _get(options: argparse.Namespace) -> int:
 
 def _bundled(name: str) -> Path:
     """The folder of an agent of this program; ``ValueError``, one line, for another name."""
-    import games
     from alphazero import agents
     from games.spec import shown, suggest
 
-    for game, folder in agents.FOLDERS.items():
-        if name == folder or games.same(name, game):
-            return agents.find(game)
+    if game := agents.named(name):
+        return agents.find(game)
     hint = suggest(name, agents.FOLDERS.values(), "those are")
     raise ValueError(f"no agent {shown(name)} comes with this program; {hint}")

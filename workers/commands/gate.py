@@ -57,6 +57,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from workers.runs import export
+    from workers.runs.agent_files import digest_of_weights as digest
     from workers.terminal import signals
 
     best = options.best or options.run_dir / "best"
@@ -73,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
         # A copy, because a run that goes on deletes its old checkpoints.
         newest = Path(folder) / "newest"
         export.export(options.run_dir, newest, warn=warn)
-        if best.exists() and _weights(newest) == _weights(best):
+        if best.exists() and digest(newest) == digest(best):
             return _report(options, f"{best} holds the newest agent of {options.run_dir} already")
         played = _play(newest, best, options) if best.exists() else None
         verdict = played.sprt if played else None
@@ -84,13 +85,6 @@ def run(options: argparse.Namespace) -> int:
     if not replaced:
         end = f"{best} stays: a lead of {options.sprt.elo1:+g} Elo was not accepted"
     return _report(options, end, replaced, played)
-
-
-def _weights(folder: Path) -> str:
-    """The SHA-256 of an exported agent's weights; ``ValueError`` where it is damaged."""
-    from alphazero import sealed
-
-    return sealed.open_folder(folder).files[sealed.WEIGHTS]["sha256"]
 
 
 def _report(

@@ -63,6 +63,11 @@ def facts(folder: Path) -> dict[str, Any]:
     }
 
 
+def digest_of_weights(folder: Path) -> str:
+    """The SHA-256 of an agent's weights, its files compared with it; ``ValueError``: damaged."""
+    return sealed.open_folder(folder).files[WEIGHTS]["sha256"]
+
+
 def _text(value: object) -> str | None:
     return None if value is None else one_line(str(value), 100)
 
