@@ -3,7 +3,7 @@
 import json
 import math
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +15,12 @@ from made_up_games import OneMove
 from test_session import Short, replayed
 
 import games
-from alphazero.judging import arena, ladder, openings, players, ratings, session
+from alphazero.judging import arena, ladder, lock_step, openings, players, ratings, session
 from alphazero.judging.players import Decision, Player
 from alphazero.judging.session import Reason
 from games import solvers
 from games.base import Game
+from games.history import replay
 from workers.cli import main
 
 
@@ -118,7 +119,7 @@ def test_openings_are_legal_distinct_unfinished_and_stable_when_more_are_drawn()
     game = games.make("tic_tac_toe")
     drawn = openings.draw_openings(game, 30, seed=5, plies=6)
     assert len(set(drawn)) == 30
-    assert game.legal(arena.replay(game, drawn)).any(axis=1).all()
+    assert game.legal(replay(game, drawn)).any(axis=1).all()
     assert openings.draw_openings(game, 10, seed=5, plies=6) == drawn[:10]
 
 
@@ -129,7 +130,7 @@ def test_openings_become_longer_until_they_differ_and_are_repeated_where_none_ar
     assert set(drawn[:9]) == {(cell,) for cell in range(9)}
     assert lengths == sorted(lengths)
     assert lengths[-1] > 2
-    positions = arena.replay(game, drawn)
+    positions = replay(game, drawn)
     assert len({position.tobytes() for position in positions}) == 90
     # One move from the start in which nothing is left to draw: the empty opening, again and again.
     assert openings.draw_openings(game, 3, seed=5, plies=0) == [(), (), ()]
@@ -185,7 +186,9 @@ def test_recorded_games_are_sessions_that_can_be_loaded_with_the_result_of_the_t
     three = [players.make(name, game) for name in names]
     result = arena.play(game, three, 10, seed=0, opening_plies=2, record=played.append)
     assert len(played) == 30
-    points = dict.fromkeys((*names, "random (2)"), 0.0)
+    names = [player.name for player in result.players]
+    assert names == ["random", "random (2)", "minimax:depth=2"]
+    points = dict.fromkeys(names, 0.0)
     for line in json.loads(json.dumps(played)):
         again = session.load(line, game)
         assert again.as_dict() == {key: line[key] for key in again.as_dict()}
@@ -193,8 +196,27 @@ def test_recorded_games_are_sessions_that_can_be_loaded_with_the_result_of_the_t
         for seat, name in enumerate(line["seats"]):
             points[name] += (again.result(seat) + 1) / 2
     table = [player.wins + player.draws / 2 for player in result.players]
-    assert points["minimax:depth=2"] == table[2]
-    assert sum(points.values()) == sum(table) == 30
+    assert list(points.values()) == table
+    assert sum(table) == 30
+
+
+def test_of_players_with_one_name_each_has_a_number_that_no_other_player_has_as_its_name():
+    game = Short()
+    texts = ["random", "random", "minimax:depth=1", "random"]
+    named = [players.make(text, game) for text in texts]
+    named[2] = replace(named[2], name="random (2)")
+    assert arena.different_names(named) == ["random", "random (2)", "random (2) (2)", "random (3)"]
+
+
+@pytest.mark.parametrize(("plies", "games", "longer"), [(1, 18, False), (1, 20, True)])
+def test_the_command_says_where_openings_are_longer_than_asked_for(plies, games, longer, capsys):
+    # Tic-tac-toe has nine first moves, so nine pairs of games.
+    words = ["random", "random", "--game", "tic_tac_toe"]
+    assert main(["arena", *words, "--games", f"{games}", "--opening-plies", f"{plies}"]) == 0
+    shown = capsys.readouterr()
+    line = "warning: games begin with 1 to 2 random plies, because there are too few different "
+    assert (f"{line}openings of 1" in shown.err) == longer
+    assert "random (2)" in shown.out
 
 
 def test_the_pairings_of_a_table_add_up_to_its_rows():
@@ -215,7 +237,7 @@ def test_othello_with_its_passes_gives_the_results_of_a_plain_replay():
     game = games.make("othello:size=6")
     pair = (players.make("random", game), players.make("random", game))
     seeds = [[index] for index in range(30)]
-    match = arena.play_match(game, pair, [()] * 30, seeds, lambda done: None)
+    match = lock_step.play_match(game, pair, [()] * 30, seeds, lambda done: None)
     passes = 0
     for index, line in enumerate(match.lines):
         state = game.initial(1)
@@ -243,7 +265,7 @@ def test_games_with_and_without_adjudication_have_the_results_of_a_slow_replay()
     game = Short()
     pair = (players.make("random", game), players.make("random", game))
     seeds = [[index] for index in range(60)]
-    match = arena.play_match(game, pair, [()] * 60, seeds, lambda done: None)
+    match = lock_step.play_match(game, pair, [()] * 60, seeds, lambda done: None)
     reasons = []
     for index, line in enumerate(match.lines):
         _, result, reason = replayed(game, line)
@@ -263,18 +285,18 @@ def test_each_player_gets_the_moves_that_led_to_its_positions():
         return Decision(game.legal(states).argmax(axis=1))
 
     pair = (Player("watching", decide), first_legal(game))
-    arena.play_match(game, pair, [(3, 2), (0, 1)], [[0], [1]], lambda done: None)
+    lock_step.play_match(game, pair, [(3, 2), (0, 1)], [[0], [1]], lambda done: None)
     assert len(seen) > 10
     for line, state in seen:
-        assert arena.replay(game, [line])[0].tobytes() == state.tobytes()
+        assert replay(game, [line])[0].tobytes() == state.tobytes()
 
 
 def test_a_game_does_not_depend_on_the_games_beside_it():
     game = games.make("connect_four")
     pair = (players.make("random", game), players.make("random", game))
     seeds = [[7, index] for index in range(6)]
-    together = arena.play_match(game, pair, [(3,)] * 6, seeds, lambda done: None)
-    fewer = arena.play_match(game, pair, [(3,)] * 2, seeds[:2], lambda done: None)
+    together = lock_step.play_match(game, pair, [(3,)] * 6, seeds, lambda done: None)
+    fewer = lock_step.play_match(game, pair, [(3,)] * 2, seeds[:2], lambda done: None)
     assert together.lines[:2] == fewer.lines
 
 
@@ -371,14 +393,14 @@ def connect_four():
 
 def test_the_solver_wins_every_won_position_of_connect_four_against_random(connect_four):
     drawn = openings.draw_openings(connect_four, 60, seed=1, plies=22)
-    best, _ = solvers.scores(connect_four, arena.replay(connect_four, drawn))
+    best, _ = solvers.scores(connect_four, replay(connect_four, drawn))
     won = [opening for opening, score in zip(drawn, best, strict=True) if score > 0]
     assert len(won) > 20
     # The solver is the one to move after 22 plies: the first player of every other game begins.
     pair = (players.make("solver", connect_four), players.make("random", connect_four))
     twice = [opening for opening in won for _ in range(2)]
     seeds = [[0, index] for index in range(len(twice))]
-    match = arena.play_match(connect_four, pair, twice, seeds, lambda done: None)
+    match = lock_step.play_match(connect_four, pair, twice, seeds, lambda done: None)
     assert (match.result[::2] == 1).all()
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import games
-from alphazero.judging import arena, calibration, ladder, players
+from alphazero.judging import calibration, ladder, lock_step, players
 from alphazero.judging.ladder import Ladder, Pairing, Rung
 from alphazero.judging.mistakes import wilson
 from games import solvers
@@ -28,7 +28,9 @@ def made_up(rung_elos, openings=("51", "15", "59", "95"), game="tic_tac_toe"):
 
 
 def made_up_match(results, lines):
-    return arena.Match(results, lines, np.zeros(len(lines), bool), np.zeros(len(lines), np.int8))
+    return lock_step.Match(
+        results, lines, np.zeros(len(lines), bool), np.zeros(len(lines), np.int8)
+    )
 
 
 def estimate(rung_elos, results):

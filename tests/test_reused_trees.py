@@ -5,7 +5,7 @@ import pytest
 
 import games
 from alphazero.evaluators import uniform
-from alphazero.judging import arena, players, session, variations
+from alphazero.judging import lock_step, players, session, variations
 from alphazero.judging.decisions import search_player
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
@@ -97,7 +97,7 @@ def match(game, reuse_tree):
     pair = (kept, player(game, False))
     openings = [(3, 3), (3, 3), (0, 1), (0, 1), (6, 5), (6, 5)]
     seeds = [[index] for index in range(6)]
-    return arena.play_match(game, pair, openings, seeds, lambda done: None), kept
+    return lock_step.play_match(game, pair, openings, seeds, lambda done: None), kept
 
 
 def test_matches_with_and_without_kept_trees_are_legal_games_of_the_same_form(game):

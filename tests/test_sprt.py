@@ -185,6 +185,7 @@ def test_the_command_stops_by_itself_and_says_what_is_accepted(tmp_path, capsys)
     said = " ".join(shown.out.split())
     lead = "a lead of +100 Elo for minimax:depth=9 is accepted, of +0 rejected"
     assert f"sequential test: {lead}" in said
+    assert "The test counts pairs of games, the table single games" in said
     saved = json.loads(target.read_text())
     assert saved["sprt"]["test"] == asdict(Test(elo1=100, alpha=0.1))
     assert saved["sprt"]["accepted"] == 100

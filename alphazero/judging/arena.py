@@ -1,28 +1,22 @@
 """Matches between any number of players: every pair meets, with seats swapped and many openings.
 
-All games of a pairing are played in lock step: each player gets all positions in which it is to
-move as one batch, with the moves that led there. A result depends on the seed and on the players in
-their order; players limited in time depend on the machine, too, and share seconds within a batch.
+A result depends on the seed and on the players in their order; ``lock_step`` plays the games.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import combinations
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, combinations, count
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from alphazero.judging.decisions import RESIGNED, Player
+from alphazero.judging.decisions import Player
 from alphazero.judging.lines import Line
+from alphazero.judging.lock_step import Match, games_as_dicts, play_match
 from alphazero.judging.openings import draw_openings, usual_plies
 from alphazero.judging.ratings import Standing, count_games, rank
-from alphazero.judging.session import Reason
 from alphazero.judging.sprt import PAIRS_PER_LOOK, Test, Verdict, distinct_pairs
-from alphazero.types import Generators, Stream
-from games.base import Game, States
-from games.history import replay
+from alphazero.types import Stream
+from games.base import Game
 
 Progress = Callable[[int, int], None]
 """Called with the number of finished games and the number of all games."""
@@ -63,7 +57,7 @@ class ArenaResult:
     games: int
     """The number of games in all pairings together."""
     players: tuple[Standing, ...]
-    """In the order in which the players were given."""
+    """In the order in which the players were given, with different names."""
     distinct_games: int
     """The sum of those of the pairings. The intervals of the Elo count equal games as one."""
     adjudicated: int = 0
@@ -76,63 +70,12 @@ class ArenaResult:
     """The games lost without a legal move, by player and reason; without resignations."""
     sprt: Verdict | None = None
     """How a sequential test ended; None where a number of games was given."""
+    opening_plies: tuple[int, int] = (0, 0)
+    """The fewest and the most random moves with which a game began."""
 
     def counted(self) -> str:
         """The number of games in words, such as "100 games, 2 different"."""
         return count_games(self.games, self.distinct_games)
-
-
-class Forfeit(NamedTuple):
-    """The end of one game by a player's resignation, or because it gave no legal move."""
-
-    seat: int
-    """The side that has lost: 0 began."""
-    reason: str
-    """As in ``Decision.forfeits``; ``RESIGNED`` for a resignation."""
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """The finished games of one pairing."""
-
-    result: NDArray[np.int8]
-    """``[G]``, for the pairing's first player: 1 won, 0 drawn, -1 lost."""
-    lines: list[Line]
-    """``[G]``, the moves of each game, its opening included."""
-    adjudicated: NDArray[np.bool_]
-    """``[G]``: it ended at ``max_plies``, with the result of ``game.adjudicate``."""
-    first_seat: NDArray[np.int8]
-    """``[G]``, the seat of the pairing's first player: 0 begins."""
-    forfeits: dict[int, Forfeit] = field(default_factory=dict)
-    """The games that ended because a player forfeited them, by their index."""
-
-    @classmethod
-    def of_no_games(cls) -> "Match":
-        return cls(np.zeros(0, np.int8), [], np.zeros(0, np.bool_), np.zeros(0, np.int8))
-
-    def then(self, more: "Match") -> "Match":
-        """The games of this match and, behind them, those of ``more``."""
-        moved = {len(self.lines) + index: forfeit for index, forfeit in more.forfeits.items()}
-        return Match(
-            np.append(self.result, more.result),
-            self.lines + more.lines,
-            np.append(self.adjudicated, more.adjudicated),
-            np.append(self.first_seat, more.first_seat),
-            self.forfeits | moved,
-        )
-
-    def tally(self) -> tuple[int, int, int]:
-        """The wins, draws and losses of the pairing's first player."""
-        won, drawn, lost = (int((self.result == value).sum()) for value in (1, 0, -1))
-        return won, drawn, lost
-
-    def forfeited(self) -> list[tuple[int, str]]:
-        """The loser, 0 or 1, and the reason of each game that was lost without a legal move."""
-        return [
-            (int(self.first_seat[index] != forfeit.seat), forfeit.reason)
-            for index, forfeit in self.forfeits.items()
-            if forfeit.reason != RESIGNED
-        ]
 
 
 def play(
@@ -161,7 +104,7 @@ def play(
     if games < 1:
         raise ValueError(f"the number of games must be at least 1, not {games}")
     starts = _starts(game, games, seed, opening_plies, repeats=2 if swap else 1)
-    pairs = list(combinations(range(len(players)), 2))
+    pairs, names = list(combinations(range(len(players)), 2)), different_names(players)
     matches = []
     for number, (one, two) in enumerate(pairs):
         pair = players[one], players[two]
@@ -169,9 +112,9 @@ def play(
         seeds = [[seed, Stream.MATCH, number, index] for index in range(games)]
         matches.append(play_match(game, pair, starts, seeds, report, swap))
         if record:
-            for played in games_as_dicts(game, (pair[0].name, pair[1].name), starts, matches[-1]):
+            for played in games_as_dicts(game, (names[one], names[two]), starts, matches[-1]):
                 record(played)
-    return _result(game, players, pairs, matches)
+    return _result(game, players, pairs, matches, starts)
 
 
 def play_until_certain(
@@ -192,7 +135,7 @@ def play_until_certain(
     """
     if most_games < 2 or most_games % 2:
         raise ValueError(f"the most games of a test must be an even number, not {most_games}")
-    names, match, verdict = (players[0].name, players[1].name), Match.of_no_games(), None
+    (one, two), match, verdict = different_names(players), Match.of_no_games(), None
     starts: list[Line] = []
     while len(match.lines) < most_games and (verdict is None or verdict.accepted is None):
         rows = range(len(match.lines), min(len(match.lines) + 2 * PAIRS_PER_LOOK, most_games))
@@ -202,7 +145,7 @@ def play_until_certain(
         seeds = [[seed, Stream.MATCH, 0, row] for row in rows]
         part = play_match(game, players, some, seeds, lambda done: None)
         if record:
-            for played in games_as_dicts(game, names, some, part):
+            for played in games_as_dicts(game, (one, two), some, part):
                 record(played)
         match = match.then(part)
         before, verdict = verdict, test.judge(distinct_pairs(match.lines, match.result))
@@ -210,7 +153,17 @@ def play_until_certain(
             progress(verdict)
         if before is not None and sum(before.pairs) == sum(verdict.pairs):
             break
-    return replace(_result(game, players, [(0, 1)], [match]), sprt=verdict)
+    played = starts[: len(match.lines)]
+    return replace(_result(game, players, [(0, 1)], [match], played), sprt=verdict)
+
+
+def different_names(players: Sequence[Player]) -> list[str]:
+    """The players' names; of several equal ones the second is called ``NAME (2)``, and so on."""
+    names: list[str] = []
+    for player in players:
+        numbered = (f"{player.name} ({number})" for number in count(2))
+        names.append(next(name for name in chain([player.name], numbered) if name not in names))
+    return names
 
 
 def _starts(game: Game, games: int, seed: int, plies: int | None, repeats: int) -> list[Line]:
@@ -225,14 +178,17 @@ def _result(
     players: Sequence[Player],
     pairs: Sequence[tuple[int, int]],
     matches: Sequence[Match],
+    starts: Sequence[Line],
 ) -> ArenaResult:
-    """The table of ``matches``, one for each of ``pairs``."""
-    names = [player.name for player in players]
+    """The table of ``matches``, one for each of ``pairs``; ``starts`` are their openings."""
+    plies = [len(start) for start in starts]
     distinct = [len(set(match.lines)) for match in matches]
     return ArenaResult(
         game.name,
         games=sum(len(match.lines) for match in matches),
-        players=rank(names, pairs, [match.result for match in matches], distinct),
+        players=rank(
+            different_names(players), pairs, [match.result for match in matches], distinct
+        ),
         distinct_games=sum(distinct),
         adjudicated=sum(int(match.adjudicated.sum()) for match in matches),
         pairings=tuple(
@@ -241,6 +197,7 @@ def _result(
         ),
         programs=tuple(player.program for player in players),
         forfeits=_forfeits(pairs, matches),
+        opening_plies=(min(plies), max(plies)),
     )
 
 
@@ -254,127 +211,9 @@ def _forfeits(pairs: Sequence[tuple[int, int]], matches: Sequence[Match]) -> tup
     return tuple(Forfeits(*key, games) for key, games in sorted(counts.items()))
 
 
-def games_as_dicts(
-    game: Game, names: tuple[str, str], openings: Sequence[Line], match: Match
-) -> Iterator[dict[str, Any]]:
-    """The games of a match, ready for JSON, in the form of ``Session.as_dict``.
-
-    ``session.load`` reads them. ``opening_plies`` is added: the number of moves that neither player
-    chose. Of two players of the same name the second is called ``NAME (2)``.
-    """
-    one, two = names
-    names = (one, two if two != one else f"{two} (2)")
-    rows = zip(openings, match.lines, match.result, match.first_seat, strict=True)
-    for index, (opening, line, result, seat) in enumerate(rows):
-        forfeit = match.forfeits.get(index)
-        lost = {"forfeit": forfeit.reason} if forfeit and forfeit.reason else {}
-        yield lost | {
-            "game": game.name,
-            "seats": list(names[::-1] if seat else names),
-            "moves": [action + 1 for action in line],
-            "resigned": forfeit and forfeit.seat,
-            "clock": None,
-            "result": {
-                "first": int(-result if seat else result),
-                "reason": str(_reason(forfeit, bool(match.adjudicated[index]))),
-            },
-            "opening_plies": len(opening),
-        }
-
-
-def _reason(forfeit: Forfeit | None, adjudicated: bool) -> Reason:
-    if forfeit:
-        return Reason.RESIGNATION if forfeit.reason == RESIGNED else Reason.FORFEIT
-    return Reason.LENGTH if adjudicated else Reason.RULES
-
-
 def games_done(progress: Progress | None, before: int, total: int) -> Callable[[int], None]:
     """A match's ``report``: calls ``progress`` with the games done in all matches, and ``total``.
 
     ``before`` is the number of games in the matches played before.
     """
     return lambda done: progress(before + done, total) if progress else None
-
-
-def play_match(
-    game: Game,
-    players: tuple[Player, Player],
-    openings: Sequence[Line],
-    seeds: Sequence[Sequence[int]],
-    report: Callable[[int], None],
-    swap: bool = True,
-) -> Match:
-    """Play one game from each opening, in lock step.
-
-    The first player has seat 0 in the games with an even index and seat 1 in the others; without
-    ``swap`` it has seat 0 in all. A game's generators depend on its entry of ``seeds`` alone (a
-    player may still combine the generators of a batch, as rollouts do). ``report`` is called after
-    every ply with the number of games that are over.
-    """
-    first_seat = (np.arange(len(openings)) % 2 * swap).astype(np.int8)
-    played = _Games(game, replay(game, openings), [list(line) for line in openings])
-    rngs = [[np.random.default_rng([*seed, side]) for seed in seeds] for side in (0, 1)]
-    while (going := played.going()).any():
-        # Computed before either player moves: after the first one's moves it would be the second's
-        # turn in the same games, and two plies would be played as one.
-        side_to_move = game.to_move(played.states) ^ first_seat
-        for side, player in enumerate(players):
-            rows = np.flatnonzero(going & (side_to_move == side))
-            if rows.size:
-                played.play(player, rows, [rngs[side][row] for row in rows])
-        report(len(openings) - int(played.going().sum()))
-    return played.match(first_seat)
-
-
-@dataclass(slots=True)
-class _Games:
-    """The games of a match in progress."""
-
-    game: Game
-    states: States
-    lines: list[list[int]]
-    forfeits: dict[int, Forfeit] = field(default_factory=dict)
-
-    def going(self) -> NDArray[np.bool_]:
-        """``[G]``: the games that are not over."""
-        going = np.isnan(results(self.game, self.states, self.lines))
-        going[list(self.forfeits)] = False
-        return going
-
-    def play(self, player: Player, rows: NDArray[np.intp], rngs: Generators) -> None:
-        """Let ``player`` move in the games ``rows``; ``RuntimeError`` where a move is illegal."""
-        states = self.states[rows]
-        decision = player(states, rngs, lines=[tuple(self.lines[row]) for row in rows])
-        lost = decision.forfeits or {}
-        for index, reason in lost.items():
-            seat = int(self.game.to_move(states)[index])
-            self.forfeits[int(rows[index])] = Forfeit(seat, reason)
-        played = np.array([index for index in range(len(rows)) if index not in lost], np.intp)
-        actions = decision.action[played]
-        if not self.game.legal(states[played])[np.arange(len(played)), actions].all():
-            raise RuntimeError(f"{player.name} played an illegal move in {self.game.name}")
-        self.states[rows[played]] = self.game.step(states[played], actions)
-        for row, action in zip(rows[played], actions, strict=True):
-            self.lines[row].append(int(action))
-
-    def match(self, first_seat: NDArray[np.int8]) -> Match:
-        """The finished games; ``first_seat [G]`` is the seat of the pairing's first player."""
-        sign = np.where(self.game.to_move(self.states) == first_seat, 1, -1)
-        adjudicated = np.asarray(self.game.legal(self.states).any(axis=1))
-        lost = list(self.forfeits)
-        outcome = results(self.game, self.states, self.lines)
-        outcome[lost] = 0
-        result = (sign * outcome).astype(np.int8)
-        losers = np.array([forfeit.seat for forfeit in self.forfeits.values()], np.int8)
-        result[lost] = np.where(losers == first_seat[lost], -1, 1)
-        adjudicated[lost] = False
-        lines = [tuple(line) for line in self.lines]
-        return Match(result, lines, adjudicated, first_seat, self.forfeits)
-
-
-def results(game: Game, states: States, lines: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-    """``[B]``: the results of games after ``lines``, for the players about to move; NaN: goes on.
-
-    Games of ``max_plies`` plies are adjudicated.
-    """
-    return game.result(states, np.array([len(line) for line in lines]))

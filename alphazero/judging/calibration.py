@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 
 from alphazero.judging import players
-from alphazero.judging.arena import Progress, games_done, play_match
+from alphazero.judging.arena import Progress, games_done
 from alphazero.judging.ladder import Ladder, Pairing, Rung, forfeited, opponent
 from alphazero.judging.lines import Line, line_of
+from alphazero.judging.lock_step import play_match
 from alphazero.judging.openings import draw_openings, random_line
 from alphazero.judging.ratings import ELO, bradley_terry
 from alphazero.types import Stream

@@ -26,9 +26,10 @@ from pydantic_core import PydanticCustomError
 from alphazero import plain_files
 from alphazero.errors import reason
 from alphazero.judging import players
-from alphazero.judging.arena import Match, Progress, games_done, play_match
+from alphazero.judging.arena import Progress, games_done
 from alphazero.judging.decisions import Player
 from alphazero.judging.lines import Line, line_of
+from alphazero.judging.lock_step import Match, play_match
 from alphazero.judging.mistakes import CONFIDENCE, wilson
 from alphazero.judging.ratings import count_games, expected_score, root
 from alphazero.ranges import STRICT, Count, Natural, NotNegative

@@ -27,7 +27,7 @@ from typing import NamedTuple
 import numpy as np
 
 import games
-from alphazero.judging import arena, mistakes, saved_games
+from alphazero.judging import arena, lock_step, mistakes, saved_games
 from alphazero.judging.decisions import Player
 from alphazero.judging.lines import Line
 from alphazero.judging.openings import draw_openings
@@ -105,7 +105,7 @@ RUNGS = {
 
 
 class Group(NamedTuple):
-    """Games in which the agent has the seats that ``arena.play_match`` gives to one player."""
+    """Games in which the agent has the seats that ``lock_step.play_match`` gives to one player."""
 
     openings: list[Line]
     swap: bool
@@ -162,7 +162,7 @@ def play(
             first = len(lines)
             seeds = [[options.seed, Stream.MATCH, first, row] for row in range(len(group.openings))]
             done = arena.games_done(report, int(tally.sum()), options.games)
-            match = arena.play_match(game, pair, group.openings, seeds, done, group.swap)
+            match = lock_step.play_match(game, pair, group.openings, seeds, done, group.swap)
             tally += np.array(match.tally()[:: 1 if group.agent_first else -1])
             lines.update(match.lines)
             forfeits += lost(match, pair)
@@ -172,7 +172,7 @@ def play(
     return Played((won, drawn, beaten), len(lines), forfeits)
 
 
-def lost(match: arena.Match, pair: tuple[Player, Player]) -> Counter:
+def lost(match: lock_step.Match, pair: tuple[Player, Player]) -> Counter:
     """The forfeited games by the loser's name and reason."""
     return Counter((pair[loser].name, reason) for loser, reason in match.forfeited())
 
@@ -181,14 +181,14 @@ def write(
     game: Game,
     pair: tuple[Player, Player],
     openings: Sequence[Line],
-    match: arena.Match,
+    match: lock_step.Match,
     path: Path,
 ) -> None:
     """Add the games of a match to a file, in the format of its name."""
     text = saved_games.writer(game, path)
     names = pair[0].name, pair[1].name
     with path.open("a", encoding="utf-8") as file:
-        for played in arena.games_as_dicts(game, names, openings, match):
+        for played in lock_step.games_as_dicts(game, names, openings, match):
             file.write(text(played))
 
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from alphazero.config import InferenceSettings
-from alphazero.judging import agent, arena
+from alphazero.judging import agent, lock_step
 from alphazero.judging.decisions import Decision, Player, agent_player
 from alphazero.judging.mistakes import wilson
 from alphazero.judging.openings import draw_openings
@@ -83,7 +83,7 @@ def match(
     for first in range(0, len(starts), at_once):
         chunk = starts[first : first + at_once]
         seeds = [[options.seed, first + place] for place in range(len(chunk))]
-        results.append(arena.play_match(game, pair, chunk, seeds, lambda done: None).result)
+        results.append(lock_step.play_match(game, pair, chunk, seeds, lambda done: None).result)
         print(f"{first + len(chunk)} of {len(starts)} games, {limits}", file=sys.stderr)
     result = np.concatenate(results)
     points = float((result == 1).sum() + (result == 0).sum() / 2)

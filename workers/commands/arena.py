@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 GAMES = 100
 MOST_GAMES = 10_000
 """Games after which a sequential test ends undecided."""
+PAIRS = (
+    "The test counts pairs of games, the table single games: where most openings favour one side, "
+    "few pairs decide, and the interval of the table is too wide."
+)
 HELP = "play matches between players and rate them"
 EPILOG = f"""\
 example:
@@ -99,6 +103,7 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console, Group
 
     import games
+    from alphazero.judging import arena
     from workers.terminal import tables
 
     if options.sprt and (len(options.players) != 2 or options.fixed_seats):
@@ -107,9 +112,9 @@ def run(options: argparse.Namespace) -> int:
     screen = Console(stderr=True)
     warn_of_one_player(rules, screen)
     with entrants(options.players, rules, options.allow) as chosen:
-        for entrant in chosen:
+        for name, entrant in zip(arena.different_names(chosen), chosen, strict=True):
             if shown := entrant.inference or entrant.program:
-                text = f"{entrant.name}: {shown}"
+                text = f"{name}: {shown}"
                 screen.print(text, markup=False, highlight=False, soft_wrap=True)
         with _writer(rules, options.games_out) as record:
             if options.sprt:
@@ -117,11 +122,12 @@ def run(options: argparse.Namespace) -> int:
             else:
                 played = _play(rules, chosen, options, record)
     advice = "more --opening-plies make games differ"
+    tables.warn_of_longer_openings(screen, played.opening_plies)
     tables.warn_of_repeats(screen, played.games, played.distinct_games, advice)
     shown = [_standings(played, rules.max_plies)]
     shown += [_cross_table(played)] if len(chosen) > 2 else []
     shown += _reasons(played)
-    shown += [conclusion(played, chosen[0].name)] if played.sprt else []
+    shown += [conclusion(played), PAIRS] if played.sprt else []
     return tables.report(Group(*shown), asdict(played), options.json)
 
 
@@ -189,13 +195,13 @@ def _progress(verdict: "Verdict") -> str:
     return f"{games:,} games in different pairs: {ratio}"
 
 
-def conclusion(played: "ArenaResult", name: str) -> str:
-    """The end of a sequential test in a sentence; ``name`` is its first player."""
+def conclusion(played: "ArenaResult") -> str:
+    """The end of a sequential test in a sentence."""
     from rich.markup import escape
 
     from workers.terminal.output import counted
 
-    verdict = played.sprt
+    verdict, name = played.sprt, played.players[0].name
     assert verdict
     test, pairs = verdict.test, ", ".join(f"{count:,}" for count in verdict.pairs)
     ratio = f"log-likelihood ratio {verdict.ratio:+.2f}"

@@ -98,7 +98,7 @@ def _report(
 
     from workers.terminal import tables
 
-    shown = [conclusion(played, NEWEST)] if played else []
+    shown = [conclusion(played)] if played else []
     figures = {"replaced": replaced} | (asdict(played) if played else {})
     tables.report("\n".join([*shown, escape(end)]), figures, options.json)
     return 0 if replaced else 1
@@ -125,6 +125,7 @@ def _play(newest: Path, best: Path, options: argparse.Namespace) -> "ArenaResult
     played = until_certain(
         game, pair, options.sprt, options.games, options.seed, options.opening_plies
     )
+    tables.warn_of_longer_openings(Console(stderr=True), played.opening_plies)
     tables.warn_of_repeats(Console(stderr=True), played.games, played.distinct_games)
     return played
 

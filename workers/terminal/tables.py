@@ -61,6 +61,17 @@ def warn_of_repeats(
         screen.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
+def warn_of_longer_openings(screen: Console, plies: tuple[int, int]) -> None:
+    """Print a line on ``screen`` where openings differ in length; ``plies``: fewest and most."""
+    fewest, most = plies
+    if fewest < most:
+        line = (
+            f"warning: games begin with {fewest} to {most} random plies, "
+            f"because there are too few different openings of {fewest}"
+        )
+        screen.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 def signed(value: float | None) -> str:
     """A whole number with its sign; "open" for the open end of an interval."""
     if value is None:
