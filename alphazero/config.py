@@ -71,7 +71,8 @@ class ReplaySettings:
     the last million."""
     min_positions: Count = 5_000
     """Training starts when this many positions are stored, so that the first steps do not train on
-    the same few games over and over."""
+    the same few games over and over; never before the first step's batch_size /
+    samples_per_position."""
     value_mixing: Fraction = 0.25
     """The share m in the value target (1 - m) * outcome + m * the search's value of the position,
     as distributions over win, draw and loss. The outcome is unbiased but noisy; the search's value

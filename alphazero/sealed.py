@@ -182,7 +182,8 @@ def resolve(path: Path | str, report: Callable[[str], object] = print) -> Path:
     checkpoint = newest(path if path.name == "checkpoints" else path / "checkpoints", report)
     if checkpoint is None:
         raise ValueError(
-            f"no checkpoint in {path}; give a run's folder or one of its checkpoints/step_NNNNNN"
+            f"no checkpoint in {path}; give the folder of a run, one of its "
+            "checkpoints/step_NNNNNN, or the folder of an agent"
         )
     return checkpoint
 

@@ -275,3 +275,21 @@ def test_the_tic_tac_toe_agent_never_errs_even_without_search():
     positions = mistakes.positions_from("all", game)
     result = mistakes.evaluate(players.make("policy", game), positions, game, seed=0)
     assert (result["positions"], result["mistakes"]) == (4520, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("hex:size=7", "those for hex are hex:size=7,swap=false"),
+        (
+            "gomoku:size=13",
+            "those for gomoku are gomoku:size=15,length=5,exact=false, gomoku:size=9",
+        ),
+        ("connect4", "did you mean 'connect_four'?"),
+        ("nothing like it", "those are breakthrough, connect_four"),
+    ],
+)
+@pytest.mark.parametrize("action", ["info", "get"])
+def test_a_text_that_names_no_agent_is_answered_with_those_of_its_game(action, text, hint, capsys):
+    assert cli.main(["agents", action, text]) == 2
+    assert hint in capsys.readouterr().err

@@ -84,7 +84,10 @@ def test_an_exported_agent_is_no_run_and_stays_as_it_is(run, tmp_path, capsys):
     assert main(["export", str(run), "--to", str(agent)]) == 0
     before = contents(agent)
     assert main(["gate", str(agent)]) == 2
-    assert "is no run directory: it has no folder checkpoints" in capsys.readouterr().err
+    assert (
+        "is no run directory: it has no folder checkpoints; `alphazero arena --sprt` compares"
+        in (capsys.readouterr().err)
+    )
     assert contents(agent) == before
 
 

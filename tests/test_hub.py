@@ -208,7 +208,7 @@ def test_get_and_info_show_an_agent_of_the_hub(server, tmp_path, monkeypatch, ca
     monkeypatch.chdir(tmp_path)
     assert cli.main(["agents", "get", ADDRESS]) == 0
     printed = capsys.readouterr().out
-    assert f"ttt holds the agent (0.18 MB, commit {commit_of(server)})" in printed
+    assert f"ttt holds the agent (0.17 MB of weights, commit {commit_of(server)})" in printed
     assert hashlib.sha256((SOURCE / WEIGHTS).read_bytes()).hexdigest() in printed
     assert cli.main(["agents", "get", ADDRESS]) == 2
     assert "ttt exists already" in capsys.readouterr().err
@@ -321,7 +321,7 @@ def test_a_copy_of_a_bundled_agent_plays(tmp_path, monkeypatch, capsys):
     assert cli.main(["agents", "get", "go:komi=24,size=5"]) == 0
     assert files_of(tmp_path / "go_5x5") == files_of(agents.find("go:size=5,komi=24.0,history=16"))
     assert cli.main(["agents", "get", "hex:size=9"]) == 2
-    said = "no agent 'hex:size=9' comes with this program; did you mean 'hex_7x7'?"
+    said = "no agent 'hex:size=9' comes with this program; those for hex are hex:size=7,swap=false"
     assert said in capsys.readouterr().err
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -98,13 +99,20 @@ def test_positions_that_differ_all_count():
     assert report["high"] == pytest.approx(wilson(0, 9)[1])
 
 
-def test_the_match_of_a_run_says_how_many_games_were_different():
+def test_the_match_of_a_run_says_how_many_games_were_different_and_only_the_bound_of_an_open_elo():
     agent = Standing("agent", 100, 0, 0, 1.0, 921.0, -100.4, None)
     opponent = Standing("mcts", 0, 0, 100, 0.0, -921.0, None, 100.4)
     result = ArenaResult("tic_tac_toe", 100, (agent, opponent), 2)
     assert matches.summary(result) == (
-        "100 wins, 0 draws and 0 losses against mcts (100% of the points, +921 Elo, "
-        "95 % -100 to open; 100 games, 2 different)"
+        "100 wins, 0 draws and 0 losses against mcts (100% of the points, "
+        "more than -100 Elo with 95 %; 100 games, 2 different)"
+    )
+    assert "(0% of the points, less than +100 Elo with 95 %; 100" in matches.summary(
+        replace(result, players=(opponent, agent))
+    )
+    even = Standing("even", 50, 0, 50, 0.5, 0.0, -70.2, 70.2)
+    assert "(50% of the points, +0 Elo, 95 % -70 to +70; 100" in matches.summary(
+        replace(result, players=(even, even))
     )
     assert matches.as_metrics(result) == {
         "arena_score": 1.0, "elo": 921.0, "elo_low": -100.4, "arena_games": 100,

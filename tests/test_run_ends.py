@@ -77,7 +77,15 @@ def test_a_run_that_ends_while_it_starts_leaves_nothing_and_is_not_resumed(
     monkeypatch.setattr(train, "_parts", fails)
     with pytest.raises(type(error)), run_directory.opened("tic_tac_toe", None, False) as run_dir:
         run(run_dir, tiny())
-    assert list((tmp_path / "runs").iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_leaves_nothing_leaves_the_folder_of_other_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    with run_directory.opened("tic_tac_toe", None, False) as run_dir:
+        assert run_dir.is_dir()
+    assert [*tmp_path.rglob("*")] == [tmp_path / "runs"]
 
 
 def test_a_run_whose_fleet_is_lost_saves_what_it_learned_and_resume_says_why(

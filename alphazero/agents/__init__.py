@@ -6,7 +6,7 @@ Each folder is a released checkpoint (``checkpoint.release``) with a model card.
 from pathlib import Path
 
 import games
-from games.spec import parse_options
+from games.spec import parse_options, suggest
 
 FOLDER = Path(__file__).parent
 CARD = "MODEL_CARD.md"
@@ -45,6 +45,13 @@ def named(text: str) -> str | None:
 def related(game: str) -> list[str]:
     """Those ``names`` that are the game of the text ``game`` with any parameters."""
     return [name for name in names() if games.named(name)[0] == games.named(game)[0]]
+
+
+def suggestion(text: str) -> str:
+    """The end of a message about ``text``, which names no agent: the agents that come close."""
+    if others := related(text):
+        return f"those for {games.named(text)[0]} are {', '.join(others)}"
+    return suggest(text, FOLDERS.values(), "those are")
 
 
 def find(game: str) -> Path:

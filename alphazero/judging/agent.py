@@ -24,7 +24,6 @@ from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
 from alphazero.types import Evaluator, Generators, Kept, Limits, Search, SearchResult
 from games.base import Game, States
-from games.spec import suggest
 
 if TYPE_CHECKING:
     from alphazero.checkpoint import Checkpoint, Description
@@ -266,7 +265,12 @@ def _trained_for(described: "Description", game: Game) -> Game:
     )  # fmt: skip
     if not same:
         return game
-    print(f"{described.path}: trained in {trained.name}, plays {game.name}", file=sys.stderr)
+    ours = described.path.is_relative_to(agents.FOLDER)
+    print(
+        f"{'the bundled agent' if ours else described.path} was trained in {trained.name}: "
+        f"in {game.name} it plays by the values that its network learned there",
+        file=sys.stderr,
+    )
     return trained
 
 
@@ -296,10 +300,9 @@ def find(source: str | Path) -> Path:
     if bundled and (game := agents.named(str(source))):
         return agents.find(game)
     if not path.exists():
-        hint = suggest(str(source), agents.FOLDERS.values(), "those are")
         raise ValueError(
             f"there is no agent {str(source)!r}: give the folder of a run, of a checkpoint or of "
-            f"an exported agent, or a game with a bundled agent; {hint}"
+            f"an exported agent, or a game with a bundled agent; {agents.suggestion(str(source))}"
         )
     return path
 

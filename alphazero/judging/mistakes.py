@@ -139,7 +139,7 @@ def load_suite(game: Game, names: Sequence[str] = SETS) -> dict[str, Positions]:
     if not folder.is_dir():
         known = ", ".join(sorted({file.parent.name for file in SUITES.glob("*/opening_easy.csv*")}))
         here = f"there is one for {known}" if known else "only a checkout of the source has them"
-        raise ValueError(f"there is no suite for {game.name} in {SUITES}; {here}")
+        raise ValueError(f"there is no suite for {game.name}; {here}")
     return {name: load_positions(folder / f"{name}.csv.gz", game) for name in names}
 
 

@@ -100,6 +100,7 @@ def _strength(facts: dict[str, Any]) -> list[str]:
 
 def _get(options: argparse.Namespace) -> int:
     from alphazero import hub, plain_files
+    from alphazero.checkpoint import WEIGHTS
     from workers.runs import agent_files
 
     if hub.is_address(options.agent):
@@ -109,9 +110,9 @@ def _get(options: argparse.Namespace) -> int:
         source = _bundled(options.agent)
         folder, version = options.to or Path(source.name), ""
         agent_files.copy(source, folder)
-    size = sum(plain_files.size(path) for path in folder.iterdir())
+    size = plain_files.size(folder / WEIGHTS)
     digest = agent_files.digest_of_weights(folder)
-    print(f"{folder} holds the agent ({size / 1e6:.2f} MB{version})")
+    print(f"{folder} holds the agent ({size / 1e6:.2f} MB of weights{version})")
     print(f"every file has the SHA-256 of its manifest; that of the weights is {digest}")
     return 0
 
@@ -119,9 +120,9 @@ def _get(options: argparse.Namespace) -> int:
 def _bundled(name: str) -> Path:
     """The folder of an agent of this program; ``ValueError``, one line, for another name."""
     from alphazero import agents
-    from games.spec import shown, suggest
+    from games.spec import shown
 
     if game := agents.named(name):
         return agents.find(game)
-    hint = suggest(name, agents.FOLDERS.values(), "those are")
+    hint = agents.suggestion(name)
     raise ValueError(f"no agent {shown(name)} comes with this program; {hint}")

@@ -64,7 +64,10 @@ def run(options: argparse.Namespace) -> int:
     if options.games % 2:
         raise ValueError(f"--games must be an even number, not {options.games}")
     if not (options.run_dir / "checkpoints").is_dir():
-        raise ValueError(f"{options.run_dir} is no run directory: it has no folder checkpoints")
+        raise ValueError(
+            f"{options.run_dir} is no run directory: it has no folder checkpoints; "
+            "`alphazero arena --sprt` compares any two agents"
+        )
     _recover(best)
     export.check_target(best)
     with (

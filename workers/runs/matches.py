@@ -11,6 +11,7 @@ from alphazero.config import Config
 from alphazero.errors import requirement
 from alphazero.judging import arena, board, decisions, lines, mistakes, players
 from alphazero.judging.arena import ArenaResult
+from alphazero.judging.ratings import Standing
 from alphazero.nn.weights import Weights
 from alphazero.parts import addresses_of, game_of, search_of
 from alphazero.types import Ending, GameRecord
@@ -67,17 +68,23 @@ def as_metrics(result: ArenaResult) -> dict[str, float]:
     }
 
 
+def elo_words(agent: Standing) -> str:
+    """The Elo of one of two players in words; only its bound where it won or lost every game."""
+    low, high = agent.elo_low, agent.elo_high
+    if high is None:
+        return f"more than {low:+.0f} Elo with 95 %"
+    if low is None:
+        return f"less than {high:+.0f} Elo with 95 %"
+    return f"{agent.elo:+.0f} Elo, 95 % {low:+.0f} to {high:+.0f}"
+
+
 def summary(result: ArenaResult) -> str:
     """The result of a match in one line."""
     agent, opponent = result.players
-    low, high = (
-        "open" if bound is None else f"{bound:+.0f}" for bound in (agent.elo_low, agent.elo_high)
-    )
     return (
         f"{counted(agent.wins, 'win')}, {counted(agent.draws, 'draw')} and "
         f"{counted(agent.losses, 'loss', 'es')} against {opponent.name} "
-        f"({agent.score:.0%} of the points, {agent.elo:+.0f} Elo, 95 % {low} to {high}; "
-        f"{result.counted()})"
+        f"({agent.score:.0%} of the points, {elo_words(agent)}; {result.counted()})"
     )
 
 

@@ -37,13 +37,15 @@ def opened(config_name: str, directory: Path | None, resume: bool) -> Iterator[P
     """The run's directory: ``directory``, or one in ``runs/`` that is named after ``config_name``.
 
     To resume, the newest such directory; else a new one with the date and time. It is locked
-    meanwhile, and a new one into which nothing was written is removed at the end. ``ValueError``: a
-    new run's directory is not empty, there is no run to resume, or another run writes to it.
+    meanwhile, and a new one into which nothing was written is removed at the end, with ``runs/`` if
+    that was made for it. ``ValueError``: a new run's directory is not empty, there is no run to
+    resume, or another run writes to it.
     """
     run_dir = _to_resume(config_name, directory) if resume else None
     if directory is not None and not resume and not file_locks.is_empty(directory):
         raise ValueError(f"{directory} is not empty: --resume continues the run in it")
     new = not resume and (directory is None or not directory.exists())
+    made = Path("runs") if not (run_dir or directory or Path("runs").exists()) else None
     run_dir = run_dir or directory or _create(Path("runs"), config_name)
     with file_locks.held(run_dir):
         try:
@@ -52,6 +54,9 @@ def opened(config_name: str, directory: Path | None, resume: bool) -> Iterator[P
             # While it is locked: the run that holds the lock of a directory may still be empty.
             if new and run_dir.is_dir() and file_locks.is_empty(run_dir):
                 shutil.rmtree(run_dir, ignore_errors=True)  # Windows removes no file that is open
+                with contextlib.suppress(OSError):  # another run has begun there
+                    if made:
+                        made.rmdir()
 
 
 def _to_resume(config_name: str, directory: Path | None) -> Path:
