@@ -109,7 +109,13 @@ LEVERS = {
     "no liberties (Go)": [
         "network.encoder=tests.benchmarks.go_planes:WithoutLiberties",
     ],
+    "12, 24, 48 simulations": [],
 }
+STAGES = {
+    "12, 24, 48 simulations": [(share / 3, [f"search.simulations={number}"])
+                               for share, number in ((1, 12), (2, 24), (3, 48))],
+}  # fmt: skip
+"""Settings that change during the training: until which share of its time, and which."""
 
 
 def main() -> None:
@@ -163,21 +169,34 @@ def _train(lever: str, seed: int, options: argparse.Namespace) -> dict:
     finished = folder / "finished.json"
     if finished.exists():
         return json.loads(finished.read_text())
-    settings = resolve(_configuration(lever, seed, folder / "game.yaml", options), "off")
-    began, metrics = time.process_time(), MetricsFile(folder / "metrics.jsonl", False, 0)
-    hooks = loop.Hooks(log=metrics.write, seconds=lambda: time.process_time() - began)
-    with local_run(settings, folder) as run, closing(metrics):
-        (folder / "config.yaml").write_text(config_file.as_yaml(settings))
-        loop.train(run, hooks, limit)
-        row = {"lever": lever, "seed": seed, "games": run.replay.games,
-               "positions": run.replay.positions, "steps": run.learner.step,
-               "cpu_minutes": round(hooks.seconds() / 60, 2)}  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    began, path = time.process_time(), None
+    with closing(MetricsFile(folder / "metrics.jsonl", False, 0)) as metrics:
+        for share, more in STAGES.get(lever, [(1.0, [])]):
+            made = _configuration(lever, seed, folder / "game.yaml", options, more)
+            end = share * limit
+            hooks = loop.Hooks(
+                log=metrics.write,
+                seconds=lambda: time.process_time() - began,
+                stop=lambda end=end: time.process_time() - began >= end,
+            )
+            settings = resolve(made, "off")
+            with local_run(settings, folder, resumed=path is not None) as run:
+                loop.resume(run, path)
+                (folder / "config.yaml").write_text(config_file.as_yaml(settings))
+                loop.train(run, hooks, limit)
+                row = {"lever": lever, "seed": seed, "games": run.replay.games,
+                       "positions": run.replay.positions, "steps": run.learner.step,
+                       "cpu_minutes": round(hooks.seconds() / 60, 2)}  # fmt: skip
+            path = checkpoint.newest(folder)
     finished.write_text(json.dumps(row))
     return row
 
 
-def _configuration(lever: str, seed: int, file: Path, options: argparse.Namespace) -> Config:
-    """The settings of a lever; ``file`` is written with the game alone."""
+def _configuration(
+    lever: str, seed: int, file: Path, options: argparse.Namespace, more: Sequence[str] = ()
+) -> Config:
+    """The settings of a lever and ``more``; ``file`` is written with the game alone."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(f"game: {options.game}\n")
     seeded = f"seed={seed}"
@@ -185,7 +204,7 @@ def _configuration(lever: str, seed: int, file: Path, options: argparse.Namespac
         return config.load(str(file), [seeded, *QUIET, *options.base])
     if options.against:
         return config.load(options.against, [seeded, *QUIET, *options.base])
-    return config.load(str(file), [seeded, *SETTINGS, *options.base, *LEVERS.get(lever, [])])
+    return config.load(str(file), [seeded, *SETTINGS, *options.base, *LEVERS.get(lever, []), *more])
 
 
 def _play(run: dict, options: argparse.Namespace) -> None:
