@@ -1,4 +1,4 @@
-"""Draw learning curves of runs: mistakes, Elo and losses over minutes.
+"""Draw learning curves of runs: mistakes, Elo and losses over minutes; and matches of stages.
 
     python docs/curves.py keep runs/MY_RUN connect_four_seed_0   # to docs/data/..., some ten KB
     python docs/curves.py keep runs/MY_RUN connect_four_seed_0 --elo 100     # rate checkpoints too
@@ -9,6 +9,9 @@ Needs matplotlib: `python -m pip install '.[dev]'` in the source folder. There i
 each kind of metric that any of the runs has, with a panel for each run. A rating takes about a
 minute per 100 games. Train with `training.keep_checkpoints=100`, or the older checkpoints are
 deleted during the run.
+
+The measurements of `data/rungs.csv`, where there is one, become `curves_rungs.svg`. Each names the
+entry of docs/experiments.md that it is from, and quotes it.
 """
 
 import argparse
@@ -16,6 +19,7 @@ import csv
 import math
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from statistics import fmean
@@ -25,7 +29,7 @@ import numpy as np
 
 import games
 from alphazero import checkpoint, metrics_file, sealed
-from alphazero.judging import ladder, players
+from alphazero.judging import ladder, mistakes, players
 
 DOCS = Path(__file__).parent
 POINTS = 100
@@ -42,6 +46,12 @@ PICTURES = {
 }
 """For each picture the pattern of its metrics' names, and the label of its axis."""
 
+RUNGS = "rungs"
+"""Name of the measured matches of stages, in ``data`` and as a picture."""
+SIGNS = "right signs"
+"""A figure without an interval: every opening is counted, not a sample of them."""
+TICKS = (0, 25, 50, 75, 90, 100)
+
 GREY = "#808080"
 COLOURS = ("#2a86d1", "#cc6a1f", "#2f9160", "#b662c4", "#8f7f10", "#d9537f")
 """Each has a contrast of at least 3 to 1 with white and with a dark page: the background is
@@ -50,6 +60,8 @@ STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
 """Curves differ in style as well as in colour, for readers who do not see the colours."""
 
 Rows = list[dict[str, float]]
+Measurement = dict[str, str]
+"""A line of ``rungs.csv``: ``percent`` is empty where ``won``, ``drawn`` and ``lost`` are known."""
 
 
 def thin(lines: Iterable[dict[str, Any]], points: int = POINTS) -> Rows:
@@ -147,13 +159,7 @@ def draw(runs: dict[str, Rows], kind: str, path: Path) -> bool:
     runs = {run: rows for run, rows in runs.items() if any(n in row for row in rows for n in names)}
     if not runs:
         return False
-    import matplotlib
-
-    matplotlib.use("svg")
-    matplotlib.rcParams.update(_look())
-    from matplotlib import pyplot
-
-    figure, panels = pyplot.subplots(
+    figure, panels = _pyplot().subplots(
         1, len(runs), figsize=(4.4 * len(runs) + 0.6, 3.4), sharey=True, squeeze=False
     )
     for panel, (run, rows) in zip(panels[0], runs.items(), strict=True):
@@ -166,10 +172,24 @@ def draw(runs: dict[str, Rows], kind: str, path: Path) -> bool:
         panels[0, 0].set_ylim(bottom=0)
     panels[0, 0].set_ylabel(label)
     panels[0, -1].legend()
+    _save(figure, path)
+    return True
+
+
+def _pyplot() -> Any:
+    import matplotlib
+
+    matplotlib.use("svg")
+    matplotlib.rcParams.update(_look())
+    from matplotlib import pyplot
+
+    return pyplot
+
+
+def _save(figure: Any, path: Path) -> None:
     figure.tight_layout()
     figure.savefig(path, metadata={"Date": None})
-    pyplot.close(figure)
-    return True
+    _pyplot().close(figure)
 
 
 def _curve(panel: Any, rows: Rows, name: str, index: int) -> None:
@@ -183,6 +203,84 @@ def _curve(panel: Any, rows: Rows, name: str, index: int) -> None:
     marker = "o" if len(points) < POINTS / 4 else None
     title = name.replace("/", ", ").replace("_", " ")
     panel.plot(minutes, values, label=title, marker=marker, markersize=3, **style)
+
+
+def read_measurements(path: Path) -> list[Measurement]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def share(row: Measurement) -> tuple[float, float, float]:
+    """The share of the points, and the ends of its 95 % interval; of different games if known."""
+    if row["percent"]:
+        points = float(row["percent"]) / 100
+    else:
+        points = (float(row["won"]) + float(row["drawn"]) / 2) / float(row["games"])
+    trials = float(row["different"] or row["games"])
+    return points, *mistakes.wilson(points * trials, trials)
+
+
+def draw_measurements(rows: list[Measurement], path: Path) -> None:
+    """Draw a picture with a panel for each game, and in it a curve for each way of measuring."""
+    panels: dict[str, dict[str, list[Measurement]]] = {}
+    for row in rows:
+        panels.setdefault(row["game"], {}).setdefault(label(row), []).append(row)
+    height = math.ceil(len(panels) / 2)
+    figure, axes = _pyplot().subplots(height, 2, figsize=(9.4, 2.7 * height), squeeze=False)
+    for panel in axes.flat[len(panels) :]:
+        panel.set_visible(False)
+    for panel, (game, curves) in zip(axes.flat, panels.items(), strict=False):
+        _measured(panel, game, curves)
+    _save(figure, path)
+
+
+def label(row: Measurement) -> str:
+    """The name of a measurement's curve: measurements with the same name can be compared."""
+    simulations = int(row["simulations"])
+    search = f"{simulations:,} simulations" if simulations else "network alone"
+    return ", ".join(part for part in (row["agent"], row["opponent"], search) if part)
+
+
+def gid(game: str, name: str) -> str:
+    """A curve's identifier in the picture."""
+    return re.sub(r"\W+", "_", f"{game} {name}")
+
+
+def _measured(panel: Any, game: str, curves: dict[str, list[Measurement]]) -> None:
+    longest = max(float(row["minutes"]) for rows in curves.values() for row in rows)
+    beside: Counter[str] = Counter()
+    for index, (name, rows) in enumerate(curves.items()):
+        minutes = []
+        for row in rows:  # those of the same minute are drawn side by side
+            minutes.append(float(row["minutes"]) + 0.015 * longest * beside[row["minutes"]])
+            beside[row["minutes"]] += 1
+        points, low, high = (100 * np.array([share(row) for row in rows])).T
+        style = {"color": COLOURS[index], "linestyle": STYLES[index]}
+        line = panel.plot(minutes, points, label=name, marker="o", markersize=4, **style)[0]
+        line.set_gid(gid(game, name))
+        if rows[0]["figure"] != SIGNS:
+            panel.vlines(minutes, low, high, color=COLOURS[index], linewidth=1.2)
+    figures = {row["figure"]: row["time"] for rows in curves.values() for row in rows}
+    panel.set_title(game)
+    panel.set_xlabel("CPU-minutes" if "CPU" in figures.values() else "minutes of the clock")
+    panel.set_ylabel(f"{' or '.join(figures)}, %", fontsize=9)
+    panel.set_xlim(0, 1.1 * longest)
+    if "points" not in figures:
+        panel.set_ylim(0, 1.7 * panel.get_ylim()[1])
+        panel.legend(fontsize=8, loc="upper right")
+        return
+    panel.set_ylim(0, 104)
+    panel.set_yticks(TICKS)
+    panel.legend(fontsize=8, loc="lower right")
+    if len(figures) == 1:
+        right = panel.secondary_yaxis("right")
+        right.set_yticks(TICKS, [elo(percent / 100) for percent in TICKS])
+        right.set_ylabel("Elo above the opponent", fontsize=9)
+
+
+def elo(points: float) -> str:
+    """The difference in Elo that a share of the points is worth; empty where it has no bound."""
+    return f"{400 * math.log10(points / (1 - points)):+.0f}" if 0 < points < 1 else ""
 
 
 def _look() -> dict[str, Any]:
@@ -215,6 +313,9 @@ def main(arguments: list[str] | None = None) -> int:
         if not (options.run / "metrics.jsonl").is_file():
             print(f"{options.run} holds no metrics.jsonl; give a run's directory", file=sys.stderr)
             return 2
+        if options.name == RUNGS:
+            print(f"{RUNGS}.csv holds measured matches; give another name", file=sys.stderr)
+            return 2
         path = options.folder / "data" / f"{options.name}.csv"
         try:
             for rows in _rows(options.run, options.elo):
@@ -224,14 +325,20 @@ def main(arguments: list[str] | None = None) -> int:
             return 2
         print(path)
         return 0
-    runs = {path.stem: read(path) for path in sorted((options.folder / "data").glob("*.csv"))}
-    if not runs:
+    paths = sorted((options.folder / "data").glob("*.csv"))
+    runs = {path.stem: read(path) for path in paths if path.stem != RUNGS}
+    if not paths:
         print(f"{options.folder / 'data'} holds no runs; `keep` puts one there", file=sys.stderr)
         return 2
     for kind in PICTURES:
         path = options.folder / f"curves_{kind}.svg"
         if draw(runs, kind, path):
             print(path)
+    measured = options.folder / "data" / f"{RUNGS}.csv"
+    if measured.is_file():
+        path = options.folder / f"curves_{RUNGS}.svg"
+        draw_measurements(read_measurements(measured), path)
+        print(path)
     return 0
 
 

@@ -3,8 +3,10 @@
 import importlib.util
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import pytest
 
@@ -15,14 +17,15 @@ from alphazero.config import load
 from alphazero.judging import ladder, players
 from alphazero.nn.weights import arrays
 
-SCRIPT = Path(__file__).parents[1] / "docs" / "curves.py"
+DOCS = Path(__file__).parents[1] / "docs"
+SVG = "{http://www.w3.org/2000/svg}"
 PAGES = ("#ffffff", "#0d1117")
 """A light page and GitHub's dark one."""
 
 
 @pytest.fixture(scope="module")
 def curves():
-    spec = importlib.util.spec_from_file_location("curves", SCRIPT)
+    spec = importlib.util.spec_from_file_location("curves", DOCS / "curves.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -167,3 +170,101 @@ def test_a_folder_without_runs_is_refused_in_one_line(curves, tmp_path, capsys):
 def test_a_folder_that_is_not_a_run_is_refused_in_one_line(curves, tmp_path, capsys):
     assert curves.main(["keep", str(tmp_path), "name"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_run_is_not_kept_in_the_place_of_the_measured_matches(curves, tmp_path, capsys):
+    (tmp_path / "metrics.jsonl").write_text('{"minutes": 1, "loss": 2}\n')
+    assert curves.main(["--folder", str(tmp_path), "keep", str(tmp_path), "rungs"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "data").exists()
+
+
+ENTRIES = dict(
+    part.split("\n", 1)
+    for part in (DOCS / "experiments.md").read_text(encoding="utf-8").split("\n## ")[1:]
+)
+"""The text of each entry of docs/experiments.md by its heading."""
+COUNTED = ("won", "drawn", "lost")
+
+
+@pytest.fixture(scope="module")
+def measured(curves):
+    return curves.read_measurements(DOCS / "data" / "rungs.csv")
+
+
+def numbers(text):
+    """The numbers of a text, without the commas between thousands."""
+    plain = re.sub(r"(?<=\d),(?=\d)", "", text)
+    return set(map(float, re.findall(r"\d+(?:\.\d+)?", plain)))
+
+
+def test_every_measurement_adds_up_and_is_listed_once(measured):
+    for row in measured:
+        tally = [int(row[name]) for name in COUNTED if row[name]]
+        assert bool(tally) != bool(row["percent"]), row
+        assert not tally or (len(tally), sum(tally)) == (3, int(row["games"])), row
+        assert not row["different"] or int(row["different"]) <= int(row["games"]), row
+    assert len({tuple(row.values()) for row in measured}) == len(measured)
+
+
+def test_every_measurement_stands_in_the_entry_that_it_names(measured):
+    agents = (DOCS / "agents.md").read_text(encoding="utf-8")
+    for row in measured:
+        entry, quote = ENTRIES[row["entry"]], row["quote"]
+        assert quote in entry, row
+        figures = [row[name] for name in (*COUNTED, "percent", "different") if row[name]]
+        if row["figure"] == "right signs":
+            figures = [row["won"]]
+        elif "all different" in quote:
+            figures = [row[name] for name in COUNTED]
+        missing = {float(text) for text in figures} - numbers(quote) - {0}
+        assert not missing, (missing, row)
+        known = numbers(entry) | numbers(row["entry"])
+        assert {float(row["games"]), float(row["simulations"])} - {0} <= known, row
+        assert float(row["minutes"]) in known or f"in {row['minutes']} minutes" in agents, row
+
+
+def test_the_intervals_are_those_of_the_entries(curves, measured):
+    """Some entries write them without decimals, or leave out how many games were different."""
+    compared = 0
+    for row in measured:
+        for texts in re.findall(r"([\d.]+) % \(([\d.]+) to ([\d.]+)\)", row["quote"]):
+            interval = [100 * value for value in curves.share(row)]
+            if abs(float(texts[0]) - interval[0]) < 0.6:  # in Connect Four a line has two of them
+                exact = "." in texts[1] and (row["different"] or row["games"] not in ("100", "200"))
+                close = 0.051 if exact else 1.1
+                assert interval[1:] == pytest.approx(list(map(float, texts[1:])), abs=close), row
+                compared += 1
+    assert compared == sum(" % (" in row["quote"] for row in measured)
+
+
+def test_the_picture_of_the_measurements_is_up_to_date(curves, measured, tmp_path):
+    matplotlib = pytest.importorskip("matplotlib")
+    kept = (DOCS / "curves_rungs.svg").read_text(encoding="utf-8")
+    if f"v{matplotlib.__version__}," not in kept:
+        pytest.skip("another version of matplotlib draws another picture")
+    curves.draw_measurements(measured, tmp_path / "drawn.svg")
+    drawn = (tmp_path / "drawn.svg").read_text(encoding="utf-8")
+    assert drawn == kept, "run python docs/curves.py"
+
+
+def test_each_panel_shows_a_point_for_each_of_its_measurements(curves, measured):
+    shown = Counter()
+    for panel in ElementTree.parse(DOCS / "curves_rungs.svg").iter(f"{SVG}g"):
+        titles = {element.text for element in panel.iter(f"{SVG}text")}
+        rows = [row for row in measured if row["game"] in titles]
+        if panel.get("id", "").startswith("axes_") and rows:
+            name = curves.gid(rows[0]["game"], "")
+            lines = [g for g in panel.iter(f"{SVG}g") if g.get("id", "").startswith(name)]
+            shown[rows[0]["game"]] = sum(len(list(line.iter(f"{SVG}use"))) for line in lines)
+    assert shown == Counter(row["game"] for row in measured)
+
+
+def test_elo_has_no_bound_at_all_points_and_at_none(curves):
+    assert [curves.elo(share) for share in (0, 0.25, 0.5, 0.75, 1)] == [
+        "",
+        "-191",
+        "+0",
+        "+191",
+        "",
+    ]
