@@ -209,9 +209,9 @@ def test_an_agent_looks_ahead_as_in_its_training_whatever_the_kind_of_its_search
 @pytest.mark.parametrize("spec", ["policy", "checkpoint:simulations=8"])
 def test_a_game_without_an_agent_is_refused_in_one_line_that_lists_those_with_one(spec):
     for name, others in (
-        ("othello:size=6", "only for othello:size=8;"),
-        ("hex:size=7,swap=true", "only for hex:size=7,swap=false;"),
-        ("chess", "only for breakthrough:rows=8,columns=8, .*, tic_tac_toe;"),
+        ("othello:size=6", "; for othello there is othello:size=8;"),
+        ("hex:size=7,swap=true", "; for hex there is hex:size=7,swap=false;"),
+        ("chess", "; those are breakthrough, connect_four, .*, tic_tac_toe;"),
     ):
         for look in (players.check, players.make):
             with pytest.raises(ValueError, match=others) as refused:
@@ -280,10 +280,10 @@ def test_the_tic_tac_toe_agent_never_errs_even_without_search():
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("hex:size=7", "those for hex are hex:size=7,swap=false"),
+        ("hex:size=7", "; for hex there is hex:size=7,swap=false"),
         (
             "gomoku:size=13",
-            "those for gomoku are gomoku:size=15,length=5,exact=false, gomoku:size=9",
+            "; for gomoku there are gomoku:size=15,length=5,exact=false and gomoku:size=9",
         ),
         ("connect4", "did you mean 'connect_four'?"),
         ("nothing like it", "those are breakthrough, connect_four"),

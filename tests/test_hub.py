@@ -321,7 +321,7 @@ def test_a_copy_of_a_bundled_agent_plays(tmp_path, monkeypatch, capsys):
     assert cli.main(["agents", "get", "go:komi=24,size=5"]) == 0
     assert files_of(tmp_path / "go_5x5") == files_of(agents.find("go:size=5,komi=24.0,history=16"))
     assert cli.main(["agents", "get", "hex:size=9"]) == 2
-    said = "no agent 'hex:size=9' comes with this program; those for hex are hex:size=7,swap=false"
+    said = "no agent 'hex:size=9' comes with this program; for hex there is hex:size=7,swap=false"
     assert said in capsys.readouterr().err
 
 

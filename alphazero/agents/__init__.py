@@ -50,7 +50,8 @@ def related(game: str) -> list[str]:
 def suggestion(text: str) -> str:
     """The end of a message about ``text``, which names no agent: the agents that come close."""
     if others := related(text):
-        return f"those for {games.named(text)[0]} are {', '.join(others)}"
+        verb = "are" if len(others) > 1 else "is"
+        return f"for {games.named(text)[0]} there {verb} {' and '.join(others)}"
     return suggest(text, FOLDERS.values(), "those are")
 
 
@@ -58,8 +59,8 @@ def find(game: str) -> Path:
     """The folder of the agent for ``game``, a game's ``name``; ``ValueError`` if there is none."""
     if game not in FOLDERS:
         raise ValueError(
-            f"no agent for {game} comes with this program, only for "
-            f"{', '.join(related(game) or names())}; checkpoint:path=runs/MY_RUN is one of yours"
+            f"no agent for {game} comes with this program; {suggestion(game)}; "
+            "checkpoint:path=runs/MY_RUN is one of yours"
         )
     return FOLDER / FOLDERS[game]
 

@@ -18,6 +18,7 @@ import argparse
 import json
 import math
 import multiprocessing
+import shutil
 import subprocess
 import sys
 import time
@@ -171,6 +172,8 @@ def _train(lever: str, seed: int, options: argparse.Namespace) -> dict:
     if finished.exists():
         return json.loads(finished.read_text())
     folder.mkdir(parents=True, exist_ok=True)
+    # A later stage would go on from the newest checkpoint, even if an interrupted training left it.
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     began, path = time.process_time(), None
     with closing(MetricsFile(folder / "metrics.jsonl", False, 0)) as metrics:
         for share, more in STAGES.get(lever, [(1.0, [])]):
@@ -189,7 +192,8 @@ def _train(lever: str, seed: int, options: argparse.Namespace) -> dict:
                 row = {"lever": lever, "seed": seed, "games": run.replay.games,
                        "positions": run.replay.positions, "steps": run.learner.step,
                        "cpu_minutes": round(hooks.seconds() / 60, 2)}  # fmt: skip
-            path = checkpoint.newest(folder)
+            if (path := checkpoint.newest(folder)) is None:
+                raise RuntimeError(f"{lever}: no checkpoint was saved, as the loss had jumped")
     finished.write_text(json.dumps(row))
     return row
 

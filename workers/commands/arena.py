@@ -34,8 +34,9 @@ MOST_GAMES = 10_000
 """Games after which a sequential test ends undecided."""
 PAIRS = (
     "The test counts pairs of games, the table single games: where most openings favour one side, "
-    "few pairs decide, and the interval of the table is too wide."
+    "few pairs decide and the interval of the table is too wide. Trust the test there."
 )
+"""What explains a table whose interval seems to contradict the test."""
 HELP = "play matches between players and rate them"
 EPILOG = f"""\
 example:
@@ -122,7 +123,8 @@ def run(options: argparse.Namespace) -> int:
             else:
                 played = _play(rules, chosen, options, record)
     advice = "more --opening-plies make games differ"
-    tables.warn_of_longer_openings(screen, played.opening_plies)
+    if options.opening_plies is not None:
+        tables.warn_of_longer_openings(screen, played.opening_plies)
     tables.warn_of_repeats(screen, played.games, played.distinct_games, advice)
     shown = [_standings(played, rules.max_plies)]
     shown += [_cross_table(played)] if len(chosen) > 2 else []

@@ -128,7 +128,8 @@ def _play(newest: Path, best: Path, options: argparse.Namespace) -> "ArenaResult
     played = until_certain(
         game, pair, options.sprt, options.games, options.seed, options.opening_plies
     )
-    tables.warn_of_longer_openings(Console(stderr=True), played.opening_plies)
+    if options.opening_plies is not None:
+        tables.warn_of_longer_openings(Console(stderr=True), played.opening_plies)
     tables.warn_of_repeats(Console(stderr=True), played.games, played.distinct_games)
     return played
 
