@@ -229,7 +229,7 @@ def test_arena_reports_the_figures_of_the_design_as_json(capsys, tmp_path):
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads((tmp_path / "x.json").read_text())
     keys = {"game", "games", "players", "distinct_games", "adjudicated", "pairings"}
-    assert set(printed) == {*keys, "forfeits", "programs", "sprt"}
+    assert set(printed) == {*keys, "forfeits", "programs", "opening_plies", "sprt"}
     perfect = printed["players"][1]
     keys = {"name", "wins", "draws", "losses", "score", "elo", "elo_low", "elo_high"}
     assert set(perfect) == keys

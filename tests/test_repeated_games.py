@@ -99,7 +99,7 @@ def test_positions_that_differ_all_count():
     assert report["high"] == pytest.approx(wilson(0, 9)[1])
 
 
-def test_the_match_of_a_run_says_how_many_games_were_different_and_only_the_bound_of_an_open_elo():
+def test_the_match_of_a_run_says_how_many_games_were_different():
     agent = Standing("agent", 100, 0, 0, 1.0, 921.0, -100.4, None)
     opponent = Standing("mcts", 0, 0, 100, 0.0, -921.0, None, 100.4)
     result = ArenaResult("tic_tac_toe", 100, (agent, opponent), 2)

@@ -36,7 +36,7 @@ PAIRS = (
     "The test counts pairs of games, the table single games: where most openings favour one side, "
     "few pairs decide and the interval of the table is too wide. Trust the test there."
 )
-"""What explains a table whose interval seems to contradict the test."""
+"""Printed below a test, whose verdict may seem to contradict the interval of the table."""
 HELP = "play matches between players and rate them"
 EPILOG = f"""\
 example:
