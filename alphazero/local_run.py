@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 SMALLEST_SHARE = 64
 """Rows of a batch that one thread of the learner should have at the least."""
 INITIAL_WEIGHTS = "training.initial_weights"
+NO_STAGE = "YOUR_FIRST_STAGE"
+"""The initial weights in configurations of later stages: a name to be replaced."""
 """The beginning of messages about them."""
 
 
@@ -163,7 +165,7 @@ def make_learner(
         try:
             _begin(settings, learner, lambda line: report(f"{INITIAL_WEIGHTS}: {line}"))
         except ValueError as error:
-            raise ValueError(f"{INITIAL_WEIGHTS}: {error}") from None
+            raise ValueError(f"{INITIAL_WEIGHTS}: {error}{_of_stage(settings)}") from None
     if isinstance(learner, ProcessLearner):
         learner.start()
     return learner
@@ -267,6 +269,16 @@ def _begin(settings: Config, learner: Learner, report: Callable[[str], object]) 
     if not games.same(first.config.game, settings.game):
         report(f"trained as {one_line(first.config.game)}")
     learner.initialize_from(checkpoint.complete(first).weights, report)
+
+
+def _of_stage(settings: Config) -> str:
+    """The end of a message where the file's own name of a first stage was left as it is."""
+    if settings.training.initial_weights != NO_STAGE:
+        return ""
+    return (
+        "; the comment at the top of the configuration, which `alphazero configs NAME` prints, "
+        "says where a first stage comes from"
+    )
 
 
 def _check_board(ours: tuple[int, ...], theirs: tuple[int, ...]) -> None:

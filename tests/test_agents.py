@@ -12,7 +12,7 @@ import pytest
 import games
 from alphazero import agents, checkpoint
 from alphazero.agents import cards
-from alphazero.judging import agent, mistakes, players
+from alphazero.judging import advice, agent, mistakes, players
 from workers import cli
 from workers.runs.export import UNKNOWN_STRENGTH
 
@@ -152,8 +152,7 @@ def test_list_shows_every_agent_with_its_training_and_strength_and_json_has_its_
         assert row["sha256"] in agents.card(row["name"])
     assert cli.main(["agents", "list"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "144,659 games" in shown
-    assert " 153 " in shown
+    assert " 153 minutes " in shown
     assert "3.8 % mistakes" in shown
 
 
@@ -170,6 +169,40 @@ def test_info_describes_an_agent_of_a_name_and_a_folder_and_refuses_others(tmp_p
         assert strength in shown
     assert cli.main(["agents", "info", str(tmp_path / "nothing")]) == 2
     assert "there is no agent" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["info"], ["get"]])
+@pytest.mark.parametrize(
+    ("game", "hint"),
+    [
+        ("go:size=9,komi=6.5", "let the agent of go:size=9,komi=7.0,history=16 play it"),
+        ("go:size=9,kom=6.5", "go has no parameter 'kom'; did you mean 'komi'?"),
+        ("go:size=13", "for go there are go:size=5,komi=24.0,history=16, go:size=7,"),
+    ],
+)
+def test_a_game_without_an_agent_is_answered_with_what_to_name_instead(words, game, hint, capsys):
+    assert cli.main(["agents", *words, game]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert hint in line
+
+
+def test_a_match_with_another_komi_names_the_commands_in_which_the_agent_plays_it(capsys):
+    assert cli.main(["arena", "checkpoint", "random", "--game", "go:size=5,komi=30"]) == 2
+    said = capsys.readouterr().err
+    assert "`play`, `web`, `gtp` and `analyse` let the agent of go:size=5,komi=24.0" in said
+
+
+def test_the_chances_of_an_agent_of_another_komi_name_the_game_in_which_it_was_trained():
+    there = "a draw counts one half; in go:size=5,komi=24, where it was trained)."
+    for komi, own in ((30, False), (24, True)):
+        game = games.make(f"go:size=5,komi={komi}")
+        chosen = players.make("checkpoint:simulations=4", game, fitting=True)
+        states = game.initial(1)
+        decided = chosen(states, [np.random.default_rng(0)])
+        said = advice.described(game, states, decided, True, chosen.trained_in)
+        assert said[0].endswith("a draw counts one half)." if own else there)
+        policy = players.make("policy", game, fitting=True)
+        assert policy.trained_in == chosen.trained_in
 
 
 def test_a_single_flipped_bit_is_an_error_of_one_line_that_names_the_file(tmp_path):

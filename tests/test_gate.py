@@ -51,11 +51,26 @@ def test_a_weaker_agent_is_not_accepted_and_the_best_one_stays(run, untrained, t
     assert main(["gate", str(untrained), "--best", str(best), *QUICK, "--json", str(target)]) == 1
     assert contents(best) == before
     said = " ".join(capsys.readouterr().out.split())
-    assert "a lead of +0 Elo for the newest agent is accepted, of +150 rejected" in said
-    assert "stays: a lead of +150 Elo was not accepted" in said
+    lead = "a lead of +0 Elo or less for the newest agent is accepted, of +150 Elo or more rejected"
+    assert lead in said
+    assert "wins" in said
+    assert "the interval of the table counts single games" in said
+    assert "stays: the newest agent is not 150 Elo stronger" in said
     figures = json.loads(target.read_text())
     assert figures["sprt"]["accepted"] == 0
     assert [one["name"] for one in figures["players"]] == ["the newest agent", "the best agent"]
+
+
+def test_an_undecided_test_says_that_more_games_may_decide(run, untrained, tmp_path, capsys):
+    best = tmp_path / "best"
+    assert main(["gate", str(run), "--best", str(best)]) == 0
+    few = ["--games", "4", "--simulations", "8", "--seed", "1", "--opening-plies", "0"]
+    assert main(["gate", str(untrained), "--best", str(best), *few]) == 1
+    shown = capsys.readouterr()
+    assert "games begin with 0 to 1 random plies" in " ".join(shown.err.split())
+    said = " ".join(shown.out.split())
+    assert "undecided between a lead of +0 and +20 Elo for the newest agent" in said
+    assert "stays: the test is undecided after 4 games in different pairs; more --games" in said
 
 
 def test_the_same_agent_again_is_the_best_one_already_without_a_game(run, tmp_path, capsys):
@@ -75,7 +90,7 @@ def test_a_stronger_agent_takes_the_place_of_the_best_one(run, untrained, tmp_pa
     assert checkpoint.describe(best).step == 1
     assert main(["gate", str(run), "--best", str(best), *QUICK, "--opening-plies", "3"]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "a lead of +150 Elo for the newest agent is accepted" in said
+    assert "a lead of +150 Elo or more for the newest agent is accepted" in said
     assert checkpoint.describe(best).step == 400
 
 

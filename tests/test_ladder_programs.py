@@ -64,6 +64,17 @@ def test_a_rung_whose_program_is_not_installed_is_left_out_of_a_rating_with_a_li
         ladder.rate(GAME, players.make("random", GAME), replace(made, rungs=made.rungs[1:]), 40)
 
 
+def test_the_list_of_a_ladder_names_the_programs_that_are_missing(tmp_path, monkeypatch, capsys):
+    with_program("no-such-program", tmp_path, monkeypatch)
+    assert cli.main(["ladder", "tic_tac_toe"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.endswith("out: there is no program 'no-such-program'")
+    assert 'a rating leaves gtp:cmd="no-such-program",processes=1 out' in said
+    with_program(f"{MADE_UP} gtp tic_tac_toe", tmp_path, monkeypatch)
+    assert cli.main(["ladder", "tic_tac_toe"]) == 0
+    assert "leaves" not in capsys.readouterr().out
+
+
 def test_a_game_that_a_program_forfeits_counts_in_a_rating_with_a_line_and_ends_a_calibration(
     tmp_path, monkeypatch
 ):

@@ -181,11 +181,13 @@ def test_the_command_stops_by_itself_and_says_what_is_accepted(tmp_path, capsys)
     words = ["--game", "tic_tac_toe", "--sprt", "elo1=100,alpha=0.1", "--json", str(target)]
     assert main(["arena", "minimax:depth=9", "random", *words]) == 0
     shown = capsys.readouterr()
-    assert "log-likelihood ratio" in shown.err
+    looks = " ".join(shown.err.split())
+    assert "16 different pairs of games: log-likelihood ratio" in looks
+    assert "; the test ends at -2.89 or +2.25" in looks
     said = " ".join(shown.out.split())
-    lead = "a lead of +100 Elo for minimax:depth=9 is accepted, of +0 rejected"
+    lead = "a lead of +100 Elo or more for minimax:depth=9 is accepted, of +0 Elo or less rejected"
     assert f"sequential test: {lead}" in said
-    assert "The test counts pairs of games, the table single games" in said
+    assert "The test counts pairs of games; the interval of the table counts single games" in said
     saved = json.loads(target.read_text())
     assert saved["sprt"]["test"] == asdict(Test(elo1=100, alpha=0.1))
     assert saved["sprt"]["accepted"] == 100
@@ -202,17 +204,20 @@ def test_the_command_says_where_nothing_could_be_accepted(capsys):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["random", "--sprt", "elo1=20"], "--sprt needs two players"),
-        (["random", "random", "random", "--sprt", "elo1=20"], "--sprt needs two players"),
-        (["random", "random", "--sprt", "elo1=20", "--fixed-seats"], "without --fixed-seats"),
+        (["random", "--sprt", "elo1=20"], "--sprt compares two players, not 1"),
+        (["random", "random", "random", "--sprt", "elo1=20"], "compares two players, not 3"),
+        (["random", "random", "--sprt", "elo1=20", "--fixed-seats"], "leave --fixed-seats out"),
+        (["random", "random", "--sprt", ""], "it is empty: elo0=0,elo1=20 are the usual values"),
         (["random", "random", "--sprt", "elo1=0"], "elo0 must be less than elo1"),
         (["random", "random", "--sprt", "elo0=nan"], "elo0 must be less than elo1"),
         (["random", "random", "--sprt", "elo1=5000"], "both -1000 to 1000"),
         (["random", "random", "--sprt", "alpha=0.5"], "alpha must be above 0 and below 0.5"),
         (["random", "random", "--sprt", "beta=0"], "beta must be above 0 and below 0.5"),
-        (["random", "random", "--sprt", "elo=3"], "'elo=3' is not one of elo0, elo1, alpha, beta"),
-        (["random", "random", "--sprt", "elo1=3,elo1=4"], "'elo1=4' is not one of"),
-        (["random", "random", "--sprt", "elo1"], "'elo1': a number is missing"),
+        (["random", "random", "--sprt", "elo=3"], "there is no 'elo'; did you mean 'elo"),
+        (["random", "random", "--sprt", "once=3"], "'once'; choose from elo0, elo1, alpha, beta"),
+        (["random", "random", "--sprt", "elo1=3,elo1=4"], "elo1 is given twice"),
+        (["random", "random", "--sprt", "elo1"], "'elo1': elo1 is a number, as in elo1=20"),
+        (["random", "random", "--sprt", "elo1=x"], "'elo1=x': elo1 is a number, as in elo1=20"),
         (["random", "random", "--sprt", "elo1=20", "--games", "7"], "an even number, not 7"),
     ],
 )

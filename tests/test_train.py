@@ -258,6 +258,17 @@ def test_a_run_can_start_from_the_weights_of_another_run(tmp_path):
     assert not grown["tower.4.body.4.weight"].any()
 
 
+@pytest.mark.parametrize("name", ["connect_four_second", "go_9x9_second", "gomoku_15x15"])
+def test_a_later_stage_without_a_first_one_says_where_that_comes_from(name, tmp_path, capsys):
+    assert cli.main(["train", name, "--run-dir", str(tmp_path / "run")]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "training.initial_weights: no checkpoint in YOUR_FIRST_STAGE; give the folder" in said
+    assert "which `alphazero configs NAME` prints, says where a first stage comes from" in said
+    text = (config.FOLDER / f"{name}.yaml").read_text()
+    comment = [line for line in text.splitlines() if line.startswith("#")]
+    assert any(f"alphazero train {name} training.initial_weights=" in line for line in comment)
+
+
 def test_a_run_can_start_from_a_run_on_a_smaller_board(tmp_path, capsys):
     assert run(tmp_path / "small", tiny("game=gomoku:size=3,length=3")) == 0
     first = checkpoint.load(checkpoint.resolve(tmp_path / "small")).weights

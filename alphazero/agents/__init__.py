@@ -48,10 +48,19 @@ def related(game: str) -> list[str]:
 
 
 def suggestion(text: str) -> str:
-    """The end of a message about ``text``, which names no agent: the agents that come close."""
-    if others := related(text):
+    """The end of a message about ``text``, which names no agent: the agents that come close.
+
+    For a game that a bundled agent plays but for its komi, the commands that let it.
+    """
+    if (others := related(text)) and (problem := _problem(text)):
+        return problem
+    if others and (name := fitting(games.make(text).name)):
+        return f"`play`, `web`, `gtp` and `analyse` let the agent of {name} play it"
+    if others:
         verb = "are" if len(others) > 1 else "is"
-        return f"for {games.named(text)[0]} there {verb} {' and '.join(others)}"
+        *first, last = others
+        listed = f"{', '.join(first)} and {last}" if first else last
+        return f"for {games.named(text)[0]} there {verb} {listed}"
     return suggest(text, FOLDERS.values(), "those are")
 
 
@@ -73,14 +82,30 @@ def fitting(game: str) -> str | None:
     """
     if game in FOLDERS:
         return game
-    return next((name for name in related(game) if _differences(name, game) == {KOMI}), None)
+    return next((name for name in related(game) if list(differences(name, game)) == [KOMI]), None)
 
 
-def _differences(one: str, other: str) -> set[str]:
-    """The parameters in which two names of the same game differ."""
-    first, second = ({(key, text) for key, text, _ in parse_options(games.named(name)[1])}
-                     for name in (one, other))  # fmt: skip
-    return {key for key, _ in first ^ second}
+def differences(one: str, other: str) -> dict[str, tuple[str, str]]:
+    """The parameters in which two names of the same game differ, each with its two values.
+
+    ``{"komi": ("24.0", "7.5")}`` for ``go:size=5,komi=24.0,history=16`` and
+    ``go:size=5,komi=7.5,history=16``. A value that a name does not state is empty.
+    """
+    first, second = (
+        {key: value or "" for key, value, _ in parse_options(games.named(name)[1])}
+        for name in (one, other)
+    )
+    values = {key: (first.get(key, ""), second.get(key, "")) for key in {**first, **second}}
+    return {key: pair for key, pair in values.items() if pair[0] != pair[1]}
+
+
+def _problem(text: str) -> str | None:
+    """Why ``text``, which begins with the name of one of our games, is no game; else None."""
+    try:
+        games.make(text)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def card(game: str) -> str:

@@ -43,15 +43,18 @@ def blunder(choice: Choice, after: float) -> str | None:
     return f"{choice.move}? {change}; {choice.best} was better"
 
 
-def described(game: Game, states: States, decision: Decision, own: bool) -> list[str]:
+def described(
+    game: Game, states: States, decision: Decision, own: bool, trained_in: str = ""
+) -> list[str]:
     """The evaluation of the decision in the position ``states [1]`` for the human, in lines.
 
-    ``own``: the human was to move there.
+    ``own``: the human was to move there. ``trained_in``: as in ``Player``; its value is of there.
     """
     said, state = [], states[0]
     if decision.value is not None:
         value = float(decision.value[0]) * (1 if own else -1)
-        said.append(f"Your chances: {percent(value)} (a draw counts one half).")
+        there = f"; in {trained_in}, where it was trained" if trained_in else ""
+        said.append(f"Your chances: {percent(value)} (a draw counts one half{there}).")
     top = top_moves(decision)
     listed = [f"{game.move_to_text(state, move)} ({share:.0%})" for move, share in top]
     if listed:

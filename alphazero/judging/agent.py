@@ -61,6 +61,12 @@ class Agent:
     inference: str
     """Backend, precision and device of the network, in one line."""
 
+    @property
+    def trained_in(self) -> str:
+        """The name of the game that it was trained in, where that is not ``game``; else empty."""
+        trained = self.checkpoint.config.game
+        return "" if games.same(trained, self.game.name) else one_line(trained)
+
     def analyse(
         self, moves: str | Sequence[int | str] = "", seconds: float | None = None
     ) -> Analysis:
@@ -266,9 +272,12 @@ def _trained_for(described: "Description", game: Game) -> Game:
     if not same:
         return game
     ours = described.path.is_relative_to(agents.FOLDER)
+    differing = agents.differences(trained.name, game.name).items()
+    own = ", ".join(f"{key}={values[0]}" for key, values in differing)
+    played = ", ".join(f"{key}={values[1]}" for key, values in differing)
     print(
-        f"{'the bundled agent' if ours else described.path} was trained in {trained.name}: "
-        f"in {game.name} it plays by the values that its network learned there",
+        f"{'the bundled agent' if ours else described.path} was trained with {own}, not {played}: "
+        f"its moves and its chances are those with {own}",
         file=sys.stderr,
     )
     return trained

@@ -73,6 +73,8 @@ class Player:
     """Simulations of its tree search per move; 0 without a tree search, or without such a limit."""
     inference: str = ""
     """The backend, precision and device of its network, in one line; empty without a network."""
+    trained_in: str = ""
+    """The game that its network was trained in, where that is another one; else empty."""
     limits: Limits = Limits()
     """The limits of each call that gives none of its own."""
     cache: EvaluationCache | None = None
@@ -154,7 +156,7 @@ def agent_player(
 ) -> Player:
     """The player that moves as ``agent`` does; the arguments are those of ``search_player``."""
     player = search_player(name, agent.search, agent.evaluate, agent.played, limits, reuse_tree)
-    return replace(player, inference=agent.inference)
+    return replace(player, inference=agent.inference, trained_in=agent.trained_in)
 
 
 def policy_player(name: str, evaluate: Evaluator, game: Game) -> Player:

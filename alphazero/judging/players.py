@@ -337,7 +337,7 @@ def _policy(
     source = path or bundled(game, fitting)
     trained = agent.load(source, game, inference=inference, allow=allow, fitting=fitting)
     player = policy_player(name, trained.evaluate, trained.played)
-    return replace(player, inference=trained.inference)
+    return replace(player, inference=trained.inference, trained_in=trained.trained_in)
 
 
 def bundled(game: Game, fitting: bool) -> Path:

@@ -248,7 +248,8 @@ class TerminalSession:
 
     def explain(self, states: States, decision: Decision, own: bool) -> None:
         """Show the agent's evaluation of ``states [1]``; ``own``: the human was to move there."""
-        for line in advice.described(self.game, states, decision, own):
+        trained_in = self.player.trained_in
+        for line in advice.described(self.game, states, decision, own, trained_in):
             self.screen.say(f"  {line}")
 
     def undo(self) -> None:

@@ -33,8 +33,8 @@ GAMES = 100
 MOST_GAMES = 10_000
 """Games after which a sequential test ends undecided."""
 PAIRS = (
-    "The test counts pairs of games, the table single games: where most openings favour one side, "
-    "few pairs decide and the interval of the table is too wide. Trust the test there."
+    "The test counts pairs of games; the interval of the table counts single games and may be "
+    "wider than need be. Where the two differ, trust the test."
 )
 """Printed below a test, whose verdict may seem to contradict the interval of the table."""
 HELP = "play matches between players and rate them"
@@ -107,8 +107,10 @@ def run(options: argparse.Namespace) -> int:
     from alphazero.judging import arena
     from workers.terminal import tables
 
-    if options.sprt and (len(options.players) != 2 or options.fixed_seats):
-        raise ValueError("--sprt needs two players who swap seats, so without --fixed-seats")
+    if options.sprt and len(options.players) != 2:
+        raise ValueError(f"--sprt compares two players, not {len(options.players)}")
+    if options.sprt and options.fixed_seats:
+        raise ValueError("--sprt counts pairs of games with seats swapped: leave --fixed-seats out")
     rules = games.make(options.game)
     screen = Console(stderr=True)
     warn_of_one_player(rules, screen)
@@ -126,10 +128,9 @@ def run(options: argparse.Namespace) -> int:
     if options.opening_plies is not None:
         tables.warn_of_longer_openings(screen, played.opening_plies)
     tables.warn_of_repeats(screen, played.games, played.distinct_games, advice)
-    shown = [_standings(played, rules.max_plies)]
+    shown = [standings(played)]
     shown += [_cross_table(played)] if len(chosen) > 2 else []
-    shown += _reasons(played)
-    shown += [conclusion(played), PAIRS] if played.sprt else []
+    shown += [*_reasons(played), *conclusions(played)]
     return tables.report(Group(*shown), asdict(played), options.json)
 
 
@@ -191,13 +192,19 @@ def until_certain(
 
 
 def _progress(verdict: "Verdict") -> str:
-    games = 2 * sum(verdict.pairs)
-    bounds = f"{verdict.low:.2f} to {verdict.high:.2f}"
-    ratio = f"log-likelihood ratio {verdict.ratio:+.2f}, undecided in {bounds}"
-    return f"{games:,} games in different pairs: {ratio}"
+    from workers.terminal.output import counted
+
+    ratio = f"log-likelihood ratio {verdict.ratio:+.2f}"
+    ends = f"the test ends at {verdict.low:+.2f} or {verdict.high:+.2f}"
+    return f"{counted(sum(verdict.pairs), 'different pair')} of games: {ratio}; {ends}"
 
 
-def conclusion(played: "ArenaResult") -> str:
+def conclusions(played: "ArenaResult") -> list[str]:
+    """The lines below the table of a match that a sequential test has ended; none without one."""
+    return [_conclusion(played), PAIRS] if played.sprt else []
+
+
+def _conclusion(played: "ArenaResult") -> str:
     """The end of a sequential test in a sentence."""
     from rich.markup import escape
 
@@ -210,10 +217,9 @@ def conclusion(played: "ArenaResult") -> str:
     if verdict.accepted is None:
         shown = f"undecided between a lead of {test.elo0:+g} and {test.elo1:+g} Elo for {name}"
     else:
-        other = test.elo0 if verdict.accepted == test.elo1 else test.elo1
-        shown = (
-            f"a lead of {verdict.accepted:+g} Elo for {name} is accepted, of {other:+g} rejected"
-        )
+        less, more = f"{test.elo0:+g} Elo or less", f"{test.elo1:+g} Elo or more"
+        yes, no = (more, less) if verdict.accepted == test.elo1 else (less, more)
+        shown = f"a lead of {yes} for {name} is accepted, of {no} rejected"
     repeats = played.games // 2 - sum(verdict.pairs)
     left_out = f"; {counted(repeats, 'pair')} left out as played before" if repeats else ""
     counts = f"pairs with 0, ½, 1, 1½, 2 points: {pairs}{left_out}"
@@ -260,12 +266,13 @@ def _writer(game: "Game", path: Path | None) -> Iterator["Record | None"]:
         yield lambda played: file.write(text(played))
 
 
-def _standings(played: "ArenaResult", max_plies: int) -> "Table":
+def standings(played: "ArenaResult") -> "Table":
+    """The table of a match: a row per player."""
     from rich.markup import escape
 
     from workers.terminal import tables
 
-    cut = f", {played.adjudicated:,} adjudicated at {max_plies:,} plies"
+    cut = f", {played.adjudicated:,} of them ended after the most moves that a game may have"
     table = tables.make(
         f"{played.game}, {played.counted()}{cut if played.adjudicated else ''}",
         "player", "wins", "draws", "losses", "score", "Elo", "95 %",

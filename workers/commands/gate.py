@@ -11,7 +11,8 @@ from workers.commands.arena import (
     MOST_GAMES,
     add_opening_plies,
     add_sprt,
-    conclusion,
+    conclusions,
+    standings,
     until_certain,
 )
 from workers.terminal.options import add_allow, add_json, add_seed, count, path
@@ -20,6 +21,7 @@ from workers.terminal.output import warn
 if TYPE_CHECKING:
     from alphazero.judging.arena import ArenaResult
     from alphazero.judging.decisions import Player
+    from alphazero.judging.sprt import Verdict
 
 HELP = "replace a run's best agent by its newest one if that is stronger"
 EPILOG = """\
@@ -28,8 +30,8 @@ example:
   alphazero play connect_four --player checkpoint:path=runs/MY_RUN/best
 
 the first time the newest agent becomes the best; later it must be accepted as elo1
-points stronger in a sequential test. The exit status is 1 where it is not, and
-where the best agent is the newest one already"""
+points stronger in a sequential test. The exit status is 1 where it is not, also
+where the test ends undecided or the best agent is the newest one already"""
 
 SIMULATIONS = 200
 NEWEST = "the newest agent"
@@ -80,14 +82,25 @@ def run(options: argparse.Namespace) -> int:
         if best.exists() and digest(newest) == digest(best):
             return _report(options, f"{best} holds the newest agent of {options.run_dir} already")
         played = _play(newest, best, options) if best.exists() else None
-        verdict = played.sprt if played else None
-        replaced = verdict is None or verdict.accepted == options.sprt.elo1
-        if replaced:
+        kept = _why_kept(played.sprt) if played and played.sprt else None
+        if kept is None:
             _replace(newest, best)
     end = f"{best} now holds the newest agent of {options.run_dir}"
-    if not replaced:
-        end = f"{best} stays: a lead of {options.sprt.elo1:+g} Elo was not accepted"
-    return _report(options, end, replaced, played)
+    if kept:
+        end = f"{best} stays: {kept}"
+    return _report(options, end, replaced=kept is None, played=played)
+
+
+def _why_kept(verdict: "Verdict") -> str | None:
+    """The reason for which the best agent is kept; None where the newest one takes its place."""
+    if verdict.accepted == verdict.test.elo1:
+        return None
+    if verdict.accepted is None:
+        return (
+            f"the test is undecided after {2 * sum(verdict.pairs):,} games in different pairs; "
+            "more --games, or more --opening-plies where games repeat, may decide it"
+        )
+    return f"the newest agent is not {verdict.test.elo1:g} Elo stronger"
 
 
 def _report(
@@ -97,13 +110,14 @@ def _report(
     played: "ArenaResult | None" = None,
 ) -> int:
     """Print the result, whose last line is ``end``; the exit status."""
+    from rich.console import Group
     from rich.markup import escape
 
     from workers.terminal import tables
 
-    shown = [conclusion(played)] if played else []
+    shown = [standings(played), *conclusions(played)] if played else []
     figures = {"replaced": replaced} | (asdict(played) if played else {})
-    tables.report("\n".join([*shown, escape(end)]), figures, options.json)
+    tables.report(Group(*shown, escape(end)), figures, options.json)
     return 0 if replaced else 1
 
 

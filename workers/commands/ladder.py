@@ -25,6 +25,8 @@ examples:
 
 GAMES = 200
 """Games that rate a player, where no number is given."""
+ROUND = 20
+"""``alphazero.judging.ladder.ROUND``, whose module takes a while to import."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +43,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--games",
         type=int,
         metavar="N",
-        help=f"in all, against the opponents nearest in strength; default {GAMES}",
+        help=f"in all, {ROUND} at a time against the opponent that tells most about PLAYER's "
+        f"strength; default {GAMES}",
     )
     parser.add_argument(
         "--calibrate",
@@ -55,6 +58,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from rich.console import Group
+
     import games
     from alphazero.judging import ladder
     from workers.terminal import tables
@@ -70,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
         return tables.report(_rating_table(rating), asdict(rating), options.json)
     if options.calibrate:
         rungs = _calibrate(rules, rungs, options.calibrate)
-    return tables.report(_rungs_table(rungs), asdict(rungs), options.json)
+    return tables.report(Group(*_rungs_shown(rungs)), asdict(rungs), options.json)
 
 
 def _rate(options: argparse.Namespace, game: "Game", rungs: "Ladder") -> "Rating":
@@ -107,16 +112,38 @@ def _calibrate(game: "Game", rungs: "Ladder", path: Path) -> "Ladder":
     return ladder.load(game, path)
 
 
-def _rungs_table(rungs: "Ladder") -> "Table":
+def _rungs_shown(rungs: "Ladder") -> list["Table | str"]:
+    """The table of the opponents, and a line for each whose program this machine lacks."""
     from rich.markup import escape
 
     from workers.terminal import tables
 
     title = f"the ladder of {rungs.game}"
     table = tables.make(title, "player", "Elo", "standard error", "games")
+    missing = []
     for rung in sorted(rungs.rungs, key=lambda rung: rung.elo):
         table.add_row(escape(rung.player), f"{rung.elo:.0f}", f"{rung.error:.0f}", str(rung.games))
-    return table
+        if problem := _problem(rung.player):
+            missing.append(escape(f"a rating leaves {rung.player} out: {problem}"))
+    return [table, *missing]
+
+
+def _problem(player: str) -> str | None:
+    """Why the program of a rung cannot be started here, in a line; None: it can, or there is none.
+
+    Nothing is started.
+    """
+    from alphazero.judging import players
+    from alphazero.judging.engines.process import split_command
+
+    kind, options = players.parse(player)
+    if kind not in players.PROGRAMS:
+        return None
+    try:
+        split_command(options.get("cmd", ""))
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def _rating_table(rating: "Rating") -> "Table":

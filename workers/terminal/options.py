@@ -116,17 +116,24 @@ def add_seed(parser: argparse.ArgumentParser) -> None:
 def sequential_test(text: str) -> "Test":
     """``elo0=0,elo1=20,alpha=0.05,beta=0.05``, each of which may be left out."""
     from alphazero.judging.sprt import Test
-    from games.spec import parse_options
+    from games.spec import parse_options, shown, suggest
 
     known = [field.name for field in fields(Test)]
     values: dict[str, float] = {}
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty: elo0=0,elo1=20 are the usual values")
     for key, value, written in parse_options(text):
-        if key not in known or key in values:
-            raise argparse.ArgumentTypeError(f"{written!r} is not one of {', '.join(known)}, once")
+        if key not in known:
+            hint = f"there is no {shown(key)}; {suggest(key, known)}"
+            raise argparse.ArgumentTypeError(hint)
+        if key in values:
+            raise argparse.ArgumentTypeError(f"{key} is given twice")
         try:
             values[key] = float(value or "")
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{written!r}: a number is missing") from None
+            usual = f"{key}={getattr(Test(), key):g}"
+            problem = f"{shown(written)}: {key} is a number, as in {usual}"
+            raise argparse.ArgumentTypeError(problem) from None
     try:
         return Test(**values)
     except ValueError as error:
