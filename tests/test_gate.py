@@ -64,13 +64,13 @@ def test_a_weaker_agent_is_not_accepted_and_the_best_one_stays(run, untrained, t
 def test_an_undecided_test_says_that_more_games_may_decide(run, untrained, tmp_path, capsys):
     best = tmp_path / "best"
     assert main(["gate", str(run), "--best", str(best)]) == 0
-    few = ["--games", "4", "--simulations", "8", "--seed", "1", "--opening-plies", "0"]
+    few = ["--games", "24", "--simulations", "8", "--seed", "1", "--opening-plies", "1"]
     assert main(["gate", str(untrained), "--best", str(best), *few]) == 1
     shown = capsys.readouterr()
-    assert "games begin with 0 to 1 random plies" in " ".join(shown.err.split())
+    assert "games begin with 1 to 2 random plies" in " ".join(shown.err.split())
     said = " ".join(shown.out.split())
     assert "undecided between a lead of +0 and +20 Elo for the newest agent" in said
-    assert "stays: the test is undecided after 4 games in different pairs; more --games" in said
+    assert "stays: the test is undecided after 24 games in different pairs; more --games" in said
 
 
 def test_the_same_agent_again_is_the_best_one_already_without_a_game(run, tmp_path, capsys):
