@@ -1,5 +1,6 @@
 """The default recipe: sizes that follow from the game."""
 
+import math
 import re
 from pathlib import Path
 
@@ -128,6 +129,21 @@ def test_the_page_states_the_numbers_of_the_recipe():
         stated = {key: value for key, value in values.items() if type(value) in (int, float)}
         derived = {"value_scale", "random_opening_plies", "temperature_plies"}
         assert {v for key, v in stated.items() if key not in derived} <= numbers, section
+
+
+def test_the_worth_of_each_choice_is_a_score_of_an_experiment_and_the_elo_of_it():
+    docs = Path(__file__).parents[1] / "docs"
+    page, experiments = ((docs / name).read_text() for name in ("recipe.md", "experiments.md"))
+    figures = re.findall(r"([\d.]+) %, ([+-]?\d+)\b", page.partition("## What each choice")[2])
+    assert len(figures) > 30
+    for share, elo in figures:
+        assert f" {share} %" in experiments
+        # A share is rounded to its last digit, and an Elo was computed before that.
+        half = 0.5 * 10.0 ** -len(share.partition(".")[2]) + 0.05
+        low, high = (
+            400 * math.log10(p / (100 - p)) for p in (float(share) - half, float(share) + half)
+        )
+        assert low - 1 <= float(elo) <= high + 1, (share, elo)
 
 
 def test_a_game_whose_random_games_fail_is_one_line():
