@@ -219,6 +219,9 @@ def test_every_measurement_stands_in_the_entry_that_it_names(measured):
             figures = [row[name] for name in COUNTED]
         missing = {float(text) for text in figures} - numbers(quote) - {0}
         assert not missing, (missing, row)
+        if row["figure"] != "right signs" and row["lost"] not in ("", "0"):
+            tally = r"\D+".join(row[name] for name in COUNTED)
+            assert re.search(rf"(?<![\d.]){tally}(?![\d.])", quote), row
         known = numbers(entry) | numbers(row["entry"])
         assert {float(row["games"]), float(row["simulations"])} - {0} <= known, row
         assert float(row["minutes"]) in known or f"in {row['minutes']} minutes" in agents, row
