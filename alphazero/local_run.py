@@ -38,9 +38,9 @@ log = logging.getLogger(__name__)
 SMALLEST_SHARE = 64
 """Rows of a batch that one thread of the learner should have at the least."""
 INITIAL_WEIGHTS = "training.initial_weights"
+"""The beginning of messages about them."""
 NO_STAGE = "YOUR_FIRST_STAGE"
 """The initial weights in configurations of later stages: a name to be replaced."""
-"""The beginning of messages about them."""
 
 
 def train(
@@ -276,8 +276,8 @@ def _of_stage(settings: Config) -> str:
     if settings.training.initial_weights != NO_STAGE:
         return ""
     return (
-        "; the comment at the top of the configuration, which `alphazero configs NAME` prints, "
-        "says where a first stage comes from"
+        "; the comment at the top of the configuration says where a first stage comes from "
+        "(`alphazero configs` prints those of this program)"
     )
 
 

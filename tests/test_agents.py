@@ -175,7 +175,7 @@ def test_info_describes_an_agent_of_a_name_and_a_folder_and_refuses_others(tmp_p
 @pytest.mark.parametrize(
     ("game", "hint"),
     [
-        ("go:size=9,komi=6.5", "let the agent of go:size=9,komi=7.0,history=16 play it"),
+        ("go:size=9,komi=6.5", "the agent for go:size=9,komi=7.0,history=16 differs in the komi"),
         ("go:size=9,kom=6.5", "go has no parameter 'kom'; did you mean 'komi'?"),
         ("go:size=13", "for go there are go:size=5,komi=24.0,history=16, go:size=7,"),
     ],
@@ -189,18 +189,19 @@ def test_a_game_without_an_agent_is_answered_with_what_to_name_instead(words, ga
 def test_a_match_with_another_komi_names_the_commands_in_which_the_agent_plays_it(capsys):
     assert cli.main(["arena", "checkpoint", "random", "--game", "go:size=5,komi=30"]) == 2
     said = capsys.readouterr().err
-    assert "`play`, `web`, `gtp` and `analyse` let the agent of go:size=5,komi=24.0" in said
+    assert "the agent for go:size=5,komi=24.0,history=16 differs in the komi alone" in said
+    assert "use `play`, `web`, `gtp` or `analyse`, which take any komi" in said
 
 
 def test_the_chances_of_an_agent_of_another_komi_name_the_game_in_which_it_was_trained():
-    there = "a draw counts one half; in go:size=5,komi=24, where it was trained)."
+    by = "a draw counts one half; by a network trained in go:size=5,komi=24.0,history=16)."
     for komi, own in ((30, False), (24, True)):
         game = games.make(f"go:size=5,komi={komi}")
         chosen = players.make("checkpoint:simulations=4", game, fitting=True)
         states = game.initial(1)
         decided = chosen(states, [np.random.default_rng(0)])
         said = advice.described(game, states, decided, True, chosen.trained_in)
-        assert said[0].endswith("a draw counts one half)." if own else there)
+        assert said[0].endswith("a draw counts one half)." if own else by)
         policy = players.make("policy", game, fitting=True)
         assert policy.trained_in == chosen.trained_in
 
@@ -251,6 +252,25 @@ def test_a_game_without_an_agent_is_refused_in_one_line_that_lists_those_with_on
                 look(spec, games.make(name))
             assert f"no agent for {name}" in str(refused.value)
             assert "\n" not in str(refused.value)
+
+
+def test_an_agent_of_other_rules_is_refused_where_another_komi_would_do(tmp_path):
+    """``fitting`` is for the komi alone: three and four stones in a row are other games."""
+    for trained, played in (
+        ("gomoku:size=9,length=5", "gomoku:size=9,length=4"),
+        ("go:size=5,komi=24,history=16", "go:size=5,komi=24,history=8"),
+        ("go:size=5,komi=24,history=16", "go:size=5,komi=7,history=8"),
+    ):
+        path = agents.find(games.make(trained).name)
+        with pytest.raises(ValueError, match=re.escape(f"not {games.make(played).name}")):
+            players.make(f"policy:path={path}", games.make(played), fitting=True)
+
+
+def test_an_agent_that_plays_its_own_game_in_another_spelling_names_no_other_game(capsys):
+    game = games.make("gomoku:size=9x9")
+    assert players.make("policy", game, fitting=True).trained_in == ""
+    assert capsys.readouterr().err == ""
+    assert agents.named("gomoku:size=9x9") == game.name == agents.named("gomoku_9x9")
 
 
 def test_the_default_opponent_is_the_bundled_agent_or_else_rollouts():

@@ -216,9 +216,7 @@ def test_arena_says_how_many_games_were_adjudicated(capsys, monkeypatch):
     assert cli.main(words) == 0
     captured = capsys.readouterr()
     # Six plies are too few for four stones in a row.
-    assert "4 games, 4 of them ended after the most moves that a game may have" in " ".join(
-        captured.err.split()
-    )
+    assert "4 games, 4 ended by the limit on moves" in " ".join(captured.err.split())
     printed = json.loads(captured.out)
     assert (printed["adjudicated"], printed["players"][0]["draws"]) == (4, 4)
 

@@ -1,6 +1,7 @@
 """``alphazero gate``: the newest agent replaces the best one only where it is stronger."""
 
 import json
+import shutil
 
 import pytest
 
@@ -55,7 +56,7 @@ def test_a_weaker_agent_is_not_accepted_and_the_best_one_stays(run, untrained, t
     assert lead in said
     assert "wins" in said
     assert "the interval of the table counts single games" in said
-    assert "stays: the newest agent is not 150 Elo stronger" in said
+    assert "stays: a lead of +150 Elo or more is rejected" in said
     figures = json.loads(target.read_text())
     assert figures["sprt"]["accepted"] == 0
     assert [one["name"] for one in figures["players"]] == ["the newest agent", "the best agent"]
@@ -70,7 +71,22 @@ def test_an_undecided_test_says_that_more_games_may_decide(run, untrained, tmp_p
     assert "games begin with 1 to 2 random plies" in " ".join(shown.err.split())
     said = " ".join(shown.out.split())
     assert "undecided between a lead of +0 and +20 Elo for the newest agent" in said
-    assert "stays: the test is undecided after 24 games in different pairs; more --games" in said
+    assert "stays: the test is undecided; more --games may decide it" in said
+
+
+def test_a_test_that_ends_because_games_repeat_asks_for_longer_openings(run, tmp_path, capsys):
+    """Two agents of the same moves: a copy with one other weight, from one opening alone."""
+    best = tmp_path / "best"
+    assert main(["gate", str(run), "--best", str(best)]) == 0
+    copy = shutil.copytree(run, tmp_path / "copy")
+    newest = checkpoint.load(checkpoint.resolve(copy))
+    weights = {name: array.copy() for name, array in newest.weights.items()}
+    next(iter(weights.values())).flat[0] += 1e-7
+    checkpoint.save(copy, newest.step + 1, weights, {}, newest.config)
+    words = ["--simulations", "8", "--opening-plies", "0"]
+    assert main(["gate", str(copy), "--best", str(best), *words]) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "stays: no new games came, as equal ones count once; more --opening-plies" in said
 
 
 def test_the_same_agent_again_is_the_best_one_already_without_a_game(run, tmp_path, capsys):

@@ -281,9 +281,7 @@ def test_a_network_plays_with_another_komi_and_on_no_other_board(tmp_path, capsy
     config = Config(game=trained.name, network=small, search=PUCT(simulations=8))
     checkpoint.save(tmp_path, 1, weights, {}, config)
     chosen = engine("go:size=5,komi=2.5", str(tmp_path))
-    said = (
-        "step_000001 was trained with komi=7.0, not komi=2.5: its moves and its chances are those"
-    )
+    said = "step_000001 was trained with komi 7.0: its network judges positions as with 7.0, and"
     assert said in capsys.readouterr().err
     assert answers("komi 24.5", "play b c3", "play w pass", "play b pass", "final_score",
                    "boardsize 6", "genmove b", chosen=chosen)[-3:] == [
@@ -749,5 +747,5 @@ def test_the_bundled_agent_plays_on_with_another_komi_and_says_so(capsys):
     assert answers("komi 7.5", "time_settings 0 1 1", chosen=chosen) == ["=", "="]
     assert chosen.player.name.startswith("checkpoint:")
     assert chosen.game.name == "go:size=5,komi=7.5,history=16"
-    said = "the bundled agent was trained with komi=24.0, not komi=7.5: its moves and its chances"
+    said = "the bundled agent was trained with komi 24.0: its network judges positions as with 24.0"
     assert said in capsys.readouterr().err

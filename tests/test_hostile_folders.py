@@ -179,6 +179,22 @@ def test_a_game_that_was_not_typed_is_refused_without_an_import(spec, stranger, 
     assert not crafts.ran(stranger)
 
 
+@pytest.mark.parametrize("has_komi", [False, True])
+@pytest.mark.parametrize("module", ["stranger.trap", "pettingzoo.classic.connect_four_v3"])
+def test_an_agent_of_another_environment_is_refused_where_another_komi_would_do(
+    module, has_komi, stranger
+):
+    crafts.setting("game", f"pettingzoo:{module}")(stranger, np.random.default_rng(0))
+    game = games.make("pettingzoo:pettingzoo.classic.tictactoe_v3")
+    if has_komi:
+        game.komi = 7.0
+    step = stranger / crafts.STEP
+    for player in (f"policy:path={step}", f"checkpoint:path={step},simulations=4"):
+        refused = refusal(lambda text=player: players.make(text, game, fitting=True))
+        assert f"plays pettingzoo:{module}, not {game.name}" in refused
+    assert not crafts.ran(stranger)
+
+
 def test_a_game_of_ones_own_is_played_where_it_is_typed_or_allowed(stranger):
     (stranger / "own.py").write_text(OWN_GAME)
     crafts.setting("game", "stranger.own:Mine")(stranger, np.random.default_rng(0))

@@ -15,6 +15,7 @@ from alphazero.judging.ladder import Ladder, Pairing, Rung
 from alphazero.judging.mistakes import wilson
 from games import solvers
 from workers import cli
+from workers.commands import ladder as command
 
 GAME = games.make("tic_tac_toe")
 
@@ -408,3 +409,7 @@ def test_the_command_says_how_many_games_of_a_rating_were_different(small, capsy
     counted = re.search(r"200 games, (\d+) different", " ".join(captured.out.split()))
     assert counted
     assert f"warning: only {counted[1]} of 200 games are different" in captured.err
+
+
+def test_the_help_states_the_size_of_a_round():
+    assert command.ROUND == ladder.ROUND

@@ -75,6 +75,20 @@ def test_the_list_of_a_ladder_names_the_programs_that_are_missing(tmp_path, monk
     assert "leaves" not in capsys.readouterr().out
 
 
+def test_the_rungs_of_a_file_are_shown_in_one_line_and_not_looked_for(
+    tmp_path, monkeypatch, capsys
+):
+    made = with_program(f"{MADE_UP} gtp tic_tac_toe", tmp_path, monkeypatch)
+    hostile = Rung("gtp:cmd='\x1b]0;title\x07no-such'", 10.0, 0.0, 2)
+    done = replace(made, rungs=(made.rungs[0], hostile), pairings=(ladder.Pairing(0, 1, 0, 1, 1),))
+    ladder.save(done, tmp_path / "other.ladder")
+    assert cli.main(["ladder", "tic_tac_toe", "--calibrate", str(tmp_path / "other.ladder")]) == 0
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert "no-such" in shown
+    assert "leaves" not in shown
+
+
 def test_a_game_that_a_program_forfeits_counts_in_a_rating_with_a_line_and_ends_a_calibration(
     tmp_path, monkeypatch
 ):

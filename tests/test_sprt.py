@@ -207,6 +207,7 @@ def test_the_command_says_where_nothing_could_be_accepted(capsys):
         (["random", "--sprt", "elo1=20"], "--sprt compares two players, not 1"),
         (["random", "random", "random", "--sprt", "elo1=20"], "compares two players, not 3"),
         (["random", "random", "--sprt", "elo1=20", "--fixed-seats"], "leave --fixed-seats out"),
+        (["random", "random", "--sprt", ","], "it is empty: elo0=0,elo1=20 are the usual values"),
         (["random", "random", "--sprt", ""], "it is empty: elo0=0,elo1=20 are the usual values"),
         (["random", "random", "--sprt", "elo1=0"], "elo0 must be less than elo1"),
         (["random", "random", "--sprt", "elo0=nan"], "elo0 must be less than elo1"),

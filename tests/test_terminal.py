@@ -427,6 +427,13 @@ def by_values(game, **values):
     return Player("by values", decide)
 
 
+def test_hints_name_the_game_in_which_the_network_was_trained_where_that_is_another_one():
+    game = games.make("connect_four")
+    player = replace(by_values(game, after_0=0.72), trained_in="go:size=5,komi=24.0")
+    shown = session(["h", "q"], player, hints=True)
+    assert "86 % (a draw counts one half; by a network trained in go:size=5,komi=24.0)." in shown
+
+
 def test_a_blunder_is_pointed_out_with_the_better_move():
     game = games.make("connect_four")
     # 0.72 for the human are 86 % of the points; 0.02 for the agent then leave him 49 %.

@@ -263,7 +263,7 @@ def test_a_later_stage_without_a_first_one_says_where_that_comes_from(name, tmp_
     assert cli.main(["train", name, "--run-dir", str(tmp_path / "run")]) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "training.initial_weights: no checkpoint in YOUR_FIRST_STAGE; give the folder" in said
-    assert "which `alphazero configs NAME` prints, says where a first stage comes from" in said
+    assert "the comment at the top of the configuration says where a first stage comes from" in said
     text = (config.FOLDER / f"{name}.yaml").read_text()
     comment = [line for line in text.splitlines() if line.startswith("#")]
     assert any(f"alphazero train {name} training.initial_weights=" in line for line in comment)

@@ -38,8 +38,12 @@ def names() -> list[str]:
 
 def named(text: str) -> str | None:
     """The game of ``names`` that ``text`` means: in any spelling, or by the agent's folder."""
-    known = FOLDERS.items()
-    return next((game for game, folder in known if text == folder or games.same(text, game)), None)
+    own = next((game for game, folder in FOLDERS.items() if text == folder), None)
+    try:
+        made = games.make(text).name if related(text) else ""
+    except ValueError:
+        return own
+    return made if made in FOLDERS else own
 
 
 def related(game: str) -> list[str]:
@@ -50,13 +54,18 @@ def related(game: str) -> list[str]:
 def suggestion(text: str) -> str:
     """The end of a message about ``text``, which names no agent: the agents that come close.
 
-    For a game that a bundled agent plays but for its komi, the commands that let it.
+    Where only the komi is another one, the commands in which the agent plays with any.
     """
-    if (others := related(text)) and (problem := _problem(text)):
-        return problem
-    if others and (name := fitting(games.make(text).name)):
-        return f"`play`, `web`, `gtp` and `analyse` let the agent of {name} play it"
-    if others:
+    if others := related(text):
+        try:
+            made = games.make(text).name
+        except ValueError as error:
+            return str(error)
+        if name := fitting(made):
+            return (
+                f"the agent for {name} differs in the komi alone: name that game, or use "
+                "`play`, `web`, `gtp` or `analyse`, which take any komi"
+            )
         verb = "are" if len(others) > 1 else "is"
         *first, last = others
         listed = f"{', '.join(first)} and {last}" if first else last
@@ -97,15 +106,6 @@ def differences(one: str, other: str) -> dict[str, tuple[str, str]]:
     )
     values = {key: (first.get(key, ""), second.get(key, "")) for key in {**first, **second}}
     return {key: pair for key, pair in values.items() if pair[0] != pair[1]}
-
-
-def _problem(text: str) -> str | None:
-    """Why ``text``, which begins with the name of one of our games, is no game; else None."""
-    try:
-        games.make(text)
-    except ValueError as error:
-        return str(error)
-    return None
 
 
 def card(game: str) -> str:

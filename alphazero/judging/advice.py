@@ -48,13 +48,13 @@ def described(
 ) -> list[str]:
     """The evaluation of the decision in the position ``states [1]`` for the human, in lines.
 
-    ``own``: the human was to move there. ``trained_in``: as in ``Player``; its value is of there.
+    ``own``: the human was to move there. ``trained_in``: that of the player, see ``Player``.
     """
     said, state = [], states[0]
     if decision.value is not None:
         value = float(decision.value[0]) * (1 if own else -1)
-        there = f"; in {trained_in}, where it was trained" if trained_in else ""
-        said.append(f"Your chances: {percent(value)} (a draw counts one half{there}).")
+        by = f"; by a network trained in {trained_in}" if trained_in else ""
+        said.append(f"Your chances: {percent(value)} (a draw counts one half{by}).")
     top = top_moves(decision)
     listed = [f"{game.move_to_text(state, move)} ({share:.0%})" for move, share in top]
     if listed:

@@ -61,11 +61,8 @@ class Agent:
     inference: str
     """Backend, precision and device of the network, in one line."""
 
-    @property
-    def trained_in(self) -> str:
-        """The name of the game that it was trained in, where that is not ``game``; else empty."""
-        trained = self.checkpoint.config.game
-        return "" if games.same(trained, self.game.name) else one_line(trained)
+    trained_in: str = ""
+    """The name of the game that it was trained in, where its komi is another one; else empty."""
 
     def analyse(
         self, moves: str | Sequence[int | str] = "", seconds: float | None = None
@@ -165,8 +162,8 @@ def load(
     the defaults if the configuration has another kind. ``leaves`` of a tree are evaluated in one
     batch; ``auto`` is the number of ``leaves_for_single_game``. Damaged checkpoints that are newer
     are named on stderr. ``allow``: addresses that may be imported, see ``load_agent``. ``fitting``:
-    the checkpoint may have been trained with other parameters of ``game``, if states, planes and
-    actions are alike, as in Go with another komi; that is named on stderr.
+    the checkpoint may have been trained with another komi than that of ``game``; that is named on
+    stderr.
 
     ``ValueError``, one line: there is no valid checkpoint, it was trained in a game other than
     ``game`` or by other rules of it, it names an address that is not allowed, or ``simulations``
@@ -177,8 +174,9 @@ def load(
     from alphazero.network import check_weights
 
     described = checkpoint.describe(checkpoint.resolve(path, partial(print, file=sys.stderr)))
-    trained = _trained_for(described, game) if fitting and game is not None else game
-    checkpoint.check_rules(described, trained := _game_of(described, trained, allow, search))
+    other = _of_another_komi(described, game) if fitting and game is not None else None
+    trained = _game_of(described, other or game, allow, search)
+    checkpoint.check_rules(described, trained)
     game = game or trained
     quiet = _quiet_search(described, search, simulations)
     if leaves == "auto":
@@ -195,6 +193,7 @@ def load(
         evaluate=CachedEvaluator(played, network, CACHED_POSITIONS, network.encoder.key),
         checkpoint=loaded,
         inference=network.description,
+        trained_in=other.name if other else "",
     )
 
 
@@ -256,28 +255,27 @@ def _game_of(
         return games.make(spec)
 
 
-def _trained_for(described: "Description", game: Game) -> Game:
-    """``game``, or where the checkpoint has the same game with other parameters, that one.
+def _of_another_komi(described: "Description", game: Game) -> Game | None:
+    """The game that the checkpoint was trained in, where it is ``game`` with another komi.
 
-    ``game`` also where its states, planes or actions are not like those that it was trained with.
+    Nothing is imported that ``game`` itself does not need: the checkpoint may be a stranger's.
     """
     spec = described.config.game
-    if games.same(spec, game.name) or games.named(spec)[0] != games.named(game.name)[0]:
-        return game
+    alike = games.named(spec)[0] == games.named(game.name)[0]
+    known = games.address_of(spec) in (None, games.address_of(game.name))
+    if not (alike and known and hasattr(game, agents.KOMI)):
+        return None
     with reading(described.path):
         trained = games.make(spec)
-    same = (trained.dtype, trained.num_actions, trained.observation_shape) == (
-        game.dtype, game.num_actions, game.observation_shape
-    )  # fmt: skip
-    if not same:
-        return game
+    differing = agents.differences(trained.name, game.name)
+    if list(differing) != [agents.KOMI]:
+        return None
+    own, played = differing[agents.KOMI]
     ours = described.path.is_relative_to(agents.FOLDER)
-    differing = agents.differences(trained.name, game.name).items()
-    own = ", ".join(f"{key}={values[0]}" for key, values in differing)
-    played = ", ".join(f"{key}={values[1]}" for key, values in differing)
     print(
-        f"{'the bundled agent' if ours else described.path} was trained with {own}, not {played}: "
-        f"its moves and its chances are those with {own}",
+        f"{'the bundled agent' if ours else described.path} was trained with komi {own}: "
+        f"its network judges positions as with {own}, and only finished games are counted with "
+        f"{played}",
         file=sys.stderr,
     )
     return trained

@@ -74,7 +74,7 @@ class Player:
     inference: str = ""
     """The backend, precision and device of its network, in one line; empty without a network."""
     trained_in: str = ""
-    """The game that its network was trained in, where that is another one; else empty."""
+    """The game that its network was trained in, where its komi is another one; else empty."""
     limits: Limits = Limits()
     """The limits of each call that gives none of its own."""
     cache: EvaluationCache | None = None

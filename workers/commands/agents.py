@@ -82,7 +82,7 @@ def _table(name: str, facts: dict[str, Any]) -> "Table":
         "network": f"{facts['network']}, {facts['parameters']:,} parameters",
         "weights": f"{facts['bytes'] / 1e6:.2f} MB, SHA-256 {facts['sha256']}",
         "training": agent_files.training_words(facts["training"]),
-        "rules version": facts["rules_version"] or "not recorded: not compared with those of today",
+        "rules version": facts["rules_version"] or "not recorded",
         "strength, by its card": "\n".join(_strength(facts)) or "not measured",
     }
     table = tables.make(None, "agent", escape(name), justify="left")

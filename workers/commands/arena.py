@@ -272,7 +272,7 @@ def standings(played: "ArenaResult") -> "Table":
 
     from workers.terminal import tables
 
-    cut = f", {played.adjudicated:,} of them ended after the most moves that a game may have"
+    cut = f", {played.adjudicated:,} ended by the limit on moves"
     table = tables.make(
         f"{played.game}, {played.counted()}{cut if played.adjudicated else ''}",
         "player", "wins", "draws", "losses", "score", "Elo", "95 %",

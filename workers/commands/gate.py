@@ -21,7 +21,6 @@ from workers.terminal.output import warn
 if TYPE_CHECKING:
     from alphazero.judging.arena import ArenaResult
     from alphazero.judging.decisions import Player
-    from alphazero.judging.sprt import Verdict
 
 HELP = "replace a run's best agent by its newest one if that is stronger"
 EPILOG = """\
@@ -82,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
         if best.exists() and digest(newest) == digest(best):
             return _report(options, f"{best} holds the newest agent of {options.run_dir} already")
         played = _play(newest, best, options) if best.exists() else None
-        kept = _why_kept(played.sprt) if played and played.sprt else None
+        kept = _why_kept(played, options.games) if played else None
         if kept is None:
             _replace(newest, best)
     end = f"{best} now holds the newest agent of {options.run_dir}"
@@ -91,16 +90,17 @@ def run(options: argparse.Namespace) -> int:
     return _report(options, end, replaced=kept is None, played=played)
 
 
-def _why_kept(verdict: "Verdict") -> str | None:
+def _why_kept(played: "ArenaResult", most_games: int) -> str | None:
     """The reason for which the best agent is kept; None where the newest one takes its place."""
+    verdict = played.sprt
+    assert verdict
     if verdict.accepted == verdict.test.elo1:
         return None
-    if verdict.accepted is None:
-        return (
-            f"the test is undecided after {2 * sum(verdict.pairs):,} games in different pairs; "
-            "more --games, or more --opening-plies where games repeat, may decide it"
-        )
-    return f"the newest agent is not {verdict.test.elo1:g} Elo stronger"
+    if verdict.accepted is not None:
+        return f"a lead of {verdict.test.elo1:+g} Elo or more is rejected"
+    if played.games < most_games:
+        return "no new games came, as equal ones count once; more --opening-plies may decide it"
+    return "the test is undecided; more --games may decide it"
 
 
 def _report(

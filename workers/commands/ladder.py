@@ -75,7 +75,8 @@ def run(options: argparse.Namespace) -> int:
         return tables.report(_rating_table(rating), asdict(rating), options.json)
     if options.calibrate:
         rungs = _calibrate(rules, rungs, options.calibrate)
-    return tables.report(Group(*_rungs_shown(rungs)), asdict(rungs), options.json)
+    missing = [] if options.calibrate else _missing_programs(rungs)
+    return tables.report(Group(_rungs_table(rungs), *missing), asdict(rungs), options.json)
 
 
 def _rate(options: argparse.Namespace, game: "Game", rungs: "Ladder") -> "Rating":
@@ -112,38 +113,39 @@ def _calibrate(game: "Game", rungs: "Ladder", path: Path) -> "Ladder":
     return ladder.load(game, path)
 
 
-def _rungs_shown(rungs: "Ladder") -> list["Table | str"]:
-    """The table of the opponents, and a line for each whose program this machine lacks."""
+def _rungs_table(rungs: "Ladder") -> "Table":
     from rich.markup import escape
 
+    from alphazero.errors import one_line
     from workers.terminal import tables
 
     title = f"the ladder of {rungs.game}"
     table = tables.make(title, "player", "Elo", "standard error", "games")
-    missing = []
     for rung in sorted(rungs.rungs, key=lambda rung: rung.elo):
-        table.add_row(escape(rung.player), f"{rung.elo:.0f}", f"{rung.error:.0f}", str(rung.games))
-        if problem := _problem(rung.player):
-            missing.append(escape(f"a rating leaves {rung.player} out: {problem}"))
-    return [table, *missing]
+        name = escape(one_line(rung.player))
+        table.add_row(name, f"{rung.elo:.0f}", f"{rung.error:.0f}", str(rung.games))
+    return table
 
 
-def _problem(player: str) -> str | None:
-    """Why the program of a rung cannot be started here, in a line; None: it can, or there is none.
+def _missing_programs(rungs: "Ladder") -> list[str]:
+    """A line for each rung of a ladder of the package whose program this machine lacks.
 
     Nothing is started.
     """
+    from rich.markup import escape
+
     from alphazero.judging import players
     from alphazero.judging.engines.process import split_command
 
-    kind, options = players.parse(player)
-    if kind not in players.PROGRAMS:
-        return None
-    try:
-        split_command(options.get("cmd", ""))
-    except ValueError as error:
-        return str(error)
-    return None
+    missing = []
+    for rung in rungs.rungs:
+        kind, options = players.parse(rung.player)
+        if kind in players.PROGRAMS:
+            try:
+                split_command(options["cmd"])
+            except ValueError as error:
+                missing.append(escape(f"a rating leaves {rung.player} out: {error}"))
+    return missing
 
 
 def _rating_table(rating: "Rating") -> "Table":

@@ -120,8 +120,6 @@ def sequential_test(text: str) -> "Test":
 
     known = [field.name for field in fields(Test)]
     values: dict[str, float] = {}
-    if not text.strip():
-        raise argparse.ArgumentTypeError("it is empty: elo0=0,elo1=20 are the usual values")
     for key, value, written in parse_options(text):
         if key not in known:
             hint = f"there is no {shown(key)}; {suggest(key, known)}"
@@ -134,6 +132,8 @@ def sequential_test(text: str) -> "Test":
             usual = f"{key}={getattr(Test(), key):g}"
             problem = f"{shown(written)}: {key} is a number, as in {usual}"
             raise argparse.ArgumentTypeError(problem) from None
+    if not values:
+        raise argparse.ArgumentTypeError("it is empty: elo0=0,elo1=20 are the usual values")
     try:
         return Test(**values)
     except ValueError as error:
