@@ -41,6 +41,7 @@ from alphazero.ranges import (
 from alphazero.search.gumbel import Gumbel
 from alphazero.search.puct import PUCT
 from alphazero.selfplay_settings import SelfPlaySettings
+from games.spec import shown, suggest
 
 SearchSettings = Annotated[
     Annotated[PUCT, Tag("puct")]
@@ -242,6 +243,7 @@ def load(name_or_path: str, overrides: Sequence[str] = (), resumed: Path | None 
     if is_game(name_or_path):
         name, text, overrides = name_or_path, "", [f"game={json.dumps(name_or_path)}", *overrides]
     else:
+        _check_game(name_or_path)
         supervised = "alphazero supervised train", FOLDER / "supervised"
         name, text = config_folder.find(name_or_path, FOLDER, supervised)
     config = config_file.parse(Config, text, name, overrides, CHECKS)
@@ -268,6 +270,14 @@ def _filling(game: str, resumed: Path | None) -> config_file.Fill:
         return lambda given: {}
     config_file.drop(values, OBSOLETE)
     return lambda given: values
+
+
+def _check_game(text: str) -> None:
+    """``ConfigError``, one line: it is written as a game with parameters and is none."""
+    name, colon, options = text.partition(":")
+    if colon and "=" in options and "=" not in name and not os.path.exists(text):
+        hint = suggest(name, games.registered(), "the games are")
+        raise ConfigError([f"there is no game {shown(name)}; {hint}"])
 
 
 def is_game(text: str) -> bool:

@@ -446,6 +446,13 @@ def test_every_help_fits_into_80_columns(width, monkeypatch):
     assert wide == []
 
 
+def test_the_description_of_a_configuration_ends_before_its_commands(capsys):
+    assert cli.main(["configs"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "alphazero agents get" not in shown
+    assert "alphazero train" not in shown
+
+
 def test_configs_lists_every_configuration_and_shows_one(capsys):
     assert cli.main(["configs"]) == 0
     listed = capsys.readouterr().out

@@ -356,6 +356,11 @@ def test_a_name_of_the_other_kind_of_training_names_its_command():
         config.load("training.steps=3")
 
 
+def test_a_game_with_parameters_that_is_unknown_is_answered_with_the_games():
+    assert errors("hexx:size=5") == ("there is no game 'hexx'; did you mean 'hex'?",)
+    assert errors("nothing:size=5")[0].startswith("there is no game 'nothing'; the games are tic_")
+
+
 def test_a_file_whose_ending_was_left_out_is_suggested(tmp_path):
     (tmp_path / "mine.yaml").write_text("game: tic_tac_toe\n")
     with pytest.raises(ConfigError, match=r"did you mean \S*/mine\.yaml\?"):

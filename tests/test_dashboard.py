@@ -185,7 +185,8 @@ def test_where_no_machine_plays_every_line_says_so(clock):
         clock[0] = 30.0
         shown.filling(0, 2000, 0.0, idle=True)
     assert screen.file.getvalue().splitlines() == [
-        "step 0 of 100 (50%): no machine plays yet; filling the replay: 0 of 2,000 positions"
+        "step 0 of 100 (50% of the time): no machine plays yet; "
+        "filling the replay: 0 of 2,000 positions"
     ]
 
 

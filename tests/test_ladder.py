@@ -411,5 +411,13 @@ def test_the_command_says_how_many_games_of_a_rating_were_different(small, capsy
     assert f"warning: only {counted[1]} of 200 games are different" in captured.err
 
 
+def test_a_player_without_a_point_or_without_a_loss_is_given_its_bound_alone(capsys):
+    for results, words in (((0, 0, 9), "x: Elo below 300 with 95 %; "), ((9, 0, 0), "Elo above 7")):
+        ends = (None, 300.0) if results[2] else (7.0, None)
+        record = ladder.Record("random", 0.0, *results, results[0] / 9, 0.0, 1.0, 9)
+        table = command._rating_table(ladder.Rating("nim", "x", 1.0, *ends, 9, (record,), 9))
+        assert words in str(table.title)
+
+
 def test_the_help_states_the_size_of_a_round():
     assert command.ROUND == ladder.ROUND

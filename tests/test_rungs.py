@@ -105,7 +105,9 @@ def test_a_value_is_counted_for_the_player_who_placed_the_stone(rungs):
 
 def test_simulations_are_added_to_a_text_that_has_none(rungs):
     assert rungs.with_simulations("mcts", 50) == "mcts:simulations=50"
-    assert rungs.with_simulations("mcts:simulations=8", 50) == "mcts:simulations=8"
+    assert rungs.with_simulations("mcts:simulations=8", None) == "mcts:simulations=8"
+    with pytest.raises(ValueError, match="has simulations already: leave --simulations out"):
+        rungs.with_simulations("mcts:simulations=8", 50)
     assert rungs.with_simulations("minimax:depth=2", None) == "minimax:depth=2"
     written = rungs.with_simulations("checkpoint:path='a,b'", 5)
     assert players.parse(written)[1] == {"path": "a,b", "simulations": "5"}
@@ -152,3 +154,9 @@ def test_a_file_of_games_in_an_unsuitable_format_is_refused_before_a_game_is_pla
     options = Namespace(games=2, games_out=tmp_path / "games.sgf")
     with pytest.raises(ValueError, match="SGF is for go"):
         rungs.judge("breakthrough", options)
+
+
+def test_an_odd_number_of_games_is_refused_where_colours_are_swapped(rungs, monkeypatch):
+    monkeypatch.setattr(rungs, "entrants", None)
+    with pytest.raises(ValueError, match="--games must be even, as colours are swapped, not 3"):
+        rungs.judge("breakthrough", Namespace(games=3, games_out=None))

@@ -199,6 +199,7 @@ def test_the_command_says_where_nothing_could_be_accepted(capsys):
     assert main(["arena", "random", "random", *words]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "sequential test: undecided between a lead of -1 and +1 Elo for" in said
+    assert "More --games may decide it." in said
 
 
 @pytest.mark.parametrize(
@@ -219,7 +220,10 @@ def test_the_command_says_where_nothing_could_be_accepted(capsys):
         (["random", "random", "--sprt", "elo1=3,elo1=4"], "elo1 is given twice"),
         (["random", "random", "--sprt", "elo1"], "'elo1': elo1 is a number, as in elo1=20"),
         (["random", "random", "--sprt", "elo1=x"], "'elo1=x': elo1 is a number, as in elo1=20"),
-        (["random", "random", "--sprt", "elo1=20", "--games", "7"], "an even number, not 7"),
+        (
+            ["random", "random", "--sprt", "elo1=20", "--games", "7"],
+            "--games: the most games of --sprt are an even",
+        ),
     ],
 )
 def test_a_test_that_cannot_be_made_is_refused_in_one_line(words, line, capsys):

@@ -70,7 +70,7 @@ def suggestion(text: str) -> str:
         *first, last = others
         listed = f"{', '.join(first)} and {last}" if first else last
         return f"for {games.named(text)[0]} there {verb} {listed}"
-    return suggest(text, FOLDERS.values(), "those are")
+    return suggest(text, names(), "those are")
 
 
 def find(game: str) -> Path:

@@ -308,8 +308,8 @@ def find(source: str | Path) -> Path:
         return agents.find(game)
     if not path.exists():
         raise ValueError(
-            f"there is no agent {str(source)!r}: give the folder of a run, of a checkpoint or of "
-            f"an exported agent, or a game with a bundled agent; {agents.suggestion(str(source))}"
+            f"there is no agent {str(source)!r}: {agents.suggestion(str(source))}; or give the "
+            "folder of a run, of a checkpoint or of an exported agent"
         )
     return path
 

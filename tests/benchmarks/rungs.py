@@ -259,10 +259,12 @@ def remarks(name: str, game: Game, agent: Player, allow: Sequence[str]) -> list[
 
 
 def with_simulations(text: str, simulations: int | None) -> str:
-    """The agent's text with that number of simulations, unless it has one."""
+    """The agent's text with that number of simulations; ``ValueError``: it has one already."""
     kind, chosen = parse(text)
-    if simulations is None or "simulations" in chosen:
+    if simulations is None:
         return text
+    if "simulations" in chosen:
+        raise ValueError(f"{text} has simulations already: leave --simulations out")
     chosen["simulations"] = str(simulations)
     return f"{kind}:" + ",".join(f"{key}={quoted(value)}" for key, value in chosen.items())
 
@@ -277,6 +279,8 @@ def judge(name: str, options: argparse.Namespace) -> None:
     rung = RUNGS[name]
     game = games.make(rung.game)
     options.games = options.games or rung.games
+    if options.games % 2 and not rung.begins and name != "hex_7x7":
+        raise ValueError(f"--games must be even, as colours are swapped, not {options.games}")
     if options.games_out:
         saved_games.writer(game, options.games_out)  # an unsuitable format is refused at once
     texts = [with_simulations(options.agent, options.simulations)]

@@ -109,6 +109,10 @@ def run(options: argparse.Namespace) -> int:
 
     if options.sprt and len(options.players) != 2:
         raise ValueError(f"--sprt compares two players, not {len(options.players)}")
+    if options.sprt and options.games is not None and (options.games < 2 or options.games % 2):
+        raise ValueError(
+            f"--games: the most games of --sprt are an even number, not {options.games}"
+        )
     if options.sprt and options.fixed_seats:
         raise ValueError("--sprt counts pairs of games with seats swapped: leave --fixed-seats out")
     rules = games.make(options.game)
@@ -130,7 +134,7 @@ def run(options: argparse.Namespace) -> int:
     tables.warn_of_repeats(screen, played.games, played.distinct_games, advice)
     shown = [standings(played)]
     shown += [_cross_table(played)] if len(chosen) > 2 else []
-    shown += [*_reasons(played), *conclusions(played)]
+    shown += [*_reasons(played), *conclusions(played, options.games or MOST_GAMES)]
     return tables.report(Group(*shown), asdict(played), options.json)
 
 
@@ -199,9 +203,22 @@ def _progress(verdict: "Verdict") -> str:
     return f"{counted(sum(verdict.pairs), 'different pair')} of games: {ratio}; {ends}"
 
 
-def conclusions(played: "ArenaResult") -> list[str]:
-    """The lines below the table of a match that a sequential test has ended; none without one."""
-    return [_conclusion(played), PAIRS] if played.sprt else []
+def conclusions(played: "ArenaResult", most_games: int) -> list[str]:
+    """The lines below the table of a match that a sequential test has ended; none without one.
+
+    ``most_games``: as the test was given.
+    """
+    if played.sprt is None:
+        return []
+    open_end = [_advice(played, most_games)] if played.sprt.accepted is None else []
+    return [_conclusion(played), *open_end, PAIRS]
+
+
+def _advice(played: "ArenaResult", most_games: int) -> str:
+    """A sentence about options that may decide a test which has ended undecided."""
+    if played.games < most_games:
+        return "No new games came, as equal ones count once: more --opening-plies may decide it."
+    return "More --games may decide it."
 
 
 def _conclusion(played: "ArenaResult") -> str:

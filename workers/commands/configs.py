@@ -51,8 +51,8 @@ def _description(text: str) -> str:
     """The first sentence of the comment at the beginning of a configuration."""
     lines = []
     for line in text.splitlines():
-        if not line.startswith("#"):
+        if not line.startswith("#") or line.startswith("#   "):  # the latter is a command
             break
         lines.append(line.removeprefix("#").strip())
     first, _, _ = " ".join(lines).partition(". ")
-    return first.rstrip(".")
+    return first.rstrip(".:")

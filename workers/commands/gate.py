@@ -81,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
         if best.exists() and digest(newest) == digest(best):
             return _report(options, f"{best} holds the newest agent of {options.run_dir} already")
         played = _play(newest, best, options) if best.exists() else None
-        kept = _why_kept(played, options.games) if played else None
+        kept = _why_kept(played) if played else None
         if kept is None:
             _replace(newest, best)
     end = f"{best} now holds the newest agent of {options.run_dir}"
@@ -90,17 +90,15 @@ def run(options: argparse.Namespace) -> int:
     return _report(options, end, replaced=kept is None, played=played)
 
 
-def _why_kept(played: "ArenaResult", most_games: int) -> str | None:
+def _why_kept(played: "ArenaResult") -> str | None:
     """The reason for which the best agent is kept; None where the newest one takes its place."""
     verdict = played.sprt
     assert verdict
     if verdict.accepted == verdict.test.elo1:
         return None
-    if verdict.accepted is not None:
-        return f"a lead of {verdict.test.elo1:+g} Elo or more is rejected"
-    if played.games < most_games:
-        return "no new games came, as equal ones count once; more --opening-plies may decide it"
-    return "the test is undecided; more --games may decide it"
+    if verdict.accepted is None:
+        return "the test is undecided"
+    return f"a lead of {verdict.test.elo1:+g} Elo or more is rejected"
 
 
 def _report(
@@ -115,7 +113,7 @@ def _report(
 
     from workers.terminal import tables
 
-    shown = [standings(played), *conclusions(played)] if played else []
+    shown = [standings(played), *conclusions(played, options.games)] if played else []
     figures = {"replaced": replaced} | (asdict(played) if played else {})
     tables.report(Group(*shown, escape(end)), figures, options.json)
     return 0 if replaced else 1

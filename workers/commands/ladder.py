@@ -154,12 +154,15 @@ def _rating_table(rating: "Rating") -> "Table":
     from alphazero.judging.ratings import count_games
     from workers.terminal import tables
 
-    low, high = (
-        "open" if end is None else f"{end:.0f}" for end in (rating.elo_low, rating.elo_high)
-    )
+    low, high = rating.elo_low, rating.elo_high
+    if low is None or high is None:  # it has lost, or won, every game
+        bound = f"below {high:.0f}" if low is None else f"above {low:.0f}"
+        elo = f"Elo {bound} with 95 %"
+    else:
+        elo = f"Elo {rating.elo:.0f}, 95 % {low:.0f} to {high:.0f}"
     counted = count_games(rating.games, rating.distinct_games)
     table = tables.make(
-        escape(f"{rating.player}: Elo {rating.elo:.0f}, 95 % {low} to {high}; {counted}"),
+        escape(f"{rating.player}: {elo}; {counted}"),
         "opponent", "Elo", "wins", "draws", "losses", "score", "95 %",
     )  # fmt: skip
     for record in rating.opponents:

@@ -95,7 +95,7 @@ def describe_changes(
     fixed: tuple[str, ...],
     resolved: tuple[str, ...] = (),
 ) -> str:
-    """One line that names the settings that a resumed run changes; empty where there are none.
+    """One line with the settings that a resumed run changes, and how; empty where there are none.
 
     ``before`` and ``now`` are trees of settings. Keys that begin with any of ``resolved`` are not
     named; ``ValueError``, one line, for a changed one that begins with any of ``fixed``.
@@ -104,7 +104,11 @@ def describe_changes(
         changed = resuming.compare(before, now, fixed, resolved)
     except ValueError as error:
         raise ValueError(f"--{error}") from None  # "resume: ..." becomes the option's name
-    return f"resuming with changed settings: {', '.join(changed)}" if changed else ""
+    values = resuming.differences(before, now)
+    shown = (
+        f"{key} {' -> '.join(one_line(str(one), 40) for one in values[key])}" for key in changed
+    )
+    return f"resuming with changed settings: {', '.join(shown)}" if changed else ""
 
 
 def resuming_options(run_dir: Path | str) -> str:

@@ -184,7 +184,9 @@ class Dashboard:
     def _print_line(self) -> None:
         values = ", ".join(f"{label} {value}" for label, value in self._values.items())
         values = self._filling or values
-        text = f"step {self._step:,} of {self._total:,} ({self.fraction():.0%}): {values}"
+        timed = self.fraction() > self._step / self._total
+        share = f"{self.fraction():.0%}{' of the time' if timed else ''}"
+        text = f"step {self._step:,} of {self._total:,} ({share}): {values}"
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
         log.info(text)
 
