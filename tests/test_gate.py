@@ -1,7 +1,6 @@
 """``alphazero gate``: the newest agent replaces the best one only where it is stronger."""
 
 import json
-import shutil
 
 import pytest
 
@@ -73,21 +72,6 @@ def test_an_undecided_test_says_that_more_games_may_decide(run, untrained, tmp_p
     assert "undecided between a lead of +0 and +20 Elo for the newest agent" in said
     assert "More --games may decide it." in said
     assert said.endswith("stays: the test is undecided")
-
-
-def test_a_test_that_ends_because_games_repeat_asks_for_longer_openings(run, tmp_path, capsys):
-    """Two agents of the same moves: a copy with one other weight, from one opening alone."""
-    best = tmp_path / "best"
-    assert main(["gate", str(run), "--best", str(best)]) == 0
-    copy = shutil.copytree(run, tmp_path / "copy")
-    newest = checkpoint.load(checkpoint.resolve(copy))
-    weights = {name: array.copy() for name, array in newest.weights.items()}
-    next(iter(weights.values())).flat[0] += 1e-7
-    checkpoint.save(copy, newest.step + 1, weights, {}, newest.config)
-    words = ["--simulations", "8", "--opening-plies", "0"]
-    assert main(["gate", str(copy), "--best", str(best), *words]) == 1
-    said = " ".join(capsys.readouterr().out.split())
-    assert "No new games came, as equal ones count once: more --opening-plies may decide" in said
 
 
 def test_the_same_agent_again_is_the_best_one_already_without_a_game(run, tmp_path, capsys):

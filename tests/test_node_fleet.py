@@ -134,8 +134,8 @@ def test_the_games_of_all_search_processes_are_whole_and_have_unique_ids(run):
         assert_valid(record)
     assert len({record.game_id for record in run.records}) == len(run.records)
     assert run.replay.games == len(run.records)
-    stats = run.fleet.stats()
-    assert (stats["players"], stats["evaluators"]) == (2, 2)
+    # On a busy machine one evaluator serves the first games before the other one has started.
+    wait_until(lambda: all(run.fleet.stats()[kind] == 2 for kind in ("players", "evaluators")))
 
 
 def test_play_holds_at_the_allowance_and_goes_on_above_it(run):

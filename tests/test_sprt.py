@@ -235,6 +235,15 @@ def test_a_test_that_cannot_be_made_is_refused_in_one_line(words, line, capsys):
     assert line in " ".join(capsys.readouterr().err.split())
 
 
+def test_a_test_that_ends_because_games_repeat_asks_for_longer_openings(capsys):
+    player = "policy:backend=torch,precision=float32"
+    words = ["--game", "tic_tac_toe", "--sprt", "elo1=20", "--opening-plies", "0"]
+    assert main(["arena", player, player, *words]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "undecided between a lead of +0 and +20 Elo" in said
+    assert "No new games came, as equal ones count once: more --opening-plies may decide" in said
+
+
 def test_the_command_counts_the_pairs_that_were_left_out_as_played_before(tmp_path, capsys):
     target = tmp_path / "result.json"
     words = ["--game", "tic_tac_toe", "--sprt", "elo1=20", "--opening-plies", "1"]
