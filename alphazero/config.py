@@ -274,8 +274,10 @@ def _filling(game: str, resumed: Path | None) -> config_file.Fill:
 
 def _check_game(text: str) -> None:
     """``ConfigError``, one line: it is written as a game with parameters and is none."""
-    name, colon, options = text.partition(":")
-    if colon and "=" in options and "=" not in name and not os.path.exists(text):
+    name, _, options = text.partition(":")
+    known = name in games.registered() or addresses.is_address(games.named(text)[0])
+    file = "/" in text or text.endswith((".yaml", ".yml")) or os.path.exists(text)
+    if name.isidentifier() and "=" in options and not (known or file):
         hint = suggest(name, games.registered(), "the games are")
         raise ConfigError([f"there is no game {shown(name)}; {hint}"])
 

@@ -245,7 +245,7 @@ def test_a_game_without_an_agent_is_refused_in_one_line_that_lists_those_with_on
     for name, others in (
         ("othello:size=6", "; for othello there is othello:size=8;"),
         ("hex:size=7,swap=true", "; for hex there is hex:size=7,swap=false;"),
-        ("chess", "; those are breakthrough:rows=8,columns=8, connect_four, .*, tic_tac_toe;"),
+        ("chess", "; the agents are breakthrough, connect_four, .*, tic_tac_toe;"),
     ):
         for look in (players.check, players.make):
             with pytest.raises(ValueError, match=others) as refused:
@@ -339,7 +339,9 @@ def test_the_tic_tac_toe_agent_never_errs_even_without_search():
             " for gomoku there are gomoku:size=15,length=5,exact=false and gomoku:size=9",
         ),
         ("connect4", "did you mean 'connect_four'?"),
-        ("nothing like it", "those are breakthrough:rows=8,columns=8, connect_four"),
+        ("gomoku_9", "did you mean 'gomoku_9x9'?"),
+        ("go_9", "did you mean 'go_9x9'?"),
+        ("nothing like it", "the agents are breakthrough, connect_four"),
     ],
 )
 @pytest.mark.parametrize("action", ["info", "get"])

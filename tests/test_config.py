@@ -358,6 +358,13 @@ def test_a_name_of_the_other_kind_of_training_names_its_command():
 
 def test_a_game_with_parameters_that_is_unknown_is_answered_with_the_games():
     assert errors("hexx:size=5") == ("there is no game 'hexx'; did you mean 'hex'?",)
+    for text in (
+        "s3://b/x=1/c.yaml",
+        "hex:size=7.yaml",
+        "my.mod:Game:size=5.yaml",
+        "runs:a=1/x.yaml",
+    ):
+        assert "there is no game" not in errors(text)[0]
     assert errors("nothing:size=5")[0].startswith("there is no game 'nothing'; the games are tic_")
 
 

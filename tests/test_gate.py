@@ -70,7 +70,7 @@ def test_an_undecided_test_says_that_more_games_may_decide(run, untrained, tmp_p
     assert "games begin with 1 to 2 random plies" in " ".join(shown.err.split())
     said = " ".join(shown.out.split())
     assert "undecided between a lead of +0 and +20 Elo for the newest agent" in said
-    assert "More --games may decide it." in said
+    assert "More --games may decide it or, where games repeat" in said
     assert said.endswith("stays: the test is undecided")
 
 

@@ -131,19 +131,42 @@ def test_the_page_states_the_numbers_of_the_recipe():
         assert {v for key, v in stated.items() if key not in derived} <= numbers, section
 
 
-def test_the_worth_of_each_choice_is_a_score_of_an_experiment_and_the_elo_of_it():
+def rows_of(page):
+    """The cells of each row of the tables of a page."""
+    lines = [line.strip() for line in page.splitlines()]
+    rows = [line[1:].rstrip("|").split("|") for line in lines if line.startswith("| ")]
+    return [[cell.strip() for cell in row] for row in rows]
+
+
+def scores_of_choices(experiments):
+    """``(choice, game, share)`` of each row of an experiment whose second cell is a game."""
+    choice = ""
+    for cells in rows_of(experiments):
+        if len(cells) > 2 and cells[1] in ("Hex 7x7", "Go 7x7"):
+            choice = choice if cells[0] == "the same" else cells[0]
+            for share in re.findall(r"([\d.]+) %", " | ".join(cells[2:])):
+                yield choice, cells[1], share
+
+
+def test_the_worth_of_each_choice_is_a_score_of_its_experiment_and_the_elo_of_that():
     docs = Path(__file__).parents[1] / "docs"
     page, experiments = ((docs / name).read_text() for name in ("recipe.md", "experiments.md"))
-    figures = re.findall(r"([\d.]+) %, ([+-]?\d+)\b", page.partition("## What each choice")[2])
-    assert len(figures) > 30
-    for share, elo in figures:
-        assert f" {share} %" in experiments
-        # A share is rounded to its last digit, and an Elo was computed before that.
-        half = 0.5 * 10.0 ** -len(share.partition(".")[2]) + 0.05
-        low, high = (
-            400 * math.log10(p / (100 - p)) for p in (float(share) - half, float(share) + half)
-        )
-        assert low - 1 <= float(elo) <= high + 1, (share, elo)
+    known, compared = list(scores_of_choices(experiments)), 0
+    for choice, *cells, _ in rows_of(page.partition("## What each choice")[2])[1:]:
+        words = [word for word in re.findall(r"\w{5,}|PUCT", choice)]
+        for game, cell in zip(("Hex 7x7", "Go 7x7"), cells, strict=True):
+            for share, elo in re.findall(r"([\d.]+) %, ([+-]?\d+)\b", cell):
+                sources = [one for one, *rest in known if rest == [game, share]]
+                assert any(word in one for word in words for one in sources), (choice, game, share)
+                # A share is rounded to its last digit, and an Elo was computed before that.
+                half = 0.5 * 10.0 ** -len(share.partition(".")[2])
+                low, high = (
+                    400 * math.log10(p / (100 - p))
+                    for p in (float(share) - half, float(share) + half)
+                )
+                assert low - 1 <= float(elo) <= high + 1, (share, elo)
+                compared += 1
+    assert compared > 30
 
 
 def test_a_game_whose_random_games_fail_is_one_line():

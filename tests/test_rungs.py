@@ -158,5 +158,5 @@ def test_a_file_of_games_in_an_unsuitable_format_is_refused_before_a_game_is_pla
 
 def test_an_odd_number_of_games_is_refused_where_colours_are_swapped(rungs, monkeypatch):
     monkeypatch.setattr(rungs, "entrants", None)
-    with pytest.raises(ValueError, match="--games must be even, as colours are swapped, not 3"):
+    with pytest.raises(ValueError, match="--games must be even, not 3: colours are swapped"):
         rungs.judge("breakthrough", Namespace(games=3, games_out=None))

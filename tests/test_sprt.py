@@ -199,7 +199,7 @@ def test_the_command_says_where_nothing_could_be_accepted(capsys):
     assert main(["arena", "random", "random", *words]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "sequential test: undecided between a lead of -1 and +1 Elo for" in said
-    assert "More --games may decide it." in said
+    assert "More --games may decide it or, where games repeat, more --opening-plies." in said
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_the_command_says_where_nothing_could_be_accepted(capsys):
         (["random", "random", "--sprt", "elo1=x"], "'elo1=x': elo1 is a number, as in elo1=20"),
         (
             ["random", "random", "--sprt", "elo1=20", "--games", "7"],
-            "--games: the most games of --sprt are an even",
+            "--games with --sprt: an even number, 2 or more, not 7",
         ),
     ],
 )
@@ -235,13 +235,20 @@ def test_a_test_that_cannot_be_made_is_refused_in_one_line(words, line, capsys):
     assert line in " ".join(capsys.readouterr().err.split())
 
 
-def test_a_test_that_ends_because_games_repeat_asks_for_longer_openings(capsys):
+@pytest.mark.parametrize(
+    ("games", "advice"),
+    [
+        ("66", "No new games came, as equal ones count once: more --opening-plies may decide it."),
+        ("64", "More --games may decide it or, where games repeat, more --opening-plies."),
+    ],
+)
+def test_a_test_that_ends_where_games_repeat_asks_for_longer_openings(games, advice, capsys):
     player = "policy:backend=torch,precision=float32"
     words = ["--game", "tic_tac_toe", "--sprt", "elo1=20", "--opening-plies", "0"]
-    assert main(["arena", player, player, *words]) == 0
+    assert main(["arena", player, player, *words, "--games", games]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "undecided between a lead of +0 and +20 Elo" in said
-    assert "No new games came, as equal ones count once: more --opening-plies may decide" in said
+    assert advice in said
 
 
 def test_the_command_counts_the_pairs_that_were_left_out_as_played_before(tmp_path, capsys):

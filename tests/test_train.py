@@ -232,6 +232,17 @@ def test_changed_settings_are_named_on_resuming(tmp_path, capsys):
     assert f"resuming with changed settings: {changes}" in " ".join(output.split())
 
 
+def test_stored_settings_are_shown_as_they_are_where_a_resumed_run_changes_them(tmp_path, capsys):
+    """A run's folder may be a stranger's: its texts are neither markup nor escape sequences."""
+    hostile = "[/x][link=http://example.com]y[/link]\x1b[2J"
+    assert run(tmp_path, tiny(f"tracking.project={json.dumps(hostile)}")) == 0
+    capsys.readouterr()
+    assert run(tmp_path, tiny("training.steps=31"), resume=True) == 0
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert "tracking.project [/x][link=http://example.com]y[/link]?[2J -> " in shown
+
+
 def test_a_run_can_start_from_the_weights_of_another_run(tmp_path):
     assert run(tmp_path / "first", tiny()) == 0
     first = checkpoint.load(checkpoint.resolve(tmp_path / "first"))

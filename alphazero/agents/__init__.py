@@ -6,7 +6,7 @@ Each folder is a released checkpoint (``checkpoint.release``) with a model card.
 from pathlib import Path
 
 import games
-from games.spec import parse_options, suggest
+from games.spec import closest, parse_options
 
 FOLDER = Path(__file__).parent
 CARD = "MODEL_CARD.md"
@@ -61,6 +61,8 @@ def suggestion(text: str) -> str:
             made = games.make(text).name
         except ValueError as error:
             return str(error)
+        if made in FOLDERS:
+            return f"{made} is a name: give it as a text, not as a path"
         if name := fitting(made):
             return (
                 f"the agent for {name} differs in the komi alone: name that game, or use "
@@ -70,7 +72,10 @@ def suggestion(text: str) -> str:
         *first, last = others
         listed = f"{', '.join(first)} and {last}" if first else last
         return f"for {games.named(text)[0]} there {verb} {listed}"
-    return suggest(text, names(), "those are")
+    if match := closest(text, [*FOLDERS.values(), *names()]):
+        return f"did you mean {match!r}?"
+    listed = ", ".join(FOLDERS.values())
+    return f"the agents are {listed}; `alphazero agents list` has their games"
 
 
 def find(game: str) -> Path:
@@ -101,7 +106,7 @@ def differences(one: str, other: str) -> dict[str, tuple[str, str]]:
     ``go:size=5,komi=7.5,history=16``. A value that a name does not state is empty.
     """
     first, second = (
-        {key: value or "" for key, value, _ in parse_options(games.named(name)[1])}
+        {key: value or text for key, value, text in parse_options(games.named(name)[1], calls=True)}
         for name in (one, other)
     )
     values = {key: (first.get(key, ""), second.get(key, "")) for key in {**first, **second}}

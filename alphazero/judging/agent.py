@@ -258,12 +258,12 @@ def _game_of(
 def _of_another_komi(described: "Description", game: Game) -> Game | None:
     """The game that the checkpoint was trained in, where it is ``game`` with another komi.
 
-    Nothing is imported that ``game`` itself does not need: the checkpoint may be a stranger's.
+    None, too, for a game by its address: the checkpoint may be a stranger's, and making its game
+    would run code with its parameters.
     """
     spec = described.config.game
     alike = games.named(spec)[0] == games.named(game.name)[0]
-    known = games.address_of(spec) in (None, games.address_of(game.name))
-    if not (alike and known and hasattr(game, agents.KOMI)):
+    if not (alike and games.address_of(spec) is None and hasattr(game, agents.KOMI)):
         return None
     with reading(described.path):
         trained = games.make(spec)

@@ -280,7 +280,7 @@ def judge(name: str, options: argparse.Namespace) -> None:
     game = games.make(rung.game)
     options.games = options.games or rung.games
     if options.games % 2 and not rung.begins and name != "hex_7x7":
-        raise ValueError(f"--games must be even, as colours are swapped, not {options.games}")
+        raise ValueError(f"--games must be even, not {options.games}: colours are swapped")
     if options.games_out:
         saved_games.writer(game, options.games_out)  # an unsuitable format is refused at once
     texts = [with_simulations(options.agent, options.simulations)]

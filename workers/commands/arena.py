@@ -110,9 +110,7 @@ def run(options: argparse.Namespace) -> int:
     if options.sprt and len(options.players) != 2:
         raise ValueError(f"--sprt compares two players, not {len(options.players)}")
     if options.sprt and options.games is not None and (options.games < 2 or options.games % 2):
-        raise ValueError(
-            f"--games: the most games of --sprt are an even number, not {options.games}"
-        )
+        raise ValueError(f"--games with --sprt: an even number, 2 or more, not {options.games}")
     if options.sprt and options.fixed_seats:
         raise ValueError("--sprt counts pairs of games with seats swapped: leave --fixed-seats out")
     rules = games.make(options.game)
@@ -218,7 +216,7 @@ def _advice(played: "ArenaResult", most_games: int) -> str:
     """A sentence about options that may decide a test which has ended undecided."""
     if played.games < most_games:
         return "No new games came, as equal ones count once: more --opening-plies may decide it."
-    return "More --games may decide it."
+    return "More --games may decide it or, where games repeat, more --opening-plies."
 
 
 def _conclusion(played: "ArenaResult") -> str:

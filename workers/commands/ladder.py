@@ -138,7 +138,7 @@ def _missing_programs(rungs: "Ladder") -> list[str]:
     from alphazero.judging.engines.process import split_command
 
     missing = []
-    for rung in rungs.rungs:
+    for rung in sorted(rungs.rungs, key=lambda rung: rung.elo):
         kind, options = players.parse(rung.player)
         if kind in players.PROGRAMS:
             try:

@@ -106,7 +106,8 @@ def describe_changes(
         raise ValueError(f"--{error}") from None  # "resume: ..." becomes the option's name
     values = resuming.differences(before, now)
     shown = (
-        f"{key} {' -> '.join(one_line(str(one), 40) for one in values[key])}" for key in changed
+        f"{one_line(key)} {' -> '.join(one_line(str(one)) for one in values[key])}"
+        for key in changed
     )
     return f"resuming with changed settings: {', '.join(shown)}" if changed else ""
 

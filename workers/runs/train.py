@@ -114,7 +114,7 @@ def newest_checkpoint(run_dir: Path, settings: Config, console: Console) -> Desc
     if start is not None:
         before, now = config_file.as_dict(start.config), config_file.as_dict(settings)
         if line := run_directory.describe_changes(before, now, FIXED, RESOLVED):
-            console.print(line)
+            run_directory.report(console, line)
         local_run.check_start(start, settings)
     return start
 
