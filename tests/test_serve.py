@@ -638,7 +638,7 @@ def test_without_options_the_limits_are_the_defaults_and_only_this_machine_can_c
         (["--simulations", "1"], "--simulations: from 2"),
         (["--simulations", "3000"], "--simulations: from 2 to --most-simulations"),
         (["--replicas", "2"], "--replicas: only with --ray"),
-        ([], "there is no agent 'nowhere': give the folder of a run"),
+        ([], "there is no agent 'nowhere': the agents are .*; or give the folder of a run"),
     ],
 )
 def test_bad_options_are_refused_in_one_line(words, message):
