@@ -153,7 +153,7 @@ def test_the_worth_of_each_choice_is_a_score_of_its_experiment_and_the_elo_of_th
     page, experiments = ((docs / name).read_text() for name in ("recipe.md", "experiments.md"))
     known, compared = list(scores_of_choices(experiments)), 0
     for choice, *cells, _ in rows_of(page.partition("## What each choice")[2])[1:]:
-        words = [word for word in re.findall(r"\w{5,}|PUCT", choice)]
+        words = re.findall(r"\w{5,}|PUCT", choice)
         for game, cell in zip(("Hex 7x7", "Go 7x7"), cells, strict=True):
             for share, elo in re.findall(r"([\d.]+) %, ([+-]?\d+)\b", cell):
                 sources = [one for one, *rest in known if rest == [game, share]]

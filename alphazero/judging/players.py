@@ -73,7 +73,7 @@ def default(game: Game, fitting: bool = False) -> str:
     """The text of the player where none is named.
 
     The bundled agent where the game has one, else tree search without a network. ``fitting``: an
-    agent of the same game with other parameters will do, see ``agents.fitting``.
+    agent of the same game with another komi will do, see ``agents.fitting``.
     """
     if game.name in agents.names() or (fitting and agents.fitting(game.name)):
         return f"checkpoint:simulations={agents.SIMULATIONS}"
