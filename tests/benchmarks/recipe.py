@@ -106,6 +106,8 @@ LEVERS = {
     "8 blocks": ["network.blocks=8"],
     "random openings of 8 plies": ["selfplay.random_opening_plies=8"],
     "no random openings": ["selfplay.random_opening_plies=0"],
+    "komi drawn (Go)": ["selfplay.starts=7"],
+    "komi drawn from 3 (Go)": ["selfplay.starts=3"],
     "exploring throughout": ["selfplay.temperature_plies=1000"],
     "residual perceptron": ["network={kind: perceptron}"],
     "no liberties (Go)": [
