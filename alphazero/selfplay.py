@@ -280,9 +280,7 @@ class GameGroup:
         game_id = next(self._game_ids)
         self._started += 1
         rng = np.random.default_rng([self._seed, Stream.GAME, game_id])
-        starts = self._settings.starts
-        start = int(rng.integers(starts)) if starts > 1 else 0
-        opening, after = random_opening(self._game, self._settings.random_opening_plies, rng, start)
+        opening, after = random_opening(self._game, self._settings.random_opening_plies, rng)
         self._rngs[i], self._ids[i] = rng, game_id
         self._current[i : i + 1] = after
         self._make_room(len(opening))
@@ -320,9 +318,7 @@ class Opening(NamedTuple):
     """``[1]``: the position after them."""
 
 
-def random_opening(
-    game: Game, plies: int, rng: np.random.Generator, start: int = 0
-) -> Opening:
+def random_opening(game: Game, plies: int, rng: np.random.Generator) -> Opening:
     """Uniformly random actions from the initial position that do not finish the game.
 
     Their number is drawn first, 0 to ``plies``, each equally likely. An opening that finishes the
@@ -330,10 +326,9 @@ def random_opening(
     used, without the move that finished the game.
     """
     length = int(rng.integers(plies + 1))
-    begin = game.start(np.array([start]))
-    longest = Opening([], begin)
+    longest = Opening([], game.initial(1))
     for _ in range(OPENING_TRIES):
-        drawn = _random_line(game, begin, length, rng)
+        drawn = _random_line(game, length, rng)
         if len(drawn.actions) == length:
             return drawn
         longest = max(longest, drawn, key=lambda opening: len(opening.actions))
@@ -357,9 +352,9 @@ def shortened_openings(game: Game, plies: int) -> str:
     return ""
 
 
-def _random_line(game: Game, states: States, length: int, rng: np.random.Generator) -> Opening:
+def _random_line(game: Game, length: int, rng: np.random.Generator) -> Opening:
     """``length`` random actions, or fewer: those before the one that would finish the game."""
-    actions = []
+    states, actions = game.initial(1), []
     for _ in range(length):
         # ``random_actions`` for a single state, with the same draws: a game begins so often that
         # its cost shows.

@@ -70,11 +70,6 @@ class SelfPlaySettings:
     """Each game begins with a random number of random legal plies, 0 to this many, which are not
     trained on. Varied openings keep the games of small games from repeating. AlphaZero has none;
     KataGo draws the first moves from the network's policy."""
-    starts: Annotated[int, Field(ge=1, le=2**15)] = 1
-    """Starting positions from which games begin, each equally likely: so many of those that the
-    game has, the nearest to its usual one first. In Go they are the komi of the game, 1 more, 1
-    less, 2 more and so on, so that 7 draws it up to 3 points from the game's. KataGo draws komi
-    near that which makes a game fair."""
     stop_when_proven: bool = True
     """End a game as soon as its search has proven the result, which becomes the game's outcome.
     Needs ``search.proofs``. AlphaZero has no such rule."""

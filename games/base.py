@@ -171,11 +171,6 @@ class Game(ABC):
     Its value may be written as a call with arguments of its own, which commas separate.
     """
 
-    num_starts: int = 1
-    """Starting positions, of which self-play may draw one per game, see ``start``.
-
-    Those that differ least from ``initial``, number 0, come first. Example: Go with another komi.
-    """
     observation_bounds: tuple[float, float] = (0.0, 1.0)
     """The least and the greatest number that an observation may hold, as ``(-1.0, 1.0)``.
 
@@ -199,13 +194,6 @@ class Game(ABC):
     @abstractmethod
     def initial(self, batch: int) -> States:
         """``batch`` copies of the starting position, player 0 to move; a new array in each call."""
-
-    def start(self, numbers: NDArray[np.integer]) -> States:
-        """``[B]``: the starting positions ``numbers [B]``, each 0 to ``num_starts - 1``.
-
-        Number 0 is ``initial``. Player 0 is to move in all of them, and no game is over.
-        """
-        return self.initial(len(numbers))
 
     @abstractmethod
     def legal(self, states: States) -> NDArray[np.bool_]:

@@ -21,12 +21,6 @@ MOST_REMEMBERED = 2048
 class Go(Game):
     """Go by area; a move is a point, A1 to T19 from the bottom left without an I, or pass."""
 
-    num_starts = len(go_kernels.EXTRA_KOMI)
-    observation_bounds = (
-        -go_kernels.KOMI_STEP * go_kernels.KOMI_SPREAD,
-        1 + go_kernels.KOMI_STEP * go_kernels.KOMI_SPREAD,
-    )
-
     def __init__(self, size: int = 9, komi: float = 7.0, history: int = 16):
         """``size`` points a side, 2 to 19; ``komi`` points for White, -361 to 361.
 
@@ -62,17 +56,6 @@ class Go(Game):
         states = np.zeros(batch, self.dtype)
         states["cells"][:, self.size**2 :] = go_kernels.EDGE
         return states
-
-    def start(self, numbers: NDArray[np.integer]) -> States:
-        """The empty board with the komi of the game, 1 more, 1 less, 2 more, up to 9 less."""
-        states = self.initial(len(numbers))
-        states["cells"][:, self.size**2] += np.asarray(numbers, np.int8)
-        return states
-
-    def komi_of(self, states: States) -> NDArray[np.float64]:
-        """``[B]``: the komi of each position, which is that of its start."""
-        numbers = states["cells"][:, self.size**2] - go_kernels.EDGE
-        return self.komi + go_kernels.EXTRA_KOMI[numbers]
 
     def _views(self, states: States) -> tuple[NDArray, NDArray, NDArray]:
         """Contiguous states as bytes, shorts and words, ``[B, n]``."""
@@ -123,7 +106,7 @@ class Go(Game):
         margin = np.empty(len(states))
         go_kernels.own(self._views(states)[0], owner, margin, self._near)
         sign = (1 - 2 * states["player"]).astype(np.float32)
-        return owner * sign[:, None], (margin - self.komi_of(states)) * sign
+        return owner * sign[:, None], (margin - self.komi) * sign
 
     def to_move(self, states: States) -> NDArray[np.int8]:
         return states["player"].copy()
@@ -132,9 +115,8 @@ class Go(Game):
         """Eleven planes; the mover's and the opponent's take turns in the first six:
 
         stones; stones whose chain has one liberty; two liberties; empty points that suicide or
-        superko forbids; 1 everywhere if the last move was a pass; the mover's komi: 1 for White, 0
-        for Black, and 0.05 more for each point by which it is better than that of the game; how
-        close ``max_plies`` is, from 0 (``2 * size`` plies or more to go) to 1; 1 everywhere.
+        superko forbids; 1 everywhere if the last move was a pass; if the mover is White; how close
+        ``max_plies`` is, from 0 (``2 * size`` plies or more to go) to 1; 1 everywhere.
         """
         planes = np.empty((len(states), _PLANES, self.size**2), np.float32)
         cells, shorts, _ = self._views(states)
@@ -168,8 +150,7 @@ class Go(Game):
 
     def final_score(self, states: States) -> NDArray[np.float32]:
         """The mover's area less the opponent's, with komi, as a share of the points and komi."""
-        most = self.size**2 + np.abs(self.komi_of(states))
-        return (self._area(states)[1] / most).astype(np.float32)
+        return (self._area(states)[1] / (self.size**2 + abs(self.komi))).astype(np.float32)
 
     def render(self, state: np.void) -> str:
         return self.drawing(state).as_text()

@@ -10,9 +10,7 @@ liberty), or to an opponent's stone marked 2 (its last liberty is this point: it
 function serves all sizes and histories: ``cells`` (int8) and ``shorts`` (uint16) and ``words``
 (uint64), each ``[B, n]``. ``tail`` is the place of the first byte behind the points of a state::
 
-    cells[:, :points]     the points, row by row from the top
-    cells[:, points]      EDGE plus the number of the start, see EXTRA_KOMI
-    cells[:, points+1:]   EDGE, up to ``tail``
+    cells[:, :tail]       the points, row by row from the top; behind them EDGE
     cells[:, tail]        passes: how many of the last moves were passes, 0 to 2
     cells[:, tail + 1]    the player about to move, 0 black, 1 white
     shorts[:, tail/2+1]   plies: all moves, passes included; stays at max_plies
@@ -21,7 +19,7 @@ function serves all sizes and histories: ``cells`` (int8) and ``shorts`` (uint16
     words[:, top + 1:]    the keys of the positions before it, the latest first, then zeros
 
 ``near [points, 4]`` are each point's neighbours; ``points`` stands for one off the board, where
-``cells`` has at least EDGE. ``scratch [3, points + 2]`` is memory of one call for floods.
+``cells`` has EDGE. ``scratch [3, points + 2]`` is memory of one call for floods.
 
 **Keys.** A position's key is the XOR of the numbers of its stones: Black's are in the upper 32
 bits, White's in the lower. The lower 9 bits of a number are its point, so that two positions which
@@ -48,15 +46,7 @@ inlined_jit = partial(jit, forceinline=True)
 LARGEST = 19
 """Points a side, at most."""
 EDGE = np.int8(3)
-"""The least content of what lies off the board; stones and empty points have less."""
-KOMI_SPREAD = 9
-"""By how many points the komi of a start differs from the game's, at most."""
-EXTRA_KOMI = np.array(
-    [0, *(sign * points for points in range(1, KOMI_SPREAD + 1) for sign in (1, -1))], np.int8
-)
-"""``[19]``: by how much the komi is higher, by the number of the start: 0, 1, -1, 2, -2, ..."""
-KOMI_STEP = 1 / 20
-"""What a point of komi adds to the plane that says who has the komi."""
+"""The content of what lies off the board."""
 
 _POINTS = np.arange(LARGEST * LARGEST, dtype=np.uint64)
 # ``random_raw`` gives the same numbers in every version of NumPy.
@@ -304,7 +294,7 @@ def _own_region(cells, i, owner, start, near, stack):
                     owner[other] = 0
                     stack[count] = other
                     count += 1
-            elif content < EDGE:
+            elif content != EDGE:
                 black |= content > 0
                 white |= content < 0
     if black != white:
@@ -349,7 +339,7 @@ def _enclosed(cells, i, near):
         inside = cells[i, p] != 0
         for k in range(4):
             content = cells[i, near[p, k]]
-            inside &= content >= EDGE or content * cells[i, p] > 0
+            inside &= content == EDGE or content * cells[i, p] > 0
         if inside:
             return True
     return False
@@ -425,8 +415,7 @@ def result(cells, won, tail, near, komi, passes):
     for i in range(cells.shape[0]):
         won[i] = np.nan
         if cells[i, tail] >= passes:
-            extra = EXTRA_KOMI[cells[i, near.shape[0]] - EDGE]
-            margin = _own(cells, i, owner, near, scratch[0]) - komi - extra
+            margin = _own(cells, i, owner, near, scratch[0]) - komi
             won[i] = np.sign(margin) * (1 - 2 * cells[i, tail + 1])
 
 
@@ -477,7 +466,6 @@ def observe(cells, shorts, allowed, planes, tail, near, max_plies, late):
             planes[i, 5, p] = content == -1 and two[p] != 0
             planes[i, 6, p] = going and content == 0 and not allowed[i, p]
         planes[i, 7] = cells[i, tail] > 0
-        extra = EXTRA_KOMI[cells[i, points] - EDGE]
-        planes[i, 8] = (me < 0) - me * extra * KOMI_STEP
+        planes[i, 8] = me < 0
         planes[i, 9] = max(0.0, 1.0 - left / late) if going else 0.0
         planes[i, 10] = 1.0

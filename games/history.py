@@ -55,7 +55,7 @@ class WithHistory(Game):
         self.name, self.num_actions, self.max_plies = game.name, game.num_actions, game.max_plies
         self.observation_shape, self.max_legal = game.observation_shape, game.max_legal
         self.observation_bounds, self.keyless = game.observation_bounds, game.keyless
-        self.rules_version, self.num_starts = game.rules_version, game.num_starts
+        self.rules_version = game.rules_version
         self.dtype = np.dtype(
             [("state", game.dtype), ("known", "u1"), ("earlier", game.dtype, (plies,))]
         )
@@ -73,9 +73,6 @@ class WithHistory(Game):
 
     def initial(self, batch: int) -> States:
         return self.without_earlier(self.game.initial(batch))
-
-    def start(self, numbers: NDArray[np.integer]) -> States:
-        return self.without_earlier(self.game.start(numbers))
 
     def step(self, states: States, actions: NDArray[np.integer]) -> States:
         return self._after(states, self.game.step(present(states), actions))

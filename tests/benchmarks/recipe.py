@@ -58,7 +58,7 @@ CAPS = ["selfplay.fast_fraction=0.75", "selfplay.fast_simulations=12"]
 24, that of BASE."""
 FALLS_LATE = ["optimizer.schedule={kind: step, milestones: [0.85]}"]
 """A tenth of the rate from 85 % of the training on, instead of a cosine over all of it."""
-PLANES, LADDERS = (f"tests.benchmarks.go_planes:With{name}" for name in ("outLiberties", "Ladders"))
+PLANES = "tests.benchmarks.go_planes:WithoutLiberties"
 LEVERS = {
     "global pooling": ["network.attention=global_pooling"],
     "ownership and score": ["network.heads={ownership: 0.5, score: 0.2}"],
@@ -106,12 +106,11 @@ LEVERS = {
     "8 blocks": ["network.blocks=8"],
     "random openings of 8 plies": ["selfplay.random_opening_plies=8"],
     "no random openings": ["selfplay.random_opening_plies=0"],
-    "komi drawn (Go)": ["selfplay.starts=7"],
-    "komi drawn from 3 (Go)": ["selfplay.starts=3"],
     "exploring throughout": ["selfplay.temperature_plies=1000"],
     "residual perceptron": ["network={kind: perceptron}"],
-    "no liberties (Go)": [f"network.encoder={PLANES}"],
-    "ladders (Go)": [f"network.encoder={LADDERS}"],
+    "no liberties (Go)": [
+        f"network.encoder={PLANES}",
+    ],
     "12, 24, 48 simulations": [],
 }
 STAGES = {
@@ -235,7 +234,7 @@ def _match(run: dict, one: str, name: str, other: str, options: argparse.Namespa
     report = RUNS / f"match_{run['lever']}_{run['seed']}.json".replace(" ", "_")
     command = [sys.executable, "-m", "workers.cli", "arena", one, other, "--game", options.game,
                "--games", str(options.games), "--opening-plies", str(options.opening_plies),
-               "--json", str(report), "--allow", PLANES, "--allow", LADDERS]  # fmt: skip
+               "--json", str(report), "--allow", PLANES]  # fmt: skip
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     score = json.loads(report.read_text())["players"][0]["score"]
     report.unlink()
